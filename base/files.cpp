@@ -1,0 +1,118 @@
+#include "base/files.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+
+namespace factflow {
+namespace {
+
+// An owned file descriptor.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+size_t regular_file_size(int fd, const std::filesystem::path& path) {
+  struct stat status {};
+  if (fd < 0 || ::fstat(fd, &status) != 0)
+    throw InputError(path.string(), fmt::format("cannot be opened: {}", std::strerror(errno)));
+  if (!S_ISREG(status.st_mode)) throw InputError(path.string(), "is not a regular file");
+  return static_cast<size_t>(status.st_size);
+}
+
+[[noreturn]] void fail(const std::filesystem::path& path, const char* action) {
+  throw RunError(fmt::format("{}: cannot {}: {}", path.string(), action, std::strerror(errno)));
+}
+
+}  // namespace
+
+std::string read_file(const std::filesystem::path& path, size_t limit) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  const size_t size = regular_file_size(file.get(), path);
+  if (size > limit)
+    throw InputError(path.string(), fmt::format("is {} large, expected at most {}",
+                                                format_bytes(static_cast<double>(size)),
+                                                format_bytes(static_cast<double>(limit))));
+  std::string bytes(size, '\0');
+  size_t done = 0;
+  while (done < size) {
+    const ssize_t got = ::read(file.get(), bytes.data() + done, size - done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) throw InputError(path.string(), fmt::format("cannot be read: {}", std::strerror(errno)));
+    done += static_cast<size_t>(got);
+  }
+  return bytes;
+}
+
+MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  size_ = regular_file_size(file.get(), path);
+  if (size_ == 0) return;
+  void* data = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  if (data == MAP_FAILED)
+    throw InputError(path.string(), fmt::format("cannot be mapped: {}", std::strerror(errno)));
+  data_ = static_cast<const std::byte*>(data);
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+void publish_file(const std::filesystem::path& path, std::string_view bytes) {
+  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  std::string temporary = (folder / ("." + path.filename().string() + ".XXXXXX")).string();
+  {
+    const Descriptor file(::mkostemp(temporary.data(), O_CLOEXEC));
+    if (file.get() < 0) fail(temporary, "create");
+    const auto discard = [&](const char* action) {
+      const int error = errno;
+      ::unlink(temporary.c_str());
+      errno = error;
+      fail(path, action);
+    };
+    for (size_t done = 0; done < bytes.size();) {
+      const ssize_t put = ::write(file.get(), bytes.data() + done, bytes.size() - done);
+      if (put < 0 && errno == EINTR) continue;
+      if (put <= 0) discard("write");
+      done += static_cast<size_t>(put);
+    }
+    if (::fchmod(file.get(), 0644) != 0 || ::fsync(file.get()) != 0) discard("sync");
+  }
+  if (::rename(temporary.c_str(), path.c_str()) != 0) fail(path, "publish");
+  const Descriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory.get() < 0 || ::fsync(directory.get()) != 0) fail(folder, "sync");
+}
+
+}  // namespace factflow

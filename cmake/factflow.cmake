@@ -1,0 +1,44 @@
+# What every target of the project shares: include root, warnings, sanitizers.
+add_library(factflow_options INTERFACE)
+target_include_directories(factflow_options INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_options(factflow_options INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion>)
+if(FACTFLOW_SANITIZE)
+  target_compile_options(factflow_options INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${FACTFLOW_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all>)
+  target_link_options(factflow_options INTERFACE -fsanitize=${FACTFLOW_SANITIZE})
+endif()
+if(FACTFLOW_FUZZ)
+  target_compile_options(factflow_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=fuzzer-no-link>)
+endif()
+
+# factflow_library(NAME SOURCES... [LINK ...]): a static library of one folder.
+function(factflow_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(${name} PUBLIC factflow_options ${ARG_LINK})
+endfunction()
+
+# factflow_test(NAME SOURCES... LINK ... [LABELS ...]): a GoogleTest program, one CTest entry per program.
+function(factflow_test name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINK;LABELS" ${ARGN})
+  find_package(GTest REQUIRED)
+  add_executable(${name} ${ARG_SOURCES})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  target_compile_definitions(${name} PRIVATE FACTFLOW_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  target_link_libraries(${name} PRIVATE factflow_options ${ARG_LINK} GTest::gtest_main GTest::gmock)
+  add_test(NAME ${name} COMMAND ${name})
+  if(ARG_LABELS)
+    set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}")
+  endif()
+endfunction()
+
+# factflow_fuzzer(NAME SOURCE LINK...): a libFuzzer harness; needs clang and FACTFLOW_FUZZ.
+function(factflow_fuzzer name source)
+  if(FACTFLOW_FUZZ)
+    add_executable(${name} ${source})
+    set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+    target_link_libraries(${name} PRIVATE factflow_options ${ARGN})
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  endif()
+endfunction()

@@ -1,0 +1,93 @@
+// The YAML configuration of a run, checked and with all defaults filled in.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/knockout.hpp"
+
+namespace factflow {
+
+struct DatasetConfig {
+  std::string path;                    // relative paths: from the directory that factflow is started in
+  std::string format = "auto";         // see pipeline/input/dataset.hpp
+  std::int64_t limit = 0;              // the first N prompts that pass the filters; 0 = all
+  std::int64_t sample = 0;             // N prompts drawn with `seed`, in dataset order; 0 = all
+  std::uint64_t seed = 0;
+  std::vector<std::string> relations;  // keep only these relation ids; empty = all
+  std::vector<std::int64_t> ids;       // keep only these prompt ids; empty = all
+  bool reference_ids = false;          // also record the numbering of the reference code (numpy default_rng(42).permutation)
+};
+
+struct ModelConfig {
+  std::string name;       // group name in the results; letters, digits, '.', '_', '-'; unique
+  std::string path;       // directory or hf:ORG/NAME[@REVISION]
+  std::string tokenizer;  // directory or tokenizer.json; empty = the one in `path`
+};
+
+struct SelectConfig {
+  enum class Rule { kAllModels, kSelf, kTheseModels, kNone, kIds };
+  Rule rule = Rule::kAllModels;
+  std::vector<std::string> models;  // kTheseModels: names of this config
+  std::string ids_file;             // kIds: JSON list or one id per line
+};
+
+enum class Placement { kFit, kCentred };
+
+struct WindowsConfig {
+  std::vector<int> sizes;
+  Placement placement = Placement::kFit;
+};
+
+// One line of sweep.knockouts: every combination from x to x channels is one edge.
+struct KnockoutConfig {
+  std::vector<TokenRole> from;
+  std::vector<TokenRole> to;
+  std::vector<ChannelSet> channels = {ChannelSet{}};
+};
+
+struct SweepConfig {
+  WindowsConfig windows;
+  std::vector<KnockoutConfig> knockouts;
+};
+
+struct HeatmapsConfig {
+  std::vector<int> windows;  // `window: 5` or `windows: [1, 5, 9]`
+  std::int64_t prompts = 0;  // the first N selected prompts
+};
+
+struct RunConfig {
+  std::string device = "auto";     // auto | cpu | cuda | cuda:N
+  std::string precision = "fp32";  // fp64 (CPU only) | fp32 | tf32x3 | tf32 | bf16
+  int threads_per_rank = 0;        // 0 = auto: the cores of a node divided among its ranks
+  std::int64_t memory_limit = 0;   // bytes per rank for activations; 0 = auto. Accepts "8 GiB"
+};
+
+struct Config {
+  std::filesystem::path file;  // where it was read from; not part of the resolved copy
+  std::string name;
+  DatasetConfig dataset;
+  std::vector<ModelConfig> models;
+  SelectConfig select;
+  std::optional<SweepConfig> sweep;
+  std::optional<HeatmapsConfig> heatmaps;
+  RunConfig run;
+};
+
+// Throws InputError "FILE:LINE: key a.b.c: ..." for a syntax error, an unknown key (with the nearest known one), a wrong
+// type, a value out of range, a duplicate, or a missing required key.
+Config read_config(const std::filesystem::path& file);
+Config parse_config(const std::string& yaml, const std::filesystem::path& file);
+
+// The same configuration with every default written out; parse_config(resolved_yaml(c)) == c. Two runs may share a
+// directory if and only if these texts are equal, run.* aside from precision (which changes the numbers).
+std::string resolved_yaml(const Config& config);
+std::string identity_yaml(const Config& config);  // resolved_yaml without run.device, threads_per_rank, memory_limit
+
+// A table of all keys with type, default and meaning, for `factflow run --help`.
+std::string config_help();
+
+}  // namespace factflow
