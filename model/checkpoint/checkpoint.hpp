@@ -20,7 +20,8 @@ size_t size_of(StoredType type);
 std::string to_string(StoredType type);  // "F16"
 
 // One tensor of a file: row-major, contiguous, little-endian. `bytes` points into the map of the file (or, for a
-// compressed pickle archive, into an owned buffer) and stays valid as long as the Checkpoint lives.
+// compressed or strided tensor of a pickle archive, into an owned buffer), has any alignment, and stays valid as long
+// as the Checkpoint lives.
 struct StoredTensor {
   StoredType type = StoredType::kF32;
   std::vector<std::int64_t> shape;
@@ -47,7 +48,12 @@ class Checkpoint {
   bool is_mamba_ssm() const;                  // the mamba_ssm library's own config keys (d_model, n_layer, ssm_cfg)
   const std::map<std::string, StoredTensor>& tensors() const;
 
-  // XXH3-128 over config.json and all tensor bytes, hex. Reads every byte once; independent of container and sharding.
+  // Bytes of tensors that could not be mapped in place and were copied: 0 for safetensors and for what torch.save
+  // writes from contiguous tensors.
+  size_t owned_bytes() const;
+
+  // XXH3-128 over config.json's bytes and, in name order, every tensor's name, type, shape and bytes: 32 hex digits.
+  // Reads every byte once; independent of container and sharding.
   std::string digest() const;
 
   Checkpoint(Checkpoint&&) noexcept;
@@ -60,7 +66,16 @@ class Checkpoint {
   std::unique_ptr<Parts> parts_;
 };
 
-// Element `index` of a float tensor (F64, F32, F16, BF16) as double.
+// Element `index` of a float tensor (F64, F32, F16, BF16) as double. Throws InputError for another type and
+// std::out_of_range for an index outside the tensor.
 double element(const StoredTensor& tensor, std::int64_t index);
+
+// Elements [begin, begin + out.size()) of a float tensor, in row-major order. F16 and BF16 convert exactly, subnormals
+// and NaN payloads included; F64 to float rounds to nearest. Throws as element().
+void convert(const StoredTensor& tensor, std::int64_t begin, std::span<float> out);
+void convert(const StoredTensor& tensor, std::int64_t begin, std::span<double> out);
+
+// How many elements are NaN or infinite; 0 for an integer tensor.
+std::int64_t count_non_finite(const StoredTensor& tensor);
 
 }  // namespace factflow

@@ -1,0 +1,23 @@
+// config.json of a checkpoint directory.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include <nlohmann/json.hpp>
+
+namespace factflow {
+
+struct ConfigFile {
+  std::string text;      // as it is on disk
+  nlohmann::json value;  // an object; non-finite numbers are doubles (dump() would print them as null)
+};
+
+// Python's json writes Infinity, -Infinity and NaN bare, which JSON does not know; transformers 5 writes them as
+// {"__float__": "Infinity"}. Both are read. Throws InputError.
+ConfigFile read_config_file(const std::filesystem::path& directory);
+
+nlohmann::json parse_config(std::string_view text, const std::string& where);  // throws InputError
+
+}  // namespace factflow

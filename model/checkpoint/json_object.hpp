@@ -1,0 +1,15 @@
+// JSON from files of others: one object, strict JSON (RFC 8259), no key twice, limited depth.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include <nlohmann/json.hpp>
+
+namespace factflow {
+
+// Throws InputError(where, ...) with line and column for what is not JSON, and for a text that is not an object, holds a
+// key twice in one object, or nests deeper than `max_depth`.
+nlohmann::json parse_json_object(std::string_view text, const std::string& where, size_t max_depth);
+
+}  // namespace factflow

@@ -1,0 +1,89 @@
+#include "model/config_reader.hpp"
+
+#include <cmath>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/error.hpp"
+
+namespace factflow {
+namespace {
+
+constexpr int kLargest = 1 << 30;
+const nlohmann::json kAbsent;
+
+}  // namespace
+
+ConfigReader::ConfigReader(const nlohmann::json& config, std::filesystem::path file, std::string prefix)
+    : config_(config), file_(std::move(file)), prefix_(std::move(prefix)) {
+  if (!config_.is_object()) throw InputError(file_.string(), fmt::format("{} expected an object", prefix_));
+}
+
+void ConfigReader::fail(const std::string& key, const std::string& problem) const {
+  throw InputError(file_.string(), fmt::format("key {}{}: {}", prefix_, key, problem));
+}
+
+bool ConfigReader::has(const std::string& key) const {
+  const auto found = config_.find(key);
+  return found != config_.end() && !found->is_null();
+}
+
+const nlohmann::json& ConfigReader::raw(const std::string& key) {
+  seen_.insert(key);
+  return has(key) ? config_.at(key) : kAbsent;
+}
+
+const nlohmann::json& ConfigReader::required(const std::string& key) {
+  const nlohmann::json& value = raw(key);
+  if (value.is_null()) fail(key, "is missing");
+  return value;
+}
+
+int ConfigReader::integer(const std::string& key, std::optional<int> fallback, int minimum) {
+  if (fallback && raw(key).is_null()) return *fallback;
+  const nlohmann::json& value = required(key);
+  if (!value.is_number_integer()) fail(key, fmt::format("expected an integer, found {}", value.dump()));
+  const auto wide = value.get<std::int64_t>();
+  if (wide < minimum || wide > kLargest)
+    fail(key, fmt::format("expected {} to {}, found {}", minimum, kLargest, value.dump()));
+  return static_cast<int>(wide);
+}
+
+double ConfigReader::number(const std::string& key, std::optional<double> fallback) {
+  if (fallback && raw(key).is_null()) return *fallback;
+  const nlohmann::json& value = required(key);
+  if (!value.is_number() || std::isnan(value.get<double>()))
+    fail(key, fmt::format("expected a number, found {}", value.dump()));
+  return value.get<double>();
+}
+
+bool ConfigReader::flag(const std::string& key, std::optional<bool> fallback) {
+  if (fallback && raw(key).is_null()) return *fallback;
+  const nlohmann::json& value = required(key);
+  if (!value.is_boolean()) fail(key, fmt::format("expected true or false, found {}", value.dump()));
+  return value.get<bool>();
+}
+
+std::string ConfigReader::word(const std::string& key, std::optional<std::string> fallback) {
+  if (fallback && raw(key).is_null()) return *fallback;
+  const nlohmann::json& value = required(key);
+  if (!value.is_string()) fail(key, fmt::format("expected a text, found {}", value.dump()));
+  return value.get<std::string>();
+}
+
+void ConfigReader::ignore(std::initializer_list<const char*> keys) { seen_.insert(keys.begin(), keys.end()); }
+
+void ConfigReader::expect(const std::string& key, const nlohmann::json& value) {
+  const nlohmann::json& found = raw(key);
+  if (!found.is_null() && found != value)
+    fail(key, fmt::format("only {} is supported, found {}", value.dump(), found.dump()));
+}
+
+void ConfigReader::finish() const {
+  for (const auto& [key, value] : config_.items())
+    if (!value.is_null() && seen_.count(key) == 0)
+      fail(key, fmt::format("is not known to this family and might change what it computes (value {})", value.dump()));
+}
+
+}  // namespace factflow

@@ -1,0 +1,211 @@
+// The computations of a replay that are not matrix products, as one table of functions per device and number type.
+//
+// Plain pointers and plain C++ on purpose: the CUDA table is compiled without libtorch headers, and the CPU table is
+// compiled once per instruction set. All matrices are row-major; a leading dimension (`stride`) counts elements.
+//
+// The unit of work is a column: one token position of one sequence. A row is a run of consecutive columns: either the
+// clean run of a prompt (all its tokens) or one replayed knockout (its tokens from the first target on). A replayed row
+// reads the tokens before its own from the clean row of the same prompt, in the same matrices. See docs/replay.md.
+#pragma once
+
+#include <cstdint>
+
+namespace factflow::kernels {
+
+// One clean or replayed token sequence.
+struct Row {
+  std::int32_t column;        // its first column
+  std::int32_t first_token;   // token position of that column; 0 for a clean row
+  std::int32_t count;         // its columns
+  std::int32_t clean_column;  // column of token 0 of the prompt's clean row; == column for a clean row
+  std::int32_t flags;         // offset of the prompt's token flags of this cut in Rows::flags; -1: never blocked
+  std::int32_t window_begin;  // layers [window_begin, window_end) in which the cut is on
+  std::int32_t window_end;
+  std::int32_t channels;      // index of the channel mask (state-space models)
+  std::int32_t full_state;    // state slot of the tokens before first_token; -1: there are none (Mamba-1)
+  std::int32_t kept_state;    // the same without the inputs of blocked sources
+};
+
+inline constexpr std::uint8_t kTarget = 1;
+inline constexpr std::uint8_t kSource = 2;
+
+// A state that clean rows leave behind for replayed rows: tokens [0, tokens) of a clean row, scanned without the inputs
+// of the cut's sources (flags >= 0) or with all inputs (flags < 0). Grouped by clean row (Mamba-1).
+struct StateSlot {
+  std::int32_t tokens;
+  std::int32_t flags;
+};
+
+// The rows that are alive in one layer. Clean rows come first. Pointers are on the device of the table.
+struct Rows {
+  const Row* rows = nullptr;
+  std::int32_t clean_count = 0;
+  std::int32_t count = 0;         // alive rows, clean ones included
+  std::int32_t column_count = 0;  // alive columns
+  std::int32_t longest = 0;       // tokens of the longest prompt
+  const std::int32_t* previous = nullptr;  // [columns] column of the token before, as this column sees it; -1 at token 0
+  const std::int32_t* position = nullptr;  // [columns] token position
+  const std::int32_t* row_of = nullptr;    // [columns] row of each column
+  const std::uint8_t* flags = nullptr;     // kTarget | kSource per token and cut
+  const StateSlot* slots = nullptr;        // [slots]
+  const std::int32_t* slot_begin = nullptr;  // [clean_count + 1] slots of each clean row
+  std::int32_t layer = 0;
+  unsigned long long* blocked = nullptr;  // counts the edges that were blocked, over all layers
+  void* stream = nullptr;                 // CUDA stream
+};
+
+template <class T>
+struct Matrix {  // [rows, columns] with a leading dimension
+  T* data = nullptr;
+  std::int64_t stride = 0;
+};
+
+// out = x / rms(x) * weight (+ nothing) or (x - mean) / std * weight + bias, over `width`. weight and bias may be null.
+template <class T>
+struct NormArgs {
+  Matrix<const T> x;
+  Matrix<T> out;
+  const T* weight = nullptr;
+  const T* bias = nullptr;
+  std::int64_t rows = 0;
+  std::int64_t width = 0;
+  double epsilon = 0;
+  bool subtract_mean = false;
+};
+
+// out[c] = silu(bias + sum_k weight[channel, k] x[k-th last token seen by c]); the causal depthwise convolution.
+template <class T>
+struct ConvArgs {
+  Matrix<const T> x;              // [columns, channels]
+  Matrix<T> out;                  // [columns, channels]
+  const T* weight = nullptr;      // [kernel, channels]: weight[k] multiplies the token k positions back
+  const T* bias = nullptr;        // [channels] or null
+  std::int64_t channels = 0;
+  int kernel = 4;
+};
+
+// Selective scan of Mamba-1 (Gu & Dao 2023, eq. 2 and algorithm 2):
+//   h[t] = exp(dt[t] A) h[t-1] + dt[t] B[t] x[t];  y[t] = C[t] h[t] + D x[t];  out[t] = y[t] silu(z[t])
+// Target columns of a cut read, on the channels that lose the edge, a second state that skips the sources' inputs.
+template <class T>
+struct ScanArgs {
+  Matrix<const T> x;    // [columns, channels] after convolution and silu
+  Matrix<const T> z;    // [columns, channels] gate before silu
+  Matrix<const T> dt;   // [columns, channels] before bias and softplus
+  Matrix<const T> b;    // [columns, states]
+  Matrix<const T> c;    // [columns, states]
+  Matrix<T> out;        // [columns, channels]
+  const T* dt_bias = nullptr;  // [channels]
+  const T* a = nullptr;        // [states, channels] = -exp(A_log), transposed
+  const T* d = nullptr;        // [channels]
+  const std::uint8_t* lose = nullptr;  // [masks, channels] 1 where a channel set loses the edge
+  T* states = nullptr;                 // [slots, states, channels]
+  std::int64_t channels = 0;
+  int state_count = 16;
+};
+
+// Mamba-2 in its quadratic form (Dao & Gu 2024, section 3.2 and eq. 20), one scalar decay per head:
+//   y[t] = sum_{s <= t} (C[t] . B[s]) exp(sum_{s < i <= t} dt[i] A) dt[s] x[s] + D x[t]
+// with dt = clamp(softplus(dt + bias)). A blocked (t, s) pair is left out of the sum on the heads that lose the edge.
+template <class T>
+struct DualArgs {
+  Matrix<const T> x;    // [columns, heads * head_size]
+  Matrix<const T> b;    // [columns, groups * states]
+  Matrix<const T> c;    // [columns, groups * states]
+  Matrix<const T> dt;   // [columns, heads] before bias and softplus
+  Matrix<T> out;        // [columns, heads * head_size]
+  const T* dt_bias = nullptr;  // [heads]
+  const T* a = nullptr;        // [heads] = -exp(A_log)
+  const T* d = nullptr;        // [heads]
+  const std::uint8_t* lose = nullptr;  // [masks, heads]
+  double dt_min = 0, dt_max = 0;
+  int heads = 0, head_size = 0, groups = 1, states = 0;
+};
+
+// out = weight * norm(y * silu(z)) or, with norm_before_gate, weight * norm(y) * silu(z); RMS over groups of `group` channels.
+template <class T>
+struct GatedNormArgs {
+  Matrix<const T> y;
+  Matrix<const T> z;
+  Matrix<T> out;
+  const T* weight = nullptr;  // [width]
+  std::int64_t rows = 0;
+  std::int64_t width = 0;
+  std::int64_t group = 0;
+  double epsilon = 0;
+  bool norm_before_gate = false;
+};
+
+// Rotary position embedding of the first `rotary` of `head_size` dimensions, in place (Su et al. 2021; half-split pairs).
+template <class T>
+struct RotaryArgs {
+  Matrix<T> heads;              // [columns, count * head_size]
+  const T* cosine = nullptr;    // [positions, rotary / 2]
+  const T* sine = nullptr;
+  int count = 0, head_size = 0, rotary = 0;
+};
+
+// Causal attention; blocked pairs score -inf, a column left with no key outputs 0. Grouped queries share a key head.
+template <class T>
+struct AttentionArgs {
+  Matrix<const T> q;  // [columns, heads * head_size]
+  Matrix<const T> k;  // [columns, key_heads * head_size]
+  Matrix<const T> v;
+  Matrix<T> out;      // [columns, heads * head_size]
+  int heads = 0, key_heads = 0, head_size = 0;
+  double scale = 1;
+  std::int32_t sliding_window = 0;  // a token sees itself and the sliding_window - 1 before it; 0: all
+};
+
+// out = act(gate) * up, or act(gate) without `up`. In place is allowed.
+enum class Activation { kSilu, kGeluTanh, kGelu, kRelu };
+template <class T>
+struct ActivationArgs {
+  Matrix<const T> gate;
+  Matrix<const T> up;  // data may be null
+  Matrix<T> out;
+  std::int64_t rows = 0, width = 0;
+  Activation activation = Activation::kSilu;
+};
+
+// out[i] = x[index[i]]
+template <class T>
+struct GatherArgs {
+  Matrix<const T> x;
+  Matrix<T> out;
+  const std::int32_t* index = nullptr;
+  std::int64_t rows = 0, width = 0;
+};
+
+// Log-probability and rank of one token per row of logits: rank = 1 + how many logits are strictly greater.
+// NaN or infinite logits give a NaN log-probability.
+template <class T>
+struct AnswerArgs {
+  Matrix<const T> logits;
+  const std::int32_t* answer = nullptr;  // [rows]
+  double* log_probability = nullptr;     // [rows]
+  std::int32_t* rank = nullptr;          // [rows]
+  std::int64_t rows = 0, vocabulary = 0;
+};
+
+// Clean columns must be complete before replayed ones are started: scan() does both, in this order.
+template <class T>
+struct KernelTable {
+  void (*norm)(const Rows&, const NormArgs<T>&);
+  void (*conv)(const Rows&, const ConvArgs<T>&);
+  void (*scan)(const Rows&, const ScanArgs<T>&);
+  void (*dual)(const Rows&, const DualArgs<T>&);
+  void (*gated_norm)(const Rows&, const GatedNormArgs<T>&);
+  void (*rotary)(const Rows&, const RotaryArgs<T>&);
+  void (*attention)(const Rows&, const AttentionArgs<T>&);
+  void (*activation)(const Rows&, const ActivationArgs<T>&);
+  void (*gather)(const Rows&, const GatherArgs<T>&);
+  void (*answer)(const Rows&, const AnswerArgs<T>&);
+};
+
+// The table for this processor: the widest instruction set that it has.
+template <class T>
+const KernelTable<T>& cpu_kernels();
+const char* cpu_instruction_set();  // "avx512", "avx2", "generic"
+
+}  // namespace factflow::kernels
