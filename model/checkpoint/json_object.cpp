@@ -13,8 +13,8 @@ namespace {
 
 using nlohmann::json;
 
-// Builds the value as the library's own builder does, and in addition refuses depth and repeated keys while reading: the
-// library's callback parser could do so too, but takes quadratic time in the number of members.
+// Builds the value as the library's own builder does, and in addition refuses depth and repeated keys while
+// reading: the library's callback parser could do so too, but takes quadratic time in the number of members.
 class StrictBuilder : public nlohmann::json_sax<json> {
  public:
   StrictBuilder(std::string where, size_t max_depth) : where_(std::move(where)), max_depth_(max_depth) {}
@@ -36,16 +36,18 @@ class StrictBuilder : public nlohmann::json_sax<json> {
 
   bool key(string_t& name) override {
     const auto [member, is_new] = open_.back()->get_ref<json::object_t&>().try_emplace(name);
-    if (!is_new) throw InputError(where_, fmt::format("holds the key {} twice in one object", quoted(name)));
+    if (!is_new)
+      throw InputError(where_, fmt::format("holds the key {} twice in one object", in_quotes(name)));
     member_ = &member->second;
     return true;
   }
 
   bool parse_error(size_t, const std::string&, const json::exception& error) override {
-    // "[json.exception.parse_error.101] parse error at line 1, column 2: ..." quotes the text it stumbled over.
+    // "[json.exception.parse_error.101] parse error at line 1, column 2: ..." quotes the text it stumbled
+    // over.
     std::string_view message = error.what();
     if (const size_t end = message.find("] "); end != message.npos) message.remove_prefix(end + 2);
-    throw InputError(where_, fmt::format("is not valid JSON: {}", quoted(message)));
+    throw InputError(where_, fmt::format("is not valid JSON: {}", in_quotes(message)));
   }
 
  private:

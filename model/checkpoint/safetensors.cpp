@@ -33,12 +33,13 @@ std::string_view header_text(std::span<const std::byte> bytes, const std::string
   refuse_stand_in(bytes, where);
   std::uint64_t length = 0;
   if (bytes.size() < kLengthBytes)
-    throw InputError(where, fmt::format("is {} bytes long, too short for a safetensors file", bytes.size()), kDownloadAgain);
+    throw InputError(where, fmt::format("is {} bytes long, too short for a safetensors file", bytes.size()),
+                     kDownloadAgain);
   std::memcpy(&length, bytes.data(), kLengthBytes);
   if (length > kLargestHeader)
-    throw InputError(where,
-                     fmt::format("says its header is {} bytes long, expected at most {}", length, kLargestHeader),
-                     "the file is damaged or no safetensors file");
+    throw InputError(
+        where, fmt::format("says its header is {} bytes long, expected at most {}", length, kLargestHeader),
+        "the file is damaged or no safetensors file");
   if (length > bytes.size() - kLengthBytes)
     throw InputError(where,
                      fmt::format("says its header is {} bytes long, but only {} follow", length,
@@ -56,7 +57,8 @@ std::vector<std::int64_t> sizes_of(const nlohmann::json& entry, const char* key,
   for (const nlohmann::json& size : *found) {
     if (!size.is_number_unsigned() ||
         size.get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
-      throw InputError(where, fmt::format("key {}: found {}, expected non-negative integers", key, quoted(size.dump())));
+      throw InputError(where, fmt::format("key {}: found {}, expected non-negative integers", key,
+                                          in_quotes(size.dump())));
     sizes.push_back(size.get<std::int64_t>());
   }
   return sizes;
@@ -68,7 +70,7 @@ StoredType type_of(const nlohmann::json& entry, const std::string& where) {
   const auto& name = found->get_ref<const std::string&>();
   const std::optional<StoredType> type = stored_type(name);
   if (!type)
-    throw InputError(where, fmt::format("has the dtype {}, which is not supported", quoted(name)),
+    throw InputError(where, fmt::format("has the dtype {}, which is not supported", in_quotes(name)),
                      "expected one of F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL");
   return *type;
 }
@@ -86,9 +88,9 @@ StoredTensor read_entry(const nlohmann::json& entry, std::span<const std::byte> 
   if (offsets.size() != 2 || offsets[0] > offsets[1])
     throw InputError(where, fmt::format("has data_offsets {}, expected [begin, end]", to_string(offsets)));
   if (offsets[1] > static_cast<std::int64_t>(data.size()))
-    throw InputError(where,
-                     fmt::format("ends at byte {} of the data, but the file holds {}", offsets[1], data.size()),
-                     kDownloadAgain);
+    throw InputError(
+        where, fmt::format("ends at byte {} of the data, but the file holds {}", offsets[1], data.size()),
+        kDownloadAgain);
   if (offsets[1] - offsets[0] != bytes)
     throw InputError(where, fmt::format("takes {} bytes, but {} {} needs {}", offsets[1] - offsets[0],
                                         to_string(tensor.type), to_string(tensor.shape), bytes));
@@ -97,7 +99,7 @@ StoredTensor read_entry(const nlohmann::json& entry, std::span<const std::byte> 
 }
 
 std::string place(const std::string& where, const std::string& name) {
-  return fmt::format("{}: tensor {}", where, quoted(name));
+  return fmt::format("{}: tensor {}", where, in_quotes(name));
 }
 
 // The format forbids holes and overlaps: in order of their begin, the tensors tile the data.
@@ -112,14 +114,16 @@ void check_tiling(const TensorMap& tensors, std::span<const std::byte> data, con
   for (const auto* item : order) {
     const auto begin = static_cast<size_t>(item->second.bytes.data() - data.data());
     if (begin < end)
-      throw InputError(place(where, item->first), fmt::format("begins at byte {}, inside the tensor before it", begin));
+      throw InputError(place(where, item->first),
+                       fmt::format("begins at byte {}, inside the tensor before it", begin));
     if (begin > end)
       throw InputError(place(where, item->first),
                        fmt::format("begins at byte {}, which leaves a hole of {} bytes", begin, begin - end));
     end = begin + item->second.bytes.size();
   }
   if (end != data.size())
-    throw InputError(where, fmt::format("holds {} bytes of data, but its tensors end at {}", data.size(), end));
+    throw InputError(where,
+                     fmt::format("holds {} bytes of data, but its tensors end at {}", data.size(), end));
 }
 
 }  // namespace

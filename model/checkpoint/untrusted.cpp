@@ -7,7 +7,7 @@
 
 namespace factflow {
 
-std::string quoted(std::string_view name) {
+std::string in_quotes(std::string_view name) {
   constexpr size_t kLongest = 120;
   std::string text = "'";
   for (const char c : name.substr(0, kLongest)) {
@@ -19,17 +19,22 @@ std::string quoted(std::string_view name) {
 
 std::int64_t checked_bytes(StoredType type, std::span<const std::int64_t> shape, const std::string& where) {
   if (shape.size() > kMaxDimensions)
-    throw InputError(where, fmt::format("has {} dimensions, expected at most {}", shape.size(), kMaxDimensions));
+    throw InputError(where,
+                     fmt::format("has {} dimensions, expected at most {}", shape.size(), kMaxDimensions));
   auto bytes = static_cast<std::int64_t>(size_of(type));
   for (const std::int64_t size : shape) {
-    if (size < 0) throw InputError(where, fmt::format("has the shape {}, expected no negative size", to_string(shape)));
+    if (size < 0)
+      throw InputError(where, fmt::format("has the shape {}, expected no negative size", to_string(shape)));
     if (__builtin_mul_overflow(bytes, size, &bytes))
-      throw InputError(where, fmt::format("has the shape {}, whose size in bytes overflows", to_string(shape)));
+      throw InputError(where,
+                       fmt::format("has the shape {}, whose size in bytes overflows", to_string(shape)));
   }
   return bytes;
 }
 
-std::string to_string(std::span<const std::int64_t> shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+std::string to_string(std::span<const std::int64_t> shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
 
 void refuse_stand_in(std::span<const std::byte> bytes, const std::string& where) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());

@@ -1,0 +1,162 @@
+#include "model/checkpoint/checkpoint.hpp"
+
+#include <functional>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/error.hpp"
+#include "model/checkpoint/config_file.hpp"
+#include "model/checkpoint/digest.hpp"
+#include "model/checkpoint/hub_cache.hpp"
+#include "model/checkpoint/safetensors.hpp"
+#include "model/checkpoint/shard_index.hpp"
+#include "model/checkpoint/tensor_file.hpp"
+#include "model/checkpoint/torch_archive.hpp"
+#include "model/checkpoint/untrusted.hpp"
+
+namespace factflow {
+
+namespace fs = std::filesystem;
+
+struct Checkpoint::Parts {
+  fs::path directory;
+  ConfigFile config;
+  std::vector<TensorFile> files;  // own what the bytes of `tensors` point into
+  TensorMap tensors;
+};
+
+namespace {
+
+constexpr std::string_view kHubPrefix = "hf:";
+
+using OpenFile = TensorFile (*)(const fs::path&);
+
+// Is there a file of this name? A link to nothing is what an interrupted download leaves in the Hugging Face
+// cache.
+bool holds(const fs::path& directory, const std::string& name) {
+  const fs::path path = directory / name;
+  if (fs::exists(path)) return true;
+  if (fs::is_symlink(fs::symlink_status(path)))
+    throw InputError(path.string(), "is a link to a file that is not there", "download the checkpoint again");
+  return false;
+}
+
+// Moves the tensors of one file of the checkpoint into `all`, having checked them against the index.
+void take_shard(TensorMap& shard, const std::string& name, const WeightMap& map, const fs::path& index,
+                TensorMap& all) {
+  for (auto& [tensor, stored] : shard) {
+    const auto listed = map.find(tensor);
+    if (listed == map.end() || listed->second != name)
+      throw InputError(
+          index.string(),
+          fmt::format("{} holds the tensor {}, which weight_map {}", name, in_quotes(tensor),
+                      listed == map.end() ? "does not list" : "places in " + in_quotes(listed->second)),
+          "index and shards are of different checkpoints: download them again");
+    all.emplace(tensor, std::move(stored));
+  }
+}
+
+void open_shards(const fs::path& index, OpenFile open, std::vector<TensorFile>& files, TensorMap& all) {
+  const WeightMap map = read_weight_map(index);
+  for (const std::string& name : shards_of(map)) {
+    const fs::path path = index.parent_path() / name;
+    if (!holds(index.parent_path(), name))
+      throw InputError(path.string(),
+                       fmt::format("is missing, though {} names it", index.filename().string()),
+                       "the download is incomplete: download the checkpoint again");
+    files.push_back(open(path));
+    take_shard(files.back().tensors, name, map, index, all);
+  }
+  for (const auto& [tensor, shard] : map)
+    if (!all.contains(tensor))
+      throw InputError(
+          index.string(),
+          fmt::format("places the tensor {} in {}, which does not hold it", in_quotes(tensor), shard),
+          "index and shards are of different checkpoints: download them again");
+}
+
+void open_weights(const fs::path& directory, std::vector<TensorFile>& files, TensorMap& all) {
+  struct Container {
+    const char* name;
+    OpenFile open;
+  };
+  for (const Container& container : {Container{"model.safetensors", open_safetensors},
+                                     Container{"pytorch_model.bin", open_torch_archive}}) {
+    const std::string index = std::string(container.name) + ".index.json";
+    if (holds(directory, container.name)) {
+      files.push_back(container.open(directory / container.name));
+      all = std::move(files.back().tensors);
+      return;
+    }
+    if (holds(directory, index)) return open_shards(directory / index, container.open, files, all);
+  }
+  throw InputError(
+      directory.string(),
+      "holds no weights: tried model.safetensors, model.safetensors.index.json, pytorch_model.bin and "
+      "pytorch_model.bin.index.json");
+}
+
+}  // namespace
+
+Checkpoint::Checkpoint(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+Checkpoint::Checkpoint(Checkpoint&&) noexcept = default;
+Checkpoint& Checkpoint::operator=(Checkpoint&&) noexcept = default;
+Checkpoint::~Checkpoint() = default;
+
+fs::path Checkpoint::resolve(const std::string& source) {
+  if (source.starts_with(kHubPrefix))
+    return find_in_hub_cache(std::string_view(source).substr(kHubPrefix.size()));
+  std::error_code ignored;
+  if (fs::is_directory(source, ignored)) return source;
+  if (fs::exists(source, ignored))
+    throw InputError(source, "is a file, expected a checkpoint directory",
+                     "name the directory that holds it");
+  throw InputError(
+      in_quotes(source), "is no directory",
+      fmt::format("name a checkpoint directory, or a model of the Hugging Face cache as {}ORG/NAME",
+                  kHubPrefix));
+}
+
+nlohmann::json Checkpoint::read_config(const std::string& source) {
+  return read_config_file(resolve(source)).value;
+}
+
+Checkpoint Checkpoint::open(const std::string& source) {
+  auto parts = std::make_unique<Parts>();
+  parts->directory = resolve(source);
+  parts->config = read_config_file(parts->directory);
+  open_weights(parts->directory, parts->files, parts->tensors);
+  if (parts->tensors.empty())
+    throw InputError(parts->directory.string(), "holds weights without a single tensor");
+  return Checkpoint(std::move(parts));
+}
+
+const fs::path& Checkpoint::directory() const {
+  return parts_->directory;
+}
+const nlohmann::json& Checkpoint::config() const {
+  return parts_->config.value;
+}
+const std::map<std::string, StoredTensor>& Checkpoint::tensors() const {
+  return parts_->tensors;
+}
+
+bool Checkpoint::is_mamba_ssm() const {
+  const nlohmann::json& keys = config();
+  return keys.contains("d_model") && keys.contains("n_layer") && keys.contains("ssm_cfg") &&
+         !keys.contains("model_type");
+}
+
+size_t Checkpoint::owned_bytes() const {
+  size_t bytes = 0;
+  for (const TensorFile& file : parts_->files)
+    for (const auto& buffer : file.owned) bytes += buffer.size();
+  return bytes;
+}
+
+std::string Checkpoint::digest() const {
+  return digest_of(parts_->config.text, parts_->tensors);
+}
+
+}  // namespace factflow
