@@ -27,6 +27,7 @@ class Handle {
     return *this;
   }
   std::int64_t get() const { return id_; }
+  std::int64_t release() { return std::exchange(id_, -1); }
 
  private:
   std::int64_t id_ = -1;
@@ -73,6 +74,7 @@ class Group {
   // The same, made a dimension scale called `name`.
   template <typename T>
   Dataset write_scale(const std::string& name, const std::vector<T>& values, const Label& label);
+  Dataset open_dataset(const std::string& name);  // to attach it once more
   void write_attribute(const std::string& name, std::string_view text);
   void write_attribute(const std::string& name, std::int64_t number);
   void write_attribute(const std::string& name, double number);
