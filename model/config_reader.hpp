@@ -30,6 +30,7 @@ class ConfigReader {
   // Throws for the first key that was neither read nor ignored.
   void finish() const;
 
+  const std::filesystem::path& file() const { return file_; }
   [[noreturn]] void fail(const std::string& key, const std::string& problem) const;
 
  private:

@@ -36,8 +36,9 @@ using OpenFile = TensorFile (*)(const fs::path&);
 // cache.
 bool holds(const fs::path& directory, const std::string& name) {
   const fs::path path = directory / name;
-  if (fs::exists(path)) return true;
-  if (fs::is_symlink(fs::symlink_status(path)))
+  std::error_code ignored;
+  if (fs::exists(path, ignored)) return true;
+  if (fs::is_symlink(fs::symlink_status(path, ignored)))
     throw InputError(path.string(), "is a link to a file that is not there", "download the checkpoint again");
   return false;
 }

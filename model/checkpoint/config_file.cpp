@@ -80,7 +80,8 @@ nlohmann::json parse_config(std::string_view text, const std::string& where) {
 
 ConfigFile read_config_file(const std::filesystem::path& directory) {
   const std::filesystem::path path = directory / "config.json";
-  if (!std::filesystem::exists(path))
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored))
     throw InputError(directory.string(), "holds no config.json",
                      "expected a checkpoint directory as transformers or mamba_ssm saves it");
   std::string text = read_file(path, kLargestConfig);

@@ -118,7 +118,8 @@ fs::path find_in_hub_cache(std::string_view text) {
   std::string folder = "models--" + model.name;
   if (const size_t slash = folder.find('/'); slash != folder.npos) folder.replace(slash, 1, "--");
   const fs::path repository = hub_cache_root() / folder;
-  if (!fs::is_directory(repository))
+  std::error_code ignored;
+  if (!fs::is_directory(repository, ignored))
     throw InputError(where, fmt::format("is not in the Hugging Face cache (tried {})", repository.string()),
                      download_command(model) + ", or point HF_HUB_CACHE at the cache that holds it");
 

@@ -16,7 +16,7 @@ namespace factflow {
 namespace pickle {
 namespace {
 
-constexpr size_t kMaxOpcodes = size_t{1} << 22;
+constexpr size_t kMaxOpcodes = size_t{1} << 20;
 constexpr size_t kMaxMemo = size_t{1} << 20;
 constexpr size_t kMaxMarks = 64;
 constexpr size_t kLongestName = 256;  // of a global, on its line

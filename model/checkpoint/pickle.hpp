@@ -30,7 +30,7 @@ struct PickledTensor {
 };
 
 // The tensors of a pickled dict {name: tensor}. Throws InputError(where, ...) for anything else, and beyond
-// the limits: 64 levels of nesting, 2^20 memo entries, 2^22 opcodes.
+// the limits: 64 levels of nesting, 2^20 memo entries, 2^20 opcodes (torch needs about 30 a tensor).
 std::map<std::string, PickledTensor> read_pickled_tensors(std::string_view pickle, const std::string& where);
 
 }  // namespace factflow

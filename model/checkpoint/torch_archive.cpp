@@ -36,7 +36,7 @@ void refuse_other_formats(std::span<const std::byte> bytes, const std::string& w
 class ArchiveReader {
  public:
   ArchiveReader(std::span<const std::byte> bytes, const std::string& where, OwnedBuffers& owned)
-      : zip_(bytes, where), where_(where), owned_(owned) {
+      : zip_(bytes, where), where_(where), file_size_(bytes.size()), owned_(owned) {
     find_folder();
     check_byte_order();
   }
@@ -93,7 +93,6 @@ class ArchiveReader {
       if (zip_.find(name) == nullptr)
         throw InputError(place, fmt::format("lies in the entry {}, which is missing", in_quotes(name)));
       found = storages_.emplace(storage.key, entry_bytes(name, static_cast<std::uint64_t>(expected))).first;
-      storage_total_ += found->second.size();
     }
     if (found->second.size() != static_cast<size_t>(expected))
       throw InputError(place, fmt::format("lies in a storage of {} bytes, but the entry holds {}", expected,
@@ -107,11 +106,11 @@ class ArchiveReader {
 
   ZipArchive zip_;
   std::string where_;
+  std::uint64_t file_size_;
   OwnedBuffers& owned_;
   std::string folder_;
   std::map<std::string, std::span<const std::byte>> storages_;
-  std::uint64_t storage_total_ = 0;  // bytes of all storages so far
-  std::uint64_t copied_total_ = 0;   // bytes of all strided tensors so far
+  std::uint64_t copied_total_ = 0;  // bytes of all strided tensors so far
 };
 
 // Strides of dimensions of size 1 say nothing, whatever they are.
@@ -166,8 +165,10 @@ void ArchiveReader::copy_strided(const PickledTensor& view, std::span<const std:
                                  StoredTensor& tensor, const std::string& place) {
   const size_t width = size_of(view.type);
   const size_t bytes = static_cast<size_t>(tensor.count()) * width;
-  if (bytes > storage_total_ - copied_total_)
-    throw InputError(place, fmt::format("has the strides {}, which repeat elements", to_string(view.strides)),
+  if (bytes > file_size_ + zip_.inflated_bytes() - copied_total_)
+    throw InputError(place,
+                     fmt::format("has the shape {} and the strides {}, which need more memory than the file",
+                                 to_string(view.shape), to_string(view.strides)),
                      "save it as tensor.contiguous()");
   copied_total_ += bytes;
   std::vector<std::byte>& out = owned_.emplace_back(bytes);

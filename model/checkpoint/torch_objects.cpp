@@ -15,6 +15,7 @@ using enum GlobalKind;
 using enum StoredType;
 
 constexpr int kMaxDepth = 64;
+constexpr size_t kLongestKey = 64;
 
 constexpr Global kGlobals[] = {
     {"collections", "OrderedDict", kOrderedDict, kU8},
@@ -201,7 +202,11 @@ Value persistent_storage(Heap& heap, const Value& id) {
                                  full_name(*global)));
   PickledStorage storage;
   storage.type = global->type;
-  storage.key = arguments.get<Text>(2, "a storage key").value;
+  const std::string_view key = arguments.get<Text>(2, "a storage key").value;
+  if (key.size() > kLongestKey)
+    throw InputError(heap.where(), fmt::format("holds the storage key {} of {} bytes, expected at most {}",
+                                               in_quotes(key), key.size(), kLongestKey));
+  storage.key = key;
   storage.count = arguments.get<std::int64_t>(4, "a number of elements");
   if (storage.count < 0)
     throw InputError(heap.where(), fmt::format("holds a storage of {} elements", storage.count));

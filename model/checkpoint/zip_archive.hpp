@@ -45,6 +45,7 @@ class ZipArchive {
   // The bytes of a deflated entry, uncompressed and checked against its CRC. Throws InputError as stored(),
   // and refuses a zip bomb: all entries together may inflate to at most 64 MiB + 20 times the file.
   std::vector<std::byte> inflated(const std::string& name, const ZipEntry& entry);
+  std::uint64_t inflated_bytes() const { return inflated_total_; }  // so far
 
  private:
   struct Directory {

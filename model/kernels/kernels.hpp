@@ -43,6 +43,7 @@ struct Rows {
   std::int32_t count = 0;         // alive rows, clean ones included
   std::int32_t column_count = 0;  // alive columns
   std::int32_t longest = 0;       // tokens of the longest prompt
+  std::int32_t slot_count = 0;    // state slots of all clean rows
   const std::int32_t* previous = nullptr;  // [columns] column of the token before, as this column sees it; -1 at token 0
   const std::int32_t* position = nullptr;  // [columns] token position
   const std::int32_t* row_of = nullptr;    // [columns] row of each column

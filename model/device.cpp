@@ -1,0 +1,121 @@
+#include "model/device.hpp"
+
+#include <dlfcn.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <omp.h>
+#include <torch/version.h>
+#ifdef FACTFLOW_CUDA
+#include <ATen/cuda/CUDAContext.h>
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAFunctions.h>
+#include <cuda_runtime_api.h>
+#endif
+
+#include "base/error.hpp"
+#include "model/kernels/kernels.hpp"
+
+namespace factflow {
+namespace {
+
+int gpu_count() {
+#ifdef FACTFLOW_CUDA
+  return static_cast<int>(c10::cuda::device_count());
+#else
+  return 0;
+#endif
+}
+
+int usable_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (::sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1, static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN)));
+}
+
+template <class Function>
+Function* symbol(const char* name) {
+  return reinterpret_cast<Function*>(::dlsym(RTLD_DEFAULT, name));
+}
+
+}  // namespace
+
+at::Device choose_device(const std::string& name, int local_rank, int local_size) {
+  const int gpus = gpu_count();
+  if (name == "cpu" || (name == "auto" && gpus == 0)) return at::kCPU;
+  const bool numbered = name.starts_with("cuda:") && name.size() > 5 && name.size() < 9 &&
+                        name.find_first_not_of("0123456789", 5) == std::string::npos;
+  if (name != "auto" && name != "cuda" && !numbered)
+    throw InputError("device", fmt::format("expected auto, cpu, cuda or cuda:N, found '{}'", name));
+  if (gpus == 0)
+    throw InputError("device", fmt::format("'{}' was asked for and no CUDA device can be used", name),
+                     "use device: cpu, or a build with -DFACTFLOW_CUDA=ON on a machine with a GPU");
+  const int index = numbered ? std::stoi(name.substr(5)) : local_rank;
+  if (!numbered && local_size > gpus)
+    throw InputError("device", fmt::format("{} ranks on this node and only {} GPUs", local_size, gpus),
+                     fmt::format("start {} ranks per node, or name one device for all of them (device: cuda:0)", gpus));
+  if (index >= gpus) throw InputError("device", fmt::format("{} does not exist: {} GPUs here", name, gpus));
+  return {at::kCUDA, static_cast<c10::DeviceIndex>(index)};
+}
+
+std::string describe(at::Device device) {
+#ifdef FACTFLOW_CUDA
+  if (device.is_cuda()) return at::cuda::getDeviceProperties(device.index())->name;
+#endif
+  static_cast<void>(device);
+  return fmt::format("CPU, {}, {} threads", kernels::cpu_instruction_set(), at::get_num_threads());
+}
+
+std::int64_t free_memory(at::Device device) {
+#ifdef FACTFLOW_CUDA
+  if (device.is_cuda()) {
+    size_t free = 0, total = 0;
+    C10_CUDA_CHECK(cudaSetDevice(device.index()));
+    C10_CUDA_CHECK(cudaMemGetInfo(&free, &total));
+    return static_cast<std::int64_t>(free);
+  }
+#endif
+  static_cast<void>(device);
+  std::ifstream info("/proc/meminfo");
+  std::string key, unit;
+  for (std::int64_t value = 0; info >> key >> value; std::getline(info, unit))
+    if (key == "MemAvailable:") return value * 1024;
+  return std::int64_t{4} << 30;
+}
+
+void* current_stream(at::Device device) {
+#ifdef FACTFLOW_CUDA
+  if (device.is_cuda()) return at::cuda::getCurrentCUDAStream(device.index()).stream();
+#endif
+  static_cast<void>(device);
+  return nullptr;
+}
+
+int set_threads(int threads, int local_size) {
+  if (threads <= 0) threads = std::max(1, usable_cores() / std::max(1, local_size));
+  at::set_num_threads(threads);
+  omp_set_num_threads(threads);  // a wheel's libtorch may carry an OpenMP runtime of its own
+  if (auto* set = symbol<void(int)>("openblas_set_num_threads")) set(threads);
+  return threads;
+}
+
+std::string slow_blas_warning() {
+  if (at::hasMKL() || symbol<char*()>("openblas_get_config") != nullptr || symbol<void(int)>("bli_thread_set_num_threads") != nullptr)
+    return "";
+  return "matrix products run on the reference BLAS, about 30 times slower than OpenBLAS: install libopenblas0-pthread "
+         "(Debian: apt-get install libopenblas0-pthread)";
+}
+
+std::string library_versions() {
+  std::string text = fmt::format("libtorch {}", TORCH_VERSION);
+  if (auto* config = symbol<char*()>("openblas_get_config")) text += fmt::format(", {}", config());
+  return text;
+}
+
+}  // namespace factflow

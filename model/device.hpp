@@ -1,0 +1,27 @@
+// Devices: naming, memory, threads, and whether the matrix library is a fast one.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <ATen/ATen.h>
+
+namespace factflow {
+
+// "auto", "cpu", "cuda", "cuda:N". `local_rank` of `local_size` ranks on this node: auto and cuda give each rank a GPU of its
+// own. Throws InputError if there is no such device, or fewer GPUs than ranks on the node.
+at::Device choose_device(const std::string& name, int local_rank, int local_size);
+
+std::string describe(at::Device device);  // "CPU, avx512, 2 threads" or "NVIDIA H100 80GB HBM3"
+std::int64_t free_memory(at::Device device);  // bytes
+void* current_stream(at::Device device);      // cudaStream_t, nullptr on the CPU
+
+// Threads of this process for matrix products and kernels: `threads`, or with 0 the cores it may use divided among
+// `local_size` ranks. Returns the number chosen.
+int set_threads(int threads, int local_size);
+
+// One line of advice if matrix products run on a slow BLAS, else "".
+std::string slow_blas_warning();
+std::string library_versions();  // "libtorch 1.13.1, OpenBLAS 0.3.21"
+
+}  // namespace factflow

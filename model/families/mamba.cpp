@@ -1,0 +1,189 @@
+// Mamba-1 (Gu & Dao 2023) and Falcon-Mamba, which normalises dt, B and C, as transformers and mamba_ssm save them.
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "model/families/declarations.hpp"
+#include "model/families/state_space.hpp"
+#include "model/network.hpp"
+#include "model/weights.hpp"
+
+namespace factflow {
+namespace {
+
+constexpr int kMaxStates = 256;  // of the CPU kernel's scratch
+
+struct MambaLayer {
+  Norm norm;
+  at::Tensor in, in_bias;    // [2 inner, hidden]: x above z
+  Convolution convolution;
+  at::Tensor parameters;     // [rank + 2 states, inner]: dt above B above C
+  at::Tensor time_step;      // [inner, rank]
+  SelectiveScan scan;
+  at::Tensor out, out_bias;  // [hidden, inner]
+  std::vector<double> decay_norms;
+};
+
+class Mamba final : public Network {
+ public:
+  Mamba(const Architecture& architecture, Weights& weights, const std::string& embedding, Norm final_norm,
+        std::vector<MambaLayer> layers)
+      : Network(architecture, weights, embedding, "lm_head.weight", "", std::move(final_norm)), layers_(std::move(layers)) {}
+
+  void layer(Step& step) const override;
+  std::vector<double> decay_norms(int layer) const override { return layers_[static_cast<size_t>(layer)].decay_norms; }
+  std::int64_t bytes_per_column() const override;
+  std::int64_t bytes_per_state() const override;
+  double flops_per_column() const override;
+
+ private:
+  std::vector<MambaLayer> layers_;
+};
+
+void Mamba::layer(Step& step) const {
+  const MambaShape& shape = architecture_.mamba();
+  const MambaLayer& layer = layers_[static_cast<size_t>(step.layer)];
+  at::Tensor normalised = step.matrix("normalised", architecture_.hidden);
+  at::Tensor xz = step.matrix("xz", 2 * shape.inner);
+  at::Tensor x = step.matrix("x", shape.inner);
+  at::Tensor parameters = step.matrix("parameters", shape.time_step_rank + 2 * shape.states);
+  at::Tensor dt = step.matrix("dt", shape.inner);
+  apply_norm(step.rows, layer.norm, step.hidden, normalised);
+  linear(normalised, layer.in, layer.in_bias, xz);
+  const at::Tensor z = xz.narrow(1, shape.inner, shape.inner);
+  convolve(step.rows, layer.convolution, xz.narrow(1, 0, shape.inner), x);
+  linear(x, layer.parameters, {}, parameters);
+  const at::Tensor low_rank = parameters.narrow(1, 0, shape.time_step_rank);
+  const at::Tensor b = parameters.narrow(1, shape.time_step_rank, shape.states);
+  const at::Tensor c = parameters.narrow(1, shape.time_step_rank + shape.states, shape.states);
+  if (shape.normalise_parameters)
+    for (const at::Tensor& part : {low_rank, b, c}) apply_norm(step.rows, {{}, {}, shape.parameter_epsilon, false}, part, part);
+  linear(low_rank, layer.time_step, {}, dt);
+  at::Tensor states = step.workspace.matrix("states", step.rows.slot_count, static_cast<std::int64_t>(shape.states) * shape.inner);
+  at::Tensor mixed = step.matrix("mixed", shape.inner);
+  selective_scan(step.rows, layer.scan, x, z, dt, b, c, step.channel_masks, states, mixed);
+  add_linear(mixed, layer.out, layer.out_bias, step.hidden);
+}
+
+std::int64_t Mamba::bytes_per_column() const {
+  const MambaShape& shape = architecture_.mamba();
+  const std::int64_t width = architecture_.hidden + 5 * static_cast<std::int64_t>(shape.inner) + shape.time_step_rank + 2 * shape.states;
+  return width * static_cast<std::int64_t>(c10::elementSize(type()));
+}
+
+std::int64_t Mamba::bytes_per_state() const {
+  const MambaShape& shape = architecture_.mamba();
+  return static_cast<std::int64_t>(shape.states) * shape.inner * static_cast<std::int64_t>(c10::elementSize(type()));
+}
+
+double Mamba::flops_per_column() const {
+  const MambaShape& shape = architecture_.mamba();
+  const double hidden = architecture_.hidden, inner = shape.inner, rank = shape.time_step_rank;
+  return 2 * inner * (3 * hidden + 2 * rank + 2 * shape.states);
+}
+
+int read_rank(ConfigReader& config, const std::string& key, int hidden) {
+  const nlohmann::json& value = config.raw(key);
+  if (value.is_null() || value == "auto") return (hidden + 15) / 16;
+  return config.integer(key);
+}
+
+Architecture read_transformers_mamba(ConfigReader& config) {
+  Architecture architecture;
+  architecture.hidden = config.integer("hidden_size");
+  architecture.layers = config.integer("num_hidden_layers");
+  architecture.vocabulary = config.integer("vocab_size");
+  architecture.norm_epsilon = config.number("layer_norm_epsilon", 1e-5);
+  architecture.tied_head = config.flag("tie_word_embeddings", true);
+  MambaShape shape;
+  const double expand = config.number("expand", 2.0);
+  shape.inner = config.integer("intermediate_size", static_cast<int>(expand * architecture.hidden));
+  shape.states = config.integer("state_size", 16);
+  shape.conv_kernel = config.integer("conv_kernel", 4);
+  shape.time_step_rank = read_rank(config, "time_step_rank", architecture.hidden);
+  shape.bias = config.flag("use_bias", false);
+  shape.conv_bias = config.flag("use_conv_bias", true);
+  config.expect("hidden_act", "silu");
+  // Initialisation, choices between equivalent kernels, and the mamba_ssm keys that some conversions kept.
+  config.ignore({"rescale_prenorm_residual", "residual_in_fp32", "time_step_floor", "time_step_init_scheme", "time_step_max",
+                 "time_step_min", "time_step_scale", "use_associative_scan", "use_mambapy", "use_falcon_mambapy", "d_inner", "d_model",
+                 "n_layer", "fused_add_norm", "rms_norm", "pad_vocab_size_multiple", "ssm_cfg", "max_position_embeddings"});
+  if (shape.states > kMaxStates)
+    config.fail("state_size", fmt::format("at most {} states per channel are supported, found {}", kMaxStates, shape.states));
+  architecture.shape = shape;
+  return architecture;
+}
+
+}  // namespace
+
+Architecture read_mamba(ConfigReader& config) { return read_transformers_mamba(config); }
+
+Architecture read_falcon_mamba(ConfigReader& config) {
+  Architecture architecture = read_transformers_mamba(config);
+  auto& shape = std::get<MambaShape>(architecture.shape);
+  shape.normalise_parameters = true;
+  shape.parameter_epsilon = config.number("mixer_rms_eps", 1e-6);
+  return architecture;
+}
+
+Architecture read_mamba_ssm_1(ConfigReader& ssm, Architecture architecture) {
+  MambaShape shape;
+  shape.inner = static_cast<int>(ssm.number("expand", 2.0) * architecture.hidden);
+  shape.states = ssm.integer("d_state", 16);
+  shape.conv_kernel = ssm.integer("d_conv", 4);
+  shape.time_step_rank = read_rank(ssm, "dt_rank", architecture.hidden);
+  shape.bias = ssm.flag("bias", false);
+  shape.conv_bias = ssm.flag("conv_bias", true);
+  ssm.ignore({"dt_min", "dt_max", "dt_init", "dt_scale", "dt_init_floor", "use_fast_path"});
+  if (shape.states > kMaxStates) ssm.fail("d_state", fmt::format("at most {} are supported, found {}", kMaxStates, shape.states));
+  architecture.family = "mamba";
+  architecture.shape = shape;
+  return architecture;
+}
+
+TensorTable mamba_tensors(const Architecture& architecture) {
+  const MambaShape& shape = architecture.mamba();
+  const std::int64_t hidden = architecture.hidden, inner = shape.inner;
+  TensorTable table = state_space_table(architecture);
+  for (int i = 0; i < architecture.layers; ++i) {
+    const std::string mixer = fmt::format("backbone.layers.{}.mixer.", i);
+    table.entries.push_back({fmt::format("backbone.layers.{}.norm.weight", i), {hidden}});
+    table.entries.push_back({mixer + "in_proj.weight", {2 * inner, hidden}});
+    table.entries.push_back({mixer + "conv1d.weight", {inner, 1, shape.conv_kernel}});
+    table.entries.push_back({mixer + "x_proj.weight", {shape.time_step_rank + 2 * shape.states, inner}});
+    table.entries.push_back({mixer + "dt_proj.weight", {inner, shape.time_step_rank}});
+    table.entries.push_back({mixer + "dt_proj.bias", {inner}});
+    table.entries.push_back({mixer + "A_log", {inner, shape.states}});
+    table.entries.push_back({mixer + "D", {inner}});
+    table.entries.push_back({mixer + "out_proj.weight", {hidden, inner}});
+    if (shape.conv_bias) table.entries.push_back({mixer + "conv1d.bias", {inner}});
+    if (shape.bias) table.entries.push_back({mixer + "in_proj.bias", {2 * inner}});
+    if (shape.bias) table.entries.push_back({mixer + "out_proj.bias", {hidden}});
+  }
+  return table;
+}
+
+std::unique_ptr<Network> build_mamba(const Architecture& architecture, Weights& weights) {
+  const auto optional = [&](const std::string& name) { return weights.has(name) ? weights.take(name) : at::Tensor(); };
+  const auto norm = [&](const std::string& name) { return Norm{weights.take(name), {}, architecture.norm_epsilon, false}; };
+  std::vector<MambaLayer> layers;
+  for (int i = 0; i < architecture.layers; ++i) {
+    const std::string mixer = fmt::format("backbone.layers.{}.mixer.", i);
+    MambaLayer layer;
+    layer.norm = norm(fmt::format("backbone.layers.{}.norm.weight", i));
+    layer.in = weights.take(mixer + "in_proj.weight");
+    layer.in_bias = optional(mixer + "in_proj.bias");
+    layer.convolution = {causal_taps(weights.take(mixer + "conv1d.weight")), optional(mixer + "conv1d.bias")};
+    layer.parameters = weights.take(mixer + "x_proj.weight");
+    layer.time_step = weights.take(mixer + "dt_proj.weight");
+    const at::Tensor a_log = weights.take(mixer + "A_log");
+    layer.scan = {a_log.exp().neg().t().contiguous(), weights.take(mixer + "D"), weights.take(mixer + "dt_proj.bias")};
+    layer.out = weights.take(mixer + "out_proj.weight");
+    layer.out_bias = optional(mixer + "out_proj.bias");
+    layer.decay_norms = decay_norms_of(a_log);
+    layers.push_back(std::move(layer));
+  }
+  return std::make_unique<Mamba>(architecture, weights, "backbone.embeddings.weight", norm("backbone.norm_f.weight"), std::move(layers));
+}
+
+}  // namespace factflow

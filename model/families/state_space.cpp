@@ -1,0 +1,51 @@
+#include "model/families/state_space.hpp"
+
+#include <fmt/format.h>
+
+#include "model/families/family.hpp"
+
+namespace factflow {
+
+TensorTable state_space_table(const Architecture& architecture) {
+  TensorTable table{"backbone.", {}, {}, {}, {{"backbone.embedding.weight", "backbone.embeddings.weight"}}};
+  table.entries = {{"backbone.embeddings.weight", {architecture.vocabulary, architecture.hidden}},
+                   {"backbone.norm_f.weight", {architecture.hidden}}};
+  if (architecture.tied_head)
+    table.tied = {"lm_head.weight"};
+  else
+    table.entries.push_back({"lm_head.weight", {architecture.vocabulary, architecture.hidden}});
+  return table;
+}
+
+at::Tensor causal_taps(const at::Tensor& weight) { return weight.squeeze(1).flip(1).t().contiguous(); }
+
+std::vector<double> decay_norms_of(const at::Tensor& a_log) {
+  const at::Tensor decay = a_log.to(at::kCPU, at::kDouble).exp().neg().exp();
+  const at::Tensor norms = (decay.dim() == 2 ? decay.sum(1) : decay).contiguous();
+  const double* data = norms.data_ptr<double>();
+  return {data, data + norms.numel()};
+}
+
+Architecture read_mamba_ssm(ConfigReader& config) {
+  Architecture architecture;
+  architecture.mamba_ssm = true;
+  architecture.hidden = config.integer("d_model");
+  architecture.layers = config.integer("n_layer");
+  const int multiple = config.integer("pad_vocab_size_multiple", 8);
+  architecture.vocabulary = (config.integer("vocab_size") + multiple - 1) / multiple * multiple;
+  architecture.tied_head = config.flag("tie_embeddings", true);
+  config.expect("d_intermediate", 0);
+  config.expect("rms_norm", true);
+  config.expect("attn_layer_idx", nlohmann::json::array());
+  config.ignore({"attn_cfg", "residual_in_fp32", "fused_add_norm"});
+  static const nlohmann::json kEmpty = nlohmann::json::object();
+  const nlohmann::json& found = config.raw("ssm_cfg");
+  ConfigReader ssm(found.is_null() ? kEmpty : found, config.file(), "ssm_cfg.");
+  const std::string layer = ssm.word("layer", "Mamba1");
+  if (layer != "Mamba1" && layer != "Mamba2") ssm.fail("layer", fmt::format("expected Mamba1 or Mamba2, found '{}'", layer));
+  architecture = layer == "Mamba1" ? read_mamba_ssm_1(ssm, std::move(architecture)) : read_mamba_ssm_2(ssm, std::move(architecture));
+  ssm.finish();
+  return architecture;
+}
+
+}  // namespace factflow

@@ -1,0 +1,168 @@
+#include "model/families/transformer.hpp"
+
+#include <cmath>
+#include <numbers>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "model/config_reader.hpp"
+#include "model/weights.hpp"
+
+namespace factflow {
+
+Transformer::Transformer(const Architecture& architecture, Weights& weights, const std::string& embedding,
+                         const std::string& head, const std::string& position_embedding, Norm final_norm,
+                         std::vector<TransformerLayer> layers)
+    : Network(architecture, weights, embedding, head, position_embedding, std::move(final_norm)),
+      layers_(std::move(layers)) {}
+
+void Transformer::layer(Step& step) const {
+  const TransformerLayer& layer = layers_[static_cast<size_t>(step.layer)];
+  at::Tensor normalised = step.matrix("normalised", architecture_.hidden);
+  if (architecture_.transformer().parallel_residual) {
+    at::Tensor mlp_input = step.matrix("mlp normalised", architecture_.hidden);
+    apply_norm(step.rows, layer.attention_norm, step.hidden, normalised);
+    apply_norm(step.rows, layer.mlp_norm, step.hidden, mlp_input);
+    attend_to_past(step, layer);
+    feed_forward(step, layer, mlp_input);
+    return;
+  }
+  apply_norm(step.rows, layer.attention_norm, step.hidden, normalised);
+  attend_to_past(step, layer);
+  apply_norm(step.rows, layer.mlp_norm, step.hidden, normalised);
+  feed_forward(step, layer, normalised);
+}
+
+// Reads "normalised"; the keys and values of a token stay in its column, where later columns of the row find them.
+void Transformer::attend_to_past(Step& step, const TransformerLayer& layer) const {
+  const TransformerShape& shape = architecture_.transformer();
+  const std::int64_t queries = static_cast<std::int64_t>(shape.heads) * shape.head_size;
+  const std::int64_t keys = static_cast<std::int64_t>(shape.key_heads) * shape.head_size;
+  at::Tensor qkv = step.matrix("query key value", queries + 2 * keys);
+  linear(step.matrix("normalised", architecture_.hidden), layer.query_key_value, layer.query_key_value_bias, qkv);
+  if (shape.rotary.dimensions > 0) {
+    const auto [cosine, sine] = rotary_tables(step.rows.longest);
+    rotate(step.rows, cosine, sine, shape.head_size, qkv.narrow(1, 0, queries + keys));
+  }
+  Attention attention{shape.heads, shape.key_heads, shape.head_size, 1.0 / std::sqrt(shape.head_size)};
+  if (shape.scale_by_layer) attention.scale /= step.layer + 1;
+  if (!shape.sliding_windows.empty()) attention.sliding_window = shape.sliding_windows[static_cast<size_t>(step.layer)];
+  at::Tensor mixed = step.matrix("mixed", queries);
+  attend(step.rows, attention, qkv, mixed);
+  add_linear(mixed, layer.attention_output, layer.attention_output_bias, step.hidden);
+}
+
+void Transformer::feed_forward(Step& step, const TransformerLayer& layer, const at::Tensor& input) const {
+  const TransformerShape& shape = architecture_.transformer();
+  at::Tensor inner = step.matrix("mlp", layer.mlp_in.size(0));
+  linear(input, layer.mlp_in, layer.mlp_in_bias, inner);
+  at::Tensor gate = inner.narrow(1, 0, shape.mlp_size);
+  activate(step.rows, shape.activation, gate, shape.gated_mlp ? inner.narrow(1, shape.mlp_size, shape.mlp_size) : at::Tensor(),
+           gate);
+  add_linear(gate, layer.mlp_out, layer.mlp_out_bias, step.hidden);
+}
+
+std::pair<at::Tensor, at::Tensor> Transformer::rotary_tables(std::int32_t positions) const {
+  const std::lock_guard lock(mutex_);
+  if (!cosine_.defined() || cosine_.size(0) < positions) {
+    const std::int64_t rows = std::max<std::int64_t>(positions, 64);
+    const std::vector<double> frequencies = inverse_frequencies(architecture_.transformer().rotary);
+    const auto width = static_cast<std::int64_t>(frequencies.size());
+    at::Tensor angles = at::empty({rows, width}, at::TensorOptions().dtype(at::kDouble));
+    for (std::int64_t position = 0; position < rows; ++position)
+      for (std::int64_t i = 0; i < width; ++i)
+        angles.data_ptr<double>()[position * width + i] = static_cast<double>(position) * frequencies[static_cast<size_t>(i)];
+    cosine_ = angles.cos().to(device(), type());
+    sine_ = angles.sin().to(device(), type());
+  }
+  return {cosine_, sine_};
+}
+
+std::int64_t Transformer::bytes_per_column() const {
+  const TransformerShape& shape = architecture_.transformer();
+  const std::int64_t attention = static_cast<std::int64_t>(2 * shape.heads + 2 * shape.key_heads) * shape.head_size;
+  const std::int64_t mlp = static_cast<std::int64_t>(shape.mlp_size) * (shape.gated_mlp ? 2 : 1);
+  const std::int64_t norms = architecture_.hidden * (shape.parallel_residual ? 2 : 1);
+  return (attention + mlp + norms) * static_cast<std::int64_t>(c10::elementSize(type()));
+}
+
+double Transformer::flops_per_column() const {
+  const TransformerShape& shape = architecture_.transformer();
+  const double hidden = architecture_.hidden;
+  const double attention = hidden * (2.0 * shape.heads + 2.0 * shape.key_heads) * shape.head_size;
+  return 2 * (attention + hidden * shape.mlp_size * (shape.gated_mlp ? 3 : 2));
+}
+
+std::vector<double> inverse_frequencies(const Rotary& rotary) {
+  std::vector<double> frequencies;
+  for (int i = 0; i < rotary.dimensions; i += 2) {
+    // transformers computes and keeps them in float32.
+    double frequency = 1.0F / std::pow(static_cast<float>(rotary.theta), static_cast<float>(i) / static_cast<float>(rotary.dimensions));
+    if (rotary.scaling == Rotary::Scaling::kLinear) frequency /= rotary.factor;
+    if (rotary.scaling == Rotary::Scaling::kLlama3) {
+      const double wavelength = 2 * std::numbers::pi / frequency;
+      const double longest = rotary.original_max_positions / rotary.low_frequency_factor;
+      const double shortest = rotary.original_max_positions / rotary.high_frequency_factor;
+      if (wavelength > longest) {
+        frequency /= rotary.factor;
+      } else if (wavelength >= shortest) {
+        const double smooth = (rotary.original_max_positions / wavelength - rotary.low_frequency_factor) /
+                              (rotary.high_frequency_factor - rotary.low_frequency_factor);
+        frequency = (1 - smooth) * frequency / rotary.factor + smooth * frequency;
+      }
+    }
+    frequencies.push_back(static_cast<float>(frequency));
+  }
+  return frequencies;
+}
+
+namespace {
+
+void read_scaling(ConfigReader& rope, Rotary& rotary) {
+  const std::string type = rope.word("rope_type", rope.word("type", "default"));
+  if (type == "default") return;
+  if (type == "linear") {
+    rotary.scaling = Rotary::Scaling::kLinear;
+    rotary.factor = rope.number("factor");
+  } else if (type == "llama3") {
+    rotary.scaling = Rotary::Scaling::kLlama3;
+    rotary.factor = rope.number("factor");
+    rotary.low_frequency_factor = rope.number("low_freq_factor");
+    rotary.high_frequency_factor = rope.number("high_freq_factor");
+    rotary.original_max_positions = rope.number("original_max_position_embeddings");
+  } else {
+    rope.fail("rope_type", fmt::format("supported are default, linear and llama3, found '{}'", type));
+  }
+  if (!(rotary.factor > 0)) rope.fail("factor", "expected a positive number");
+}
+
+}  // namespace
+
+Rotary read_rotary(ConfigReader& config, int head_size, double share) {
+  Rotary rotary;
+  rotary.theta = config.number("rope_theta", config.number("rotary_emb_base", 10000.0));
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    if (!config.has(key)) continue;
+    ConfigReader rope(config.raw(key), config.file(), std::string(key) + ".");
+    rotary.theta = rope.number("rope_theta", rotary.theta);
+    share = rope.number("partial_rotary_factor", share);
+    read_scaling(rope, rotary);
+    rope.finish();
+  }
+  rotary.dimensions = static_cast<int>(head_size * share);
+  if (!(rotary.theta > 0) || rotary.dimensions < 2 || 2 * ((rotary.dimensions + 1) / 2) > head_size)
+    config.fail("rope_theta", fmt::format("cannot rotate {} of {} dimensions with base {}", rotary.dimensions, head_size, rotary.theta));
+  return rotary;
+}
+
+kernels::Activation read_activation(ConfigReader& config, const std::string& key, const std::string& fallback) {
+  const std::string name = config.word(key, fallback);
+  if (name == "silu" || name == "swish") return kernels::Activation::kSilu;
+  if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast") return kernels::Activation::kGeluTanh;
+  if (name == "gelu") return kernels::Activation::kGelu;
+  if (name == "relu") return kernels::Activation::kRelu;
+  config.fail(key, fmt::format("supported are silu, gelu, gelu_new, gelu_pytorch_tanh and relu, found '{}'", name));
+}
+
+}  // namespace factflow

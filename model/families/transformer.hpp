@@ -1,0 +1,53 @@
+// The decoder layer that GPT-2, the Llama family and GPT-NeoX share; their files say how it is put together.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include <ATen/ATen.h>
+
+#include "model/network.hpp"
+
+namespace factflow {
+
+class Weights;
+
+struct TransformerLayer {
+  Norm attention_norm, mlp_norm;
+  at::Tensor query_key_value, query_key_value_bias;    // [(heads + 2 key_heads) head_size, hidden]: queries, keys, values
+  at::Tensor attention_output, attention_output_bias;  // [hidden, heads head_size]
+  at::Tensor mlp_in, mlp_in_bias;    // [mlp, hidden], or gate above up: [2 mlp, hidden]
+  at::Tensor mlp_out, mlp_out_bias;  // [hidden, mlp]
+};
+
+class Transformer final : public Network {
+ public:
+  Transformer(const Architecture& architecture, Weights& weights, const std::string& embedding, const std::string& head,
+              const std::string& position_embedding, Norm final_norm, std::vector<TransformerLayer> layers);
+
+  void layer(Step& step) const override;
+  std::int64_t bytes_per_column() const override;
+  double flops_per_column() const override;
+
+ private:
+  void attend_to_past(Step& step, const TransformerLayer& layer) const;
+  void feed_forward(Step& step, const TransformerLayer& layer, const at::Tensor& input) const;
+  std::pair<at::Tensor, at::Tensor> rotary_tables(std::int32_t positions) const;
+
+  std::vector<TransformerLayer> layers_;
+  mutable std::mutex mutex_;                // guards the tables, which grow with the longest prompt seen
+  mutable at::Tensor cosine_, sine_;        // [positions, rotated / 2]
+};
+
+// Inverse frequencies, [ceil(dimensions / 2)], scaled as the checkpoint asks. Llama-3's rule: Llama 3.1 model card and
+// transformers' modeling_rope_utils.
+std::vector<double> inverse_frequencies(const Rotary& rotary);
+
+// The rope_theta / rope_scaling / rope_parameters keys of all versions of transformers. `share`: rotated part of a head.
+Rotary read_rotary(ConfigReader& config, int head_size, double share);
+
+kernels::Activation read_activation(ConfigReader& config, const std::string& key, const std::string& fallback);
+
+}  // namespace factflow

@@ -1,0 +1,77 @@
+// A loaded model: embedding in, one layer after the other, logits out. Knows columns, not prompts.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ATen/ATen.h>
+
+#include "model/architecture.hpp"
+#include "model/checkpoint/checkpoint.hpp"
+#include "model/knockout.hpp"
+#include "model/ops.hpp"
+
+namespace factflow {
+
+// How numbers are held and multiplied.
+enum class Precision { kFp64, kFp32, kTf32x3, kTf32, kBf16 };
+Precision parse_precision(const std::string& name);  // throws InputError
+std::string to_string(Precision precision);
+at::ScalarType activation_type(Precision precision);
+
+class Network {
+ public:
+  // Throws InputError for whatever is wrong with the checkpoint, RunError if the device has too little memory.
+  static std::unique_ptr<Network> load(std::shared_ptr<const Checkpoint> checkpoint, at::Device device, Precision precision);
+
+  virtual ~Network() = default;
+  Network(const Network&) = delete;
+  Network& operator=(const Network&) = delete;
+
+  const Architecture& architecture() const { return architecture_; }
+  at::Device device() const { return embedding_.device(); }
+  at::ScalarType type() const { return embedding_.scalar_type(); }
+  Precision precision() const { return precision_; }
+  std::int64_t parameters() const { return parameters_; }
+
+  // hidden [columns, hidden] = what enters layer 0. tokens int32 [columns]; positions are those of `rows`.
+  void embed(const kernels::Rows& rows, const at::Tensor& tokens, const at::Tensor& positions, at::Tensor hidden) const;
+  // step.hidden += the layer's output.
+  virtual void layer(Step& step) const = 0;
+  // logits [rows, vocabulary] of final hidden states [rows, hidden].
+  void logits(const kernels::Rows& rows, const at::Tensor& hidden, Workspace& workspace, at::Tensor out) const;
+
+  // [sets, channels] uint8 on the network's device: 1 where the set loses the edge in this layer. State-space models only.
+  at::Tensor channel_masks(int layer, const std::vector<ChannelSet>& sets) const;
+  // L1 norm of exp(-exp(A_log)) per channel (Mamba-1) or head (Mamba-2) of a layer, in float64; section 3.3 of the paper.
+  virtual std::vector<double> decay_norms(int layer) const;
+
+  // Bytes of activations that a layer needs for one column and for one state slot, an upper estimate for planning.
+  virtual std::int64_t bytes_per_column() const = 0;
+  virtual std::int64_t bytes_per_state() const { return 0; }
+  // Multiply-adds times two that one column costs in one layer, matrix products only.
+  virtual double flops_per_column() const = 0;
+
+ protected:
+  Network(Architecture architecture, class Weights& weights, const std::string& embedding, const std::string& head,
+          const std::string& position_embedding, Norm final_norm);
+
+  Architecture architecture_;
+
+ private:
+  at::Tensor embedding_;           // [vocabulary, hidden]
+  at::Tensor position_embedding_;  // [positions, hidden] or undefined
+  at::Tensor head_;                // [vocabulary, hidden]
+  Norm final_norm_;
+  Precision precision_ = Precision::kFp32;
+  std::int64_t parameters_ = 0;
+};
+
+// The channels of a set by rank of `norms`, largest first, ties in channel order. True = loses the edge.
+std::vector<bool> channels_of(const ChannelSet& set, const std::vector<double>& norms);
+// Whether a set of a model with `channels` channels is empty (and so blocks nothing).
+bool is_empty(const ChannelSet& set, int channels);
+
+}  // namespace factflow

@@ -1,0 +1,92 @@
+// The kernels (model/kernels/) on tensors: checks shapes, picks the table for device and number type.
+// All matrices are [columns or rows, width], row-major, the last dimension contiguous.
+#pragma once
+
+#include <cstdint>
+
+#include <ATen/ATen.h>
+
+#include "model/kernels/kernels.hpp"
+#include "model/workspace.hpp"
+
+namespace factflow {
+
+// What one layer works on: the alive columns of a pass.
+struct Step {
+  const kernels::Rows& rows;  // on the device of `hidden`
+  int layer;
+  at::Tensor hidden;          // [columns, hidden] residual stream, updated in place
+  at::Tensor channel_masks;   // [masks, channels] uint8, this layer's: 1 where a channel set loses the edge; or undefined
+  Workspace& workspace;
+  std::int64_t columns() const { return hidden.size(0); }
+  at::Tensor matrix(const char* name, std::int64_t width) { return workspace.matrix(name, columns(), width); }
+};
+
+// out = x weight^T (+ bias); weight [out, in].
+void linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, at::Tensor out);
+// residual += x weight^T (+ bias)
+void add_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, at::Tensor residual);
+
+struct Norm {
+  at::Tensor weight, bias;  // [width]; undefined = none
+  double epsilon = 1e-5;
+  bool subtract_mean = false;  // LayerNorm, else RMSNorm
+};
+void apply_norm(const kernels::Rows& rows, const Norm& norm, const at::Tensor& x, at::Tensor out);
+
+struct Convolution {
+  at::Tensor weight;  // [kernel, channels], weight[k] for the token k positions back
+  at::Tensor bias;    // [channels] or undefined
+};
+void convolve(const kernels::Rows& rows, const Convolution& convolution, const at::Tensor& x, at::Tensor out);
+
+struct SelectiveScan {
+  at::Tensor a;        // [states, channels] -exp(A_log) transposed
+  at::Tensor d;        // [channels]
+  at::Tensor dt_bias;  // [channels]
+};
+// x, z, dt [columns, channels]; b, c [columns, states]; states [slots, states, channels] is written for the replayed rows.
+void selective_scan(const kernels::Rows& rows, const SelectiveScan& scan, const at::Tensor& x, const at::Tensor& z,
+                    const at::Tensor& dt, const at::Tensor& b, const at::Tensor& c, const at::Tensor& channel_masks,
+                    at::Tensor states, at::Tensor out);
+
+struct StateSpaceDual {
+  at::Tensor a, d, dt_bias;  // [heads]
+  double dt_min = 0, dt_max = 0;
+  int heads = 0, head_size = 0, groups = 1, states = 0;
+};
+void state_space_dual(const kernels::Rows& rows, const StateSpaceDual& dual, const at::Tensor& x, const at::Tensor& b,
+                      const at::Tensor& c, const at::Tensor& dt, const at::Tensor& channel_masks, at::Tensor out);
+
+struct GatedNorm {
+  at::Tensor weight;  // [width]
+  std::int64_t group = 0;
+  double epsilon = 1e-5;
+  bool norm_before_gate = false;
+};
+void apply_gated_norm(const kernels::Rows& rows, const GatedNorm& norm, const at::Tensor& y, const at::Tensor& z,
+                      at::Tensor out);
+
+// cosine, sine [positions, dimensions / 2]; heads [columns, count * head_size] is rotated in place.
+void rotate(const kernels::Rows& rows, const at::Tensor& cosine, const at::Tensor& sine, int head_size, at::Tensor heads);
+
+struct Attention {
+  int heads = 0, key_heads = 0, head_size = 0;
+  double scale = 1;
+  std::int32_t sliding_window = 0;
+};
+// query_key_value [columns, (heads + 2 key_heads) * head_size]: queries, keys, values side by side.
+void attend(const kernels::Rows& rows, const Attention& attention, const at::Tensor& query_key_value, at::Tensor out);
+
+// out = act(gate) * up; `up` undefined: act(gate). In place is allowed.
+void activate(const kernels::Rows& rows, kernels::Activation activation, const at::Tensor& gate, const at::Tensor& up,
+              at::Tensor out);
+
+// out[i] = x[index[i]]; index int32 [rows].
+void gather_rows(const kernels::Rows& rows, const at::Tensor& x, const at::Tensor& index, at::Tensor out);
+
+// logits [rows, vocabulary], answer int32 [rows]; log_probability float64 [rows], rank int32 [rows].
+void answer_statistics(const kernels::Rows& rows, const at::Tensor& logits, const at::Tensor& answer,
+                       at::Tensor log_probability, at::Tensor rank);
+
+}  // namespace factflow

@@ -1,0 +1,73 @@
+// The replay engine: clean runs and knockouts of many prompts, together up the layers.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/error.hpp"
+#include "model/network.hpp"
+#include "model/replay_plan.hpp"
+
+namespace factflow {
+
+// One prompt with one window does not fit the memory that the engine may use.
+class MemoryError : public RunError {
+ public:
+  using RunError::RunError;
+};
+
+// What is read off the logits after the last token. NaN and 0 where there is nothing to read (no edge).
+struct Answer {
+  double log_probability;  // natural logarithm of the answer token's softmax probability
+  std::int32_t rank;       // 1 + how many tokens are likelier
+};
+
+struct TopToken {
+  std::int32_t token;
+  double probability;
+};
+
+struct ReplayResult {
+  Answer clean{};
+  std::vector<TopToken> top;                  // the likeliest tokens of the clean run, if asked for
+  std::vector<std::vector<Answer>> knockouts;  // [cut][window]; NaN and rank 0 = the cut blocks no edge of this prompt
+};
+
+struct ReplayOptions {
+  std::int64_t memory_limit = 0;  // bytes for activations; 0 = three quarters of what is free on a GPU, 2 GiB on a CPU
+  int top_tokens = 0;
+};
+
+struct ReplayCost {
+  std::int64_t passes = 0;
+  std::int64_t column_layers = 0;  // columns x layers that went through the matrix products
+  std::int64_t knockouts = 0;      // answers given, no-edge ones aside
+};
+
+// Not safe for several threads at once; one engine per device.
+class ReplayEngine {
+ public:
+  ReplayEngine(const Network& network, const ReplayOptions& options);
+
+  // One result per request, in order; independent of how requests are split into passes up to rounding. A result with a
+  // NaN log-probability in `clean` or in a knockout that has edges means that the model's output was not finite.
+  // Throws std::invalid_argument for impossible positions or windows, MemoryError if a single prompt does not fit, and
+  // std::logic_error if the kernels blocked another number of edges than the plan expects.
+  std::vector<ReplayResult> run(std::span<const ReplayRequest> requests);
+
+  const ReplayCost& cost() const { return cost_; }
+
+ private:
+  std::vector<ReplayResult> run_plan(const ReplayPlan& plan, std::span<const ReplayRequest> requests);
+  std::vector<ReplayResult> run_in_two(std::span<const ReplayRequest> requests, std::int64_t needed);
+  std::int64_t bytes_needed(const ReplayPlan& plan) const;
+  std::int64_t logits_rows() const;
+
+  const Network& network_;
+  ReplayOptions options_;
+  Workspace workspace_;
+  ReplayCost cost_;
+};
+
+}  // namespace factflow

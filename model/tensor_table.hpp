@@ -1,0 +1,25 @@
+// The tensors that a family expects, as plain data: checked against a checkpoint before anything is loaded.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace factflow {
+
+struct TensorEntry {
+  std::string name;                 // as the Hugging Face class saves it, with the base model's prefix
+  std::vector<std::int64_t> shape;
+};
+
+struct TensorTable {
+  std::string prefix;                 // "transformer.": checkpoints of the base model alone leave it out
+  std::vector<TensorEntry> entries;   // every one is required
+  std::vector<std::string> ignored;   // name endings of buffers that some versions saved and nothing reads
+  std::vector<std::string> tied;      // names that may be present as copies of the embedding
+  std::vector<std::pair<std::string, std::string>> renamed;  // {checkpoint's name, table's name}
+
+  std::int64_t parameters() const;  // sum over the entries
+};
+
+}  // namespace factflow

@@ -1,0 +1,38 @@
+// Hands out the tensors of a checkpoint, checked against a family's table, converted and on the device.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <ATen/ATen.h>
+
+#include "model/checkpoint/checkpoint.hpp"
+#include "model/tensor_table.hpp"
+
+namespace factflow {
+
+class Weights {
+ public:
+  // Checks every name and shape first: throws InputError for the first missing, extra or misshapen tensor. A float tensor
+  // that needs no conversion stays in the file's map when the device is the CPU.
+  Weights(std::shared_ptr<const Checkpoint> checkpoint, TensorTable table, at::Device device, at::ScalarType type);
+
+  // The tensor in the table's shape; throws InputError if it holds NaN or Inf. Upload is tensor by tensor.
+  at::Tensor take(const std::string& name);
+  // Rows of several tensors one below the other.
+  at::Tensor stack(std::initializer_list<std::string> names);
+  bool has(const std::string& name) const;  // whether the table asks for it
+
+  at::Device device() const { return device_; }
+  at::ScalarType type() const { return type_; }
+
+ private:
+  const StoredTensor* find(const std::string& name) const;
+
+  std::shared_ptr<const Checkpoint> checkpoint_;
+  TensorTable table_;
+  at::Device device_;
+  at::ScalarType type_;
+};
+
+}  // namespace factflow
