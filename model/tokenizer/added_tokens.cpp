@@ -1,8 +1,8 @@
 #include "model/tokenizer/added_tokens.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include <fmt/format.h>
 
 #include "model/tokenizer/bpe.hpp"
 #include "model/tokenizer/json_node.hpp"
@@ -48,7 +48,8 @@ AddedTokens::AddedTokens(const JsonNode& list, const Bpe& model, const Normalize
       }
       AlignedText form(tokens_[i].content);
       normalizer.apply(form);
-      if (form.empty()) list.fail("added token " + quoted(tokens_[i].content) + " is empty once it is normalized");
+      if (form.empty())
+        list.fail("added token " + in_quotes(tokens_[i].content) + " is empty once it is normalized");
       normalized_.add(form.text(), static_cast<int>(i));
     }
   }
@@ -65,14 +66,17 @@ void AddedTokens::add(const JsonNode& entry, const Bpe& model, int& next_free_id
   token.normalized = entry.at("normalized").boolean();
   token.special = entry.at("special").boolean();
   if (token.content.empty()) entry.fail("added token without content");
-  const auto same = [&](const AddedToken& other) { return other.content == token.content || other.id == token.id; };
+  const auto same = [&](const AddedToken& other) {
+    return other.content == token.content || other.id == token.id;
+  };
   if (std::any_of(tokens_.begin(), tokens_.end(), same)) {
-    entry.fail(fmt::format("added token {} with id {} appears twice", quoted(token.content), token.id));
+    entry.fail(fmt::format("added token {} with id {} appears twice", in_quotes(token.content), token.id));
   }
   const auto known = model.id_of(token.content);
   const int expected = known ? *known : next_free_id;
   if (token.id != expected) {
-    entry.fail(fmt::format("added token {} has id {}, but the vocabulary makes it {}", quoted(token.content), token.id, expected));
+    entry.fail(fmt::format("added token {} has id {}, but the vocabulary makes it {}", in_quotes(token.content),
+                           token.id, expected));
   }
   if (!known) ++next_free_id;
   by_id_.emplace(token.id, tokens_.size());
@@ -107,11 +111,13 @@ void AddedTokens::cut(const AlignedText& whole, const Trie& trie, std::vector<Pi
     position = hit.end;
     if (token.single_word && !stands_alone(text, begin, end)) continue;
     if (token.strip_left) {
-      while (begin > 0 && is_whitespace(code_point_before(text, begin).value)) begin -= code_point_before(text, begin).bytes;
+      while (begin > 0 && is_whitespace(code_point_before(text, begin).value))
+        begin -= code_point_before(text, begin).bytes;
       begin = std::max(begin, done);
     }
     if (token.strip_right) {
-      while (end < text.size() && is_whitespace(code_point_at(text, end).value)) end += code_point_at(text, end).bytes;
+      while (end < text.size() && is_whitespace(code_point_at(text, end).value))
+        end += code_point_at(text, end).bytes;
     }
     emit(done, begin, Piece::kNoToken);
     emit(begin, end, token.id);

@@ -6,7 +6,7 @@
 namespace factflow {
 
 AlignedText::AlignedText(std::string_view original) {
-  if (original.size() > kMaxTextBytes) throw std::length_error("text is longer than 16 MiB");
+  if (original.size() > kMaxTextBytes) throw std::length_error("text is longer than 1 MiB");
   text_ = original;
   source_.reserve(original.size());
   for (size_t position = 0; position < original.size();) {
@@ -24,7 +24,8 @@ std::pair<std::int64_t, std::int64_t> AlignedText::original(size_t begin, size_t
 AlignedText AlignedText::slice(size_t begin, size_t end) const {
   AlignedText part;
   part.text_ = text_.substr(begin, end - begin);
-  part.source_.assign(source_.begin() + static_cast<std::ptrdiff_t>(begin), source_.begin() + static_cast<std::ptrdiff_t>(end));
+  part.source_.assign(source_.begin() + static_cast<std::ptrdiff_t>(begin),
+                      source_.begin() + static_cast<std::ptrdiff_t>(end));
   part.begin_ = part.source_.empty() ? begin_ : part.source_.front().begin;
   return part;
 }
@@ -36,7 +37,7 @@ void AlignedText::append(std::string_view bytes, Span source) {
 }
 
 void AlignedText::check_size() const {
-  if (text_.size() > kMaxTextBytes) throw std::length_error("text grows beyond 16 MiB while it is normalized");
+  if (text_.size() > kMaxTextBytes) throw std::length_error("text grows beyond 1 MiB while it is normalized");
 }
 
 void AlignedText::prepend(std::string_view prefix) {
@@ -55,7 +56,8 @@ void AlignedText::replace(const std::vector<Match>& matches, std::string_view co
       replaced.append(content, match.end > 0 ? source_[match.end - 1] : Span{begin_, begin_});
     } else {
       replaced.text_.append(text_, match.begin, match.end - match.begin);
-      replaced.source_.insert(replaced.source_.end(), source_.begin() + static_cast<std::ptrdiff_t>(match.begin),
+      replaced.source_.insert(replaced.source_.end(),
+                              source_.begin() + static_cast<std::ptrdiff_t>(match.begin),
                               source_.begin() + static_cast<std::ptrdiff_t>(match.end));
     }
   }
@@ -91,7 +93,8 @@ void AlignedText::map_bytes(const std::vector<std::string>& symbols) {
   mapped.begin_ = begin_;
   mapped.text_.reserve(text_.size() + text_.size() / 2);
   mapped.source_.reserve(text_.size() + text_.size() / 2);
-  for (size_t i = 0; i < text_.size(); ++i) mapped.append(symbols[static_cast<unsigned char>(text_[i])], source_[i]);
+  for (size_t i = 0; i < text_.size(); ++i)
+    mapped.append(symbols[static_cast<unsigned char>(text_[i])], source_[i]);
   *this = std::move(mapped);
 }
 

@@ -1,5 +1,5 @@
-// A text that is being rewritten step by step, and for each of its bytes the bytes of the original text it stands for.
-// Offsets of tokens come out of this: what the tokenizers library calls a NormalizedString.
+// A text that is being rewritten step by step, and for each of its bytes the bytes of the original text it
+// stands for. Offsets of tokens come out of this: what the tokenizers library calls a NormalizedString.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,7 @@
 namespace factflow {
 
 // The largest text, original or rewritten, in bytes. Larger ones throw std::length_error.
-inline constexpr size_t kMaxTextBytes = size_t{1} << 24;
+inline constexpr size_t kMaxTextBytes = size_t{1} << 20;
 
 // A part of a text, and whether a pattern matched it.
 struct Match {
@@ -41,8 +41,8 @@ class AlignedText {
   // Puts `prefix` before a text that is not empty; it stands for what the first character stands for.
   void prepend(std::string_view prefix);
 
-  // Replaces every match by `content`, which stands for the last character of the match. Matches are ascending and
-  // cover the text.
+  // Replaces every match by `content`, which stands for the last character of the match. Matches are
+  // ascending and cover the text.
   void replace(const std::vector<Match>& matches, std::string_view content);
 
   void rewrite(const std::vector<CharChange>& changes);

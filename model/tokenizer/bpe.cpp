@@ -1,8 +1,8 @@
 #include "model/tokenizer/bpe.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include <fmt/format.h>
 
 #include "base/error.hpp"
 #include "model/tokenizer/json_node.hpp"
@@ -50,27 +50,33 @@ struct Bpe::Scratch {
   }
 };
 
-Bpe::Bpe(std::vector<std::pair<std::string, int>> vocabulary, const BpeMerges& merges, BpeOptions options, std::string where)
+Bpe::Bpe(std::vector<std::pair<std::string, int>> vocabulary, const BpeMerges& merges, BpeOptions options,
+         std::string where)
     : vocabulary_(std::move(vocabulary)), options_(std::move(options)), where_(std::move(where)) {
   ids_.reserve(vocabulary_.size());
   tokens_.reserve(vocabulary_.size());
   for (const auto& [token, id] : vocabulary_) {
-    if (!ids_.emplace(token, id).second) throw InputError(where_, "token " + quoted(token) + " appears twice", "correct the file");
+    if (!ids_.emplace(token, id).second)
+      throw InputError(where_, "token " + in_quotes(token) + " appears twice", "correct the file");
     const auto [other, added] = tokens_.emplace(id, &token);
     if (!added) {
-      throw InputError(where_, fmt::format("tokens {} and {} have the same id {}", quoted(*other->second), quoted(token), id),
-                       "correct the file");
+      throw InputError(
+          where_,
+          fmt::format("tokens {} and {} have the same id {}", in_quotes(*other->second), in_quotes(token), id),
+          "correct the file");
     }
     largest_id_ = std::max(largest_id_, id);
   }
   merges_.reserve(merges.size());
-  for (size_t rank = 0; rank < merges.size(); ++rank) add_merge(rank, merges[rank].first, merges[rank].second);
+  for (size_t rank = 0; rank < merges.size(); ++rank)
+    add_merge(rank, merges[rank].first, merges[rank].second);
   for (size_t c = 0; c < character_ids_.size(); ++c) {
     std::string character;
     append_utf8(static_cast<char32_t>(c), character);
     character_ids_[c] = id_of(character).value_or(kNone);
   }
-  for (size_t byte = 0; byte < byte_ids_.size(); ++byte) byte_ids_[byte] = id_of(fmt::format("<0x{:02X}>", byte)).value_or(kNone);
+  for (size_t byte = 0; byte < byte_ids_.size(); ++byte)
+    byte_ids_[byte] = id_of(fmt::format("<0x{:02X}>", byte)).value_or(kNone);
   if (options_.unknown) unknown_id_ = id_of(*options_.unknown);
 }
 
@@ -85,7 +91,11 @@ const Bpe::Merge* Bpe::merge_of(int left, int right) const {
 
 int Bpe::known_token(std::string_view token, size_t rank) const {
   const auto id = id_of(token);
-  if (!id) throw InputError(where_, fmt::format("merge {} needs token {}, which is not in the vocabulary", rank + 1, quoted(token)), "correct the file");
+  if (!id)
+    throw InputError(
+        where_,
+        fmt::format("merge {} needs token {}, which is not in the vocabulary", rank + 1, in_quotes(token)),
+        "correct the file");
   return *id;
 }
 
@@ -112,13 +122,15 @@ int Bpe::character_id(char32_t c, std::string_view character) const {
 
 bool Bpe::append_bytes(std::string_view character, Scratch& scratch) const {
   const auto id = [&](char byte) { return byte_ids_[static_cast<unsigned char>(byte)]; };
-  if (std::any_of(character.begin(), character.end(), [&](char byte) { return id(byte) == kNone; })) return false;
+  if (std::any_of(character.begin(), character.end(), [&](char byte) { return id(byte) == kNone; }))
+    return false;
   for (const char byte : character) scratch.add(id(byte), 1);
   return true;
 }
 
-// The library keeps an unknown token back until a known character or the end follows, so byte tokens overtake it and
-// a dropped character moves the offsets of what follows. Both are kept: offsets decide which tokens are the subject's.
+// The library keeps an unknown token back until a known character or the end follows, so byte tokens overtake
+// it and a dropped character moves the offsets of what follows. Both are kept: offsets decide which tokens
+// are the subject's.
 void Bpe::split_characters(std::string_view word, Scratch& scratch) const {
   size_t unknown_bytes = 0;  // of the unknown token that is held back; 0 if none is
   const auto flush = [&] {
@@ -137,7 +149,9 @@ void Bpe::split_characters(std::string_view word, Scratch& scratch) const {
     if (options_.byte_fallback && append_bytes(character, scratch)) continue;
     if (!options_.unknown) continue;
     if (!unknown_id_) {
-      throw InputError(where_, "unk_token " + quoted(*options_.unknown) + " is needed but is not in the vocabulary", "correct the file");
+      throw InputError(where_,
+                       "unk_token " + in_quotes(*options_.unknown) + " is needed but is not in the vocabulary",
+                       "correct the file");
     }
     if (!options_.fuse_unknown) flush();
     unknown_bytes += c.bytes;
@@ -148,7 +162,8 @@ void Bpe::split_characters(std::string_view word, Scratch& scratch) const {
 void Bpe::merge_all(Scratch& scratch) const {
   auto& [symbols, heap] = scratch;
   for (size_t i = 0; i + 1 < symbols.size(); ++i) {
-    if (const Merge* merge = merge_of(symbols[i].id, symbols[i + 1].id)) heap.push_back({merge->rank, static_cast<int>(i), merge->id});
+    if (const Merge* merge = merge_of(symbols[i].id, symbols[i + 1].id))
+      heap.push_back({merge->rank, static_cast<int>(i), merge->id});
   }
   std::make_heap(heap.begin(), heap.end(), comes_later);
   while (!heap.empty()) {

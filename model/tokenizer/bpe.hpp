@@ -1,4 +1,5 @@
-// Byte-pair encoding: the model of a tokenizer. Source: Sennrich et al. 2016, as the tokenizers library runs it.
+// Byte-pair encoding: the model of a tokenizer. Source: Sennrich et al. 2016, as the tokenizers library runs
+// it.
 #pragma once
 
 #include <array>
@@ -13,10 +14,11 @@
 namespace factflow {
 
 struct BpeOptions {
-  std::optional<std::string> unknown;  // the token of characters that are not in the vocabulary; none: they are dropped
-  bool fuse_unknown = false;           // neighbouring unknown characters become one token
-  bool byte_fallback = false;          // unknown characters become tokens <0x00> .. <0xFF> where all of those exist
-  bool ignore_merges = false;          // a word that is a token is that token, whatever the merges say
+  std::optional<std::string>
+      unknown;  // the token of characters that are not in the vocabulary; none: they are dropped
+  bool fuse_unknown = false;   // neighbouring unknown characters become one token
+  bool byte_fallback = false;  // unknown characters become tokens <0x00> .. <0xFF> where all of those exist
+  bool ignore_merges = false;  // a word that is a token is that token, whatever the merges say
 };
 
 // What a merge rule joins, first rule first.
@@ -24,9 +26,10 @@ using BpeMerges = std::vector<std::pair<std::string, std::string>>;
 
 class Bpe {
  public:
-  // `vocabulary`: token and id, both unique. `where` names the file in errors. Throws InputError for a merge of or to an
-  // unknown token and for duplicates.
-  Bpe(std::vector<std::pair<std::string, int>> vocabulary, const BpeMerges& merges, BpeOptions options, std::string where);
+  // `vocabulary`: token and id, both unique. `where` names the file in errors. Throws InputError for a merge
+  // of or to an unknown token and for duplicates.
+  Bpe(std::vector<std::pair<std::string, int>> vocabulary, const BpeMerges& merges, BpeOptions options,
+      std::string where);
   Bpe(Bpe&&) = default;
   Bpe& operator=(Bpe&&) = default;
   Bpe(const Bpe&) = delete;
@@ -36,7 +39,8 @@ class Bpe {
     int id = 0;
     std::uint32_t bytes = 0;  // of the word; tokens lie one behind the other
   };
-  // Appends the tokens of a word (valid UTF-8). Throws InputError if it needs an unknown token that does not exist.
+  // Appends the tokens of a word (valid UTF-8). Throws InputError if it needs an unknown token that does not
+  // exist.
   void encode(std::string_view word, std::vector<Token>& tokens) const;
 
   std::optional<int> id_of(std::string_view token) const;

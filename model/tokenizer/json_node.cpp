@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <utility>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 #include "base/text.hpp"
@@ -26,7 +28,8 @@ void check_depth(std::string_view text, const std::string& file) {
     } else if (c == '"') {
       in_string = true;
     } else if (c == '[' || c == '{') {
-      if (++depth > kMaxDepth) throw InputError(file, "JSON is nested deeper than 64 levels", "use a genuine tokenizer file");
+      if (++depth > kMaxDepth)
+        throw InputError(file, "JSON is nested deeper than 64 levels", "use a genuine tokenizer file");
     } else if (c == ']' || c == '}') {
       --depth;
     }
@@ -35,11 +38,15 @@ void check_depth(std::string_view text, const std::string& file) {
 
 }  // namespace
 
-std::string quoted(std::string_view text) {
+std::string printable(std::string_view text) {
   std::string shown(text.substr(0, 60));
   for (char& c : shown)
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
-  return "'" + lossy_utf8(shown) + (shown.size() < text.size() ? "...'" : "'");
+  return lossy_utf8(shown) + (shown.size() < text.size() ? "..." : "");
+}
+
+std::string in_quotes(std::string_view text) {
+  return fmt::format("'{}'", printable(text));
 }
 
 nlohmann::json parse_json(std::string_view text, const std::string& file) {
@@ -51,7 +58,9 @@ nlohmann::json parse_json(std::string_view text, const std::string& file) {
   }
 }
 
-std::string JsonNode::where() const { return path_.empty() ? *file_ : *file_ + ": key " + path_; }
+std::string JsonNode::where() const {
+  return path_.empty() ? *file_ : *file_ + ": key " + path_;
+}
 
 void JsonNode::fail(const std::string& problem, const std::string& remedy) const {
   throw InputError(where(), problem, remedy);
@@ -85,13 +94,17 @@ void JsonNode::only_keys(const std::vector<std::string>& known) const {
   require(is_object(), "an object");
   for (const auto& [key, value] : value_->items()) {
     if (std::find(known.begin(), known.end(), key) != known.end()) continue;
-    fail(unknown_word("option", quoted(key), known), "use a tokenizer without it");
+    fail(unknown_word("option", printable(key), known), "use a tokenizer without it");
   }
 }
 
-std::string JsonNode::string() const { return require(is_string(), "a string").value_->get<std::string>(); }
+std::string JsonNode::string() const {
+  return require(is_string(), "a string").value_->get<std::string>();
+}
 
-bool JsonNode::boolean() const { return require(value_->is_boolean(), "true or false").value_->get<bool>(); }
+bool JsonNode::boolean() const {
+  return require(value_->is_boolean(), "true or false").value_->get<bool>();
+}
 
 bool JsonNode::boolean(std::string_view key, bool fallback) const {
   const auto node = find(key);
@@ -110,12 +123,19 @@ std::vector<JsonNode> JsonNode::items() const {
   require(is_array(), "an array");
   std::vector<JsonNode> nodes;
   nodes.reserve(value_->size());
-  for (size_t i = 0; i < value_->size(); ++i) nodes.push_back(child((*value_)[i], path_ + "[" + std::to_string(i) + "]"));
+  for (size_t i = 0; i < value_->size(); ++i)
+    nodes.push_back(child((*value_)[i], path_ + "[" + std::to_string(i) + "]"));
   return nodes;
 }
 
-bool JsonNode::is_string() const { return value_->is_string(); }
-bool JsonNode::is_array() const { return value_->is_array(); }
-bool JsonNode::is_object() const { return value_->is_object(); }
+bool JsonNode::is_string() const {
+  return value_->is_string();
+}
+bool JsonNode::is_array() const {
+  return value_->is_array();
+}
+bool JsonNode::is_object() const {
+  return value_->is_object();
+}
 
 }  // namespace factflow

@@ -1,17 +1,20 @@
-// A checked view of a JSON file: every wrong type, missing key and unknown key is an InputError with its place.
+// A checked view of a JSON file: every wrong type, missing key and unknown key is an InputError with its
+// place.
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include <nlohmann/json_fwd.hpp>
+
 namespace factflow {
 
-// `text` fit for a message: quoted, at most 60 bytes, control characters shown as '?'.
-std::string quoted(std::string_view text);
+// `text` fit for a message: at most 60 bytes, control characters shown as '?'.
+std::string printable(std::string_view text);
+std::string in_quotes(std::string_view text);
 
 // Parses `text`. Throws InputError(file, ...) for what is no JSON and for nesting deeper than 64.
 nlohmann::json parse_json(std::string_view text, const std::string& file);
@@ -33,7 +36,7 @@ class JsonNode {
   std::string string() const;
   bool boolean() const;
   bool boolean(std::string_view key, bool fallback) const;  // of an optional key
-  int id() const;  // a token id: 0 .. 2^31 - 2
+  int id() const;                                           // a token id: 0 .. 2^31 - 2
   std::vector<JsonNode> items() const;
 
   bool is_string() const;

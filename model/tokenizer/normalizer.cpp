@@ -9,10 +9,13 @@ Regex read_pattern(const JsonNode& node) {
   const auto text = node.find("String");
   const auto regex = node.find("Regex");
   if (text.has_value() == regex.has_value()) node.fail("expected one of String and Regex");
-  return text ? Regex::literal(text->string(), text->where()) : Regex::oniguruma(regex->string(), regex->where());
+  return text ? Regex::literal(text->string(), text->where())
+              : Regex::oniguruma(regex->string(), regex->where());
 }
 
-Normalizer::Normalizer(const JsonNode& node) { read(node); }
+Normalizer::Normalizer(const JsonNode& node) {
+  read(node);
+}
 
 void Normalizer::read(const JsonNode& node) {
   const std::string type = node.at("type").string();
@@ -33,7 +36,8 @@ void Normalizer::read(const JsonNode& node) {
     const bool of_space = pattern.is_object() && pattern.raw() == nlohmann::json{{"String", " "}};
     steps_.emplace_back(Replace{read_pattern(pattern), node.at("content").string(), of_space});
   } else {
-    node.fail("normalizer " + quoted(type) + " is not supported", "known are NFC, Prepend, Replace and Sequence");
+    node.fail("normalizer " + in_quotes(type) + " is not supported",
+              "known are NFC, Prepend, Replace and Sequence");
   }
   names_.push_back(type);
 }

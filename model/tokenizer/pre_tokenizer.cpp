@@ -13,7 +13,9 @@ namespace {
 constexpr std::string_view kGpt2Pattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
-Regex gpt2_pattern() { return Regex::oniguruma(kGpt2Pattern, "the pattern of GPT-2"); }
+Regex gpt2_pattern() {
+  return Regex::oniguruma(kGpt2Pattern, "the pattern of GPT-2");
+}
 
 template <typename Predicate>
 std::vector<Match> find_characters(std::string_view text, const Predicate& is_match) {
@@ -32,7 +34,8 @@ std::vector<Match> find_characters(std::string_view text, const Predicate& is_ma
   return matches;
 }
 
-void emit(const AlignedText& text, std::vector<Match> matches, SplitBehavior behavior, std::vector<Piece>& out) {
+void emit(const AlignedText& text, std::vector<Match> matches, SplitBehavior behavior,
+          std::vector<Piece>& out) {
   for (const Match& part : split_parts(std::move(matches), behavior))
     if (part.begin < part.end) out.push_back({text.slice(part.begin, part.end)});
 }
@@ -48,7 +51,7 @@ SplitBehavior read_behavior(const JsonNode& node) {
   const std::string name = node.string();
   for (const auto& [known, behavior] : kNames)
     if (name == known) return behavior;
-  node.fail("behavior " + quoted(name) + " is not known",
+  node.fail("behavior " + in_quotes(name) + " is not known",
             "known are Removed, Isolated, MergedWithPrevious, MergedWithNext and Contiguous");
 }
 
@@ -92,7 +95,9 @@ std::vector<Match> split_parts(std::vector<Match> matches, SplitBehavior behavio
   return matches;
 }
 
-PreTokenizer::PreTokenizer(const JsonNode& node) { read(node); }
+PreTokenizer::PreTokenizer(const JsonNode& node) {
+  read(node);
+}
 
 PreTokenizer PreTokenizer::gpt2() {
   PreTokenizer pre_tokenizer;
@@ -121,7 +126,8 @@ PreTokenizer::Step PreTokenizer::read_step(const JsonNode& node, const std::stri
   }
   if (type == "Split") {
     node.only_keys({"type", "pattern", "behavior", "invert"});
-    return Split{read_pattern(node.at("pattern")), read_behavior(node.at("behavior")), node.at("invert").boolean()};
+    return Split{read_pattern(node.at("pattern")), read_behavior(node.at("behavior")),
+                 node.at("invert").boolean()};
   }
   if (type == "Digits") {
     node.only_keys({"type", "individual_digits"});
@@ -134,7 +140,7 @@ PreTokenizer::Step PreTokenizer::read_step(const JsonNode& node, const std::stri
     return CharacterSplit{is_punctuation, behavior ? read_behavior(*behavior) : SplitBehavior::kIsolated};
   }
   if (type == "Metaspace") return read_metaspace(node);
-  node.fail("pre-tokenizer " + quoted(type) + " is not supported",
+  node.fail("pre-tokenizer " + in_quotes(type) + " is not supported",
             "known are ByteLevel, Split, Digits, Punctuation, Metaspace and Sequence");
 }
 
@@ -143,7 +149,7 @@ PreTokenizer::Step PreTokenizer::read_metaspace(const JsonNode& node) {
   Metaspace step;
   step.replacement = node.at("replacement").string();
   if (step.replacement.empty() || utf8_length(step.replacement.front()) != step.replacement.size()) {
-    node.at("replacement").fail("expected one character, found " + quoted(step.replacement));
+    node.at("replacement").fail("expected one character, found " + in_quotes(step.replacement));
   }
   step.split = node.boolean("split", true);
   const auto scheme_node = node.find("prepend_scheme");
@@ -153,7 +159,8 @@ PreTokenizer::Step PreTokenizer::read_metaspace(const JsonNode& node) {
   } else if (scheme == "never") {
     step.scheme = PrependScheme::kNever;
   } else if (scheme != "always") {
-    scheme_node->fail("prepend scheme " + quoted(scheme) + " is not known", "known are first, never and always");
+    scheme_node->fail("prepend scheme " + in_quotes(scheme) + " is not known",
+                      "known are first, never and always");
   }
   // The old spelling may repeat the scheme but not contradict it; the library refuses such a file as well.
   if (!node.boolean("add_prefix_space", true) && step.scheme != PrependScheme::kNever) {
@@ -187,15 +194,16 @@ void PreTokenizer::apply_step(const CharacterSplit& step, AlignedText& text, std
 
 void PreTokenizer::apply_step(const Metaspace& step, AlignedText& text, std::vector<Piece>& out) {
   text.replace(find_characters(text.text(), [](char32_t c) { return c == ' '; }), step.replacement);
-  const bool prepends = step.scheme == PrependScheme::kAlways ||
-                        (step.scheme == PrependScheme::kFirst && text.begin() == 0);
+  const bool prepends =
+      step.scheme == PrependScheme::kAlways || (step.scheme == PrependScheme::kFirst && text.begin() == 0);
   if (prepends && !text.text().starts_with(step.replacement)) text.prepend(step.replacement);
   if (!step.split) {
     out.push_back({std::move(text)});
     return;
   }
   const char32_t mark = code_point_at(step.replacement, 0).value;
-  emit(text, find_characters(text.text(), [&](char32_t c) { return c == mark; }), SplitBehavior::kMergedWithNext, out);
+  emit(text, find_characters(text.text(), [&](char32_t c) { return c == mark; }),
+       SplitBehavior::kMergedWithNext, out);
 }
 
 void PreTokenizer::apply(std::vector<Piece>& pieces) const {
@@ -214,7 +222,8 @@ void PreTokenizer::apply(std::vector<Piece>& pieces) const {
 }
 
 bool PreTokenizer::byte_level() const {
-  return std::any_of(steps_.begin(), steps_.end(), [](const Step& step) { return std::holds_alternative<ByteLevel>(step); });
+  return std::any_of(steps_.begin(), steps_.end(),
+                     [](const Step& step) { return std::holds_alternative<ByteLevel>(step); });
 }
 
 std::optional<std::string> PreTokenizer::space_symbol() const {

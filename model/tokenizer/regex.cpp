@@ -1,17 +1,17 @@
 #include "model/tokenizer/regex.hpp"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
 #include <array>
 #include <stdexcept>
+
+#include <pcre2.h>
 
 #include "base/error.hpp"
 
 namespace factflow {
 namespace {
 
-constexpr std::uint32_t kMatchLimit = 2'000'000;       // backtracking steps
+constexpr std::uint32_t kMatchLimit = 2'000'000;  // backtracking steps
 constexpr size_t kJitStackBytes = size_t{1} << 20;
 constexpr size_t kMaxPatternBytes = size_t{1} << 16;
 
@@ -56,20 +56,24 @@ MatchScratch& scratch() {
 
 }  // namespace
 
-void Regex::CodeDeleter::operator()(pcre2_real_code_8* code) const { pcre2_code_free(code); }
+void Regex::CodeDeleter::operator()(pcre2_real_code_8* code) const {
+  pcre2_code_free(code);
+}
 
 Regex::Regex(std::string_view pattern, unsigned options, std::string where) : where_(std::move(where)) {
-  if (pattern.size() > kMaxPatternBytes) throw InputError(where_, "pattern is longer than 64 KiB", "use a shorter one");
+  if (pattern.size() > kMaxPatternBytes)
+    throw InputError(where_, "pattern is longer than 64 KiB", "use a shorter one");
   int error = 0;
   PCRE2_SIZE position = 0;
   const std::unique_ptr<pcre2_compile_context, decltype(&pcre2_compile_context_free)> context(
       pcre2_compile_context_create(nullptr), &pcre2_compile_context_free);
   if (!context) throw std::bad_alloc();
   pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
-  code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), options | PCRE2_UTF, &error,
-                            &position, context.get()));
+  code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), options | PCRE2_UTF,
+                            &error, &position, context.get()));
   if (!code_) {
-    throw InputError(where_, "regular expression cannot be compiled: " + error_text(error), "correct the pattern");
+    throw InputError(where_, "regular expression cannot be compiled: " + error_text(error),
+                     "correct the pattern");
   }
   // Without JIT (a platform that has none, a pattern it cannot take) the interpreter gives the same matches.
   pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE);
@@ -86,7 +90,9 @@ Regex Regex::oniguruma(std::string_view pattern, std::string where) {
   return Regex(translated, PCRE2_UCP | PCRE2_MULTILINE, std::move(where));
 }
 
-Regex Regex::literal(std::string_view text, std::string where) { return Regex(text, PCRE2_LITERAL, std::move(where)); }
+Regex Regex::literal(std::string_view text, std::string where) {
+  return Regex(text, PCRE2_LITERAL, std::move(where));
+}
 
 bool Regex::search(std::string_view text, size_t start, Match& match) const {
   MatchScratch& memory = scratch();

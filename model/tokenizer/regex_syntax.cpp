@@ -10,7 +10,8 @@ namespace factflow {
 namespace {
 
 // PCRE2's own \s has U+180E and its \w lacks marks and connectors; these are the sets that Oniguruma has.
-constexpr std::string_view kSpaceSet = R"(\t-\r \x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
+constexpr std::string_view kSpaceSet =
+    R"(\t-\r \x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
 constexpr std::string_view kWordSet = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
 constexpr std::string_view kHexSet = "0-9a-fA-F";
 
@@ -58,18 +59,26 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 38> kPropert
 
 // Scripts by their Script property; PCRE2 takes a bare name for Script_Extensions.
 constexpr std::array<std::string_view, 24> kScripts = {
-    "arabic", "armenian",  "bengali", "bopomofo", "common", "cyrillic", "devanagari", "ethiopic",
-    "georgian", "greek",   "gujarati", "han",     "hangul", "hebrew",   "hiragana",   "inherited",
-    "kannada",  "katakana", "khmer",  "lao",      "latin",  "tamil",    "telugu",     "thai"};
+    "arabic",   "armenian", "bengali",  "bopomofo", "common", "cyrillic", "devanagari", "ethiopic",
+    "georgian", "greek",    "gujarati", "han",      "hangul", "hebrew",   "hiragana",   "inherited",
+    "kannada",  "katakana", "khmer",    "lao",      "latin",  "tamil",    "telugu",     "thai"};
 
-constexpr std::array<std::string_view, 7> kBinaryProperties = {"alphabetic", "whitespace", "uppercase", "lowercase",
-                                                               "emoji",      "ideographic", "extendedpictographic"};
+constexpr std::array<std::string_view, 7> kBinaryProperties = {
+    "alphabetic", "whitespace", "uppercase", "lowercase", "emoji", "ideographic", "extendedpictographic"};
 
-[[noreturn]] void unsupported(std::string_view what) { throw std::invalid_argument(std::string(what)); }
+[[noreturn]] void unsupported(std::string_view what) {
+  throw std::invalid_argument(std::string(what));
+}
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_hex(char c) { return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+bool is_hex(char c) {
+  return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
+}
+bool is_letter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
 
 std::string property(std::string_view name) {
   std::string plain;
@@ -81,7 +90,8 @@ std::string property(std::string_view name) {
   for (const auto& [from, to] : kPropertyNames)
     if (plain == from) return std::string(to);
   if (std::find(kScripts.begin(), kScripts.end(), plain) != kScripts.end()) return "sc:" + plain;
-  const bool binary = std::find(kBinaryProperties.begin(), kBinaryProperties.end(), plain) != kBinaryProperties.end();
+  const bool binary =
+      std::find(kBinaryProperties.begin(), kBinaryProperties.end(), plain) != kBinaryProperties.end();
   if (!binary && (plain.empty() || plain.size() > 2)) unsupported("property \\p{" + std::string(name) + "}");
   if (plain.size() <= 2) plain[0] = static_cast<char>(plain[0] - 'a' + 'A');
   return plain;
@@ -101,8 +111,8 @@ class Translator {
  private:
   static constexpr size_t kNoAtom = static_cast<size_t>(-1);
   struct Group {
-    size_t begin = kNoAtom;      // where it begins in out_
-    size_t open_options = 0;     // (?i) inside it, each opened as a group of its own
+    size_t begin = kNoAtom;   // where it begins in out_
+    size_t open_options = 0;  // (?i) inside it, each opened as a group of its own
   };
 
   char peek(size_t ahead = 0) const { return at_ + ahead < in_.size() ? in_[at_ + ahead] : '\0'; }
@@ -168,13 +178,16 @@ class Translator {
     atom_ = kNoAtom;
   }
 
-  // "(?i:" opens a group (false); "(?i)" holds up to the end of the group around it, alternatives included (true).
+  // "(?i:" opens a group (false); "(?i)" holds up to the end of the group around it, alternatives included
+  // (true).
   bool options() {
     std::string flags;
     size_t length = 2;
-    for (char c = peek(length); c == 'i' || c == 'm' || c == '-'; c = peek(++length)) flags += c == 'm' ? 's' : c;
+    for (char c = peek(length); c == 'i' || c == 'm' || c == '-'; c = peek(++length))
+      flags += c == 'm' ? 's' : c;
     const char end = peek(length);
-    if (flags.empty() || (end != ':' && end != ')')) unsupported("group that begins with " + std::string(in_.substr(at_, 4)));
+    if (flags.empty() || (end != ':' && end != ')'))
+      unsupported("group that begins with " + std::string(in_.substr(at_, 4)));
     emit("(?" + flags + ":", length + 1);
     if (end == ')') ++groups_.back().open_options;
     return end == ')';
@@ -194,7 +207,8 @@ class Translator {
     return count;
   }
 
-  // {n}, {n,}, {,m}, {n,m}. Ruby's {n,m}+ repeats {n,m}, and its {n}? makes {n} optional: both need the atom in a group.
+  // {n}, {n,}, {,m}, {n,m}. Ruby's {n,m}+ repeats {n,m}, and its {n}? makes {n} optional: both need the atom
+  // in a group.
   void interval() {
     const size_t low = digits(1);
     const bool comma = peek(1 + low) == ',';
@@ -255,7 +269,8 @@ class Translator {
     return out;
   }
 
-  // Escapes that mean the same inside and outside of a class. Returns whether it was one that stands for a set.
+  // Escapes that mean the same inside and outside of a class. Returns whether it was one that stands for a
+  // set.
   bool character_escape() {
     const char c = peek(1);
     switch (c) {
@@ -283,7 +298,8 @@ class Translator {
         [[fallthrough]];
       default:
         if (is_letter(c) || is_digit(c)) unsupported(std::string("escape \\") + c);
-        if (static_cast<unsigned char>(c) >= 0x80 || c == '\0') return emit("", 1), copy(utf8_length(c)), false;
+        if (static_cast<unsigned char>(c) >= 0x80 || c == '\0')
+          return emit("", 1), copy(utf8_length(c)), false;
         return copy(2), false;
     }
   }
@@ -306,10 +322,12 @@ class Translator {
     const size_t limit = braces ? 8 : (peek(1) == 'u' ? 4 : 2);
     size_t count = 0;
     while (count < limit && is_hex(peek(begin + count))) ++count;
-    const bool whole = braces ? count > 0 && peek(begin + count) == '}' : (peek(1) == 'x' ? count > 0 : count == 4);
+    const bool whole =
+        braces ? count > 0 && peek(begin + count) == '}' : (peek(1) == 'x' ? count > 0 : count == 4);
     const std::string code(in_.substr(at_ + begin, count));
     // A bare \xHH is one byte in Oniguruma, which is a character below 0x80 only.
-    if (!whole || (peek(1) == 'x' && !braces && count == 2 && code[0] >= '8')) unsupported("escape \\" + std::string(1, peek(1)) + code);
+    if (!whole || (peek(1) == 'x' && !braces && count == 2 && code[0] >= '8'))
+      unsupported("escape \\" + std::string(1, peek(1)) + code);
     emit("\\x{" + code + "}", begin + count + (braces ? 1 : 0));
   }
 
@@ -338,7 +356,8 @@ class Translator {
   }
 
   bool set_follows() const {
-    return peek(1) == '[' || (peek(1) == '\\' && std::string_view("swdhSWDHpP").find(peek(2)) != std::string_view::npos);
+    return peek(1) == '[' ||
+           (peek(1) == '\\' && std::string_view("swdhSWDHpP").find(peek(2)) != std::string_view::npos);
   }
 
   bool class_escape() {
@@ -381,6 +400,8 @@ class Translator {
 
 }  // namespace
 
-std::string pcre2_from_oniguruma(std::string_view pattern) { return Translator(pattern).run(); }
+std::string pcre2_from_oniguruma(std::string_view pattern) {
+  return Translator(pattern).run();
+}
 
 }  // namespace factflow

@@ -11,8 +11,8 @@
 
 namespace factflow {
 
-// The tokens of one text. offsets[i] = [begin, end) bytes of the ORIGINAL text that token i covers; (0, 0) for tokens
-// that a post-processor added (BOS, EOS).
+// The tokens of one text. offsets[i] = [begin, end) bytes of the ORIGINAL text that token i covers; (0, 0)
+// for tokens that a post-processor added (BOS, EOS).
 struct Encoding {
   std::vector<int> ids;
   std::vector<std::pair<std::int64_t, std::int64_t>> offsets;
@@ -25,17 +25,18 @@ class Tokenizer {
   // Throws InputError naming the file and the component that is missing, broken or not supported.
   static Tokenizer load(const std::filesystem::path& path);
 
-  // Exactly what the tokenizers library's encode(text, add_special_tokens) gives. `text` must be valid UTF-8; throws
-  // InputError otherwise.
+  // Exactly what the tokenizers library's encode(text, add_special_tokens) gives. `text` must be valid UTF-8;
+  // throws InputError otherwise.
   Encoding encode(std::string_view text, bool add_special_tokens = true) const;
 
   // The text of one token as a reader would see it, bytes that are no complete UTF-8 shown as U+FFFD.
   // Throws std::out_of_range for an id that no token has.
   std::string token_text(int id) const;
 
-  int vocabulary_size() const;     // 1 + the largest id
-  std::string digest() const;      // XXH3-128 of the files read, hex
-  std::string description() const; // one line: "BPE, 50,257 tokens, NFC, ByteLevel, template <|begin_of_text|> $A"
+  int vocabulary_size() const;  // 1 + the largest id
+  std::string digest() const;   // XXH3-128 of the files read, hex
+  std::string description()
+      const;  // one line: "BPE, 50,257 tokens, NFC, ByteLevel, template <|begin_of_text|> $A"
 
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;

@@ -1,10 +1,10 @@
 #include "model/tokenizer/unicode.hpp"
 
-#include <utf8proc.h>
-
 #include <algorithm>
 #include <array>
 #include <optional>
+
+#include <utf8proc.h>
 
 namespace factflow {
 namespace {
@@ -24,16 +24,17 @@ struct Decomposed {
 void decompose(char32_t c, std::vector<Decomposed>& out) {
   std::array<utf8proc_int32_t, 32> parts;
   int boundary_class = 0;
-  const auto count =
-      utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), parts.data(), static_cast<utf8proc_ssize_t>(parts.size()),
-                              static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE), &boundary_class);
+  const auto count = utf8proc_decompose_char(
+      static_cast<utf8proc_int32_t>(c), parts.data(), static_cast<utf8proc_ssize_t>(parts.size()),
+      static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE), &boundary_class);
   if (count < 1 || static_cast<size_t>(count) > parts.size()) {
     out.push_back({{c, 0}, utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->combining_class});
     return;
   }
   for (utf8proc_ssize_t i = 0; i < count; ++i) {
     const auto part = parts[static_cast<size_t>(i)];
-    out.push_back({{static_cast<char32_t>(part), i == 0 ? 0 : 1}, utf8proc_get_property(part)->combining_class});
+    out.push_back(
+        {{static_cast<char32_t>(part), i == 0 ? 0 : 1}, utf8proc_get_property(part)->combining_class});
   }
 }
 
@@ -42,16 +43,20 @@ void reorder(std::vector<Decomposed>& characters) {
   auto run = characters.begin();
   while (run != characters.end()) {
     run = std::find_if(run, characters.end(), [](const Decomposed& c) { return c.combining_class != 0; });
-    const auto end = std::find_if(run, characters.end(), [](const Decomposed& c) { return c.combining_class == 0; });
-    std::stable_sort(run, end, [](const Decomposed& a, const Decomposed& b) { return a.combining_class < b.combining_class; });
+    const auto end =
+        std::find_if(run, characters.end(), [](const Decomposed& c) { return c.combining_class == 0; });
+    std::stable_sort(run, end, [](const Decomposed& a, const Decomposed& b) {
+      return a.combining_class < b.combining_class;
+    });
     run = end;
   }
 }
 
 std::optional<char32_t> compose(char32_t first, char32_t second) {
-  std::array<utf8proc_int32_t, 2> pair = {static_cast<utf8proc_int32_t>(first), static_cast<utf8proc_int32_t>(second)};
-  const auto length =
-      utf8proc_normalize_utf32(pair.data(), 2, static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
+  std::array<utf8proc_int32_t, 2> pair = {static_cast<utf8proc_int32_t>(first),
+                                          static_cast<utf8proc_int32_t>(second)};
+  const auto length = utf8proc_normalize_utf32(
+      pair.data(), 2, static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
   if (length != 1) return std::nullopt;
   return static_cast<char32_t>(pair[0]);
 }
@@ -79,7 +84,9 @@ std::vector<CharChange> recompose(const std::vector<Decomposed>& characters) {
   return out;
 }
 
-bool in(char32_t c, char32_t first, char32_t last) { return c >= first && c <= last; }
+bool in(char32_t c, char32_t first, char32_t last) {
+  return c >= first && c <= last;
+}
 
 }  // namespace
 
@@ -91,7 +98,8 @@ bool valid_utf8(std::string_view text) {
       continue;
     }
     utf8proc_int32_t c = 0;
-    const auto length = utf8proc_iterate(bytes_of(text, position), static_cast<utf8proc_ssize_t>(text.size() - position), &c);
+    const auto length =
+        utf8proc_iterate(bytes_of(text, position), static_cast<utf8proc_ssize_t>(text.size() - position), &c);
     if (length < 1) return false;
     position += static_cast<size_t>(length);
   }
@@ -109,7 +117,8 @@ CodePoint code_point_at(std::string_view text, size_t position) {
   const auto byte = static_cast<unsigned char>(text[position]);
   if (byte < 0x80) return {byte, 1};
   utf8proc_int32_t c = 0;
-  const auto length = utf8proc_iterate(bytes_of(text, position), static_cast<utf8proc_ssize_t>(text.size() - position), &c);
+  const auto length =
+      utf8proc_iterate(bytes_of(text, position), static_cast<utf8proc_ssize_t>(text.size() - position), &c);
   if (length < 1) return {0xFFFD, 1};
   return {static_cast<char32_t>(c), static_cast<size_t>(length)};
 }
@@ -131,7 +140,8 @@ std::string lossy_utf8(std::string_view bytes) {
   size_t position = 0;
   while (position < bytes.size()) {
     utf8proc_int32_t c = 0;
-    const auto length = utf8proc_iterate(bytes_of(bytes, position), static_cast<utf8proc_ssize_t>(bytes.size() - position), &c);
+    const auto length = utf8proc_iterate(bytes_of(bytes, position),
+                                         static_cast<utf8proc_ssize_t>(bytes.size() - position), &c);
     append_utf8(length < 1 ? 0xFFFD : static_cast<char32_t>(c), out);
     position += length < 1 ? 1 : static_cast<size_t>(length);
   }
@@ -187,8 +197,8 @@ bool is_word(char32_t c) {
       return true;
     default:
       // The joiners, and the symbols that are Other_Alphabetic: circled, squared and negative letters.
-      return in(c, 0x200C, 0x200D) || in(c, 0x24B6, 0x24E9) || in(c, 0x1F130, 0x1F149) || in(c, 0x1F150, 0x1F169) ||
-             in(c, 0x1F170, 0x1F189);
+      return in(c, 0x200C, 0x200D) || in(c, 0x24B6, 0x24E9) || in(c, 0x1F130, 0x1F149) ||
+             in(c, 0x1F150, 0x1F169) || in(c, 0x1F170, 0x1F189);
   }
 }
 

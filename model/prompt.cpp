@@ -1,0 +1,78 @@
+#include "model/prompt.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <stdexcept>
+
+#include <fmt/format.h>
+
+#include "base/error.hpp"
+#include "model/tokenizer/tokenizer.hpp"
+
+namespace factflow {
+namespace {
+
+// Positions of tokens that cover at least one byte of [begin, end).
+std::vector<int> overlapping(const Encoding& encoding, std::int64_t begin, std::int64_t end) {
+  std::vector<int> positions;
+  for (size_t i = 0; i < encoding.offsets.size(); ++i) {
+    const auto [first, last] = encoding.offsets[i];
+    if (std::max(first, begin) < std::min(last, end)) positions.push_back(static_cast<int>(i));
+  }
+  return positions;
+}
+
+}  // namespace
+
+TokenizedPrompt tokenize(const Tokenizer& tokenizer, const Prompt& prompt) {
+  const std::string where = fmt::format("prompt {}", prompt.id);
+  Encoding text = tokenizer.encode(prompt.text);
+  if (text.ids.empty()) throw InputError(where, "has no tokens", "give it a text");
+  TokenizedPrompt result;
+  const auto subject_end = prompt.subject_begin + static_cast<std::int64_t>(prompt.subject.size());
+  result.subject = overlapping(text, prompt.subject_begin, subject_end);
+  if (result.subject.empty()) {
+    throw InputError(where, fmt::format("no token covers the subject '{}'", prompt.subject),
+                     "check where the subject begins");
+  }
+  const Encoding answer = tokenizer.encode(prompt.answer, /*add_special_tokens=*/false);
+  if (answer.ids.empty())
+    throw InputError(where, fmt::format("the answer '{}' has no token", prompt.answer), "give it an answer");
+  result.answer = answer.ids.front();
+  result.ids = std::move(text.ids);
+  result.offsets = std::move(text.offsets);
+  return result;
+}
+
+std::vector<int> positions_of(TokenRole role, const TokenizedPrompt& prompt) {
+  const int tokens = static_cast<int>(prompt.ids.size());
+  std::vector<int> all(prompt.ids.size());
+  std::iota(all.begin(), all.end(), 0);
+  const auto is_subject = [&](int position) {
+    return std::binary_search(prompt.subject.begin(), prompt.subject.end(), position);
+  };
+  switch (role) {
+    case TokenRole::kLast:
+      return {tokens - 1};
+    case TokenRole::kFirst:
+      return {0};
+    case TokenRole::kSubject:
+      return prompt.subject;
+    case TokenRole::kRelationMinusLast:
+      all.pop_back();
+      [[fallthrough]];
+    case TokenRole::kRelation:
+      std::erase_if(all, is_subject);
+      return all;
+    case TokenRole::kContext:
+      all.resize(prompt.subject.empty() ? 0 : static_cast<size_t>(prompt.subject.front()));
+      return all;
+    case TokenRole::kAll:
+      return all;
+    case TokenRole::kEach:
+      break;
+  }
+  throw std::logic_error("the role 'each' stands for one knockout per token: expand it first");
+}
+
+}  // namespace factflow
