@@ -8,6 +8,7 @@
 #include "base/error.hpp"
 #include "results/hdf5_file.hpp"
 #include "results/run_results.hpp"
+#include "results/seal.hpp"
 
 namespace factflow {
 namespace {
@@ -150,7 +151,8 @@ std::int64_t read_window_size(const Group& group, std::int64_t window) {
 }  // namespace
 
 struct ResultsReader::State {
-  explicit State(const std::filesystem::path& path) : root(hdf5::open_file(path)) {}
+  explicit State(const std::filesystem::path& path) : digest(check_seal(path)), root(hdf5::open_file(path)) {}
+  std::string digest;
   Group root;
   RunInfo info;
   std::string hdf5_version;
@@ -194,6 +196,9 @@ const RunInfo& ResultsReader::info() const {
 }
 const std::string& ResultsReader::hdf5_version() const {
   return state_->hdf5_version;
+}
+const std::string& ResultsReader::digest() const {
+  return state_->digest;
 }
 const PromptTable& ResultsReader::prompts() const {
   return state_->prompts;

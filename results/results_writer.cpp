@@ -15,6 +15,7 @@
 #include "base/error.hpp"
 #include "results/hdf5_file.hpp"
 #include "results/run_results.hpp"
+#include "results/seal.hpp"
 
 namespace factflow {
 namespace {
@@ -288,6 +289,7 @@ void ResultsWriter::publish(const std::vector<FailureRecord>& failures) {
   state_->end_model();
   write_failures(state_->file.root(), failures);
   state_->file.close();
+  seal_file(state_->temporary);
   sync_and_rename(state_->temporary, state_->path);
   state_->published = true;
 }

@@ -131,6 +131,7 @@ class ResultsReader {
 
   const RunInfo& info() const;
   const std::string& hdf5_version() const;  // of the library that wrote the file
+  const std::string& digest() const;        // of the file: "xxh3:..."
   const PromptTable& prompts() const;
   const std::vector<FailureRecord>& failures() const;
   const std::vector<ModelInfo>& models() const;  // in the order in which they were written
