@@ -1,0 +1,259 @@
+#!/usr/bin/env python3
+"""Writes pickles/*.bin: files as torch.save writes them, and files as an attacker or a bad disk would.
+
+Needs no torch: stand-ins with torch's names are pickled by Python's own pickler, so the opcodes are the real ones.
+Run without arguments after a change; the outputs are committed and always come out the same.
+"""
+import collections, io, pathlib, pickle, struct, sys, types, zipfile
+
+OUT = pathlib.Path(__file__).parent / "pickles"
+
+
+def module(name, **members):
+    made = types.ModuleType(name)
+    for key, value in members.items():
+        setattr(made, key, value)
+        if isinstance(value, (type, types.FunctionType)):
+            value.__module__, value.__qualname__, value.__name__ = name, key, key
+    sys.modules[name] = made
+    return made
+
+
+def function():  # a new one each time: module() names it
+    return lambda *arguments: None
+
+
+class Dtype:
+    def __init__(self, name):
+        self.name = name
+
+    def __reduce__(self):
+        return self.name
+
+
+DTYPES = {name: Dtype(name) for name in ("float32", "float16", "complex64")}
+for dtype in DTYPES.values():
+    dtype.__module__ = "torch"
+STORAGES = {name + "Storage": type(name, (), {}) for name in
+            "Double Float Half BFloat16 Long Int Short Char Byte Bool ComplexFloat".split()}
+
+
+class Size(tuple):
+    def __reduce__(self):
+        return Size, (tuple(self),)
+
+
+UTILS = {name: function() for name in "_rebuild_tensor _rebuild_tensor_v2 _rebuild_tensor_v3 _rebuild_parameter".split()}
+torch = module("torch", Size=Size, **STORAGES, **DTYPES)
+module("torch._utils", **UTILS)
+Untyped = type("UntypedStorage", (), {})
+module("torch.storage", UntypedStorage=Untyped)
+
+FORMATS = dict(Double="d", Float="f", Half="e", BFloat16="H", Long="q", Int="i", Short="h", Char="b", Byte="B", Bool="?")
+
+
+class Storage:
+    def __init__(self, kind, values, key, count=None):
+        self.cls = Untyped if kind == "Untyped" else STORAGES[kind + "Storage"]
+        self.key = key
+        self.bytes = bytes(values) if kind == "Untyped" else struct.pack(f"<{len(values)}{FORMATS.get(kind, 'B')}", *values)
+        self.count = len(values) if count is None else count
+
+
+class Call:
+    """What pickles as a call of `callee`."""
+
+    def __init__(self, callee, *arguments):
+        self.callee, self.arguments = callee, arguments
+
+    def __reduce__(self):
+        return self.callee, self.arguments
+
+
+def tensor(storage, shape, strides=None, offset=0, dtype=None):
+    if strides is None:
+        strides, step = [], 1
+        for size in reversed(shape):
+            strides.insert(0, step)
+            step *= size
+    hooks = collections.OrderedDict()
+    base = storage, offset, tuple(shape), tuple(strides), False, hooks
+    if dtype:
+        return Call(UTILS["_rebuild_tensor_v3"], *base, DTYPES[dtype])
+    return Call(UTILS["_rebuild_tensor_v2"], *base)
+
+
+class Pickler(pickle.Pickler):
+    def __init__(self, file, protocol, storages):
+        super().__init__(file, protocol)
+        self.storages = storages
+
+    def persistent_id(self, value):
+        if not isinstance(value, Storage):
+            return None
+        self.storages[value.key] = value.bytes
+        return "storage", value.cls, value.key, "cpu", value.count
+
+
+def archive(root, protocol=2, pickled=None, leave_out=(), **extra):
+    """(name, bytes) of the entries. `pickled`: take these bytes as the pickle."""
+    storages, file = {}, io.BytesIO()
+    if pickled is None:
+        Pickler(file, protocol, storages).dump(root)
+    entries = {"data.pkl": file.getvalue() if pickled is None else pickled, "byteorder": b"little"}
+    entries.update({f"data/{key}": value for key, value in storages.items()})
+    entries["version"] = b"3\n"
+    entries.update(extra)
+    return {name: value for name, value in entries.items() if name not in leave_out}
+
+
+def zipped(entries, deflate=False, zip64=False, folder="pytorch_model"):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED if deflate else zipfile.ZIP_STORED) as archive_file:
+        for name, value in entries.items():
+            info = zipfile.ZipInfo(f"{folder}/{name}", (1980, 1, 1, 0, 0, 0))
+            info.compress_type = archive_file.compression
+            with archive_file.open(info, "w", force_zip64=zip64) as entry:
+                entry.write(value)
+    return file.getvalue()
+
+
+def with_zip64_end(data):
+    """The same archive with a zip64 end record and 0xffff.. in the old one, as torch writes it."""
+    count, size, offset = struct.unpack("<HII", data[-12:-2])
+    record = struct.pack("<IQHHIIQQQQ", 0x06064b50, 44, 45, 45, 0, 0, count, count, size, offset)
+    locator = struct.pack("<IIQI", 0x07064b50, 0, len(data) - 22, 1)
+    return data[:-22] + record + locator + struct.pack("<IHHHHIIH", 0x06054b50, 0, 0, 0xffff, 0xffff, 0xffffffff, 0xffffffff, 0)
+
+
+def with_claimed_size(data, name, size):
+    """Overwrites the uncompressed size that the directory states for one entry."""
+    at = data.index(b"PK\1\2")
+    while data[at + 46:at + 46 + len(name)] != name:
+        at = data.index(b"PK\1\2", at + 4)
+    return data[:at + 24] + struct.pack("<I", size) + data[at + 28:]
+
+
+def write(name, data):
+    (OUT / f"{name}.bin").write_bytes(data)
+
+
+def all_types():
+    shared = Storage("Float", [0.5 * i for i in range(12)], "0")
+    state = collections.OrderedDict()
+    state["f32"] = tensor(shared, (3, 4))
+    state["view"] = tensor(shared, (2, 2), (2, 1), 4)
+    state["tied"] = state["f32"]
+    state["scalar"] = tensor(shared, (), (), 11)
+    state["empty"] = tensor(shared, (0, 4), (4, 1), 0)
+    state["one"] = tensor(shared, (1, 2), (99, 1), 3)
+    state["f64"] = tensor(Storage("Double", [1.25, -2.5], "1"), (2,))
+    state["f16"] = tensor(Storage("Half", [1.5, -0.25], "2"), (2,))
+    state["bf16"] = tensor(Storage("BFloat16", [0x3fc0, 0xbe80], "3"), (2,))
+    state["i64"] = tensor(Storage("Long", [-1, 2**40], "4"), (2,))
+    state["i32"] = tensor(Storage("Int", [-1, 7], "5"), (2,))
+    state["i16"] = tensor(Storage("Short", [-1, 7], "6"), (2,))
+    state["i8"] = tensor(Storage("Char", [-1, 7], "7"), (2,))
+    state["u8"] = tensor(Storage("Byte", [255, 7], "8"), (2,))
+    state["bool"] = tensor(Storage("Bool", [True, False], "9"), (2,))
+    return state
+
+
+def good():
+    for protocol in (2, 3, 4, 5):
+        write(f"protocol{protocol}", with_zip64_end(zipped(archive(all_types(), protocol))))
+    write("zip32", zipped(archive(all_types(), leave_out=("byteorder",)), folder="archive"))
+    write("zip64_entries", zipped(archive(all_types()), zip64=True))
+    write("deflated", zipped(archive(all_types()), deflate=True))
+
+    class StateDict(collections.OrderedDict):  # as module.state_dict(): with attributes, hence the opcode BUILD
+        def __reduce__(self):
+            meta = collections.OrderedDict([("", {"version": 1})])
+            return collections.OrderedDict, (), {"_metadata": meta}, None, iter(self.items())
+
+    ones = tensor(Storage("Float", [1, 2], "0"), Size((2,)))
+    parameter = Call(UTILS["_rebuild_parameter"], ones, True, collections.OrderedDict())
+    write("parameter", zipped(archive(StateDict(p=parameter))))
+    untyped = Storage("Untyped", struct.pack("<4e", 1, 2, 3, 4), "0")
+    write("untyped", zipped(archive({"t": tensor(untyped, (2,), offset=1, dtype="float16")})))
+    write("strided", zipped(archive({"t": tensor(Storage("Float", range(6), "0"), (3, 2), (1, 3))})))
+
+
+def dangerous():
+    import os
+    floats = Storage("Float", [1, 2], "0")
+    write("os_system", zipped(archive(None, pickled=b"\x80\x02}X\1\0\0\0tcos\nsystem\nX\4\0\0\0harm\x85Rs.")))
+    write("posix_system", zipped(archive({"t": Call(os.system, "harm")}, 4)))  # what Python itself makes of os.system
+    nested = Call(UTILS["_rebuild_parameter"], Call(eval, "1"), True, None)
+    write("nested_reduce", zipped(archive({"good": tensor(floats, (2,)), "t": nested}, 3)))
+    write("inst", zipped(archive(None, pickled=b"\x80\x02(X\x04\0\0\0harmios\nsystem\n.")))
+    write("getattr", zipped(archive({"t": Call(getattr, "text", "join")}, 3)))
+    write("call_storage", zipped(archive({"t": Call(STORAGES["FloatStorage"], "text")})))
+    write("complex", zipped(archive({"t": tensor(Storage("ComplexFloat", [], "0"), (0,))})))
+    write("complex_dtype", zipped(archive({"t": tensor(Storage("Untyped", b"", "0"), (0,), dtype="complex64")})))
+    lists = [1]
+    for _ in range(80):
+        lists = [lists, lists]
+    write("nested_lists", zipped(archive({"t": lists})))
+    bomb = b"".join(b"](h%ch%ceq%c" % (i, i, i + 1) for i in range(80))  # 2^80 elements, if anything walks it
+    write("memo_bomb", zipped(archive(None, pickled=b"\x80\x02]q\0" + bomb + b".")))
+    write("small_memo_bomb", zipped(archive(None, pickled=b"\x80\x02]q\0" + bomb[:60 * 8] + b".")))
+    cycle = []
+    cycle.append(cycle)
+    write("cycle", zipped(archive({"t": cycle})))
+    write("memo_index", zipped(archive(None, pickled=b"\x80\x02Nr\xff\xff\xff\xff.")))
+    write("deep", zipped(archive(None, pickled=b"\x80\x02" + 100 * b"(" + 100 * b"t" + b".")))
+    deflated = zipped(archive({"t": tensor(Storage("Float", [0] * 64, "0"), (64,))}), deflate=True)
+    write("zip_bomb", with_claimed_size(
+        zipped(archive({"t": tensor(Storage("Float", [0] * 64, "0", 0x3ffffff0), (64,))}), deflate=True),
+        b"pytorch_model/data/0", 0xffffffc0))
+    write("zip_wrong_size", with_claimed_size(deflated, b"pytorch_model/data.pkl", 17))
+    broken = bytearray(deflated)
+    broken[deflated.index(b"PK\1\2") + 16] ^= 1
+    write("zip_wrong_crc", bytes(broken))
+
+
+def broken():
+    floats = Storage("Float", [1, 2], "0")
+    write("expanded", zipped(archive({"t": tensor(floats, (1000, 1000), (0, 0))})))
+    write("past_end", zipped(archive({"t": tensor(floats, (2,), offset=1)})))
+    write("negative_offset", zipped(archive({"t": tensor(floats, (1,), offset=-1)})))
+    write("negative_stride", zipped(archive({"t": tensor(floats, (2,), (-1,), 1)})))
+    write("negative_size", zipped(archive({"t": tensor(floats, (-2,), (1,))})))
+    write("overflow", zipped(archive({"t": tensor(floats, (2**40, 2**40), (1, 1))})))
+    write("far_stride", zipped(archive({"t": tensor(floats, (3,), (2**62,))})))
+    write("uneven_strides", zipped(archive({"t": tensor(floats, (2,), (1, 1))})))
+    write("many_dimensions", zipped(archive({"t": tensor(floats, (1,) * 17)})))
+    write("storage_count", zipped(archive({"t": tensor(Storage("Float", [1, 2], "0", 3), (2,))})))
+    write("negative_count", zipped(archive({"t": tensor(Storage("Float", [], "0", -1), (0,))})))
+    write("huge_integer", zipped(archive({"t": tensor(floats, (2**70,), (1,))})))
+    write("missing_entry", zipped(archive({"t": tensor(floats, (2,))}, leave_out=("data/0",))))
+    write("missing_pickle", zipped(archive({}, leave_out=("data.pkl",))))
+    write("big_endian", zipped(archive({"t": tensor(floats, (2,))}, byteorder=b"big")))
+    write("torchscript", zipped(archive({"t": tensor(floats, (2,))}, **{"constants.pkl": b""})))
+    write("training_state", zipped(archive({"t": tensor(floats, (2,)), "epoch": 3})))
+    write("list_root", zipped(archive([tensor(floats, (2,))])))
+    write("integer_name", zipped(archive({7: tensor(floats, (2,))})))
+    write("old_format", pickle.dumps(0x1950a86a20f9469cfc6c, 2) + pickle.dumps(1001, 2))
+    write("protocol0", zipped(archive(None, pickled=pickle.dumps({}, 0))))
+    write("protocol6", zipped(archive(None, pickled=b"\x80\x06}.")))
+    write("unknown_opcode", zipped(archive(None, pickled=b"\x80\x02\xff.")))
+    write("set_opcode", zipped(archive({"t": {1}}, 4)))
+    for name, pickled in dict(cut_short=b"\x80\x02X\xff\0\0\0abc", no_stop=b"\x80\x02}", empty_stack=b"\x80\x020.",
+                              no_mark=b"\x80\x02t.", unset_memo=b"\x80\x02h\x05.", odd_items=b"\x80\x02}(Nu.",
+                              not_a_dict=b"\x80\x02N(NNu.", not_callable=b"\x80\x02N)R.", build_none=b"\x80\x02N}b.",
+                              bad_id=b"\x80\x02NQ.", unended_name=b"\x80\x02c" + 300 * b"a").items():
+        write(name, zipped(archive(None, pickled=pickled)))
+    once = archive({"t": tensor(floats, (2,))})
+    body = once["data.pkl"]
+    member = body[body.index(b"X\1\0\0\0t"):-2]  # the key and its tensor
+    body = body[:body.index(b"X\1\0\0\0t")] + b"(" + member + member + b"u."
+    write("twice", zipped({**once, "data.pkl": body}))
+
+
+OUT.mkdir(exist_ok=True)
+for old in OUT.glob("*.bin"):
+    old.unlink()
+good()
+dangerous()
+broken()

@@ -1,0 +1,101 @@
+// What the tests of checkpoints share: a directory that cleans up, files, and errors whose text is checked.
+#pragma once
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.hpp"
+#include "base/files.hpp"
+#include "model/checkpoint/checkpoint.hpp"
+
+namespace factflow {
+
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() {
+    std::string name = (std::filesystem::temp_directory_path() / "factflow_checkpoint.XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) throw RunError("cannot create " + name);
+    path_ = name;
+  }
+  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+
+  // Writes a file, with the directories it needs, and returns its path.
+  std::filesystem::path write(const std::string& name, const std::string& bytes) const {
+    const std::filesystem::path file = path_ / name;
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file, std::ios::binary) << bytes;
+    return file;
+  }
+
+ private:
+  std::filesystem::path path_;
+};
+
+inline std::filesystem::path test_folder() {
+  return std::filesystem::path(FACTFLOW_SOURCE_DIR) / "tests" / "checkpoint";
+}
+inline std::filesystem::path demo_model(const std::string& name) {
+  return std::filesystem::path(FACTFLOW_SOURCE_DIR) / "demo" / "models" / name;
+}
+inline std::filesystem::path oracle_case(const std::string& name) {
+  return std::filesystem::path(FACTFLOW_SOURCE_DIR) / ".." / "shared" / "oracle" / "cases" / name;
+}
+
+inline std::span<const std::byte> as_bytes(const std::string& text) {
+  return std::as_bytes(std::span(text));
+}
+
+// "" if `action` throws no InputError.
+inline std::string input_error(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+// A safetensors file from its header and data.
+inline std::string safetensors(const std::string& header, const std::string& data) {
+  const std::uint64_t length = header.size();
+  return std::string(reinterpret_cast<const char*>(&length), sizeof(length)) + header + data;
+}
+
+// A safetensors file of these tensors, as the format wants it: in name order, without holes.
+inline std::string safetensors_of(const std::map<std::string, StoredTensor>& tensors) {
+  nlohmann::json header = nlohmann::json::object();
+  std::string data;
+  for (const auto& [name, tensor] : tensors) {
+    const size_t begin = data.size();
+    data.append(reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size());
+    header[name] = {
+        {"dtype", to_string(tensor.type)}, {"shape", tensor.shape}, {"data_offsets", {begin, data.size()}}};
+  }
+  return safetensors(header.dump(), data);
+}
+
+// A float32 tensor over `values`, which must outlive it.
+inline StoredTensor tensor_of(const std::vector<float>& values) {
+  StoredTensor tensor;
+  tensor.shape = {static_cast<std::int64_t>(values.size())};
+  tensor.bytes = std::as_bytes(std::span(values));
+  tensor.file = "memory";
+  return tensor;
+}
+
+}  // namespace factflow
