@@ -1,6 +1,10 @@
 // Types, elements and bulk conversion of stored tensors. Loops are written over plain arrays without
 // branches, so that the compiler vectorises them; bytes are read by memcpy because a file may place a tensor
 // at any address.
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -66,6 +70,32 @@ void convert_all(const std::byte* bytes, Out* out, size_t count) {
   }
 }
 
+#if defined(__x86_64__)
+// Eight halves an instruction: at memory speed, which the masks above miss by a factor of five where the
+// build does not enable wide vectors.
+__attribute__((target("avx,f16c"))) void convert_by_f16c(const std::byte* bytes, float* out, size_t count) {
+  constexpr size_t kLanes = 8;
+  size_t done = 0;
+  for (; done + kLanes <= count; done += kLanes) {
+    const auto* source = reinterpret_cast<const __m128i*>(bytes + done * sizeof(Half));
+    _mm256_storeu_ps(out + done, _mm256_cvtph_ps(_mm_loadu_si128(source)));
+  }
+  convert_all<Half>(bytes + done * sizeof(Half), out + done, count - done);
+}
+#endif
+
+void convert_halves(const std::byte* bytes, float* out, size_t count) {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx") && __builtin_cpu_supports("f16c"))
+    return convert_by_f16c(bytes, out, count);
+#endif
+  convert_all<Half>(bytes, out, count);
+}
+
+void convert_halves(const std::byte* bytes, double* out, size_t count) {
+  convert_all<Half>(bytes, out, count);
+}
+
 template <typename Out>
 void convert_range(const StoredTensor& tensor, std::int64_t begin, std::span<Out> out) {
   const std::int64_t count = tensor.count();
@@ -80,7 +110,7 @@ void convert_range(const StoredTensor& tensor, std::int64_t begin, std::span<Out
     case StoredType::kF32:
       return convert_all<float>(bytes, out.data(), out.size());
     case StoredType::kF16:
-      return convert_all<Half>(bytes, out.data(), out.size());
+      return convert_halves(bytes, out.data(), out.size());
     case StoredType::kBF16:
       return convert_all<Brain>(bytes, out.data(), out.size());
     default:

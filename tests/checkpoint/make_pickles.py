@@ -197,7 +197,7 @@ def dangerous():
     write("nested_lists", zipped(archive({"t": lists})))
     bomb = b"".join(b"](h%ch%ceq%c" % (i, i, i + 1) for i in range(80))  # 2^80 elements, if anything walks it
     write("memo_bomb", zipped(archive(None, pickled=b"\x80\x02]q\0" + bomb + b".")))
-    write("small_memo_bomb", zipped(archive(None, pickled=b"\x80\x02]q\0" + bomb[:60 * 8] + b".")))
+    write("small_memo_bomb", zipped(archive(None, pickled=b"\x80\x02]q\0" + bomb[:60 * 9] + b".")))
     cycle = []
     cycle.append(cycle)
     write("cycle", zipped(archive({"t": cycle})))
