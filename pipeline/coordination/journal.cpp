@@ -1,0 +1,193 @@
+#include "pipeline/coordination/journal.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+
+#include "base/error.hpp"
+
+namespace factflow {
+namespace {
+
+constexpr std::string_view kSuffix = ".journal";
+constexpr std::size_t kKeptBuffer = std::size_t{32} << 20;
+
+bool is_journal_name(std::string_view name) {
+  return name.size() > kSuffix.size() && name[0] != '.' && name.ends_with(kSuffix);
+}
+
+int importance(RecordType type) {
+  if (type == RecordType::kResult) return 3;
+  return type == RecordType::kSplit ? 2 : 1;
+}
+
+}  // namespace
+
+JournalIndex::JournalIndex(FileOperations& files, std::filesystem::path directory, std::string identity)
+    : files_(files), directory_(std::move(directory)), identity_(std::move(identity)) {
+  refresh();
+}
+
+std::size_t JournalIndex::refresh(const std::string& skip_writer) {
+  std::vector<std::string> names;
+  if (files_.list(directory_, &names) != 0) {
+    if (errno == ENOENT) return 0;
+    throw_file_error(directory_, "list", errno);
+  }
+  std::size_t added = 0;
+  for (const std::string& name : names)
+    if (is_journal_name(name) && name != skip_writer + std::string(kSuffix)) added += read_file(name);
+  return added;
+}
+
+std::size_t JournalIndex::read_file(const std::string& name) {
+  const std::filesystem::path path = directory_ / name;
+  // Opened anew each time: on NFS that is what makes another host's writes visible.
+  const OpenFile file(files_, files_.open(path, O_RDONLY, 0));
+  if (!file) throw_file_error(path, "open", errno);
+  auto known = known_.find(name);
+  if (known == known_.end()) {
+    std::string header(kJournalHeaderBytes, '\0');
+    if (!read_fully(files_, file.get(), path, header.data(), header.size(), 0)) header.clear();
+    check_journal_header(header, path, identity_);
+    if (files_.sync_data(file.get()) != 0) throw_file_error(path, "sync", errno);
+    known = known_.emplace(name, File{static_cast<std::uint32_t>(names_.size()), {}}).first;
+    names_.push_back(name);
+  }
+  if (file_size(files_, file.get(), path) <= known->second.position.offset) return 0;
+  std::size_t added = 0;
+  known->second.position =
+      scan_journal(files_, file.get(), path, known->second.position, [&](const RecordPlace& place) {
+        add(place, known->second.number);
+        ++added;
+      });
+  return added;
+}
+
+void JournalIndex::add(const RecordPlace& place, std::uint32_t file) {
+  const auto [entry, is_new] = units_.try_emplace(place.unit, Entry{place, file});
+  if (is_new) return;
+  const int now = importance(place.type), before = importance(entry->second.place.type);
+  if (now > before || (now == before && place.type == RecordType::kFailed)) entry->second = {place, file};
+}
+
+const RecordPlace* JournalIndex::find(std::uint64_t unit) const {
+  const auto entry = units_.find(unit);
+  return entry == units_.end() ? nullptr : &entry->second.place;
+}
+
+JournalRecord JournalIndex::read(std::uint64_t unit) const {
+  return read(units_.at(unit));
+}
+
+JournalRecord JournalIndex::read(const Entry& entry) const {
+  const std::filesystem::path path = directory_ / names_[entry.file];
+  const OpenFile file(files_, files_.open(path, O_RDONLY, 0));
+  if (!file) throw_file_error(path, "open", errno);
+  // The whole record, to compare it with one made anew from what the index knows.
+  std::string record(kRecordBytes + entry.place.bytes, '\0');
+  const std::int64_t start = entry.place.offset - static_cast<std::int64_t>(kRecordHeaderBytes);
+  const bool complete = read_fully(files_, file.get(), path, record.data(), record.size(), start);
+  JournalRecord result{entry.place.type, entry.place.unit,
+                       record.substr(kRecordHeaderBytes, entry.place.bytes)};
+  std::string expected;
+  append_record(expected, result.type, result.unit, result.payload);
+  if (!complete || expected != record)
+    throw RunError(
+        fmt::format("{}: the record of unit {} at byte {} has changed since it was first read; "
+                    "check the disk and give the same command again",
+                    path.string(), result.unit, start));
+  return result;
+}
+
+void JournalIndex::for_each(const std::function<void(const JournalRecord&)>& visit) const {
+  std::vector<std::uint64_t> order;
+  order.reserve(units_.size());
+  for (const auto& [unit, entry] : units_) order.push_back(unit);
+  std::sort(order.begin(), order.end());
+  for (const std::uint64_t unit : order) visit(read(unit));
+}
+
+std::size_t JournalIndex::count(RecordType type) const {
+  return static_cast<std::size_t>(std::count_if(
+      units_.begin(), units_.end(), [&](const auto& unit) { return unit.second.place.type == type; }));
+}
+
+JournalPosition JournalIndex::position(const std::string& writer) const {
+  const auto known = known_.find(writer + std::string(kSuffix));
+  return known == known_.end() ? JournalPosition{} : known->second.position;
+}
+
+Journal::Journal(FileOperations& files, const std::filesystem::path& directory, std::string_view identity,
+                 const std::string& writer, const JournalIndex& index)
+    : files_(files), path_(directory / (writer + std::string(kSuffix))), position_(index.position(writer)) {
+  make_directories(files_, directory);
+  file_ = OpenFile(files_, files_.open(path_, O_RDWR | O_APPEND, 0));
+  if (!file_ && errno == ENOENT) {
+    create(identity);
+    file_ = OpenFile(files_, files_.open(path_, O_RDWR | O_APPEND, 0));
+  }
+  if (!file_) throw_file_error(path_, "open", errno);
+  // Other errors mean that this file system has no such locks; the run lock remains.
+  if (files_.lock(file_.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+    throw RunError(
+        fmt::format("{}: another process is writing this journal; wait for it to end", path_.string()));
+  cut_torn_end();
+  clear();
+}
+
+void Journal::create(std::string_view identity) {
+  const std::filesystem::path fresh = path_.parent_path() / ("." + path_.filename().string() + ".new");
+  if (files_.unlink(fresh) != 0 && errno != ENOENT) throw_file_error(fresh, "remove", errno);
+  write_new_file(files_, fresh, encode_journal_header(identity));
+  if (files_.rename(fresh, path_) != 0) throw_file_error(path_, "create", errno);
+  sync_directory(files_, path_.parent_path());
+}
+
+void Journal::cut_torn_end() {
+  if (file_size(files_, file_.get(), path_) == position_.offset) return;
+  if (files_.truncate(file_.get(), position_.offset) != 0)
+    throw_file_error(path_, "cut the torn end of", errno);
+  if (files_.sync_all(file_.get()) != 0) throw_file_error(path_, "sync", errno);
+}
+
+void Journal::clear() {
+  if (frame_.capacity() > kKeptBuffer) frame_ = std::string();
+  frame_.assign(kFrameHeaderBytes, '\0');
+  pending_records_ = 0;
+}
+
+void Journal::append(RecordType type, std::uint64_t unit, std::string_view payload) {
+  append_record(frame_, type, unit, payload);
+  ++pending_records_;
+}
+
+void Journal::commit() {
+  if (pending_records_ == 0) return;
+  if (broken_) throw RunError(fmt::format("{}: takes nothing more after an earlier failure", path_.string()));
+  broken_ = true;  // until all went well
+  const auto header =
+      encode_frame_header({pending_records_, position_.sequence + 1, frame_.size() - kFrameHeaderBytes});
+  std::memcpy(frame_.data(), header.data(), header.size());
+  try {
+    write_fully(files_, file_.get(), path_, frame_);
+  } catch (const RunError&) {
+    // Only tidiness: what is left of the frame would be cut at the next start.
+    files_.truncate(file_.get(), position_.offset);
+    throw;
+  }
+  // After a failed sync nobody knows what is on disk, and a second one would lie; the next start reads it
+  // back.
+  if (files_.sync_data(file_.get()) != 0) throw_file_error(path_, "sync", errno);
+  position_ = {position_.offset + static_cast<std::int64_t>(frame_.size()), position_.sequence + 1};
+  clear();
+  broken_ = false;
+}
+
+}  // namespace factflow

@@ -1,0 +1,107 @@
+// The durable truth of a run: DIR/journal/*.journal, append-only, one file per writing process. results.h5
+// and everything else can be made again from it. Format: journal_format.hpp and docs/distribution.md.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "pipeline/coordination/journal_format.hpp"
+
+namespace factflow {
+
+struct JournalRecord {
+  RecordType type = RecordType::kResult;
+  std::uint64_t unit = 0;
+  std::string payload;
+};
+
+// What all journal files of a directory say, without the payloads: about 100 bytes of memory per unit. One
+// thread at a time. If a unit has several records, a result counts before a split and a split before a
+// failure; among results and splits the first read counts (files by name, then by position), among failures
+// the last.
+class JournalIndex {
+ public:
+  // Reads `directory` if it exists. Each file is synced before it is believed: its writer may have been
+  // killed between writing and syncing. Throws InputError for files of another run or version, RunError for
+  // damaged ones.
+  JournalIndex(FileOperations& files, std::filesystem::path directory, std::string identity);
+
+  // Reads what was added since (also by other processes, also files that are new) and returns how many
+  // records that were. `skip_writer`: a file not to be looked at, because the caller writes it.
+  std::size_t refresh(const std::string& skip_writer = "");
+
+  // The record that counts for a unit; null if it has none.
+  const RecordPlace* find(std::uint64_t unit) const;
+  // Its payload. Checked again on reading: throws RunError if the file has changed under the index.
+  JournalRecord read(std::uint64_t unit) const;
+  // The records that count, ordered by unit, one in memory at a time.
+  void for_each(const std::function<void(const JournalRecord&)>& visit) const;
+
+  std::size_t units() const { return units_.size(); }
+  std::size_t count(RecordType type) const;
+  // How far the file of this writer is good; the start if it does not exist.
+  JournalPosition position(const std::string& writer) const;
+
+ private:
+  struct Entry {
+    RecordPlace place;
+    std::uint32_t file = 0;
+  };
+  struct File {
+    std::uint32_t number = 0;
+    JournalPosition position;
+  };
+  std::size_t read_file(const std::string& name);
+  void add(const RecordPlace& place, std::uint32_t file);
+  JournalRecord read(const Entry& entry) const;
+
+  FileOperations& files_;
+  std::filesystem::path directory_;
+  std::string identity_;
+  std::map<std::string, File> known_;  // by file name
+  std::vector<std::string> names_;     // by number
+  std::unordered_map<std::uint64_t, Entry> units_;
+};
+
+// Appends to DIR/WRITER.journal. One thread at a time. After an exception the journal takes nothing more;
+// what was committed before is safe.
+class Journal {
+ public:
+  // Creates the directory and the file if need be (a file appears with its header or not at all), cuts off a
+  // torn end, and locks the file against a second writer where the file system can. `index` must be fresh.
+  // Throws RunError, InputError.
+  Journal(FileOperations& files, const std::filesystem::path& directory, std::string_view identity,
+          const std::string& writer, const JournalIndex& index);
+
+  // Takes a record into memory.
+  void append(RecordType type, std::uint64_t unit, std::string_view payload);
+  std::size_t pending_records() const { return pending_records_; }
+  std::size_t pending_bytes() const { return frame_.size(); }
+  // Writes and syncs everything appended: when it returns, the records are on disk for good. Throws RunError;
+  // the file then still holds every earlier commit.
+  void commit();
+
+  const std::filesystem::path& path() const { return path_; }
+  std::uint64_t commits() const { return position_.sequence; }
+
+ private:
+  void create(std::string_view identity);
+  void cut_torn_end();
+  void clear();
+
+  FileOperations& files_;
+  std::filesystem::path path_;
+  JournalPosition position_;
+  OpenFile file_;
+  std::string frame_;  // header space, then the records not yet committed
+  std::uint32_t pending_records_ = 0;
+  bool broken_ = false;
+};
+
+}  // namespace factflow

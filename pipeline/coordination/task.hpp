@@ -1,0 +1,35 @@
+// What the coordinator hands out, and where it comes from.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace factflow {
+
+struct Task {
+  std::uint64_t id = 0;        // names the content of the unit: the same in every launch of this run
+  std::uint32_t affinity = 0;  // the model; a worker keeps its model as long as there is work for it
+  double cost = 1;             // any unit of work, comparable between tasks; negative or NaN counts as 0
+  std::string payload;         // what the worker gets
+};
+
+// The plan as the coordinator sees it. All calls come from the coordinator's thread, and only about what is
+// durable. In a continued run the past is told again through the same calls. Calls come in any order that the
+// releases allow, so which tasks exist must not depend on the order, nor on the number of workers. An
+// exception ends the run.
+class TaskSource {
+ public:
+  virtual ~TaskSource() = default;
+  // The tasks that depend on nothing.
+  virtual std::vector<Task> initial() = 0;
+  // The unit's result is on disk for good. Returns the tasks that it releases.
+  virtual std::vector<Task> completed(std::uint64_t unit, std::string result) = 0;
+  // The unit's failure is on record. Returns the tasks that may go on without it.
+  virtual std::vector<Task> failed(std::uint64_t unit, const std::string& reason) = 0;
+  // The unit does not fit on a device: the smaller tasks that together replace it, or none if it cannot be
+  // smaller. Must give the same answer each time.
+  virtual std::vector<Task> split(std::uint64_t unit) = 0;
+};
+
+}  // namespace factflow

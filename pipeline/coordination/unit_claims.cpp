@@ -1,0 +1,52 @@
+#include "pipeline/coordination/unit_claims.hpp"
+
+#include <cerrno>
+
+#include <fmt/format.h>
+
+#include "base/error.hpp"
+
+namespace factflow {
+
+UnitClaims::UnitClaims(FileOperations& files, const std::filesystem::path& directory, const RunLock& lock,
+                       std::chrono::milliseconds stale_after)
+    : files_(files), directory_(claims_directory(directory)), lock_(lock), stale_after_(stale_after) {}
+
+UnitClaims::~UnitClaims() {
+  for (const std::uint64_t unit : held_) files_.unlink(path(unit));
+}
+
+bool UnitClaims::claim(std::uint64_t unit) {
+  if (held_.contains(unit)) return true;
+  const std::filesystem::path name = path(unit);
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    if (files_.link(lock_.file(), name) == 0) {
+      held_.insert(unit);
+      return true;
+    }
+    if (errno != EEXIST) throw_file_error(name, "claim", errno);
+    const HolderState holder = look_at_holder(files_, name, lock_.file(), stale_after_);
+    if (holder.exists && holder.token == lock_.token()) {
+      held_.insert(unit);
+      return true;
+    }
+    if (holder.exists && holder.alive) return false;
+    if (holder.exists)
+      remove_stale(files_, name, holder.token,
+                   directory_ / fmt::format(".stale-{}-{}", lock_.token(), removals_++));
+  }
+  return false;
+}
+
+void UnitClaims::release(std::uint64_t unit) {
+  if (held_.erase(unit) == 0) return;
+  const std::filesystem::path name = path(unit);
+  if (files_.unlink(name) != 0 && errno != ENOENT && errno != ESTALE)
+    throw_file_error(name, "release", errno);
+}
+
+std::filesystem::path UnitClaims::path(std::uint64_t unit) const {
+  return directory_ / fmt::format("unit-{:016x}", unit);
+}
+
+}  // namespace factflow

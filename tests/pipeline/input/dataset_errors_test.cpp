@@ -1,0 +1,183 @@
+// Bad records are listed and the reading goes on; a file without any prompt is refused.
+#include "pipeline/input/dataset.hpp"
+#include "tests/pipeline/input/expect_input_error.hpp"
+#include "tests/pipeline/input/temporary_directory.hpp"
+
+namespace factflow {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr const char* kGood = R"({"prompt": "x y is", "subject": "y", "answer": "z", "id": 1000})";
+
+class DatasetErrorsTest : public ::testing::Test {
+ protected:
+  // The reason why the record, in line 2 below a good one, was left out.
+  std::string reason_of(const std::string& line) {
+    const std::string path = directory_.write(
+        "f.jsonl", std::string(kGood) + "\n" + line + "\n" + [] {
+          std::string other = kGood;
+          return other.replace(other.find("1000"), 4, "1001");
+        }());
+    const Dataset dataset = read_dataset({.path = path});
+    EXPECT_EQ(dataset.prompts.size(), 2U);
+    if (dataset.bad.size() != 1) return "";
+    EXPECT_EQ(dataset.bad[0].where, path + ":2");
+    return dataset.bad[0].reason;
+  }
+  std::string error_of(std::string_view content, DatasetConfig config = {}) {
+    config.path = directory_.write("f", content);
+    return input_error_of([&] { read_dataset(config); });
+  }
+  TemporaryDirectory directory_;
+};
+
+TEST_F(DatasetErrorsTest, BadRecordsAreListedWithTheirReason) {
+  EXPECT_THAT(reason_of("{\"prompt\": "), HasSubstr("not valid JSON (error at byte"));
+  EXPECT_THAT(reason_of("[1]"), HasSubstr("expected a JSON object"));
+  EXPECT_THAT(reason_of(R"({"subject": "y", "answer": "z"})"), HasSubstr("the field prompt is missing"));
+  EXPECT_THAT(reason_of(R"({"prompt": "x y", "subject": 5, "answer": "z"})"),
+              HasSubstr("expected text for subject, found number"));
+  EXPECT_THAT(reason_of(R"({"prompt": " ", "subject": "y", "answer": "z"})"), HasSubstr("prompt is empty"));
+  EXPECT_THAT(reason_of(R"({"prompt": "x y", "subject": "", "answer": "z"})"), HasSubstr("subject is empty"));
+  EXPECT_THAT(reason_of(R"({"prompt": "x y", "subject": "y", "answer": " "})"), HasSubstr("answer is empty"));
+  EXPECT_THAT(reason_of(R"({"prompt": "x y", "subject": "w", "answer": "z"})"),
+              HasSubstr("the subject 'w' does not occur in the prompt"));
+  EXPECT_THAT(reason_of("{\"prompt\": \"x y\xff\", \"subject\": \"y\", \"answer\": \"z\"}"),
+              HasSubstr("not UTF-8"));
+  EXPECT_THAT(reason_of(R"({"prompt": "x \ud800 y", "subject": "y", "answer": "z"})"),
+              HasSubstr("not valid JSON"));
+  EXPECT_THAT(reason_of(R"({"prompt": "x \u0000 y", "subject": "y", "answer": "z"})"), HasSubstr("NUL"));
+  EXPECT_THAT(reason_of(R"({"prompt": "x y", "subject": "y", "answer": "z", "id": 1000})"),
+              AllOf(HasSubstr("repeats the id 1000, first in"), HasSubstr("f.jsonl:1")));
+  EXPECT_THAT(reason_of(R"({"prompt": "x y", "subject": "y", "answer": "z", "id": -1})"),
+              HasSubstr("whole number"));
+  EXPECT_THAT(reason_of(R"({"prompt": "x y", "subject": "y", "answer": "z", "id": 1.5})"),
+              HasSubstr("whole number"));
+  EXPECT_THAT(reason_of(R"({"prompt": "x y", "subject": "y", "answer": "z", "id": 18446744073709551615})"),
+              HasSubstr("whole number"));
+  EXPECT_THAT(reason_of(R"({"prompt": "x y", "subject": "y", "answer": "z", "id": 1e999})"),
+              HasSubstr("too large"));
+  EXPECT_THAT(reason_of(R"({"prompt": "x y", "subject": "y", "answer": "z", "id": "seven"})"),
+              HasSubstr("whole number"));
+  EXPECT_THAT(reason_of(R"({"prompt": "x y", "subject": "y", "answer": "z", "relation": ["r"]})"),
+              HasSubstr("expected text for relation"));
+  EXPECT_THAT(reason_of("{\"prompt\": \"" + std::string(size_t{1} << 20, 'x') + "\"}"),
+              HasSubstr("is longer than"));
+  EXPECT_THAT(reason_of("{\"prompt\": " + std::string(100000, '[')), HasSubstr("nested more than 64"));
+}
+
+TEST_F(DatasetErrorsTest, BadCsvRecordsAreListed) {
+  const std::string path = directory_.write(
+      "f.csv", "prompt,subject,answer\nx y,y,z\nx y,y\n\"x\ny\",y,\"z\"\nx y,\xff,z\nx y,y,z,z\n");
+  const Dataset dataset = read_dataset({.path = path});
+  EXPECT_EQ(dataset.prompts.size(), 2U);
+  ASSERT_EQ(dataset.bad.size(), 3U);
+  EXPECT_EQ(dataset.bad[0].where, path + ":3");
+  EXPECT_EQ(dataset.bad[0].reason, "expected 3 values, found 2");
+  EXPECT_EQ(dataset.bad[1].where, path + ":6");
+  EXPECT_THAT(dataset.bad[1].reason, HasSubstr("not UTF-8"));
+  EXPECT_EQ(dataset.bad[2].where, path + ":7");
+}
+
+TEST_F(DatasetErrorsTest, ABrokenElementOfAnArrayCostsNoOther) {
+  const std::string path = directory_.write(
+      "f.json", R"([{"prompt": "a,]} y", "subject": "y", "answer": "\"z"}, {"prompt": oops}, 5,
+                   {"prompt": "x y", "subject": "y", "answer": "z"}])");
+  const Dataset dataset = read_dataset({.path = path});
+  EXPECT_EQ(dataset.prompts.size(), 2U);
+  EXPECT_EQ(dataset.prompts[1].id, 3);
+  ASSERT_EQ(dataset.bad.size(), 2U);
+  EXPECT_EQ(dataset.bad[0].where, path + ": record 2");
+  EXPECT_EQ(dataset.bad[1].reason, "expected a JSON object");
+}
+
+TEST_F(DatasetErrorsTest, ACutArrayIsReported) {
+  const std::string good = std::string("[") + kGood;
+  Dataset dataset = read_dataset({.path = directory_.write("f.json", good)});
+  ASSERT_EQ(dataset.bad.size(), 1U);
+  EXPECT_THAT(dataset.bad[0].reason, HasSubstr("not closed"));
+  dataset = read_dataset({.path = directory_.write("f.json", good + "] x")});
+  ASSERT_EQ(dataset.bad.size(), 1U);
+  EXPECT_THAT(dataset.bad[0].reason, HasSubstr("something follows"));
+  dataset = read_dataset({.path = directory_.write("f.json", good + ", {\"prompt\": \"cut")});
+  EXPECT_EQ(dataset.bad.size(), 2U);
+}
+
+TEST_F(DatasetErrorsTest, ABrokenFirstLineHidesNoFormat) {
+  EXPECT_EQ(read_dataset({.path = directory_.write("f", std::string("oops\n") + kGood)}).prompts.size(), 1U);
+  EXPECT_EQ(read_dataset({.path = directory_.write("f", std::string("{oops\n") + kGood)}).prompts.size(), 1U);
+  EXPECT_EQ(read_dataset({.path = directory_.write("f", std::string(kGood) + "\noops")}).prompts.size(), 1U);
+}
+
+TEST_F(DatasetErrorsTest, BadRelationSamplesAreListed) {
+  const std::string path = directory_.write("r.json", R"({"name": "n", "prompt_templates": ["{} is"],
+    "samples": [{"subject": "a", "object": 5}, {"subject": "b", "object": "c"}, 7]})");
+  const Dataset dataset = read_dataset({.path = path});
+  ASSERT_EQ(dataset.prompts.size(), 1U);
+  EXPECT_EQ(dataset.prompts[0].id, 1);
+  ASSERT_EQ(dataset.bad.size(), 2U);
+  EXPECT_EQ(dataset.bad[1].where, path + ": record 3");
+  EXPECT_THAT(error_of(R"({"name": "n", "prompt_templates": [], "samples": []})"),
+              HasSubstr("prompt_templates"));
+  EXPECT_THAT(
+      error_of(R"({"name": "n", "prompt_templates": ["x"], "samples": [{"subject": "a", "object": "b"}]})"),
+      HasSubstr("has no {}"));
+}
+
+TEST_F(DatasetErrorsTest, FilesWithoutPromptsAreRefused) {
+  EXPECT_THAT(error_of(""), HasSubstr("is empty"));
+  EXPECT_THAT(error_of("[]"), HasSubstr("no record of a known format; found no record at all"));
+  EXPECT_THAT(error_of("{\"question\": \"x\"}"),
+              AllOf(HasSubstr("with the fields 'question'"), HasSubstr("minimal")));
+  EXPECT_THAT(error_of("a,b\n1,2\n"), HasSubstr("with the fields 'a, b'"));
+  EXPECT_THAT(error_of("a,a\n1,2\n"), HasSubstr("names the column 'a' twice"));
+  EXPECT_THAT(error_of("{\n \"name\": \"n\",\n oops\n}"), HasSubstr("not valid JSON"));
+  EXPECT_THAT(
+      error_of(R"({"prompt": "x", "subject": "y", "answer": "z"})"),
+      AllOf(HasSubstr("holds no usable prompt; the first of 1 bad records"), HasSubstr("does not occur")));
+  EXPECT_THAT(error_of(kGood, {.format = "counterfact"}), HasSubstr("requested_rewrite is missing"));
+  EXPECT_THAT(error_of(kGood, {.format = "relations"}), HasSubstr("the field name is missing"));
+  EXPECT_THAT(error_of(std::string("\x89PNG\r\n\x1a\n\0\0", 10)), HasSubstr("not UTF-8"));
+}
+
+TEST_F(DatasetErrorsTest, FilesThatCannotBeReadAreRefused) {
+  EXPECT_THAT(input_error_of([] { read_dataset({.path = "/no/such/file"}); }), HasSubstr("/no/such/file"));
+  const std::string path = directory_.path().string();
+  EXPECT_THAT(input_error_of([&] { read_dataset({.path = path}); }), HasSubstr("holds no .json file"));
+  EXPECT_THAT(input_error_of([&] { read_dataset({.path = path, .format = "minimal"}); }),
+              HasSubstr("is a directory"));
+}
+
+TEST_F(DatasetErrorsTest, EndlessBadRecordsEndTheReading) {
+  std::string content = std::string(kGood) + "\n";
+  for (int i = 0; i < 100000; ++i) content += "x\n";
+  EXPECT_THAT(error_of(content), HasSubstr("100000 bad records and more"));
+}
+
+TEST_F(DatasetErrorsTest, FormatsAreChecked) {
+  EXPECT_THAT(error_of(kGood, {.format = "minimum"}),
+              HasSubstr("unknown dataset format 'minimum', did you mean 'minimal'?"));
+}
+
+TEST_F(DatasetErrorsTest, ReferenceIdsNeedTheWholeFile) {
+  EXPECT_THAT(error_of(R"({"case_id": 1, "prompt": "x y", "subject": "y", "target_true": "z"})",
+                       {.reference_ids = true}),
+              AllOf(HasSubstr("reference_ids number the 21919 records"), HasSubstr("use the whole file")));
+}
+
+TEST_F(DatasetErrorsTest, BadFilesOfIds) {
+  const auto ids_error = [&](std::string_view content) {
+    const std::string path = directory_.write("ids", content);
+    return input_error_of([&] { read_ids(path); });
+  };
+  EXPECT_THAT(ids_error("1\nx\n"), HasSubstr("ids:2: expected a whole number from 0, found 'x'"));
+  EXPECT_THAT(ids_error("[1, \"2\"]"), HasSubstr("ids: record 2: expected a whole number"));
+  EXPECT_THAT(ids_error("1\n1\n"), HasSubstr("repeats the id 1"));
+  EXPECT_THAT(ids_error("\n"), HasSubstr("holds no id"));
+  EXPECT_THAT(ids_error("[1"), HasSubstr("not valid JSON"));
+}
+
+}  // namespace
+}  // namespace factflow
