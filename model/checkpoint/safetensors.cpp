@@ -45,7 +45,10 @@ std::string_view header_text(std::span<const std::byte> bytes, const std::string
                      fmt::format("says its header is {} bytes long, but only {} follow", length,
                                  bytes.size() - kLengthBytes),
                      kDownloadAgain);
-  return {reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, length};
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()) + kLengthBytes, length);
+  if (!text.starts_with('{'))
+    throw InputError(where, "has a header that does not begin with {, as JSON objects do");
+  return text;
 }
 
 // A member of a tensor's entry that must be an array of non-negative integers.

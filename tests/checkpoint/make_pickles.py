@@ -126,12 +126,48 @@ def with_zip64_end(data):
     return data[:-22] + record + locator + struct.pack("<IHHHHIIH", 0x06054b50, 0, 0, 0xffff, 0xffff, 0xffffffff, 0xffffffff, 0)
 
 
-def with_claimed_size(data, name, size):
-    """Overwrites the uncompressed size that the directory states for one entry."""
-    at = data.index(b"PK\1\2")
-    while data[at + 46:at + 46 + len(name)] != name:
-        at = data.index(b"PK\1\2", at + 4)
-    return data[:at + 24] + struct.pack("<I", size) + data[at + 28:]
+def directory(data):
+    """The archive without its directory, and the directory's entries: (46 fixed bytes, name)."""
+    count, _, offset = struct.unpack("<HII", data[-12:-2])
+    entries, at = [], offset
+    for _ in range(count):
+        name, extra, comment = struct.unpack("<HHH", data[at + 28:at + 34])
+        entries.append((data[at:at + 46], data[at + 46:at + 46 + name]))
+        at += 46 + name + extra + comment
+    return data[:offset], entries
+
+
+def with_directory(data, change, disk=0):
+    """The same archive, every directory entry passed through change(fixed, name) -> bytes."""
+    body, entries = directory(data)
+    changed = [change(bytearray(fixed), name) for fixed, name in entries]
+    whole = b"".join(changed)
+    end = struct.pack("<IHHHHIIH", 0x06054b50, disk, disk, len(entries), len(entries), len(whole), len(body), 0)
+    return body + whole + end
+
+
+def with_field(data, target, format, at, value):
+    """One field of one directory entry overwritten: 8 flags, 10 method, 16 CRC, 24 size, 42 offset."""
+    def change(fixed, name):
+        if name == target.encode():
+            struct.pack_into(format, fixed, at, value)
+        fixed[30:34] = bytes(4)
+        return bytes(fixed) + name
+    return with_directory(data, change)
+
+
+def with_zip64_directory(data, leave_out_extra=False):
+    """Sizes and offsets of every entry moved to the zip64 extra field, as for entries beyond 4 GiB."""
+    def change(fixed, name):
+        packed, size = struct.unpack_from("<II", fixed, 20)
+        offset, = struct.unpack_from("<I", fixed, 42)
+        struct.pack_into("<II", fixed, 20, 0xffffffff, 0xffffffff)
+        struct.pack_into("<I", fixed, 42, 0xffffffff)
+        extra = struct.pack("<HH", 0x5a5a, 0) + struct.pack("<HHQQQ", 1, 24, size, packed, offset)
+        extra = b"" if leave_out_extra else extra
+        struct.pack_into("<HH", fixed, 30, len(extra), 0)
+        return bytes(fixed) + name + extra
+    return with_directory(data, change)
 
 
 def write(name, data):
@@ -164,6 +200,7 @@ def good():
         write(f"protocol{protocol}", with_zip64_end(zipped(archive(all_types(), protocol))))
     write("zip32", zipped(archive(all_types(), leave_out=("byteorder",)), folder="archive"))
     write("zip64_entries", zipped(archive(all_types()), zip64=True))
+    write("zip64_directory", with_zip64_end(with_zip64_directory(zipped(archive(all_types())))))
     write("deflated", zipped(archive(all_types()), deflate=True))
 
     class StateDict(collections.OrderedDict):  # as module.state_dict(): with attributes, hence the opcode BUILD
@@ -204,13 +241,32 @@ def dangerous():
     write("memo_index", zipped(archive(None, pickled=b"\x80\x02Nr\xff\xff\xff\xff.")))
     write("deep", zipped(archive(None, pickled=b"\x80\x02" + 100 * b"(" + 100 * b"t" + b".")))
     deflated = zipped(archive({"t": tensor(Storage("Float", [0] * 64, "0"), (64,))}), deflate=True)
-    write("zip_bomb", with_claimed_size(
-        zipped(archive({"t": tensor(Storage("Float", [0] * 64, "0", 0x3ffffff0), (64,))}), deflate=True),
-        b"pytorch_model/data/0", 0xffffffc0))
-    write("zip_wrong_size", with_claimed_size(deflated, b"pytorch_model/data.pkl", 17))
-    broken = bytearray(deflated)
-    broken[deflated.index(b"PK\1\2") + 16] ^= 1
-    write("zip_wrong_crc", bytes(broken))
+    large = zipped(archive({"t": tensor(Storage("Float", [0] * 64, "0", 0x3ffffff0), (64,))}), deflate=True)
+    write("zip_bomb", with_field(large, "pytorch_model/data/0", "<I", 24, 0xffffffc0))
+    write("zip_wrong_size", with_field(deflated, "pytorch_model/data.pkl", "<I", 24, 17))
+    write("zip_wrong_crc", with_field(deflated, "pytorch_model/data.pkl", "<I", 16, 1))
+
+
+def bad_archives():
+    plain = zipped(archive({"t": tensor(Storage("Float", [1, 2], "0"), (2,))}))
+    target = "pytorch_model/data/0"
+    write("zip_encrypted", with_field(plain, target, "<H", 8, 1))
+    write("zip_method", with_field(plain, target, "<H", 10, 12))
+    write("zip_other_header", with_field(plain, target, "<I", 42, 0))
+    write("zip_no_header", with_field(plain, target, "<I", 42, 7))
+    write("zip_stored_sizes", with_field(plain, target, "<I", 20, 4))
+    write("zip_no_zip64", with_zip64_directory(plain, leave_out_extra=True))
+    write("zip_disks", with_directory(plain, lambda fixed, name: bytes(fixed) + name, disk=1))
+    def all_alike(fixed, name):  # every entry named as the first
+        struct.pack_into("<H", fixed, 28, len("pytorch_model/data.pkl"))
+        return bytes(fixed) + b"pytorch_model/data.pkl"
+    write("zip_twice", with_directory(plain, all_alike))
+    two = io.BytesIO(plain)
+    with zipfile.ZipFile(two, "a") as archive_file:
+        archive_file.writestr(zipfile.ZipInfo("other/data.pkl", (1980, 1, 1, 0, 0, 0)), b"")
+    write("zip_two_folders", two.getvalue())
+    write("zip_count", plain[:-12] + struct.pack("<H", 1) + plain[-10:])
+    write("zip_damaged_entry", plain.replace(b"PK\1\2", b"PK\1\3"))
 
 
 def broken():
@@ -256,4 +312,5 @@ for old in OUT.glob("*.bin"):
     old.unlink()
 good()
 dangerous()
+bad_archives()
 broken()

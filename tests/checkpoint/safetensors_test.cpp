@@ -47,12 +47,12 @@ TEST(Safetensors, RefusesADamagedFrame) {
 
 TEST(Safetensors, RefusesABadHeader) {
   EXPECT_THAT(error_of("{"), HasSubstr("m.safetensors: is not valid JSON: 'parse error at line 1, column 2"));
-  EXPECT_THAT(error_of("[]"), HasSubstr("holds a JSON array, expected an object"));
-  EXPECT_THAT(error_of(""), HasSubstr("is not valid JSON"));
+  EXPECT_THAT(error_of("[]"), HasSubstr("does not begin with {"));
+  EXPECT_THAT(error_of(""), HasSubstr("does not begin with {"));
   EXPECT_THAT(error_of("{\"\xff\":1}"), HasSubstr("is not valid JSON"));
   EXPECT_THAT(error_of(R"({"a":1e999})"), HasSubstr("is not valid JSON"));
   EXPECT_THAT(error_of(R"({"a":{"dtype":"F32"},"a":{}})"), HasSubstr("holds the key 'a' twice"));
-  EXPECT_THAT(error_of(std::string(100'000, '[')), HasSubstr("nests deeper than 8 levels"));
+  EXPECT_THAT(error_of("{\"a\":" + std::string(100'000, '[')), HasSubstr("nests deeper than 8 levels"));
   EXPECT_THAT(error_of(R"({"a":7})"), HasSubstr("tensor 'a': is described by a JSON number"));
 }
 

@@ -51,7 +51,8 @@ void expect_all_types(const TensorMap& tensors) {
 }
 
 TEST(TorchArchive, ReadsEveryTypeInPlace) {
-  for (const char* name : {"protocol2", "protocol3", "protocol4", "protocol5", "zip32", "zip64_entries"}) {
+  for (const char* name :
+       {"protocol2", "protocol3", "protocol4", "protocol5", "zip32", "zip64_entries", "zip64_directory"}) {
     SCOPED_TRACE(name);
     const TensorFile file = open_torch_archive(pickle_file(name));
     expect_all_types(file.tensors);
@@ -118,6 +119,21 @@ INSTANTIATE_TEST_SUITE_P(
                     Refused{"zip_bomb", "zip entry 'pytorch_model/data/0': refuses a zip bomb"},
                     Refused{"zip_wrong_size", "does not inflate to its 17 bytes"},
                     Refused{"zip_wrong_crc", "does not match its CRC"}),
+    name_of);
+
+INSTANTIATE_TEST_SUITE_P(
+    BadArchive, RefusedPickle,
+    testing::Values(Refused{"zip_encrypted", "zip entry 'pytorch_model/data/0': is encrypted"},
+                    Refused{"zip_method", "has the compression method 12, expected stored or deflated"},
+                    Refused{"zip_other_header", "has another name in its local header"},
+                    Refused{"zip_no_header", "has no local header at byte 7"},
+                    Refused{"zip_stored_sizes", "8 bytes in 4, expected a stored entry"},
+                    Refused{"zip_no_zip64", "has no zip64 sizes"},
+                    Refused{"zip_disks", "is a zip archive of several disks"},
+                    Refused{"zip_twice", "holds the zip entry 'pytorch_model/data.pkl' twice"},
+                    Refused{"zip_two_folders", "holds two entries data.pkl, expected one"},
+                    Refused{"zip_count", "holds more than its 1 entries"},
+                    Refused{"zip_damaged_entry", "has a damaged zip directory entry"}),
     name_of);
 
 INSTANTIATE_TEST_SUITE_P(
