@@ -12,27 +12,30 @@
 namespace factflow {
 
 struct DatasetConfig {
-  std::string path;                    // relative paths: from the directory that factflow is started in
-  std::string format = "auto";         // see pipeline/input/dataset.hpp
-  std::int64_t limit = 0;              // the first N prompts that pass the filters; 0 = all
-  std::int64_t sample = 0;             // N prompts drawn with `seed`, in dataset order; 0 = all
+  std::string path = {};        // relative paths: from the directory that factflow is started in
+  std::string format = "auto";  // see pipeline/input/dataset.hpp
+  std::int64_t limit = 0;       // the first N prompts that pass the filters; 0 = all, `limit: all` in YAML
+  std::int64_t sample = 0;      // N prompts drawn with `seed`, in dataset order; 0 = all, likewise
   std::uint64_t seed = 0;
-  std::vector<std::string> relations;  // keep only these relation ids; empty = all
-  std::vector<std::int64_t> ids;       // keep only these prompt ids; empty = all
-  bool reference_ids = false;          // also record the numbering of the reference code (numpy default_rng(42).permutation)
+  std::vector<std::string> relations = {};  // keep only these relation ids; empty = all
+  std::vector<std::int64_t> ids = {};       // keep only these prompt ids; empty = all
+  bool reference_ids = false;               // also record the reference code's numbers (docs/datasets.md)
+  bool operator==(const DatasetConfig&) const = default;
 };
 
 struct ModelConfig {
-  std::string name;       // group name in the results; letters, digits, '.', '_', '-'; unique
-  std::string path;       // directory or hf:ORG/NAME[@REVISION]
-  std::string tokenizer;  // directory or tokenizer.json; empty = the one in `path`
+  std::string name = {};       // group name in the results; letters, digits, '.', '_', '-'; unique
+  std::string path = {};       // directory or hf:ORG/NAME[@REVISION]
+  std::string tokenizer = {};  // directory or tokenizer.json; empty = the one in `path`
+  bool operator==(const ModelConfig&) const = default;
 };
 
 struct SelectConfig {
   enum class Rule { kAllModels, kSelf, kTheseModels, kNone, kIds };
   Rule rule = Rule::kAllModels;
-  std::vector<std::string> models;  // kTheseModels: names of this config
-  std::string ids_file;             // kIds: JSON list or one id per line
+  std::vector<std::string> models = {};  // kTheseModels: names of this config
+  std::string ids_file = {};             // kIds: JSON list or one id per line
+  bool operator==(const SelectConfig&) const = default;
 };
 
 enum class Placement { kFit, kCentred };
@@ -40,6 +43,7 @@ enum class Placement { kFit, kCentred };
 struct WindowsConfig {
   std::vector<int> sizes;
   Placement placement = Placement::kFit;
+  bool operator==(const WindowsConfig&) const = default;
 };
 
 // One line of sweep.knockouts: every combination from x to x channels is one edge.
@@ -47,16 +51,19 @@ struct KnockoutConfig {
   std::vector<TokenRole> from;
   std::vector<TokenRole> to;
   std::vector<ChannelSet> channels = {ChannelSet{}};
+  bool operator==(const KnockoutConfig&) const = default;
 };
 
 struct SweepConfig {
   WindowsConfig windows;
   std::vector<KnockoutConfig> knockouts;
+  bool operator==(const SweepConfig&) const = default;
 };
 
 struct HeatmapsConfig {
   std::vector<int> windows;  // `window: 5` or `windows: [1, 5, 9]`
   std::int64_t prompts = 0;  // the first N selected prompts
+  bool operator==(const HeatmapsConfig&) const = default;
 };
 
 struct RunConfig {
@@ -64,28 +71,31 @@ struct RunConfig {
   std::string precision = "fp32";  // fp64 (CPU only) | fp32 | tf32x3 | tf32 | bf16
   int threads_per_rank = 0;        // 0 = auto: the cores of a node divided among its ranks
   std::int64_t memory_limit = 0;   // bytes per rank for activations; 0 = auto. Accepts "8 GiB"
+  bool operator==(const RunConfig&) const = default;
 };
 
 struct Config {
   std::filesystem::path file;  // where it was read from; not part of the resolved copy
-  std::string name;
+  std::string name = {};
   DatasetConfig dataset;
   std::vector<ModelConfig> models;
   SelectConfig select;
   std::optional<SweepConfig> sweep;
   std::optional<HeatmapsConfig> heatmaps;
   RunConfig run;
+  bool operator==(const Config&) const = default;
 };
 
-// Throws InputError "FILE:LINE: key a.b.c: ..." for a syntax error, an unknown key (with the nearest known one), a wrong
-// type, a value out of range, a duplicate, or a missing required key.
+// Throws InputError "FILE:LINE: key a.b.c: ..." for a syntax error, an unknown key (with the nearest known
+// one), a wrong type, a value out of range, a duplicate, or a missing required key.
 Config read_config(const std::filesystem::path& file);
 Config parse_config(const std::string& yaml, const std::filesystem::path& file);
 
-// The same configuration with every default written out; parse_config(resolved_yaml(c)) == c. Two runs may share a
-// directory if and only if these texts are equal, run.* aside from precision (which changes the numbers).
+// The same configuration with every default written out; parse_config(resolved_yaml(c)) == c. Two runs may
+// share a directory if and only if their identities are equal: run.precision changes the numbers, the rest of
+// run.* does not.
 std::string resolved_yaml(const Config& config);
-std::string identity_yaml(const Config& config);  // resolved_yaml without run.device, threads_per_rank, memory_limit
+std::string identity_yaml(const Config& config);  // without run.device, threads_per_rank, memory_limit
 
 // A table of all keys with type, default and meaning, for `factflow run --help`.
 std::string config_help();

@@ -1,6 +1,8 @@
 // Prompt files: COUNTERFACT and its relatives, read into one form.
 #pragma once
 
+#include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -16,14 +18,23 @@ struct BadRecord {
 };
 
 struct Dataset {
-  std::string format;            // what was detected, e.g. "counterfact-tracing, JSON lines"
-  std::string digest;            // XXH3-128 of the file, hex
-  std::vector<Prompt> prompts;   // in file order; ids unique
+  std::string format;                       // what was detected, e.g. "counterfact-tracing, JSON lines"
+  std::string digest;                       // XXH3-128 of the file, hex
+  std::vector<Prompt> prompts;              // in file order; ids unique
   std::vector<std::int64_t> reference_ids;  // one per prompt if asked for, else empty (specs: D3)
   std::vector<BadRecord> bad;
 };
 
+// The values of `format:` besides "auto": "counterfact", "counterfact-tracing", "counterfact-flat",
+// "known-1000", "relations", "minimal". docs/datasets.md shows each.
+const std::vector<std::string>& dataset_format_names();
+
 // Throws InputError if the file cannot be read, its format is unknown, or no prompt is left.
 Dataset read_dataset(const DatasetConfig& config);
+
+// The file of `select: {ids: FILE}`: a JSON list of whole numbers, or one per line; blank lines and lines
+// that start with # do not count. In file order; throws InputError for anything else, a duplicate, or an
+// empty list.
+std::vector<std::int64_t> read_ids(const std::filesystem::path& file);
 
 }  // namespace factflow

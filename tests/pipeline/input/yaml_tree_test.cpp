@@ -29,8 +29,9 @@ TEST(YamlTree, RefusesWhatItDoesNotHold) {
   EXPECT_THAT(error_of("a: 1\nb: 2\na: 3\n"),
               StartsWith("x.yaml:3: the key 'a' is given twice, first in line 1"));
   EXPECT_THAT(error_of("a: 1\n---\nb: 1\n"), HasSubstr("more than one YAML document"));
+  EXPECT_THAT(error_of("~: 1\n"), HasSubstr("a key is missing"));
   EXPECT_THAT(error_of("[a, b]: 1\n"), HasSubstr("a key must be text"));
-  EXPECT_THAT(error_of("? \n: 1\n"), HasSubstr("a key is missing"));
+  EXPECT_THAT(error_of("? \n: 1\n"), HasSubstr("a key must be text"));
   EXPECT_THAT(error_of("a: [1, 2\nb: 3\n"), HasSubstr("is not valid YAML"));
   EXPECT_THAT(error_of("a:\n\t- b\n"), StartsWith("x.yaml:2: is not valid YAML"));
   EXPECT_THAT(error_of(""), HasSubstr("is empty"));
@@ -39,7 +40,9 @@ TEST(YamlTree, RefusesWhatItDoesNotHold) {
 }
 
 TEST(YamlTree, BoundsDepthAndSize) {
-  EXPECT_THAT(error_of(std::string(100000, '[')), HasSubstr("nested more than 16 levels"));
+  EXPECT_THAT(error_of(std::string(17, '[') + std::string(17, ']')), HasSubstr("nested more than 16 levels"));
+  EXPECT_THAT(error_of(std::string(100000, '[')), StartsWith("x.yaml:1: "));
+  EXPECT_THAT(error_of(std::string(100000, '{')), StartsWith("x.yaml:1: "));
   EXPECT_THAT(error_of(std::string((size_t{1} << 20) + 1, 'a')), HasSubstr("larger than 1 MiB"));
   std::string many;
   for (int i = 0; i < 2000; ++i) many += "k" + std::to_string(i) + ": 1\n";

@@ -1,0 +1,297 @@
+#include "pipeline/input/config.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <tuple>
+
+#include <fmt/format.h>
+
+#include "base/files.hpp"
+#include "base/text.hpp"
+#include "pipeline/input/config_values.hpp"
+#include "pipeline/input/dataset.hpp"
+#include "pipeline/input/fields.hpp"
+#include "pipeline/input/plain_text.hpp"
+
+namespace factflow {
+namespace {
+
+constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
+constexpr FieldOptions kRequired = {.required = true};
+constexpr int kMostLayers = 10000;
+
+Form<std::int64_t> all_or_count() {
+  return word_or("all", std::int64_t{0}, whole_number<std::int64_t>(1, kLargest));
+}
+
+Fields<DatasetConfig> dataset_fields() {
+  using D = DatasetConfig;
+  const auto all_relations = word_or("all", std::vector<std::string>{}, list_of(text()));
+  const auto all_ids =
+      word_or("all", std::vector<std::int64_t>{}, list_of(whole_number<std::int64_t>(0, kLargest)));
+  return {
+      field("path", &D::path, text(), "file of prompts, or a directory of Relations files", kRequired),
+      field("format", &D::format, dataset_format(),
+            "auto looks at the content; else one of " + join(dataset_format_names())),
+      field("relations", &D::relations, all_relations, "keep only prompts of these relation ids"),
+      field("ids", &D::ids, all_ids, "keep only the prompts with these ids"),
+      field("sample", &D::sample, all_or_count(),
+            "then draw that many prompts at random, and keep them in dataset order"),
+      field("seed", &D::seed, whole_number<std::uint64_t>(0, kLargest), "seed of the sample"),
+      field("limit", &D::limit, all_or_count(), "then keep the first N prompts"),
+      field("reference_ids", &D::reference_ids, yes_or_no(),
+            "record beside each id the number that the reference code gives to the prompt"),
+  };
+}
+
+Fields<ModelConfig> model_fields() {
+  using M = ModelConfig;
+  const auto own_tokenizer = word_or("own", std::string(), text());
+  return {
+      field("name", &M::name, safe_name(), "group of the model in the results; unique", kRequired),
+      field("path", &M::path, checkpoint_path(), "checkpoint in the Hugging Face layout", kRequired),
+      field("tokenizer", &M::tokenizer, own_tokenizer,
+            "directory or tokenizer.json; own = the one beside the checkpoint"),
+  };
+}
+
+// The words of correct_for that are rules, and therefore no names of models.
+const std::map<std::string, SelectConfig::Rule>& rule_words() {
+  static const std::map<std::string, SelectConfig::Rule> words = {{"all", SelectConfig::Rule::kAllModels},
+                                                                  {"self", SelectConfig::Rule::kSelf},
+                                                                  {"none", SelectConfig::Rule::kNone}};
+  return words;
+}
+
+void read_correct_for(SelectConfig& select, const YamlNode& node, const Place& place) {
+  const auto word = rule_words().find(node.text);
+  if (node.kind == YamlNode::Kind::kText && word != rule_words().end()) {
+    select.rule = word->second;
+    return;
+  }
+  select.rule = SelectConfig::Rule::kTheseModels;
+  select.models = list_of(text()).read(node, place);
+}
+
+std::optional<YamlNode> write_correct_for(const SelectConfig& select) {
+  if (select.rule == SelectConfig::Rule::kIds) return std::nullopt;
+  for (const auto& [word, rule] : rule_words())
+    if (select.rule == rule) return YamlNode::of_text(word);
+  return list_of(text()).write(select.models, Purpose::kResolved);
+}
+
+Fields<SelectConfig> select_fields() {
+  const auto read_ids_file = [](SelectConfig& select, const YamlNode& node, const Place& place) {
+    select.ids_file = text().read(node, place);
+    select.rule = SelectConfig::Rule::kIds;
+  };
+  const auto write_ids_file = [](const SelectConfig& select) -> std::optional<YamlNode> {
+    if (select.rule != SelectConfig::Rule::kIds) return std::nullopt;
+    return YamlNode::of_text(select.ids_file);
+  };
+  return {
+      field_of_all<SelectConfig>("correct_for", "all | self | none | model names",
+                                 "prompts that all models get right, that the model itself gets right, every "
+                                 "prompt, or prompts that the named models get right",
+                                 read_correct_for, write_correct_for),
+      field_of_all<SelectConfig>("ids", "file",
+                                 "the prompts of this file, a JSON list or one id per line, instead",
+                                 read_ids_file, write_ids_file),
+  };
+}
+
+Form<SelectConfig> select_form() {
+  return checked(section(select_fields()), [](const SelectConfig&, const YamlNode& node, const Place& place) {
+    if (node.find("ids") != nullptr && node.find("correct_for") != nullptr)
+      reject(place.child("ids"), node.line, "is given beside 'correct_for'", "keep one of them");
+  });
+}
+
+Form<std::vector<int>> window_sizes() {
+  return list_of(whole_number<int>(1, kMostLayers));
+}
+
+Fields<WindowsConfig> windows_fields() {
+  using W = WindowsConfig;
+  return {
+      field("sizes", &W::sizes, window_sizes(), "layers per window", kRequired),
+      field("placement", &W::placement, placement(),
+            "fit: every window that fits into the model; centred: one window around each layer, clipped"),
+  };
+}
+
+Fields<KnockoutConfig> knockout_fields() {
+  using K = KnockoutConfig;
+  return {
+      field("from", &K::from, list_of(knockout_role()),
+            "source tokens: last, first, subject, relation, relation-minus-last, context or all", kRequired),
+      field("to", &K::to, list_of(knockout_role()), "target tokens, which no longer read the sources",
+            kRequired),
+      field("channels", &K::channels, list_of(channel_set()),
+            "channels (Mamba-1) or heads (Mamba-2) that lose the edge: all, slow, fast, not-slow, not-fast, "
+            "quantile k/K"),
+  };
+}
+
+// Each edge is computed once, so the same edge from two lines would be a mistake of the configuration.
+void check_edges(const std::vector<KnockoutConfig>& knockouts, const YamlNode& node, const Place& place) {
+  std::map<std::string, size_t> seen;
+  const bool is_list = node.kind == YamlNode::Kind::kList;
+  for (size_t i = 0; i < knockouts.size(); ++i) {
+    for (const TokenRole from : knockouts[i].from)
+      for (const TokenRole to : knockouts[i].to)
+        for (const ChannelSet& channels : knockouts[i].channels) {
+          const std::string edge =
+              fmt::format("{} -> {}, channels {}", to_string(from), to_string(to), to_string(channels));
+          const auto [first, is_new] = seen.emplace(edge, i);
+          if (!is_new)
+            reject(is_list ? place.item(i) : place, is_list ? node.items[i].line : node.line,
+                   fmt::format("gives the edge {} a second time, first in {}", edge,
+                               place.item(first->second).key),
+                   "remove one of them");
+        }
+  }
+}
+
+Fields<SweepConfig> sweep_fields() {
+  using S = SweepConfig;
+  return {
+      field("windows", &S::windows, section(windows_fields()), "", kRequired),
+      field("knockouts", &S::knockouts, checked(list_of(section(knockout_fields())), check_edges), "",
+            kRequired),
+  };
+}
+
+Fields<HeatmapsConfig> heatmaps_fields() {
+  using H = HeatmapsConfig;
+  return {
+      field("windows", &H::windows, window_sizes(), "layers per window; `window` is another name of this key",
+            {.required = true, .alias = "window"}),
+      field("prompts", &H::prompts, whole_number<std::int64_t>(1, kLargest),
+            "the first N of the selected prompts get heatmaps: each single token -> last", kRequired),
+  };
+}
+
+Fields<RunConfig> run_fields() {
+  using R = RunConfig;
+  const FieldOptions tuning = {.in_identity = false};
+  return {
+      field("device", &R::device, device(), "where the ranks compute; auto = a GPU each where there is one",
+            tuning),
+      field("precision", &R::precision, precision(),
+            "arithmetic of the models; fp64 on the CPU only; it changes the results"),
+      field("threads_per_rank", &R::threads_per_rank, word_or("auto", 0, whole_number<int>(1, 4096)),
+            "CPU threads; auto = the cores of a node divided among its ranks", tuning),
+      field("memory_limit", &R::memory_limit, word_or("auto", std::int64_t{0}, byte_size()),
+            "memory of a rank for activations; auto = what the device has free", tuning),
+  };
+}
+
+Form<RunConfig> run_form() {
+  return checked(section(run_fields()), [](const RunConfig& run, const YamlNode& node, const Place& place) {
+    if (run.precision == "fp64" && run.device.starts_with("cuda"))
+      reject(place.child("precision"), node.line,
+             fmt::format("fp64 runs on the CPU only, found device {}", run.device),
+             "write device: cpu, or another precision");
+  });
+}
+
+void check_models(const std::vector<ModelConfig>& models, const YamlNode& node, const Place& place) {
+  std::map<std::string, size_t> seen;
+  for (size_t i = 0; i < models.size(); ++i) {
+    const bool is_list = node.kind == YamlNode::Kind::kList;
+    const Place at = (is_list ? place.item(i) : place).child("name");
+    const int line = is_list ? node.items[i].line : node.line;
+    const std::string name = models[i].name;
+    if (rule_words().contains(name))
+      reject(at, line, fmt::format("a model cannot be called '{}'", name),
+             "select.correct_for uses this word");
+    if (const auto [first, is_new] = seen.emplace(name, i); !is_new)
+      reject(at, line, fmt::format("repeats the name '{}' of {}", name, place.item(first->second).key),
+             "names must be unique");
+  }
+}
+
+void check_selected_models(const Config& config, const YamlNode& node, const Place& place) {
+  std::vector<std::string> names;
+  for (const ModelConfig& model : config.models) names.push_back(model.name);
+  for (const std::string& name : config.select.models)
+    if (std::find(names.begin(), names.end(), name) == names.end())
+      reject(place.child("select.correct_for"), node.find("select")->find("correct_for")->line,
+             unknown_word("model", excerpt(name), names));
+}
+
+// The one list of everything that a configuration may hold.
+const Fields<Config>& config_fields() {
+  using C = Config;
+  static const Fields<Config> fields = {
+      field("name", &C::name, safe_name(), "results go to runs/NAME unless --out says otherwise", kRequired),
+      field("dataset", &C::dataset, section(dataset_fields()), "", kRequired),
+      field("models", &C::models, checked(list_of(section(model_fields())), check_models), "", kRequired),
+      field("select", &C::select, select_form(), ""),
+      field("sweep", &C::sweep, optional(section(sweep_fields())), ""),
+      field("heatmaps", &C::heatmaps, optional(section(heatmaps_fields())), ""),
+      field("run", &C::run, run_form(), ""),
+  };
+  return fields;
+}
+
+// Appends `words` broken into lines of at most `width` characters, each after `margin` spaces.
+void append_wrapped(std::string& out, std::string_view words, size_t margin, size_t width) {
+  size_t column = 0;
+  while (!words.empty()) {
+    const size_t end = std::min(words.find(' '), words.size());
+    if (column == 0 || column + 1 + end > width) {
+      out += (column == 0 ? "" : "\n") + std::string(margin, ' ');
+      column = margin;
+    } else {
+      out += ' ';
+      ++column;
+    }
+    out += words.substr(0, end);
+    column += end;
+    words.remove_prefix(std::min(end + 1, words.size()));
+  }
+  out += '\n';
+}
+
+}  // namespace
+
+Config parse_config(const std::string& yaml, const std::filesystem::path& file) {
+  const YamlNode node = parse_yaml(yaml, file);
+  const Place place{file, ""};
+  Config config = read_fields(config_fields(), node, place);
+  check_selected_models(config, node, place);
+  config.file = file;
+  return config;
+}
+
+Config read_config(const std::filesystem::path& file) {
+  return parse_config(read_file(file, size_t{1} << 20), file);
+}
+
+std::string resolved_yaml(const Config& config) {
+  return write_yaml(write_fields(config_fields(), config, Purpose::kResolved));
+}
+
+std::string identity_yaml(const Config& config) {
+  return write_yaml(write_fields(config_fields(), config, Purpose::kIdentity));
+}
+
+std::string config_help() {
+  constexpr size_t kWidth = 100;
+  std::string out = "Keys of a configuration (YAML): kind of value, default in brackets, meaning.\n";
+  std::string_view section;
+  const std::vector<HelpLine> lines = help_of(config_fields());
+  for (const HelpLine& line : lines) {
+    const std::string_view top = std::string_view(line.key).substr(0, line.key.find_first_of(".["));
+    if (top != section) out += '\n';
+    section = top;
+    append_wrapped(out, fmt::format("{}: {} [{}]", line.key, line.type, line.fallback), 2, kWidth);
+    append_wrapped(out, line.meaning, 6, kWidth);
+  }
+  return out;
+}
+
+}  // namespace factflow

@@ -1,0 +1,63 @@
+#include "pipeline/input/plain_text.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <limits>
+
+#include <utf8proc.h>
+
+namespace factflow {
+
+bool is_clean_utf8(std::string_view text) {
+  while (!text.empty()) {
+    if (text[0] == '\0') return false;
+    if (static_cast<unsigned char>(text[0]) < 0x80) {
+      text.remove_prefix(1);
+      continue;
+    }
+    utf8proc_int32_t codepoint = 0;
+    const auto room = static_cast<utf8proc_ssize_t>(std::min<size_t>(text.size(), 4));
+    const auto length =
+        utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(text.data()), room, &codepoint);
+    if (length <= 0) return false;
+    text.remove_prefix(static_cast<size_t>(length));
+  }
+  return true;
+}
+
+std::string_view trim(std::string_view text) {
+  constexpr std::string_view kSpace = " \t\r\n\v\f";
+  const size_t begin = text.find_first_not_of(kSpace);
+  if (begin == std::string_view::npos) return {};
+  return text.substr(begin, text.find_last_not_of(kSpace) - begin + 1);
+}
+
+std::string excerpt(std::string_view text) {
+  constexpr size_t kLongest = 60;
+  std::string shown(text.substr(0, kLongest));
+  // A cut inside a character would leave broken UTF-8: drop its head.
+  if (text.size() > kLongest && (text[kLongest] & 0xC0) == 0x80) {
+    while (!shown.empty() && (shown.back() & 0xC0) == 0x80) shown.pop_back();
+    if (!shown.empty()) shown.pop_back();
+  }
+  if (!is_clean_utf8(shown))
+    std::replace_if(
+        shown.begin(), shown.end(), [](char c) { return (c & 0x80) != 0; }, '?');
+  std::replace_if(
+      shown.begin(), shown.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
+  return text.size() > kLongest ? shown + "..." : shown;
+}
+
+std::string in_quotes(std::string_view text) {
+  return "'" + excerpt(text) + "'";
+}
+
+std::optional<std::int64_t> parse_whole_number(std::string_view text) {
+  std::int64_t value = 0;
+  if (text.empty() || text[0] < '0' || text[0] > '9') return std::nullopt;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return value;
+}
+
+}  // namespace factflow
