@@ -82,7 +82,8 @@ class Machine {
   }
   template <typename Length>
   void bytes() {
-    take(number<Length>()), push(Bytes{});
+    take(number<Length>());
+    push(Bytes{});
   }
   void empty_tuple() { push_container<Tuple>({}); }
   void empty_list() { push_container<List>({}); }

@@ -24,6 +24,7 @@ constexpr Global kGlobals[] = {
     {"torch._utils", "_rebuild_tensor_v2", kRebuildTensorV2, kU8},
     {"torch._utils", "_rebuild_tensor_v3", kRebuildTensorV3, kU8},
     {"torch._utils", "_rebuild_parameter", kRebuildParameter, kU8},
+    {"torch._utils", "_rebuild_parameter_with_state", kRebuildParameter, kU8},
     {"torch", "DoubleStorage", kStorage, kF64},
     {"torch", "FloatStorage", kStorage, kF32},
     {"torch", "HalfStorage", kStorage, kF16},
@@ -176,8 +177,8 @@ Value reduce(Heap& heap, const Global& function, const Tuple& tuple) {
       tensor.type = dtype_of(heap, arguments.get<const Global*>(6, "a dtype"));
       return heap.add(std::move(tensor));
     }
-    case kRebuildParameter:  // data, requires_grad, backward_hooks
-      arguments.expect_count(3, 3);
+    case kRebuildParameter:  // data, requires_grad, backward_hooks, attributes
+      arguments.expect_count(3, 4);
       return arguments.get<Tensor>(0, "a tensor");
     case kStorage:
     case kDtype:

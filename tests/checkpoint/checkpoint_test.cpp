@@ -133,9 +133,10 @@ TEST(Checkpoint, ReadsShardedPickles) {
   directory.write("config.json", R"({"d_model": 1, "n_layer": 1, "ssm_cfg": {}})");
   directory.write("a.bin", read_file(test_folder() / "pickles" / "strided.bin"));
   directory.write("b.bin", read_file(test_folder() / "pickles" / "parameter.bin"));
-  directory.write("pytorch_model.bin.index.json", R"({"weight_map": {"t": "a.bin", "p": "b.bin"}})");
+  directory.write("pytorch_model.bin.index.json",
+                  R"({"weight_map": {"t": "a.bin", "p": "b.bin", "q": "b.bin"}})");
   const Checkpoint model = Checkpoint::open(directory.path().string());
-  EXPECT_EQ(model.tensors().size(), 2u);
+  EXPECT_EQ(model.tensors().size(), 3u);
   EXPECT_EQ(element(model.tensors().at("t"), 1), 3);
   EXPECT_EQ(model.owned_bytes(), 24u);
   EXPECT_TRUE(model.is_mamba_ssm());

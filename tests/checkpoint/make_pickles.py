@@ -43,7 +43,8 @@ class Size(tuple):
         return Size, (tuple(self),)
 
 
-UTILS = {name: function() for name in "_rebuild_tensor _rebuild_tensor_v2 _rebuild_tensor_v3 _rebuild_parameter".split()}
+UTILS = {name: function() for name in
+         "_rebuild_tensor _rebuild_tensor_v2 _rebuild_tensor_v3 _rebuild_parameter _rebuild_parameter_with_state".split()}
 torch = module("torch", Size=Size, **STORAGES, **DTYPES)
 module("torch._utils", **UTILS)
 Untyped = type("UntypedStorage", (), {})
@@ -210,7 +211,9 @@ def good():
 
     ones = tensor(Storage("Float", [1, 2], "0"), Size((2,)))
     parameter = Call(UTILS["_rebuild_parameter"], ones, True, collections.OrderedDict())
-    write("parameter", zipped(archive(StateDict(p=parameter))))
+    # mamba_ssm marks some parameters by an attribute, which named_parameters() keeps
+    marked = Call(UTILS["_rebuild_parameter_with_state"], ones, True, collections.OrderedDict(), {"_no_weight_decay": True})
+    write("parameter", zipped(archive(StateDict(p=parameter, q=marked))))
     untyped = Storage("Untyped", struct.pack("<4e", 1, 2, 3, 4), "0")
     write("untyped", zipped(archive({"t": tensor(untyped, (2,), offset=1, dtype="float16")})))
     write("strided", zipped(archive({"t": tensor(Storage("Float", range(6), "0"), (3, 2), (1, 3))})))

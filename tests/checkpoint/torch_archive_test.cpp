@@ -67,7 +67,9 @@ TEST(TorchArchive, InflatesIntoOwnedBuffers) {
 }
 
 TEST(TorchArchive, ReadsParametersAndAttributes) {
-  EXPECT_THAT(values(open_torch_archive(pickle_file("parameter")).tensors.at("p")), ElementsAre(1, 2));
+  const TensorFile file = open_torch_archive(pickle_file("parameter"));
+  EXPECT_THAT(values(file.tensors.at("p")), ElementsAre(1, 2));
+  EXPECT_THAT(values(file.tensors.at("q")), ElementsAre(1, 2));
 }
 
 TEST(TorchArchive, ReadsUntypedStorages) {
