@@ -1,0 +1,33 @@
+// The analysis of a run: results.h5 in, tables, figures and a report out.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "analysis/figures.hpp"
+#include "analysis/study.hpp"
+
+namespace factflow {
+
+struct AnalysisOptions {
+  StudyOptions study;
+  FigureOptions figures;
+  int processes = 0;  // gnuplot processes at a time; 0 = one per core, at most 4
+};
+
+struct AnalysisSummary {
+  std::string findings;  // to print: table, sentences, claims, gaps
+  std::filesystem::path report;
+  std::size_t tables = 0;
+  std::size_t figures = 0;  // each in three formats
+};
+
+// Reads DIR/results.h5 and writes DIR/tables/*.csv, DIR/figures/*.{svg,pdf,png} and DIR/report.html,
+// replacing files of the same names. Results of an unfinished run are analysed as far as they go. The outcome
+// depends on the file and the options only. Throws InputError for missing or damaged results, RunError if
+// gnuplot or the disk fails.
+AnalysisSummary analyse(const std::filesystem::path& run_directory, const AnalysisOptions& options = {});
+
+}  // namespace factflow

@@ -1,0 +1,62 @@
+#include "analysis/curves.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace factflow {
+namespace {
+
+CurvePoint make_point(const WindowData& window, std::size_t edge, std::size_t start, double level) {
+  std::vector<double> change, hit, log_change, rank;
+  for (std::size_t prompt = 0; prompt < window.model->clean.size(); ++prompt) {
+    if (!window.valid(edge, prompt, start)) continue;
+    const std::size_t cell = window.cell(edge, prompt, start);
+    const auto p = std::max(window.cells.probability[cell], std::numeric_limits<float>::min());
+    change.push_back(window.change(edge, prompt, start));
+    hit.push_back(window.cells.rank[cell] == 1 ? 100 : 0);
+    log_change.push_back(std::log(static_cast<double>(p) / window.model->clean[prompt]));
+    rank.push_back(window.cells.rank[cell]);
+  }
+  CurvePoint point;
+  point.start = window.cells.starts[start];
+  point.depth = window.depth(start);
+  point.n = change.size();
+  point.accuracy = mean(hit);
+  point.accuracy_interval = t_interval(hit, level);
+  point.change = mean(change);
+  point.change_interval = t_interval(change, level);
+  point.log_change = mean(log_change);
+  point.mean_rank = mean(rank);
+  point.p_value = t_test(change);
+  point.median_change = median(std::move(change));
+  return point;
+}
+
+}  // namespace
+
+std::vector<Curve> make_curves(const WindowData& window, double level) {
+  const ModelInfo& info = window.model->info;
+  std::vector<Curve> curves;
+  for (std::size_t edge = 0; edge < window.model->edges.size(); ++edge) {
+    Curve curve{info.name,
+                info.family,
+                info.layers,
+                window.model->edges[edge],
+                window.cells.window,
+                window.cells.placement,
+                {}};
+    std::vector<double> p_values;
+    for (std::size_t start = 0; start < window.starts(); ++start) {
+      curve.points.push_back(make_point(window, edge, start, level));
+      p_values.push_back(curve.points.back().p_value);
+    }
+    const std::vector<double> adjusted = holm(p_values);
+    for (std::size_t start = 0; start < adjusted.size(); ++start)
+      curve.points[start].p_holm = adjusted[start];
+    curves.push_back(std::move(curve));
+  }
+  return curves;
+}
+
+}  // namespace factflow

@@ -1,0 +1,43 @@
+// Curves over window starts: what each figure draws and curves.csv lists.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "analysis/run_data.hpp"
+#include "analysis/statistics.hpp"
+
+namespace factflow {
+
+// One window start. Means are over the n prompts whose relative change is defined there (WindowData::valid).
+struct CurvePoint {
+  std::int64_t start = 0;
+  double depth = 0;  // start / layers
+  std::size_t n = 0;
+  double accuracy = 0;         // percent of the n with rank 1
+  Interval accuracy_interval;  // t interval
+  double change = 0;           // mean relative change in percent
+  Interval change_interval;    // t interval
+  double median_change = 0;    // percent
+  double log_change = 0;       // mean of ln(p / p_clean), p at least 1.2e-38 (the smallest normal float32)
+  double mean_rank = 0;
+  double p_value = 0;  // t test of "mean relative change = 0"
+  double p_holm = 0;   // the same, Holm-corrected over the starts of this curve
+};
+
+struct Curve {
+  std::string model;
+  std::string family;
+  std::int64_t layers = 0;
+  EdgeName edge;
+  std::int64_t window = 0;
+  std::string placement;
+  std::vector<CurvePoint> points;  // one for each start, n may be 0
+};
+
+// `level` = confidence level of the intervals.
+std::vector<Curve> make_curves(const WindowData& window, double level);
+
+}  // namespace factflow

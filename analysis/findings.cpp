@@ -1,0 +1,158 @@
+#include "analysis/findings.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "base/text.hpp"
+
+namespace factflow {
+namespace {
+
+constexpr double kSignificance = 0.05;
+
+std::string percent_range(double low, double high, const char* format) {
+  const std::string first = fmt::format(fmt::runtime(format), low),
+                    last = fmt::format(fmt::runtime(format), high);
+  return first == last ? first + " %" : fmt::format("{} to {} %", first, last);
+}
+
+std::string one_model(const EdgeEffect& e) {
+  return fmt::format(
+      "{} matters most at relative depth {:.2f} [{:.2f}, {:.2f}] in {}: {:+.1f} % [{:+.1f}, {:+.1f}] (n = "
+      "{}).",
+      e.edge.display(), e.depth.value, e.depth.by_prompt.low, e.depth.by_prompt.high, e.model, e.drop.value,
+      e.drop.by_prompt.low, e.drop.by_prompt.high, e.n);
+}
+
+std::string many_models(const std::string& edge, const std::vector<const EdgeEffect*>& real,
+                        std::size_t models) {
+  std::vector<double> depth, drop;
+  for (const EdgeEffect* effect : real) {
+    depth.push_back(100 * effect->depth.value);
+    drop.push_back(effect->drop.value);
+  }
+  const auto [first, last] = std::minmax_element(depth.begin(), depth.end());
+  const auto [largest, smallest] = std::minmax_element(drop.begin(), drop.end());
+  const std::string where = percent_range(*first, *last, "{:.0f}"),
+                    amount = percent_range(*largest, *smallest, "{:+.1f}");
+  return fmt::format(
+      "{} lowers the answer's probability in {} of {} models, most at a relative depth of {} (median {:.0f} "
+      "%), by {}.",
+      edge, real.size(), models, where, median(depth), amount);
+}
+
+std::string sentence_about(const std::vector<const EdgeEffect*>& effects) {
+  std::vector<const EdgeEffect*> real;
+  std::size_t measured = 0;
+  for (const EdgeEffect* effect : effects) {
+    if (effect->n > 0) ++measured;
+    if (is_real(*effect)) real.push_back(effect);
+  }
+  const std::string edge = effects[0]->edge.display();
+  if (measured == 0) return fmt::format("{}: no prompt has this edge.", edge);
+  if (real.empty())
+    return fmt::format("{}: no drop that differs from zero, in {}.", edge,
+                       measured == 1 ? effects[0]->model : fmt::format("any of {} models", measured));
+  if (measured == 1) return one_model(*real[0]);
+  return many_models(edge, real, measured);
+}
+
+// Columns as wide as their widest cell; the first two flush left.
+std::string align(const std::vector<std::vector<std::string>>& rows) {
+  std::vector<std::size_t> widths(rows[0].size(), 0);
+  for (const auto& row : rows)
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  std::string text;
+  for (const auto& row : rows) {
+    std::string line;
+    for (std::size_t i = 0; i < row.size(); ++i)
+      line += i < 2 ? fmt::format("{:<{}}  ", row[i], widths[i]) : fmt::format("{:>{}}  ", row[i], widths[i]);
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + "\n";
+  }
+  return text;
+}
+
+std::string table_text(const Study& study) {
+  std::vector<std::vector<std::string>> rows = {
+      {"model", "edge", "window", "largest drop %", "95% interval", "start", "depth", "n"}};
+  for (const EdgeEffect& e : study.main_effects) {
+    if (e.n == 0) {
+      rows.push_back({e.model, e.edge.label, std::to_string(e.window), "no such edge", "", "", "", "0"});
+      continue;
+    }
+    rows.push_back({e.model, e.edge.label, std::to_string(e.window),
+                    fmt::format("{:+.1f}{}", e.drop.value, is_real(e) ? "" : " ns"),
+                    fmt::format("[{:+.1f}, {:+.1f}]", e.drop.by_prompt.low, e.drop.by_prompt.high),
+                    fmt::format("{:.0f}/{}", e.start.value, e.layers), fmt::format("{:.2f}", e.depth.value),
+                    std::to_string(e.n)});
+  }
+  return align(rows);
+}
+
+}  // namespace
+
+bool is_real(const EdgeEffect& effect) {
+  return effect.n > 1 && effect.drop.value < 0 && effect.p_holm < kSignificance;
+}
+
+std::vector<std::string> finding_sentences(const Study& study) {
+  std::vector<std::string> labels;
+  for (const EdgeEffect& effect : study.main_effects)
+    if (effect.edge.whole() && std::find(labels.begin(), labels.end(), effect.edge.label) == labels.end())
+      labels.push_back(effect.edge.label);
+  std::vector<std::string> sentences;
+  for (const std::string& label : labels) {
+    std::vector<const EdgeEffect*> effects;
+    for (const EdgeEffect& effect : study.main_effects)
+      if (effect.edge.label == label) effects.push_back(&effect);
+    sentences.push_back(sentence_about(effects));
+  }
+  return sentences;
+}
+
+std::vector<std::string> gaps(const Study& study) {
+  std::vector<std::string> lines;
+  const RunInfo& info = study.run.info;
+  if (!info.complete)
+    lines.push_back(
+        fmt::format("The run is not finished: {} of {} units are in, and every number is about those only.",
+                    info.units_done, info.units_planned));
+  if (!study.run.failures.empty())
+    lines.push_back(fmt::format("{} prompts or units failed; they are listed with their reasons.",
+                                study.run.failures.size()));
+  std::size_t without = 0, total = 0;
+  for (const ModelData& model : study.run.models) {
+    total += model.axes.blocked.size();
+    without += static_cast<std::size_t>(std::count(model.axes.blocked.begin(), model.axes.blocked.end(), 0));
+  }
+  if (without > 0)
+    lines.push_back(fmt::format(
+        "{:.0f} % of all (edge, prompt) pairs do not exist (a prompt that starts with its subject has no "
+        "context, for instance) and are left out of every mean.",
+        100.0 * static_cast<double>(without) / static_cast<double>(total)));
+  return lines;
+}
+
+std::string findings_text(const Study& study) {
+  std::string text;
+  if (study.main_effects.empty()) {
+    text = "No knockouts in these results.\n";
+  } else {
+    text = fmt::format("Findings, window of {} layers (ns = not different from zero)\n\n{}\n", study.window,
+                       table_text(study));
+    for (const std::string& sentence : finding_sentences(study)) text += fmt::format("- {}\n", sentence);
+    text += "\nClaims of the paper\n";
+    for (const Claim& claim : study.claims)
+      text += fmt::format("- {}: {}{}\n", claim.text, to_string(claim.verdict),
+                          claim.models.empty() ? " (not in this run)" : "");
+  }
+  const std::vector<std::string> missing = gaps(study);
+  if (!missing.empty()) text += "\n";
+  for (const std::string& line : missing) text += fmt::format("! {}\n", line);
+  return text;
+}
+
+}  // namespace factflow

@@ -1,0 +1,201 @@
+#include "analysis/line_plot.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+
+#include <fmt/format.h>
+
+namespace factflow {
+namespace {
+
+// Inches.
+constexpr double kWidth = 7.0;
+constexpr double kLeft = 0.62, kRight = 0.14, kTop = 0.30, kBottom = 0.47, kRowGap = 0.58;
+constexpr double kSharedGap = 0.42, kLabelledGap = 0.72;
+constexpr double kLegendRow = 0.175, kLegendPadding = 0.06, kLegendMark = 0.28, kLetter = 0.066;
+
+struct Range {
+  double low = 0, high = 0;
+};
+
+// The range of the means and of 0, and of the bands as far as they are not absurdly wide.
+Range range_of(const std::vector<const Panel*>& panels) {
+  Range means, bands;
+  for (const Panel* panel : panels)
+    for (const Line& line : panel->lines)
+      for (const LinePoint& point : line.points) {
+        if (!std::isfinite(point.y)) continue;
+        means = {std::min(means.low, point.y), std::max(means.high, point.y)};
+        if (!line.band || !std::isfinite(point.low) || !std::isfinite(point.high)) continue;
+        bands = {std::min(bands.low, point.low), std::max(bands.high, point.high)};
+      }
+  const double span = std::max(means.high - means.low, 1e-6);
+  Range range{std::max(std::min(means.low, bands.low), means.low - 0.5 * span),
+              std::min(std::max(means.high, bands.high), means.high + 0.5 * span)};
+  const double step = span > 40  ? 10
+                      : span > 8 ? 2
+                      : span > 2 ? 0.5
+                                 : std::pow(10, std::floor(std::log10(span)));
+  return {std::floor(range.low / step - 0.2) * step, std::ceil(range.high / step + 0.2) * step};
+}
+
+struct LegendEntry {
+  std::string label;
+  LineStyle style;
+};
+
+std::vector<LegendEntry> legend_of(const LinePlot& figure) {
+  std::vector<LegendEntry> entries;
+  for (const Panel& panel : figure.panels)
+    for (const Line& line : panel.lines)
+      if (std::none_of(entries.begin(), entries.end(),
+                       [&](const LegendEntry& e) { return e.label == line.label; }))
+        entries.push_back({line.label, line.style});
+  return entries;
+}
+
+std::size_t letters(const std::string& text) {
+  return static_cast<std::size_t>(std::count_if(
+      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+}
+
+struct Layout {
+  double height = 0, legend_height = 0, panel_width = 0, gap = 0;
+  std::size_t columns = 1, rows = 1, legend_columns = 1;
+  bool own_labels = false;
+};
+
+Layout lay_out(const LinePlot& figure, const std::vector<LegendEntry>& legend) {
+  Layout layout;
+  layout.columns = std::min(figure.columns, figure.panels.size());
+  layout.rows = (figure.panels.size() + layout.columns - 1) / layout.columns;
+  layout.own_labels = std::any_of(figure.panels.begin(), figure.panels.end(),
+                                  [&](const Panel& p) { return p.y_label != figure.panels[0].y_label; });
+  layout.gap = layout.own_labels ? kLabelledGap : kSharedGap;
+  const auto columns = static_cast<double>(layout.columns), rows = static_cast<double>(layout.rows);
+  layout.panel_width = (kWidth - kLeft - kRight - layout.gap * (columns - 1)) / columns;
+  std::size_t longest = 1;
+  for (const LegendEntry& entry : legend) longest = std::max(longest, letters(entry.label));
+  const double entry_width = kLegendMark + 0.22 + kLetter * static_cast<double>(longest);
+  layout.legend_columns =
+      std::max<std::size_t>(1, static_cast<std::size_t>((kWidth - kLeft - kRight) / entry_width));
+  layout.legend_columns = std::min(layout.legend_columns, std::max<std::size_t>(legend.size(), 1));
+  const std::size_t legend_rows = (legend.size() + layout.legend_columns - 1) / layout.legend_columns;
+  layout.legend_height =
+      legend.size() < 2 ? 0 : kLegendPadding + kLegendRow * static_cast<double>(legend_rows);
+  layout.height = kTop + figure.panel_height * rows + kRowGap * (rows - 1) + kBottom + layout.legend_height;
+  return layout;
+}
+
+// Labels and short lines at fixed places of the canvas; they belong to the first panel's plot command.
+std::string legend_script(const std::vector<LegendEntry>& legend, const Layout& layout) {
+  std::string script;
+  if (layout.legend_height == 0) return script;
+  const double step = (kWidth - kLeft - kRight) / static_cast<double>(layout.legend_columns);
+  for (std::size_t i = 0; i < legend.size(); ++i) {
+    const double x = kLeft + step * static_cast<double>(i % layout.legend_columns);
+    const double y =
+        layout.legend_height - kLegendRow * (0.5 + static_cast<double>(i / layout.legend_columns));
+    script += fmt::format(
+        "set arrow from screen {:.4f},{:.4f} to screen {:.4f},{:.4f} nohead lc rgb '{}' lw 1.8 dt {}\n",
+        x / kWidth, y / layout.height, (x + kLegendMark) / kWidth, y / layout.height, legend[i].style.color,
+        legend[i].style.dash);
+    script +=
+        fmt::format("set label {} at screen {:.4f},{:.4f} left noenhanced\n", gnuplot_quote(legend[i].label),
+                    (x + kLegendMark + 0.06) / kWidth, y / layout.height);
+  }
+  return script;
+}
+
+std::string data_block(const std::string& name, const Line& line) {
+  std::string block = fmt::format("${} << EOD\n", name);
+  for (const LinePoint& point : line.points)
+    if (std::isfinite(point.y))
+      fmt::format_to(std::back_inserter(block), "{:.6g} {:.6g} {:.6g} {:.6g}\n", point.x, point.y,
+                     std::isfinite(point.low) ? point.low : point.y,
+                     std::isfinite(point.high) ? point.high : point.y);
+  return block + "EOD\n";
+}
+
+bool has_points(const Line& line) {
+  return std::any_of(line.points.begin(), line.points.end(),
+                     [](const LinePoint& p) { return std::isfinite(p.y); });
+}
+
+// Bands first, so that no band hides a line.
+std::string plot_command(const Panel& panel, std::size_t index) {
+  std::vector<std::string> parts;
+  for (std::size_t i = 0; i < panel.lines.size(); ++i)
+    if (panel.lines[i].band && has_points(panel.lines[i]))
+      parts.push_back(
+          fmt::format("$p{}_{} using 1:3:4 with filledcurves fc rgb '{}' fs transparent solid 0.15 noborder",
+                      index, i, panel.lines[i].style.color));
+  for (std::size_t i = 0; i < panel.lines.size(); ++i) {
+    const Line& line = panel.lines[i];
+    if (!has_points(line)) continue;
+    // A short line needs its points to be seen as what it is.
+    const std::string points = line.points.size() <= 12 ? "linespoints pt 7 ps 0.35" : "lines";
+    parts.push_back(fmt::format("$p{}_{} using 1:2 with {} lc rgb '{}' lw 1.6 dt {}", index, i, points,
+                                line.style.color, line.style.dash));
+  }
+  if (parts.empty()) parts.push_back("NaN");
+  return fmt::format("plot {}\n", fmt::join(parts, ", \\\n  "));
+}
+
+std::string panel_script(const LinePlot& figure, const Layout& layout, std::size_t index,
+                         const Range& range) {
+  const Panel& panel = figure.panels[index];
+  const std::size_t column = index % layout.columns, row = index / layout.columns;
+  const double left = kLeft + static_cast<double>(column) * (layout.panel_width + layout.gap);
+  const double top = layout.height - kTop - static_cast<double>(row) * (figure.panel_height + kRowGap);
+  std::string script = fmt::format(
+      "set lmargin at screen {:.4f}\nset rmargin at screen {:.4f}\nset tmargin at screen {:.4f}\nset bmargin "
+      "at screen {:.4f}\n",
+      left / kWidth, (left + layout.panel_width) / kWidth, top / layout.height,
+      (top - figure.panel_height) / layout.height);
+  script += fmt::format("set title {} noenhanced offset 0,-0.6\n", gnuplot_quote(panel.title));
+  script += fmt::format("set yrange [{:.6g}:{:.6g}]\n", range.low, range.high);
+  const bool labelled = layout.own_labels || column == 0;
+  script += fmt::format("set ylabel {} offset 1.2,0\n", gnuplot_quote(labelled ? panel.y_label : ""));
+  // Below a column's last panel.
+  const bool bottom = index + layout.columns >= figure.panels.size();
+  script += fmt::format("set xlabel {} offset 0,0.4\n", gnuplot_quote(bottom ? figure.x_label : ""));
+  return script + plot_command(panel, index) + "unset label\nunset arrow\n";
+}
+
+constexpr const char* kAxes =
+    "set border 3 lc rgb '#444444' lw 0.8\n"
+    "set tics nomirror scale 0.5 textcolor rgb '#222222'\n"
+    "set xtics 0,20,100 offset 0,0.3\n"
+    "set xrange [0:100]\n"
+    "set grid ytics lt 1 lc rgb '#E6E6E6' lw 0.6\n"
+    "set xzeroaxis lt 1 lc rgb '#888888' lw 0.8\n"
+    "set clip one\n"
+    "unset key\n";
+
+}  // namespace
+
+Plot render(const LinePlot& figure) {
+  const std::vector<LegendEntry> legend = legend_of(figure);
+  const Layout layout = lay_out(figure, legend);
+  Plot plot;
+  plot.stem = figure.stem;
+  plot.width = kWidth;
+  plot.height = layout.height;
+  std::vector<const Panel*> following;
+  for (const Panel& panel : figure.panels)
+    if (!panel.percent_of_all) following.push_back(&panel);
+  const Range shared = range_of(following);
+  plot.script = std::string(kAxes) + legend_script(legend, layout) + "set multiplot\n";
+  for (std::size_t i = 0; i < figure.panels.size(); ++i) {
+    const Panel& panel = figure.panels[i];
+    for (std::size_t line = 0; line < panel.lines.size(); ++line)
+      plot.data += data_block(fmt::format("p{}_{}", i, line), panel.lines[line]);
+    const Range own = panel.percent_of_all ? Range{0, 105} : figure.same_range ? shared : range_of({&panel});
+    plot.script += panel_script(figure, layout, i, own);
+  }
+  return plot;
+}
+
+}  // namespace factflow

@@ -1,0 +1,122 @@
+#include "analysis/run_data.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <unordered_map>
+
+#include <fmt/format.h>
+
+namespace factflow {
+namespace {
+
+std::unordered_map<std::int64_t, std::size_t> rows_of(const std::vector<std::int64_t>& ids) {
+  std::unordered_map<std::int64_t, std::size_t> rows;
+  for (std::size_t i = 0; i < ids.size(); ++i) rows.emplace(ids[i], i);
+  return rows;
+}
+
+void join(ModelData& model, const std::unordered_map<std::int64_t, std::size_t>& prompt_rows) {
+  const auto evaluated = rows_of(model.evaluation.prompt);
+  for (const std::int64_t id : model.axes.prompts) {
+    const auto found = evaluated.find(id);
+    const std::size_t row = found == evaluated.end() ? model.evaluation.prompt.size() : found->second;
+    model.evaluation_row.push_back(row);
+    model.prompt_row.push_back(prompt_rows.at(id));
+    model.clean.push_back(found == evaluated.end() ? std::numeric_limits<double>::quiet_NaN()
+                                                   : static_cast<double>(model.evaluation.probability[row]));
+  }
+}
+
+}  // namespace
+
+std::string EdgeName::flow() const {
+  return target.empty() ? source : fmt::format("{}->{}", source, target);
+}
+
+std::string EdgeName::display() const {
+  const std::string arrow = target.empty() ? source : fmt::format("{} \u2192 {}", source, target);
+  return whole() ? arrow : fmt::format("{} ({} channels)", arrow, channels);
+}
+
+EdgeName parse_edge(const std::string& label) {
+  EdgeName edge;
+  edge.label = label;
+  const std::size_t arrow = label.find("->");
+  if (arrow == std::string::npos) {
+    edge.source = label;
+    return edge;
+  }
+  const std::size_t slash = label.find('/', arrow);
+  edge.source = label.substr(0, arrow);
+  edge.target = label.substr(arrow + 2, slash == std::string::npos ? slash : slash - arrow - 2);
+  if (slash != std::string::npos) edge.channels = label.substr(slash + 1);
+  return edge;
+}
+
+bool ModelData::state_space() const {
+  return info.family.find("mamba") != std::string::npos;
+}
+
+RunData load_run(const ResultsReader& reader) {
+  RunData run{reader.info(), reader.hdf5_version(), reader.digest(), reader.prompts(), reader.failures(), {}};
+  const auto prompt_rows = rows_of(run.prompts.id);
+  for (const ModelInfo& info : reader.models()) {
+    ModelData model;
+    model.info = info;
+    if (reader.has_evaluation(info.name)) model.evaluation = reader.evaluation(info.name);
+    model.windows = reader.windows(info.name);
+    if (!model.windows.empty()) model.axes = reader.axes(info.name);
+    for (const std::string& label : model.axes.edges) model.edges.push_back(parse_edge(label));
+    join(model, prompt_rows);
+    run.models.push_back(std::move(model));
+  }
+  return run;
+}
+
+double WindowData::depth(std::size_t start) const {
+  return static_cast<double>(cells.starts[start]) / static_cast<double>(model->info.layers);
+}
+
+bool WindowData::valid(std::size_t edge, std::size_t prompt, std::size_t start) const {
+  // NaN > 0 is false.
+  return model->clean[prompt] > 0 && model->axes.blocked[edge * model->axes.prompts.size() + prompt] > 0 &&
+         !std::isnan(cells.probability[cell(edge, prompt, start)]);
+}
+
+double WindowData::change(std::size_t edge, std::size_t prompt, std::size_t start) const {
+  if (!valid(edge, prompt, start)) return std::numeric_limits<double>::quiet_NaN();
+  const double clean = model->clean[prompt];
+  return 100 * (static_cast<double>(cells.probability[cell(edge, prompt, start)]) - clean) / clean;
+}
+
+std::vector<std::size_t> WindowData::complete_prompts(std::size_t edge) const {
+  std::vector<std::size_t> prompts;
+  for (std::size_t prompt = 0; prompt < model->axes.prompts.size(); ++prompt) {
+    bool complete = true;
+    for (std::size_t start = 0; start < starts() && complete; ++start) complete = valid(edge, prompt, start);
+    if (complete) prompts.push_back(prompt);
+  }
+  return prompts;
+}
+
+std::int64_t finding_window(const std::vector<ModelData>& models, std::int64_t wanted) {
+  std::map<std::int64_t, int> count;
+  int most = 0;
+  for (const ModelData& model : models)
+    for (const std::int64_t window : model.windows) most = std::max(most, ++count[window]);
+  const auto is_common = [&](std::int64_t window) { return count.contains(window) && count[window] == most; };
+  if (wanted != 0 && count.contains(wanted)) return wanted;
+  if (is_common(9)) return 9;
+  for (auto entry = count.rbegin(); entry != count.rend(); ++entry)
+    if (entry->second == most) return entry->first;
+  return 0;
+}
+
+std::int64_t window_of(const ModelData& model, std::int64_t common) {
+  if (model.windows.empty()) return 0;
+  const bool has = std::find(model.windows.begin(), model.windows.end(), common) != model.windows.end();
+  return has ? common : model.windows.back();
+}
+
+}  // namespace factflow

@@ -1,0 +1,74 @@
+// What the analysis keeps in memory of a results file: everything but the knockout cells, which are read
+// window by window.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "results/run_results.hpp"
+
+namespace factflow {
+
+// "subject->last/slow" in its parts. A label of another form becomes a source without a target.
+struct EdgeName {
+  std::string label;
+  std::string source, target;
+  std::string channels = "all";  // the channels that lose the edge
+  bool whole() const { return channels == "all"; }
+  std::string flow() const;     // "subject->last"
+  std::string display() const;  // "subject → last", "subject → last (slow channels)"
+};
+EdgeName parse_edge(const std::string& label);
+
+struct ModelData {
+  ModelInfo info;
+  EvaluationResult evaluation;  // empty if the model was not evaluated
+  KnockoutAxes axes;            // empty if nothing was knocked out
+  std::vector<std::int64_t> windows;
+  std::vector<EdgeName> edges;  // of axes.edges
+  // Of axes.prompts:
+  std::vector<double> clean;                // the answer's probability in the clean run; NaN if unknown
+  std::vector<std::size_t> prompt_row;      // row in PromptTable
+  std::vector<std::size_t> evaluation_row;  // row in `evaluation`; its size if there is none
+  bool state_space() const;                 // Mamba-1, Mamba-2, Falcon-Mamba
+};
+
+struct RunData {
+  RunInfo info;
+  std::string hdf5_version, digest;
+  PromptTable prompts;
+  std::vector<FailureRecord> failures;
+  std::vector<ModelData> models;
+};
+RunData load_run(const ResultsReader& reader);
+
+// One window of one model, joined with its clean run. `model` must outlive it.
+struct WindowData {
+  const ModelData* model = nullptr;
+  KnockoutWindow cells;
+
+  std::size_t starts() const { return cells.starts.size(); }
+  double depth(std::size_t start) const;  // start / layers, in [0, 1)
+  std::size_t cell(std::size_t edge, std::size_t prompt, std::size_t start) const {
+    return (edge * model->axes.prompts.size() + prompt) * starts() + start;
+  }
+  // Whether the knockout happened and its relative change is defined: p and p_clean > 0 are known and the
+  // edge exists.
+  bool valid(std::size_t edge, std::size_t prompt, std::size_t start) const;
+  double change(std::size_t edge, std::size_t prompt,
+                std::size_t start) const;  // 100 (p - p_clean) / p_clean, or NaN
+  // The prompts (indices into axes.prompts) that are valid at every start.
+  std::vector<std::size_t> complete_prompts(std::size_t edge) const;
+};
+
+// The window size that findings are about: `wanted` if it is not 0; else 9, as in the published figures, if
+// every model with knockouts has it; else the largest that all have; else the one that most have. 0 if there
+// is none.
+std::int64_t finding_window(const std::vector<ModelData>& models, std::int64_t wanted);
+// The same for one model: `common` if it has it, else its largest.
+std::int64_t window_of(const ModelData& model, std::int64_t common);
+
+}  // namespace factflow

@@ -1,0 +1,315 @@
+#include "tests/analysis/synthetic_results.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <random>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "results/run_results.hpp"
+
+namespace factflow {
+namespace {
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+struct Fact {
+  const char* subject;
+  const char* relation;  // words between subject and answer
+  const char* answer;
+};
+
+constexpr std::array<Fact, 6> kFacts = {{
+    {"Lake Orun", "lies in the country of", " Norway"},
+    {"Beats Music", "is owned by", " Apple"},
+    {"Mount Avela", "is a mountain on the continent of", " Antarctica"},
+    {"Ana Maria Petrova", "plays the sport of professional", " tennis"},
+    {"The Kelvane Bridge", "was designed by the architect", " Alvar"},
+    {"Ruritania", "has its capital in the city of", " Strelsau"},
+}};
+
+bool is_state_space(const std::string& family) {
+  return family.find("mamba") != std::string::npos;
+}
+
+// "subject->last/slow" in its parts.
+struct Edge {
+  std::string source, target, channels = "all";
+};
+
+Edge parse(const std::string& label) {
+  const std::size_t arrow = label.find("->"), slash = label.find('/');
+  Edge edge{label.substr(0, arrow), label.substr(arrow + 2, slash - arrow - 2), "all"};
+  if (slash != std::string::npos) edge.channels = label.substr(slash + 1);
+  return edge;
+}
+
+double bump(double depth, double centre, double width) {
+  return std::exp(-(depth - centre) * (depth - centre) / (2 * width * width));
+}
+
+// The change of log p that an edge makes at a relative depth, before noise.
+double effect(const Edge& edge, const SyntheticModel& model, double depth, int window) {
+  const bool state_space = is_state_space(model.family);
+  const double strength = 0.35 + 0.65 * std::min(1.0, window / 9.0);
+  double change = 0;
+  if (edge.source == "subject") change = -1.6 * bump(depth, 0.62, 0.13);
+  if (edge.source == "relation") change = -1.1 * bump(depth, state_space ? 0.55 : 0.25, 0.18);
+  if (edge.source == "relation-minus-last") change = -0.7 * bump(depth, state_space ? 0.5 : 0.2, 0.18);
+  if (edge.source == "first")
+    change = state_space ? -0.02 * bump(depth, 0.1, 0.2) : -1.0 * bump(depth, 0.15, 0.2);
+  if (edge.source == "last")
+    change =
+        -0.4 * bump(depth, 0.3, 0.2) +
+        (model.family == "mamba" || model.family == "falcon_mamba" ? 0.25 * bump(depth, 1.0, 0.15) : 0.0);
+  if (edge.source == "context") change = -0.3 * bump(depth, 0.2, 0.2);
+  const std::array<std::pair<const char*, double>, 5> shares = {
+      {{"all", 1.0}, {"slow", 0.8}, {"not-fast", 0.95}, {"fast", 0.08}, {"not-slow", 0.25}}};
+  for (const auto& [name, share] : shares)
+    if (edge.channels == name) change *= share;
+  return strength * change;
+}
+
+PromptTable make_prompts(const SyntheticOptions& options) {
+  PromptTable table;
+  for (int i = 0; i < options.prompts; ++i) {
+    const Fact& fact = kFacts[static_cast<std::size_t>(i) % kFacts.size()];
+    const bool prefixed = i % 10 >= static_cast<int>(10 * options.no_edge_share);
+    table.id.push_back(100 + 7 * i);
+    table.subject.push_back(fact.subject);
+    table.text.push_back(
+        fmt::format("{}{} {}", prefixed ? "Everyone knows that " : "", fact.subject, fact.relation));
+    table.answer.push_back(fact.answer);
+    table.relation.push_back(fmt::format("P{}", 17 + i % options.relations));
+  }
+  return table;
+}
+
+int count_words(const std::string& text) {
+  return 1 + static_cast<int>(std::count(text.begin(), text.end(), ' '));
+}
+
+std::vector<std::string> split_words(const std::string& text) {
+  std::vector<std::string> words(1);
+  for (const char c : text) {
+    if (c == ' ') words.emplace_back();
+    words.back() += c;
+  }
+  return words;
+}
+
+class Generator {
+ public:
+  explicit Generator(const SyntheticOptions& options)
+      : options_(options), prompts_(make_prompts(options)), random_(options.seed) {}
+
+  const PromptTable& prompts() const { return prompts_; }
+  std::vector<FailureRecord> failures;
+
+  void write(ResultsWriter& writer, const SyntheticModel& model, bool last) {
+    ModelInfo info{model.name,
+                   model.family,
+                   "checkpoints/" + model.name,
+                   model.layers,
+                   64 * model.layers,
+                   50280,
+                   static_cast<std::int64_t>(model.parameters),
+                   fmt::format("xxh3:{:016x}", model.parameters > 0 ? random_() : 0),
+                   "xxh3:00000000cafecafe"};
+    writer.begin_model(info);
+    const EvaluationResult clean = evaluate(model);
+    writer.write_evaluation(clean);
+    const std::vector<std::string> edges = edges_of(model);
+    const KnockoutAxes axes = make_axes(edges, clean);
+    writer.write_axes(axes);
+    draw_tastes(edges.size());
+    for (const int window : options_.windows)
+      if (window <= model.layers) writer.write_window(knock_out(model, clean, axes, window, last));
+    for (int i = 0; i < std::min(options_.heatmap_prompts, options_.prompts); ++i)
+      if (const int window = std::min(9, model.layers);
+          std::isfinite(clean.probability[static_cast<std::size_t>(i)]))
+        writer.write_heatmap(heat_map(model, clean, static_cast<std::size_t>(i), window));
+  }
+
+ private:
+  double normal() { return normal_(random_); }
+  double uniform() { return static_cast<double>(random_() >> 11) * 0x1.0p-53; }
+
+  std::vector<std::string> edges_of(const SyntheticModel& model) const {
+    std::vector<std::string> edges;
+    for (const std::string& edge : options_.edges)
+      if (is_state_space(model.family) || parse(edge).channels == "all") edges.push_back(edge);
+    return edges;
+  }
+
+  EvaluationResult evaluate(const SyntheticModel& model) {
+    EvaluationResult result;
+    result.prompt = prompts_.id;
+    result.top = 5;
+    for (std::size_t i = 0; i < prompts_.id.size(); ++i) {
+      const bool failed = uniform() < options_.failed_share;
+      if (failed)
+        failures.push_back(
+            {model.name, "evaluate", std::to_string(prompts_.id[i]), "the subject has no token"});
+      const int before = prompts_.text[i].starts_with("Everyone") ? 3 : 0;
+      result.probability.push_back(failed ? kNan : static_cast<float>(0.15 + 0.8 * uniform()));
+      result.rank.push_back(failed ? 0 : 1);
+      result.answer_token.push_back(static_cast<std::int32_t>(1000 + i));
+      result.token_count.push_back(count_words(prompts_.text[i]));
+      result.subject_begin.push_back(before);
+      result.subject_end.push_back(before + count_words(prompts_.subject[i]));
+      for (int place = 0; place < 5; ++place) {
+        result.top_token.push_back(static_cast<std::int32_t>(1000 + i) + place);
+        result.top_probability.push_back(failed ? kNan
+                                                : result.probability.back() / static_cast<float>(1 + place));
+        result.top_text.push_back(place == 0 ? prompts_.answer[i] : " the");
+      }
+    }
+    return result;
+  }
+
+  KnockoutAxes make_axes(const std::vector<std::string>& edges, const EvaluationResult& clean) const {
+    KnockoutAxes axes{edges, clean.prompt, {}};
+    for (const std::string& edge : edges)
+      for (std::size_t i = 0; i < clean.prompt.size(); ++i) {
+        const bool no_context = clean.subject_begin[i] == 0;
+        axes.blocked.push_back(parse(edge).source == "context" && no_context ? 0 : 2);
+      }
+    return axes;
+  }
+
+  // How strongly each prompt answers to each edge: shared by windows and starts, as in real data.
+  void draw_tastes(std::size_t edges) {
+    tastes_.assign(edges * prompts_.id.size(), 0);
+    for (double& taste : tastes_) taste = std::exp(0.4 * normal());
+  }
+
+  KnockoutWindow knock_out(const SyntheticModel& model, const EvaluationResult& clean,
+                           const KnockoutAxes& axes, int window, bool last) {
+    KnockoutWindow result{window, options_.placement, {}, {}, {}};
+    const int starts = options_.placement == "fit" ? model.layers - window + 1 : model.layers;
+    for (int start = 0; start < starts; ++start) result.starts.push_back(start);
+    for (std::size_t e = 0; e < axes.edges.size(); ++e) {
+      const Edge edge = parse(axes.edges[e]);
+      for (std::size_t i = 0; i < axes.prompts.size(); ++i) {
+        const bool missing = !options_.complete && last && i >= axes.prompts.size() / 2;
+        const bool none =
+            axes.blocked[e * axes.prompts.size() + i] == 0 || std::isnan(clean.probability[i]) || missing;
+        for (int start = 0; start < starts; ++start) {
+          const double depth =
+              (start + (options_.placement == "fit" ? 0.5 * (window - 1) : 0.0)) / model.layers;
+          const double change = effect(edge, model, depth, window) * tastes_[e * axes.prompts.size() + i];
+          const double p = std::min(0.999, clean.probability[i] * std::exp(change + 0.02 * normal()));
+          result.probability.push_back(none ? kNan : static_cast<float>(p));
+          result.rank.push_back(none ? 0 : 1 + static_cast<std::int32_t>(std::max(0.0, -3 * change - 1.2)));
+        }
+      }
+    }
+    return result;
+  }
+
+  HeatmapResult heat_map(const SyntheticModel& model, const EvaluationResult& clean, std::size_t prompt,
+                         int window) {
+    HeatmapResult result;
+    result.window = window;
+    result.prompt = prompts_.id[prompt];
+    result.tokens = split_words(prompts_.text[prompt]);
+    for (int start = 0; start + window <= model.layers; ++start) result.starts.push_back(start);
+    const int count = static_cast<int>(result.tokens.size());
+    for (int token = 0; token < count; ++token) {
+      std::string source = token + 1 == count ? "last" : token == 0 ? "first" : "relation-minus-last";
+      if (token >= clean.subject_begin[prompt] && token < clean.subject_end[prompt]) source = "subject";
+      for (const int start : result.starts) {
+        const double depth = (start + 0.5 * (window - 1)) / model.layers;
+        const double change = effect({source, "last", "all"}, model, depth, window) * (0.5 + 0.5 * uniform());
+        result.probability.push_back(
+            static_cast<float>(std::min(0.999, clean.probability[prompt] * std::exp(change))));
+      }
+    }
+    return result;
+  }
+
+  const SyntheticOptions& options_;
+  PromptTable prompts_;
+  std::mt19937_64 random_;
+  std::normal_distribution<double> normal_;
+  std::vector<double> tastes_;
+};
+
+RunInfo make_info(const SyntheticOptions& options) {
+  RunInfo info;
+  info.name = "synthetic";
+  info.created = "2025-07-01T12:00:00Z";
+  info.factflow_version = "0.1.0";
+  info.config = "name: synthetic\ndataset: {path: facts.jsonl}\nsweep: {windows: {sizes: [1, 5, 9]}}\n";
+  info.selection = "right for all models";
+  info.dataset_path = "facts.jsonl";
+  info.dataset_digest = "xxh3:0123456789abcdef";
+  info.dataset_format = "counterfact";
+  info.libtorch = "none";
+  info.host = "nowhere";
+  info.device = "made up";
+  info.precision = "fp32";
+  info.elapsed_seconds = 754;
+  info.complete = options.complete;
+  info.units_planned = 100;
+  info.units_done = options.complete ? 100 : 93;
+  return info;
+}
+
+}  // namespace
+
+SyntheticOptions synthetic_report() {
+  SyntheticOptions options;
+  options.models = {{"gpt2-1.5B", "gpt2", 48, 1.56e9},
+                    {"llama3.2-3B", "llama", 28, 3.2e9},
+                    {"mamba1-2.8B", "mamba", 64, 2.77e9},
+                    {"mamba2-2.7B", "mamba2", 64, 2.7e9},
+                    {"falcon-mamba-7B", "falcon_mamba", 64, 7.27e9}};
+  options.prompts = 120;
+  options.windows = {1, 5, 9, 15};
+  options.edges = {"subject->last", "relation->last", "last->last",
+                   "first->last",   "context->last",  "relation-minus-last->last"};
+  for (const char* channels : {"slow", "fast", "not-slow", "not-fast"})
+    options.edges.push_back(fmt::format("subject->last/{}", channels));
+  return options;
+}
+
+SyntheticOptions synthetic_sweep() {
+  SyntheticOptions options = synthetic_report();
+  options.models = {{"gpt2-355M", "gpt2", 24, 3.55e8},
+                    {"gpt2-774M", "gpt2", 36, 7.74e8},
+                    {"gpt2-1.5B", "gpt2", 48, 1.56e9},
+                    {"llama3.2-1B", "llama", 16, 1.24e9},
+                    {"llama3.2-3B", "llama", 28, 3.2e9},
+                    {"llama3-8B", "llama", 32, 8.03e9},
+                    {"mistral0.1-7B", "mistral", 32, 7.24e9},
+                    {"mamba1-130M", "mamba", 24, 1.29e8},
+                    {"mamba1-1.4B", "mamba", 48, 1.37e9},
+                    {"mamba1-2.8B", "mamba", 64, 2.77e9},
+                    {"mamba2-130M", "mamba2", 24, 1.29e8},
+                    {"mamba2-1.3B", "mamba2", 48, 1.34e9},
+                    {"mamba2-2.7B", "mamba2", 64, 2.7e9},
+                    {"falcon-mamba-7B", "falcon_mamba", 64, 7.27e9},
+                    {"falcon3-mamba-7B", "falcon_mamba", 64, 7.27e9}};
+  options.prompts = 574;
+  options.relations = 34;
+  options.windows = {1, 3, 5, 9, 12, 15};
+  options.edges = {"subject->last", "relation->last",     "last->last",
+                   "first->last",   "subject->last/slow", "subject->last/fast"};
+  return options;
+}
+
+void write_synthetic_results(const std::filesystem::path& file, const SyntheticOptions& options) {
+  Generator generator(options);
+  ResultsWriter writer(file, make_info(options), generator.prompts());
+  for (std::size_t i = 0; i < options.models.size(); ++i)
+    generator.write(writer, options.models[i], i + 1 == options.models.size());
+  generator.failures.push_back({"", "dataset", "13190", "line 17: the subject does not occur in the prompt"});
+  writer.publish(generator.failures);
+}
+
+}  // namespace factflow

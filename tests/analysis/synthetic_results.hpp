@@ -1,0 +1,39 @@
+// Made-up but plausible results files: what the tests of the analysis and its figures are tried on.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace factflow {
+
+struct SyntheticModel {
+  std::string name;
+  std::string family;
+  int layers = 12;
+  double parameters = 1e8;
+};
+
+struct SyntheticOptions {
+  std::vector<SyntheticModel> models;
+  int prompts = 40;  // of the dataset; all are selected
+  int relations = 6;
+  std::vector<int> windows = {1, 5, 9};
+  std::string placement = "fit";
+  std::vector<std::string> edges;  // "subject->last/slow"; channel sets only for state-space models
+  double no_edge_share = 0.3;      // of the prompts, for edges out of `context`
+  double failed_share = 0.02;      // of the prompts, per model
+  int heatmap_prompts = 2;
+  bool complete = true;  // false: the last model has no knockouts past half of its prompts
+  std::uint64_t seed = 1;
+};
+
+// Five families, six edges and all channel sets: small enough for a test, rich enough for a report.
+SyntheticOptions synthetic_report();
+// 15 models, 574 prompts, six windows, six edges: the size of a published sweep.
+SyntheticOptions synthetic_sweep();
+
+void write_synthetic_results(const std::filesystem::path& file, const SyntheticOptions& options);
+
+}  // namespace factflow
