@@ -2,6 +2,7 @@
 // branches, so that the compiler vectorises them; bytes are read by memcpy because a file may place a tensor
 // at any address.
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 #endif
 
@@ -82,12 +83,19 @@ __attribute__((target("avx,f16c"))) void convert_by_f16c(const std::byte* bytes,
   }
   convert_all<Half>(bytes + done * sizeof(Half), out + done, count - done);
 }
+
+// Clang 14 does not know "f16c" in __builtin_cpu_supports; "avx" includes that the system saves the
+// registers.
+bool has_f16c() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __builtin_cpu_supports("avx") && __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
 #endif
 
 void convert_halves(const std::byte* bytes, float* out, size_t count) {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx") && __builtin_cpu_supports("f16c"))
-    return convert_by_f16c(bytes, out, count);
+  static const bool kHasF16c = has_f16c();
+  if (kHasF16c) return convert_by_f16c(bytes, out, count);
 #endif
   convert_all<Half>(bytes, out, count);
 }
