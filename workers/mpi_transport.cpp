@@ -204,7 +204,10 @@ class RankTransport : public WorkerTransport {
     const Clock::time_point deadline = Clock::now() + timeout;
     Backoff backoff;
     for (;;) {
-      if (std::optional<Message> message = post_.poll()) return message;
+      if (std::optional<Message> message = post_.poll()) {
+        message->worker = static_cast<std::uint32_t>(rank_);
+        return message;
+      }
       const auto left = std::chrono::duration_cast<microseconds>(deadline - Clock::now());
       if (left <= microseconds(0)) return std::nullopt;
       if (std::optional<Message> message = outbox_.pop(std::min(backoff.next(), left))) {

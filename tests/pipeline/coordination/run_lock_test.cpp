@@ -1,0 +1,217 @@
+#include "pipeline/coordination/run_lock.hpp"
+
+#include <gmock/gmock.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "base/error.hpp"
+#include "base/files.hpp"
+#include "pipeline/coordination/unit_claims.hpp"
+#include "tests/pipeline/coordination/testing.hpp"
+
+namespace factflow {
+namespace {
+
+using std::chrono::milliseconds;
+using ::testing::HasSubstr;
+using testing::ScratchDirectory;
+using Mode = RunLock::Mode;
+
+RunLock::Options fast() {
+  return {milliseconds(20), milliseconds(300)};
+}
+
+std::string refusal(const std::filesystem::path& directory, Mode mode) {
+  try {
+    const RunLock lock(system_files(), directory, mode, fast());
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "locked";
+}
+
+// What another process leaves behind, as an owner file of another machine or of a dead process on this one.
+Owner elsewhere() {
+  Owner owner = Owner::self();
+  owner.host = "node17";
+  owner.machine = "another machine";
+  return owner;
+}
+Owner dead() {
+  Owner owner = Owner::self();
+  owner.process_start += 1;  // this process number had another process once
+  return owner;
+}
+
+TEST(RunLock, TheSecondLaunchIsRefusedUntilTheFirstEnds) {
+  const ScratchDirectory directory;
+  {
+    const RunLock lock(system_files(), directory / "run", Mode::kExclusive, fast());
+    EXPECT_TRUE(lock.held());
+    const std::string message = refusal(directory / "run", Mode::kExclusive);
+    EXPECT_THAT(message, HasSubstr(fmt::format("is in use by process {} on ", ::getpid())));
+    EXPECT_THAT(message, HasSubstr("choose another output directory"));
+    EXPECT_THAT(refusal(directory / "run", Mode::kShared), HasSubstr("is in use by"));
+    EXPECT_TRUE(lock.held());
+  }
+  EXPECT_EQ(refusal(directory / "run", Mode::kExclusive), "locked");
+  EXPECT_FALSE(std::filesystem::exists(directory / "run" / "run.lock"));
+}
+
+TEST(RunLock, SharersGoWithEachOtherButNotWithAnExclusiveLaunch) {
+  const ScratchDirectory directory;
+  {
+    const RunLock first(system_files(), directory.path(), Mode::kShared, fast());
+    const RunLock second(system_files(), directory.path(), Mode::kShared, fast());
+    EXPECT_THAT(refusal(directory.path(), Mode::kExclusive), HasSubstr("is in use by"));
+    EXPECT_EQ(refusal(directory.path(), Mode::kShared), "locked");
+  }
+  EXPECT_EQ(refusal(directory.path(), Mode::kExclusive), "locked");
+}
+
+TEST(RunLock, ADeadProcessOfThisMachineIsReplacedAtOnce) {
+  const ScratchDirectory directory;
+  publish_file(directory / "run.lock", encode_owner(dead()));
+  std::filesystem::create_directory(directory / "claims");
+  publish_file(directory / "claims" / "owner-1", encode_owner(dead()));
+  EXPECT_EQ(refusal(directory.path(), Mode::kExclusive), "locked");
+}
+
+TEST(RunLock, AKilledProcessIsReplacedAtOnce) {
+  const ScratchDirectory directory;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const RunLock lock(system_files(), directory.path(), Mode::kExclusive, fast());
+    ::pause();
+  }
+  while (!std::filesystem::exists(directory / "run.lock")) ::usleep(1000);
+  EXPECT_THAT(refusal(directory.path(), Mode::kExclusive), HasSubstr(fmt::format("process {}", child)));
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  EXPECT_EQ(refusal(directory.path(), Mode::kExclusive), "locked");
+}
+
+TEST(RunLock, AnotherMachineLivesAsLongAsItsHeartbeat) {
+  const ScratchDirectory directory;
+  publish_file(directory / "run.lock", encode_owner(elsewhere()));
+  EXPECT_THAT(refusal(directory.path(), Mode::kExclusive), HasSubstr("node17"));
+  EXPECT_THAT(refusal(directory.path(), Mode::kExclusive), HasSubstr("last sign of life"));
+  ::usleep(350'000);
+  EXPECT_EQ(refusal(directory.path(), Mode::kExclusive), "locked");
+}
+
+TEST(RunLock, AFileThatIsNoLockIsBelievedUntilItIsOld) {
+  const ScratchDirectory directory;
+  publish_file(directory / "run.lock", "what is this");
+  EXPECT_THAT(refusal(directory.path(), Mode::kExclusive), HasSubstr("unknown process"));
+  ::usleep(350'000);
+  EXPECT_EQ(refusal(directory.path(), Mode::kExclusive), "locked");
+}
+
+TEST(RunLock, AHolderThatLostItsLockNotices) {
+  const ScratchDirectory directory;
+  {
+    const RunLock lock(system_files(), directory.path(), Mode::kExclusive, fast());
+    EXPECT_NO_THROW(lock.check());
+    publish_file(directory / "run.lock", encode_owner(elsewhere()));
+    ::usleep(100'000);
+    EXPECT_FALSE(lock.held());
+    EXPECT_THROW(lock.check(), RunError);
+  }
+  EXPECT_TRUE(std::filesystem::exists(directory / "run.lock")) << "the lock of the other is left alone";
+}
+
+TEST(RunLock, OfManyThatStartTogetherOneWins) {
+  for (int round = 0; round < 5; ++round) {
+    const ScratchDirectory directory;
+    // With a stale lock in the way, which all of them want to remove.
+    publish_file(directory / "run.lock", encode_owner(dead()));
+    std::atomic<int> winners{0}, ready{0};
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 8; ++i)
+      threads.emplace_back([&] {
+        ++ready;
+        while (ready < 8) std::this_thread::yield();
+        try {
+          const RunLock lock(system_files(), directory.path(), Mode::kExclusive, fast());
+          ++winners;
+          ::usleep(100'000);
+          EXPECT_TRUE(lock.held());
+        } catch (const InputError&) {
+        }
+      });
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(winners, 1);
+  }
+}
+
+TEST(RunLock, AMovedLiveLockIsPutBack) {
+  const ScratchDirectory directory;
+  const RunLock lock(system_files(), directory.path(), Mode::kExclusive, fast());
+  EXPECT_FALSE(remove_stale(system_files(), lock.file(), "the token of a dead one", directory / "scratch"));
+  EXPECT_TRUE(std::filesystem::exists(lock.file()));
+  EXPECT_FALSE(std::filesystem::exists(directory / "scratch"));
+}
+
+TEST(UnitClaims, OneClaimPerUnit) {
+  const ScratchDirectory directory;
+  const RunLock first_lock(system_files(), directory.path(), Mode::kShared, fast());
+  const RunLock second_lock(system_files(), directory.path(), Mode::kShared, fast());
+  UnitClaims first(system_files(), directory.path(), first_lock);
+  {
+    UnitClaims second(system_files(), directory.path(), second_lock);
+    EXPECT_TRUE(first.claim(1));
+    EXPECT_TRUE(first.claim(1)) << "it is ours already";
+    EXPECT_FALSE(second.claim(1));
+    EXPECT_TRUE(second.claim(2));
+    EXPECT_TRUE(second.claim(3));
+    first.release(1);
+    EXPECT_TRUE(second.claim(1));
+    EXPECT_FALSE(first.claim(1));
+  }
+  for (const std::uint64_t unit : {1, 2, 3}) EXPECT_TRUE(first.claim(unit)) << "given back at the end";
+}
+
+TEST(UnitClaims, AKilledProcessLeavesItsUnitsToOthers) {
+  const ScratchDirectory directory;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const RunLock lock(system_files(), directory.path(), Mode::kShared, fast());
+    UnitClaims claims(system_files(), directory.path(), lock);
+    claims.claim(5);
+    ::pause();
+  }
+  const std::filesystem::path claim = directory / "claims" / "unit-0000000000000005";
+  while (!std::filesystem::exists(claim)) ::usleep(1000);
+  const RunLock lock(system_files(), directory.path(), Mode::kShared, fast());
+  UnitClaims claims(system_files(), directory.path(), lock);
+  EXPECT_FALSE(claims.claim(5));
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  EXPECT_TRUE(claims.claim(5));
+}
+
+TEST(UnitClaims, ManyProcessesAfterOneStaleClaim) {
+  const ScratchDirectory directory;
+  std::filesystem::create_directories(directory / "claims");
+  for (std::uint64_t unit = 0; unit < 50; ++unit)
+    publish_file(directory / "claims" / fmt::format("unit-{:016x}", unit), encode_owner(dead()));
+  std::atomic<int> claimed{0}, ready{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 6; ++i)
+    threads.emplace_back([&] {
+      const RunLock lock(system_files(), directory.path(), Mode::kShared, fast());
+      UnitClaims claims(system_files(), directory.path(), lock);
+      ++ready;
+      while (ready < 6) std::this_thread::yield();
+      for (std::uint64_t unit = 0; unit < 50; ++unit) claimed += claims.claim(unit);
+      --ready;
+      while (ready > 0) ::usleep(1000);
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_GE(claimed, 50) << "none is left over";
+  EXPECT_LE(claimed, 55) << "a race may give a unit to two, rarely";
+}
+
+}  // namespace
+}  // namespace factflow

@@ -1,0 +1,46 @@
+#include <cmath>
+
+#include "workers/experiments.hpp"
+
+namespace factflow {
+namespace {
+
+constexpr int kTopTokens = 5;
+
+PromptEvaluation record(const LoadedModel& model, const TokenizedPrompt& prompt, const ReplayResult& result) {
+  PromptEvaluation evaluation;
+  if (!std::isfinite(result.clean.log_probability)) {
+    evaluation.failure = kNotFinite;
+    return evaluation;
+  }
+  evaluation.probability = static_cast<float>(std::exp(result.clean.log_probability));
+  evaluation.rank = result.clean.rank;
+  evaluation.answer_token = prompt.answer;
+  evaluation.token_count = static_cast<std::int32_t>(prompt.ids.size());
+  evaluation.subject_begin = prompt.subject.front();
+  evaluation.subject_end = prompt.subject.back() + 1;
+  for (const TopToken& top : result.top) {
+    evaluation.top_token.push_back(top.token);
+    evaluation.top_probability.push_back(static_cast<float>(top.probability));
+    // Rows of the embedding beyond the tokenizer's last token are padding.
+    evaluation.top_text.push_back(top.token < model.tokenizer().vocabulary_size() ? model.tokenizer().token_text(top.token) : "");
+  }
+  return evaluation;
+}
+
+}  // namespace
+
+EvaluationUnit evaluate(LoadedModel& model, const std::vector<Prompt>& prompts) {
+  EvaluationUnit unit;
+  unit.facts = model.facts();
+  unit.prompts.resize(prompts.size());
+  const TokenizedSlice slice =
+      tokenize_slice(model, prompts, [&](size_t i, std::string reason) { unit.prompts[i].failure = std::move(reason); });
+  std::vector<ReplayRequest> requests;
+  for (const TokenizedPrompt& prompt : slice.prompts) requests.push_back({prompt.ids, prompt.answer, {}});
+  const std::vector<ReplayResult> results = model.replay(requests, kTopTokens);
+  for (size_t k = 0; k < results.size(); ++k) unit.prompts[slice.index[k]] = record(model, slice.prompts[k], results[k]);
+  return unit;
+}
+
+}  // namespace factflow

@@ -1,0 +1,48 @@
+// What all ranks of a run must know before the first unit: models, knockouts, windows, how to compute.
+// Sent once, as bytes, from rank 0.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "model/knockout.hpp"
+
+namespace factflow {
+
+// One line of the edge axis: blocks `from` -> `to` on the channels.
+struct EdgeSpec {
+  TokenRole from = TokenRole::kSubject;
+  TokenRole to = TokenRole::kLast;
+  ChannelSet channels;
+};
+std::string label_of(const EdgeSpec& edge);  // "subject->last", "subject->last/slow"
+
+// All windows of one size in one model: windows[i] belongs to starts[i] on the start axis.
+struct WindowSeries {
+  int size = 0;
+  std::vector<int> starts;  // first layer (fit) or centre layer (centred)
+  std::vector<Window> windows;
+};
+
+struct ModelJob {
+  std::string name;
+  std::string path;       // as in the configuration
+  std::string tokenizer;  // path; never empty
+  std::vector<EdgeSpec> edges;
+  std::vector<WindowSeries> sweep;
+  std::vector<WindowSeries> heatmaps;
+};
+
+struct Job {
+  std::vector<ModelJob> models;
+  std::string device = "auto";
+  std::string precision = "fp32";
+  int threads_per_rank = 0;
+  std::int64_t memory_limit = 0;
+};
+
+std::string encode(const Job& job);
+Job decode_job(const std::string& bytes);  // throws RunError for bytes that encode() did not make
+
+}  // namespace factflow

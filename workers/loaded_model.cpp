@@ -1,0 +1,47 @@
+#include "workers/loaded_model.hpp"
+
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/error.hpp"
+#include "model/device.hpp"
+
+namespace factflow {
+
+LoadedModel::LoadedModel(const ModelJob& job, at::Device device, Precision precision, std::int64_t memory_limit, std::string host)
+    : checkpoint_(std::make_shared<const Checkpoint>(Checkpoint::open(job.path))),
+      tokenizer_(Tokenizer::load(job.tokenizer.empty() ? checkpoint_->directory() : std::filesystem::path(job.tokenizer))),
+      network_(Network::load(checkpoint_, device, precision)),
+      memory_limit_(memory_limit),
+      host_(std::move(host)) {
+  if (tokenizer_.vocabulary_size() > network_->architecture().vocabulary)
+    throw InputError(job.path, fmt::format("the tokenizer has {} tokens, the model only {}", tokenizer_.vocabulary_size(),
+                                           network_->architecture().vocabulary),
+                     "name the right one with models: {tokenizer: PATH}");
+}
+
+const ModelFacts& LoadedModel::facts() {
+  if (!facts_) {
+    const Architecture& architecture = network_->architecture();
+    facts_ = ModelFacts{architecture.family, architecture.layers, architecture.hidden, architecture.vocabulary,
+                        network_->parameters(), checkpoint_->digest(), tokenizer_.digest(), library_versions(),
+                        describe(network_->device()), host_};
+  }
+  return *facts_;
+}
+
+TokenizedPrompt LoadedModel::tokenize_prompt(const Prompt& prompt) const {
+  TokenizedPrompt tokens = tokenize(tokenizer_, prompt);
+  const std::int64_t longest = network_->architecture().max_positions;
+  if (longest > 0 && static_cast<std::int64_t>(tokens.ids.size()) > longest)
+    throw InputError(fmt::format("prompt {}", prompt.id), fmt::format("has {} tokens, the model takes {}", tokens.ids.size(), longest));
+  return tokens;
+}
+
+std::vector<ReplayResult> LoadedModel::replay(const std::vector<ReplayRequest>& requests, int top) {
+  ReplayEngine engine(*network_, {memory_limit_, top});
+  return engine.run(requests);
+}
+
+}  // namespace factflow

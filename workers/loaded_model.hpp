@@ -1,0 +1,41 @@
+// A model on its device, with tokenizer and engine.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/checkpoint/checkpoint.hpp"
+#include "model/network.hpp"
+#include "model/prompt.hpp"
+#include "model/replay.hpp"
+#include "model/tokenizer/tokenizer.hpp"
+#include "workers/job.hpp"
+#include "workers/unit.hpp"
+
+namespace factflow {
+
+class LoadedModel {
+ public:
+  LoadedModel(const ModelJob& job, at::Device device, Precision precision, std::int64_t memory_limit, std::string host);
+
+  const Tokenizer& tokenizer() const { return tokenizer_; }
+  const Network& network() const { return *network_; }
+  const ModelFacts& facts();  // reads the whole checkpoint once, for its digest
+
+  // The prompt's tokens, checked against the model. Throws InputError.
+  TokenizedPrompt tokenize_prompt(const Prompt& prompt) const;
+  // Runs requests; `top` likeliest tokens of the clean run.
+  std::vector<ReplayResult> replay(const std::vector<ReplayRequest>& requests, int top = 0);
+
+ private:
+  std::shared_ptr<const Checkpoint> checkpoint_;
+  Tokenizer tokenizer_;
+  std::unique_ptr<Network> network_;
+  std::int64_t memory_limit_;
+  std::string host_;
+  std::optional<ModelFacts> facts_;
+};
+
+}  // namespace factflow

@@ -1,0 +1,81 @@
+#include "workers/worker.hpp"
+
+#include <chrono>
+#include <new>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/error.hpp"
+#include "model/device.hpp"
+#include "workers/experiments.hpp"
+#include "workers/loaded_model.hpp"
+#include "workers/work_loop.hpp"
+
+namespace factflow {
+
+struct Worker::Device {
+  at::Device device;
+  Precision precision;
+};
+
+namespace {
+
+template <class Result>
+std::string timed(std::chrono::steady_clock::time_point start, Result result) {
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return encode(result);
+}
+
+}  // namespace
+
+Worker::Worker(Job job, int local_rank, int ranks_on_node, std::string host) : job_(std::move(job)), host_(std::move(host)) {
+  threads_ = set_threads(job_.threads_per_rank, ranks_on_node);
+  const at::Device device = choose_device(job_.device, local_rank, ranks_on_node);
+  device_ = std::make_unique<Device>(Device{device, parse_precision(job_.precision)});
+  device_name_ = describe(device);
+  if (device.is_cpu() && job_.memory_limit == 0) job_.memory_limit = free_memory(device) / 4 / ranks_on_node;
+}
+
+Worker::~Worker() = default;
+
+std::string Worker::device() const { return device_name_; }
+
+LoadedModel& Worker::load(std::uint32_t model) {
+  if (!loaded_ || loaded_index_ != model) {
+    loaded_.reset();  // the old weights go before the new ones come
+    loaded_ = std::make_unique<LoadedModel>(job_.models.at(model), device_->device, device_->precision, job_.memory_limit, host_);
+    loaded_index_ = model;
+  }
+  return *loaded_;
+}
+
+std::string Worker::compute(const std::string& payload, const std::atomic<bool>& cancelled) {
+  const auto start = std::chrono::steady_clock::now();
+  if (cancelled) throw UnitCancelled{};
+  const Unit unit = decode_unit(payload);
+  try {
+    LoadedModel& model = load(unit.model);
+    const ModelJob& job = job_.models.at(unit.model);
+    switch (unit.stage) {
+      case Stage::kEvaluate: return timed(start, evaluate(model, unit.prompts));
+      case Stage::kSweep: return timed(start, sweep(model, job, unit.prompts));
+      case Stage::kHeatmap: return timed(start, draw_heatmaps(model, job, unit.prompts));
+    }
+    throw std::logic_error("a unit of an unknown stage");
+  } catch (const MemoryError& error) {
+    throw UnitFailure(FailureKind::kOutOfMemory, error.what());
+  } catch (const std::bad_alloc&) {
+    loaded_.reset();
+    throw UnitFailure(FailureKind::kOutOfMemory, "out of memory on the host");
+  } catch (const InputError& error) {
+    // A model that cannot be loaded here can be loaded nowhere: the run is told what is wrong and ends.
+    throw UnitFailure(FailureKind::kFatal, error.what());
+  } catch (const c10::Error& error) {
+    const bool memory = std::string(error.what_without_backtrace()).find("out of memory") != std::string::npos;
+    if (memory) loaded_.reset();
+    throw UnitFailure(memory ? FailureKind::kOutOfMemory : FailureKind::kError, error.what_without_backtrace());
+  }
+}
+
+}  // namespace factflow

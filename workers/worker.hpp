@@ -1,0 +1,41 @@
+// One rank's hands: keeps a model loaded and computes units of it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "workers/job.hpp"
+#include "workers/unit.hpp"
+
+namespace factflow {
+
+class LoadedModel;
+
+class Worker {
+ public:
+  // Chooses the device and the threads of this process. Throws InputError if the device cannot be had.
+  Worker(Job job, int local_rank, int ranks_on_node, std::string host);
+  ~Worker();
+
+  // Payload of a task in, bytes of its result out (the type belongs to the stage; unit.hpp). A prompt that fails is
+  // recorded inside the result; only failures of the unit as a whole throw UnitFailure.
+  std::string compute(const std::string& payload, const std::atomic<bool>& cancelled);
+
+  std::string device() const;  // "NVIDIA H100 80GB HBM3", "CPU, avx512, 1 threads"
+
+ private:
+  LoadedModel& load(std::uint32_t model);
+
+  Job job_;
+  std::string host_;
+  std::string device_name_;
+  int threads_ = 1;
+  struct Device;
+  std::unique_ptr<Device> device_;
+  std::uint32_t loaded_index_ = 0;
+  std::unique_ptr<LoadedModel> loaded_;
+};
+
+}  // namespace factflow
