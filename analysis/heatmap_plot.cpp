@@ -88,7 +88,7 @@ Plot render(const HeatmapPlot& figure, const FigureOptions& options) {
                                                 : "Relative depth of the window's first layer (%)"));
   plot.script += fmt::format(
       "set palette defined ({})\nset cbrange [{}:{}]\nset cbtics {} format '%+.1f' scale 0.4\n"
-      "set colorbox user origin screen {:.4f},graph 0 size screen 0.03,graph 1 border lc rgb '#444444'\n"
+      "set colorbox user origin screen {:.4f},graph 0 size screen 0.03,graph 1 border\n"
       "set cblabel 'p \u2212 p(clean)' offset 0.2,0\n",
       diverging_palette(options.palette), -limit, limit, limit / 2, 1 - (kRight - 0.09) / kWidth);
   // What was not computed shows as this gray.
@@ -99,9 +99,8 @@ Plot render(const HeatmapPlot& figure, const FigureOptions& options) {
         "set arrow 1 from graph -0.012,first {} to graph -0.012,first {} nohead front lc rgb '{}' lw 3\n",
         figure.subject_begin - 0.42, figure.subject_end - 0.58, role_color("subject"));
   const bool any = plot.data != "$cells << EOD\nEOD\n";
-  plot.script += any ? "plot $cells using 1:2:3:4:5:6:7 with boxxyerror lc palette fs solid 1.0 border lc "
-                       "palette lw 0.2\n"
-                     : "plot NaN\n";
+  plot.script +=
+      any ? "plot $cells using 1:2:3:4:5:6:7 with boxxyerror lc palette fs solid 1.0 border\n" : "plot NaN\n";
   return plot;
 }
 
