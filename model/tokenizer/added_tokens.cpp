@@ -75,8 +75,8 @@ void AddedTokens::add(const JsonNode& entry, const Bpe& model, int& next_free_id
   const auto known = model.id_of(token.content);
   const int expected = known ? *known : next_free_id;
   if (token.id != expected) {
-    entry.fail(fmt::format("added token {} has id {}, but the vocabulary makes it {}", in_quotes(token.content),
-                           token.id, expected));
+    entry.fail(fmt::format("added token {} has id {}, but the vocabulary makes it {}",
+                           in_quotes(token.content), token.id, expected));
   }
   if (!known) ++next_free_id;
   by_id_.emplace(token.id, tokens_.size());

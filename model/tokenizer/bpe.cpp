@@ -60,10 +60,10 @@ Bpe::Bpe(std::vector<std::pair<std::string, int>> vocabulary, const BpeMerges& m
       throw InputError(where_, "token " + in_quotes(token) + " appears twice", "correct the file");
     const auto [other, added] = tokens_.emplace(id, &token);
     if (!added) {
-      throw InputError(
-          where_,
-          fmt::format("tokens {} and {} have the same id {}", in_quotes(*other->second), in_quotes(token), id),
-          "correct the file");
+      throw InputError(where_,
+                       fmt::format("tokens {} and {} have the same id {}", in_quotes(*other->second),
+                                   in_quotes(token), id),
+                       "correct the file");
     }
     largest_id_ = std::max(largest_id_, id);
   }
@@ -149,9 +149,9 @@ void Bpe::split_characters(std::string_view word, Scratch& scratch) const {
     if (options_.byte_fallback && append_bytes(character, scratch)) continue;
     if (!options_.unknown) continue;
     if (!unknown_id_) {
-      throw InputError(where_,
-                       "unk_token " + in_quotes(*options_.unknown) + " is needed but is not in the vocabulary",
-                       "correct the file");
+      throw InputError(
+          where_, "unk_token " + in_quotes(*options_.unknown) + " is needed but is not in the vocabulary",
+          "correct the file");
     }
     if (!options_.fuse_unknown) flush();
     unknown_bytes += c.bytes;

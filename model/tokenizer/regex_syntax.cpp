@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "model/tokenizer/regex.hpp"
 
 namespace factflow {
@@ -13,6 +15,9 @@ namespace {
 constexpr std::string_view kSpaceSet =
     R"(\t-\r \x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
 constexpr std::string_view kWordSet = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
+// Outside of a class Oniguruma looks characters below U+0100 up in a table of its own, where these six are
+// word characters.
+constexpr std::string_view kLatinWordNumbers = R"(\xB2\xB3\xB9\xBC-\xBE)";
 constexpr std::string_view kHexSet = "0-9a-fA-F";
 
 // Names of properties that PCRE2 spells otherwise.
@@ -236,9 +241,9 @@ class Translator {
       case 'S':
         return emit("[^" + std::string(kSpaceSet) + "]", 2);
       case 'w':
-        return emit("[" + std::string(kWordSet) + "]", 2);
+        return emit(word("["), 2);
       case 'W':
-        return emit("[^" + std::string(kWordSet) + "]", 2);
+        return emit(word("[^"), 2);
       case 'h':
         return emit("[" + std::string(kHexSet) + "]", 2);
       case 'H':
@@ -257,11 +262,15 @@ class Translator {
     }
   }
 
+  static std::string word(std::string_view open) {
+    return fmt::format("{}{}{}]", open, kWordSet, kLatinWordNumbers);
+  }
+
   static std::string word_boundary(std::string_view form) {
     std::string out;
     for (const char c : form) {
       if (c == 'W') {
-        out += "[" + std::string(kWordSet) + "]";
+        out += word("[");
       } else {
         out += c;
       }

@@ -35,11 +35,14 @@ std::string replace_all(std::string text, std::string_view from, std::string_vie
 }  // namespace
 
 struct Tokenizer::Parts {
-  TokenizerFile file;
-  bool trims_offsets = false;
+  explicit Parts(TokenizerFile read)
+      : file(std::move(read)), trims_offsets(file.post_processor.trims_offsets()) {}
 
   std::vector<EncodedToken> tokens_of(const std::vector<Piece>& pieces) const;
   void append(const Piece& piece, std::vector<Bpe::Token>& buffer, std::vector<EncodedToken>& tokens) const;
+
+  TokenizerFile file;
+  bool trims_offsets;
 };
 
 void Tokenizer::Parts::append(const Piece& piece, std::vector<Bpe::Token>& buffer,
@@ -73,9 +76,11 @@ Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 Tokenizer::~Tokenizer() = default;
 
 Tokenizer Tokenizer::load(const std::filesystem::path& path) {
-  TokenizerFile file = read_tokenizer_files(path);
-  const bool trims_offsets = file.post_processor.trims_offsets();
-  return Tokenizer(std::make_unique<const Parts>(Parts{std::move(file), trims_offsets}));
+  return Tokenizer(std::make_unique<const Parts>(read_tokenizer_files(path)));
+}
+
+Tokenizer Tokenizer::parse(std::string_view tokenizer_json, const std::string& name) {
+  return Tokenizer(std::make_unique<const Parts>(parse_tokenizer_json(tokenizer_json, name)));
 }
 
 Encoding Tokenizer::encode(std::string_view text, bool add_special_tokens) const {

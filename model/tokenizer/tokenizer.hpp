@@ -25,6 +25,9 @@ class Tokenizer {
   // Throws InputError naming the file and the component that is missing, broken or not supported.
   static Tokenizer load(const std::filesystem::path& path);
 
+  // The same from the text of a tokenizer.json; `name` stands for the file in messages.
+  static Tokenizer parse(std::string_view tokenizer_json, const std::string& name);
+
   // Exactly what the tokenizers library's encode(text, add_special_tokens) gives. `text` must be valid UTF-8;
   // throws InputError otherwise.
   Encoding encode(std::string_view text, bool add_special_tokens = true) const;

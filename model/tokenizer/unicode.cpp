@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <utility>
 
 #include <utf8proc.h>
 
@@ -88,6 +89,16 @@ bool in(char32_t c, char32_t first, char32_t last) {
   return c >= first && c <= last;
 }
 
+// The library classifies punctuation by Unicode 8: what became punctuation since is none for it.
+constexpr std::array<std::pair<char32_t, char32_t>, 32> kPunctuationSinceUnicode9 = {
+    {{0x61D, 0x61D},     {0x9FD, 0x9FD},     {0xA76, 0xA76},     {0xC77, 0xC77},     {0xC84, 0xC84},
+     {0x1B7D, 0x1B7E},   {0x2E43, 0x2E4F},   {0x2E52, 0x2E5D},   {0x10EAD, 0x10EAD}, {0x10F55, 0x10F59},
+     {0x10F86, 0x10F89}, {0x1144B, 0x1144F}, {0x1145A, 0x1145B}, {0x1145D, 0x1145D}, {0x11660, 0x1166C},
+     {0x116B9, 0x116B9}, {0x1183B, 0x1183B}, {0x11944, 0x11946}, {0x119E2, 0x119E2}, {0x11A3F, 0x11A46},
+     {0x11A9A, 0x11A9C}, {0x11A9E, 0x11AA2}, {0x11B00, 0x11B09}, {0x11C41, 0x11C45}, {0x11C70, 0x11C71},
+     {0x11EF7, 0x11EF8}, {0x11F43, 0x11F4F}, {0x11FFF, 0x11FFF}, {0x12FF1, 0x12FF2}, {0x16E97, 0x16E9A},
+     {0x16FE2, 0x16FE2}, {0x1E95E, 0x1E95F}}};
+
 }  // namespace
 
 bool valid_utf8(std::string_view text) {
@@ -167,6 +178,7 @@ bool is_numeric(char32_t c) {
 
 bool is_punctuation(char32_t c) {
   if (c < 0x80) return in(c, '!', '/') || in(c, ':', '@') || in(c, '[', '`') || in(c, '{', '~');
+  if (c == 0x166D || c == 0x111C9) return true;  // no punctuation any more, but still in Unicode 8
   switch (utf8proc_category(static_cast<utf8proc_int32_t>(c))) {
     case UTF8PROC_CATEGORY_PC:
     case UTF8PROC_CATEGORY_PD:
@@ -175,7 +187,8 @@ bool is_punctuation(char32_t c) {
     case UTF8PROC_CATEGORY_PI:
     case UTF8PROC_CATEGORY_PF:
     case UTF8PROC_CATEGORY_PO:
-      return true;
+      return std::none_of(kPunctuationSinceUnicode9.begin(), kPunctuationSinceUnicode9.end(),
+                          [&](const auto& range) { return in(c, range.first, range.second); });
     default:
       return false;
   }

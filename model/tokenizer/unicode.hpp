@@ -33,7 +33,7 @@ std::string lossy_utf8(std::string_view bytes);
 
 bool is_whitespace(char32_t c);   // White_Space, as Rust's char::is_whitespace
 bool is_numeric(char32_t c);      // Nd, Nl, No, as Rust's char::is_numeric
-bool is_punctuation(char32_t c);  // ASCII punctuation or P*
+bool is_punctuation(char32_t c);  // ASCII punctuation or P* of Unicode 8
 bool is_word(char32_t c);         // \w of Unicode TS 18 annex C
 
 // One character of a rewritten text, in the order of the new text.

@@ -1,0 +1,106 @@
+// Whole tokenizers of real models, and ours of two more styles, against the library's ids and subject tokens.
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <map>
+
+#include <gtest/gtest.h>
+
+#include "model/prompt.hpp"
+#include "test_tokenizers.hpp"
+
+namespace factflow {
+namespace {
+
+using nlohmann::json;
+
+const std::filesystem::path kShared = std::filesystem::path(FACTFLOW_SOURCE_DIR) / ".." / "shared";
+
+const std::map<std::int64_t, json>& counterfact() {
+  static const std::map<std::int64_t, json> records = [] {
+    std::map<std::int64_t, json> by_id;
+    std::ifstream file(kShared / "data/counterfact.jsonl");
+    for (std::string line; std::getline(file, line);) {
+      json record = json::parse(line);
+      const std::int64_t id = record.at("case_id");
+      by_id.emplace(id, std::move(record));
+    }
+    return by_id;
+  }();
+  return records;
+}
+
+Prompt prompt_of(const json& record) {
+  Prompt prompt;
+  prompt.id = record.at("case_id");
+  prompt.text = record.at("prompt");
+  prompt.subject = record.at("subject");
+  prompt.subject_begin = static_cast<std::int64_t>(prompt.text.find(prompt.subject));
+  prompt.answer = " " + record.at("target_true").get<std::string>();
+  return prompt;
+}
+
+class Oracle : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    if (!std::filesystem::exists(kShared / "oracle/tokenizers" / (GetParam() + ".json")))
+      GTEST_SKIP() << "no shared oracle";
+  }
+  // Large files are read once for all tests.
+  const Tokenizer& tokenizer() const {
+    static std::map<std::string, Tokenizer> tokenizers;
+    const auto known = tokenizers.find(GetParam());
+    if (known != tokenizers.end()) return known->second;
+    return tokenizers.emplace(GetParam(), Tokenizer::load(kShared / "tokenizers" / GetParam())).first->second;
+  }
+  json oracle() const {
+    return json::parse(std::ifstream(kShared / "oracle/tokenizers" / (GetParam() + ".json")));
+  }
+};
+
+TEST_P(Oracle, PromptsHaveTheLibrarysIdsAndSubjectTokens) {
+  const Tokenizer& tokens = tokenizer();
+  for (const json& row : oracle().at("rows")) {
+    const Prompt prompt = prompt_of(counterfact().at(row.at("case_id")));
+    const TokenizedPrompt tokenized = tokenize(tokens, prompt);
+    EXPECT_EQ(json(tokenized.ids), row.at("ids")) << prompt.text;
+    EXPECT_EQ(tokenized.subject.front(), row.at("subject_tokens")[0]) << prompt.text;
+    EXPECT_EQ(tokenized.subject.back() + 1, row.at("subject_tokens")[1]) << prompt.text;
+    EXPECT_EQ(json(tokens.encode(prompt.answer, false).ids), row.at("answer_ids")) << prompt.answer;
+    EXPECT_EQ(tokenized.answer, row.at("answer_ids")[0]) << prompt.answer;
+  }
+}
+
+TEST_P(Oracle, TrickyTextsHaveTheLibrarysIds) {
+  const Tokenizer& tokens = tokenizer();
+  for (const json& row : oracle().at("tricky")) {
+    const std::string text = row.at("text");
+    EXPECT_EQ(json(tokens.encode(text).ids), row.at("ids")) << row.at("text");
+    EXPECT_EQ(json(tokens.encode(text, false).ids), row.at("ids_no_special")) << row.at("text");
+  }
+}
+
+// The target of a release build is one second; ten leave room for sanitizers and busy machines.
+TEST_P(Oracle, AllOfCounterfactIsQuick) {
+  const Tokenizer& tokens = tokenizer();
+  ASSERT_EQ(counterfact().size(), 21919u);
+  const auto start = std::chrono::steady_clock::now();
+  for (const auto& [id, record] : counterfact())
+    tokens.encode(record.at("prompt").get_ref<const std::string&>());
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  RecordProperty("milliseconds", static_cast<int>(elapsed.count() * 1000));
+  EXPECT_LT(elapsed.count(), 10.0);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Oracle,
+                         testing::Values("gpt-neox-20b", "gpt2", "llama-2", "llama-3", "qwen3",
+                                         "falcon-style", "mistral-style"),
+                         [](const auto& test) {
+                           std::string name = test.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace factflow
