@@ -145,7 +145,8 @@ std::vector<HelpLine> help_of(const Fields<T>& fields) {
     std::string fallback = "required";
     if (!f.options.required) {
       const std::optional<YamlNode> node = f.write(T{}, Purpose::kResolved);
-      fallback = node ? write_yaml(*node) : "none\n";
+      const bool is_one = node && node->kind == YamlNode::Kind::kList && node->items.size() == 1;
+      fallback = node ? write_yaml(is_one ? node->items[0] : *node) : "none\n";
       fallback.pop_back();
     }
     lines.push_back({f.key, f.type, fallback, f.meaning});
@@ -193,8 +194,7 @@ Form<std::vector<V>> list_of(Form<V> form) {
     for (const V& value : values) items.push_back(form.write(value, purpose).value());
     return YamlNode::of_list(std::move(items));
   };
-  return {form.help ? form.type : "one or a list of: " + form.type, read, write, form.help,
-          form.help != nullptr};
+  return {form.help ? form.type : form.type + " or a list", read, write, form.help, form.help != nullptr};
 }
 
 // A word in place of a value, for instance `all` in place of a number.
