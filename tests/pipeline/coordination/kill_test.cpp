@@ -150,6 +150,7 @@ TEST_F(Kill, AnyProcessAtAnyMomentLosesNothingThatWasDone) {
     run_ = scratch_ / fmt::format("run-after-{}", round);
   }
   std::printf("%d of %d launches were interrupted, %d runs finished\n", interrupted, kills(), finished);
+  std::fflush(stdout);  // before the next fork
   EXPECT_GT(interrupted, 0);
   // Ranks that lost their launcher may hold the lock for a moment still.
   int code = 2;
