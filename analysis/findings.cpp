@@ -31,12 +31,12 @@ std::string many_models(const std::string& edge, const std::vector<const EdgeEff
   std::vector<double> depth, drop;
   for (const EdgeEffect* effect : real) {
     depth.push_back(100 * effect->depth.value);
-    drop.push_back(effect->drop.value);
+    drop.push_back(-effect->drop.value);
   }
   const auto [first, last] = std::minmax_element(depth.begin(), depth.end());
-  const auto [largest, smallest] = std::minmax_element(drop.begin(), drop.end());
+  const auto [smallest, largest] = std::minmax_element(drop.begin(), drop.end());
   const std::string where = percent_range(*first, *last, "{:.0f}"),
-                    amount = percent_range(*largest, *smallest, "{:+.1f}");
+                    amount = percent_range(*smallest, *largest, "{:.0f}");
   return fmt::format(
       "{} lowers the answer's probability in {} of {} models, most at a relative depth of {} (median {:.0f} "
       "%), by {}.",

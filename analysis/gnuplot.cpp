@@ -21,6 +21,8 @@ namespace {
 
 constexpr double kPointsPerInch = 72;
 constexpr double kPixelsPerInch = 200;
+// The cairo terminals draw a font of 9 points 12 points high.
+constexpr double kCairoPoint = 72.0 / 96.0;
 constexpr const char* kFont = "Arial";
 
 struct CloseFile {
@@ -40,20 +42,23 @@ File temporary_file() {
 std::string script_of(const Plot& plot) {
   const double scale = kPixelsPerInch / kPointsPerInch;
   const std::string terminals[] = {
-      fmt::format("set terminal svg size {:.0f},{:.0f} dynamic enhanced font '{},9' background rgb 'white'",
-                  plot.width * kPointsPerInch, plot.height * kPointsPerInch, kFont),
-      fmt::format("set terminal pdfcairo size {:.3f}in,{:.3f}in enhanced color font '{},9' fontscale 1 "
+      fmt::format("set terminal svg size {:.0f},{:.0f} dynamic enhanced font '{},9' dashlength 0.6 "
                   "background rgb 'white'",
-                  plot.width, plot.height, kFont),
+                  plot.width * kPointsPerInch, plot.height * kPointsPerInch, kFont),
+      fmt::format("set terminal pdfcairo size {:.3f}in,{:.3f}in enhanced color font '{},9' fontscale {:.4f} "
+                  "linewidth 1.3 dashlength 0.6 "
+                  "background rgb 'white'",
+                  plot.width, plot.height, kFont, kCairoPoint),
       fmt::format(
           "set terminal pngcairo size {:.0f},{:.0f} enhanced font '{},9' fontscale {:.4f} linewidth {:.4f} "
-          "pointscale {:.4f} background rgb 'white'",
-          plot.width * kPixelsPerInch, plot.height * kPixelsPerInch, kFont, scale, scale, scale)};
+          "pointscale {:.4f} dashlength 0.6 background rgb 'white'",
+          plot.width * kPixelsPerInch, plot.height * kPixelsPerInch, kFont, scale * kCairoPoint, scale,
+          scale)};
   const char* extensions[] = {"svg", "pdf", "png"};
   std::string script = plot.data;
   for (int i = 0; i < 3; ++i)
-    script += fmt::format("reset\n{}\nset output '{}.{}'\n{}\nunset multiplot\nunset output\n", terminals[i],
-                          plot.stem, extensions[i], plot.script);
+    script += fmt::format("reset\nset minussign\n{}\nset output '{}.{}'\n{}\nunset multiplot\nunset output\n",
+                          terminals[i], plot.stem, extensions[i], plot.script);
   return script + "undefine $*\n";
 }
 

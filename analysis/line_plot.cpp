@@ -10,10 +10,12 @@ namespace factflow {
 namespace {
 
 // Inches.
-constexpr double kWidth = 7.0;
-constexpr double kLeft = 0.62, kRight = 0.14, kTop = 0.30, kBottom = 0.47, kRowGap = 0.58;
+constexpr double kFullWidth = 7.0, kColumnWidth = 3.9;
+constexpr double kLeft = 0.62, kRight = 0.14, kTop = 0.30, kBottom = 0.50, kRowGap = 0.56;
 constexpr double kSharedGap = 0.42, kLabelledGap = 0.72;
-constexpr double kLegendRow = 0.175, kLegendPadding = 0.06, kLegendMark = 0.28, kLetter = 0.066;
+constexpr double kLegendRow = 0.17, kLegendPadding = 0.05, kLegendMark = 0.28, kLetter = 0.056;
+constexpr double kNameOffset = 0.15;  // of the x axis' name above the legend
+constexpr double kNameLeft = 0.13;    // of the y axis' name
 
 struct Range {
   double low = 0, high = 0;
@@ -61,7 +63,7 @@ std::size_t letters(const std::string& text) {
 }
 
 struct Layout {
-  double height = 0, legend_height = 0, panel_width = 0, gap = 0;
+  double width = 0, height = 0, legend_height = 0, panel_width = 0, gap = 0;
   std::size_t columns = 1, rows = 1, legend_columns = 1;
   bool own_labels = false;
 };
@@ -69,17 +71,18 @@ struct Layout {
 Layout lay_out(const LinePlot& figure, const std::vector<LegendEntry>& legend) {
   Layout layout;
   layout.columns = std::min(figure.columns, figure.panels.size());
+  layout.width = layout.columns == 1 ? kColumnWidth : kFullWidth;
   layout.rows = (figure.panels.size() + layout.columns - 1) / layout.columns;
   layout.own_labels = std::any_of(figure.panels.begin(), figure.panels.end(),
                                   [&](const Panel& p) { return p.y_label != figure.panels[0].y_label; });
   layout.gap = layout.own_labels ? kLabelledGap : kSharedGap;
   const auto columns = static_cast<double>(layout.columns), rows = static_cast<double>(layout.rows);
-  layout.panel_width = (kWidth - kLeft - kRight - layout.gap * (columns - 1)) / columns;
+  layout.panel_width = (layout.width - kLeft - kRight - layout.gap * (columns - 1)) / columns;
   std::size_t longest = 1;
   for (const LegendEntry& entry : legend) longest = std::max(longest, letters(entry.label));
   const double entry_width = kLegendMark + 0.22 + kLetter * static_cast<double>(longest);
   layout.legend_columns =
-      std::max<std::size_t>(1, static_cast<std::size_t>((kWidth - kLeft - kRight) / entry_width));
+      std::max<std::size_t>(1, static_cast<std::size_t>((layout.width - kLeft - kRight) / entry_width));
   layout.legend_columns = std::min(layout.legend_columns, std::max<std::size_t>(legend.size(), 1));
   const std::size_t legend_rows = (legend.size() + layout.legend_columns - 1) / layout.legend_columns;
   layout.legend_height =
@@ -92,19 +95,38 @@ Layout lay_out(const LinePlot& figure, const std::vector<LegendEntry>& legend) {
 std::string legend_script(const std::vector<LegendEntry>& legend, const Layout& layout) {
   std::string script;
   if (layout.legend_height == 0) return script;
-  const double step = (kWidth - kLeft - kRight) / static_cast<double>(layout.legend_columns);
+  const double step = (layout.width - kLeft - kRight) / static_cast<double>(layout.legend_columns);
   for (std::size_t i = 0; i < legend.size(); ++i) {
     const double x = kLeft + step * static_cast<double>(i % layout.legend_columns);
     const double y =
         layout.legend_height - kLegendRow * (0.5 + static_cast<double>(i / layout.legend_columns));
     script += fmt::format(
         "set arrow from screen {:.4f},{:.4f} to screen {:.4f},{:.4f} nohead lc rgb '{}' lw 1.8 dt {}\n",
-        x / kWidth, y / layout.height, (x + kLegendMark) / kWidth, y / layout.height, legend[i].style.color,
-        legend[i].style.dash);
+        x / layout.width, y / layout.height, (x + kLegendMark) / layout.width, y / layout.height,
+        legend[i].style.color, legend[i].style.dash);
     script +=
         fmt::format("set label {} at screen {:.4f},{:.4f} left noenhanced\n", gnuplot_quote(legend[i].label),
-                    (x + kLegendMark + 0.06) / kWidth, y / layout.height);
+                    (x + kLegendMark + 0.06) / layout.width, y / layout.height);
   }
+  return script;
+}
+
+std::string name_of_y(const std::string& name, double x, double y, const Layout& layout) {
+  return fmt::format("set label {} at screen {:.4f},{:.4f} center rotate by 90 noenhanced\n",
+                     gnuplot_quote(name), x / layout.width, y / layout.height);
+}
+
+// The names of the axes, once for all panels.
+std::string axis_names(const LinePlot& figure, const Layout& layout) {
+  const double bottom = layout.legend_height + kBottom, middle = 0.5 * (bottom + layout.height - kTop);
+  std::string script =
+      fmt::format("set label {} at screen {:.4f},{:.4f} center noenhanced\n", gnuplot_quote(figure.x_label),
+                  0.5 * (kLeft + layout.width - kRight) / layout.width,
+                  (layout.legend_height + kNameOffset) / layout.height);
+  if (!layout.own_labels)
+    script +=
+        fmt::format("set label {} at screen {:.4f},{:.4f} center rotate by 90 noenhanced\n",
+                    gnuplot_quote(figure.panels[0].y_label), 0.13 / layout.width, middle / layout.height);
   return script;
 }
 
@@ -152,15 +174,12 @@ std::string panel_script(const LinePlot& figure, const Layout& layout, std::size
   std::string script = fmt::format(
       "set lmargin at screen {:.4f}\nset rmargin at screen {:.4f}\nset tmargin at screen {:.4f}\nset bmargin "
       "at screen {:.4f}\n",
-      left / kWidth, (left + layout.panel_width) / kWidth, top / layout.height,
+      left / layout.width, (left + layout.panel_width) / layout.width, top / layout.height,
       (top - figure.panel_height) / layout.height);
   script += fmt::format("set title {} noenhanced offset 0,-0.6\n", gnuplot_quote(panel.title));
   script += fmt::format("set yrange [{:.6g}:{:.6g}]\n", range.low, range.high);
-  const bool labelled = layout.own_labels || column == 0;
-  script += fmt::format("set ylabel {} offset 1.2,0\n", gnuplot_quote(labelled ? panel.y_label : ""));
-  // Below a column's last panel.
-  const bool bottom = index + layout.columns >= figure.panels.size();
-  script += fmt::format("set xlabel {} offset 0,0.4\n", gnuplot_quote(bottom ? figure.x_label : ""));
+  if (layout.own_labels)
+    script += name_of_y(panel.y_label, left - kLeft + kNameLeft, top - 0.5 * figure.panel_height, layout);
   return script + plot_command(panel, index) + "unset label\nunset arrow\n";
 }
 
@@ -181,13 +200,14 @@ Plot render(const LinePlot& figure) {
   const Layout layout = lay_out(figure, legend);
   Plot plot;
   plot.stem = figure.stem;
-  plot.width = kWidth;
+  plot.width = layout.width;
   plot.height = layout.height;
   std::vector<const Panel*> following;
   for (const Panel& panel : figure.panels)
     if (!panel.percent_of_all) following.push_back(&panel);
   const Range shared = range_of(following);
-  plot.script = std::string(kAxes) + legend_script(legend, layout) + "set multiplot\n";
+  plot.script =
+      std::string(kAxes) + legend_script(legend, layout) + axis_names(figure, layout) + "set multiplot\n";
   for (std::size_t i = 0; i < figure.panels.size(); ++i) {
     const Panel& panel = figure.panels[i];
     for (std::size_t line = 0; line < panel.lines.size(); ++line)
