@@ -1,5 +1,5 @@
 // Kills, stops and hangs processes of a run under mpirun, continues it, and compares with an undisturbed run.
-// FACTFLOW_KILLS: how many random moments (default 12).
+// FACTFLOW_KILLS: how many random moments (default 8).
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
@@ -78,7 +78,7 @@ pid_t pid_of_rank(const std::filesystem::path& directory, int rank) {
 
 int kills() {
   const char* text = std::getenv("FACTFLOW_KILLS");
-  return text == nullptr ? 12 : std::atoi(text);
+  return text == nullptr ? 8 : std::atoi(text);
 }
 
 Results undisturbed(std::uint32_t units = 40) {
@@ -205,19 +205,27 @@ TEST_F(Kill, ASecondLaunchIsRefusedWhileTheFirstRuns) {
   EXPECT_EQ(results(), undisturbed());
 }
 
+// SIGTERM as a scheduler sends it to a rank; SIGUSR1 as mpirun passes it on to all ranks.
 TEST_F(Kill, ASignalStopsCleanlyAndTheSameCommandContinues) {
-  Process process(under_mpirun(2, run_, {"--milliseconds", "10"}), log());
-  while (pid_of_rank(run_, 1) == 0) std::this_thread::sleep_for(milliseconds(5));
-  std::this_thread::sleep_for(milliseconds(200));
-  ::kill(pid_of_rank(run_, 0), SIGTERM);
-  EXPECT_EQ(process.wait(), 3) << process.output();
-  EXPECT_THAT(process.output(), HasSubstr("stopped: "));
-  Results durable;
-  EXPECT_LT(expect_nothing_lost(durable), undisturbed().size());
-  Process again(under_mpirun(3, run_), log());
-  EXPECT_EQ(again.wait(), 0) << again.output();
-  EXPECT_THAT(again.output(), HasSubstr(fmt::format("complete: 160 units, {} resumed", durable.size())));
-  EXPECT_EQ(results(), undisturbed());
+  for (const int number : {SIGTERM, SIGUSR1}) {
+    run_ = scratch_ / fmt::format("run-{}", number);
+    Process process(under_mpirun(2, run_, {"--milliseconds", "10"}), log());
+    while (pid_of_rank(run_, 1) == 0 || pid_of_rank(run_, 0) == 0)
+      std::this_thread::sleep_for(milliseconds(5));
+    std::this_thread::sleep_for(milliseconds(200));
+    if (number == SIGTERM)
+      ::kill(pid_of_rank(run_, 0), SIGTERM);
+    else
+      process.signal_launcher(SIGUSR1);
+    EXPECT_EQ(process.wait(), 3) << process.output();
+    EXPECT_THAT(process.output(), HasSubstr("stopped: "));
+    Results durable;
+    EXPECT_LT(expect_nothing_lost(durable), undisturbed().size());
+    Process again(under_mpirun(3, run_), log());
+    EXPECT_EQ(again.wait(), 0) << again.output();
+    EXPECT_THAT(again.output(), HasSubstr(fmt::format("complete: 160 units, {} resumed", durable.size())));
+    EXPECT_EQ(results(), undisturbed());
+  }
 }
 
 TEST_F(Kill, IndependentJobsShareOneDirectoryThoughOneIsKilled) {

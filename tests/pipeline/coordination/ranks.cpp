@@ -135,7 +135,8 @@ int run(const Arguments& arguments, Launch& launch) {
 
 int main(int argc, char** argv) {
   if (argc < 2) return 2;
-  for (const int number : {SIGINT, SIGTERM}) ::signal(number, [](int) { ++factflow::stop_requests; });
+  for (const int number : {SIGINT, SIGTERM, SIGUSR1})
+    ::signal(number, [](int) { ++factflow::stop_requests; });
   factflow::Launch launch;
   int code = 1;
   try {
