@@ -13,10 +13,6 @@ constexpr std::size_t kFewestPrompts = 10;
 constexpr double kSignificance = 0.05;
 constexpr double kSmallEffect = 10;  // percent: less than this is called no dependence
 
-bool state_space(const std::string& family) {
-  return family.find("mamba") != std::string::npos;
-}
-
 Claim decide(std::string text, std::string rule, std::vector<ModelVerdict> models) {
   const auto count = [&](Verdict wanted) {
     return std::count_if(models.begin(), models.end(),
@@ -93,8 +89,8 @@ Claim first_matters(const std::vector<EdgeEffect>& effects) {
     if (e.edge.label != "first->last") continue;
     ModelVerdict result{e.model, Verdict::kCannotTell, describe(e)};
     const bool depends = e.drop.by_prompt.high<-kSmallEffect, spared = e.drop.by_prompt.low> - kSmallEffect;
-    const bool wanted = state_space(e.family) ? spared : depends,
-               refuted = state_space(e.family) ? depends : spared;
+    const bool wanted = is_state_space(e.family) ? spared : depends,
+               refuted = is_state_space(e.family) ? depends : spared;
     if (e.n >= kFewestPrompts && wanted) result.verdict = Verdict::kHolds;
     if (e.n >= kFewestPrompts && refuted) result.verdict = Verdict::kDoesNotHold;
     models.push_back(result);
@@ -120,7 +116,7 @@ const ChannelRatio* find(const std::vector<ChannelRatio>& channels, const std::s
 Claim slow_mirrors(const std::vector<EdgeEffect>& effects, const std::vector<ChannelRatio>& channels) {
   std::vector<ModelVerdict> models;
   for (const EdgeEffect& e : effects) {
-    if (e.edge.label != "subject->last" || !state_space(e.family)) continue;
+    if (e.edge.label != "subject->last" || !is_state_space(e.family)) continue;
     const ChannelRatio* slow = find(channels, e.model, "slow");
     const ChannelRatio* fast = find(channels, e.model, "fast");
     if (slow == nullptr || fast == nullptr) {
@@ -156,7 +152,7 @@ Claim relation_early(const std::vector<EdgeEffect>& effects) {
   const std::string label = has("relation-minus-last->last") ? "relation-minus-last->last" : "relation->last";
   std::vector<ModelVerdict> models;
   for (const EdgeEffect& e : effects)
-    if (e.edge.label == label && !state_space(e.family)) models.push_back(depth_between(e, 0, 0.5));
+    if (e.edge.label == label && !is_state_space(e.family)) models.push_back(depth_between(e, 0, 0.5));
   return decide(
       "In Transformers, relation tokens matter early",
       fmt::format(

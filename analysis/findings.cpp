@@ -12,9 +12,8 @@ namespace {
 
 constexpr double kSignificance = 0.05;
 
-std::string percent_range(double low, double high, const char* format) {
-  const std::string first = fmt::format(fmt::runtime(format), low),
-                    last = fmt::format(fmt::runtime(format), high);
+std::string percent_range(double low, double high) {
+  const std::string first = fmt::format("{:.0f}", low), last = fmt::format("{:.0f}", high);
   return first == last ? first + " %" : fmt::format("{} to {} %", first, last);
 }
 
@@ -26,37 +25,37 @@ std::string one_model(const EdgeEffect& e) {
       e.drop.by_prompt.low, e.drop.by_prompt.high, e.n);
 }
 
-std::string many_models(const std::string& edge, const std::vector<const EdgeEffect*>& real,
-                        std::size_t models) {
+// "in 3 of 3 Transformers, by 60 to 64 %, most at a relative depth of 4 to 9 %"
+std::string many_models(const std::vector<const EdgeEffect*>& effects, const std::string& kind) {
   std::vector<double> depth, drop;
-  for (const EdgeEffect* effect : real) {
+  for (const EdgeEffect* effect : effects) {
+    if (!is_real(*effect)) continue;
     depth.push_back(100 * effect->depth.value);
     drop.push_back(-effect->drop.value);
   }
+  const std::string share = fmt::format("in {} of {} {}", drop.size(), effects.size(), kind);
+  if (drop.empty()) return share;
   const auto [first, last] = std::minmax_element(depth.begin(), depth.end());
   const auto [smallest, largest] = std::minmax_element(drop.begin(), drop.end());
-  const std::string where = percent_range(*first, *last, "{:.0f}"),
-                    amount = percent_range(*smallest, *largest, "{:.0f}");
-  return fmt::format(
-      "{} lowers the answer's probability in {} of {} models, most at a relative depth of {} (median {:.0f} "
-      "%), by {}.",
-      edge, real.size(), models, where, median(depth), amount);
+  return fmt::format("{}, by {}, most at a relative depth of {}", share, percent_range(*smallest, *largest),
+                     percent_range(*first, *last));
 }
 
 std::string sentence_about(const std::vector<const EdgeEffect*>& effects) {
-  std::vector<const EdgeEffect*> real;
-  std::size_t measured = 0;
-  for (const EdgeEffect* effect : effects) {
-    if (effect->n > 0) ++measured;
-    if (is_real(*effect)) real.push_back(effect);
-  }
+  std::vector<const EdgeEffect*> transformers, state_space;
+  for (const EdgeEffect* effect : effects)
+    if (effect->n > 0) (is_state_space(effect->family) ? state_space : transformers).push_back(effect);
+  const std::size_t measured = transformers.size() + state_space.size();
   const std::string edge = effects[0]->edge.display();
   if (measured == 0) return fmt::format("{}: no prompt has this edge.", edge);
-  if (real.empty())
-    return fmt::format("{}: no drop that differs from zero, in {}.", edge,
-                       measured == 1 ? effects[0]->model : fmt::format("any of {} models", measured));
-  if (measured == 1) return one_model(*real[0]);
-  return many_models(edge, real, measured);
+  if (std::none_of(effects.begin(), effects.end(), [](const EdgeEffect* e) { return is_real(*e); }))
+    return fmt::format("{}: no drop that differs from zero{}.", edge,
+                       measured == 1 ? "" : fmt::format(" in any of {} models", measured));
+  if (measured == 1) return one_model(transformers.empty() ? *state_space[0] : *transformers[0]);
+  std::vector<std::string> parts;
+  if (!transformers.empty()) parts.push_back(many_models(transformers, "Transformers"));
+  if (!state_space.empty()) parts.push_back(many_models(state_space, "state-space models"));
+  return fmt::format("{} lowers the answer's probability {}.", edge, join(parts, "; "));
 }
 
 // Columns as wide as their widest cell; the first two flush left.
@@ -98,28 +97,30 @@ bool is_real(const EdgeEffect& effect) {
   return effect.n > 1 && effect.drop.value < 0 && effect.p_holm < kSignificance;
 }
 
-std::vector<std::string> finding_sentences(const Study& study) {
+std::vector<FindingSentence> finding_sentences(const Study& study) {
   std::vector<std::string> labels;
   for (const EdgeEffect& effect : study.main_effects)
     if (effect.edge.whole() && std::find(labels.begin(), labels.end(), effect.edge.label) == labels.end())
       labels.push_back(effect.edge.label);
-  std::vector<std::string> sentences;
+  std::vector<FindingSentence> sentences;
   for (const std::string& label : labels) {
     std::vector<const EdgeEffect*> effects;
     for (const EdgeEffect& effect : study.main_effects)
       if (effect.edge.label == label) effects.push_back(&effect);
-    sentences.push_back(sentence_about(effects));
+    sentences.push_back({effects[0]->edge, sentence_about(effects)});
   }
   return sentences;
 }
 
+std::string unfinished(const Study& study) {
+  const RunInfo& info = study.run.info;
+  if (info.complete) return "";
+  return fmt::format("The run is not finished: {} of {} units are in, and every number is about those only.",
+                     info.units_done, info.units_planned);
+}
+
 std::vector<std::string> gaps(const Study& study) {
   std::vector<std::string> lines;
-  const RunInfo& info = study.run.info;
-  if (!info.complete)
-    lines.push_back(
-        fmt::format("The run is not finished: {} of {} units are in, and every number is about those only.",
-                    info.units_done, info.units_planned));
   if (!study.run.failures.empty())
     lines.push_back(fmt::format("{} prompts or units failed; they are listed with their reasons.",
                                 study.run.failures.size()));
@@ -143,13 +144,15 @@ std::string findings_text(const Study& study) {
   } else {
     text = fmt::format("Findings, window of {} layers (ns = not different from zero)\n\n{}\n", study.window,
                        table_text(study));
-    for (const std::string& sentence : finding_sentences(study)) text += fmt::format("- {}\n", sentence);
+    for (const FindingSentence& sentence : finding_sentences(study))
+      text += fmt::format("- {}\n", sentence.text);
     text += "\nClaims of the paper\n";
     for (const Claim& claim : study.claims)
       text += fmt::format("- {}: {}{}\n", claim.text, to_string(claim.verdict),
                           claim.models.empty() ? " (not in this run)" : "");
   }
-  const std::vector<std::string> missing = gaps(study);
+  std::vector<std::string> missing = gaps(study);
+  if (const std::string line = unfinished(study); !line.empty()) missing.insert(missing.begin(), line);
   if (!missing.empty()) text += "\n";
   for (const std::string& line : missing) text += fmt::format("! {}\n", line);
   return text;

@@ -89,9 +89,9 @@ Plot render(const HeatmapPlot& figure, const FigureOptions& options) {
   plot.script += fmt::format(
       "set palette defined ({})\nset cbrange [{}:{}]\nset cbtics ('\u2212{}' {}, '0' 0, '+{}' {}) scale 0.4\n"
       "set colorbox user origin screen {:.4f},graph 0 size screen 0.03,graph 1 border\n"
-      "set cblabel 'p \u2212 p(clean)' offset 0.2,0\n",
+      "set label 'p \u2212 p(clean)' at screen {:.4f},graph 0.5 center rotate by 90\n",
       diverging_palette(options.palette), -limit, limit, limit, -limit, limit, limit,
-      1 - (kRight - 0.09) / kWidth);
+      1 - (kRight - 0.09) / kWidth, 1 - 0.09 / kWidth);
   // What was not computed shows as this gray.
   plot.script +=
       "set object 1 rectangle from graph 0,0 to graph 1,1 behind fc rgb '#DDDDDD' fs solid noborder\n";

@@ -36,6 +36,22 @@ std::string escape(std::string_view text) {
   return result;
 }
 
+std::string prose(std::string_view text) {
+  const std::string plain = escape(text);
+  std::string result;
+  for (std::size_t at = 0; at < plain.size(); ++at) {
+    const char next = at + 1 < plain.size() ? plain[at + 1] : '\0';
+    const char before = at > 0 ? plain[at - 1] : ' ';
+    if (plain[at] == '-' && next >= '0' && next <= '9' && (before == ' ' || before == '['))
+      result += "\u2212";
+    else if (plain[at] == ' ' && next == '%')
+      result += "&nbsp;";
+    else
+      result += plain[at];
+  }
+  return result;
+}
+
 std::string base64(std::string_view bytes) {
   constexpr std::string_view kLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string result;

@@ -9,6 +9,8 @@ namespace factflow::html {
 
 // For element content and double-quoted attributes; control characters become U+FFFD.
 std::string escape(std::string_view text);
+// escape(), with typographic minus signs before digits and no line break before a percent sign.
+std::string prose(std::string_view text);
 std::string base64(std::string_view bytes);
 
 // A table in a wrapper that scrolls sideways on narrow screens. Cells are HTML; columns from `numbers_from`

@@ -9,6 +9,7 @@
 
 #include "analysis/findings.hpp"
 #include "analysis/html.hpp"
+#include "analysis/palette.hpp"
 #include "analysis/report_style.hpp"
 #include "base/files.hpp"
 #include "base/text.hpp"
@@ -53,10 +54,12 @@ std::string header_html(const Study& study) {
 
 std::string drop_cell(const EdgeEffect& effect) {
   const double width = std::clamp(-effect.drop.value, 0.0, 100.0) * 0.065;
+  const bool real = is_real(effect);
   return fmt::format(
-      "<span class=\"{}\">{:+.1f}</span>&ensp;<span class=\"barbox\"><span class=\"bar\" "
+      "<span class=\"{}\">{}</span>&ensp;<span class=\"barbox\"><span class=\"bar\" "
       "style=\"width:{:.2f}rem{}\"></span></span>",
-      is_real(effect) ? "" : "weak", effect.drop.value, width, is_real(effect) ? "" : ";opacity:.35");
+      real ? "" : "weak", html::prose(fmt::format("{:+.1f}", effect.drop.value)), width,
+      real ? "" : ";opacity:.35");
 }
 
 std::string findings_table(const Study& study) {
@@ -69,7 +72,7 @@ std::string findings_table(const Study& study) {
     }
     rows.push_back(
         {escape(e.model), escape(e.edge.display()), std::to_string(e.window), drop_cell(e),
-         fmt::format("[{:+.1f}, {:+.1f}]", e.drop.by_prompt.low, e.drop.by_prompt.high),
+         html::prose(fmt::format("[{:+.1f}, {:+.1f}]", e.drop.by_prompt.low, e.drop.by_prompt.high)),
          fmt::format("{:.0f} of {}", e.start.value, e.layers),
          fmt::format("{:.2f} [{:.2f}, {:.2f}]", e.depth.value, e.depth.by_prompt.low, e.depth.by_prompt.high),
          std::to_string(e.n)});
@@ -81,22 +84,32 @@ std::string findings_table(const Study& study) {
 
 std::string findings_html(const Study& study) {
   std::string text = "<section id=\"findings\"><h2>Findings</h2>\n";
-  for (const std::string& gap : gaps(study)) text += fmt::format("<p class=\"notice\">{}</p>\n", escape(gap));
+  if (const std::string line = unfinished(study); !line.empty())
+    text += fmt::format("<p class=\"notice\"><strong>{}</strong></p>\n", escape(line));
   if (study.main_effects.empty()) return text + "<p>These results hold no knockouts.</p></section>\n";
   text += "<ul class=\"findings\">\n";
-  for (const std::string& sentence : finding_sentences(study))
-    text += fmt::format("<li>{}</li>\n", escape(sentence));
+  for (const FindingSentence& sentence : finding_sentences(study)) {
+    const std::string words = html::prose(sentence.text), name = html::prose(sentence.edge.display());
+    const std::size_t skip = words.starts_with(name) ? name.size() : 0;
+    text += fmt::format("<li style=\"border-color:{}\"><strong>{}</strong>{}</li>\n",
+                        role_color(sentence.edge.source), words.substr(0, skip), words.substr(skip));
+  }
   text += fmt::format(
       "</ul>\n<p>Knockout: the flow from source to target tokens is blocked in a window of layers (here {} "
       "layers). "
       "Change = 100 (p \u2212 p<sub>clean</sub>) / p<sub>clean</sub> of the answer's probability, averaged "
-      "over prompts. "
-      "Largest drop = the lowest mean over all window starts; its interval is a bootstrap over prompts ({}). "
-      "Gray: not "
-      "different from zero after Holm's correction over the starts. Relative depth = first layer of the "
-      "window / layers.</p>\n",
-      study.window, link("tables/findings.csv", "more intervals, also clustered by relation"));
-  return text + findings_table(study) + "</section>\n";
+      "over "
+      "prompts. Largest drop = the lowest mean over all window starts; its interval is a bootstrap over "
+      "prompts ({}). "
+      "Gray: not different from zero after Holm's correction over the starts. Relative depth = {} of the "
+      "window / "
+      "layers.</p>\n",
+      study.window, link("tables/findings.csv", "more intervals, also clustered by relation"),
+      study.main_effects[0].placement == "centred" ? "centre layer" : "first layer");
+  text += findings_table(study);
+  for (const std::string& gap : gaps(study))
+    text += fmt::format("<p class=\"weak\">{}</p>\n", html::prose(gap));
+  return text + "</section>\n";
 }
 
 std::string claims_html(const Study& study) {
@@ -104,14 +117,13 @@ std::string claims_html(const Study& study) {
   for (const Claim& claim : study.claims) {
     text += fmt::format("<div class=\"claim\"><p>{}: {}{}</p><p class=\"rule\">{}</p>\n", escape(claim.text),
                         verdict_html(claim.verdict), claim.models.empty() ? " (not part of this run)" : "",
-                        escape(claim.rule));
-    if (!claim.models.empty()) {
-      std::vector<std::vector<std::string>> rows;
-      for (const ModelVerdict& model : claim.models)
-        rows.push_back({escape(model.model), verdict_html(model.verdict), escape(model.evidence)});
+                        html::prose(claim.rule));
+    std::vector<std::vector<std::string>> rows;
+    for (const ModelVerdict& model : claim.models)
+      rows.push_back({escape(model.model), verdict_html(model.verdict), html::prose(model.evidence)});
+    if (!rows.empty())
       text += "<details><summary>by model</summary>" +
               html::table({"Model", "Verdict", "Evidence"}, rows, 3) + "</details>\n";
-    }
     text += "</div>\n";
   }
   return text + "</section>\n";
@@ -129,6 +141,13 @@ std::string figure_html(const Figure& figure, const std::filesystem::path& folde
       link(fmt::format("figures/{}.png", stem), "PNG"));
 }
 
+std::string parameter_count(std::int64_t parameters) {
+  if (parameters >= 1'000'000'000)
+    return fmt::format("{:.2f} billion", static_cast<double>(parameters) / 1e9);
+  if (parameters >= 1'000'000) return fmt::format("{:.0f} million", static_cast<double>(parameters) / 1e6);
+  return format_count(static_cast<double>(parameters));
+}
+
 std::string model_facts(const ModelData& model) {
   const auto& clean = model.evaluation;
   const auto right = std::count(clean.rank.begin(), clean.rank.end(), 1);
@@ -136,7 +155,7 @@ std::string model_facts(const ModelData& model) {
   const auto judged = static_cast<std::ptrdiff_t>(clean.rank.size()) - failed;
   const double accuracy = judged > 0 ? 100.0 * static_cast<double>(right) / static_cast<double>(judged) : 0;
   std::string text = fmt::format("{}, {} layers, {} parameters", model.info.family, model.info.layers,
-                                 format_count(static_cast<double>(model.info.parameters)));
+                                 parameter_count(model.info.parameters));
   if (judged > 0) text += fmt::format("; right on {} of {} prompts ({:.1f} %)", right, judged, accuracy);
   if (failed > 0) text += fmt::format(", {} failed", failed);
   if (!model.axes.prompts.empty())

@@ -20,7 +20,7 @@ h2 { font-size: 1.45rem; margin: 2.6rem 0 .8rem; letter-spacing: -.005em; }
 h3 { font-size: 1.12rem; margin: 2rem 0 .5rem; }
 p, li { max-width: 48rem; }
 ul.findings { list-style: none; margin: 0; padding: 0; }
-ul.findings li { padding: .55rem 0 .55rem .9rem; border-left: 3px solid var(--accent); margin: 0 0 .6rem; background: var(--wash);
+ul.findings li { padding: .5rem .9rem; border-left: 4px solid var(--accent); margin: 0 0 .6rem; background: var(--wash);
   max-width: none; }
 .notice { border-left: 3px solid #bf8700; background: #fff8e5; padding: .55rem .9rem; margin: .8rem 0; }
 .claim { border: 1px solid var(--line); border-radius: 6px; padding: .75rem 1rem; margin: 0 0 .7rem; break-inside: avoid; }
@@ -32,9 +32,11 @@ ul.findings li { padding: .55rem 0 .55rem .9rem; border-left: 3px solid var(--ac
 .scroll { overflow-x: auto; margin: .8rem 0; }
 table { border-collapse: collapse; font-size: .9rem; min-width: 60%; }
 th { text-align: left; font-weight: 600; border-bottom: 2px solid var(--ink); padding: .3rem .7rem .3rem 0; white-space: nowrap; }
-td { border-bottom: 1px solid var(--line); padding: .26rem .7rem .26rem 0; vertical-align: top; }
+td { border-bottom: 1px solid var(--line); padding: .26rem .7rem .26rem 0; vertical-align: top; white-space: nowrap; }
+td:last-child { white-space: normal; }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .weak { color: var(--soft); }
+sub { line-height: 0; }
 .bar { display: inline-block; height: .62em; background: #c9594b; border-radius: 1px; vertical-align: baseline; }
 .barbox { display: inline-block; width: 6.5rem; text-align: left; }
 figure { margin: 1rem 0 1.6rem; break-inside: avoid; }

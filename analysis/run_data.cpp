@@ -54,8 +54,8 @@ EdgeName parse_edge(const std::string& label) {
   return edge;
 }
 
-bool ModelData::state_space() const {
-  return info.family.find("mamba") != std::string::npos;
+bool is_state_space(const std::string& family) {
+  return family.find("mamba") != std::string::npos;
 }
 
 RunData load_run(const ResultsReader& reader) {

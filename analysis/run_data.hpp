@@ -23,6 +23,9 @@ struct EdgeName {
 };
 EdgeName parse_edge(const std::string& label);
 
+// Mamba-1, Mamba-2, Falcon-Mamba and their like.
+bool is_state_space(const std::string& family);
+
 struct ModelData {
   ModelInfo info;
   EvaluationResult evaluation;  // empty if the model was not evaluated
@@ -33,7 +36,6 @@ struct ModelData {
   std::vector<double> clean;                // the answer's probability in the clean run; NaN if unknown
   std::vector<std::size_t> prompt_row;      // row in PromptTable
   std::vector<std::size_t> evaluation_row;  // row in `evaluation`; its size if there is none
-  bool state_space() const;                 // Mamba-1, Mamba-2, Falcon-Mamba
 };
 
 struct RunData {
