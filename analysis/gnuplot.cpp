@@ -119,7 +119,7 @@ std::string gnuplot_quote(std::string_view text) {
     else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F)
       quoted += "\uFFFD";
     else if (c == '\'')
-      quoted += "''";
+      quoted += "\u2019";  // gnuplot's own escape, two of them, fails at the start of a string
     else
       quoted += c;
   }

@@ -100,10 +100,11 @@ std::string legend_script(const std::vector<LegendEntry>& legend, const Layout& 
     const double x = kLeft + step * static_cast<double>(i % layout.legend_columns);
     const double y =
         layout.legend_height - kLegendRow * (0.5 + static_cast<double>(i / layout.legend_columns));
+    // The svg terminal forgets a change of dashes unless colour or width changes with it.
     script += fmt::format(
-        "set arrow from screen {:.4f},{:.4f} to screen {:.4f},{:.4f} nohead lc rgb '{}' lw 1.8 dt {}\n",
+        "set arrow from screen {:.4f},{:.4f} to screen {:.4f},{:.4f} nohead lc rgb '{}' lw {} dt {}\n",
         x / layout.width, y / layout.height, (x + kLegendMark) / layout.width, y / layout.height,
-        legend[i].style.color, legend[i].style.dash);
+        legend[i].style.color, legend[i].style.dash == 1 ? 1.8 : 1.7, legend[i].style.dash);
     script +=
         fmt::format("set label {} at screen {:.4f},{:.4f} left noenhanced\n", gnuplot_quote(legend[i].label),
                     (x + kLegendMark + 0.06) / layout.width, y / layout.height);

@@ -20,6 +20,7 @@ namespace {
 using html::escape;
 
 constexpr std::size_t kMostFailures = 200;
+constexpr double kFullWidth = 7;  // inches of a figure that fills the page
 
 std::string link(const std::string& file, const std::string& text) {
   return fmt::format("<a href=\"{}\">{}</a>", escape(file), escape(text));
@@ -53,7 +54,7 @@ std::string header_html(const Study& study) {
 }
 
 std::string drop_cell(const EdgeEffect& effect) {
-  const double width = std::clamp(-effect.drop.value, 0.0, 100.0) * 0.065;
+  const double width = std::clamp(-effect.drop.value, 0.0, 100.0) * 0.05;
   const bool real = is_real(effect);
   return fmt::format(
       "<span class=\"{}\">{}</span>&ensp;<span class=\"barbox\"><span class=\"bar\" "
@@ -132,12 +133,14 @@ std::string claims_html(const Study& study) {
 // The picture as data: nothing in it can run, and nothing in it clashes with the page.
 std::string figure_html(const Figure& figure, const std::filesystem::path& folder) {
   const std::string& stem = figure.plot.stem;
+  const bool map = figure.kind == Figure::Kind::kHeatmap;
   const std::string svg = read_file(folder / (stem + ".svg"));
   return fmt::format(
-      "<figure><div class=\"{}\"><img alt=\"{}\" src=\"data:image/svg+xml;base64,{}\"></div><figcaption>{} "
+      "<figure><div class=\"{}\"><img style=\"max-width:{:.1f}%\" alt=\"{}\" "
+      "src=\"data:image/svg+xml;base64,{}\"></div><figcaption>{} "
       "{} {}</figcaption></figure>\n",
-      figure.kind == Figure::Kind::kHeatmap ? "map" : "wide", escape(figure.caption), html::base64(svg),
-      escape(figure.caption), link(fmt::format("figures/{}.pdf", stem), "PDF"),
+      map ? "map" : "wide", map ? 100 : 100 * figure.plot.width / kFullWidth, escape(figure.caption),
+      html::base64(svg), escape(figure.caption), link(fmt::format("figures/{}.pdf", stem), "PDF"),
       link(fmt::format("figures/{}.png", stem), "PNG"));
 }
 

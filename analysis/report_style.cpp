@@ -9,7 +9,7 @@ const char* const kReportStyle = R"css(
 html { -webkit-text-size-adjust: 100%; }
 body { margin: 0; color: var(--ink); background: #fff; line-height: 1.5;
   font: 16px/1.55 "Source Sans 3", "Segoe UI", system-ui, -apple-system, "Helvetica Neue", Arial, sans-serif; }
-main { max-width: 62rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
+main { max-width: 64rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
 header h1 { font-size: 2.1rem; line-height: 1.15; margin: 0 0 .35rem; letter-spacing: -.01em; }
 header p { margin: .2rem 0; color: var(--soft); }
 nav { margin: 1.1rem 0 0; padding: .6rem 0; border-top: 1px solid var(--line); border-bottom: 1px solid var(--line);
@@ -30,7 +30,7 @@ ul.findings li { padding: .5rem .9rem; border-left: 4px solid var(--accent); mar
 .verdict { font-weight: 600; white-space: nowrap; }
 .holds { color: var(--good); } .fails { color: var(--bad); } .open { color: var(--open); }
 .scroll { overflow-x: auto; margin: .8rem 0; }
-table { border-collapse: collapse; font-size: .9rem; min-width: 60%; }
+table { border-collapse: collapse; font-size: .87rem; min-width: 60%; }
 th { text-align: left; font-weight: 600; border-bottom: 2px solid var(--ink); padding: .3rem .7rem .3rem 0; white-space: nowrap; }
 td { border-bottom: 1px solid var(--line); padding: .26rem .7rem .26rem 0; vertical-align: top; white-space: nowrap; }
 td:last-child { white-space: normal; }
@@ -38,7 +38,7 @@ td:last-child { white-space: normal; }
 .weak { color: var(--soft); }
 sub { line-height: 0; }
 .bar { display: inline-block; height: .62em; background: #c9594b; border-radius: 1px; vertical-align: baseline; }
-.barbox { display: inline-block; width: 6.5rem; text-align: left; }
+.barbox { display: inline-block; width: 5rem; text-align: left; }
 figure { margin: 1rem 0 1.6rem; break-inside: avoid; }
 figure img { width: 100%; height: auto; display: block; }
 figcaption { color: var(--soft); font-size: .9rem; margin-top: .3rem; max-width: 52rem; }

@@ -1,0 +1,201 @@
+// The whole analysis, from a file to tables, figures and the report.
+#include "analysis/analyse.hpp"
+
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "analysis/csv.hpp"
+#include "analysis/gnuplot.hpp"
+#include "analysis/html.hpp"
+#include "base/error.hpp"
+#include "base/files.hpp"
+#include "tests/analysis/synthetic_results.hpp"
+
+namespace factflow {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+bool has_gnuplot() {
+  return std::system("gnuplot --version > /dev/null 2>&1") == 0;
+}
+
+class Analyse : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::path(testing::TempDir()) / ("factflow_analyse_" + std::to_string(::getpid()));
+    std::filesystem::create_directories(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::string text(const std::string& file) const { return read_file(folder_ / file); }
+
+  static SyntheticOptions small() {
+    SyntheticOptions options = synthetic_report();
+    options.models = {{"gpt2", "gpt2", 8, 1e8}, {"mamba", "mamba", 12, 1e8}};
+    options.prompts = 24;
+    options.windows = {1, 3};
+    options.edges = {"subject->last", "context->last", "last->last", "subject->last/slow",
+                     "subject->last/fast"};
+    options.heatmap_prompts = 1;
+    options.failed_share = 0.1;
+    return options;
+  }
+  static AnalysisOptions quick() {
+    AnalysisOptions options;
+    options.study.bootstrap.resamples = 50;
+    return options;
+  }
+
+  std::filesystem::path folder_;
+};
+
+TEST_F(Analyse, WritesEverythingAndSaysWhatItFound) {
+  if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
+  write_synthetic_results(folder_ / "results.h5", small());
+  const AnalysisSummary summary = analyse(folder_, quick());
+  EXPECT_EQ(summary.tables, 11U);
+  EXPECT_THAT(summary.findings, HasSubstr("mamba  subject->last"));
+  EXPECT_THAT(summary.findings, HasSubstr("subject \u2192 last lowers the answer's probability"));
+  EXPECT_THAT(summary.findings, HasSubstr("prompts or units failed"));
+  EXPECT_THAT(summary.findings, Not(HasSubstr("not finished")));
+  for (const char* stem :
+       {"models", "edges_gpt2", "edges_mamba", "channels_mamba", "windows_gpt2", "windows_mamba"})
+    for (const char* extension : {"svg", "pdf", "png"})
+      EXPECT_GT(std::filesystem::file_size(folder_ / "figures" / (std::string(stem) + "." + extension)),
+                1000U)
+          << stem;
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "figures" / "channels_gpt2.svg"));
+  const std::string page = text("report.html");
+  EXPECT_THAT(page, HasSubstr("data:image/svg+xml;base64,"));
+  EXPECT_THAT(page, Not(HasSubstr("src=\"http")));
+  EXPECT_THAT(page, HasSubstr("tables/curves.csv"));
+  EXPECT_THAT(text("tables/failures.csv"), HasSubstr("the subject has no token"));
+  EXPECT_THAT(text("tables/curves.csv"), testing::StartsWith("model,family,layers,edge,"));
+}
+
+TEST_F(Analyse, IsReproducible) {
+  if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
+  write_synthetic_results(folder_ / "results.h5", small());
+  analyse(folder_, quick());
+  const std::string page = text("report.html"), effects = text("tables/effects.csv");
+  analyse(folder_, quick());
+  EXPECT_EQ(text("report.html"), page);
+  EXPECT_EQ(text("tables/effects.csv"), effects);
+}
+
+TEST_F(Analyse, APartialRunWorksAndSaysSo) {
+  if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
+  SyntheticOptions options = small();
+  options.complete = false;
+  options.placement = "centred";
+  write_synthetic_results(folder_ / "results.h5", options);
+  const AnalysisSummary summary = analyse(folder_, quick());
+  EXPECT_THAT(summary.findings, HasSubstr("! The run is not finished: 93 of 100 units are in"));
+  EXPECT_THAT(text("report.html"), HasSubstr("The run is not finished"));
+}
+
+TEST_F(Analyse, ResultsWithoutModelsOrKnockoutsGiveAReport) {
+  {
+    ResultsWriter writer(folder_ / "results.h5", RunInfo{}, PromptTable{});
+    writer.begin_model({"bare", "gpt2", "", 4, 8, 100, 1000, "", ""});
+    writer.publish({});
+  }
+  EXPECT_THAT(analyse(folder_, quick()).findings, HasSubstr("No knockouts in these results."));
+  EXPECT_THAT(text("report.html"), HasSubstr("These results hold no knockouts"));
+}
+
+TEST_F(Analyse, MissingOrDamagedResultsAreOneClearLine) {
+  const auto message = [&] {
+    try {
+      analyse(folder_, quick());
+    } catch (const InputError& error) {
+      return std::string(error.what());
+    }
+    return std::string("no error");
+  };
+  EXPECT_THAT(message(), HasSubstr("results.h5"));
+  write_synthetic_results(folder_ / "results.h5", small());
+  std::filesystem::resize_file(folder_ / "results.h5", 5000);
+  EXPECT_THAT(message(), HasSubstr("check sum"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "report.html"));
+}
+
+TEST_F(Analyse, WithoutGnuplotThereIsOneClearErrorAndTheTablesStay) {
+  write_synthetic_results(folder_ / "results.h5", small());
+  const std::string path = std::getenv("PATH") != nullptr ? std::getenv("PATH") : "";
+  ::setenv("PATH", folder_.c_str(), 1);
+  try {
+    analyse(folder_, quick());
+    ADD_FAILURE() << "no error";
+  } catch (const RunError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("cannot start gnuplot"));
+  }
+  ::setenv("PATH", path.c_str(), 1);
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "tables" / "curves.csv"));
+}
+
+// Texts from data and tokens that would run commands, close strings or open tags if they were taken for code.
+TEST_F(Analyse, HostileTextsStayTexts) {
+  if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
+  const std::string canary = (folder_ / "canary").string();
+  const std::vector<std::string> tokens = {"`touch " + canary + "`",
+                                           "'; system('touch " + canary + "') #",
+                                           "<b>&\"",
+                                           "a\nb",
+                                           "@x $(touch " + canary + ")",
+                                           "%s {/=50 big} \\n"};
+  RunInfo info;
+  info.name = "<script>alert(1)</script>";
+  PromptTable prompts{{1}, {"<i>text"}, {"s"}, {" <img src=x onerror=alert(1)>"}, {"P\"1"}, {}};
+  {
+    ResultsWriter writer(folder_ / "results.h5", info, prompts);
+    writer.begin_model({"tiny", "mamba", "'`", 4, 8, 100, 1000, "<d>", ""});
+    writer.write_evaluation({{1}, {0.5F}, {1}, {3}, {6}, {0}, {1}, 0, {}, {}, {}});
+    const std::string edge = "'`touch " + canary + "`<u>->last";
+    writer.write_axes({{edge}, {1}, {1}});
+    writer.write_window({2, "fit", {0, 1, 2}, {0.5F, 0.4F, 0.3F}, {1, 1, 2}});
+    writer.write_heatmap({2, "fit", 1, tokens, {0, 1}, std::vector<float>(12, 0.4F)});
+    writer.publish({{"tiny", "sweep", "1", "</table><script>alert(2)</script>"}});
+  }
+  analyse(folder_, quick());
+  EXPECT_FALSE(std::filesystem::exists(canary));
+  const std::string page = text("report.html");
+  EXPECT_THAT(page, Not(HasSubstr("<script")));
+  EXPECT_THAT(page, Not(HasSubstr("<img src=x")));
+  EXPECT_THAT(page, Not(HasSubstr("<u>")));
+  EXPECT_THAT(text("figures/heatmap_1_tiny.svg"), Not(HasSubstr("<b>")));
+}
+
+TEST(Csv, QuotesOnlyWhatNeedsItAndKeepsEveryDigit) {
+  CsvTable table({"a", "b,c"});
+  table.cell("x\"y").cell(0.1).end_row();
+  table.cell(std::int64_t{-3}).cell(std::numeric_limits<double>::quiet_NaN()).end_row();
+  EXPECT_EQ(table.text(), "a,\"b,c\"\n\"x\"\"y\",0.10000000000000001\n-3,NaN\n");
+  EXPECT_EQ(table.rows(), 2U);
+  table.cell("one");
+  EXPECT_THROW(table.end_row(), std::logic_error);
+}
+
+TEST(Html, EscapesAndEncodes) {
+  EXPECT_EQ(html::escape("<a b='c'>&\x01\""), "&lt;a b=&#39;c&#39;&gt;&amp;\uFFFD&quot;");
+  EXPECT_EQ(html::prose("[-1.5, +2] by 5 %"), "[\u22121.5, +2] by 5&nbsp;%");
+  EXPECT_EQ(html::base64(""), "");
+  EXPECT_EQ(html::base64("f"), "Zg==");
+  EXPECT_EQ(html::base64("fo"), "Zm8=");
+  EXPECT_EQ(html::base64("foobar"), "Zm9vYmFy");
+}
+
+TEST(Gnuplot, QuotedTextsCannotEnd) {
+  EXPECT_EQ(gnuplot_quote("it's"), "'it\u2019s'");
+  EXPECT_EQ(gnuplot_quote("a\nb\x02"), "'a\u21B5b\uFFFD'");
+}
+
+}  // namespace
+}  // namespace factflow
