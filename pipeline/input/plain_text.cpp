@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <limits>
 
 #include <utf8proc.h>
 
@@ -46,10 +45,6 @@ std::string excerpt(std::string_view text) {
   std::replace_if(
       shown.begin(), shown.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
   return text.size() > kLongest ? shown + "..." : shown;
-}
-
-std::string in_quotes(std::string_view text) {
-  return "'" + excerpt(text) + "'";
 }
 
 std::optional<std::int64_t> parse_whole_number(std::string_view text) {

@@ -6,6 +6,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/text.hpp"
+
 namespace factflow {
 
 // Whether the bytes are UTF-8 without NUL characters, which would end the text early wherever C reads it.
@@ -17,7 +19,6 @@ std::string_view trim(std::string_view text);
 // Text for a message: on one line, control characters as '?', cut after 60 bytes; in_quotes() puts it in
 // single quotes.
 std::string excerpt(std::string_view text);
-std::string in_quotes(std::string_view text);
 
 // The whole text as a decimal number without sign, or nothing if it is none or does not fit.
 std::optional<std::int64_t> parse_whole_number(std::string_view text);
