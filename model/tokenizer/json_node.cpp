@@ -45,10 +45,6 @@ std::string printable(std::string_view text) {
   return lossy_utf8(shown) + (shown.size() < text.size() ? "..." : "");
 }
 
-std::string in_quotes(std::string_view text) {
-  return fmt::format("'{}'", printable(text));
-}
-
 nlohmann::json parse_json(std::string_view text, const std::string& file) {
   check_depth(text, file);
   try {

@@ -10,11 +10,12 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "base/text.hpp"
+
 namespace factflow {
 
 // `text` fit for a message: at most 60 bytes, control characters shown as '?'.
 std::string printable(std::string_view text);
-std::string in_quotes(std::string_view text);
 
 // Parses `text`. Throws InputError(file, ...) for what is no JSON and for nesting deeper than 64.
 nlohmann::json parse_json(std::string_view text, const std::string& file);

@@ -340,24 +340,33 @@ class Translator {
     emit("\\x{" + code + "}", begin + count + (braces ? 1 : 0));
   }
 
+  // PCRE2 has no classes inside classes; what one holds joins the class around it.
   void character_class() {
     copy(1);
     if (peek() == '^') copy(1);
     if (peek() == ']') emit("\\]", 1);
+    size_t inner_classes = 0;
     bool after_set = false;
-    while (at_ < in_.size() && peek() != ']') {
+    while (at_ < in_.size() && (peek() != ']' || inner_classes > 0)) {
       if (looking_at("&&")) unsupported("intersection of classes (&&)");
-      if (peek() == '[') {
+      const bool set_before = std::exchange(after_set, false);
+      if (peek() == ']') {
+        --inner_classes;
+        emit("", 1);
+        after_set = true;
+      } else if (looking_at("[:")) {
         posix_set();
         after_set = true;
+      } else if (peek() == '[') {
+        if (peek(1) == '^' || peek(1) == ']') unsupported("negated or empty class inside a class");
+        ++inner_classes;
+        emit("", 1);
       } else if (peek() == '\\') {
         after_set = class_escape();
-      } else if (peek() == '-' && (after_set || set_follows())) {
+      } else if (peek() == '-' && (set_before || set_follows() || peek(1) == ']')) {
         emit("\\-", 1);
-        after_set = false;
       } else {
         copy(utf8_length(peek()));
-        after_set = false;
       }
     }
     if (at_ >= in_.size()) unsupported("a class is not closed");
@@ -397,7 +406,7 @@ class Translator {
     }};
     for (const auto& [name, set] : kSets)
       if (looking_at(name)) return emit(set, name.size());
-    unsupported("class inside a class");
+    unsupported("class " + std::string(in_.substr(at_, 12)));
   }
 
   std::string_view in_;

@@ -50,15 +50,18 @@ TEST(Regex, RubysMeaningsHold) {
   EXPECT_EQ(matches(R"(\w+)", "a_\u0301\u00b2 \u2460"), "a_\u0301\u00b2");
   EXPECT_EQ(matches(R"([\w]+)", "a\u00b2b"), "a|b");  // in a class the six Latin-1 numbers are left out
   EXPECT_EQ(matches(R"(\u00e9|\x41)", "éAB"), "é|A");
+  EXPECT_EQ(matches(" ?[^(\\s|[.,!?…])]+", "Hello, (dear) world…"),
+            "Hello|dear| world");  // a class inside a class
+  EXPECT_EQ(matches("[a[b-]-d]+", "ab-cd"), "ab-|d");
   EXPECT_EQ(matches(R"(\p{Han}+)", "東京タワー"), "東京");
   EXPECT_EQ(matches(R"([[:digit:]\-x-]+)", "1-x2a"), "1-x2");
 }
 
 TEST(Regex, WhatHasNoCounterpartIsNamed) {
   for (const char* pattern :
-       {"[a&&b]", "[a[b]]", R"(\R)",    R"(\X)",   R"(\K)",   R"(\G)",   R"(\y)",  "(?~a)",
-        "(?x) a", R"(\pL)", R"(\Qa\E)", R"(\xff)", R"(\u12)", R"(\12)",  "\\",     "(",
-        ")",      "[a",     "(?#",      "{1,2}",   R"(\p{L)", R"([\W])", R"([\H])"}) {
+       {"[a&&b]", "[a[^b]]", "[a[]]",  "[[:punct:]]", R"(\R)",   R"(\X)",   R"(\K)",  R"(\G)", R"(\y)",
+        "(?~a)",  "(?x) a",  R"(\pL)", R"(\Qa\E)",    R"(\xff)", R"(\u12)", R"(\12)", "\\",    "(",
+        ")",      "[a",      "(?#",    "{1,2}",       R"(\p{L)", R"([\W])", R"([\H])"}) {
     EXPECT_THROW(pcre2_from_oniguruma(pattern), std::invalid_argument) << pattern;
   }
 }
