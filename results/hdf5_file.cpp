@@ -258,14 +258,16 @@ Handle::~Handle() {
   if (id_ >= 0) H5Idec_ref(id_);
 }
 
-void Dataset::make_scale(const std::string& name) {
-  check_write(H5DSset_scale(handle_.get(), name.c_str()), where_, "become a dimension scale");
+void Dataset::make_scale() {
+  check_write(H5DSset_scale(handle_.get(), name_.c_str()), where_, "become a dimension scale");
 }
 
 void Dataset::attach(const std::vector<const Dataset*>& scales) {
-  for (unsigned axis = 0; axis < scales.size(); ++axis)
+  for (unsigned axis = 0; axis < scales.size(); ++axis) {
     check_write(H5DSattach_scale(handle_.get(), scales[axis]->handle_.get(), axis), where_,
                 "get a dimension scale");
+    check_write(H5DSset_label(handle_.get(), axis, scales[axis]->name_.c_str()), where_, "get an axis label");
+  }
 }
 
 std::string Group::where(const std::string& name) const {
@@ -314,13 +316,13 @@ Dataset Group::write(const std::string& name, const Shape& shape, const std::vec
   }
   write_text_attribute(dataset.get(), "units", label.units, place);
   write_text_attribute(dataset.get(), "description", label.description, place);
-  return Dataset(std::move(dataset), place);
+  return Dataset(std::move(dataset), name, place);
 }
 
 template <typename T>
 Dataset Group::write_scale(const std::string& name, const std::vector<T>& values, const Label& label) {
   Dataset scale = write(name, {values.size()}, values, label);
-  scale.make_scale(name);
+  scale.make_scale();
   return scale;
 }
 
@@ -328,7 +330,7 @@ Dataset Group::open_dataset(const std::string& name) {
   silence();
   return Dataset(Handle(check_write(H5Dopen2(handle_.get(), name.c_str(), H5P_DEFAULT), where(name),
                                     "open the dataset")),
-                 where(name));
+                 name, where(name));
 }
 
 void Group::write_attribute(const std::string& name, std::string_view text) {

@@ -45,15 +45,17 @@ struct Label {
 // axes.
 class Dataset {
  public:
-  Dataset(Handle handle, std::string where) : handle_(std::move(handle)), where_(std::move(where)) {}
+  Dataset(Handle handle, std::string name, std::string where)
+      : handle_(std::move(handle)), name_(std::move(name)), where_(std::move(where)) {}
 
-  // Makes this one-dimensional dataset a dimension scale called `name`.
-  void make_scale(const std::string& name);
-  // One scale for each axis, in order.
+  // Makes this one-dimensional dataset a dimension scale called like the dataset.
+  void make_scale();
+  // One scale for each axis, in order; the axes get the scales' names as labels.
   void attach(const std::vector<const Dataset*>& scales);
 
  private:
   Handle handle_;
+  std::string name_;
   std::string where_;
 };
 

@@ -109,9 +109,44 @@ def check_effects(file, path):
             wrong.append(what + ": the bootstrap interval is far from the drop")
 
 
+def check_axes(file):
+    """Every axis of every dataset has a named scale, and every dataset says its unit and what it is."""
+
+    def visit(name, item):
+        global checked
+        if not isinstance(item, h5py.Dataset):
+            return
+        checked += 1
+        if "units" not in item.attrs or "description" not in item.attrs:
+            wrong.append(f"{name}: no units or description")
+        if not h5py.h5ds.is_scale(item.id):
+            for axis in item.dims:
+                if len(axis) != 1 or axis.label != axis[0].name.split("/")[-1]:
+                    wrong.append(f"{name}: an axis without a scale or label")
+
+    file.visititems(visit)
+
+
+def check_xarray(path):
+    try:
+        import h5netcdf  # noqa: F401
+        import xarray
+    except ImportError as missing:
+        print("not checked with xarray:", missing)
+        return
+    with h5py.File(path, "r") as file:
+        model = next(name for name in file if name not in ("prompts", "failures"))
+        window = next(name for name in file[model]["knockout"] if name.startswith("window_"))
+    data = xarray.open_dataset(path, group=f"{model}/knockout/{window}", engine="h5netcdf")
+    if data.probability.dims != ("edge", "prompt", "start") or "subject->last" not in data.edge:
+        wrong.append(f"xarray sees {data.probability.dims}")
+
+
 def main():
     folder = sys.argv[1]
+    check_xarray(folder + "/results.h5")
     with h5py.File(folder + "/results.h5", "r") as file:
+        check_axes(file)
         check_curves(file, folder + "/tables/curves.csv")
         check_effects(file, folder + "/tables/effects.csv")
     print(f"{checked} numbers checked, {len(wrong)} wrong")
