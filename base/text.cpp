@@ -45,6 +45,18 @@ std::string unknown_word(std::string_view kind, std::string_view word, const std
   return fmt::format("unknown {} '{}', expected one of: {}", kind, word, join(known));
 }
 
+std::string in_quotes(std::string_view text) {
+  constexpr size_t kLongest = 120;
+  size_t cut = std::min(text.size(), kLongest);
+  while (cut > 0 && cut < text.size() && (static_cast<unsigned char>(text[cut]) & 0xc0) == 0x80) --cut;
+  std::string shown = "'";
+  for (const char c : text.substr(0, cut)) {
+    const auto byte = static_cast<unsigned char>(c);
+    shown += byte < 0x20 || byte == 0x7f ? '?' : c;
+  }
+  return shown + (cut < text.size() ? "...'" : "'");
+}
+
 std::string join(const std::vector<std::string>& words, std::string_view separator) {
   return fmt::format("{}", fmt::join(words, separator));
 }

@@ -1,8 +1,16 @@
+find_package(fmt REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(OpenMP REQUIRED)
+find_package(Boost REQUIRED COMPONENTS program_options)
+find_package(Torch REQUIRED)
+
 # What every target of the project shares: include root, warnings, sanitizers.
 add_library(factflow_options INTERFACE)
 target_include_directories(factflow_options INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_options(factflow_options INTERFACE
-  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion>)
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion>
+  # GCC 12 reports string concatenation falsely (GCC bug 105651).
+  $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict>)
 if(FACTFLOW_SANITIZE)
   target_compile_options(factflow_options INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${FACTFLOW_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all>)

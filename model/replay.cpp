@@ -87,17 +87,17 @@ at::Tensor climb(const Network& network, const ReplayPlan& plan, DevicePlan& dev
 
 }  // namespace
 
-ReplayEngine::ReplayEngine(const Network& network, const ReplayOptions& options)
-    : network_(network), options_(options), workspace_(network.device(), network.type()) {
-  if (options_.memory_limit <= 0) {
+ReplayEngine::ReplayEngine(const Network& network, std::int64_t memory_limit)
+    : network_(network), memory_limit_(memory_limit), workspace_(network.device(), network.type()) {
+  if (memory_limit_ <= 0) {
     const std::int64_t free = free_memory(network.device());
-    options_.memory_limit = network.device().is_cpu() ? std::min(free / 2, std::int64_t{2} << 30) : free / 4 * 3;
+    memory_limit_ = network.device().is_cpu() ? std::min(free / 2, std::int64_t{2} << 30) : free / 4 * 3;
   }
 }
 
 std::int64_t ReplayEngine::logits_rows() const {
   const auto row = static_cast<std::int64_t>(c10::elementSize(network_.type())) * network_.architecture().vocabulary;
-  const std::int64_t share = std::min(kLogitsBytes, options_.memory_limit / 8);
+  const std::int64_t share = std::min(kLogitsBytes, memory_limit_ / 8);
   return std::max<std::int64_t>(1, share / row);
 }
 
@@ -110,22 +110,22 @@ std::int64_t ReplayEngine::bytes_needed(const ReplayPlan& plan) const {
   return (columns + states + head) / 8 * 9;  // buffers are made an eighth larger than asked for
 }
 
-std::vector<ReplayResult> ReplayEngine::run(std::span<const ReplayRequest> requests) {
+std::vector<ReplayResult> ReplayEngine::run(std::span<const ReplayRequest> requests, int top_tokens) {
   if (requests.empty()) return {};
   const Architecture& architecture = network_.architecture();
   const bool keep_states = std::holds_alternative<MambaShape>(architecture.shape);
   const ReplayPlan plan = plan_replay(requests, architecture.layers, architecture.channels(), keep_states);
   const std::int64_t needed = bytes_needed(plan);
-  if (needed > options_.memory_limit) return run_in_two(requests, needed);
+  if (needed > memory_limit_) return run_in_two(requests, top_tokens, needed);
   const c10::InferenceMode inference;
-  return run_plan(plan, requests);
+  return run_plan(plan, requests, top_tokens);
 }
 
 // Halves the prompts; a single prompt's windows by their starts, so that trajectories stay whole.
-std::vector<ReplayResult> ReplayEngine::run_in_two(std::span<const ReplayRequest> requests, std::int64_t needed) {
+std::vector<ReplayResult> ReplayEngine::run_in_two(std::span<const ReplayRequest> requests, int top_tokens, std::int64_t needed) {
   if (requests.size() > 1) {
-    std::vector<ReplayResult> results = run(requests.first(requests.size() / 2));
-    std::vector<ReplayResult> rest = run(requests.subspan(requests.size() / 2));
+    std::vector<ReplayResult> results = run(requests.first(requests.size() / 2), top_tokens);
+    std::vector<ReplayResult> rest = run(requests.subspan(requests.size() / 2), top_tokens);
     std::move(rest.begin(), rest.end(), std::back_inserter(results));
     return results;
   }
@@ -137,7 +137,7 @@ std::vector<ReplayResult> ReplayEngine::run_in_two(std::span<const ReplayRequest
   if (starts.size() < 2)
     throw MemoryError(fmt::format("one prompt of {} tokens needs {} of memory, {} may be used", requests[0].ids.size(),
                                   format_bytes(static_cast<double>(needed)),
-                                  format_bytes(static_cast<double>(options_.memory_limit))));
+                                  format_bytes(static_cast<double>(memory_limit_))));
   const int middle = starts[starts.size() / 2];
   ReplayResult whole;
   whole.knockouts.resize(requests[0].cuts.size());
@@ -145,7 +145,7 @@ std::vector<ReplayResult> ReplayEngine::run_in_two(std::span<const ReplayRequest
   for (const bool upper : {false, true}) {
     ReplayRequest half = requests[0];
     for (EdgeCut& cut : half.cuts) std::erase_if(cut.windows, [&](const Window& w) { return (w.begin >= middle) != upper; });
-    ReplayResult part = std::move(run({&half, 1})[0]);
+    ReplayResult part = std::move(run({&half, 1}, top_tokens)[0]);
     for (size_t i = 0; i < half.cuts.size(); ++i) {
       size_t next = 0;
       const std::vector<Window>& windows = requests[0].cuts[i].windows;
@@ -158,7 +158,7 @@ std::vector<ReplayResult> ReplayEngine::run_in_two(std::span<const ReplayRequest
   return {std::move(whole)};
 }
 
-std::vector<ReplayResult> ReplayEngine::run_plan(const ReplayPlan& plan, std::span<const ReplayRequest> requests) {
+std::vector<ReplayResult> ReplayEngine::run_plan(const ReplayPlan& plan, std::span<const ReplayRequest> requests, int top_tokens) {
   DevicePlan device(plan, network_.device());
   const at::Tensor hidden = climb(network_, plan, device, workspace_);
 
@@ -174,7 +174,7 @@ std::vector<ReplayResult> ReplayEngine::run_plan(const ReplayPlan& plan, std::sp
   const at::Tensor log_probability = at::empty({rows}, on_device.dtype(at::kDouble));
   const at::Tensor rank = at::empty({rows}, on_device.dtype(at::kInt));
   const std::int64_t clean_rows = static_cast<std::int64_t>(requests.size());
-  std::vector<at::Tensor> top_tokens, top_probabilities;
+  std::vector<at::Tensor> top_ids, top_probabilities;
   for (std::int64_t begin = 0; begin < rows;) {
     // Chunks do not straddle the end of the clean rows, of which the likeliest tokens may be wanted.
     const std::int64_t end = std::min(begin + logits_rows(), begin < clean_rows ? clean_rows : rows);
@@ -185,10 +185,10 @@ std::vector<ReplayResult> ReplayEngine::run_plan(const ReplayPlan& plan, std::sp
     network_.logits(device.view, chunk, workspace_, logits);
     answer_statistics(device.view, logits, answers.narrow(0, begin, count), log_probability.narrow(0, begin, count),
                       rank.narrow(0, begin, count));
-    if (begin < clean_rows && options_.top_tokens > 0) {
-      const std::int64_t top = std::min<std::int64_t>(options_.top_tokens, logits.size(1));
+    if (begin < clean_rows && top_tokens > 0) {
+      const std::int64_t top = std::min<std::int64_t>(top_tokens, logits.size(1));
       const auto [values, tokens] = logits.to(at::kDouble).log_softmax(1).exp().topk(top, 1);
-      top_tokens.push_back(tokens.cpu());
+      top_ids.push_back(tokens.cpu());
       top_probabilities.push_back(values.cpu());
     }
     begin = end;
@@ -212,8 +212,8 @@ std::vector<ReplayResult> ReplayEngine::run_plan(const ReplayPlan& plan, std::sp
       }
     }
   }
-  if (!top_tokens.empty()) {
-    const at::Tensor tokens = at::cat(top_tokens, 0), probabilities = at::cat(top_probabilities, 0);
+  if (!top_ids.empty()) {
+    const at::Tensor tokens = at::cat(top_ids, 0), probabilities = at::cat(top_probabilities, 0);
     for (size_t r = 0; r < requests.size(); ++r)
       for (std::int64_t k = 0; k < tokens.size(1); ++k) {
         const std::int64_t at = static_cast<std::int64_t>(r) * tokens.size(1) + k;

@@ -34,11 +34,6 @@ struct ReplayResult {
   std::vector<std::vector<Answer>> knockouts;  // [cut][window]; NaN and rank 0 = the cut blocks no edge of this prompt
 };
 
-struct ReplayOptions {
-  std::int64_t memory_limit = 0;  // bytes for activations; 0 = three quarters of what is free on a GPU, 2 GiB on a CPU
-  int top_tokens = 0;
-};
-
 struct ReplayCost {
   std::int64_t passes = 0;
   std::int64_t column_layers = 0;  // columns x layers that went through the matrix products
@@ -48,24 +43,25 @@ struct ReplayCost {
 // Not safe for several threads at once; one engine per device.
 class ReplayEngine {
  public:
-  ReplayEngine(const Network& network, const ReplayOptions& options);
+  // memory_limit: bytes for activations; 0 = three quarters of what is free on a GPU, at most 2 GiB on a CPU.
+  ReplayEngine(const Network& network, std::int64_t memory_limit);
 
   // One result per request, in order; independent of how requests are split into passes up to rounding. A result with a
   // NaN log-probability in `clean` or in a knockout that has edges means that the model's output was not finite.
   // Throws std::invalid_argument for impossible positions or windows, MemoryError if a single prompt does not fit, and
   // std::logic_error if the kernels blocked another number of edges than the plan expects.
-  std::vector<ReplayResult> run(std::span<const ReplayRequest> requests);
+  std::vector<ReplayResult> run(std::span<const ReplayRequest> requests, int top_tokens = 0);
 
   const ReplayCost& cost() const { return cost_; }
 
  private:
-  std::vector<ReplayResult> run_plan(const ReplayPlan& plan, std::span<const ReplayRequest> requests);
-  std::vector<ReplayResult> run_in_two(std::span<const ReplayRequest> requests, std::int64_t needed);
+  std::vector<ReplayResult> run_plan(const ReplayPlan& plan, std::span<const ReplayRequest> requests, int top_tokens);
+  std::vector<ReplayResult> run_in_two(std::span<const ReplayRequest> requests, int top_tokens, std::int64_t needed);
   std::int64_t bytes_needed(const ReplayPlan& plan) const;
   std::int64_t logits_rows() const;
 
   const Network& network_;
-  ReplayOptions options_;
+  std::int64_t memory_limit_;
   Workspace workspace_;
   ReplayCost cost_;
 };

@@ -3,9 +3,13 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace factflow {
+
+class Checkpoint;
+struct StoredTensor;
 
 struct TensorEntry {
   std::string name;                 // as the Hugging Face class saves it, with the base model's prefix
@@ -21,5 +25,12 @@ struct TensorTable {
 
   std::int64_t parameters() const;  // sum over the entries
 };
+
+// The tensor of this table name in a checkpoint, under any of the names it may have; null if it is not there.
+const StoredTensor* find_tensor(const Checkpoint& checkpoint, const TensorTable& table, const std::string& name);
+
+// Throws InputError for the first tensor that is missing, misshapen, of another type than F32, F16, BF16 or F64, or that
+// the table does not know. Reads no values.
+void check_tensors(const Checkpoint& checkpoint, const TensorTable& table);
 
 }  // namespace factflow

@@ -27,8 +27,6 @@ class Weights {
   at::ScalarType type() const { return type_; }
 
  private:
-  const StoredTensor* find(const std::string& name) const;
-
   std::shared_ptr<const Checkpoint> checkpoint_;
   TensorTable table_;
   at::Device device_;

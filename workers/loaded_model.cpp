@@ -13,7 +13,7 @@ LoadedModel::LoadedModel(const ModelJob& job, at::Device device, Precision preci
     : checkpoint_(std::make_shared<const Checkpoint>(Checkpoint::open(job.path))),
       tokenizer_(Tokenizer::load(job.tokenizer.empty() ? checkpoint_->directory() : std::filesystem::path(job.tokenizer))),
       network_(Network::load(checkpoint_, device, precision)),
-      memory_limit_(memory_limit),
+      engine_(*network_, memory_limit),
       host_(std::move(host)) {
   if (tokenizer_.vocabulary_size() > network_->architecture().vocabulary)
     throw InputError(job.path, fmt::format("the tokenizer has {} tokens, the model only {}", tokenizer_.vocabulary_size(),
@@ -40,8 +40,7 @@ TokenizedPrompt LoadedModel::tokenize_prompt(const Prompt& prompt) const {
 }
 
 std::vector<ReplayResult> LoadedModel::replay(const std::vector<ReplayRequest>& requests, int top) {
-  ReplayEngine engine(*network_, {memory_limit_, top});
-  return engine.run(requests);
+  return engine_.run(requests, top);
 }
 
 }  // namespace factflow

@@ -33,7 +33,7 @@ class LoadedModel {
   std::shared_ptr<const Checkpoint> checkpoint_;
   Tokenizer tokenizer_;
   std::unique_ptr<Network> network_;
-  std::int64_t memory_limit_;
+  ReplayEngine engine_;
   std::string host_;
   std::optional<ModelFacts> facts_;
 };

@@ -56,7 +56,7 @@ void serialize(Archive& archive, PromptEvaluation& p) {
 }
 template <class Archive>
 void serialize(Archive& archive, EvaluationUnit& u) {
-  archive(u.facts, u.prompts, u.seconds);
+  archive(u.seconds, u.facts, u.prompts);
 }
 template <class Archive>
 void serialize(Archive& archive, PromptSweep& p) {
@@ -64,7 +64,7 @@ void serialize(Archive& archive, PromptSweep& p) {
 }
 template <class Archive>
 void serialize(Archive& archive, SweepUnit& u) {
-  archive(u.prompts, u.seconds);
+  archive(u.seconds, u.prompts);
 }
 template <class Archive>
 void serialize(Archive& archive, PromptHeatmap& p) {
@@ -72,7 +72,7 @@ void serialize(Archive& archive, PromptHeatmap& p) {
 }
 template <class Archive>
 void serialize(Archive& archive, HeatmapUnit& u) {
-  archive(u.prompts, u.seconds);
+  archive(u.seconds, u.prompts);
 }
 
 namespace {
@@ -111,6 +111,18 @@ Unit decode_unit(const std::string& bytes) { return from_bytes<Unit>(bytes, "a u
 EvaluationUnit decode_evaluation(const std::string& bytes) { return from_bytes<EvaluationUnit>(bytes, "an evaluation"); }
 SweepUnit decode_sweep(const std::string& bytes) { return from_bytes<SweepUnit>(bytes, "a sweep result"); }
 HeatmapUnit decode_heatmap(const std::string& bytes) { return from_bytes<HeatmapUnit>(bytes, "a heat map"); }
+
+double seconds_of(const std::string& result) {
+  double seconds = 0;
+  try {
+    std::istringstream stream(result.substr(0, 64), std::ios::binary);
+    cereal::PortableBinaryInputArchive archive(stream);
+    archive(seconds);
+  } catch (const std::exception& error) {
+    throw RunError(fmt::format("a result of {} bytes cannot be read: {}", result.size(), error.what()));
+  }
+  return seconds;
+}
 
 std::string label_of(const EdgeSpec& edge) {
   const std::string label = to_string(edge.from) + "->" + to_string(edge.to);

@@ -73,5 +73,6 @@ Unit decode_unit(const std::string& bytes);
 EvaluationUnit decode_evaluation(const std::string& bytes);
 SweepUnit decode_sweep(const std::string& bytes);
 HeatmapUnit decode_heatmap(const std::string& bytes);
+double seconds_of(const std::string& result);  // of any kind of result, without reading the rest
 
 }  // namespace factflow

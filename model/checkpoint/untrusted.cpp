@@ -7,16 +7,6 @@
 
 namespace factflow {
 
-std::string in_quotes(std::string_view name) {
-  constexpr size_t kLongest = 120;
-  std::string text = "'";
-  for (const char c : name.substr(0, kLongest)) {
-    const auto byte = static_cast<unsigned char>(c);
-    text += byte < 0x20 || byte == 0x7f ? '?' : c;
-  }
-  return text + (name.size() > kLongest ? "...'" : "'");
-}
-
 std::int64_t checked_bytes(StoredType type, std::span<const std::int64_t> shape, const std::string& where) {
   if (shape.size() > kMaxDimensions)
     throw InputError(where,

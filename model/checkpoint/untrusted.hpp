@@ -8,12 +8,10 @@
 #include <string_view>
 #include <vector>
 
+#include "base/text.hpp"
 #include "model/checkpoint/checkpoint.hpp"
 
 namespace factflow {
-
-// A string from a file in single quotes, control characters as '?', cut after 120 bytes.
-std::string in_quotes(std::string_view name);
 
 // More dimensions than any checkpoint has; bounds the work that one small entry can cause.
 inline constexpr size_t kMaxDimensions = 16;

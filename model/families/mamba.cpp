@@ -48,6 +48,7 @@ void Mamba::layer(Step& step) const {
   at::Tensor x = step.matrix("x", shape.inner);
   at::Tensor parameters = step.matrix("parameters", shape.time_step_rank + 2 * shape.states);
   at::Tensor dt = step.matrix("dt", shape.inner);
+  round_residual(step.hidden);
   apply_norm(step.rows, layer.norm, step.hidden, normalised);
   linear(normalised, layer.in, layer.in_bias, xz);
   const at::Tensor z = xz.narrow(1, shape.inner, shape.inner);

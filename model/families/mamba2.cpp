@@ -53,6 +53,7 @@ void Mamba2::layer(Step& step) const {
   at::Tensor all = step.matrix("projected", projected(shape));
   at::Tensor xbc = step.matrix("xbc", conv_channels(shape));
   at::Tensor mixed = step.matrix("mixed", mlp + inner);
+  round_residual(step.hidden);
   apply_norm(step.rows, layer.norm, step.hidden, normalised);
   linear(normalised, layer.in, layer.in_bias, all);
   const at::Tensor z = all.narrow(1, 2 * mlp, inner);

@@ -20,6 +20,9 @@ at::Tensor causal_taps(const at::Tensor& weight);
 // ||exp(-exp(A_log))||_1 over the states of each channel, or exp(-exp(A_log)) of each head, in float64.
 std::vector<double> decay_norms_of(const at::Tensor& a_log);
 
+// Both libraries keep the residual stream in float32, in float64 models too (residual_in_fp32).
+void round_residual(at::Tensor hidden);
+
 Architecture read_mamba_ssm_1(ConfigReader& ssm_cfg, Architecture architecture);
 Architecture read_mamba_ssm_2(ConfigReader& ssm_cfg, Architecture architecture);
 

@@ -8,6 +8,7 @@
 
 #include <ATen/ATen.h>
 
+#include "model/config_reader.hpp"
 #include "model/network.hpp"
 
 namespace factflow {

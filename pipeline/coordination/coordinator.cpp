@@ -1,6 +1,7 @@
 #include "pipeline/coordination/coordinator.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 #include <utility>
 
@@ -74,6 +75,7 @@ void Coordinator::add(std::vector<Task> tasks) {
     released.pop_front();
     if (!known_.insert(task.id).second)
       throw std::logic_error(fmt::format("unit {} was released twice", task.id));
+    if (!std::isfinite(task.cost) || task.cost < 0) task.cost = 0;
     meter_.add_total(task.cost);
     if (!on_record(task.id)) {
       queue_.push({std::move(task)});

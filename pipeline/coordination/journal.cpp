@@ -16,6 +16,7 @@ namespace factflow {
 namespace {
 
 constexpr std::string_view kSuffix = ".journal";
+constexpr std::size_t kMostOpenFiles = 64;
 constexpr std::size_t kKeptBuffer = std::size_t{32} << 20;
 
 bool is_journal_name(std::string_view name) {
@@ -88,12 +89,10 @@ JournalRecord JournalIndex::read(std::uint64_t unit) const {
 
 JournalRecord JournalIndex::read(const Entry& entry) const {
   const std::filesystem::path path = directory_ / names_[entry.file];
-  const OpenFile file(files_, files_.open(path, O_RDONLY, 0));
-  if (!file) throw_file_error(path, "open", errno);
   // The whole record, to compare it with one made anew from what the index knows.
   std::string record(kRecordBytes + entry.place.bytes, '\0');
   const std::int64_t start = entry.place.offset - static_cast<std::int64_t>(kRecordHeaderBytes);
-  const bool complete = read_fully(files_, file.get(), path, record.data(), record.size(), start);
+  const bool complete = read_fully(files_, descriptor(entry.file), path, record.data(), record.size(), start);
   JournalRecord result{entry.place.type, entry.place.unit,
                        record.substr(kRecordHeaderBytes, entry.place.bytes)};
   std::string expected;
@@ -104,6 +103,15 @@ JournalRecord JournalIndex::read(const Entry& entry) const {
                     "check the disk and give the same command again",
                     path.string(), result.unit, start));
   return result;
+}
+
+int JournalIndex::descriptor(std::uint32_t file) const {
+  if (const auto open = open_.find(file); open != open_.end()) return open->second.get();
+  if (open_.size() >= kMostOpenFiles) open_.clear();
+  const std::filesystem::path path = directory_ / names_[file];
+  OpenFile handle(files_, files_.open(path, O_RDONLY, 0));
+  if (!handle) throw_file_error(path, "open", errno);
+  return open_.emplace(file, std::move(handle)).first->second.get();
 }
 
 void JournalIndex::for_each(const std::function<void(const JournalRecord&)>& visit) const {

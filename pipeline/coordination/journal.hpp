@@ -60,6 +60,7 @@ class JournalIndex {
   std::size_t read_file(const std::string& name);
   void add(const RecordPlace& place, std::uint32_t file);
   JournalRecord read(const Entry& entry) const;
+  int descriptor(std::uint32_t file) const;
 
   FileOperations& files_;
   std::filesystem::path directory_;
@@ -67,6 +68,7 @@ class JournalIndex {
   std::map<std::string, File> known_;  // by file name
   std::vector<std::string> names_;     // by number
   std::unordered_map<std::uint64_t, Entry> units_;
+  mutable std::map<std::uint32_t, OpenFile> open_;  // files that payloads were read from lately
 };
 
 // Appends to DIR/WRITER.journal. One thread at a time. After an exception the journal takes nothing more;

@@ -147,19 +147,25 @@ HolderState look_at_holder(FileOperations& files, const std::filesystem::path& p
 }
 
 bool remove_stale(FileOperations& files, const std::filesystem::path& path, const std::string& dead_token,
-                  const std::filesystem::path& scratch) {
-  // Of several processes that saw the same dead holder, one rename succeeds.
-  if (files.rename(path, scratch) != 0) {
-    if (errno == ENOENT || errno == ESTALE) return false;
-    throw_file_error(path, "remove the stale", errno);
+                  const std::filesystem::path& own, std::chrono::milliseconds stale_after) {
+  const std::filesystem::path guard = path.string() + ".removal";
+  if (files.link(own, guard) != 0) {
+    if (errno != EEXIST) throw_file_error(guard, "create", errno);
+    const HolderState remover = look_at_holder(files, guard, own, stale_after);
+    if (remover.exists && !remover.alive) files.unlink(guard);  // it died at this very point
+    return false;
   }
-  const std::optional<Owner> moved = decode_owner(read_small_file(files, scratch));
-  const bool as_expected = (moved ? moved->token : "") == dead_token;
-  // Somebody was faster and has taken the lock since we looked: give it back, unless it is already taken
-  // again.
-  if (!as_expected) files.link(scratch, path);
-  files.unlink(scratch);
-  return as_expected;
+  try {
+    const HolderState now = look_at_holder(files, path, own, stale_after);
+    const bool still_dead = now.exists && !now.alive && now.token == dead_token;
+    if (still_dead && files.unlink(path) != 0 && errno != ENOENT)
+      throw_file_error(path, "remove the stale", errno);
+    files.unlink(guard);
+    return still_dead;
+  } catch (...) {
+    files.unlink(guard);
+    throw;
+  }
 }
 
 }  // namespace factflow

@@ -49,9 +49,10 @@ struct HolderState {
 HolderState look_at_holder(FileOperations& files, const std::filesystem::path& path,
                            const std::filesystem::path& reference, std::chrono::milliseconds stale_after);
 
-// Moves the lock file of a dead holder out of the way. False if somebody else was faster. If in between a
-// living process has taken its place, that one is put back.
+// Removes the lock file of a dead holder. Of several processes that saw it dead one does so at a time, and it
+// looks again first; the others, and one that finds something else by then, get false. `own`: as `reference`
+// above.
 bool remove_stale(FileOperations& files, const std::filesystem::path& path, const std::string& dead_token,
-                  const std::filesystem::path& scratch);
+                  const std::filesystem::path& own, std::chrono::milliseconds stale_after);
 
 }  // namespace factflow

@@ -13,7 +13,8 @@
 namespace factflow {
 namespace {
 
-constexpr int kAttempts = 8;
+constexpr int kAttempts = 20;
+constexpr std::chrono::milliseconds kPause{20};
 constexpr const char* kOwnerPrefix = "owner-";
 constexpr const char* kCandidatePrefix = ".run.lock.";
 
@@ -41,7 +42,15 @@ RunLock::~RunLock() {
   }
   stop_.notify_all();
   heartbeat_.join();
-  // Between the check and the removal nobody takes it: it is fresh.
+  // A lock that cannot be given back is stale from now on, which the next launch finds out.
+  try {
+    give_back();
+  } catch (const RunError&) {
+  }
+}
+
+// Between the look and the removal nobody takes it: it is fresh.
+void RunLock::give_back() {
   const std::optional<Owner> now = decode_owner(read_small_file(files_, file_));
   if (now && now->token == owner_.token) files_.unlink(file_);
 }
@@ -62,8 +71,7 @@ void RunLock::lock_exclusive() {
     link_exclusive(own);
     refuse_sharers();
   } catch (...) {
-    const std::optional<Owner> now = decode_owner(read_small_file(files_, file_));
-    if (now && now->token == owner_.token) files_.unlink(file_);
+    give_back();
     files_.unlink(own);
     throw;
   }
@@ -80,9 +88,8 @@ void RunLock::link_exclusive(const std::filesystem::path& own) {
     // Also after EEXIST: NFS may repeat a request that had succeeded.
     if (holder.exists && holder.token == owner_.token) return;
     if (holder.exists && holder.alive) refuse(holder.description);
-    if (holder.exists)
-      remove_stale(files_, file_, holder.token,
-                   directory_ / fmt::format("{}{}.{}", kCandidatePrefix, owner_.token, attempt));
+    if (holder.exists && !remove_stale(files_, file_, holder.token, own, options_.stale_after))
+      std::this_thread::sleep_for(kPause);
   }
   refuse("several launches that started at the same moment");
 }
@@ -107,7 +114,10 @@ void RunLock::lock_shared() {
   const std::filesystem::path claims = claims_directory(directory_);
   make_directories(files_, claims);
   file_ = claims / (kOwnerPrefix + owner_.token);
-  write_new_file(files_, file_, encode_owner(owner_));
+  // Under another name first: an owner's file is whole or not there.
+  const std::filesystem::path fresh = claims / ("." + file_.filename().string());
+  write_new_file(files_, fresh, encode_owner(owner_));
+  if (files_.rename(fresh, file_) != 0) throw_file_error(file_, "create", errno);
   // First announced, then looked: of a sharer and an exclusive holder that start together at least one sees
   // the other.
   const HolderState holder = look_at_holder(files_, directory_ / "run.lock", file_, options_.stale_after);

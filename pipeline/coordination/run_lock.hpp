@@ -54,6 +54,7 @@ class RunLock {
   void remove_leftovers(const std::filesystem::path& directory, const std::string& prefix);
   [[noreturn]] void refuse(const std::string& holder) const;
   void hold_in_kernel();
+  void give_back();
   void beat();
 
   FileOperations& files_;

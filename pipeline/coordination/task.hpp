@@ -10,8 +10,8 @@ namespace factflow {
 struct Task {
   std::uint64_t id = 0;        // names the content of the unit: the same in every launch of this run
   std::uint32_t affinity = 0;  // the model; a worker keeps its model as long as there is work for it
-  double cost = 1;             // any unit of work, comparable between tasks; negative or NaN counts as 0
-  std::string payload;         // what the worker gets
+  double cost = 1;  // in any unit, comparable between tasks; a negative or infinite one or NaN counts as 0
+  std::string payload;  // what the worker gets
 };
 
 // The plan as the coordinator sees it. All calls come from the coordinator's thread, and only about what is

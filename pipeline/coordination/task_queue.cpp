@@ -10,7 +10,6 @@ bool TaskQueue::LongestFirst::operator()(const Attempt& a, const Attempt& b) con
 }
 
 void TaskQueue::push(Attempt attempt) {
-  if (!(attempt.task.cost >= 0)) attempt.task.cost = 0;
   Model& model = models_[attempt.task.affinity];
   model.cost += attempt.task.cost;
   model.tasks.insert(std::move(attempt));

@@ -21,6 +21,7 @@ struct Attempt {
 // A worker keeps its model while there is work for it. A worker without work takes the model with the most
 // remaining cost per worker (itself included); within a model the longest task goes first. Ties: the smaller
 // model and unit number.
+// Costs must be finite and not negative.
 class TaskQueue {
  public:
   explicit TaskQueue(int workers) : model_of_(static_cast<std::size_t>(workers)) {}

@@ -31,9 +31,7 @@ bool UnitClaims::claim(std::uint64_t unit) {
       return true;
     }
     if (holder.exists && holder.alive) return false;
-    if (holder.exists)
-      remove_stale(files_, name, holder.token,
-                   directory_ / fmt::format(".stale-{}-{}", lock_.token(), removals_++));
+    if (holder.exists && !remove_stale(files_, name, holder.token, lock_.file(), stale_after_)) return false;
   }
   return false;
 }

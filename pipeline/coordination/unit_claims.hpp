@@ -35,7 +35,6 @@ class UnitClaims {
   const RunLock& lock_;
   std::chrono::milliseconds stale_after_;
   std::unordered_set<std::uint64_t> held_;
-  std::uint64_t removals_ = 0;
 };
 
 }  // namespace factflow

@@ -16,8 +16,7 @@ bool is_clean_utf8(std::string_view text);
 // Without ASCII white space at both ends.
 std::string_view trim(std::string_view text);
 
-// Text for a message: on one line, control characters as '?', cut after 60 bytes; in_quotes() puts it in
-// single quotes.
+// Text for a message: on one line, control characters as '?', cut after 60 bytes.
 std::string excerpt(std::string_view text);
 
 // The whole text as a decimal number without sign, or nothing if it is none or does not fit.

@@ -1,0 +1,70 @@
+#include "pipeline/commands/command.hpp"
+
+#include <iostream>
+#include <stdexcept>
+
+#include <fmt/format.h>
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+
+namespace factflow {
+
+namespace po = boost::program_options;
+
+const std::vector<Command>& commands() {
+  static const std::vector<Command> list = {
+      {"run", "CONFIG [options]", "run the sweep of a configuration, alone or under mpirun/srun; continues where it stopped", run_command},
+      {"plan", "CONFIG", "stages, units, rows, estimated arithmetic, memory and disk, without loading weights", plan_command},
+      {"validate", "CONFIG", "check everything about a configuration that can be checked without running", validate_command},
+      {"status", "DIR", "what a run has finished, what is left, what failed", status_command},
+      {"analyse", "DIR", "tables, figures, findings and the report of a run", analyse_command},
+      {"check", "--model DIR", "what a checkpoint, tokenizer or dataset is", check_command},
+      {"tokenize", "--model DIR", "lines of text in, token ids and byte offsets out, as JSON lines", tokenize_command},
+      {"verify", "--model DIR --cases FILE", "compare with the answers of a float64 oracle", verify_command},
+  };
+  return list;
+}
+
+const Command& command_named(const std::string& name) {
+  std::vector<std::string> known;
+  for (const Command& command : commands()) {
+    if (name == command.name) return command;
+    known.emplace_back(command.name);
+  }
+  throw InputError("factflow", unknown_word("command", name, known), "see factflow --help");
+}
+
+bool parse_options(const Command& command, const po::options_description& options, const std::vector<std::string>& positional,
+                   const std::vector<std::string>& arguments, po::variables_map& values, const std::string& epilogue) {
+  po::options_description visible("Options");
+  visible.add(options).add_options()("help,h", "show this help");
+  po::options_description all;
+  all.add(visible);
+  po::positional_options_description positions;
+  for (const std::string& name : positional) {
+    all.add_options()(name.c_str(), po::value<std::string>());
+    positions.add(name.c_str(), 1);
+  }
+  const std::string where = fmt::format("factflow {}", command.name);
+  try {
+    po::store(po::command_line_parser(arguments).options(all).positional(positions).run(), values);
+  } catch (const po::error& error) {
+    throw InputError(where, error.what(), fmt::format("see {} --help", where));
+  }
+  if (values.count("help") != 0) {
+    std::cout << "Usage: " << where << ' ' << command.arguments << "\n\n" << command.summary << "\n\n" << visible;
+    if (!epilogue.empty()) std::cout << '\n' << epilogue;
+    return false;
+  }
+  try {
+    po::notify(values);
+  } catch (const po::error& error) {
+    throw InputError(where, error.what(), fmt::format("see {} --help", where));
+  }
+  for (const std::string& name : positional)
+    if (values.count(name) == 0) throw InputError(where, fmt::format("{} is missing", name), fmt::format("see {} --help", where));
+  return true;
+}
+
+}  // namespace factflow

@@ -1,0 +1,33 @@
+// factflow run: the sweep of a configuration.
+#include "pipeline/run/run.hpp"
+
+#include "base/error.hpp"
+#include "pipeline/commands/command.hpp"
+#include "pipeline/input/config.hpp"
+
+namespace factflow {
+
+namespace po = boost::program_options;
+
+int run_command(const std::vector<std::string>& arguments) {
+  po::options_description options;
+  options.add_options()
+      ("out", po::value<std::string>(), "directory of the results; default runs/NAME")
+      ("limit", po::value<std::int64_t>(), "take only the first N prompts (replaces dataset.limit)")
+      ("fresh", po::bool_switch(), "start over: removes what an earlier run left in the directory")
+      ("retry-failed", po::bool_switch(), "compute units again that failed before");
+  po::variables_map values;
+  const std::string epilogue = "Run alone or under mpirun / srun: N ranks are N workers. The same command continues a run that was stopped.\n\n" + config_help();
+  if (!parse_options(command_named("run"), options, {"CONFIG"}, arguments, values, epilogue)) return 0;
+  RunOptions run_options;
+  run_options.config = values["CONFIG"].as<std::string>();
+  if (values.count("out") != 0) run_options.out = values["out"].as<std::string>();
+  if (values.count("limit") != 0) run_options.limit = values["limit"].as<std::int64_t>();
+  if (run_options.limit && *run_options.limit < 1)
+    throw InputError("factflow run", "--limit expects a number of at least 1");
+  run_options.fresh = values["fresh"].as<bool>();
+  run_options.retry_failed = values["retry-failed"].as<bool>();
+  return run(run_options);
+}
+
+}  // namespace factflow

@@ -1,0 +1,76 @@
+// factflow status: what a run directory holds.
+#include <iostream>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/error.hpp"
+#include "base/files.hpp"
+#include "pipeline/commands/command.hpp"
+#include "pipeline/coordination/file_operations.hpp"
+#include "pipeline/coordination/journal.hpp"
+#include "pipeline/coordination/owner.hpp"
+#include "pipeline/run/run_plan.hpp"
+#include "results/run_results.hpp"
+
+namespace factflow {
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr size_t kShownFailures = 10;
+
+void print_journal(const std::filesystem::path& directory, const std::string& identity) {
+  const JournalIndex index(system_files(), directory / "journal", identity);
+  std::map<Stage, std::int64_t> done;
+  std::vector<std::string> failures;
+  index.for_each([&](const JournalRecord& record) {
+    const UnitName unit = unit_named(record.unit);
+    if (record.type == RecordType::kResult) ++done[unit.stage];
+    if (record.type == RecordType::kFailed)
+      failures.push_back(fmt::format("  {} of model number {}, {} prompts from {}: {}", name_of(unit.stage), unit.model, unit.count,
+                                     unit.begin, record.payload));
+  });
+  for (const auto& [stage, units] : done) std::cout << fmt::format("  {}: {} units finished\n", name_of(stage), units);
+  if (failures.empty()) return;
+  std::cout << fmt::format("  {} units failed (run --retry-failed repeats them):\n", failures.size());
+  for (size_t i = 0; i < std::min(failures.size(), kShownFailures); ++i) std::cout << failures[i] << '\n';
+}
+
+}  // namespace
+
+int status_command(const std::vector<std::string>& arguments) {
+  po::options_description options;
+  po::variables_map values;
+  if (!parse_options(command_named("status"), options, {"DIR"}, arguments, values)) return 0;
+  const std::filesystem::path directory = values["DIR"].as<std::string>();
+  const std::filesystem::path record = directory / "run.json";
+  if (!std::filesystem::exists(record)) throw InputError(directory.string(), "is not the directory of a run: it holds no run.json");
+  nlohmann::json run;
+  try {
+    run = nlohmann::json::parse(read_file(record));
+    std::cout << fmt::format("{}, begun {}\n", run.at("name").get<std::string>(), run.at("created").get<std::string>());
+    print_journal(directory, run.at("identity").get<std::string>());
+    if (std::filesystem::exists(directory / "progress.json"))
+      std::cout << "  last seen at " << nlohmann::json::parse(read_file(directory / "progress.json")).at("text").get<std::string>() << '\n';
+  } catch (const nlohmann::json::exception& error) {
+    throw InputError(record.string(), fmt::format("cannot be understood: {}", error.what()));
+  }
+  const std::filesystem::path results = directory / "results.h5";
+  if (!std::filesystem::exists(results)) {
+    std::cout << "  no results.h5 yet\n";
+    return 0;
+  }
+  const ResultsReader reader(results);
+  std::cout << fmt::format("  results.h5: {}, {} of {} units\n", reader.info().complete ? "complete" : "part of the run",
+                           reader.info().units_done, reader.info().units_planned);
+  if (!reader.failures().empty()) std::cout << fmt::format("  {} failures:\n", reader.failures().size());
+  for (size_t i = 0; i < std::min(reader.failures().size(), kShownFailures); ++i) {
+    const FailureRecord& failure = reader.failures()[i];
+    std::cout << fmt::format("    {} {} {} {}\n", failure.stage, failure.model, failure.prompt.empty() ? "" : "prompt " + failure.prompt + ":", failure.reason);
+  }
+  if (reader.failures().size() > kShownFailures) std::cout << fmt::format("    and {} more in group /failures\n", reader.failures().size() - kShownFailures);
+  return 0;
+}
+
+}  // namespace factflow

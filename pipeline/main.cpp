@@ -1,0 +1,43 @@
+// factflow: where factual information flows inside language models. Dispatches to pipeline/commands/.
+#include <cstdio>
+#include <exception>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+#include "pipeline/commands/command.hpp"
+
+namespace {
+
+void print_help() {
+  std::cout << "factflow: where factual information flows inside language models\n\nUsage: factflow COMMAND [arguments]\n\n";
+  for (const factflow::Command& command : factflow::commands()) {
+    std::string name = command.name;
+    name.resize(10, ' ');
+    std::cout << "  " << name << command.summary << '\n';
+  }
+  std::cout << "\nfactflow COMMAND --help explains a command. Exit codes: 0 good, 1 the run failed, 2 bad usage or input.\n";
+}
+
+int dispatch(const std::vector<std::string>& arguments) {
+  if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {
+    print_help();
+    return arguments.empty() ? 2 : 0;
+  }
+  return factflow::command_named(arguments[0]).run({arguments.begin() + 1, arguments.end()});
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return dispatch({argv + 1, argv + argc});
+  } catch (const factflow::Error& error) {
+    std::fprintf(stderr, "factflow: %s\n", error.what());
+    return error.exit_code();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "factflow: internal error: %s\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,256 @@
+#include "pipeline/run/results_builder.hpp"
+
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "base/text.hpp"
+#include "results/run_results.hpp"
+
+namespace factflow {
+namespace {
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+constexpr std::int64_t kTop = 5;
+constexpr const char* kVersion = "0.1.0";
+
+std::string selection_in_words(const Config& config) {
+  using Rule = SelectConfig::Rule;
+  std::vector<std::string> names;
+  for (const ModelConfig& model : config.models) names.push_back(model.name);
+  switch (config.select.rule) {
+    case Rule::kAllModels: return "right for all of " + join(names);
+    case Rule::kTheseModels: return "right for all of " + join(config.select.models);
+    case Rule::kSelf: return "right for the model itself";
+    case Rule::kNone: return "every prompt";
+    case Rule::kIds: return "the ids of " + config.select.ids_file;
+  }
+  return "";
+}
+
+// Collects one model after the other and writes it.
+class Builder {
+ public:
+  explicit Builder(const ResultsSource& source) : s_(source) {}
+
+  ResultsSummary build(const std::filesystem::path& path) {
+    read_evaluations();
+    ResultsWriter writer(path, info(), prompt_table());
+    for (std::uint32_t m = 0; m < s_.config.models.size(); ++m)
+      if (facts_[m]) write_model(writer, m);
+    for (const BadRecord& bad : s_.dataset.bad) failures_.push_back({"", "dataset", "", fmt::format("{}: {}", bad.where, bad.reason)});
+    summary_.failures = static_cast<std::int64_t>(failures_.size());
+    writer.publish(failures_);
+    return summary_;
+  }
+
+ private:
+  // The journal's word on a unit: its result, or nothing (not done, failed, or split).
+  std::optional<std::string> result_of(std::uint64_t unit, bool count) {
+    const RecordPlace* place = s_.journal.find(unit);
+    if (place == nullptr) return std::nullopt;
+    const JournalRecord record = s_.journal.read(unit);
+    const UnitName name = unit_named(unit);
+    if (record.type == RecordType::kFailed) {
+      if (count) {
+        ++summary_.units_failed;
+        failures_.push_back({s_.config.models[name.model].name, name_of(name.stage), "",
+                             fmt::format("{} prompts from number {}: {}", name.count, name.begin, record.payload)});
+      }
+      return std::nullopt;
+    }
+    if (record.type != RecordType::kResult) return std::nullopt;
+    if (count) ++summary_.units_done;
+    return record.payload;
+  }
+
+  void prompt_failure(std::uint32_t model, Stage stage, std::uint32_t prompt, const std::string& reason) {
+    failures_.push_back({s_.config.models[model].name, name_of(stage), std::to_string(s_.dataset.prompts[prompt].id), reason});
+  }
+
+  void read_evaluations() {
+    facts_.resize(s_.config.models.size());
+    evaluations_.assign(s_.config.models.size(), {});
+    for (const std::uint64_t unit : s_.plan.units()) {
+      const RecordPlace* place = s_.journal.find(unit);
+      const bool split = place != nullptr && place->type == RecordType::kSplit;
+      if (!split) ++summary_.units_planned;
+      const UnitName name = unit_named(unit);
+      if (name.stage != Stage::kEvaluate) {
+        // Counted here, read when its model is written.
+        if (place != nullptr && place->type == RecordType::kResult) ++summary_.units_done;
+        if (place != nullptr && place->type == RecordType::kFailed) result_of(unit, true);
+        continue;
+      }
+      const std::optional<std::string> bytes = result_of(unit, true);
+      if (!bytes) continue;
+      EvaluationUnit evaluation = decode_evaluation(*bytes);
+      facts_[name.model] = evaluation.facts;
+      auto& all = evaluations_[name.model];
+      all.resize(s_.dataset.prompts.size());
+      for (std::uint32_t i = 0; i < name.count; ++i) all[name.begin + i] = std::move(evaluation.prompts[i]);
+    }
+    bool released = true;
+    for (std::uint32_t m = 0; m < s_.config.models.size(); ++m) released = released && s_.plan.released(m);
+    summary_.complete = released && summary_.units_done + summary_.units_failed == summary_.units_planned;
+  }
+
+  RunInfo info() const {
+    RunInfo info;
+    info.name = s_.config.name;
+    info.created = s_.created;
+    info.factflow_version = kVersion;
+    info.config = resolved_yaml(s_.config);
+    info.selection = selection_in_words(s_.config);
+    info.dataset_path = s_.config.dataset.path;
+    info.dataset_digest = s_.dataset.digest;
+    info.dataset_format = s_.dataset.format;
+    for (const auto& facts : facts_) {
+      if (!facts) continue;
+      info.libtorch = facts->libraries;
+      info.host = facts->host;
+      info.device = facts->device;
+    }
+    info.precision = s_.config.run.precision;
+    info.elapsed_seconds = s_.plan.compute_seconds();
+    info.complete = summary_.complete;
+    info.units_done = summary_.units_done;
+    info.units_planned = summary_.units_planned;
+    return info;
+  }
+
+  PromptTable prompt_table() const {
+    PromptTable table;
+    for (const Prompt& prompt : s_.dataset.prompts) {
+      table.id.push_back(prompt.id);
+      table.text.push_back(prompt.text);
+      table.subject.push_back(prompt.subject);
+      table.answer.push_back(prompt.answer);
+      table.relation.push_back(prompt.relation);
+    }
+    table.reference_id = s_.dataset.reference_ids;
+    return table;
+  }
+
+  void write_model(ResultsWriter& writer, std::uint32_t m) {
+    const ModelFacts& facts = *facts_[m];
+    writer.begin_model({s_.config.models[m].name, facts.family, s_.config.models[m].path, facts.layers, facts.hidden_size,
+                        facts.vocabulary, facts.parameters, facts.checkpoint_digest, facts.tokenizer_digest});
+    write_evaluation(writer, m);
+    if (s_.plan.released(m)) {
+      if (!s_.planned.job.models[m].edges.empty()) write_sweep(writer, m);
+      if (s_.config.heatmaps) write_heatmaps(writer, m);
+    }
+    evaluations_[m] = {};
+  }
+
+  void write_evaluation(ResultsWriter& writer, std::uint32_t m) {
+    EvaluationResult out;
+    out.top = kTop;
+    for (std::uint32_t p = 0; p < s_.dataset.prompts.size(); ++p) {
+      const PromptEvaluation& one = evaluations_[m][p];
+      const bool good = one.failure.empty() && one.rank > 0;
+      if (!one.failure.empty()) prompt_failure(m, Stage::kEvaluate, p, one.failure);
+      out.prompt.push_back(s_.dataset.prompts[p].id);
+      out.probability.push_back(good ? one.probability : kNaN);
+      out.rank.push_back(good ? one.rank : 0);
+      out.answer_token.push_back(good ? one.answer_token : -1);
+      out.token_count.push_back(good ? one.token_count : 0);
+      out.subject_begin.push_back(good ? one.subject_begin : 0);
+      out.subject_end.push_back(good ? one.subject_end : 0);
+      for (size_t k = 0; k < kTop; ++k) {
+        const bool there = k < one.top_token.size();
+        out.top_token.push_back(there ? one.top_token[k] : -1);
+        out.top_probability.push_back(there ? one.top_probability[k] : kNaN);
+        out.top_text.push_back(there ? one.top_text[k] : "");
+      }
+    }
+    writer.write_evaluation(out);
+  }
+
+  void write_sweep(ResultsWriter& writer, std::uint32_t m) {
+    const ModelJob& job = s_.planned.job.models[m];
+    const std::vector<std::uint32_t>& selected = s_.plan.selected(m);
+    const size_t edges = job.edges.size(), prompts = selected.size();
+    KnockoutAxes axes;
+    for (const EdgeSpec& edge : job.edges) axes.edges.push_back(label_of(edge));
+    for (const std::uint32_t p : selected) axes.prompts.push_back(s_.dataset.prompts[p].id);
+    axes.blocked.assign(edges * prompts, 0);
+    std::vector<KnockoutWindow> windows;
+    for (const WindowSeries& series : job.sweep) {
+      KnockoutWindow& window = windows.emplace_back();
+      window.window = series.size;
+      window.placement = placement();
+      window.starts.assign(series.starts.begin(), series.starts.end());
+      window.probability.assign(edges * prompts * series.starts.size(), kNaN);
+      window.rank.assign(edges * prompts * series.starts.size(), 0);
+    }
+    for (const std::uint64_t unit : s_.plan.units()) {
+      const UnitName name = unit_named(unit);
+      if (name.stage != Stage::kSweep || name.model != m) continue;
+      const std::optional<std::string> bytes = result_of(unit, false);
+      if (!bytes) continue;
+      const SweepUnit result = decode_sweep(*bytes);
+      for (std::uint32_t i = 0; i < name.count; ++i)
+        place(result.prompts[i], m, name.begin + i, axes, windows);
+    }
+    writer.write_axes(axes);
+    for (const KnockoutWindow& window : windows) writer.write_window(window);
+  }
+
+  void place(const PromptSweep& result, std::uint32_t m, size_t row, KnockoutAxes& axes, std::vector<KnockoutWindow>& windows) {
+    if (!result.failure.empty()) {
+      prompt_failure(m, Stage::kSweep, s_.plan.selected(m)[row], result.failure);
+      return;
+    }
+    const size_t prompts = axes.prompts.size();
+    for (size_t edge = 0; edge < axes.edges.size(); ++edge) {
+      axes.blocked[edge * prompts + row] = result.blocked[edge];
+      for (size_t w = 0; w < windows.size(); ++w) {
+        const size_t starts = windows[w].starts.size();
+        const auto from = static_cast<std::ptrdiff_t>(edge * starts), to = static_cast<std::ptrdiff_t>((edge * prompts + row) * starts);
+        std::copy_n(result.probability[w].begin() + from, starts, windows[w].probability.begin() + to);
+        std::copy_n(result.rank[w].begin() + from, starts, windows[w].rank.begin() + to);
+      }
+    }
+  }
+
+  void write_heatmaps(ResultsWriter& writer, std::uint32_t m) {
+    for (const std::uint64_t unit : s_.plan.units()) {
+      const UnitName name = unit_named(unit);
+      if (name.stage != Stage::kHeatmap || name.model != m) continue;
+      const std::optional<std::string> bytes = result_of(unit, false);
+      if (!bytes) continue;
+      const HeatmapUnit result = decode_heatmap(*bytes);
+      for (std::uint32_t i = 0; i < name.count; ++i) {
+        const std::uint32_t prompt = s_.plan.selected(m)[name.begin + i];
+        if (!result.prompts[i].failure.empty()) {
+          prompt_failure(m, Stage::kHeatmap, prompt, result.prompts[i].failure);
+          continue;
+        }
+        const std::vector<WindowSeries>& series = s_.planned.job.models[m].heatmaps;
+        for (size_t w = 0; w < series.size(); ++w)
+          writer.write_heatmap({series[w].size, placement(), s_.dataset.prompts[prompt].id, result.prompts[i].tokens,
+                                {series[w].starts.begin(), series[w].starts.end()}, result.prompts[i].probability[w]});
+      }
+    }
+  }
+
+  std::string placement() const {
+    return s_.config.sweep && s_.config.sweep->windows.placement == Placement::kCentred ? "centred" : "fit";
+  }
+
+  const ResultsSource& s_;
+  ResultsSummary summary_;
+  std::vector<std::optional<ModelFacts>> facts_;
+  std::vector<std::vector<PromptEvaluation>> evaluations_;  // [model][prompt]
+  std::vector<FailureRecord> failures_;
+};
+
+}  // namespace
+
+ResultsSummary build_results(const ResultsSource& source, const std::filesystem::path& path) { return Builder(source).build(path); }
+
+}  // namespace factflow

@@ -1,0 +1,23 @@
+// The main path: a configuration in, results.h5 out, on however many ranks.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace factflow {
+
+struct RunOptions {
+  std::filesystem::path config;
+  std::filesystem::path out;            // empty = runs/NAME
+  std::optional<std::int64_t> limit;    // replaces dataset.limit
+  bool fresh = false;
+  bool retry_failed = false;
+};
+
+// Called on every rank of the launch; returns the exit code. Throws Error on all ranks for what goes wrong before the first
+// unit; afterwards everything finished is kept, and the same call continues.
+int run(const RunOptions& options);
+
+}  // namespace factflow

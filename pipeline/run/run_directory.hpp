@@ -1,0 +1,31 @@
+// What lies in the directory of a run, and whether it belongs to this configuration.
+//
+//   config.yaml     the resolved configuration
+//   run.json        identity, creation time, code version
+//   journal/        the durable results (pipeline/coordination/journal.hpp)
+//   results.h5      a view of the journal (docs/results.md); tables/, figures/ and report.html are made from it
+//   progress.json   how far the last launch came, for `factflow status`
+//   run.lock        held while a launch runs
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "pipeline/input/config.hpp"
+#include "pipeline/input/dataset.hpp"
+
+namespace factflow {
+
+struct RunDirectory {
+  std::filesystem::path path;
+  std::string identity;  // digest of configuration and dataset content
+  std::string created;   // UTC, ISO 8601
+  std::filesystem::path journal() const { return path / "journal"; }
+  std::filesystem::path results() const { return path / "results.h5"; }
+};
+
+// Makes or continues the directory; the caller holds its lock. `fresh` removes what an earlier run left there.
+// Throws InputError if it belongs to another configuration or dataset, and says in which line they differ.
+RunDirectory open_run_directory(const std::filesystem::path& path, const Config& config, const Dataset& dataset, bool fresh);
+
+}  // namespace factflow

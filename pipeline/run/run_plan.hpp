@@ -1,0 +1,76 @@
+// Which units a run consists of: evaluate -> select -> sweep and heatmaps. The plan alone decides, never the ranks.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "pipeline/coordination/task.hpp"
+#include "pipeline/input/config.hpp"
+#include "pipeline/input/dataset.hpp"
+#include "pipeline/run/job_builder.hpp"
+#include "workers/unit.hpp"
+
+namespace factflow {
+
+// A unit names a slice of a list of prompts: all prompts for evaluate, the model's selected ones for sweep and heatmap.
+struct UnitName {
+  Stage stage = Stage::kEvaluate;
+  std::uint32_t model = 0;
+  std::uint32_t begin = 0;
+  std::uint32_t count = 0;
+};
+// Stage, model, begin and count in 4, 12, 24 and 24 bits.
+std::uint64_t id_of(const UnitName& unit);
+UnitName unit_named(std::uint64_t id);
+
+// How large a unit is, and what it costs: pure functions of the configuration.
+struct UnitSizes {
+  std::uint32_t evaluate = 0, sweep = 0, heatmap = 0;  // prompts per unit
+};
+UnitSizes unit_sizes(const ModelJob& model);
+// Floating-point operations of the matrix products, for prompts of `tokens` tokens whose knockouts replay one token.
+double estimated_flops(const UnitName& unit, const ModelJob& job, const PlannedModel& model, double tokens);
+
+// The prompts that `select` leaves for a model, as indices into the dataset, in dataset order.
+// ranks[model][prompt]: of the answer in the clean run; 0 = that prompt failed.
+std::vector<std::uint32_t> select_prompts(const Config& config, const Dataset& dataset, std::uint32_t model,
+                                          const std::vector<std::vector<std::int32_t>>& ranks);
+
+class RunPlan final : public TaskSource {
+ public:
+  // The arguments must outlive the plan. Throws InputError for more models or prompts than fit a unit's name.
+  RunPlan(const Config& config, const Dataset& dataset, const PlannedJob& planned);
+
+  std::vector<Task> initial() override;
+  std::vector<Task> completed(std::uint64_t unit, std::string result) override;
+  std::vector<Task> failed(std::uint64_t unit, const std::string& reason) override;
+  std::vector<Task> split(std::uint64_t unit) override;
+
+  bool released(std::uint32_t model) const { return released_[model]; }
+  // Prompts selected for a released model.
+  const std::vector<std::uint32_t>& selected(std::uint32_t model) const { return selected_[model]; }
+  double compute_seconds() const { return compute_seconds_; }  // of all finished units, over all ranks
+  const std::vector<std::uint64_t>& units() const { return units_; }  // released so far, parts of split ones included
+
+ private:
+  std::vector<Task> slices(Stage stage, std::uint32_t model, std::uint32_t total, std::uint32_t per_unit);
+  Task task(const UnitName& unit);
+  std::vector<Task> evaluated(const UnitName& unit);
+  std::vector<Task> release(std::uint32_t model);
+
+  const Config& config_;
+  const Dataset& dataset_;
+  const PlannedJob& planned_;
+  double tokens_;  // estimated tokens of a prompt
+  std::vector<std::vector<std::int32_t>> ranks_;       // [model][prompt]
+  std::vector<std::uint32_t> evaluations_left_;        // [model] prompts
+  std::vector<std::string> digests_;                   // [model] checkpoint and tokenizer, once known
+  std::vector<bool> released_;
+  std::vector<std::vector<std::uint32_t>> selected_;
+  std::vector<std::uint64_t> units_;
+  double compute_seconds_ = 0;
+};
+
+}  // namespace factflow
