@@ -1,6 +1,7 @@
 #include "pipeline/coordination/coordinator.hpp"
 
 #include <atomic>
+#include <cmath>
 #include <memory>
 #include <thread>
 
@@ -339,6 +340,32 @@ TEST(Coordinator, ReportsProgressThatAddsUp) {
   EXPECT_EQ(last.units_done, 40u);
   EXPECT_EQ(last.units_total, 40u);
   EXPECT_DOUBLE_EQ(last.cost_done, last.cost_total);
+}
+
+TEST(Coordinator, CostsThatAreNoCostsDoNoHarm) {
+  struct Odd : TaskSource {
+    std::vector<Task> initial() override {
+      return {{1, 0, -5, "1"}, {2, 0, std::nan(""), "2"}, {3, 1, HUGE_VAL, "3"}, {4, 1, 1, "4"}};
+    }
+    std::vector<Task> completed(std::uint64_t, std::string) override { return {}; }
+    std::vector<Task> failed(std::uint64_t, const std::string&) override { return {}; }
+    std::vector<Task> split(std::uint64_t) override { return {}; }
+  } plan;
+  const ScratchDirectory directory;
+  LaunchSetup setup = quick();
+  Progress last;
+  setup.options.on_progress = [&](const Progress& progress) { last = progress; };
+  EXPECT_EQ(launch(directory.path(), plan, setup).units_done, 4u);
+  EXPECT_DOUBLE_EQ(last.cost_total, 1);
+}
+
+TEST(Coordinator, APlanThatReleasesAUnitTwiceIsAnError) {
+  struct Twice : StagedPlan {
+    Twice() : StagedPlan(1, 2) {}
+    std::vector<Task> completed(std::uint64_t, std::string) override { return {{1, 0, 1, "1"}}; }
+  } plan;
+  const ScratchDirectory directory;
+  EXPECT_THROW(launch(directory.path(), plan, quick()), std::logic_error);
 }
 
 // Lets every single changing file operation of a launch go wrong in turn, in every way, and continues after

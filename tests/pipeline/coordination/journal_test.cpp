@@ -15,14 +15,15 @@ using testing::ScratchDirectory;
 constexpr const char* kIdentity = "0123456789abcdef";
 
 std::string payload_of(std::uint64_t unit) {
-  return fmt::format("payload {} ", unit) + std::string(unit * 37 % 500, 'p');
+  return fmt::format("payload {} ", unit) + std::string(unit * 37 % 50, 'p');
 }
 
 // `commits` group commits of `per_commit` results each, numbered from `first`.
 void write_units(const std::filesystem::path& directory, std::uint64_t first, int commits, int per_commit,
                  const std::string& writer = "main") {
-  const JournalIndex index(system_files(), directory, kIdentity);
-  Journal journal(system_files(), directory, kIdentity, writer, index);
+  testing::UnsyncedFiles files;
+  const JournalIndex index(files, directory, kIdentity);
+  Journal journal(files, directory, kIdentity, writer, index);
   for (int i = 0; i < commits; ++i) {
     for (int j = 0; j < per_commit; ++j, ++first)
       journal.append(RecordType::kResult, first, payload_of(first));
@@ -78,6 +79,7 @@ TEST(Journal, WhatWasNotCommittedIsNotThere) {
 
 TEST(Journal, CutsATornEndWhereverItIsTorn) {
   const ScratchDirectory directory;
+  testing::UnsyncedFiles files;
   write_units(directory / "whole", 0, 2, 3);
   const std::string two = read_file(directory / "whole" / "main.journal");
   write_units(directory / "whole", 6, 1, 2);
@@ -85,15 +87,16 @@ TEST(Journal, CutsATornEndWhereverItIsTorn) {
   std::filesystem::create_directory(directory / "torn");
   for (std::size_t size = two.size(); size < three.size(); ++size) {
     overwrite(directory / "torn" / "main.journal", three.substr(0, size));
-    expect_units(JournalIndex(system_files(), directory / "torn", kIdentity), 6);
+    expect_units(JournalIndex(files, directory / "torn", kIdentity), 6);
     write_units(directory / "torn", 6, 1, 1);
-    expect_units(JournalIndex(system_files(), directory / "torn", kIdentity), 7);
+    expect_units(JournalIndex(files, directory / "torn", kIdentity), 7);
   }
 }
 
 // Pages of an unsynced commit may reach the disk in any order: garbage or zeros anywhere in the last frame.
 TEST(Journal, CutsALastFrameThatIsDamagedAnywhere) {
   const ScratchDirectory directory;
+  testing::UnsyncedFiles files;
   write_units(directory / "whole", 0, 2, 3);
   const std::string two = read_file(directory / "whole" / "main.journal");
   write_units(directory / "whole", 6, 1, 2);
@@ -103,12 +106,13 @@ TEST(Journal, CutsALastFrameThatIsDamagedAnywhere) {
     std::string damaged = three;
     damaged[at] = static_cast<char>(damaged[at] ^ 0x40);
     overwrite(directory / "torn" / "main.journal", damaged);
-    expect_units(JournalIndex(system_files(), directory / "torn", kIdentity), 6);
+    expect_units(JournalIndex(files, directory / "torn", kIdentity), 6);
   }
 }
 
 TEST(Journal, DamageBeforeTheLastFrameIsAnErrorThatNamesThePlace) {
   const ScratchDirectory directory;
+  testing::UnsyncedFiles files;
   write_units(directory / "whole", 0, 4, 2);
   const std::string whole = read_file(directory / "whole" / "main.journal");
   const std::size_t last = whole.rfind("FFRM");
@@ -118,7 +122,7 @@ TEST(Journal, DamageBeforeTheLastFrameIsAnErrorThatNamesThePlace) {
     damaged[at] = static_cast<char>(damaged[at] ^ 0x40);
     overwrite(directory / "bad" / "main.journal", damaged);
     try {
-      JournalIndex(system_files(), directory / "bad", kIdentity);
+      JournalIndex(files, directory / "bad", kIdentity);
       FAIL() << "damage at " << at << " was not seen";
     } catch (const RunError& error) {
       EXPECT_THAT(error.what(), HasSubstr("main.journal: damaged at byte"));

@@ -1,8 +1,5 @@
 #include "pipeline/coordination/task_queue.hpp"
 
-#include <cmath>
-#include <limits>
-
 #include <gmock/gmock.h>
 
 namespace factflow {
@@ -52,15 +49,6 @@ TEST(TaskQueue, AFailedTaskGoesToAnotherWorkerIfThereIsOne) {
   EXPECT_EQ(two.pop(1)->failures, 1);
   one.push({{1, 0, 1, ""}, 1, 0});
   EXPECT_TRUE(one.pop(0).has_value());
-}
-
-TEST(TaskQueue, CostsThatAreNoCostsDoNoHarm) {
-  TaskQueue queue(1);
-  queue.push({{1, 0, -5, ""}});
-  queue.push({{2, 0, std::nan(""), ""}});
-  queue.push({{3, 1, 1, ""}});
-  EXPECT_EQ(queue.cost(), 1);
-  EXPECT_THAT(pop_all(queue, 0), ElementsAre(3, 1, 2));
 }
 
 }  // namespace

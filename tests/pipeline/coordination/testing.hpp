@@ -127,6 +127,13 @@ class FaultyFiles : public FileOperations {
   std::map<std::filesystem::path, std::uintmax_t> synced_;  // of files with more than that
 };
 
+// For tests that write and read thousands of files, none of which needs to survive a power cut.
+class UnsyncedFiles : public FileOperations {
+ public:
+  int sync_data(int) override { return 0; }
+  int sync_all(int) override { return 0; }
+};
+
 // A plan like the real one: for each model `units` evaluations; when all of all models are through, one sweep
 // unit per evaluation. A unit's result is a function of its number alone. Unit numbers: model * 1000 + unit,
 // + 1,000,000 for sweeps, parts of a split: 10,000,000 * part + the number.
