@@ -107,7 +107,7 @@ class FigureMaker {
   void add(Figure::Kind kind, const std::string& model, std::string caption, LinePlot figure) {
     if (figure.panels.empty()) return;
     figure.columns = figure.panels.size() == 4 ? 2 : std::min<std::size_t>(3, figure.panels.size());
-    set_.figures.push_back({kind, model, std::move(caption), render(figure)});
+    set_.figures.push_back({kind, model, "", std::move(caption), render(figure)});
   }
 
   // One panel per edge, one line per model.
@@ -274,14 +274,13 @@ class FigureMaker {
     const auto& table = study_.run.prompts;
     const auto at =
         static_cast<std::size_t>(std::find(table.id.begin(), table.id.end(), prompt) - table.id.begin());
-    std::string answer = at < table.id.size() ? table.answer[at] : "";
-    answer.erase(0, answer.find_first_not_of(' '));
-    set_.figures.push_back({Figure::Kind::kHeatmap, model.info.name,
-                            fmt::format("{}, prompt {}, answer \u201C{}\u201D, p(clean) = {:.2f}: each token "
-                                        "alone cut off from the last one "
-                                        "(*), window of {} layers.",
-                                        model.info.name, prompt, answer, figure.clean, window),
-                            render(figure, options_)});
+    const bool listed = at < table.id.size();
+    const std::string heading = fmt::format("Prompt {}: {} \u2026{}", prompt, listed ? table.text[at] : "",
+                                            listed ? table.answer[at] : "");
+    set_.figures.push_back(
+        {Figure::Kind::kHeatmap, model.info.name, heading,
+         fmt::format("{}, window of {} layers, p(clean) = {:.2f}.", model.info.name, window, figure.clean),
+         render(figure, options_)});
   }
 
   const Study& study_;

@@ -21,6 +21,7 @@ struct Figure {
   enum class Kind { kModels, kEdges, kWindows, kChannels, kHeatmap };
   Kind kind = Kind::kModels;
   std::string model;    // "" for kModels
+  std::string prompt;   // kHeatmap: the prompt and its answer; "" otherwise
   std::string caption;  // plain text
   Plot plot;
 };

@@ -12,7 +12,7 @@ namespace factflow {
 namespace {
 
 // Inches.
-constexpr double kWidth = 3.4, kRight = 0.68, kTop = 0.12, kBottom = 0.46, kRow = 0.165, kLetter = 0.068;
+constexpr double kWidth = 3.4, kRight = 0.68, kTop = 0.12, kBottom = 0.44, kRow = 0.165, kLetter = 0.068;
 constexpr std::size_t kLongestName = 18;  // letters
 
 std::string shorten(const std::string& text, std::size_t letters) {
@@ -82,10 +82,11 @@ Plot render(const HeatmapPlot& figure, const FigureOptions& options) {
   plot.script += fmt::format(
       "unset key\nset border 15 lc rgb '#444444' lw 0.8\nset tics nomirror out scale 0.4\n"
       "set ytics ({}) noenhanced\nset yrange [{}:-0.5]\nset xrange [0:{:.5g}]\nset xtics 20 offset 0,0.3\n"
-      "set xlabel {} offset 0,0.5\n",
+      "set label {} at screen {:.4f},{:.4f} center noenhanced\n",
       names, tokens - 0.5, end,
       gnuplot_quote(data.placement == "centred" ? "Relative depth of the window's centre (%)"
-                                                : "Relative depth of the window's first layer (%)"));
+                                                : "Relative depth of the window's first layer (%)"),
+      0.5 * (left + kWidth - kRight) / kWidth, 0.1 / plot.height);
   plot.script += fmt::format(
       "set palette defined ({})\nset cbrange [{}:{}]\nset cbtics ('\u2212{}' {}, '0' 0, '+{}' {}) scale 0.4\n"
       "set colorbox user origin screen {:.4f},graph 0 size screen 0.03,graph 1 border\n"

@@ -183,15 +183,21 @@ std::string models_html(const Study& study, const FigureSet& figures, const std:
 }
 
 std::string maps_html(const FigureSet& figures, const std::filesystem::path& folder) {
-  std::string maps;
-  for (const Figure& figure : figures.figures)
-    if (figure.kind == Figure::Kind::kHeatmap) maps += figure_html(figure, folder);
+  std::string maps, prompt;
+  for (const Figure& figure : figures.figures) {
+    if (figure.kind != Figure::Kind::kHeatmap) continue;
+    if (figure.prompt != prompt || maps.empty())
+      maps += fmt::format("{}<p class=\"prompt\">{}</p>\n<div class=\"maps\">\n",
+                          maps.empty() ? "" : "</div>\n", escape(figure.prompt));
+    prompt = figure.prompt;
+    maps += figure_html(figure, folder);
+  }
   if (maps.empty()) return "";
   return "<section id=\"maps\"><h2>Token by token</h2>\n<p>Each row is one token of the prompt whose flow to "
-         "the last token "
-         "is blocked, each column a window start. Colour: change of the answer's probability. The green bar "
-         "marks the "
-         "subject. Gray: not computed.</p>\n<div class=\"maps\">\n" +
+         "the last "
+         "token (*) is blocked, each column a window start. Colour: change of the answer's probability. The "
+         "green "
+         "bar marks the subject. Gray: not computed.</p>\n" +
          maps + "</div></section>\n";
 }
 

@@ -44,6 +44,7 @@ figure img { width: 100%; height: auto; display: block; }
 figcaption { color: var(--soft); font-size: .9rem; margin-top: .3rem; max-width: 52rem; }
 .maps { display: grid; grid-template-columns: repeat(auto-fill, minmax(19rem, 1fr)); gap: .4rem 1.6rem; }
 .maps figure { margin: .6rem 0; }
+p.prompt { max-width: none; margin: 1.2rem 0 .4rem; break-after: avoid; }
 .prompt { background: var(--wash); padding: .5rem .9rem; border-radius: 6px; overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.2rem; margin: .6rem 0; font-size: .95rem; }
 dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
@@ -59,7 +60,7 @@ footer { margin-top: 3rem; padding-top: .8rem; border-top: 1px solid var(--line)
 @page { size: A4; margin: 16mm 15mm; }
 @media print {
   body { font-size: 10pt; } main { max-width: none; padding: 0; } nav { display: none; }
-  a { color: inherit; } h2, h3 { break-after: avoid; } tr { break-inside: avoid; } .scroll { overflow: visible; }
+  a { color: inherit; } h2, h3, h3 + p { break-after: avoid; } tr { break-inside: avoid; } .scroll { overflow: visible; }
   .maps { grid-template-columns: 1fr 1fr; } ul.findings li, .notice, .prompt, pre { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 )css";
