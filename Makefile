@@ -1,0 +1,33 @@
+# The commands of the README. What is missing is installed first (Debian 12, as root or with sudo).
+BUILD := build
+NPROC := $(shell nproc)
+export OMPI_ALLOW_RUN_AS_ROOT := 1
+export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
+
+.PHONY: all install build demo test clean format
+
+all: build
+
+install:
+	@tools/install.sh
+
+build: install
+	@cmake --preset release > $(BUILD)-configure.log 2>&1 || { cat $(BUILD)-configure.log; exit 1; }
+	@rm -f $(BUILD)-configure.log
+	@cmake --build --preset release --target factflow
+
+demo: build
+	mpirun --oversubscribe -n 2 $(BUILD)/factflow run configs/demo.yaml
+	$(BUILD)/factflow analyse runs/demo
+
+test: install
+	@cmake --preset release > $(BUILD)-configure.log 2>&1 || { cat $(BUILD)-configure.log; exit 1; }
+	@rm -f $(BUILD)-configure.log
+	@cmake --build --preset release
+	@tools/run_tests.sh $(BUILD)
+
+format:
+	@git ls-files '*.cpp' '*.hpp' '*.cu' | xargs clang-format -i
+
+clean:
+	rm -rf $(BUILD)
