@@ -50,7 +50,9 @@ nlohmann::json parse_json(std::string_view text, const std::string& file) {
   try {
     return nlohmann::json::parse(text.begin(), text.end());
   } catch (const nlohmann::json::parse_error& error) {
-    throw InputError(file, "JSON is broken at byte " + std::to_string(error.byte), "fetch the file again");
+    throw InputError(file, fmt::format("JSON is broken at byte {}", error.byte), "fetch the file again");
+  } catch (const nlohmann::json::out_of_range&) {
+    throw InputError(file, "JSON has a number that is too large to read", "fetch the file again");
   }
 }
 

@@ -44,6 +44,10 @@ TEST(Loading, TruncatedJsonNamesThePlace) {
   }
 }
 
+TEST(Loading, NumbersBeyondDoublesAreRefused) {
+  EXPECT_THAT(parsing_error(R"({"version": 1e999})"), HasSubstr("number that is too large"));
+}
+
 TEST(Loading, DeepNestingIsRefusedBeforeParsing) {
   EXPECT_THAT(parsing_error(std::string(1'000'000, '[')), HasSubstr("deeper than 64"));
   json normalizer = {{"type", "NFC"}};
