@@ -24,9 +24,11 @@ constexpr std::size_t kMaxBytes = std::size_t{8} << 30;  // of one dataset in me
 constexpr std::size_t kMaxDeflateRatio = 1100;           // deflate cannot pack tighter than 1032 : 1
 constexpr std::size_t kMaxAttributeText = std::size_t{64} << 20;
 
-// HDF5 keeps "print errors" per thread, so each thread that gets here turns it off once.
+// HDF5 keeps "print errors" per thread, so each thread that gets here turns it off once. Its cleaning up at
+// exit is turned off with it: files are closed here, and after a write to a full disk it crashes.
 void silence() {
   thread_local const bool done = [] {
+    H5dont_atexit();
     H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
     return true;
   }();
@@ -42,6 +44,13 @@ std::string reason() {
   };
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take, &text);
   H5Eclear2(H5E_DEFAULT);
+  // The text of a failed system call is long and has several lines; what the system said is in quotes.
+  const std::string mark = "error message = '";
+  if (const std::size_t at = text.find(mark); at != std::string::npos) {
+    text.erase(0, at + mark.size());
+    text.erase(std::min(text.find('\''), text.size()));
+  }
+  std::replace(text.begin(), text.end(), '\n', ' ');
   return text.empty() ? "HDF5 gives no reason" : text;
 }
 

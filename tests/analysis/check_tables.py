@@ -4,6 +4,7 @@
 Usage: check_tables.py RUN_DIRECTORY. Exit 0: equal to 1e-12; 1: different; 77: a Python package is missing.
 """
 import csv
+import functools
 import math
 import sys
 
@@ -27,6 +28,7 @@ def close(found, expected, what):
         wrong.append(f"{what}: table {found!r}, recomputed {expected!r}")
 
 
+@functools.lru_cache(maxsize=None)
 def t_quantile(p, freedom):
     """scipy's inverse is good to 1e-11 only; its distribution function is exact, so Newton's steps mend it."""
     q = stats.t.ppf(p, freedom)
@@ -44,22 +46,28 @@ def t_band(values, level=0.95):
     return values.mean() - half, values.mean() + half
 
 
+@functools.lru_cache(maxsize=None)
+def stored(file, model, window):
+    group = file[f"{model}/knockout/window_{window}"]
+    return group["probability"][:].astype(float), group["rank"][:], group["start"][:]
+
+
 def cells(file, model, window, edge):
     """Relative change in percent, [prompt, start], NaN where undefined; ranks; log changes; starts."""
     clean_group = file[f"{model}/evaluation"]
     knockout = file[f"{model}/knockout"]
-    group = knockout[f"window_{window}"]
+    probability, rank, starts = stored(file, model, window)
     edges = [label.decode() for label in knockout["edge"][:]]
     index = edges.index(edge)
     clean_of = dict(zip(clean_group["prompt"][:], clean_group["probability"][:].astype(float)))
     clean = np.array([clean_of.get(i, np.nan) for i in knockout["prompt"][:]])[:, None]
-    p = group["probability"][index].astype(float)
+    p = probability[index]
     blocked = knockout["edges"][index][:, None] > 0
     usable = blocked & (clean > 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         change = np.where(usable, 100 * (p - clean) / clean, np.nan)
         logs = np.log(np.maximum(p, np.finfo(np.float32).tiny) / clean)
-    return change, group["rank"][index], logs, group["start"][:]
+    return change, rank[index], logs, starts
 
 
 def check_curves(file, path):

@@ -1,11 +1,13 @@
 #include "results/run_results.hpp"
 
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
 #include <functional>
 #include <iterator>
 #include <stdexcept>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -177,10 +179,11 @@ TEST_F(RunResults, AnUnpublishedWriterLeavesTheOldFile) {
   EXPECT_EQ(files(), 1U);
 }
 
-// Runs `body` in a child; its exit status, or 128 + the signal that ended it.
+// Runs `body` in a child that ends by exit(), handlers and all; its exit status, or 128 + the signal that
+// ended it.
 int in_child(const std::function<int()>& body) {
   const pid_t child = ::fork();
-  if (child == 0) ::_exit(body());
+  if (child == 0) std::exit(body());
   int status = 0;
   ::waitpid(child, &status, 0);
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
@@ -216,8 +219,9 @@ TEST_F(RunResults, AFullDiskIsARunErrorAndLeavesTheOldFile) {
       writer.write_axes(axes());
       for (int size = 1; size < 100; ++size) writer.write_window(window(size));
       writer.publish({});
-    } catch (const RunError&) {
-      return 17;
+    } catch (const RunError& error) {
+      EXPECT_THAT(error.what(), testing::EndsWith("File too large"));
+      return testing::Test::HasFailure() ? 1 : 17;
     }
     return 0;
   });
