@@ -1,5 +1,7 @@
 #include "pipeline/coordination/run_lock.hpp"
 
+#include <barrier>
+
 #include <gmock/gmock.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -155,12 +157,12 @@ TEST(RunLock, OfManyThatStartTogetherOneWins) {
     const ScratchDirectory directory;
     // With a stale lock in the way, which all of them want to remove.
     publish_file(directory / "run.lock", encode_owner(dead()));
-    std::atomic<int> winners{0}, ready{0};
+    std::atomic<int> winners{0};
+    std::barrier together(8);
     std::vector<std::thread> threads;
     for (int i = 0; i < 8; ++i)
       threads.emplace_back([&] {
-        ++ready;
-        while (ready < 8) std::this_thread::yield();
+        together.arrive_and_wait();
         try {
           const RunLock lock(system_files(), directory.path(), Mode::kExclusive, fast());
           ++winners;
@@ -234,17 +236,16 @@ TEST(UnitClaims, ManyProcessesAfterOneStaleClaim) {
   std::filesystem::create_directories(directory / "claims");
   for (std::uint64_t unit = 0; unit < 50; ++unit)
     publish_file(directory / "claims" / fmt::format("unit-{:016x}", unit), encode_owner(dead()));
-  std::atomic<int> claimed{0}, ready{0};
+  std::atomic<int> claimed{0};
+  std::barrier together(6);
   std::vector<std::thread> threads;
   for (int i = 0; i < 6; ++i)
     threads.emplace_back([&] {
       const RunLock lock(system_files(), directory.path(), Mode::kShared, fast());
       UnitClaims claims(system_files(), directory.path(), lock);
-      ++ready;
-      while (ready < 6) std::this_thread::yield();
+      together.arrive_and_wait();
       for (std::uint64_t unit = 0; unit < 50; ++unit) claimed += claims.claim(unit);
-      --ready;
-      while (ready > 0) ::usleep(1000);
+      together.arrive_and_wait();  // nobody gives units back while others still ask
     });
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(claimed, 50);
