@@ -10,7 +10,8 @@
 namespace factflow {
 namespace {
 
-constexpr int kLargest = 1 << 30;
+constexpr int kMostLayers = 4096;
+constexpr int kLargestWidth = 1 << 24;
 const nlohmann::json kAbsent;
 
 }  // namespace
@@ -40,14 +41,23 @@ const nlohmann::json& ConfigReader::required(const std::string& key) {
   return value;
 }
 
-int ConfigReader::integer(const std::string& key, std::optional<int> fallback, int minimum) {
+int ConfigReader::integer(const std::string& key, std::optional<int> fallback, int minimum, int maximum) {
   if (fallback && raw(key).is_null()) return *fallback;
   const nlohmann::json& value = required(key);
   if (!value.is_number_integer()) fail(key, fmt::format("expected an integer, found {}", value.dump()));
   const auto wide = value.get<std::int64_t>();
-  if (wide < minimum || wide > kLargest)
-    fail(key, fmt::format("expected {} to {}, found {}", minimum, kLargest, value.dump()));
+  if (wide < minimum || wide > maximum)
+    fail(key, fmt::format("expected {} to {}, found {}", minimum, maximum, value.dump()));
   return static_cast<int>(wide);
+}
+
+int ConfigReader::layer_count(const std::string& key) { return integer(key, {}, 1, kMostLayers); }
+
+int ConfigReader::expanded(const std::string& key, double fallback, int size) {
+  const double product = number(key, fallback) * size;
+  if (!(product >= 1 && product <= kLargestWidth))
+    fail(key, fmt::format("expected 1 to {} channels, found {} x {}", kLargestWidth, number(key, fallback), size));
+  return static_cast<int>(product);
 }
 
 double ConfigReader::number(const std::string& key, std::optional<double> fallback) {

@@ -17,7 +17,11 @@ class ConfigReader {
   ConfigReader(const nlohmann::json& config, std::filesystem::path file, std::string prefix = "");
 
   bool has(const std::string& key) const;
-  int integer(const std::string& key, std::optional<int> fallback = {}, int minimum = 1);
+  // Sizes are bounded so that neither their products nor the tensor table can get out of hand.
+  int integer(const std::string& key, std::optional<int> fallback = {}, int minimum = 1, int maximum = 1 << 24);
+  int layer_count(const std::string& key);  // at most 4096
+  // The integer part of `factor` x `size`, at least 1: an expansion of the hidden size. `factor` may be absent.
+  int expanded(const std::string& key, double fallback, int size);
   double number(const std::string& key, std::optional<double> fallback = {});
   bool flag(const std::string& key, std::optional<bool> fallback = {});
   std::string word(const std::string& key, std::optional<std::string> fallback = {});

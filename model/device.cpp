@@ -2,11 +2,13 @@
 
 #include <dlfcn.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
 
+#include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <omp.h>
@@ -95,6 +97,28 @@ void* current_stream(at::Device device) {
 #endif
   static_cast<void>(device);
   return nullptr;
+}
+
+void allow_tf32(bool allow) { at::globalContext().setAllowTF32CuBLAS(allow); }
+
+void synchronise(at::Device device) {
+#ifdef FACTFLOW_CUDA
+  if (device.is_cuda()) C10_CUDA_CHECK(cudaDeviceSynchronize());
+#endif
+  static_cast<void>(device);
+}
+
+std::int64_t peak_memory(at::Device device) {
+#ifdef FACTFLOW_CUDA
+  if (device.is_cuda()) {
+    const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(device.index());
+    return stats.reserved_bytes[0].peak;
+  }
+#endif
+  static_cast<void>(device);
+  struct rusage usage {};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
 }
 
 int set_threads(int threads, int local_size) {

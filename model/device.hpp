@@ -15,6 +15,11 @@ at::Device choose_device(const std::string& name, int local_rank, int local_size
 std::string describe(at::Device device);  // "CPU, avx512, 2 threads" or "NVIDIA H100 80GB HBM3"
 std::int64_t free_memory(at::Device device);  // bytes
 void* current_stream(at::Device device);      // cudaStream_t, nullptr on the CPU
+void synchronise(at::Device device);          // waits for what was launched; nothing to do on the CPU
+std::int64_t peak_memory(at::Device device);  // bytes: of tensors on a GPU, resident set of the process on the CPU
+
+// Whether float32 matrix products on a GPU may round their inputs to TF32. Process-wide in libtorch.
+void allow_tf32(bool allow);
 
 // Threads of this process for matrix products and kernels: `threads`, or with 0 the cores it may use divided among
 // `local_size` ranks. Returns the number chosen.

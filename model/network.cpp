@@ -44,18 +44,36 @@ std::string to_string(Precision precision) {
 
 at::ScalarType activation_type(Precision precision) { return precision == Precision::kFp64 ? at::kDouble : at::kFloat; }
 
-std::unique_ptr<Network> Network::load(std::shared_ptr<const Checkpoint> checkpoint, at::Device device, Precision precision) {
+namespace {
+
+void check_precision(at::Device device, Precision precision) {
   if (device.is_cpu() && precision != Precision::kFp32 && precision != Precision::kFp64)
     throw InputError("precision", fmt::format("{} needs a CUDA device", to_string(precision)), "use fp32 or fp64 on the CPU");
-  if (!device.is_cpu() && precision == Precision::kFp64)
-    throw InputError("precision", "fp64 runs on the CPU only", "use --device cpu");
+  if (!device.is_cpu() && precision != Precision::kFp32 && precision != Precision::kTf32)
+    throw InputError("precision", fmt::format("{} is not supported on a CUDA device", to_string(precision)), "use fp32 or tf32");
+}
+
+}  // namespace
+
+std::unique_ptr<Network> Network::load(std::shared_ptr<const Checkpoint> checkpoint, at::Device device, Precision precision) {
+  check_precision(device, precision);
   const Architecture architecture = read_architecture(checkpoint->config(), checkpoint->directory() / "config.json");
   const Family& family = family_named(architecture.family);
-  const TensorTable table = family.tensors(architecture);
-  Weights weights(std::move(checkpoint), table, device, activation_type(precision));
+  Weights weights(std::move(checkpoint), family.tensors(architecture), device, activation_type(precision));
+  return build(architecture, weights, precision);
+}
+
+std::unique_ptr<Network> Network::random(const Architecture& architecture, at::Device device, Precision precision, std::uint64_t seed) {
+  check_precision(device, precision);
+  Weights weights(family_named(architecture.family).tensors(architecture), device, activation_type(precision), seed);
+  return build(architecture, weights, precision);
+}
+
+std::unique_ptr<Network> Network::build(const Architecture& architecture, Weights& weights, Precision precision) {
+  const Family& family = family_named(architecture.family);
   std::unique_ptr<Network> network = family.build(architecture, weights);
   network->precision_ = precision;
-  network->parameters_ = table.parameters();
+  network->parameters_ = family.tensors(architecture).parameters();
   return network;
 }
 

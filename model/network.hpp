@@ -15,6 +15,8 @@
 
 namespace factflow {
 
+class Weights;
+
 // How numbers are held and multiplied.
 enum class Precision { kFp64, kFp32, kTf32x3, kTf32, kBf16 };
 Precision parse_precision(const std::string& name);  // throws InputError
@@ -25,6 +27,8 @@ class Network {
  public:
   // Throws InputError for whatever is wrong with the checkpoint, RunError if the device has too little memory.
   static std::unique_ptr<Network> load(std::shared_ptr<const Checkpoint> checkpoint, at::Device device, Precision precision);
+  // The same architecture with random weights, for benchmarks.
+  static std::unique_ptr<Network> random(const Architecture& architecture, at::Device device, Precision precision, std::uint64_t seed);
 
   virtual ~Network() = default;
   Network(const Network&) = delete;
@@ -51,16 +55,19 @@ class Network {
   // Bytes of activations that a layer needs for one column and for one state slot, an upper estimate for planning.
   virtual std::int64_t bytes_per_column() const = 0;
   virtual std::int64_t bytes_per_state() const { return 0; }
-  // Multiply-adds times two that one column costs in one layer, matrix products only.
-  virtual double flops_per_column() const = 0;
+  // The matrices [out, in] that every column of a layer is multiplied by, in order. For cost models and benchmarks.
+  virtual std::vector<at::Tensor> products(int layer) const = 0;
+  const at::Tensor& head() const { return head_; }
 
  protected:
-  Network(Architecture architecture, class Weights& weights, const std::string& embedding, const std::string& head,
+  Network(Architecture architecture, Weights& weights, const std::string& embedding, const std::string& head,
           const std::string& position_embedding, Norm final_norm);
 
   Architecture architecture_;
 
  private:
+  static std::unique_ptr<Network> build(const Architecture& architecture, Weights& weights, Precision precision);
+
   at::Tensor embedding_;           // [vocabulary, hidden]
   at::Tensor position_embedding_;  // [positions, hidden] or undefined
   at::Tensor head_;                // [vocabulary, hidden]

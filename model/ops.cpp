@@ -1,6 +1,7 @@
 #include "model/ops.hpp"
 
 #include <stdexcept>
+#include <type_traits>
 
 namespace factflow {
 namespace {
@@ -8,7 +9,8 @@ namespace {
 template <class T>
 const kernels::KernelTable<T>& table_for(const at::Tensor& tensor) {
 #ifdef FACTFLOW_CUDA
-  if (tensor.is_cuda()) return kernels::cuda_kernels<T>();
+  if constexpr (std::is_same_v<T, float>)
+    if (tensor.is_cuda()) return kernels::cuda_kernels();
 #endif
   if (!tensor.is_cpu()) throw std::logic_error("no kernels for this device");
   return kernels::cpu_kernels<T>();

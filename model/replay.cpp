@@ -38,6 +38,8 @@ struct DevicePlan {
       : rows(upload_bytes(plan.rows, device)),
         slots(upload_bytes(plan.slots, device)),
         flags(upload_bytes(plan.flags, device)),
+        groups(upload_bytes(plan.groups, device)),
+        group_rows(upload(plan.group_rows, device)),
         previous(upload(plan.previous, device)),
         position(upload(plan.position, device)),
         row_of(upload(plan.row_of, device)),
@@ -47,6 +49,9 @@ struct DevicePlan {
     view.rows = reinterpret_cast<const kernels::Row*>(rows.data_ptr());
     view.slots = reinterpret_cast<const kernels::StateSlot*>(slots.data_ptr());
     view.flags = flags.data_ptr<std::uint8_t>();
+    view.groups = reinterpret_cast<const kernels::RowGroup*>(groups.data_ptr());
+    view.group_rows = group_rows.data_ptr<std::int32_t>();
+    view.group_count = static_cast<std::int32_t>(plan.groups.size());
     view.previous = previous.data_ptr<std::int32_t>();
     view.position = position.data_ptr<std::int32_t>();
     view.row_of = row_of.data_ptr<std::int32_t>();
@@ -58,7 +63,7 @@ struct DevicePlan {
     view.stream = current_stream(device);
   }
 
-  at::Tensor rows, slots, flags, previous, position, row_of, slot_begin, parent, blocked;
+  at::Tensor rows, slots, flags, groups, group_rows, previous, position, row_of, slot_begin, parent, blocked;
   kernels::Rows view;
 };
 
@@ -118,6 +123,7 @@ std::vector<ReplayResult> ReplayEngine::run(std::span<const ReplayRequest> reque
   const std::int64_t needed = bytes_needed(plan);
   if (needed > memory_limit_) return run_in_two(requests, top_tokens, needed);
   const c10::InferenceMode inference;
+  allow_tf32(network_.precision() == Precision::kTf32);
   return run_plan(plan, requests, top_tokens);
 }
 
@@ -220,7 +226,7 @@ std::vector<ReplayResult> ReplayEngine::run_plan(const ReplayPlan& plan, std::sp
         results[r].top.push_back({static_cast<std::int32_t>(tokens.data_ptr<std::int64_t>()[at]), probabilities.data_ptr<double>()[at]});
       }
   }
-  ++cost_.passes;
+  cost_.passes.push_back({plan.columns_alive, rows});
   cost_.column_layers += column_layers(plan);
   return results;
 }

@@ -35,7 +35,12 @@ struct ReplayResult {
 };
 
 struct ReplayCost {
-  std::int64_t passes = 0;
+  // Per pass: columns alive in each layer, and the rows that went through the head.
+  struct Pass {
+    std::vector<std::int32_t> columns_alive;
+    std::int64_t rows = 0;
+  };
+  std::vector<Pass> passes;
   std::int64_t column_layers = 0;  // columns x layers that went through the matrix products
   std::int64_t knockouts = 0;      // answers given, no-edge ones aside
 };
@@ -52,13 +57,15 @@ class ReplayEngine {
   // std::logic_error if the kernels blocked another number of edges than the plan expects.
   std::vector<ReplayResult> run(std::span<const ReplayRequest> requests, int top_tokens = 0);
 
+  // Since the last reset_cost().
   const ReplayCost& cost() const { return cost_; }
+  void reset_cost() { cost_ = {}; }
+  std::int64_t logits_rows() const;  // how many rows of logits exist at a time
 
  private:
   std::vector<ReplayResult> run_plan(const ReplayPlan& plan, std::span<const ReplayRequest> requests, int top_tokens);
   std::vector<ReplayResult> run_in_two(std::span<const ReplayRequest> requests, int top_tokens, std::int64_t needed);
   std::int64_t bytes_needed(const ReplayPlan& plan) const;
-  std::int64_t logits_rows() const;
 
   const Network& network_;
   std::int64_t memory_limit_;

@@ -44,6 +44,7 @@ class Planner {
     add_clean_rows();
     add_slots();
     add_replayed_rows();
+    add_groups();
     find_answers();
     return std::move(plan_);
   }
@@ -179,6 +180,7 @@ class Planner {
 
   void add_replayed_rows() {
     row_of_window_.resize(cuts_.size());
+    rows_of_cut_.resize(cuts_.size());
     std::vector<std::map<int, std::int32_t>> trajectory(cuts_.size());  // start -> row
     for (const std::vector<Birth>& born : births_by_layer()) {
       for (const Birth& birth : born) {
@@ -198,12 +200,24 @@ class Planner {
           plan_.blocked_edges += static_cast<std::uint64_t>(count_edges(cut.targets, cut.sources)) *
                                  static_cast<std::uint64_t>(birth.end - birth.start);
         }
+        rows_of_cut_[c].push_back(static_cast<std::int32_t>(plan_.rows.size()));
         row_of_window_[c][{birth.start, birth.end}] = static_cast<std::int32_t>(plan_.rows.size());
         for (std::int32_t i = 0; i < row.count; ++i) plan_.parent.push_back(source + i);
         add_row(row, cut.request);
       }
       plan_.rows_alive.push_back(static_cast<std::int32_t>(plan_.rows.size()));
       plan_.columns_alive.push_back(plan_.columns());
+    }
+  }
+
+  void add_groups() {
+    for (const std::vector<std::int32_t>& rows : rows_of_cut_) {
+      for (size_t begin = 0; begin < rows.size(); begin += kernels::kRowsPerGroup) {
+        const size_t count = std::min<size_t>(kernels::kRowsPerGroup, rows.size() - begin);
+        plan_.groups.push_back({static_cast<std::int32_t>(plan_.group_rows.size()), static_cast<std::int32_t>(count)});
+        const auto first = rows.begin() + static_cast<std::ptrdiff_t>(begin);
+        plan_.group_rows.insert(plan_.group_rows.end(), first, first + static_cast<std::ptrdiff_t>(count));
+      }
     }
   }
 
@@ -233,6 +247,7 @@ class Planner {
   std::vector<std::vector<int>> cut_of_;     // [request][cut] index in cuts_, -1: blocks nothing
   std::vector<std::int32_t> flags_of_, full_of_, kept_of_;  // per effective cut
   std::vector<std::map<std::pair<int, int>, std::int32_t>> row_of_window_;
+  std::vector<std::vector<std::int32_t>> rows_of_cut_;  // in order of birth
 };
 
 }  // namespace

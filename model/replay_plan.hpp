@@ -40,6 +40,8 @@ struct ReplayPlan {
   std::vector<std::uint8_t> flags;
   std::vector<kernels::StateSlot> slots;
   std::vector<std::int32_t> slot_begin;  // per clean row, + 1
+  std::vector<kernels::RowGroup> groups;  // replayed rows by cut, see kernels::Rows
+  std::vector<std::int32_t> group_rows;
   std::vector<std::int32_t> tokens;      // token ids of the clean columns
   std::int32_t clean_columns = 0;
   std::int32_t longest = 0;

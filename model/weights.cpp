@@ -1,6 +1,7 @@
 #include "model/weights.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <utility>
 
@@ -34,11 +35,26 @@ Weights::Weights(std::shared_ptr<const Checkpoint> checkpoint, TensorTable table
   check_tensors(*checkpoint_, table_);
 }
 
+Weights::Weights(TensorTable table, at::Device device, at::ScalarType type, std::uint64_t seed)
+    : table_(std::move(table)), device_(device), type_(type) {
+  at::manual_seed(seed);
+}
+
 bool Weights::has(const std::string& name) const {
   return std::any_of(table_.entries.begin(), table_.entries.end(), [&](const TensorEntry& e) { return e.name == name; });
 }
 
+// Norms and D near one, A_log as Mamba initialises it, everything else with the variance that keeps its output's.
+at::Tensor Weights::random(const std::string& name) const {
+  const auto entry = std::find_if(table_.entries.begin(), table_.entries.end(), [&](const TensorEntry& e) { return e.name == name; });
+  const auto options = at::TensorOptions().device(device_).dtype(type_);
+  if (name.ends_with("A_log")) return at::rand(entry->shape, options).mul_(15).add_(1).log_();
+  if (entry->shape.size() == 1) return at::randn(entry->shape, options).mul_(0.1).add_(name.ends_with("bias") ? 0 : 1);
+  return at::randn(entry->shape, options).mul_(1 / std::sqrt(static_cast<double>(entry->shape.back())));
+}
+
 at::Tensor Weights::take(const std::string& name) {
+  if (!checkpoint_) return random(name);
   const StoredTensor* stored = has(name) ? find_tensor(*checkpoint_, table_, name) : nullptr;
   if (stored == nullptr) throw std::logic_error("tensor outside the family's table: " + name);
   if (const std::int64_t bad = count_non_finite(*stored))

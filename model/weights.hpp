@@ -17,6 +17,9 @@ class Weights {
   // that needs no conversion stays in the file's map when the device is the CPU.
   Weights(std::shared_ptr<const Checkpoint> checkpoint, TensorTable table, at::Device device, at::ScalarType type);
 
+  // Random tensors of the table's shapes, scaled so that activations stay of order one. For benchmarks.
+  Weights(TensorTable table, at::Device device, at::ScalarType type, std::uint64_t seed);
+
   // The tensor in the table's shape; throws InputError if it holds NaN or Inf. Upload is tensor by tensor.
   at::Tensor take(const std::string& name);
   // Rows of several tensors one below the other.
@@ -27,6 +30,8 @@ class Weights {
   at::ScalarType type() const { return type_; }
 
  private:
+  at::Tensor random(const std::string& name) const;
+
   std::shared_ptr<const Checkpoint> checkpoint_;
   TensorTable table_;
   at::Device device_;

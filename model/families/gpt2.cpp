@@ -10,7 +10,7 @@ namespace factflow {
 Architecture read_gpt2(ConfigReader& config) {
   Architecture architecture;
   architecture.hidden = config.integer("n_embd");
-  architecture.layers = config.integer("n_layer");
+  architecture.layers = config.layer_count("n_layer");
   architecture.vocabulary = config.integer("vocab_size");
   architecture.norm_epsilon = config.number("layer_norm_epsilon", 1e-5);
   architecture.tied_head = config.flag("tie_word_embeddings", true);

@@ -11,7 +11,7 @@ namespace factflow {
 Architecture read_gpt_neox(ConfigReader& config) {
   Architecture architecture;
   architecture.hidden = config.integer("hidden_size");
-  architecture.layers = config.integer("num_hidden_layers");
+  architecture.layers = config.layer_count("num_hidden_layers");
   architecture.vocabulary = config.integer("vocab_size");
   architecture.norm_epsilon = config.number("layer_norm_eps", 1e-5);
   architecture.tied_head = config.flag("tie_word_embeddings", false);

@@ -34,7 +34,7 @@ class Mamba final : public Network {
   std::vector<double> decay_norms(int layer) const override { return layers_[static_cast<size_t>(layer)].decay_norms; }
   std::int64_t bytes_per_column() const override;
   std::int64_t bytes_per_state() const override;
-  double flops_per_column() const override;
+  std::vector<at::Tensor> products(int layer) const override;
 
  private:
   std::vector<MambaLayer> layers_;
@@ -77,10 +77,9 @@ std::int64_t Mamba::bytes_per_state() const {
   return static_cast<std::int64_t>(shape.states) * shape.inner * static_cast<std::int64_t>(c10::elementSize(type()));
 }
 
-double Mamba::flops_per_column() const {
-  const MambaShape& shape = architecture_.mamba();
-  const double hidden = architecture_.hidden, inner = shape.inner, rank = shape.time_step_rank;
-  return 2 * inner * (3 * hidden + 2 * rank + 2 * shape.states);
+std::vector<at::Tensor> Mamba::products(int index) const {
+  const MambaLayer& layer = layers_[static_cast<size_t>(index)];
+  return {layer.in, layer.parameters, layer.time_step, layer.out};
 }
 
 int read_rank(ConfigReader& config, const std::string& key, int hidden) {
@@ -92,13 +91,12 @@ int read_rank(ConfigReader& config, const std::string& key, int hidden) {
 Architecture read_transformers_mamba(ConfigReader& config) {
   Architecture architecture;
   architecture.hidden = config.integer("hidden_size");
-  architecture.layers = config.integer("num_hidden_layers");
+  architecture.layers = config.layer_count("num_hidden_layers");
   architecture.vocabulary = config.integer("vocab_size");
   architecture.norm_epsilon = config.number("layer_norm_epsilon", 1e-5);
   architecture.tied_head = config.flag("tie_word_embeddings", true);
   MambaShape shape;
-  const double expand = config.number("expand", 2.0);
-  shape.inner = config.integer("intermediate_size", static_cast<int>(expand * architecture.hidden));
+  shape.inner = config.integer("intermediate_size", config.expanded("expand", 2.0, architecture.hidden));
   shape.states = config.integer("state_size", 16);
   shape.conv_kernel = config.integer("conv_kernel", 4);
   shape.time_step_rank = read_rank(config, "time_step_rank", architecture.hidden);
@@ -129,7 +127,7 @@ Architecture read_falcon_mamba(ConfigReader& config) {
 
 Architecture read_mamba_ssm_1(ConfigReader& ssm, Architecture architecture) {
   MambaShape shape;
-  shape.inner = static_cast<int>(ssm.number("expand", 2.0) * architecture.hidden);
+  shape.inner = ssm.expanded("expand", 2.0, architecture.hidden);
   shape.states = ssm.integer("d_state", 16);
   shape.conv_kernel = ssm.integer("d_conv", 4);
   shape.time_step_rank = read_rank(ssm, "dt_rank", architecture.hidden);

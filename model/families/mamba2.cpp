@@ -31,7 +31,7 @@ class Mamba2 final : public Network {
   void layer(Step& step) const override;
   std::vector<double> decay_norms(int layer) const override { return layers_[static_cast<size_t>(layer)].decay_norms; }
   std::int64_t bytes_per_column() const override;
-  double flops_per_column() const override;
+  std::vector<at::Tensor> products(int layer) const override;
 
  private:
   std::vector<Mamba2Layer> layers_;
@@ -76,9 +76,9 @@ std::int64_t Mamba2::bytes_per_column() const {
   return width * static_cast<std::int64_t>(c10::elementSize(type()));
 }
 
-double Mamba2::flops_per_column() const {
-  const Mamba2Shape& shape = architecture_.mamba2();
-  return 2.0 * architecture_.hidden * static_cast<double>(projected(shape) + shape.mlp_size + shape.inner);
+std::vector<at::Tensor> Mamba2::products(int index) const {
+  const Mamba2Layer& layer = layers_[static_cast<size_t>(index)];
+  return {layer.in, layer.out};
 }
 
 void check(ConfigReader& config, const std::string& key, const Mamba2Shape& shape) {
@@ -103,14 +103,14 @@ void read_limits(ConfigReader& config, const std::string& key, Mamba2Shape& shap
 Architecture read_mamba2(ConfigReader& config) {
   Architecture architecture;
   architecture.hidden = config.integer("hidden_size");
-  architecture.layers = config.integer("num_hidden_layers");
+  architecture.layers = config.layer_count("num_hidden_layers");
   architecture.vocabulary = config.integer("vocab_size");
   architecture.norm_epsilon = config.number("layer_norm_epsilon", 1e-5);
   architecture.tied_head = config.flag("tie_word_embeddings", false);
   Mamba2Shape shape;
   shape.heads = config.integer("num_heads", 128);
   shape.head_size = config.integer("head_dim", 64);
-  shape.inner = static_cast<int>(config.number("expand", 2.0) * architecture.hidden);
+  shape.inner = config.expanded("expand", 2.0, architecture.hidden);
   if (static_cast<std::int64_t>(shape.heads) * shape.head_size != shape.inner)
     config.fail("num_heads", fmt::format("num_heads * head_dim = {} must equal expand * hidden_size = {}",
                                          static_cast<std::int64_t>(shape.heads) * shape.head_size, shape.inner));
@@ -134,7 +134,7 @@ Architecture read_mamba2(ConfigReader& config) {
 
 Architecture read_mamba_ssm_2(ConfigReader& ssm, Architecture architecture) {
   Mamba2Shape shape;
-  const int expanded = static_cast<int>(ssm.number("expand", 2.0) * architecture.hidden);
+  const int expanded = ssm.expanded("expand", 2.0, architecture.hidden);
   shape.inner = ssm.integer("d_ssm", expanded);
   shape.mlp_size = expanded - shape.inner;
   if (shape.mlp_size < 0) ssm.fail("d_ssm", fmt::format("expected at most expand * d_model = {}", expanded));

@@ -34,7 +34,7 @@ Architecture read_mamba_ssm(ConfigReader& config) {
   Architecture architecture;
   architecture.mamba_ssm = true;
   architecture.hidden = config.integer("d_model");
-  architecture.layers = config.integer("n_layer");
+  architecture.layers = config.layer_count("n_layer");
   const int multiple = config.integer("pad_vocab_size_multiple", 8);
   architecture.vocabulary = (config.integer("vocab_size") + multiple - 1) / multiple * multiple;
   architecture.tied_head = config.flag("tie_embeddings", true);

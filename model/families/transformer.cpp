@@ -69,12 +69,14 @@ std::pair<at::Tensor, at::Tensor> Transformer::rotary_tables(std::int32_t positi
     const std::int64_t rows = std::max<std::int64_t>(positions, 64);
     const std::vector<double> frequencies = inverse_frequencies(architecture_.transformer().rotary);
     const auto width = static_cast<std::int64_t>(frequencies.size());
-    at::Tensor angles = at::empty({rows, width}, at::TensorOptions().dtype(at::kDouble));
+    // Angles, cosines and sines in float32, whatever the model's number type: so does transformers.
+    at::Tensor angles = at::empty({rows, width}, at::TensorOptions().dtype(at::kFloat));
     for (std::int64_t position = 0; position < rows; ++position)
       for (std::int64_t i = 0; i < width; ++i)
-        angles.data_ptr<double>()[position * width + i] = static_cast<double>(position) * frequencies[static_cast<size_t>(i)];
-    cosine_ = angles.cos().to(device(), type());
-    sine_ = angles.sin().to(device(), type());
+        angles.data_ptr<float>()[position * width + i] =
+            static_cast<float>(static_cast<double>(position) * frequencies[static_cast<size_t>(i)]);
+    cosine_ = angles.to(at::kDouble).cos().to(at::kFloat).to(device(), type());
+    sine_ = angles.to(at::kDouble).sin().to(at::kFloat).to(device(), type());
   }
   return {cosine_, sine_};
 }
@@ -87,11 +89,9 @@ std::int64_t Transformer::bytes_per_column() const {
   return (attention + mlp + norms) * static_cast<std::int64_t>(c10::elementSize(type()));
 }
 
-double Transformer::flops_per_column() const {
-  const TransformerShape& shape = architecture_.transformer();
-  const double hidden = architecture_.hidden;
-  const double attention = hidden * (2.0 * shape.heads + 2.0 * shape.key_heads) * shape.head_size;
-  return 2 * (attention + hidden * shape.mlp_size * (shape.gated_mlp ? 3 : 2));
+std::vector<at::Tensor> Transformer::products(int index) const {
+  const TransformerLayer& layer = layers_[static_cast<size_t>(index)];
+  return {layer.query_key_value, layer.attention_output, layer.mlp_in, layer.mlp_out};
 }
 
 std::vector<double> inverse_frequencies(const Rotary& rotary) {
@@ -135,6 +135,9 @@ void read_scaling(ConfigReader& rope, Rotary& rotary) {
     rope.fail("rope_type", fmt::format("supported are default, linear and llama3, found '{}'", type));
   }
   if (!(rotary.factor > 0)) rope.fail("factor", "expected a positive number");
+  if (!(rotary.low_frequency_factor > 0 && rotary.high_frequency_factor > rotary.low_frequency_factor))
+    rope.fail("high_freq_factor", fmt::format("expected a number above low_freq_factor = {}, itself above 0, found {}",
+                                              rotary.low_frequency_factor, rotary.high_frequency_factor));
 }
 
 }  // namespace
@@ -150,6 +153,7 @@ Rotary read_rotary(ConfigReader& config, int head_size, double share) {
     read_scaling(rope, rotary);
     rope.finish();
   }
+  if (!(share > 0 && share <= 1)) config.fail("rotary_pct", fmt::format("expected a share of the head in (0, 1], found {}", share));
   rotary.dimensions = static_cast<int>(head_size * share);
   if (!(rotary.theta > 0) || rotary.dimensions < 2 || 2 * ((rotary.dimensions + 1) / 2) > head_size)
     config.fail("rope_theta", fmt::format("cannot rotate {} of {} dimensions with base {}", rotary.dimensions, head_size, rotary.theta));

@@ -30,7 +30,7 @@ class Transformer final : public Network {
 
   void layer(Step& step) const override;
   std::int64_t bytes_per_column() const override;
-  double flops_per_column() const override;
+  std::vector<at::Tensor> products(int layer) const override;
 
  private:
   void attend_to_past(Step& step, const TransformerLayer& layer) const;

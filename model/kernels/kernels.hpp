@@ -36,6 +36,14 @@ struct StateSlot {
   std::int32_t flags;
 };
 
+// Replayed rows that start from the same states: Rows::group_rows[begin, begin + count), in order of birth. Bounded in
+// number, so that groups are even.
+struct RowGroup {
+  std::int32_t begin;
+  std::int32_t count;
+};
+inline constexpr std::int32_t kRowsPerGroup = 32;
+
 // The rows that are alive in one layer. Clean rows come first. Pointers are on the device of the table.
 struct Rows {
   const Row* rows = nullptr;
@@ -50,6 +58,9 @@ struct Rows {
   const std::uint8_t* flags = nullptr;     // kTarget | kSource per token and cut
   const StateSlot* slots = nullptr;        // [slots]
   const std::int32_t* slot_begin = nullptr;  // [clean_count + 1] slots of each clean row
+  const RowGroup* groups = nullptr;          // [group_count]
+  const std::int32_t* group_rows = nullptr;  // [replayed rows]
+  std::int32_t group_count = 0;
   std::int32_t layer = 0;
   unsigned long long* blocked = nullptr;  // counts the edges that were blocked, over all layers
   void* stream = nullptr;                 // CUDA stream
@@ -208,5 +219,8 @@ struct KernelTable {
 template <class T>
 const KernelTable<T>& cpu_kernels();
 const char* cpu_instruction_set();  // "avx512", "avx2", "generic"
+
+// The table for CUDA devices, in builds with FACTFLOW_CUDA. Works on the stream of Rows and does not wait for it.
+const KernelTable<float>& cuda_kernels();
 
 }  // namespace factflow::kernels

@@ -1,0 +1,19 @@
+// The published shapes that benchmarks use, as their config.json says them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "model/architecture.hpp"
+
+namespace factflow {
+
+struct BenchShape {
+  const char* name;
+  double reference_seconds;  // of the reference code for one knockout forward, measured on an H200; 0 = not measured
+  const char* config;
+};
+const std::vector<BenchShape>& bench_shapes();
+Architecture bench_architecture(const BenchShape& shape);
+
+}  // namespace factflow

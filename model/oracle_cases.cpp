@@ -1,0 +1,89 @@
+#include "model/oracle_cases.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "base/error.hpp"
+#include "base/files.hpp"
+
+namespace factflow {
+namespace {
+
+constexpr int kMostLayers = 1 << 20;
+
+Window window_of(const std::vector<int>& layers) {
+  if (layers.empty()) return {0, 0};
+  for (size_t i = 0; i < layers.size(); ++i) {
+    if (layers[i] < 0 || layers[i] >= kMostLayers) throw std::invalid_argument(fmt::format("there is no layer {}", layers[i]));
+    if (i > 0 && layers[i] != layers[i - 1] + 1) throw std::invalid_argument("layers must be consecutive and ascending");
+  }
+  return {layers.front(), layers.back() + 1};
+}
+
+// The oracle takes positions as a set; the engine wants them ascending.
+std::vector<int> positions_in(const nlohmann::json& list) {
+  auto positions = list.get<std::vector<int>>();
+  std::sort(positions.begin(), positions.end());
+  positions.erase(std::unique(positions.begin(), positions.end()), positions.end());
+  return positions;
+}
+
+OracleCase read_case(const nlohmann::json& entry, int vocabulary) {
+  OracleCase one;
+  entry.at("ids").get_to(one.request.ids);
+  entry.at("answer").get_to(one.request.answer);
+  entry.at("clean").get_to(one.clean);
+  entry.at("probs").get_to(one.probabilities);
+  for (const nlohmann::json& knockout : entry.at("knockouts"))
+    one.request.cuts.push_back({positions_in(knockout.at("targets")), positions_in(knockout.at("sources")),
+                                parse_channel_set(knockout.at("channels").get<std::string>()),
+                                {window_of(knockout.at("layers").get<std::vector<int>>())}});
+  if (one.probabilities.size() != one.request.cuts.size()) throw std::invalid_argument("probs and knockouts differ in length");
+  std::vector<int> tokens = one.request.ids;
+  tokens.push_back(one.request.answer);
+  for (const int id : tokens)
+    if (id < 0 || id >= vocabulary)
+      throw std::invalid_argument(fmt::format("token {} is outside the vocabulary of {}", id, vocabulary));
+  return one;
+}
+
+}  // namespace
+
+std::vector<OracleCase> read_oracle_cases(const std::filesystem::path& path, int vocabulary) {
+  std::vector<OracleCase> cases;
+  const auto fail = [&](const char* problem) {
+    throw InputError(path.string(), fmt::format("case {}: {}", cases.size(), problem));
+  };
+  try {
+    const nlohmann::json file = nlohmann::json::parse(read_file(path));
+    if (!file.is_array()) throw std::invalid_argument("expected a list of cases");
+    for (const nlohmann::json& entry : file) cases.push_back(read_case(entry, vocabulary));
+  } catch (const nlohmann::json::exception& error) {
+    fail(error.what());
+  } catch (const std::invalid_argument& error) {
+    fail(error.what());
+  } catch (const InputError& error) {
+    if (error.where() == path.string()) throw;
+    fail(error.what());
+  }
+  return cases;
+}
+
+double oracle_error(double probability, double expected) {
+  const double error = std::abs(probability - expected) / (expected + 1e-6);
+  return std::isnan(error) ? std::numeric_limits<double>::infinity() : error;
+}
+
+double probability_of(const ReplayResult& result, size_t index) {
+  const Answer& answer = result.knockouts[index][0];
+  return std::exp((answer.rank == 0 ? result.clean : answer).log_probability);
+}
+
+}  // namespace factflow
