@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 #include <utility>
 
 #include <c10/core/InferenceMode.h>
@@ -67,6 +68,15 @@ struct DevicePlan {
   kernels::Rows view;
 };
 
+// Indices that would otherwise be read from outside a tensor.
+void check_tokens(const ReplayRequest& request, const Architecture& architecture) {
+  const auto known = [&](int id) { return id >= 0 && id < architecture.vocabulary; };
+  if (!std::all_of(request.ids.begin(), request.ids.end(), known) || !known(request.answer))
+    throw std::invalid_argument(fmt::format("a token outside the vocabulary of {}", architecture.vocabulary));
+  if (architecture.max_positions > 0 && static_cast<std::int64_t>(request.ids.size()) > architecture.max_positions)
+    throw std::invalid_argument(fmt::format("a prompt of {} tokens in a model of {} positions", request.ids.size(), architecture.max_positions));
+}
+
 // Carries the alive columns through all layers; returns the residual stream [columns, hidden] after the last one.
 at::Tensor climb(const Network& network, const ReplayPlan& plan, DevicePlan& device, Workspace& workspace) {
   const std::int64_t width = network.architecture().hidden;
@@ -118,6 +128,7 @@ std::int64_t ReplayEngine::bytes_needed(const ReplayPlan& plan) const {
 std::vector<ReplayResult> ReplayEngine::run(std::span<const ReplayRequest> requests, int top_tokens) {
   if (requests.empty()) return {};
   const Architecture& architecture = network_.architecture();
+  for (const ReplayRequest& request : requests) check_tokens(request, architecture);
   const bool keep_states = std::holds_alternative<MambaShape>(architecture.shape);
   const ReplayPlan plan = plan_replay(requests, architecture.layers, architecture.channels(), keep_states);
   const std::int64_t needed = bytes_needed(plan);

@@ -1,6 +1,7 @@
 #include "model/replay_plan.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <numeric>
 #include <stdexcept>
@@ -60,6 +61,9 @@ class Planner {
     for (const EdgeCut& cut : request.cuts) {
       if (!std::all_of(cut.targets.begin(), cut.targets.end(), inside) || !std::all_of(cut.sources.begin(), cut.sources.end(), inside))
         throw std::invalid_argument("a knockout outside the prompt's " + std::to_string(length) + " tokens");
+      for (const std::vector<int>* positions : {&cut.targets, &cut.sources})
+        if (!std::is_sorted(positions->begin(), positions->end(), std::less_equal<>()))
+          throw std::invalid_argument("positions of a knockout that are not ascending, or twice the same");
       for (const Window& window : cut.windows)
         if (window.begin < 0 || window.end > layers_ || window.begin > window.end)
           throw std::invalid_argument("a window outside the model's " + std::to_string(layers_) + " layers");

@@ -19,8 +19,8 @@ namespace factflow {
 
 // The same edges blocked in several windows.
 struct EdgeCut {
-  std::vector<int> targets;  // token positions, ascending
-  std::vector<int> sources;
+  std::vector<int> targets;  // token positions, ascending, unique
+  std::vector<int> sources;  // likewise
   ChannelSet channels;
   std::vector<Window> windows;
 };
@@ -65,7 +65,7 @@ struct ReplayPlan {
 
 // `channel_count`: what channel sets choose among; 0 for transformers, where only `all` blocks anything.
 // `keep_states`: whether the family needs state slots (Mamba-1).
-// Throws std::invalid_argument for a position outside a prompt, a window outside the model or a prompt without tokens.
+// Throws std::invalid_argument for a position outside a prompt or out of order, a window outside the model or a prompt without tokens.
 ReplayPlan plan_replay(std::span<const ReplayRequest> requests, int layers, int channel_count, bool keep_states);
 
 // Sum over layers of alive columns: what the matrix products cost.

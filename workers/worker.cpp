@@ -70,7 +70,7 @@ std::string Worker::compute(const std::string& payload, const std::atomic<bool>&
     throw UnitFailure(FailureKind::kOutOfMemory, "out of memory on the host");
   } catch (const InputError& error) {
     // A model that cannot be loaded here can be loaded nowhere: the run is told what is wrong and ends.
-    throw UnitFailure(FailureKind::kFatal, error.what());
+    throw UnitFailure(FailureKind::kBadInput, error.what());
   } catch (const c10::Error& error) {
     const bool memory = std::string(error.what_without_backtrace()).find("out of memory") != std::string::npos;
     if (memory) loaded_.reset();

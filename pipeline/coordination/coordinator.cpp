@@ -193,6 +193,7 @@ void Coordinator::handle_failure(Worker& worker, const Message& message) {
   if (ending_) return;  // may well fail because of the end; the next launch tries it
   const Failure failure = decode_failure(message.payload);
   const std::uint64_t unit = attempt.task.id;
+  if (failure.kind == FailureKind::kBadInput) throw InputError("", failure.reason);
   if (failure.kind == FailureKind::kFatal)
     throw RunError(fmt::format("{} cannot go on (unit {}): {}", worker.name, unit, failure.reason));
   if (failure.kind == FailureKind::kOutOfMemory) {

@@ -1,5 +1,6 @@
 #include "pipeline/run/results_builder.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <optional>
@@ -33,7 +34,10 @@ std::string selection_in_words(const Config& config) {
 // Collects one model after the other and writes it.
 class Builder {
  public:
-  explicit Builder(const ResultsSource& source) : s_(source) {}
+  // Units in the order of their names: that of their release depends on which model was evaluated first.
+  explicit Builder(const ResultsSource& source) : s_(source), units_(source.plan.units()) {
+    std::sort(units_.begin(), units_.end());
+  }
 
   ResultsSummary build(const std::filesystem::path& path) {
     read_evaluations();
@@ -73,7 +77,7 @@ class Builder {
   void read_evaluations() {
     facts_.resize(s_.config.models.size());
     evaluations_.assign(s_.config.models.size(), {});
-    for (const std::uint64_t unit : s_.plan.units()) {
+    for (const std::uint64_t unit : units_) {
       const RecordPlace* place = s_.journal.find(unit);
       const bool split = place != nullptr && place->type == RecordType::kSplit;
       if (!split) ++summary_.units_planned;
@@ -187,7 +191,7 @@ class Builder {
       window.probability.assign(edges * prompts * series.starts.size(), kNaN);
       window.rank.assign(edges * prompts * series.starts.size(), 0);
     }
-    for (const std::uint64_t unit : s_.plan.units()) {
+    for (const std::uint64_t unit : units_) {
       const UnitName name = unit_named(unit);
       if (name.stage != Stage::kSweep || name.model != m) continue;
       const std::optional<std::string> bytes = result_of(unit, false);
@@ -218,7 +222,7 @@ class Builder {
   }
 
   void write_heatmaps(ResultsWriter& writer, std::uint32_t m) {
-    for (const std::uint64_t unit : s_.plan.units()) {
+    for (const std::uint64_t unit : units_) {
       const UnitName name = unit_named(unit);
       if (name.stage != Stage::kHeatmap || name.model != m) continue;
       const std::optional<std::string> bytes = result_of(unit, false);
@@ -243,6 +247,7 @@ class Builder {
   }
 
   const ResultsSource& s_;
+  std::vector<std::uint64_t> units_;
   ResultsSummary summary_;
   std::vector<std::optional<ModelFacts>> facts_;
   std::vector<std::vector<PromptEvaluation>> evaluations_;  // [model][prompt]

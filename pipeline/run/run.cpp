@@ -132,12 +132,16 @@ class Desk {
   std::chrono::steady_clock::time_point last_note_{}, next_snapshot_ = std::chrono::steady_clock::now() + kSnapshotInterval;
 };
 
-}  // namespace
+using OptionalDesk = std::unique_ptr<Desk>;
 
-int run(const RunOptions& options) {
-  catch_signals();
-  Launch launch;
-  std::unique_ptr<Desk> desk;
+void complain(const OptionalDesk& desk, const char* what) {
+  if (desk)
+    desk->say(fmt::format("factflow: {}", what));  // after the progress line, if there is one
+  else
+    std::fprintf(stderr, "factflow: %s\n", what);
+}
+
+std::unique_ptr<Worker> prepare(Launch& launch, const RunOptions& options, OptionalDesk& desk) {
   launch.together([&] {
     if (launch.rank() == 0) desk = std::make_unique<Desk>(options);
   });
@@ -145,23 +149,44 @@ int run(const RunOptions& options) {
   std::unique_ptr<Worker> worker;
   launch.together([&] { worker = std::make_unique<Worker>(job, launch.local_rank(), launch.ranks_on_node(), launch.host()); });
   if (desk) desk->say(fmt::format("{} {} on {}", launch.size(), launch.size() == 1 ? "rank" : "ranks", worker->device()));
+  return worker;
+}
 
+// Returns the exit code of this rank.
+int compute(Launch& launch, const OptionalDesk& desk, Worker& worker) {
   DistributedRun distributed;
   distributed.make_coordinator = [&](CoordinatorTransport& transport) { return desk->coordinator(transport); };
   distributed.compute = [&](std::uint64_t, const std::string& payload, const std::atomic<bool>& cancelled) {
-    return worker->compute(payload, cancelled);
+    return worker.compute(payload, cancelled);
   };
-  distributed.report = [](const std::string& text) { std::fprintf(stderr, "factflow: %s\n", text.c_str()); };
-  int exit_code = 0;
-  std::optional<Outcome> outcome;
+  distributed.report = [&](const std::string& text) { complain(desk, text.c_str()); };
   try {
-    outcome = run_on_ranks(launch, distributed);
-    if (desk && outcome) exit_code = desk->finish(*outcome);
+    const std::optional<Outcome> outcome = run_on_ranks(launch, distributed);
+    return desk && outcome ? desk->finish(*outcome) : 0;
   } catch (const Error& error) {
-    std::fprintf(stderr, "factflow: %s\n", error.what());
-    exit_code = error.exit_code();
+    complain(desk, error.what());
+    return error.exit_code();
+  } catch (const std::exception& error) {
+    complain(desk, fmt::format("internal error: {}", error.what()).c_str());
+    return 1;
   }
-  return launch.finish(exit_code);
+}
+
+}  // namespace
+
+int run(const RunOptions& options) {
+  catch_signals();
+  Launch launch;
+  OptionalDesk desk;
+  std::unique_ptr<Worker> worker;
+  try {
+    worker = prepare(launch, options, desk);
+  } catch (const Error& error) {
+    // Thrown on every rank alike: rank 0 speaks, and all leave in good order.
+    if (launch.rank() == 0) complain(desk, error.what());
+    return launch.finish(error.exit_code());
+  }
+  return launch.finish(compute(launch, desk, *worker));
 }
 
 }  // namespace factflow
