@@ -1,0 +1,155 @@
+// Runs that are stopped or killed, and continued by the same command: the datasets equal those of an
+// undisturbed run. FACTFLOW_KILLS: how many random moments (default 4). FACTFLOW_SEED: which ones.
+#include <cstdlib>
+#include <random>
+#include <thread>
+
+#include <gmock/gmock.h>
+#include <signal.h>
+
+#include "base/files.hpp"
+#include "results/run_results.hpp"
+#include "tests/pipeline/input/temporary_directory.hpp"
+#include "tests/system/program.hpp"
+#include "tests/system/results_difference.hpp"
+#include "tests/system/scenario.hpp"
+
+namespace factflow::testing {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+using ::testing::HasSubstr;
+
+int number_from_environment(const char* name, int fallback) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? fallback : std::atoi(text);
+}
+
+class Interruption : public ::testing::Test {
+ protected:
+  // The undisturbed run, once for all tests, and how long it takes.
+  static void SetUpTestSuite() {
+    scratch_ = std::make_unique<TemporaryDirectory>();
+    config_ = scratch_->write("units.yaml", many_units().yaml());
+    const auto begin = steady_clock::now();
+    const Ended ended = run_program({"run", config_, "--out", out("undisturbed")}, {.ranks = 3});
+    duration_ = std::chrono::duration_cast<milliseconds>(steady_clock::now() - begin);
+    ASSERT_EQ(ended.code, 0) << ended.all();
+  }
+  static void TearDownTestSuite() { scratch_.reset(); }
+
+  static std::string out(const std::string& name) { return (scratch_->path() / name).string(); }
+  static std::vector<std::string> command(const std::string& name) {
+    return {"run", config_, "--out", out(name)};
+  }
+
+  static std::uintmax_t journal_bytes(const std::string& name) {
+    std::error_code ignored;
+    const std::uintmax_t bytes = std::filesystem::file_size(out(name) + "/journal/main.journal", ignored);
+    return ignored ? 0 : bytes;
+  }
+  // Until the journal holds results, so that something is there to be continued.
+  static void wait_for_results(Program& program, const std::string& name) {
+    while (program.running() && journal_bytes(name) < 1000) std::this_thread::sleep_for(milliseconds(2));
+  }
+  static void wait_until_gone(const std::vector<pid_t>& processes) {
+    const auto deadline = steady_clock::now() + std::chrono::seconds(60);
+    for (const pid_t process : processes)
+      while (alive(process)) {
+        ASSERT_LT(steady_clock::now(), deadline) << "process " << process << " did not end";
+        std::this_thread::sleep_for(milliseconds(5));
+      }
+  }
+  static void expect_equal_to_undisturbed(const std::string& name) {
+    EXPECT_EQ(results_difference(out("undisturbed") + "/results.h5", out(name) + "/results.h5"), "");
+  }
+
+  static std::unique_ptr<TemporaryDirectory> scratch_;
+  static std::string config_;
+  static milliseconds duration_;
+};
+
+std::unique_ptr<TemporaryDirectory> Interruption::scratch_;
+std::string Interruption::config_;
+milliseconds Interruption::duration_{0};
+
+TEST_F(Interruption, AStoppedRunExitsWithOneAndIsContinued) {
+  for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) {
+    const std::string name = fmt::format("signal-{}", signal);
+    Program program(command(name));
+    wait_for_results(program, name);
+    program.signal_launcher(signal);
+    const Ended stopped = program.wait();
+    EXPECT_EQ(stopped.code, 1) << stopped.all();
+    EXPECT_THAT(stopped.err, HasSubstr("the same command continues"));
+    EXPECT_THAT(stopped.complaints(), ::testing::IsEmpty());
+    ASSERT_FALSE(ResultsReader(out(name) + "/results.h5").info().complete);
+    const Ended continued = run_program(command(name), {.ranks = 2});
+    EXPECT_EQ(continued.code, 0) << continued.all();
+    EXPECT_THAT(continued.err, HasSubstr("of them from before"));
+    expect_equal_to_undisturbed(name);
+  }
+}
+
+TEST_F(Interruption, MpirunPassesTheSignalOn) {
+  Program program(command("mpirun"), {.ranks = 3});
+  wait_for_results(program, "mpirun");
+  program.signal_launcher(SIGUSR1);
+  const Ended stopped = program.wait();
+  EXPECT_EQ(stopped.code, 1) << stopped.all();
+  EXPECT_FALSE(ResultsReader(out("mpirun") + "/results.h5").info().complete);
+  const Ended continued = run_program(command("mpirun"));
+  EXPECT_EQ(continued.code, 0) << continued.all();
+  expect_equal_to_undisturbed("mpirun");
+}
+
+TEST_F(Interruption, TwoSignalsEndAtOnce) {
+  Program program(command("twice"));
+  wait_for_results(program, "twice");
+  program.signal_launcher(SIGTERM);
+  std::this_thread::sleep_for(milliseconds(50));
+  program.signal_launcher(SIGTERM);
+  const auto begin = steady_clock::now();
+  const Ended stopped = program.wait();
+  EXPECT_EQ(stopped.code, 1) << stopped.all();
+  EXPECT_LT(steady_clock::now() - begin, std::chrono::seconds(20));
+  EXPECT_EQ(run_program(command("twice")).code, 0);
+  expect_equal_to_undisturbed("twice");
+}
+
+TEST_F(Interruption, KilledProcessesAtRandomMomentsLoseNothing) {
+  std::mt19937 random(static_cast<unsigned>(number_from_environment("FACTFLOW_SEED", 20250701)));
+  const int kills = number_from_environment("FACTFLOW_KILLS", 4);
+  int interrupted = 0;
+  for (int round = 0; round < kills; ++round) {
+    const std::string name = fmt::format("kill-{}", round);
+    Program program(command(name), {.ranks = 3});
+    const auto moment = milliseconds(random() % static_cast<unsigned>(duration_.count()));
+    const unsigned victim =
+        static_cast<unsigned>(random() % 5);  // one of the ranks, all of them, or the launcher
+    SCOPED_TRACE(fmt::format("round {}: victim {} after {} ms", round, victim, moment.count()));
+    std::this_thread::sleep_for(moment);
+    const std::vector<pid_t> ranks = program.ranks();
+    if (victim < ranks.size())
+      ::kill(ranks[victim], SIGKILL);
+    else if (victim == 3)
+      for (const pid_t rank : ranks) ::kill(rank, SIGKILL);
+    else
+      program.signal_launcher(SIGKILL);
+    if (program.wait().code != 0) ++interrupted;
+    wait_until_gone(ranks);
+    const std::filesystem::path results = out(name) + "/results.h5";
+    if (std::filesystem::exists(results)) ResultsReader{results};  // whatever is there can be read
+    const std::uintmax_t durable = journal_bytes(name);
+    const Ended continued = run_program(command(name), {.ranks = static_cast<int>(random() % 4)});
+    ASSERT_EQ(continued.code, 0) << continued.all();
+    EXPECT_GE(journal_bytes(name), durable);
+    expect_equal_to_undisturbed(name);
+    std::filesystem::remove_all(out(name));
+  }
+  EXPECT_GE(interrupted, kills / 4) << "most kills came after the end: the moments prove nothing";
+}
+
+}  // namespace
+}  // namespace factflow::testing

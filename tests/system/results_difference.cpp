@@ -1,0 +1,136 @@
+#include "tests/system/results_difference.hpp"
+
+#include <cstring>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "results/run_results.hpp"
+
+namespace factflow::testing {
+namespace {
+
+// Collects the name of the first thing that is not equal.
+class Comparison {
+ public:
+  template <class T>
+  void equal(const std::string& name, const std::vector<T>& a, const std::vector<T>& b) {
+    if (a.size() != b.size())
+      note(fmt::format("{}: {} against {} values", name, a.size(), b.size()));
+    else if constexpr (std::is_arithmetic_v<T>)
+      // As bytes: NaN equals NaN, and 0 is not -0.
+      equal(name, a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
+    else
+      equal(name, a == b);
+  }
+  void equal(const std::string& name, bool same) {
+    if (!same) note(name + " differs");
+  }
+  const std::string& first() const { return first_; }
+
+ private:
+  void note(const std::string& text) {
+    if (first_.empty()) first_ = text;
+  }
+  std::string first_;
+};
+
+void compare_prompts(Comparison& c, const PromptTable& a, const PromptTable& b) {
+  c.equal("/prompts/id", a.id, b.id);
+  c.equal("/prompts/text", a.text, b.text);
+  c.equal("/prompts/subject", a.subject, b.subject);
+  c.equal("/prompts/answer", a.answer, b.answer);
+  c.equal("/prompts/relation", a.relation, b.relation);
+  c.equal("/prompts/reference_id", a.reference_id, b.reference_id);
+}
+
+void compare_failures(Comparison& c, const std::vector<FailureRecord>& a,
+                      const std::vector<FailureRecord>& b) {
+  c.equal("/failures", a.size() == b.size());
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i)
+    c.equal(fmt::format("/failures[{}]", i), a[i].model == b[i].model && a[i].stage == b[i].stage &&
+                                                 a[i].prompt == b[i].prompt && a[i].reason == b[i].reason);
+}
+
+void compare_facts(Comparison& c, const ModelInfo& a, const ModelInfo& b) {
+  c.equal("/" + a.name, a.name == b.name && a.family == b.family && a.layers == b.layers &&
+                            a.hidden_size == b.hidden_size && a.vocabulary == b.vocabulary &&
+                            a.parameters == b.parameters && a.checkpoint_digest == b.checkpoint_digest &&
+                            a.tokenizer_digest == b.tokenizer_digest);
+}
+
+void compare_evaluations(Comparison& c, const std::string& group, const EvaluationResult& a,
+                         const EvaluationResult& b) {
+  c.equal(group + "prompt", a.prompt, b.prompt);
+  c.equal(group + "probability", a.probability, b.probability);
+  c.equal(group + "rank", a.rank, b.rank);
+  c.equal(group + "answer_token", a.answer_token, b.answer_token);
+  c.equal(group + "token_count", a.token_count, b.token_count);
+  c.equal(group + "subject_begin", a.subject_begin, b.subject_begin);
+  c.equal(group + "subject_end", a.subject_end, b.subject_end);
+  c.equal(group + "top_token", a.top_token, b.top_token);
+  c.equal(group + "top_probability", a.top_probability, b.top_probability);
+  c.equal(group + "top_text", a.top_text, b.top_text);
+}
+
+void compare_knockouts(Comparison& c, const std::string& model, const ResultsReader& a,
+                       const ResultsReader& b) {
+  const KnockoutAxes ours = a.axes(model), theirs = b.axes(model);
+  const std::string group = "/" + model + "/knockout/";
+  c.equal(group + "edge", ours.edges, theirs.edges);
+  c.equal(group + "prompt", ours.prompts, theirs.prompts);
+  c.equal(group + "blocked", ours.blocked, theirs.blocked);
+  for (const std::int64_t size : a.windows(model)) {
+    const KnockoutWindow x = a.window(model, size), y = b.window(model, size);
+    const std::string window = fmt::format("{}window_{}/", group, size);
+    c.equal(window + "placement", x.placement == y.placement);
+    c.equal(window + "start", x.starts, y.starts);
+    c.equal(window + "probability", x.probability, y.probability);
+    c.equal(window + "rank", x.rank, y.rank);
+  }
+}
+
+void compare_heatmaps(Comparison& c, const std::string& model, const ResultsReader& a,
+                      const ResultsReader& b) {
+  for (const std::int64_t size : a.heatmap_windows(model)) {
+    const std::string window = fmt::format("/{}/heatmap/window_{}", model, size);
+    c.equal(window, a.heatmap_prompts(model, size), b.heatmap_prompts(model, size));
+    if (!c.first().empty()) return;
+    for (const std::int64_t prompt : a.heatmap_prompts(model, size)) {
+      const HeatmapResult x = a.heatmap(model, size, prompt), y = b.heatmap(model, size, prompt);
+      const std::string name = fmt::format("{}/{}", window, prompt);
+      c.equal(name + " tokens", x.tokens, y.tokens);
+      c.equal(name + " starts", x.starts, y.starts);
+      c.equal(name, x.probability, y.probability);
+    }
+  }
+}
+
+void compare_model(Comparison& c, const std::string& model, const ResultsReader& a, const ResultsReader& b) {
+  c.equal("/" + model + "/evaluation", a.has_evaluation(model) == b.has_evaluation(model));
+  c.equal("/" + model + "/knockout windows", a.windows(model), b.windows(model));
+  c.equal("/" + model + "/heatmap windows", a.heatmap_windows(model), b.heatmap_windows(model));
+  if (!c.first().empty()) return;  // what follows reads groups of one from the other
+  if (a.has_evaluation(model))
+    compare_evaluations(c, "/" + model + "/evaluation/", a.evaluation(model), b.evaluation(model));
+  if (!a.windows(model).empty()) compare_knockouts(c, model, a, b);
+  compare_heatmaps(c, model, a, b);
+}
+
+}  // namespace
+
+std::string results_difference(const std::filesystem::path& ours, const std::filesystem::path& theirs) {
+  const ResultsReader a(ours), b(theirs);
+  Comparison c;
+  c.equal("completeness", a.info().complete == b.info().complete);
+  compare_prompts(c, a.prompts(), b.prompts());
+  compare_failures(c, a.failures(), b.failures());
+  c.equal("the number of models", a.models().size() == b.models().size());
+  for (size_t m = 0; m < a.models().size() && c.first().empty(); ++m) {
+    compare_facts(c, a.models()[m], b.models()[m]);
+    if (c.first().empty()) compare_model(c, a.models()[m].name, a, b);
+  }
+  return c.first();
+}
+
+}  // namespace factflow::testing

@@ -1,0 +1,188 @@
+// Whole runs on the demo kit: the same bits on any number of ranks, options, and directories that belong to
+// others.
+#include <fstream>
+#include <thread>
+
+#include <gmock/gmock.h>
+#include <signal.h>
+
+#include "base/files.hpp"
+#include "results/run_results.hpp"
+#include "tests/pipeline/input/temporary_directory.hpp"
+#include "tests/system/program.hpp"
+#include "tests/system/results_difference.hpp"
+#include "tests/system/scenario.hpp"
+
+namespace factflow::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::SizeIs;
+using ::testing::StartsWith;
+
+class Run : public ::testing::Test {
+ protected:
+  std::string config(const Scenario& scenario) const {
+    return scratch_.write(scenario.name + ".yaml", scenario.yaml());
+  }
+  std::string out(const std::string& name) const { return (scratch_.path() / name).string(); }
+  std::string results(const std::string& name) const { return out(name) + "/results.h5"; }
+  // Everything in a run directory that a refused launch must not touch.
+  std::map<std::string, std::string> contents(const std::string& name) const {
+    std::map<std::string, std::string> files;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(out(name)))
+      if (entry.is_regular_file()) files[entry.path().string()] = read_file(entry.path());
+    return files;
+  }
+
+  TemporaryDirectory scratch_;
+};
+
+Scenario tiny() {
+  Scenario scenario;
+  scenario.name = "tiny";
+  scenario.limit = 4;
+  scenario.models = {"gpt2"};
+  scenario.windows = "[5]";
+  scenario.knockouts = "    - {from: subject, to: last}\n";
+  return scenario;
+}
+
+TEST_F(Run, AnyNumberOfRanksGivesTheSameBits) {
+  const std::string file = config({});
+  const Ended alone = run_program({"run", file, "--out", out("alone")});
+  ASSERT_EQ(alone.code, 0) << alone.all();
+  EXPECT_THAT(alone.complaints(), SizeIs(0));
+  const ResultsReader reader(results("alone"));
+  EXPECT_TRUE(reader.info().complete);
+  ASSERT_EQ(reader.models().size(), 5U);
+  EXPECT_EQ(reader.axes("mamba").edges.size(), 5U);
+  EXPECT_EQ(reader.axes("gpt2").edges.size(), 3U);
+  for (const int ranks : {1, 2, 3}) {
+    const std::string name = fmt::format("ranks-{}", ranks);
+    const Ended ended = run_program({"run", file, "--out", out(name)}, {.ranks = ranks});
+    ASSERT_EQ(ended.code, 0) << ended.all();
+    EXPECT_THAT(ended.err, HasSubstr(fmt::format("{} rank", ranks)));
+    EXPECT_EQ(results_difference(results("alone"), results(name)), "") << ranks << " ranks";
+  }
+}
+
+TEST_F(Run, AFinishedRunIsNotComputedAgain) {
+  const std::string file = config(tiny());
+  ASSERT_EQ(run_program({"run", file, "--out", out("a")}).code, 0);
+  const Ended again = run_program({"run", file, "--out", out("a")});
+  EXPECT_EQ(again.code, 0) << again.all();
+  EXPECT_THAT(again.err, HasSubstr("3 of them from before"));
+}
+
+TEST_F(Run, OfTwoLaunchesOnOneDirectoryTheSecondIsRefused) {
+  const std::string file = config(many_units());
+  Program first({"run", file, "--out", out("a")});
+  while (first.running() && !std::filesystem::exists(out("a") + "/run.json"))
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  first.signal_launcher(SIGSTOP);  // it holds the directory, however fast it is
+  for (const int ranks : {0, 2}) {
+    const Ended second = run_program({"run", file, "--out", out("a")}, {.ranks = ranks});
+    EXPECT_EQ(second.code, 2) << second.all();
+    ASSERT_THAT(second.complaints(), SizeIs(1)) << second.all();
+    EXPECT_THAT(second.complaints()[0], HasSubstr(out("a") + ": is in use by process"));
+  }
+  first.signal_launcher(SIGCONT);
+  const Ended ended = first.wait();
+  EXPECT_EQ(ended.code, 0) << ended.all();
+}
+
+TEST_F(Run, ADirectoryOfAnotherConfigurationIsRefusedAndLeftAlone) {
+  Scenario scenario = tiny();
+  ASSERT_EQ(run_program({"run", config(scenario), "--out", out("a")}).code, 0);
+  const auto before = contents("a");
+  scenario.windows = "[3]";
+  const std::string other = config(scenario);
+  for (const int ranks : {0, 2}) {
+    const Ended refused = run_program({"run", other, "--out", out("a")}, {.ranks = ranks});
+    EXPECT_EQ(refused.code, 2) << refused.all();
+    ASSERT_THAT(refused.complaints(), SizeIs(1)) << refused.all();
+    EXPECT_THAT(refused.complaints()[0], HasSubstr(out("a") + ": belongs to another configuration"));
+    EXPECT_THAT(refused.complaints()[0],
+                HasSubstr("this one has '    sizes: [3]', that one '    sizes: [5]'"));
+    EXPECT_THAT(refused.complaints()[0], HasSubstr("--fresh"));
+    EXPECT_EQ(contents("a"), before);
+  }
+  const Ended fresh = run_program({"run", other, "--out", out("a"), "--fresh"});
+  EXPECT_EQ(fresh.code, 0) << fresh.all();
+  EXPECT_EQ(ResultsReader(results("a")).windows("gpt2"), std::vector<std::int64_t>{3});
+}
+
+TEST_F(Run, LimitTakesTheFirstPrompts) {
+  const std::string file = config(tiny());
+  const Ended ended = run_program({"run", file, "--out", out("a"), "--limit", "2"});
+  ASSERT_EQ(ended.code, 0) << ended.all();
+  EXPECT_EQ(ResultsReader(results("a")).prompts().id.size(), 2U);
+  EXPECT_EQ(run_program({"run", file, "--out", out("a"), "--limit", "3"}).code, 2);
+  EXPECT_EQ(run_program({"run", file, "--out", out("b"), "--limit", "0"}).code, 2);
+}
+
+TEST_F(Run, StatusAndPlanSayHowFarItIs) {
+  const std::string file = config(tiny());
+  ASSERT_EQ(run_program({"run", file, "--out", out("a")}).code, 0);
+  const Ended status = run_program({"status", out("a")});
+  EXPECT_EQ(status.code, 0) << status.all();
+  EXPECT_THAT(status.out, HasSubstr("complete, 3 of 3 units"));
+  const Ended plan = run_program({"plan", file});
+  EXPECT_EQ(plan.code, 0) << plan.all();
+  EXPECT_THAT(plan.out, HasSubstr("sweep, 1 edges"));
+}
+
+TEST_F(Run, TheShippedConfigurationsAreGood) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::filesystem::path(FACTFLOW_SOURCE_DIR) / "configs")) {
+    if (!entry.path().filename().string().starts_with("demo")) continue;
+    const Ended ended = run_program({"validate", entry.path().string()});
+    EXPECT_EQ(ended.code, 0) << entry.path() << '\n' << ended.all();
+  }
+}
+
+TEST(CommandLine, HelpOfEveryCommandIsGood) {
+  const Ended general = run_program({"--help"});
+  ASSERT_EQ(general.code, 0) << general.all();
+  std::istringstream lines(general.out);
+  int commands = 0;
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("  ")) continue;
+    const std::string name = line.substr(2, line.find(' ', 2) - 2);
+    const Ended ended = run_program({name, "--help"});
+    EXPECT_EQ(ended.code, 0) << name << ended.all();
+    EXPECT_THAT(ended.out, StartsWith("Usage: factflow " + name));
+    EXPECT_EQ(ended.err, "");
+    ++commands;
+  }
+  EXPECT_GE(commands, 8);
+}
+
+TEST(CommandLine, UnknownWordsAreRefusedInOneLine) {
+  const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
+      {{"rum"}, "unknown command 'rum', did you mean 'run'?"},
+      {{"run"}, "CONFIG is missing"},
+      {{"run", "a.yaml", "--outt", "x"}, "unrecognised option '--outt'"},
+      {{"run", "a.yaml", "b.yaml"}, "too many positional options"},
+      {{"run", "a.yaml", "--limit", "ten"}, "the argument ('ten') for option '--limit' is invalid"},
+      {{"status", "/nowhere"}, "/nowhere: is not the directory of a run"},
+      {{"analyse", "/nowhere"}, "/nowhere"},
+      {{"check", "--nothing"}, "unrecognised option '--nothing'"},
+      {{"verify", "--model", "x"}, "the option '--cases' is required but missing"},
+      {{"tokenize"}, "the option '--model' is required but missing"},
+      {{"plan", "/nowhere.yaml"}, "/nowhere.yaml"},
+      {{"validate", "/nowhere.yaml"}, "/nowhere.yaml"},
+  };
+  for (const auto& [arguments, expected] : cases) {
+    const Ended ended = run_program(arguments);
+    EXPECT_EQ(ended.code, 2) << arguments[0] << ended.all();
+    ASSERT_THAT(ended.complaints(), SizeIs(1)) << ended.all();
+    EXPECT_EQ(ended.err, ended.complaints()[0] + "\n");
+    EXPECT_THAT(ended.err, HasSubstr(expected));
+  }
+  EXPECT_EQ(run_program({}).code, 2);
+}
+
+}  // namespace
+}  // namespace factflow::testing
