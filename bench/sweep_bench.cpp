@@ -103,6 +103,10 @@ void bench(const BenchShape& shape, const po::variables_map& values) {
     engine.run(requests);
   });
   const ReplayCost cost = engine.cost();
+  if (values["sweep-only"].as<bool>()) {
+    std::cout << fmt::format("{:<16} {:<5} {:>8} {:>9.3f}\n", shape.name, to_string(precision), format_count(static_cast<double>(cost.knockouts)), sweep);
+    return;
+  }
   const std::int64_t peak = peak_memory(device);
   double floor = 0;
   {
@@ -138,6 +142,7 @@ int run_benchmark(int argc, char** argv) {
       ("precision", po::value<std::string>()->default_value("fp32"), "fp64, fp32, tf32x3, tf32, bf16")
       ("threads", po::value<int>()->default_value(0), "0 = all cores")
       ("memory-limit", po::value<std::int64_t>()->default_value(0), "bytes; 0 = automatic")
+      ("sweep-only", po::bool_switch(), "leave out the floor and the whole forwards")
       ("repeats", po::value<int>()->default_value(3), "times measured; the median counts");
   po::variables_map values;
   po::store(po::parse_command_line(argc, argv, options), values);

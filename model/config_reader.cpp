@@ -18,7 +18,7 @@ const nlohmann::json kAbsent;
 
 ConfigReader::ConfigReader(const nlohmann::json& config, std::filesystem::path file, std::string prefix)
     : config_(config), file_(std::move(file)), prefix_(std::move(prefix)) {
-  if (!config_.is_object()) throw InputError(file_.string(), fmt::format("{} expected an object", prefix_));
+  if (!config_.is_object()) throw InputError(file_.string(), prefix_.empty() ? "expected an object" : fmt::format("key {}: expected an object", prefix_.substr(0, prefix_.size() - 1)));
 }
 
 void ConfigReader::fail(const std::string& key, const std::string& problem) const {

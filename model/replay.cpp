@@ -78,7 +78,8 @@ void check_tokens(const ReplayRequest& request, const Architecture& architecture
 }
 
 // Carries the alive columns through all layers; returns the residual stream [columns, hidden] after the last one.
-at::Tensor climb(const Network& network, const ReplayPlan& plan, DevicePlan& device, Workspace& workspace) {
+at::Tensor climb(const Network& network, const ReplayPlan& plan, const std::vector<at::Tensor>& channel_masks, DevicePlan& device,
+                 Workspace& workspace) {
   const std::int64_t width = network.architecture().hidden;
   at::Tensor hidden = workspace.matrix("hidden", plan.columns(), width);
   device.view.column_count = plan.clean_columns;
@@ -94,7 +95,7 @@ at::Tensor climb(const Network& network, const ReplayPlan& plan, DevicePlan& dev
     device.view.layer = l;
     device.view.count = plan.rows_alive[static_cast<size_t>(l)];
     device.view.column_count = static_cast<std::int32_t>(columns);
-    Step step{device.view, l, hidden.narrow(0, 0, columns), network.channel_masks(l, plan.channel_sets), workspace};
+    Step step{device.view, l, hidden.narrow(0, 0, columns), channel_masks[static_cast<size_t>(l)], workspace};
     network.layer(step);
   }
   return hidden;
@@ -175,9 +176,19 @@ std::vector<ReplayResult> ReplayEngine::run_in_two(std::span<const ReplayRequest
   return {std::move(whole)};
 }
 
+// Made once for all passes with the same sets: ranking channels and uploading masks would interrupt every layer.
+const std::vector<at::Tensor>& ReplayEngine::channel_masks(const std::vector<ChannelSet>& sets) {
+  if (channel_masks_.empty() || masked_sets_ != sets) {
+    channel_masks_.clear();
+    for (int l = 0; l < network_.architecture().layers; ++l) channel_masks_.push_back(network_.channel_masks(l, sets));
+    masked_sets_ = sets;
+  }
+  return channel_masks_;
+}
+
 std::vector<ReplayResult> ReplayEngine::run_plan(const ReplayPlan& plan, std::span<const ReplayRequest> requests, int top_tokens) {
   DevicePlan device(plan, network_.device());
-  const at::Tensor hidden = climb(network_, plan, device, workspace_);
+  const at::Tensor hidden = climb(network_, plan, channel_masks(plan.channel_sets), device, workspace_);
 
   // The last column of every row through final norm and head, some rows at a time; only the answers are kept.
   const auto rows = static_cast<std::int64_t>(plan.rows.size());

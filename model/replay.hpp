@@ -67,8 +67,12 @@ class ReplayEngine {
   std::vector<ReplayResult> run_in_two(std::span<const ReplayRequest> requests, int top_tokens, std::int64_t needed);
   std::int64_t bytes_needed(const ReplayPlan& plan) const;
 
+  const std::vector<at::Tensor>& channel_masks(const std::vector<ChannelSet>& sets);
+
   const Network& network_;
   std::int64_t memory_limit_;
+  std::vector<ChannelSet> masked_sets_;     // what the masks below are of
+  std::vector<at::Tensor> channel_masks_;   // [layer]
   Workspace workspace_;
   ReplayCost cost_;
 };

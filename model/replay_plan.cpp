@@ -62,7 +62,7 @@ class Planner {
       if (!std::all_of(cut.targets.begin(), cut.targets.end(), inside) || !std::all_of(cut.sources.begin(), cut.sources.end(), inside))
         throw std::invalid_argument("a knockout outside the prompt's " + std::to_string(length) + " tokens");
       for (const std::vector<int>* positions : {&cut.targets, &cut.sources})
-        if (!std::is_sorted(positions->begin(), positions->end(), std::less_equal<>()))
+        if (std::adjacent_find(positions->begin(), positions->end(), std::greater_equal<>()) != positions->end())
           throw std::invalid_argument("positions of a knockout that are not ascending, or twice the same");
       for (const Window& window : cut.windows)
         if (window.begin < 0 || window.end > layers_ || window.begin > window.end)
@@ -205,7 +205,7 @@ class Planner {
                                  static_cast<std::uint64_t>(birth.end - birth.start);
         }
         rows_of_cut_[c].push_back(static_cast<std::int32_t>(plan_.rows.size()));
-        row_of_window_[c][{birth.start, birth.end}] = static_cast<std::int32_t>(plan_.rows.size());
+        row_of_window_[c].push_back({{birth.start, birth.end}, static_cast<std::int32_t>(plan_.rows.size())});
         for (std::int32_t i = 0; i < row.count; ++i) plan_.parent.push_back(source + i);
         add_row(row, cut.request);
       }
@@ -226,6 +226,7 @@ class Planner {
   }
 
   void find_answers() {
+    for (auto& rows : row_of_window_) std::sort(rows.begin(), rows.end());
     for (size_t r = 0; r < requests_.size(); ++r) {
       auto& answers = plan_.answer_row.emplace_back();
       for (size_t i = 0; i < requests_[r].cuts.size(); ++i) {
@@ -237,10 +238,16 @@ class Planner {
           else if (window.begin == window.end)
             rows.push_back(static_cast<std::int32_t>(r));
           else
-            rows.push_back(row_of_window_[static_cast<size_t>(cut)].at({window.begin, window.end}));
+            rows.push_back(row_of(cut, window));
         }
       }
     }
+  }
+
+  std::int32_t row_of(int cut, const Window& window) const {
+    const auto& rows = row_of_window_[static_cast<size_t>(cut)];
+    const std::pair<int, int> key{window.begin, window.end};
+    return std::lower_bound(rows.begin(), rows.end(), key, [](const auto& entry, const auto& wanted) { return entry.first < wanted; })->second;
   }
 
   std::span<const ReplayRequest> requests_;
@@ -250,7 +257,7 @@ class Planner {
   std::vector<EffectiveCut> cuts_;           // grouped by request
   std::vector<std::vector<int>> cut_of_;     // [request][cut] index in cuts_, -1: blocks nothing
   std::vector<std::int32_t> flags_of_, full_of_, kept_of_;  // per effective cut
-  std::vector<std::map<std::pair<int, int>, std::int32_t>> row_of_window_;
+  std::vector<std::vector<std::pair<std::pair<int, int>, std::int32_t>>> row_of_window_;  // per cut: (start, end) -> row
   std::vector<std::vector<std::int32_t>> rows_of_cut_;  // in order of birth
 };
 

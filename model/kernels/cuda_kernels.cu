@@ -38,9 +38,16 @@ __device__ std::int32_t column_of(const Row& row, std::int32_t token) {
   return token < row.first_token ? row.clean_column + token : row.column + token - row.first_token;
 }
 
-__device__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+__device__ float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
 __device__ float silu(float x) { return x * sigmoid(x); }
-__device__ float softplus(float x) { return x > 20.0f ? x : log1pf(expf(x)); }
+__device__ float softplus(float x) { return x > 20.0f ? x : log1pf(__expf(x)); }
+
+// 2^x in one instruction; results below the normal range become 0.
+__device__ float exp2_fast(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
 
 __device__ float warp_sum(float x) {
   for (int offset = 16; offset > 0; offset /= 2) x += __shfl_xor_sync(kAll, x, offset);
@@ -115,6 +122,30 @@ struct ScanThread {
   }
 };
 
+// B or C of one token into registers: the same address in every thread, so wide loads where alignment allows.
+__device__ void load_parameters(const float* from, int count, bool wide, float (&to)[kMaxStates]) {
+  if (wide) {
+#pragma unroll
+    for (int n = 0; n < kMaxStates; n += 4) {
+      const float4 four = *reinterpret_cast<const float4*>(from + n);
+      to[n] = four.x;
+      to[n + 1] = four.y;
+      to[n + 2] = four.z;
+      to[n + 3] = four.w;
+    }
+    return;
+  }
+#pragma unroll
+  for (int n = 0; n < kMaxStates; ++n) to[n] = n < count ? from[n] : 0.0f;
+}
+
+bool wide_parameters(const ScanArgs<float>& a) {
+  const auto aligned = [](const Matrix<const float>& m) {
+    return m.stride % 4 == 0 && reinterpret_cast<std::uintptr_t>(m.data) % 16 == 0;
+  };
+  return a.state_count == kMaxStates && aligned(a.b) && aligned(a.c);
+}
+
 __device__ void load_state(const ScanArgs<float>& a, std::int32_t slot, std::int64_t channel, float (&h)[kMaxStates]) {
 #pragma unroll
   for (int n = 0; n < kMaxStates; ++n)
@@ -163,7 +194,7 @@ __global__ void scan_clean_kernel(Rows rows, ScanArgs<float> a) {
 #pragma unroll
     for (int n = 0; n < kMaxStates; ++n) {
       if (n >= a.state_count) break;
-      h[n] = exp2f(dt * thread.a[n]) * h[n] + b[n] * input;
+      h[n] = exp2_fast(dt * thread.a[n]) * h[n] + b[n] * input;
       y += c[n] * h[n];
     }
     if (!own) continue;
@@ -187,7 +218,7 @@ __device__ unsigned long long edges_not_seen(const Rows& rows, const Row& row) {
 }
 
 // Replayed rows, in chunks of rows that start from the same states: those are read once for all of them.
-__global__ void scan_replay_kernel(Rows rows, ScanArgs<float> a) {
+__global__ void scan_replay_kernel(Rows rows, ScanArgs<float> a, bool wide) {
   const RowGroup group = rows.groups[blockIdx.x];
   const std::int64_t channel = static_cast<std::int64_t>(blockIdx.y) * kScanThreads + threadIdx.x;
   if (rows.group_rows[group.begin] >= rows.count || channel >= a.channels) return;  // rows are in order of birth
@@ -205,6 +236,23 @@ __global__ void scan_replay_kernel(Rows rows, ScanArgs<float> a) {
     if (cut && channel == 0) atomicAdd(rows.blocked, edges_not_seen(rows, row));
     // On a channel that keeps the edge, or outside the window, both states are the full one.
     const bool two = cut && loses;
+    if (row.count == 1) {  // one token: its state is read and never kept
+      const std::int64_t column = row.column;
+      const std::uint8_t flag = two ? rows.flags[row.flags + row.first_token] : std::uint8_t{0};
+      const bool blocked = (flag & kTarget) != 0;
+      const float x = a.x.data[column * a.x.stride + channel];
+      const float z = a.z.data[column * a.z.stride + channel];
+      const float dt = softplus(a.dt.data[column * a.dt.stride + channel] + thread.bias);
+      const float input = blocked && (flag & kSource) != 0 ? 0.0f : dt * x;
+      float b[kMaxStates], c[kMaxStates], y = 0;
+      load_parameters(a.b.data + column * a.b.stride, a.state_count, wide, b);
+      load_parameters(a.c.data + column * a.c.stride, a.state_count, wide, c);
+#pragma unroll
+      for (int n = 0; n < kMaxStates; ++n)
+        y += c[n] * (exp2_fast(dt * thread.a[n]) * (blocked ? kept[n] : full[n]) + b[n] * input);
+      a.out.data[column * a.out.stride + channel] = (y + thread.d * x) * silu(z);
+      continue;
+    }
     float h[kMaxStates], k[kMaxStates];
 #pragma unroll
     for (int n = 0; n < kMaxStates; ++n) {
@@ -224,7 +272,7 @@ __global__ void scan_replay_kernel(Rows rows, ScanArgs<float> a) {
 #pragma unroll
       for (int n = 0; n < kMaxStates; ++n) {
         if (n >= a.state_count) break;
-        const float decay = exp2f(dt * thread.a[n]), bn = b[n], cn = c[n];
+        const float decay = exp2_fast(dt * thread.a[n]), bn = b[n], cn = c[n];
         h[n] = decay * h[n] + bn * input;
         k[n] = decay * k[n] + bn * kept_input;
         y += cn * h[n];
@@ -247,7 +295,7 @@ void scan(const Rows& rows, const ScanArgs<float>& a) {
   }
   if (rows.count > rows.clean_count && rows.group_count > 0) {
     const dim3 grid(static_cast<unsigned>(rows.group_count), tiles);
-    scan_replay_kernel<<<grid, kScanThreads, 0, stream_of(rows)>>>(rows, a);
+    scan_replay_kernel<<<grid, kScanThreads, 0, stream_of(rows)>>>(rows, a, wide_parameters(a));
     check("scan_replay");
   }
 }

@@ -53,7 +53,7 @@ inline float vector_log(float x) {
 
 // log(1 + exp(x)), x itself above 20 as in PyTorch.
 inline float softplus(float x) {
-  const float u = vector_exp(x < 20.0f ? x : 20.0f);
+  const float u = vector_exp(x > 20.0f ? 20.0f : x);  // NaN stays NaN
   const float y = 1.0f + u;
   const float rounding = u - (y - 1.0f);  // what 1 + u lost; log(y + r) = log(y) + r / y
   const float small = vector_log(y) + rounding / y;
