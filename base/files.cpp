@@ -110,7 +110,12 @@ void publish_file(const std::filesystem::path& path, std::string_view bytes) {
     }
     if (::fchmod(file.get(), 0644) != 0 || ::fsync(file.get()) != 0) discard("sync");
   }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) fail(path, "publish");
+  if (::rename(temporary.c_str(), path.c_str()) != 0) {
+    const int error = errno;
+    ::unlink(temporary.c_str());
+    errno = error;
+    fail(path, "publish");
+  }
   const Descriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (directory.get() < 0 || ::fsync(directory.get()) != 0) fail(folder, "sync");
 }
