@@ -1,0 +1,50 @@
+// Whole forwards in float64 with every token-mixing matrix materialised: what a knockout means, with nothing clever.
+// Shares no code with the engine but the reading of checkpoint files. One prompt, one knockout, all tokens, all layers.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ATen/ATen.h>
+
+#include "model/checkpoint/checkpoint.hpp"
+#include "model/knockout.hpp"
+
+namespace factflow {
+
+class NaiveModel {
+ public:
+  explicit NaiveModel(const Checkpoint& checkpoint);
+
+  int layers() const { return layers_; }
+  // [vocabulary] float64 log-probabilities after the last token. An empty window gives the clean run.
+  at::Tensor log_probabilities(const std::vector<int>& ids, const Knockout& knockout) const;
+
+ private:
+  // Where a layer's knockout bites: [tokens, tokens] true = (target, source) loses the edge on the channels.
+  struct Block {
+    at::Tensor pairs;
+    ChannelSet channels;
+  };
+
+  at::Tensor get(const std::string& name) const { return tensors_.at(name); }
+  at::Tensor project(const at::Tensor& x, const std::string& name) const;  // x weight^T + bias, if there is a bias
+  at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Block& block) const;
+  at::Tensor rotated(const at::Tensor& heads) const;
+  at::Tensor gpt2_layer(at::Tensor x, int layer, const Block& block) const;
+  at::Tensor llama_layer(at::Tensor x, int layer, const Block& block) const;
+  at::Tensor gpt_neox_layer(const at::Tensor& x, int layer, const Block& block) const;
+  at::Tensor mamba_layer(const at::Tensor& x, int layer, const Block& block) const;
+  at::Tensor mamba2_layer(const at::Tensor& x, int layer, const Block& block) const;
+  at::Tensor layer_output(const at::Tensor& x, int layer, const Block& block) const;
+
+  std::string family_;
+  nlohmann::json config_, ssm_;  // ssm_: ssm_cfg of the mamba_ssm library, else config_
+  std::map<std::string, at::Tensor> tensors_;
+  int layers_ = 0;
+  double epsilon_ = 1e-5;
+};
+
+}  // namespace factflow

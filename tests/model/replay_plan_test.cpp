@@ -1,0 +1,163 @@
+// Which columns a pass needs, where they are born and what they cost: plain data, no model.
+#include "model/replay_plan.hpp"
+
+#include <stdexcept>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace factflow {
+namespace {
+
+using testing::ElementsAre;
+
+constexpr int kLayers = 6;
+
+ReplayRequest prompt(int tokens, std::vector<EdgeCut> cuts) {
+  ReplayRequest request;
+  for (int i = 0; i < tokens; ++i) request.ids.push_back(100 + i);
+  request.cuts = std::move(cuts);
+  return request;
+}
+
+ReplayPlan plan_of(const std::vector<ReplayRequest>& requests, int channels = 12, bool keep_states = true) {
+  return plan_replay(requests, kLayers, channels, keep_states);
+}
+
+std::vector<Window> all_starts(std::vector<int> sizes) {
+  std::vector<Window> windows;
+  for (const int size : sizes)
+    for (int start = 0; start + size <= kLayers; ++start) windows.push_back({start, start + size});
+  return windows;
+}
+
+TEST(ReplayPlan, ACleanRunHasEveryTokenInEveryLayer) {
+  const ReplayPlan plan = plan_of({prompt(4, {}), prompt(2, {})});
+  EXPECT_EQ(plan.rows.size(), 2u);
+  EXPECT_THAT(plan.tokens, ElementsAre(100, 101, 102, 103, 100, 101));
+  EXPECT_THAT(plan.previous, ElementsAre(-1, 0, 1, 2, -1, 4));
+  EXPECT_THAT(plan.position, ElementsAre(0, 1, 2, 3, 0, 1));
+  EXPECT_THAT(plan.row_of, ElementsAre(0, 0, 0, 0, 1, 1));
+  EXPECT_EQ(plan.longest, 4);
+  EXPECT_EQ(column_layers(plan), 6 * kLayers);
+  EXPECT_EQ(plan.blocked_edges, 0u);
+}
+
+TEST(ReplayPlan, AReplayedRowHoldsTheTokensFromTheFirstTargetOn) {
+  const ReplayPlan plan = plan_of({prompt(5, {{{3, 4}, {1}, {}, {{2, 4}}}})});
+  ASSERT_EQ(plan.rows.size(), 2u);
+  const kernels::Row& row = plan.rows[1];
+  EXPECT_EQ(row.first_token, 3);
+  EXPECT_EQ(row.count, 2);
+  EXPECT_EQ(row.column, 5);
+  EXPECT_EQ(row.window_begin, 2);
+  EXPECT_EQ(row.window_end, 4);
+  EXPECT_THAT(plan.parent, ElementsAre(3, 4));        // copies of the clean columns
+  EXPECT_EQ(plan.previous[5], 2);                     // its first token sees the clean column of token 2
+  EXPECT_EQ(plan.previous[6], 5);
+  EXPECT_THAT(plan.columns_alive, ElementsAre(5, 5, 7, 7, 7, 7));
+  EXPECT_EQ(plan.blocked_edges, 2u * 2u);             // two targets, one source, two layers
+}
+
+TEST(ReplayPlan, WindowsOfOneStartShareTheirTrajectory) {
+  const ReplayPlan plan = plan_of({prompt(3, {{{2}, {0}, {}, {{1, 2}, {1, 5}, {1, 3}}}})});
+  ASSERT_EQ(plan.rows.size(), 4u);
+  EXPECT_EQ(plan.rows[1].window_end, 5);
+  EXPECT_GE(plan.rows[1].flags, 0);
+  for (const size_t branch : {2u, 3u}) {
+    EXPECT_EQ(plan.rows[branch].flags, -1);           // never blocked again
+    EXPECT_EQ(plan.parent[branch - 1], plan.rows[1].column);
+  }
+  EXPECT_THAT(plan.rows_alive, ElementsAre(1, 2, 3, 4, 4, 4));
+  EXPECT_THAT(plan.answer_row[0][0], ElementsAre(2, 1, 3));
+  EXPECT_EQ(plan.blocked_edges, 4u);                  // the trajectory's four layers, once
+}
+
+TEST(ReplayPlan, CostsWhatTheFormulaSays) {
+  constexpr int kTokens = 7, kFirstTarget = 5;
+  const std::vector<int> sizes = {1, 3, 4};
+  const ReplayPlan plan = plan_of({prompt(kTokens, {{{kFirstTarget}, {1, 2}, {}, all_starts(sizes)}})});
+  std::int64_t suffix_layers = 0;
+  for (int start = 0; start < kLayers; ++start) {
+    std::vector<int> ends;
+    for (const int size : sizes)
+      if (start + size <= kLayers) ends.push_back(start + size);
+    suffix_layers += kLayers - start;
+    for (size_t i = 0; i + 1 < ends.size(); ++i) suffix_layers += kLayers - ends[i];
+  }
+  EXPECT_EQ(column_layers(plan), kTokens * kLayers + (kTokens - kFirstTarget) * suffix_layers);
+}
+
+TEST(ReplayPlan, EqualCutsAreComputedOnce) {
+  const std::vector<Window> windows = all_starts({2});
+  const EdgeCut cut{{3}, {1}, {}, windows};
+  // A source behind every target and a target before every source block nothing: the same cut again.
+  const EdgeCut same{{0, 3}, {1, 4}, {}, windows};
+  EdgeCut other = cut;
+  other.channels.kind = ChannelSet::Kind::kSlow;
+  const ReplayPlan once = plan_of({prompt(5, {cut})});
+  const ReplayPlan thrice = plan_of({prompt(5, {cut, same, cut})});
+  EXPECT_EQ(column_layers(thrice), column_layers(once));
+  EXPECT_EQ(thrice.blocked_edges, once.blocked_edges);
+  EXPECT_EQ(thrice.answer_row[0][0], thrice.answer_row[0][1]);
+  EXPECT_EQ(thrice.answer_row[0][0], thrice.answer_row[0][2]);
+  EXPECT_EQ(plan_of({prompt(5, {cut, other})}).rows.size(), 2 * once.rows.size() - 1);
+  // Another prompt is another computation.
+  EXPECT_EQ(column_layers(plan_of({prompt(5, {cut}), prompt(5, {cut})})), 2 * column_layers(once));
+}
+
+TEST(ReplayPlan, WhatBlocksNothingHasNoRow) {
+  const std::vector<Window> windows = {{0, 2}};
+  const ReplayPlan plan = plan_of({prompt(4, {{{1}, {2, 3}, {}, windows},     // sources after the target
+                                              {{}, {0}, {}, windows},
+                                              {{3}, {}, {}, windows},
+                                              {{3}, {0}, {}, {{2, 2}}}})});   // an empty window
+  EXPECT_EQ(plan.rows.size(), 1u);
+  for (const size_t cut : {0u, 1u, 2u}) EXPECT_THAT(plan.answer_row[0][cut], ElementsAre(ReplayPlan::kNoEdge));
+  EXPECT_THAT(plan.answer_row[0][3], ElementsAre(0));                        // the clean row
+  EXPECT_EQ(plan.blocked_edges, 0u);
+}
+
+TEST(ReplayPlan, ChannelSetsWithoutChannelsBlockNothing) {
+  const EdgeCut slow{{1}, {0}, {ChannelSet::Kind::kSlow}, {{0, 1}}};
+  EXPECT_EQ(plan_of({prompt(2, {slow})}, 2).rows.size(), 1u);   // a third of two channels is none
+  EXPECT_EQ(plan_of({prompt(2, {slow})}, 3).rows.size(), 2u);
+  EXPECT_EQ(plan_of({prompt(2, {slow})}, 0).rows.size(), 1u);   // transformers have no channels
+  EXPECT_EQ(plan_of({prompt(2, {{{1}, {0}, {}, {{0, 1}}}})}, 0).rows.size(), 2u);
+}
+
+TEST(ReplayPlan, StatesAreSharedByWhatPrecedesTheFirstTarget) {
+  const std::vector<Window> windows = {{0, 1}};
+  const std::vector<EdgeCut> cuts = {{{4}, {1, 2}, {}, windows},
+                                     {{4}, {1, 2, 4}, {}, windows},                             // the same sources before token 4
+                                     {{4}, {1, 2}, {ChannelSet::Kind::kSlow}, windows},         // the same state, other channels
+                                     {{4}, {4}, {}, windows},                                   // none before token 4: the full state
+                                     {{3}, {1, 2}, {}, windows},                                // another length
+                                     {{0, 4}, {0}, {}, windows}};                               // starts at token 0: no state
+  const ReplayPlan plan = plan_of({prompt(5, cuts)});
+  EXPECT_EQ(plan.slots.size(), 4u);
+  EXPECT_THAT(plan.slot_begin, ElementsAre(0, 4));
+  const auto row = [&](size_t cut) { return plan.rows[static_cast<size_t>(plan.answer_row[0][cut][0])]; };
+  EXPECT_EQ(row(0).kept_state, row(1).kept_state);
+  EXPECT_EQ(row(0).kept_state, row(2).kept_state);
+  EXPECT_EQ(row(3).kept_state, row(3).full_state);
+  EXPECT_NE(row(4).kept_state, row(0).kept_state);
+  EXPECT_EQ(row(5).full_state, -1);
+  EXPECT_TRUE(plan_of({prompt(5, cuts)}, 12, false).slots.empty());
+}
+
+TEST(ReplayPlan, ImpossibleRequestsAreRefused) {
+  const std::vector<Window> windows = {{0, 1}};
+  const auto refused = [](const EdgeCut& cut) { EXPECT_THROW(plan_of({prompt(3, {cut})}), std::invalid_argument); };
+  EXPECT_THROW(plan_of({prompt(0, {})}), std::invalid_argument);
+  refused({{3}, {0}, {}, windows});
+  refused({{2}, {-1}, {}, windows});
+  refused({{2, 1}, {0}, {}, windows});
+  refused({{2}, {0, 0}, {}, windows});
+  refused({{2}, {0}, {}, {{-1, 1}}});
+  refused({{2}, {0}, {}, {{0, kLayers + 1}}});
+  refused({{2}, {0}, {}, {{2, 1}}});
+}
+
+}  // namespace
+}  // namespace factflow
