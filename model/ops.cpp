@@ -43,6 +43,13 @@ const T* pointer(const at::Tensor& t) {
   return t.data_ptr<T>();
 }
 
+// fp64 is the arithmetic of the float64 oracle, which is transformers' own: its weighted RMS norms are computed in float32
+// whatever the model's number type, and a random checkpoint amplifies the order of that sum ten-thousandfold. So they are
+// computed here by the very operations that transformers calls. docs/precision.md has the numbers.
+at::Tensor normalised_in_float(const at::Tensor& x, double epsilon) {
+  return (x * at::rsqrt(x.pow(2).mean(-1, true) + epsilon)).to(at::kDouble);
+}
+
 }  // namespace
 
 void linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, at::Tensor out) {
@@ -58,6 +65,10 @@ void add_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor&
 }
 
 void apply_norm(const kernels::Rows& rows, const Norm& norm, const at::Tensor& x, at::Tensor out) {
+  if (x.scalar_type() == at::kDouble && norm.weight.defined() && !norm.subtract_mean) {
+    out.copy_(normalised_in_float(x.to(at::kFloat), norm.epsilon) * norm.weight);
+    return;
+  }
   with_type(x, [&](auto type) {
     using T = decltype(type);
     table_for<T>(x).norm(rows, {input<T>(x), output<T>(out), pointer<T>(norm.weight), pointer<T>(norm.bias), x.size(0),
@@ -111,6 +122,12 @@ void state_space_dual(const kernels::Rows& rows, const StateSpaceDual& dual, con
 
 void apply_gated_norm(const kernels::Rows& rows, const GatedNorm& norm, const at::Tensor& y, const at::Tensor& z,
                       at::Tensor out) {
+  if (y.scalar_type() == at::kDouble && !norm.norm_before_gate) {
+    const at::Tensor gated = y.to(at::kFloat) * at::silu(z.to(at::kFloat));
+    const at::Tensor groups = gated.reshape({y.size(0), -1, norm.group});
+    out.copy_(normalised_in_float(groups, norm.epsilon).reshape(y.sizes()) * norm.weight);
+    return;
+  }
   with_type(y, [&](auto type) {
     using T = decltype(type);
     table_for<T>(y).gated_norm(rows, {input<T>(y), input<T>(z), output<T>(out), pointer<T>(norm.weight), y.size(0),

@@ -21,8 +21,10 @@ constexpr int kMostLayers = 1 << 20;
 Window window_of(const std::vector<int>& layers) {
   if (layers.empty()) return {0, 0};
   for (size_t i = 0; i < layers.size(); ++i) {
-    if (layers[i] < 0 || layers[i] >= kMostLayers) throw std::invalid_argument(fmt::format("there is no layer {}", layers[i]));
-    if (i > 0 && layers[i] != layers[i - 1] + 1) throw std::invalid_argument("layers must be consecutive and ascending");
+    if (layers[i] < 0 || layers[i] >= kMostLayers)
+      throw std::invalid_argument(fmt::format("there is no layer {}", layers[i]));
+    if (i > 0 && layers[i] != layers[i - 1] + 1)
+      throw std::invalid_argument("layers must be consecutive and ascending");
   }
   return {layers.front(), layers.back() + 1};
 }
@@ -42,10 +44,12 @@ OracleCase read_case(const nlohmann::json& entry, int vocabulary) {
   entry.at("clean").get_to(one.clean);
   entry.at("probs").get_to(one.probabilities);
   for (const nlohmann::json& knockout : entry.at("knockouts"))
-    one.request.cuts.push_back({positions_in(knockout.at("targets")), positions_in(knockout.at("sources")),
+    one.request.cuts.push_back({positions_in(knockout.at("targets")),
+                                positions_in(knockout.at("sources")),
                                 parse_channel_set(knockout.at("channels").get<std::string>()),
                                 {window_of(knockout.at("layers").get<std::vector<int>>())}});
-  if (one.probabilities.size() != one.request.cuts.size()) throw std::invalid_argument("probs and knockouts differ in length");
+  if (one.probabilities.size() != one.request.cuts.size())
+    throw std::invalid_argument("probs and knockouts differ in length");
   std::vector<int> tokens = one.request.ids;
   tokens.push_back(one.request.answer);
   for (const int id : tokens)

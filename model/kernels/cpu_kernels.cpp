@@ -26,60 +26,32 @@ void count_blocked(const Rows& rows, std::int64_t edges) {
   *rows.blocked += add;
 }
 
-// transformers computes weighted RMS norms in float32 whatever the model's number type, and so does the float64 oracle
-// that is built on it. Rounding to float32 where it rounds makes fp64 agree with it (docs/precision.md).
-inline float as_transformers(float x) { return x; }
-inline double as_transformers(double x) { return static_cast<double>(static_cast<float>(x)); }
-
-// 1 / rms of values whose mean square is given, as torch.rsqrt rounds it.
 template <class T>
-T inverse_rms(T mean_square, double epsilon) {
-  const T root = as_transformers(square_root(as_transformers(as_transformers(mean_square) + as_transformers(static_cast<T>(epsilon)))));
-  return as_transformers(T(1) / root);
-}
-
-// x / rms(x) * weight, in float32 up to the weight.
-template <class T>
-void weighted_rms_norm(const T* x, const NormArgs<T>& a, T* out) {
-  T square = 0;
-#pragma omp simd reduction(+ : square)
-  for (std::int64_t j = 0; j < a.width; ++j) square += as_transformers(x[j]) * as_transformers(x[j]);
-  const T scale = inverse_rms(square / static_cast<T>(a.width), a.epsilon);
-#pragma omp simd
-  for (std::int64_t j = 0; j < a.width; ++j) out[j] = as_transformers(as_transformers(x[j]) * scale) * a.weight[j];
-}
-
-// LayerNorm, or RMSNorm without a weight: in the model's number type.
-template <class T>
-void plain_norm(const T* x, const NormArgs<T>& a, T* out) {
-  T mean = 0;
-  if (a.subtract_mean) {
-#pragma omp simd reduction(+ : mean)
-    for (std::int64_t j = 0; j < a.width; ++j) mean += x[j];
-    mean /= static_cast<T>(a.width);
-  }
-  T square = 0;
-#pragma omp simd reduction(+ : square)
-  for (std::int64_t j = 0; j < a.width; ++j) square += (x[j] - mean) * (x[j] - mean);
-  const T scale = T(1) / square_root(square / static_cast<T>(a.width) + static_cast<T>(a.epsilon));
-  for (std::int64_t j = 0; j < a.width; ++j) {
-    const T scaled = (x[j] - mean) * scale;
-    const T weighted = a.weight != nullptr ? scaled * a.weight[j] : scaled;
-    out[j] = a.bias != nullptr ? weighted + a.bias[j] : weighted;
-  }
+T inverse_root(T mean_square, double epsilon) {
+  return T(1) / square_root(mean_square + static_cast<T>(epsilon));
 }
 
 template <class T>
 void norm(const Rows&, const NormArgs<T>& a) {
-  const bool weighted_rms = !a.subtract_mean && a.weight != nullptr && a.bias == nullptr;
 #pragma omp parallel for schedule(static)
   for (std::int64_t i = 0; i < a.rows; ++i) {
     const T* x = a.x.data + i * a.x.stride;
     T* out = a.out.data + i * a.out.stride;
-    if (weighted_rms)
-      weighted_rms_norm(x, a, out);
-    else
-      plain_norm(x, a, out);
+    T mean = 0;
+    if (a.subtract_mean) {
+#pragma omp simd reduction(+ : mean)
+      for (std::int64_t j = 0; j < a.width; ++j) mean += x[j];
+      mean /= static_cast<T>(a.width);
+    }
+    T square = 0;
+#pragma omp simd reduction(+ : square)
+    for (std::int64_t j = 0; j < a.width; ++j) square += (x[j] - mean) * (x[j] - mean);
+    const T scale = inverse_root(square / static_cast<T>(a.width), a.epsilon);
+    for (std::int64_t j = 0; j < a.width; ++j) {
+      const T scaled = (x[j] - mean) * scale;
+      const T weighted = a.weight != nullptr ? scaled * a.weight[j] : scaled;
+      out[j] = a.bias != nullptr ? weighted + a.bias[j] : weighted;
+    }
   }
 }
 
@@ -369,17 +341,14 @@ void gated_norm(const Rows&, const GatedNormArgs<T>& a) {
     const T* y = a.y.data + i * a.y.stride;
     const T* z = a.z.data + i * a.z.stride;
     T* out = a.out.data + i * a.out.stride;
-    for (std::int64_t j = 0; j < a.width; ++j) {
-      const T gate = as_transformers(silu(as_transformers(z[j])));
-      out[j] = a.norm_before_gate ? as_transformers(y[j]) : as_transformers(as_transformers(y[j]) * gate);
-    }
+    for (std::int64_t j = 0; j < a.width; ++j) out[j] = a.norm_before_gate ? y[j] : y[j] * silu(z[j]);
     for (std::int64_t g = 0; g < a.width; g += a.group) {
       T square = 0;
 #pragma omp simd reduction(+ : square)
       for (std::int64_t j = g; j < g + a.group; ++j) square += out[j] * out[j];
-      const T scale = inverse_rms(square / static_cast<T>(a.group), a.epsilon);
+      const T scale = inverse_root(square / static_cast<T>(a.group), a.epsilon);
       for (std::int64_t j = g; j < g + a.group; ++j)
-        out[j] = as_transformers(out[j] * scale) * a.weight[j] * (a.norm_before_gate ? silu(z[j]) : T(1));
+        out[j] = out[j] * scale * a.weight[j] * (a.norm_before_gate ? silu(z[j]) : T(1));
     }
   }
 }

@@ -103,8 +103,34 @@ __global__ void conv_kernel(Rows rows, ConvArgs<float> a) {
   a.out.data[column * a.out.stride + channel] = silu(sum);
 }
 
+// The same, four channels a thread.
+__global__ void conv_wide_kernel(Rows rows, ConvArgs<float> a) {
+  const std::int32_t column = static_cast<std::int32_t>(blockIdx.x);
+  for (std::int64_t channel = 4 * static_cast<std::int64_t>(threadIdx.x); channel < a.channels; channel += 4 * blockDim.x) {
+    float4 sum = a.bias != nullptr ? *reinterpret_cast<const float4*>(a.bias + channel) : make_float4(0, 0, 0, 0);
+    std::int32_t seen = column;
+    for (int k = 0; k < a.kernel && seen >= 0; ++k, seen = rows.previous[seen]) {
+      const float4 w = *reinterpret_cast<const float4*>(a.weight + k * a.channels + channel);
+      const float4 x = *reinterpret_cast<const float4*>(a.x.data + seen * a.x.stride + channel);
+      sum.x += w.x * x.x;
+      sum.y += w.y * x.y;
+      sum.z += w.z * x.z;
+      sum.w += w.w * x.w;
+    }
+    *reinterpret_cast<float4*>(a.out.data + column * a.out.stride + channel) = make_float4(silu(sum.x), silu(sum.y), silu(sum.z), silu(sum.w));
+  }
+}
+
+bool in_fours(const void* data, std::int64_t stride) { return stride % 4 == 0 && reinterpret_cast<std::uintptr_t>(data) % 16 == 0; }
+
 void conv(const Rows& rows, const ConvArgs<float>& a) {
   if (rows.column_count == 0) return;
+  if (a.channels % 4 == 0 && in_fours(a.x.data, a.x.stride) && in_fours(a.out.data, a.out.stride) && in_fours(a.weight, 0) &&
+      in_fours(a.bias, 0)) {
+    conv_wide_kernel<<<static_cast<unsigned>(rows.column_count), kThreads, 0, stream_of(rows)>>>(rows, a);
+    check("conv_wide");
+    return;
+  }
   const dim3 grid(static_cast<unsigned>(rows.column_count), blocks_for(a.channels, kThreads));
   conv_kernel<<<grid, kThreads, 0, stream_of(rows)>>>(rows, a);
   check("conv");
@@ -217,70 +243,102 @@ __device__ unsigned long long edges_not_seen(const Rows& rows, const Row& row) {
   return edges;
 }
 
-// Replayed rows, in chunks of rows that start from the same states: those are read once for all of them.
+// What a thread needs of a one-token row. Staged for a whole group at once, so that no row waits for its own description.
+struct OneToken {
+  std::int32_t column;  // -1: not alive, or several tokens
+  std::uint8_t blocked, self;
+};
+
+// One channel of several-token rows: the full and the kept state side by side; only targets read the second.
+__device__ void scan_suffix(const Rows& rows, const ScanArgs<float>& a, const ScanThread& thread, const Row& row, bool two,
+                            const float (&full)[kMaxStates], const float (&kept)[kMaxStates]) {
+  const std::int64_t channel = thread.channel;
+  float h[kMaxStates], k[kMaxStates];
+#pragma unroll
+  for (int n = 0; n < kMaxStates; ++n) {
+    h[n] = full[n];
+    k[n] = two ? kept[n] : full[n];
+  }
+  for (std::int32_t s = 0; s < row.count; ++s) {
+    const std::int64_t column = row.column + s;
+    const std::uint8_t flag = two ? rows.flags[row.flags + row.first_token + s] : std::uint8_t{0};
+    const float x = a.x.data[column * a.x.stride + channel];
+    const float z = a.z.data[column * a.z.stride + channel];
+    const float dt = softplus(a.dt.data[column * a.dt.stride + channel] + thread.bias);
+    const float input = dt * x, kept_input = (flag & kSource) != 0 ? 0.0f : input;
+    const float* b = a.b.data + column * a.b.stride;
+    const float* c = a.c.data + column * a.c.stride;
+    float y = 0, y_kept = 0;
+#pragma unroll
+    for (int n = 0; n < kMaxStates; ++n) {
+      if (n >= a.state_count) break;
+      const float decay = exp2_fast(dt * thread.a[n]), bn = b[n], cn = c[n];
+      h[n] = decay * h[n] + bn * input;
+      k[n] = decay * k[n] + bn * kept_input;
+      y += cn * h[n];
+      y_kept += cn * k[n];
+    }
+    const float read = (flag & kTarget) != 0 ? y_kept : y;
+    a.out.data[column * a.out.stride + channel] = (read + thread.d * x) * silu(z);
+  }
+}
+
+// Replayed rows, in groups of rows that start from the same states: those are read once for all of them.
 __global__ void scan_replay_kernel(Rows rows, ScanArgs<float> a, bool wide) {
+  __shared__ OneToken tokens[kRowsPerGroup];
   const RowGroup group = rows.groups[blockIdx.x];
-  const std::int64_t channel = static_cast<std::int64_t>(blockIdx.y) * kScanThreads + threadIdx.x;
-  if (rows.group_rows[group.begin] >= rows.count || channel >= a.channels) return;  // rows are in order of birth
+  if (rows.group_rows[group.begin] >= rows.count) return;  // rows are in order of birth
   const Row first = rows.rows[rows.group_rows[group.begin]];
+  for (int i = static_cast<int>(threadIdx.x); i < group.count; i += kScanThreads) {
+    const std::int32_t index = rows.group_rows[group.begin + i];
+    tokens[i] = {-1, 0, 0};
+    if (index >= rows.count) continue;
+    const Row row = rows.rows[index];
+    const bool cut = in_window(row, rows.layer);
+    if (cut && blockIdx.y == 0) atomicAdd(rows.blocked, edges_not_seen(rows, row));
+    if (row.count > 1) continue;
+    const std::uint8_t flag = cut ? rows.flags[row.flags + row.first_token] : std::uint8_t{0};
+    const bool blocked = (flag & kTarget) != 0;
+    tokens[i] = {row.column, static_cast<std::uint8_t>(blocked), static_cast<std::uint8_t>(blocked && (flag & kSource) != 0)};
+  }
+  __syncthreads();
+  const std::int64_t channel = static_cast<std::int64_t>(blockIdx.y) * kScanThreads + threadIdx.x;
+  if (channel >= a.channels) return;
   const ScanThread thread(a, channel);
   float full[kMaxStates], kept[kMaxStates];
   load_state(a, first.full_state, channel, full);
   load_state(a, first.kept_state, channel, kept);
+  // On a channel that keeps the edge the full state is read in the window too.
   const bool loses = a.lose == nullptr || a.lose[first.channels * a.channels + channel] != 0;
-  for (std::int32_t i = group.begin; i < group.begin + group.count; ++i) {
-    const std::int32_t index = rows.group_rows[i];
-    if (index >= rows.count) break;
-    const Row row = rows.rows[index];
-    const bool cut = in_window(row, rows.layer);
-    if (cut && channel == 0) atomicAdd(rows.blocked, edges_not_seen(rows, row));
-    // On a channel that keeps the edge, or outside the window, both states are the full one.
-    const bool two = cut && loses;
-    if (row.count == 1) {  // one token: its state is read and never kept
-      const std::int64_t column = row.column;
-      const std::uint8_t flag = two ? rows.flags[row.flags + row.first_token] : std::uint8_t{0};
-      const bool blocked = (flag & kTarget) != 0;
-      const float x = a.x.data[column * a.x.stride + channel];
-      const float z = a.z.data[column * a.z.stride + channel];
-      const float dt = softplus(a.dt.data[column * a.dt.stride + channel] + thread.bias);
-      const float input = blocked && (flag & kSource) != 0 ? 0.0f : dt * x;
-      float b[kMaxStates], c[kMaxStates], y = 0;
-      load_parameters(a.b.data + column * a.b.stride, a.state_count, wide, b);
-      load_parameters(a.c.data + column * a.c.stride, a.state_count, wide, c);
-#pragma unroll
-      for (int n = 0; n < kMaxStates; ++n)
-        y += c[n] * (exp2_fast(dt * thread.a[n]) * (blocked ? kept[n] : full[n]) + b[n] * input);
-      a.out.data[column * a.out.stride + channel] = (y + thread.d * x) * silu(z);
-      continue;
+  if (first.count > 1) {
+    for (std::int32_t i = group.begin; i < group.begin + group.count && rows.group_rows[i] < rows.count; ++i) {
+      const Row row = rows.rows[rows.group_rows[i]];
+      scan_suffix(rows, a, thread, row, loses && in_window(row, rows.layer), full, kept);
     }
-    float h[kMaxStates], k[kMaxStates];
+    return;
+  }
+  float x = 0, z = 0, dt_raw = 0;  // of the row that comes next
+  const auto fetch = [&](int i) {
+    const std::int64_t column = i < group.count ? tokens[i].column : -1;
+    if (column < 0) return;
+    x = a.x.data[column * a.x.stride + channel];
+    z = a.z.data[column * a.z.stride + channel];
+    dt_raw = a.dt.data[column * a.dt.stride + channel];
+  };
+  fetch(0);
+  for (int i = 0; i < group.count && tokens[i].column >= 0; ++i) {
+    const std::int64_t column = tokens[i].column;
+    const bool blocked = loses && tokens[i].blocked != 0, self = loses && tokens[i].self != 0;
+    const float own_x = x, own_z = z, dt = softplus(dt_raw + thread.bias);
+    float b[kMaxStates], c[kMaxStates], y = 0;
+    load_parameters(a.b.data + column * a.b.stride, a.state_count, wide, b);
+    load_parameters(a.c.data + column * a.c.stride, a.state_count, wide, c);
+    fetch(i + 1);
+    const float input = self ? 0.0f : dt * own_x;
 #pragma unroll
-    for (int n = 0; n < kMaxStates; ++n) {
-      h[n] = full[n];
-      k[n] = two ? kept[n] : full[n];
-    }
-    for (std::int32_t s = 0; s < row.count; ++s) {
-      const std::int64_t column = row.column + s;
-      const std::uint8_t flag = two ? rows.flags[row.flags + row.first_token + s] : std::uint8_t{0};
-      const float x = a.x.data[column * a.x.stride + channel];
-      const float z = a.z.data[column * a.z.stride + channel];
-      const float dt = softplus(a.dt.data[column * a.dt.stride + channel] + thread.bias);
-      const float input = dt * x, kept_input = (flag & kSource) != 0 ? 0.0f : input;
-      const float* b = a.b.data + column * a.b.stride;
-      const float* c = a.c.data + column * a.c.stride;
-      float y = 0, y_kept = 0;
-#pragma unroll
-      for (int n = 0; n < kMaxStates; ++n) {
-        if (n >= a.state_count) break;
-        const float decay = exp2_fast(dt * thread.a[n]), bn = b[n], cn = c[n];
-        h[n] = decay * h[n] + bn * input;
-        k[n] = decay * k[n] + bn * kept_input;
-        y += cn * h[n];
-        y_kept += cn * k[n];
-      }
-      const float read = (flag & kTarget) != 0 ? y_kept : y;
-      a.out.data[column * a.out.stride + channel] = (read + thread.d * x) * silu(z);
-    }
+    for (int n = 0; n < kMaxStates; ++n)
+      y += c[n] * (exp2_fast(dt * thread.a[n]) * (blocked ? kept[n] : full[n]) + b[n] * input);
+    a.out.data[column * a.out.stride + channel] = (y + thread.d * own_x) * silu(own_z);
   }
 }
 

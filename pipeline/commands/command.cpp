@@ -15,6 +15,7 @@ namespace po = boost::program_options;
 const std::vector<Command>& commands() {
   static const std::vector<Command> list = {
       {"run", "CONFIG [options]", "run the sweep of a configuration, alone or under mpirun/srun; continues where it stopped", run_command},
+      {"submit", "CONFIG --profile FILE [options]", "hand the run to SLURM, with follow-up jobs and the analysis behind it", submit_command},
       {"plan", "CONFIG", "stages, units, rows, estimated arithmetic, memory and disk, without loading weights", plan_command},
       {"validate", "CONFIG", "check everything about a configuration that can be checked without running", validate_command},
       {"status", "DIR", "what a run has finished, what is left, what failed", status_command},

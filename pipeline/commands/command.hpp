@@ -17,6 +17,7 @@ struct Command {
 };
 
 int run_command(const std::vector<std::string>& arguments);
+int submit_command(const std::vector<std::string>& arguments);
 int plan_command(const std::vector<std::string>& arguments);
 int validate_command(const std::vector<std::string>& arguments);
 int status_command(const std::vector<std::string>& arguments);

@@ -6,6 +6,9 @@
 
 #include "base/error.hpp"
 #include "base/files.hpp"
+#include "base/text.hpp"
+#include "jobs/job_queue.hpp"
+#include "jobs/submission.hpp"
 #include "pipeline/commands/command.hpp"
 #include "pipeline/coordination/file_operations.hpp"
 #include "pipeline/coordination/journal.hpp"
@@ -37,29 +40,21 @@ void print_journal(const std::filesystem::path& directory, const std::string& id
   for (size_t i = 0; i < std::min(failures.size(), kShownFailures); ++i) std::cout << failures[i] << '\n';
 }
 
-}  // namespace
+void print_jobs(const std::filesystem::path& directory) {
+  const std::optional<Submission> submission = read_submission(directory);
+  if (!submission) return;
+  const std::vector<JobState> states = job_states(submission->all());
+  std::cout << fmt::format("  jobs {} of SLURM{}\n", join(submission->all()), states.empty() ? ": none in the queue any more" : ":");
+  for (const JobState& job : states)
+    std::cout << fmt::format("    {}: {}{}{}\n", job.id, job.state, job.detail.empty() ? "" : ", " + job.detail,
+                             job.id == submission->analysis ? " (analysis)" : "");
+}
 
-int status_command(const std::vector<std::string>& arguments) {
-  po::options_description options;
-  po::variables_map values;
-  if (!parse_options(command_named("status"), options, {"DIR"}, arguments, values)) return 0;
-  const std::filesystem::path directory = values["DIR"].as<std::string>();
-  const std::filesystem::path record = directory / "run.json";
-  if (!std::filesystem::exists(record)) throw InputError(directory.string(), "is not the directory of a run: it holds no run.json");
-  nlohmann::json run;
-  try {
-    run = nlohmann::json::parse(read_file(record));
-    std::cout << fmt::format("{}, begun {}\n", run.at("name").get<std::string>(), run.at("created").get<std::string>());
-    print_journal(directory, run.at("identity").get<std::string>());
-    if (std::filesystem::exists(directory / "progress.json"))
-      std::cout << "  last seen at " << nlohmann::json::parse(read_file(directory / "progress.json")).at("text").get<std::string>() << '\n';
-  } catch (const nlohmann::json::exception& error) {
-    throw InputError(record.string(), fmt::format("cannot be understood: {}", error.what()));
-  }
-  const std::filesystem::path results = directory / "results.h5";
+// Whether there is nothing left to compute: every unit is done or has failed.
+bool print_results(const std::filesystem::path& results) {
   if (!std::filesystem::exists(results)) {
     std::cout << "  no results.h5 yet\n";
-    return 0;
+    return false;
   }
   const ResultsReader reader(results);
   std::cout << fmt::format("  results.h5: {}, {} of {} units\n", reader.info().complete ? "complete" : "part of the run",
@@ -70,7 +65,40 @@ int status_command(const std::vector<std::string>& arguments) {
     std::cout << fmt::format("    {} {} {} {}\n", failure.stage, failure.model, failure.prompt.empty() ? "" : "prompt " + failure.prompt + ":", failure.reason);
   }
   if (reader.failures().size() > kShownFailures) std::cout << fmt::format("    and {} more in group /failures\n", reader.failures().size() - kShownFailures);
-  return 0;
+  return reader.info().complete;
+}
+
+void print_run(const std::filesystem::path& directory) {
+  const std::filesystem::path record = directory / "run.json";
+  try {
+    const nlohmann::json run = nlohmann::json::parse(read_file(record));
+    std::cout << fmt::format("{}, begun {}\n", run.at("name").get<std::string>(), run.at("created").get<std::string>());
+    print_journal(directory, run.at("identity").get<std::string>());
+    if (std::filesystem::exists(directory / "progress.json"))
+      std::cout << "  last seen at " << nlohmann::json::parse(read_file(directory / "progress.json")).at("text").get<std::string>() << '\n';
+  } catch (const nlohmann::json::exception& error) {
+    throw InputError(record.string(), fmt::format("cannot be understood: {}", error.what()));
+  }
+}
+
+}  // namespace
+
+int status_command(const std::vector<std::string>& arguments) {
+  po::options_description options;
+  options.add_options()("complete", po::bool_switch(), "exit with 1 if units are left to compute (failed ones are not), for scripts");
+  po::variables_map values;
+  if (!parse_options(command_named("status"), options, {"DIR"}, arguments, values)) return 0;
+  const std::filesystem::path directory = values["DIR"].as<std::string>();
+  const bool begun = std::filesystem::exists(directory / "run.json");
+  if (!begun && !std::filesystem::exists(directory / "submit.json"))
+    throw InputError(directory.string(), "is not the directory of a run: it holds no run.json");
+  if (begun)
+    print_run(directory);
+  else
+    std::cout << "submitted, not begun\n";
+  print_jobs(directory);
+  const bool complete = begun && print_results(directory / "results.h5");
+  return values["complete"].as<bool>() && !complete ? 1 : 0;
 }
 
 }  // namespace factflow

@@ -21,7 +21,7 @@ int verify_command(const std::vector<std::string>& arguments) {
       ("model", po::value<std::string>()->required(), "checkpoint: a directory or hf:ORG/NAME")
       ("cases", po::value<std::string>()->required(), "the oracle's cases.json")
       ("device", po::value<std::string>()->default_value("auto"), "auto, cpu, cuda or cuda:N")
-      ("precision", po::value<std::string>()->default_value("fp32"), "fp64, fp32, tf32x3, tf32 or bf16")
+      ("precision", po::value<std::string>()->default_value("auto"), "fp64, fp32 or tf32; auto = the referee's own fp64 on a CPU, fp32 on a GPU")
       ("threads", po::value<int>()->default_value(0), "threads; 0 = all cores")
       ("memory-limit", po::value<std::int64_t>()->default_value(0), "bytes for activations; 0 = automatic")
       ("tolerance", po::value<double>()->default_value(1e-4), "largest |p - p_oracle| / (p_oracle + 1e-6) that passes");
@@ -31,7 +31,9 @@ int verify_command(const std::vector<std::string>& arguments) {
   const std::string cases_file = values["cases"].as<std::string>();
   const at::Device device = choose_device(values["device"].as<std::string>(), 0, 1);
   auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(values["model"].as<std::string>()));
-  const auto network = Network::load(checkpoint, device, parse_precision(values["precision"].as<std::string>()));
+  std::string precision = values["precision"].as<std::string>();
+  if (precision == "auto") precision = device.is_cpu() ? "fp64" : "fp32";
+  const auto network = Network::load(checkpoint, device, parse_precision(precision));
 
   const std::vector<OracleCase> cases = read_oracle_cases(cases_file, network->architecture().vocabulary);
   std::vector<ReplayRequest> requests;

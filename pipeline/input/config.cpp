@@ -236,25 +236,6 @@ const Fields<Config>& config_fields() {
   return fields;
 }
 
-// Appends `words` broken into lines of at most `width` characters, each after `margin` spaces.
-void append_wrapped(std::string& out, std::string_view words, size_t margin, size_t width) {
-  size_t column = 0;
-  while (!words.empty()) {
-    const size_t end = std::min(words.find(' '), words.size());
-    if (column == 0 || column + 1 + end > width) {
-      out += (column == 0 ? "" : "\n") + std::string(margin, ' ');
-      column = margin;
-    } else {
-      out += ' ';
-      ++column;
-    }
-    out += words.substr(0, end);
-    column += end;
-    words.remove_prefix(std::min(end + 1, words.size()));
-  }
-  out += '\n';
-}
-
 }  // namespace
 
 Config parse_config(const std::string& yaml, const std::filesystem::path& file) {
@@ -279,18 +260,8 @@ std::string identity_yaml(const Config& config) {
 }
 
 std::string config_help() {
-  constexpr size_t kWidth = 100;
-  std::string out = "Keys of a configuration (YAML): kind of value, default in brackets, meaning.\n";
-  std::string_view section;
-  const std::vector<HelpLine> lines = help_of(config_fields());
-  for (const HelpLine& line : lines) {
-    const std::string_view top = std::string_view(line.key).substr(0, line.key.find_first_of(".["));
-    if (top != section) out += '\n';
-    section = top;
-    append_wrapped(out, fmt::format("{}: {} [{}]", line.key, line.type, line.fallback), 2, kWidth);
-    append_wrapped(out, line.meaning, 6, kWidth);
-  }
-  return out;
+  return help_text("Keys of a configuration (YAML): kind of value, default in brackets, meaning.",
+                   help_of(config_fields()));
 }
 
 }  // namespace factflow

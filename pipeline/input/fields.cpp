@@ -14,6 +14,25 @@ namespace {
 
 constexpr size_t kLongestText = 4096;  // as long as the longest path
 
+// Appends `words` broken into lines of at most `width` characters, each after `margin` spaces.
+void append_wrapped(std::string& out, std::string_view words, size_t margin, size_t width) {
+  size_t column = 0;
+  while (!words.empty()) {
+    const size_t end = std::min(words.find(' '), words.size());
+    if (column == 0 || column + 1 + end > width) {
+      out += (column == 0 ? "" : "\n") + std::string(margin, ' ');
+      column = margin;
+    } else {
+      out += ' ';
+      ++column;
+    }
+    out += words.substr(0, end);
+    column += end;
+    words.remove_prefix(std::min(end + 1, words.size()));
+  }
+  out += '\n';
+}
+
 }  // namespace
 
 void reject(const Place& place, int line, const std::string& problem, const std::string& remedy) {
@@ -94,6 +113,20 @@ void parse_at(const YamlNode& node, const Place& place, const std::function<void
   } catch (const InputError& error) {
     reject(place, node.line, error.problem(), error.remedy());
   }
+}
+
+std::string help_text(const std::string& title, const std::vector<HelpLine>& lines) {
+  constexpr size_t kWidth = 100;
+  std::string out = title + "\n";
+  std::string_view section;
+  for (const HelpLine& line : lines) {
+    const std::string_view top = std::string_view(line.key).substr(0, line.key.find_first_of(".["));
+    if (top != section) out += '\n';
+    section = top;
+    append_wrapped(out, fmt::format("{}: {} [{}]", line.key, line.type, line.fallback), 2, kWidth);
+    append_wrapped(out, line.meaning, 6, kWidth);
+  }
+  return out;
 }
 
 }  // namespace factflow

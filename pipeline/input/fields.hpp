@@ -224,6 +224,9 @@ Form<V> checked(Form<V> form, Check check) {
   return form;
 }
 
+// A table of keys for people, in lines of at most 100 characters, under `title`.
+std::string help_text(const std::string& title, const std::vector<HelpLine>& lines);
+
 Form<std::string> text();  // any text that is not empty
 Form<bool> yes_or_no();    // true | false
 std::string read_text(const YamlNode& node, const Place& place, const std::string& type);

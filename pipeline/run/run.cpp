@@ -5,6 +5,8 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
+#include <thread>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -16,16 +18,20 @@
 #include "pipeline/coordination/distributed_run.hpp"
 #include "pipeline/coordination/file_operations.hpp"
 #include "pipeline/coordination/run_lock.hpp"
+#include "pipeline/coordination/unit_claims.hpp"
 #include "pipeline/run/progress_display.hpp"
 #include "pipeline/run/results_builder.hpp"
 #include "pipeline/run/run_directory.hpp"
 #include "pipeline/run/run_plan.hpp"
+#include "results/run_results.hpp"
 #include "workers/worker.hpp"
 
 namespace factflow {
 namespace {
 
 constexpr std::chrono::seconds kSnapshotInterval{60};
+constexpr std::chrono::seconds kNoteInterval{5};
+constexpr std::chrono::milliseconds kPause{200};  // between looks at what another launch holds
 
 std::atomic<int> stop_requests{0};
 
@@ -38,6 +44,22 @@ void catch_signals() {
   for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) sigaction(signal, &action, nullptr);
 }
 
+// Claims of sharing launches on what is no unit (those have a stage, so larger numbers).
+constexpr std::uint64_t kOpeningClaim = 0, kResultsClaim = 1;
+
+std::unique_ptr<RunLock> lock_directory(const std::filesystem::path& path, const RunOptions& options) {
+  const auto deadline = std::chrono::steady_clock::now() + options.wait;
+  const RunLock::Mode mode = options.share ? RunLock::Mode::kShared : RunLock::Mode::kExclusive;
+  while (true) {
+    try {
+      return std::make_unique<RunLock>(system_files(), path, mode);
+    } catch (const InputError&) {
+      if (stop_requests > 0 || std::chrono::steady_clock::now() >= deadline) throw;
+    }
+    std::this_thread::sleep_for(kPause);
+  }
+}
+
 // What rank 0 holds: the plan, the journal, and what a reader sees of both.
 class Desk {
  public:
@@ -46,11 +68,17 @@ class Desk {
     dataset_ = read_dataset(config_.dataset);
     planned_ = build_job(config_, true);
     const std::filesystem::path path = options.out.empty() ? std::filesystem::path("runs") / config_.name : options.out;
-    lock_ = std::make_unique<RunLock>(system_files(), path, RunLock::Mode::kExclusive);
+    lock_ = lock_directory(path, options);
+    if (options.share) {
+      claims_ = std::make_unique<UnitClaims>(system_files(), path, *lock_);
+      writer_ = "share-" + lock_->token();
+      wait_for_claim(kOpeningClaim);
+    }
     directory_ = open_run_directory(path, config_, dataset_, options.fresh);
+    if (claims_) claims_->release(kOpeningClaim);
     plan_ = std::make_unique<RunPlan>(config_, dataset_, planned_);
     index_ = std::make_unique<JournalIndex>(system_files(), directory_.journal(), directory_.identity);
-    journal_ = std::make_unique<Journal>(system_files(), directory_.journal(), directory_.identity, "main", *index_);
+    journal_ = std::make_unique<Journal>(system_files(), directory_.journal(), directory_.identity, writer_, *index_);
     introduce();
   }
 
@@ -63,24 +91,30 @@ class Desk {
     options.before_commit = [this] { lock_->check(); };
     options.on_event = [this](const std::string& text) { display_.line(text); };
     options.on_progress = [this](const Progress& progress) { on_progress(progress); };
+    options.claims = claims_.get();
+    options.writer = writer_;
     return std::make_unique<Coordinator>(transport, *plan_, *index_, *journal_, options);
   }
 
   int finish(const Outcome& outcome) {
-    const ResultsSummary summary = snapshot();
     const bool complete = outcome.end == RunEnd::kComplete;
-    display_.line(fmt::format("{}: {} units{}{}", complete ? "complete" : "stopped", summary.units_done,
-                              summary.units_failed > 0 ? fmt::format(", {} failed", summary.units_failed) : "",
-                              outcome.units_resumed > 0 ? fmt::format(", {} of them from before", outcome.units_resumed) : ""));
+    const std::optional<ResultsSummary> summary = final_results(outcome);
+    if (!summary) {
+      display_.line("stopped: results.h5 is left to the launch that writes it now; the same command continues");
+      return 1;
+    }
+    note_progress(last_progress_);
+    display_.line(fmt::format("{}: {} units{}{}", complete ? "complete" : "stopped", summary->units_done,
+                              summary->units_failed > 0 ? fmt::format(", {} failed", summary->units_failed) : "",
+                              outcome.units_resumed > 0 ? fmt::format(", {} of them from {}", outcome.units_resumed, claims_ ? "others or before" : "before") : ""));
     for (std::uint32_t m = 0; m < config_.models.size(); ++m)
       if (plan_->released(m))
         display_.line(fmt::format("  {}: {} of {} prompts selected", config_.models[m].name, plan_->selected(m).size(), dataset_.prompts.size()));
-    if (summary.failures > 0)
-      display_.line(fmt::format("{} failures are listed in {} (group /failures)", summary.failures, directory_.results().string()));
+    if (summary->failures > 0)
+      display_.line(fmt::format("{} failures are listed in {} (group /failures)", summary->failures, directory_.results().string()));
     display_.line(fmt::format("results: {}", directory_.results().string()));
     display_.line(complete ? fmt::format("next: factflow analyse {}", directory_.path.string()) : "the same command continues");
-    if (!complete) return 1;
-    return summary.units_failed > 0 ? 1 : 0;
+    return complete && summary->units_failed == 0 ? 0 : 1;
   }
 
   void say(const std::string& text) { display_.line(text); }
@@ -98,25 +132,60 @@ class Desk {
 
   void on_progress(const Progress& progress) {
     display_.show(progress);
+    last_progress_ = progress;
     const auto now = std::chrono::steady_clock::now();
-    if (now - last_note_ >= std::chrono::seconds(5)) {
+    if (now - last_note_ >= kNoteInterval) {
       last_note_ = now;
-      publish_file(directory_.path / "progress.json",
-                   nlohmann::json{{"units_done", progress.units_done}, {"units_failed", progress.units_failed},
-                                  {"units_total", progress.units_total}, {"text", describe(progress)}}.dump(1) + "\n");
+      note_progress(progress);
     }
     if (now >= next_snapshot_) {
-      snapshot();
+      if (!claims_ || claims_->claim(kResultsClaim)) snapshot();
       // A snapshot may take a while on a large run: at most a twentieth of the time goes there.
       const auto took = std::chrono::steady_clock::now() - now;
       next_snapshot_ = std::chrono::steady_clock::now() + std::max<std::chrono::steady_clock::duration>(kSnapshotInterval, 20 * took);
     }
   }
 
+  void note_progress(const Progress& progress) {
+    publish_file(directory_.path / "progress.json",
+                 nlohmann::json{{"units_done", progress.units_done}, {"units_failed", progress.units_failed},
+                                {"units_total", progress.units_total}, {"text", describe(progress)}}.dump(1) + "\n");
+  }
+
+  // Of sharing launches one writes at a time. Only the holder of the claim, if there are claims, may call this.
   ResultsSummary snapshot() {
     lock_->check();
     index_->refresh();
-    return build_results({config_, dataset_, planned_, *plan_, *index_, directory_.created}, directory_.results());
+    const ResultsSummary summary =
+        build_results({config_, dataset_, planned_, *plan_, *index_, directory_.created}, directory_.results());
+    if (claims_) claims_->release(kResultsClaim);
+    return summary;
+  }
+
+  // The last one to finish makes the file; it is there already for a launch that had to wait for another one to do so.
+  // Nothing: this launch was stopped while another one writes.
+  std::optional<ResultsSummary> final_results(const Outcome& outcome) {
+    if (!claims_) return snapshot();
+    if (outcome.end != RunEnd::kComplete && !claims_->claim(kResultsClaim)) return std::nullopt;
+    wait_for_claim(kResultsClaim);
+    if (outcome.end == RunEnd::kComplete && std::filesystem::exists(directory_.results())) {
+      const ResultsReader there(directory_.results());
+      const RunInfo& info = there.info();
+      if (info.complete && info.units_done == static_cast<std::int64_t>(outcome.units_done)) {
+        claims_->release(kResultsClaim);
+        return ResultsSummary{info.units_done, info.units_planned - info.units_done, info.units_planned,
+                              static_cast<std::int64_t>(there.failures().size()), true};
+      }
+    }
+    return snapshot();
+  }
+
+  // Held for the time in which one process opens the directory or writes the results; a dead holder's claim is taken over.
+  void wait_for_claim(std::uint64_t what) {
+    while (!claims_->claim(what)) {
+      lock_->check();
+      std::this_thread::sleep_for(kPause);
+    }
   }
 
   RunOptions options_;
@@ -124,11 +193,14 @@ class Desk {
   Dataset dataset_;
   PlannedJob planned_;
   std::unique_ptr<RunLock> lock_;
+  std::unique_ptr<UnitClaims> claims_;  // with --share only
+  std::string writer_ = "main";         // name of this launch's journal file
   RunDirectory directory_;
   std::unique_ptr<RunPlan> plan_;
   std::unique_ptr<JournalIndex> index_;
   std::unique_ptr<Journal> journal_;
   ProgressDisplay display_;
+  Progress last_progress_;
   std::chrono::steady_clock::time_point last_note_{}, next_snapshot_ = std::chrono::steady_clock::now() + kSnapshotInterval;
 };
 

@@ -1,6 +1,7 @@
 // The main path: a configuration in, results.h5 out, on however many ranks.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -14,6 +15,8 @@ struct RunOptions {
   std::optional<std::int64_t> limit;    // replaces dataset.limit
   bool fresh = false;
   bool retry_failed = false;
+  bool share = false;            // units are shared with other launches on the directory that say so too
+  std::chrono::seconds wait{0};  // for another launch on the directory to end
 };
 
 // Called on every rank of the launch; returns the exit code. Throws Error on all ranks for what goes wrong before the first

@@ -46,33 +46,50 @@ void remove_old_run(const std::filesystem::path& path) {
     std::filesystem::remove_all(path / name);
 }
 
+RunDirectory described(const std::filesystem::path& path, const std::string& identity, const Dataset& dataset) {
+  return {path, digest_of({identity, dataset.digest, kPlanVersion}), fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))};
+}
+
+std::filesystem::path record_of(const std::filesystem::path& path) { return path / "run.json"; }
+
+// Whether the directory holds a run already, which then is this one.
+bool adopt(RunDirectory& directory, const std::string& identity) {
+  const std::filesystem::path record = record_of(directory.path);
+  if (!std::filesystem::exists(record)) {
+    if (std::filesystem::exists(directory.results()) || std::filesystem::exists(directory.journal()))
+      throw InputError(directory.path.string(), "holds results but no run.json that says of which run", "use --fresh to start over");
+    return false;
+  }
+  try {
+    const nlohmann::json found = nlohmann::json::parse(read_file(record));
+    if (found.at("identity").get<std::string>() != directory.identity)
+      throw InputError(directory.path.string(),
+                       "belongs to another configuration: " + first_difference(identity, read_file(directory.path / "identity.yaml")),
+                       "use --out with another directory, or --fresh to start over");
+    directory.created = found.at("created").get<std::string>();
+  } catch (const nlohmann::json::exception& error) {
+    throw InputError(record.string(), fmt::format("cannot be understood: {}", error.what()), "use --fresh to start over");
+  }
+  return true;
+}
+
 }  // namespace
 
 RunDirectory open_run_directory(const std::filesystem::path& path, const Config& config, const Dataset& dataset, bool fresh) {
   if (fresh) remove_old_run(path);
   const std::string identity = identity_yaml(config);
-  RunDirectory directory{path, digest_of({identity, dataset.digest, kPlanVersion}),
-                         fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))};
-  const std::filesystem::path record = path / "run.json";
-  if (std::filesystem::exists(record)) {
-    nlohmann::json found;
-    try {
-      found = nlohmann::json::parse(read_file(record));
-      if (found.at("identity").get<std::string>() != directory.identity)
-        throw InputError(path.string(), "belongs to another configuration: " + first_difference(identity, read_file(path / "identity.yaml")),
-                         "use --out with another directory, or --fresh to start over");
-      directory.created = found.at("created").get<std::string>();
-    } catch (const nlohmann::json::exception& error) {
-      throw InputError(record.string(), fmt::format("cannot be understood: {}", error.what()), "use --fresh to start over");
-    }
-    return directory;
-  }
-  if (std::filesystem::exists(directory.results()) || std::filesystem::exists(directory.journal()))
-    throw InputError(path.string(), "holds results but no run.json that says of which run", "use --fresh to start over");
+  RunDirectory directory = described(path, identity, dataset);
+  if (adopt(directory, identity)) return directory;
   publish_file(path / "config.yaml", resolved_yaml(config));
   publish_file(path / "identity.yaml", identity);
-  publish_file(record, nlohmann::json{{"identity", directory.identity}, {"created", directory.created}, {"name", config.name}}.dump(1) + "\n");
+  publish_file(record_of(path), nlohmann::json{{"identity", directory.identity}, {"created", directory.created}, {"name", config.name}}.dump(1) + "\n");
   return directory;
+}
+
+void check_run_directory(const std::filesystem::path& path, const Config& config, const Dataset& dataset) {
+  const std::string identity = identity_yaml(config);
+  RunDirectory directory = described(path, identity, dataset);
+  adopt(directory, identity);
 }
 
 }  // namespace factflow

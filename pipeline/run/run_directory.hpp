@@ -5,7 +5,8 @@
 //   journal/        the durable results (pipeline/coordination/journal.hpp)
 //   results.h5      a view of the journal (docs/results.md); tables/, figures/ and report.html are made from it
 //   progress.json   how far the last launch came, for `factflow status`
-//   run.lock        held while a launch runs
+//   run.lock        held while a launch runs; claims/ in its place for launches that share the directory
+//   submit.*, logs/ of a run that was handed to SLURM (jobs/submission.hpp)
 #pragma once
 
 #include <filesystem>
@@ -27,5 +28,8 @@ struct RunDirectory {
 // Makes or continues the directory; the caller holds its lock. `fresh` removes what an earlier run left there.
 // Throws InputError if it belongs to another configuration or dataset, and says in which line they differ.
 RunDirectory open_run_directory(const std::filesystem::path& path, const Config& config, const Dataset& dataset, bool fresh);
+
+// The same check for a directory that nobody holds yet; changes nothing.
+void check_run_directory(const std::filesystem::path& path, const Config& config, const Dataset& dataset);
 
 }  // namespace factflow
