@@ -1,7 +1,5 @@
 #include "base/files.hpp"
 
-#include <sys/stat.h>
-
 #include <cstdlib>
 #include <fstream>
 #include <functional>
@@ -9,6 +7,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include "base/error.hpp"
 
@@ -30,7 +29,9 @@ class Files : public testing::Test {
     std::ofstream(folder_ / name, std::ios::binary) << bytes;
     return folder_ / name;
   }
-  size_t entries() const { return static_cast<size_t>(std::distance(fs::directory_iterator(folder_), fs::directory_iterator())); }
+  size_t entries() const {
+    return static_cast<size_t>(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()));
+  }
 
   fs::path folder_;
 };
@@ -53,8 +54,10 @@ TEST_F(Files, ReadsWholeFilesAsBytes) {
 TEST_F(Files, RefusesWhatIsTooLargeMissingOrNoFile) {
   const fs::path file = write("large", std::string(2048, 'x'));
   EXPECT_EQ(read_file(file, 2048).size(), 2048u);
-  EXPECT_EQ(input_error([&] { read_file(file, 2047); }), file.string() + ": is 2.0 KiB large, expected at most 2.0 KiB");
-  EXPECT_THAT(input_error([&] { read_file(folder_ / "none"); }), testing::HasSubstr("none: cannot be opened: No such file"));
+  EXPECT_EQ(input_error([&] { read_file(file, 2047); }),
+            file.string() + ": is 2.0 KiB large, expected at most 2.0 KiB");
+  EXPECT_THAT(input_error([&] { read_file(folder_ / "none"); }),
+              testing::HasSubstr("none: cannot be opened: No such file"));
   EXPECT_EQ(input_error([&] { read_file(folder_); }), folder_.string() + ": is not a regular file");
   EXPECT_EQ(input_error([] { read_file("/dev/zero"); }), "/dev/zero: is not a regular file");
 }
@@ -74,7 +77,8 @@ TEST_F(Files, MapsOutliveTheirNames) {
 TEST_F(Files, EmptyFilesMapToNothing) {
   const MappedFile map(write("empty", ""));
   EXPECT_TRUE(map.bytes().empty());
-  EXPECT_THAT(input_error([&] { MappedFile none(folder_ / "none"); }), testing::HasSubstr("cannot be opened"));
+  EXPECT_THAT(input_error([&] { MappedFile none(folder_ / "none"); }),
+              testing::HasSubstr("cannot be opened"));
 }
 
 TEST_F(Files, PublishingReplacesAndLeavesNothingBehind) {

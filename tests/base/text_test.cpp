@@ -19,7 +19,8 @@ TEST(Text, NearestFindsTyposOnly) {
 
 TEST(Text, UnknownWordSuggestsOrLists) {
   EXPECT_EQ(unknown_word("key", "windos", kKnown), "unknown key 'windos', did you mean 'windows'?");
-  EXPECT_EQ(unknown_word("key", "temperature", kKnown), "unknown key 'temperature', expected one of: windows, edges, precision");
+  EXPECT_EQ(unknown_word("key", "temperature", kKnown),
+            "unknown key 'temperature', expected one of: windows, edges, precision");
 }
 
 TEST(Text, QuotedTextStaysOnOneLine) {
@@ -30,7 +31,8 @@ TEST(Text, QuotedTextStaysOnOneLine) {
 }
 
 TEST(Text, QuotedTextIsNeverCutInsideACharacter) {
-  const std::string text = std::string(119, 'x') + "\xe2\x82\xac" + std::string(10, 'y');  // a three-byte character at 119
+  const std::string text =
+      std::string(119, 'x') + "\xe2\x82\xac" + std::string(10, 'y');  // a three-byte character at 119
   EXPECT_EQ(in_quotes(text), "'" + std::string(119, 'x') + "...'");
   EXPECT_EQ(in_quotes(std::string(300, '\x80')), "'...'");  // no character ever begins
 }

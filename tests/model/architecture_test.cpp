@@ -13,9 +13,9 @@ namespace {
 using nlohmann::json;
 
 struct Refusal {
-  const char* model;  // small_config
+  const char* model;   // small_config
   const char* change;  // merged into the configuration; null removes a key
-  const char* text;   // what the error says after the file's name
+  const char* text;    // what the error says after the file's name
 };
 
 json changed(const Refusal& refusal) {
@@ -39,53 +39,68 @@ TEST_P(Refused, WithFileKeyAndReason) {
 }
 
 const Refusal kGeneral[] = {
-    {"gpt2", R"({"model_type": "gpt3"})", "model_type: unknown model family 'gpt3', did you mean 'gpt2'?; supported families: gpt2, llama"},
+    {"gpt2", R"({"model_type": "gpt3"})",
+     "model_type: unknown model family 'gpt3', did you mean 'gpt2'?; supported families: gpt2, llama"},
     {"gpt2", R"({"model_type": "bert"})", "model_type: unknown model family 'bert'"},
     {"llama", R"({"model_type": null})", "model_type: is missing"},
     {"llama", R"({"model_type": 7})", "model_type: expected a text, found 7"},
     {"llama", R"({"hidden_size": null})", "hidden_size: is missing"},
     {"llama", R"({"hidden_size": "16"})", "hidden_size: expected an integer, found \"16\""},
     {"llama", R"({"hidden_size": -16})", "hidden_size: expected 1 to 16777216, found -16"},
-    {"llama", R"({"num_hidden_layers": 1000000000})", "num_hidden_layers: expected 1 to 4096, found 1000000000"},
+    {"llama", R"({"num_hidden_layers": 1000000000})",
+     "num_hidden_layers: expected 1 to 4096, found 1000000000"},
     {"llama", R"({"vocab_size": 4294967297})", "vocab_size: expected 1 to 16777216"},
-    {"llama", R"({"mixture": 8})", "mixture: is not known to this family and might change what it computes (value 8)"},
-    {"llama", R"({"quantization_config": {"bits": 4}})", "quantization_config: only null is supported, found {\"bits\":4}"},
+    {"llama", R"({"mixture": 8})",
+     "mixture: is not known to this family and might change what it computes (value 8)"},
+    {"llama", R"({"quantization_config": {"bits": 4}})",
+     "quantization_config: only null is supported, found {\"bits\":4}"},
     {"llama", R"({"add_cross_attention": true})", "add_cross_attention: only false is supported"},
     {"llama", R"({"rms_norm_eps": "small"})", "rms_norm_eps: expected a number"},
     {"llama", R"({"attention_bias": 1})", "attention_bias: expected true or false, found 1"}};
 
 const Refusal kTransformers[] = {
-    {"llama", R"({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}})", "rope_scaling.rope_type: supported are default, linear and llama3, found 'yarn'"},
+    {"llama", R"({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}})",
+     "rope_scaling.rope_type: supported are default, linear and llama3, found 'yarn'"},
     {"llama", R"({"rope_scaling": {"type": "dynamic", "factor": 4.0}})", "found 'dynamic'"},
     {"llama", R"({"rope_scaling": {"rope_type": "linear"}})", "rope_scaling.factor: is missing"},
-    {"llama", R"({"rope_scaling": {"rope_type": "linear", "factor": -2.0}})", "rope_scaling.factor: expected a positive number"},
-    {"llama", R"({"rope_scaling": {"rope_type": "linear", "factor": 2.0, "beta_fast": 32}})", "rope_scaling.beta_fast: is not known"},
-    {"llama", R"({"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 1.0, "original_max_position_embeddings": 64}})",
+    {"llama", R"({"rope_scaling": {"rope_type": "linear", "factor": -2.0}})",
+     "rope_scaling.factor: expected a positive number"},
+    {"llama", R"({"rope_scaling": {"rope_type": "linear", "factor": 2.0, "beta_fast": 32}})",
+     "rope_scaling.beta_fast: is not known"},
+    {"llama",
+     R"({"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 1.0, "original_max_position_embeddings": 64}})",
      "rope_scaling.high_freq_factor: expected a number above low_freq_factor = 4"},
     {"llama", R"({"rope_scaling": 2.0})", "rope_scaling: expected an object"},
     {"llama", R"({"rope_theta": 0})", "rope_theta: cannot rotate"},
-    {"llama", R"({"num_attention_heads": 3, "num_key_value_heads": 3})", "num_attention_heads: expected a divisor of hidden_size = 16"},
+    {"llama", R"({"num_attention_heads": 3, "num_key_value_heads": 3})",
+     "num_attention_heads: expected a divisor of hidden_size = 16"},
     {"llama", R"({"num_key_value_heads": 3})", "num_key_value_heads: expected a divisor of 4 heads, found 3"},
-    {"llama", R"({"hidden_act": "tanh"})", "hidden_act: supported are silu, gelu, gelu_new, gelu_pytorch_tanh and relu, found 'tanh'"},
+    {"llama", R"({"hidden_act": "tanh"})",
+     "hidden_act: supported are silu, gelu, gelu_new, gelu_pytorch_tanh and relu, found 'tanh'"},
     {"llama", R"({"sliding_window": 8})", "sliding_window: is not known to this family"},
     {"mistral", R"({"sliding_window": -1})", "sliding_window: expected 1 to 16777216, found -1"},
     {"qwen2", R"({"layer_types": ["full_attention"]})", "layer_types: expected a list of 3 layers"},
-    {"qwen2", R"({"layer_types": ["full_attention", "full_attention", "linear_attention"]})", "layer_types: expected full_attention or sliding_attention, found \"linear_attention\""},
-    {"qwen2", R"({"layer_types": ["full_attention", "full_attention", "sliding_attention"]})", "layer_types: names sliding layers, but use_sliding_window is false"},
+    {"qwen2", R"({"layer_types": ["full_attention", "full_attention", "linear_attention"]})",
+     "layer_types: expected full_attention or sliding_attention, found \"linear_attention\""},
+    {"qwen2", R"({"layer_types": ["full_attention", "full_attention", "sliding_attention"]})",
+     "layer_types: names sliding layers, but use_sliding_window is false"},
     {"gpt2", R"({"n_head": 5})", "n_head: expected a divisor of n_embd = 16, found 5"},
     {"gpt2", R"({"scale_attn_weights": false})", "scale_attn_weights: only true is supported"},
     {"gpt2", R"({"activation_function": "tanh"})", "activation_function: supported are"},
     {"gpt_neox", R"({"rotary_pct": 1e9})", "rotary_pct: expected a share of the head in (0, 1]"},
-    {"gpt_neox", R"({"num_attention_heads": 5})", "num_attention_heads: expected a divisor of hidden_size = 16"}};
+    {"gpt_neox", R"({"num_attention_heads": 5})",
+     "num_attention_heads: expected a divisor of hidden_size = 16"}};
 
 const Refusal kStateSpace[] = {
     {"mamba", R"({"hidden_act": "gelu"})", "hidden_act: only \"silu\" is supported"},
-    {"mamba", R"({"state_size": 257})", "state_size: at most 256 states per channel are supported, found 257"},
+    {"mamba", R"({"state_size": 257})",
+     "state_size: at most 256 states per channel are supported, found 257"},
     {"mamba", R"({"expand": 1e300})", "expand: expected 1 to 16777216 channels"},
     {"mamba", R"({"expand": 0})", "expand: expected 1 to 16777216 channels"},
     {"mamba", R"({"time_step_rank": "many"})", "time_step_rank: expected an integer"},
     {"falcon_mamba", R"({"mixer_rms_eps": true})", "mixer_rms_eps: expected a number"},
-    {"mamba2", R"({"num_heads": 7})", "num_heads: num_heads * head_dim = 28 must equal expand * hidden_size = 32"},
+    {"mamba2", R"({"num_heads": 7})",
+     "num_heads: num_heads * head_dim = 28 must equal expand * hidden_size = 32"},
     {"mamba2", R"({"n_groups": 3})", "n_groups: expected a divisor of the 8 heads, found 3"},
     {"mamba2", R"({"time_step_limit": [0.1]})", "time_step_limit: expected two numbers, found [0.1]"},
     {"mamba2", R"({"time_step_limit": [2.0, 1.0]})", "the lower limit of dt is above the upper one"},
@@ -94,7 +109,8 @@ const Refusal kStateSpace[] = {
     {"mamba_ssm", R"({"d_intermediate": 64})", "d_intermediate: only 0 is supported, found 64"},
     {"mamba_ssm", R"({"attn_layer_idx": [1]})", "attn_layer_idx: only [] is supported, found [1]"},
     {"mamba_ssm", R"({"rms_norm": false})", "rms_norm: only true is supported"},
-    {"mamba_ssm", R"({"ssm_cfg": {"layer": "Mamba3"}})", "ssm_cfg.layer: expected Mamba1 or Mamba2, found 'Mamba3'"},
+    {"mamba_ssm", R"({"ssm_cfg": {"layer": "Mamba3"}})",
+     "ssm_cfg.layer: expected Mamba1 or Mamba2, found 'Mamba3'"},
     {"mamba_ssm", R"({"ssm_cfg": {"window": 3}})", "ssm_cfg.window: is not known to this family"},
     {"mamba_ssm2", R"({"ssm_cfg": {"d_ssm": 64}})", "ssm_cfg.d_ssm: expected at most expand * d_model = 32"},
     {"mamba_ssm2", R"({"ssm_cfg": {"headdim": 5}})", "ssm_cfg.headdim: expected a divisor of 24"},
@@ -104,7 +120,9 @@ INSTANTIATE_TEST_SUITE_P(General, Refused, testing::ValuesIn(kGeneral));
 INSTANTIATE_TEST_SUITE_P(Transformers, Refused, testing::ValuesIn(kTransformers));
 INSTANTIATE_TEST_SUITE_P(StateSpace, Refused, testing::ValuesIn(kStateSpace));
 
-Architecture read(const char* model, const char* change = "{}") { return read_architecture(changed({model, change, ""}), "config.json"); }
+Architecture read(const char* model, const char* change = "{}") {
+  return read_architecture(changed({model, change, ""}), "config.json");
+}
 
 TEST(Architecture, TransformerShapes) {
   const Architecture gpt2 = read("gpt2");
@@ -124,19 +142,29 @@ TEST(Architecture, TransformerShapes) {
 
 TEST(Architecture, Qwen2SlidesOnlyWhereItSaysSo) {
   EXPECT_TRUE(read("qwen2", R"({"sliding_window": 4})").transformer().sliding_windows.empty());
-  EXPECT_THAT(read("qwen2", R"({"use_sliding_window": true, "sliding_window": 4, "max_window_layers": 1})").transformer().sliding_windows,
+  EXPECT_THAT(read("qwen2", R"({"use_sliding_window": true, "sliding_window": 4, "max_window_layers": 1})")
+                  .transformer()
+                  .sliding_windows,
               testing::ElementsAre(0, 4, 4));
   EXPECT_THAT(read("qwen2", R"({"use_sliding_window": true, "sliding_window": 4,
-                               "layer_types": ["sliding_attention", "full_attention", "full_attention"]})").transformer().sliding_windows,
+                               "layer_types": ["sliding_attention", "full_attention", "full_attention"]})")
+                  .transformer()
+                  .sliding_windows,
               testing::ElementsAre(4, 0, 0));
 }
 
 TEST(Architecture, RotaryScaling) {
-  const Rotary linear = read("llama", R"({"rope_scaling": {"type": "linear", "factor": 2.0}})").transformer().rotary;
+  const Rotary linear =
+      read("llama", R"({"rope_scaling": {"type": "linear", "factor": 2.0}})").transformer().rotary;
   EXPECT_EQ(linear.scaling, Rotary::Scaling::kLinear);
   EXPECT_EQ(linear.factor, 2.0);
-  const Rotary llama3 = read("llama", R"({"rope_parameters": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-                                        "original_max_position_embeddings": 64, "rope_theta": 500000.0}})").transformer().rotary;
+  const Rotary llama3 =
+      read(
+          "llama",
+          R"({"rope_parameters": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                                        "original_max_position_embeddings": 64, "rope_theta": 500000.0}})")
+          .transformer()
+          .rotary;
   EXPECT_EQ(llama3.scaling, Rotary::Scaling::kLlama3);
   EXPECT_EQ(llama3.theta, 500000.0);
   EXPECT_EQ(llama3.dimensions, 4);

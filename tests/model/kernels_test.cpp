@@ -1,5 +1,5 @@
-// The kernels by themselves: Mamba-1's kept state against the materialised matrix, and the instruction sets against
-// each other.
+// The kernels by themselves: Mamba-1's kept state against the materialised matrix, and the instruction sets
+// against each other.
 #include "model/kernels/kernels.hpp"
 
 #include <cmath>
@@ -43,8 +43,15 @@ class Pass {
     const std::vector<Window> on = {{0, 1}};
     const ChannelSet slow = parse_channel_set("slow"), quantile = parse_channel_set("quantile 2/3");
     const std::vector<ReplayRequest> requests = {
-        {{1, 2, 3, 4, 5, 6, 7}, 0, {{{6}, {1, 2}, {}, on}, {{6}, {6}, slow, on}, {{6}, {0, 6}, quantile, on}, {{6}, {0, 1, 2, 3, 4, 5, 6}, {}, on},
-                                    {{2, 3}, {1, 2, 3}, {}, on}, {{3, 6}, {0, 4}, slow, on}, {{0, 1, 2, 3, 4, 5, 6}, {0, 3}, quantile, on}}},
+        {{1, 2, 3, 4, 5, 6, 7},
+         0,
+         {{{6}, {1, 2}, {}, on},
+          {{6}, {6}, slow, on},
+          {{6}, {0, 6}, quantile, on},
+          {{6}, {0, 1, 2, 3, 4, 5, 6}, {}, on},
+          {{2, 3}, {1, 2, 3}, {}, on},
+          {{3, 6}, {0, 4}, slow, on},
+          {{0, 1, 2, 3, 4, 5, 6}, {0, 3}, quantile, on}}},
         {{1, 2, 3}, 0, {{{2}, {0}, quantile, on}, {{1}, {0, 1}, {}, on}}},
         {{1}, 0, {{{0}, {0}, {}, on}}}};
     plan_ = plan_replay(requests, 1, kChannels, true);
@@ -86,7 +93,8 @@ class Pass {
 template <class T>
 class Values {
  public:
-  Values(std::int64_t rows, std::int64_t columns, unsigned seed, float scale = 1) : width_(columns), values_(static_cast<size_t>(rows * columns)) {
+  Values(std::int64_t rows, std::int64_t columns, unsigned seed, float scale = 1)
+      : width_(columns), values_(static_cast<size_t>(rows * columns)) {
     std::mt19937 random(seed);
     std::normal_distribution<float> normal(0, scale);
     for (T& value : values_) value = static_cast<T>(normal(random));
@@ -95,7 +103,9 @@ class Values {
   Matrix<T> out() { return {values_.data(), width_}; }
   const T* data() const { return values_.data(); }
   T* data() { return values_.data(); }
-  T at(std::int64_t row, std::int64_t column) const { return values_[static_cast<size_t>(row * width_ + column)]; }
+  T at(std::int64_t row, std::int64_t column) const {
+    return values_[static_cast<size_t>(row * width_ + column)];
+  }
   std::vector<double> all() const { return {values_.begin(), values_.end()}; }
 
  private:
@@ -108,13 +118,20 @@ constexpr int kStates = 5;
 template <class T>
 struct ScanInputs {
   explicit ScanInputs(const ReplayPlan& plan)
-      : x(plan.columns(), Pass::kChannels, 1), z(plan.columns(), Pass::kChannels, 2), dt(plan.columns(), Pass::kChannels, 3),
-        b(plan.columns(), kStates, 4), c(plan.columns(), kStates, 5), bias(1, Pass::kChannels, 6), a(kStates, Pass::kChannels, 7),
-        d(1, Pass::kChannels, 8), out(plan.columns(), Pass::kChannels, 9),
+      : x(plan.columns(), Pass::kChannels, 1),
+        z(plan.columns(), Pass::kChannels, 2),
+        dt(plan.columns(), Pass::kChannels, 3),
+        b(plan.columns(), kStates, 4),
+        c(plan.columns(), kStates, 5),
+        bias(1, Pass::kChannels, 6),
+        a(kStates, Pass::kChannels, 7),
+        d(1, Pass::kChannels, 8),
+        out(plan.columns(), Pass::kChannels, 9),
         states(static_cast<std::int64_t>(plan.slots.size()) * kStates, Pass::kChannels, 10) {
     for (int i = 0; i < kStates * Pass::kChannels; ++i) a.data()[i] = -std::abs(a.data()[i]);
     // What is read before it is written shows.
-    for (size_t i = 0; i < plan.slots.size() * kStates * Pass::kChannels; ++i) states.data()[i] = std::numeric_limits<T>::quiet_NaN();
+    for (size_t i = 0; i < plan.slots.size() * kStates * Pass::kChannels; ++i)
+      states.data()[i] = std::numeric_limits<T>::quiet_NaN();
     std::vector<double> norms;
     for (int i = 0; i < Pass::kChannels; ++i) norms.push_back((i * 29) % 67);
     for (const ChannelSet& set : plan.channel_sets)
@@ -136,16 +153,23 @@ struct ScanInputs {
 };
 
 // y[t] = sum_s M[t, s] x[s] with the blocked entries of M left out, then D, then the gate.
-double materialised(const Pass& pass, const ScanInputs<double>& in, const Row& row, std::int32_t t, int channel) {
-  const auto column = [&](std::int32_t s) { return s < row.first_token ? row.clean_column + s : row.column + s - row.first_token; };
-  const auto delta = [&](std::int32_t s) { return std::log1p(std::exp(in.dt.at(column(s), channel) + in.bias.at(0, channel))); };
-  const bool loses = row.flags >= 0 && in.lose[static_cast<size_t>(row.channels * Pass::kChannels + channel)] != 0;
+double materialised(const Pass& pass, const ScanInputs<double>& in, const Row& row, std::int32_t t,
+                    int channel) {
+  const auto column = [&](std::int32_t s) {
+    return s < row.first_token ? row.clean_column + s : row.column + s - row.first_token;
+  };
+  const auto delta = [&](std::int32_t s) {
+    return std::log1p(std::exp(in.dt.at(column(s), channel) + in.bias.at(0, channel)));
+  };
+  const bool loses =
+      row.flags >= 0 && in.lose[static_cast<size_t>(row.channels * Pass::kChannels + channel)] != 0;
   double y = in.d.at(0, channel) * in.x.at(column(t), channel);
   for (std::int32_t s = 0; s <= t; ++s) {
     if (loses && pass.loses_edge(row, t, s)) continue;
     double span = 0, entry = 0;
     for (std::int32_t i = s + 1; i <= t; ++i) span += delta(i);
-    for (int n = 0; n < kStates; ++n) entry += in.c.at(column(t), n) * in.b.at(column(s), n) * std::exp(span * in.a.at(n, channel));
+    for (int n = 0; n < kStates; ++n)
+      entry += in.c.at(column(t), n) * in.b.at(column(s), n) * std::exp(span * in.a.at(n, channel));
     y += entry * delta(s) * in.x.at(column(s), channel);
   }
   const double z = in.z.at(column(t), channel);
@@ -160,8 +184,10 @@ TEST(Scan, TheKeptStateIsTheMatrixWithItsBlockedEntriesZeroed) {
   for (const Row& row : pass.plan().rows)
     for (std::int32_t i = 0; i < row.count; ++i)
       for (int channel = 0; channel < Pass::kChannels; ++channel)
-        ASSERT_NEAR(in.out.at(row.column + i, channel), materialised(pass, in, row, row.first_token + i, channel), 1e-12)
-            << "row of " << row.count << " tokens from " << row.first_token << ", token " << i << ", channel " << channel;
+        ASSERT_NEAR(in.out.at(row.column + i, channel),
+                    materialised(pass, in, row, row.first_token + i, channel), 1e-12)
+            << "row of " << row.count << " tokens from " << row.first_token << ", token " << i << ", channel "
+            << channel;
   EXPECT_EQ(pass.blocked(), pass.plan().blocked_edges);
 }
 
@@ -175,10 +201,13 @@ void run_token_mixers(const KernelTable<T>& table, Outputs& outputs) {
   table.scan(pass.rows(), scan.args());
   outputs["scan"] = scan.out.all();
   // Eight heads of seven, two groups; the masks are longer than they need to be.
-  const Values<T> x(columns, 56, 21), b(columns, 10, 22), c(columns, 10, 23), dt(columns, 8, 24), bias(1, 8, 25), d(1, 8, 26);
+  const Values<T> x(columns, 56, 21), b(columns, 10, 22), c(columns, 10, 23), dt(columns, 8, 24),
+      bias(1, 8, 25), d(1, 8, 26);
   Values<T> a(1, 8, 27), y(columns, 56, 28);
   for (int h = 0; h < 8; ++h) a.data()[h] = -std::abs(a.data()[h]);
-  kernels::DualArgs<T> dual{x.in(), b.in(), c.in(), dt.in(), y.out(), bias.data(), a.data(), d.data(), scan.lose.data(), 0.01, 2.0, 8, 7, 2, 5};
+  kernels::DualArgs<T> dual{x.in(),   b.in(),           c.in(), dt.in(), y.out(), bias.data(), a.data(),
+                            d.data(), scan.lose.data(), 0.01,   2.0,     8,       7,           2,
+                            5};
   table.dual(pass.rows(), dual);
   outputs["dual"] = y.all();
   const Values<T> q(columns, 28, 31), k(columns, 14, 32), v(columns, 14, 33);
@@ -213,7 +242,8 @@ void run_elementwise(const KernelTable<T>& table, Outputs& outputs) {
     keep(before ? "norm before gate" : "gated norm");
   }
   using kernels::Activation;
-  for (const Activation activation : {Activation::kSilu, Activation::kGeluTanh, Activation::kGelu, Activation::kRelu}) {
+  for (const Activation activation :
+       {Activation::kSilu, Activation::kGeluTanh, Activation::kGelu, Activation::kRelu}) {
     table.activation(rows, {x.in(), up.in(), out.out(), columns, width, activation});
     keep("activation " + std::to_string(static_cast<int>(activation)));
   }
@@ -245,26 +275,31 @@ void expect_near(const Outputs& outputs, const Outputs& expected, double toleran
   ASSERT_EQ(outputs.size(), expected.size());
   for (const auto& [name, values] : expected)
     for (size_t i = 0; i < values.size(); ++i)
-      ASSERT_NEAR(outputs.at(name)[i], values[i], tolerance * (1 + std::abs(values[i]))) << name << ", element " << i;
+      ASSERT_NEAR(outputs.at(name)[i], values[i], tolerance * (1 + std::abs(values[i])))
+          << name << ", element " << i;
 }
 
 TEST(InstructionSets, GenericFloatAgreesWithGenericDouble) {
-  expect_near(outputs_of(kernels::generic::float_table()), outputs_of(kernels::generic::double_table()), 2e-5);
+  expect_near(outputs_of(kernels::generic::float_table()), outputs_of(kernels::generic::double_table()),
+              2e-5);
 }
 
 #ifdef __x86_64__
 TEST(InstructionSets, Avx2AgreesWithGeneric) {
-  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) GTEST_SKIP() << "this processor has no AVX2";
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
+    GTEST_SKIP() << "this processor has no AVX2";
   expect_near(outputs_of(kernels::avx2::float_table()), outputs_of(kernels::generic::float_table()), 2e-5);
   // Sums in another order can fall on the other side where fp64 rounds to float32 as transformers does.
   expect_near(outputs_of(kernels::avx2::double_table()), outputs_of(kernels::generic::double_table()), 3e-7);
 }
 
 TEST(InstructionSets, Avx512AgreesWithGeneric) {
-  if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl"))
+  if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512dq") ||
+      !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl"))
     GTEST_SKIP() << "this processor has no AVX-512";
   expect_near(outputs_of(kernels::avx512::float_table()), outputs_of(kernels::generic::float_table()), 2e-5);
-  expect_near(outputs_of(kernels::avx512::double_table()), outputs_of(kernels::generic::double_table()), 3e-7);
+  expect_near(outputs_of(kernels::avx512::double_table()), outputs_of(kernels::generic::double_table()),
+              3e-7);
 }
 #endif
 
@@ -276,7 +311,8 @@ TEST(Answer, LogitsThatAreNotFiniteGiveNoProbability) {
     const std::int32_t answer = 3;
     double log_probability = 0;
     std::int32_t rank = 0;
-    kernels::cpu_kernels<float>().answer(pass.rows(), {{logits.data(), 40}, &answer, &log_probability, &rank, 1, 40});
+    kernels::cpu_kernels<float>().answer(pass.rows(),
+                                         {{logits.data(), 40}, &answer, &log_probability, &rank, 1, 40});
     EXPECT_TRUE(std::isnan(log_probability)) << bad;
   }
 }

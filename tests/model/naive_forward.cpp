@@ -8,15 +8,18 @@ namespace factflow {
 namespace {
 
 // transformers computes some steps in float32 whatever the model's number type (docs/precision.md).
-at::Tensor single(const at::Tensor& x) { return x.to(at::kFloat).to(at::kDouble); }
+at::Tensor single(const at::Tensor& x) {
+  return x.to(at::kFloat).to(at::kDouble);
+}
 
-at::Tensor inverse_rms(const at::Tensor& x, double epsilon) {
-  const at::Tensor square = single((x * x).mean(-1, true));
-  return single(1.0 / single(single(square + static_cast<double>(static_cast<float>(epsilon))).sqrt()));
+// x / rms(x), in float32 as LlamaRMSNorm and its kin write it.
+at::Tensor rms_normalised(const at::Tensor& x, double epsilon) {
+  const at::Tensor narrow = x.to(at::kFloat);
+  return (narrow * at::rsqrt(narrow.pow(2).mean(-1, true) + epsilon)).to(at::kDouble);
 }
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
-  return single(single(x) * inverse_rms(single(x), epsilon)) * weight;
+  return rms_normalised(x, epsilon) * weight;
 }
 
 at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double epsilon) {
@@ -24,13 +27,19 @@ at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::T
   return centred / ((centred * centred).mean(-1, true) + epsilon).sqrt() * weight + bias;
 }
 
-at::Tensor weightless_rms(const at::Tensor& x, double epsilon) { return x / ((x * x).mean(-1, true) + epsilon).sqrt(); }
+at::Tensor weightless_rms(const at::Tensor& x, double epsilon) {
+  return x / ((x * x).mean(-1, true) + epsilon).sqrt();
+}
 
-at::Tensor swish(const at::Tensor& x) { return x / (1 + (-x).exp()); }
+at::Tensor swish(const at::Tensor& x) {
+  return x / (1 + (-x).exp());
+}
 at::Tensor tanh_gelu(const at::Tensor& x) {
   return 0.5 * x * (1 + (std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)).tanh());
 }
-at::Tensor exact_gelu(const at::Tensor& x) { return 0.5 * x * (1 + (x / std::sqrt(2.0)).erf()); }
+at::Tensor exact_gelu(const at::Tensor& x) {
+  return 0.5 * x * (1 + (x / std::sqrt(2.0)).erf());
+}
 
 // y[t] = swish(bias + sum_k weight[channel, k] x[t - kernel + 1 + k])
 at::Tensor causal_convolution(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
@@ -55,8 +64,10 @@ at::Tensor losing(const ChannelSet& set, const at::Tensor& a_log) {
     for (std::int64_t other = 0; other < count; ++other)
       rank += norms[other] > norms[c] || (norms[other] == norms[c] && other < c) ? 1 : 0;
     bool in = true;
-    if (set.kind == Kind::kSlow || set.kind == Kind::kNotSlow) in = (rank < third) == (set.kind == Kind::kSlow);
-    if (set.kind == Kind::kFast || set.kind == Kind::kNotFast) in = (rank >= count - third) == (set.kind == Kind::kFast);
+    if (set.kind == Kind::kSlow || set.kind == Kind::kNotSlow)
+      in = (rank < third) == (set.kind == Kind::kSlow);
+    if (set.kind == Kind::kFast || set.kind == Kind::kNotFast)
+      in = (rank >= count - third) == (set.kind == Kind::kFast);
     if (set.kind == Kind::kQuantile)
       in = rank >= count * (set.slice - 1) / set.slices && rank < count * set.slice / set.slices;
     lose.data_ptr<bool>()[c] = in;
@@ -83,8 +94,10 @@ NaiveModel::NaiveModel(const Checkpoint& checkpoint) : config_(checkpoint.config
   if (config_.contains("ssm_cfg")) ssm_ = config_["ssm_cfg"];
   family_ = config_.value("model_type", ssm_.value("layer", "Mamba1") == "Mamba1" ? "mamba" : "mamba2");
   for (const char* key : {"n_layer", "num_hidden_layers"}) layers_ = config_.value(key, layers_);
-  for (const char* key : {"layer_norm_epsilon", "layer_norm_eps", "rms_norm_eps"}) epsilon_ = config_.value(key, epsilon_);
-  if (family_ == "llama" || family_ == "mistral" || family_ == "qwen2") epsilon_ = config_.value("rms_norm_eps", 1e-6);
+  for (const char* key : {"layer_norm_epsilon", "layer_norm_eps", "rms_norm_eps"})
+    epsilon_ = config_.value(key, epsilon_);
+  if (family_ == "llama" || family_ == "mistral" || family_ == "qwen2")
+    epsilon_ = config_.value("rms_norm_eps", 1e-6);
 }
 
 at::Tensor NaiveModel::project(const at::Tensor& x, const std::string& name) const {
@@ -92,25 +105,32 @@ at::Tensor NaiveModel::project(const at::Tensor& x, const std::string& name) con
   return tensors_.count(name + ".bias") != 0 ? y + get(name + ".bias") : y;
 }
 
-// q [heads, tokens, size]; k, v [key heads, tokens, size] -> [tokens, heads * size]. A token with no key left reads 0.
-at::Tensor NaiveModel::attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Block& block) const {
-  const std::int64_t tokens = q.size(1), shared = q.size(0) / k.size(0), window = config_.value("sliding_window", 0);
+// q [heads, tokens, size]; k, v [key heads, tokens, size] -> [tokens, heads * size]. A token with no key left
+// reads 0.
+at::Tensor NaiveModel::attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                 const Block& block) const {
+  const std::int64_t tokens = q.size(1), shared = q.size(0) / k.size(0),
+                     window = config_.value("sliding_window", 0);
   at::Tensor seen = at::ones_like(block.pairs).tril() & ~block.pairs;
   if (window > 0) seen = seen & ~at::ones_like(seen).tril(-window);
-  const at::Tensor scores = q.matmul(k.repeat_interleave(shared, 0).transpose(1, 2)) / std::sqrt(static_cast<double>(q.size(2)));
+  const at::Tensor scores =
+      q.matmul(k.repeat_interleave(shared, 0).transpose(1, 2)) / std::sqrt(static_cast<double>(q.size(2)));
   const at::Tensor weights = scores.exp() * seen.to(at::kDouble), total = weights.sum(-1, true);
-  const at::Tensor out = weights.matmul(v.repeat_interleave(shared, 0)) / at::where(total > 0, total, at::ones_like(total));
+  const at::Tensor out =
+      weights.matmul(v.repeat_interleave(shared, 0)) / at::where(total > 0, total, at::ones_like(total));
   return out.transpose(0, 1).reshape({tokens, -1});
 }
 
 // Rotates the first dimensions of heads [heads, tokens, size] by position.
 at::Tensor NaiveModel::rotated(const at::Tensor& heads) const {
   const std::int64_t tokens = heads.size(1), size = heads.size(2);
-  const auto turned = static_cast<std::int64_t>(static_cast<double>(size) * config_.value("rotary_pct", 1.0)), half = turned / 2;
+  const auto turned = static_cast<std::int64_t>(static_cast<double>(size) * config_.value("rotary_pct", 1.0)),
+             half = turned / 2;
   at::Tensor angles = at::empty({tokens, half}, at::kDouble);
   for (std::int64_t t = 0; t < tokens; ++t)
     for (std::int64_t i = 0; i < half; ++i) {
-      const float frequency = 1.0F / std::pow(config_.value("rope_theta", 10000.0F), static_cast<float>(2 * i) / static_cast<float>(turned));
+      const float frequency = 1.0F / std::pow(config_.value("rope_theta", 10000.0F),
+                                              static_cast<float>(2 * i) / static_cast<float>(turned));
       angles.data_ptr<double>()[t * half + i] = static_cast<float>(t) * frequency;
     }
   const at::Tensor cosine = single(angles.cos()), sine = single(angles.sin());
@@ -135,15 +155,18 @@ at::Tensor NaiveModel::gpt2_layer(at::Tensor x, int layer, const Block& block) c
 
 at::Tensor NaiveModel::llama_layer(at::Tensor x, int layer, const Block& block) const {
   const std::string p = fmt::format("model.layers.{}.", layer);
-  const std::int64_t heads = config_["num_attention_heads"], key_heads = config_.value("num_key_value_heads", heads);
+  const std::int64_t heads = config_["num_attention_heads"],
+                     key_heads = config_.value("num_key_value_heads", heads);
   const at::Tensor h = rms_norm(x, get(p + "input_layernorm.weight"), epsilon_);
   const auto split = [&](const char* name, std::int64_t count) {
     return project(h, p + "self_attn." + name).reshape({x.size(0), count, -1}).transpose(0, 1);
   };
-  const at::Tensor mixed = attention(rotated(split("q_proj", heads)), rotated(split("k_proj", key_heads)), split("v_proj", key_heads), block);
+  const at::Tensor mixed = attention(rotated(split("q_proj", heads)), rotated(split("k_proj", key_heads)),
+                                     split("v_proj", key_heads), block);
   x = x + project(mixed, p + "self_attn.o_proj");
   const at::Tensor m = rms_norm(x, get(p + "post_attention_layernorm.weight"), epsilon_);
-  return x + project(swish(project(m, p + "mlp.gate_proj")) * project(m, p + "mlp.up_proj"), p + "mlp.down_proj");
+  return x +
+         project(swish(project(m, p + "mlp.gate_proj")) * project(m, p + "mlp.up_proj"), p + "mlp.down_proj");
 }
 
 at::Tensor NaiveModel::gpt_neox_layer(const at::Tensor& x, int layer, const Block& block) const {
@@ -153,8 +176,12 @@ at::Tensor NaiveModel::gpt_neox_layer(const at::Tensor& x, int layer, const Bloc
     return layer_norm(x, get(p + name + ".weight"), get(p + name + ".bias"), epsilon_);
   };
   // Per head: query, key, value.
-  const auto qkv = project(norm("input_layernorm"), p + "attention.query_key_value").reshape({x.size(0), heads, -1}).transpose(0, 1).chunk(3, 2);
-  const at::Tensor mixed = project(attention(rotated(qkv[0]), rotated(qkv[1]), qkv[2], block), p + "attention.dense");
+  const auto qkv = project(norm("input_layernorm"), p + "attention.query_key_value")
+                       .reshape({x.size(0), heads, -1})
+                       .transpose(0, 1)
+                       .chunk(3, 2);
+  const at::Tensor mixed =
+      project(attention(rotated(qkv[0]), rotated(qkv[1]), qkv[2], block), p + "attention.dense");
   const at::Tensor inner = exact_gelu(project(norm("post_attention_layernorm"), p + "mlp.dense_h_to_4h"));
   return x + mixed + project(inner, p + "mlp.dense_4h_to_h");
 }
@@ -163,43 +190,55 @@ at::Tensor NaiveModel::mamba_layer(const at::Tensor& x, int layer, const Block& 
   const std::string p = fmt::format("backbone.layers.{}.", layer), m = p + "mixer.";
   const auto xz = project(rms_norm(x, get(p + "norm.weight"), epsilon_), m + "in_proj").chunk(2, 1);
   const auto bias = tensors_.find(m + "conv1d.bias");
-  const at::Tensor u = causal_convolution(xz[0], get(m + "conv1d.weight"), bias == tensors_.end() ? at::Tensor() : bias->second);
+  const at::Tensor u = causal_convolution(xz[0], get(m + "conv1d.weight"),
+                                          bias == tensors_.end() ? at::Tensor() : bias->second);
   const std::int64_t rank = get(m + "dt_proj.weight").size(1), states = get(m + "A_log").size(1);
   auto parts = project(u, m + "x_proj").split_with_sizes({rank, states, states}, 1);
   if (family_ == "falcon_mamba")
     for (at::Tensor& part : parts) part = weightless_rms(part, config_.value("mixer_rms_eps", 1e-6));
   const at::Tensor dt = (project(parts[0], m + "dt_proj").exp() + 1).log(), sum = dt.cumsum(0);
-  const at::Tensor span = (sum.unsqueeze(1) - sum.unsqueeze(0)).clamp_min(0);                   // [t, s, channel]
-  const at::Tensor decay = (span.unsqueeze(-1) * -get(m + "A_log").exp()).exp();                // [t, s, channel, state]
-  const at::Tensor read = (parts[2].unsqueeze(1) * parts[1].unsqueeze(0)).unsqueeze(2);         // [t, s, 1, state]
+  const at::Tensor span = (sum.unsqueeze(1) - sum.unsqueeze(0)).clamp_min(0);     // [t, s, channel]
+  const at::Tensor decay = (span.unsqueeze(-1) * -get(m + "A_log").exp()).exp();  // [t, s, channel, state]
+  const at::Tensor read = (parts[2].unsqueeze(1) * parts[1].unsqueeze(0)).unsqueeze(2);  // [t, s, 1, state]
   const at::Tensor mixing = (decay * read).sum(-1) * dt.unsqueeze(0);
-  const at::Tensor y = (masked(mixing, block.pairs, losing(block.channels, get(m + "A_log"))) * u.unsqueeze(0)).sum(1) + u * get(m + "D");
+  const at::Tensor y =
+      (masked(mixing, block.pairs, losing(block.channels, get(m + "A_log"))) * u.unsqueeze(0)).sum(1) +
+      u * get(m + "D");
   return single(x) + project(y * swish(xz[1]), m + "out_proj");
 }
 
 at::Tensor NaiveModel::mamba2_layer(const at::Tensor& x, int layer, const Block& block) const {
   const std::string p = fmt::format("backbone.layers.{}.", layer), m = p + "mixer.";
-  const std::int64_t tokens = x.size(0), heads = get(m + "A_log").size(0), inner = get(m + "norm.weight").size(0);
-  const std::int64_t channels = get(m + "conv1d.weight").size(0), groups = ssm_.contains("n_groups") ? ssm_["n_groups"] : ssm_["ngroups"];
+  const std::int64_t tokens = x.size(0), heads = get(m + "A_log").size(0),
+                     inner = get(m + "norm.weight").size(0);
+  const std::int64_t channels = get(m + "conv1d.weight").size(0),
+                     groups = ssm_.contains("n_groups") ? ssm_["n_groups"] : ssm_["ngroups"];
   const at::Tensor projected = project(rms_norm(x, get(p + "norm.weight"), epsilon_), m + "in_proj");
-  const std::int64_t mlp = (projected.size(1) - inner - channels - heads) / 2, states = (channels - inner) / 2 / groups;
+  const std::int64_t mlp = (projected.size(1) - inner - channels - heads) / 2,
+                     states = (channels - inner) / 2 / groups;
   const auto parts = projected.split_with_sizes({mlp, mlp, inner, channels, heads}, 1);
   const auto xbc = causal_convolution(parts[3], get(m + "conv1d.weight"), get(m + "conv1d.bias"))
                        .split_with_sizes({inner, groups * states, groups * states}, 1);
   const at::Tensor u = xbc[0].reshape({tokens, heads, -1});
-  const auto per_head = [&](const at::Tensor& y) { return y.reshape({tokens, groups, -1}).repeat_interleave(heads / groups, 1); };
+  const auto per_head = [&](const at::Tensor& y) {
+    return y.reshape({tokens, groups, -1}).repeat_interleave(heads / groups, 1);
+  };
   const std::vector<double> limit = ssm_.value("time_step_limit", std::vector<double>{0, INFINITY});
   const at::Tensor dt = ((parts[4] + get(m + "dt_bias")).exp() + 1).log().clamp(limit[0], limit[1]);
   const at::Tensor sum = (dt * -get(m + "A_log").exp()).cumsum(0);
-  const at::Tensor decay = (sum.unsqueeze(1) - sum.unsqueeze(0)).clamp_max(0).exp();            // [t, s, head]
+  const at::Tensor decay = (sum.unsqueeze(1) - sum.unsqueeze(0)).clamp_max(0).exp();  // [t, s, head]
   const at::Tensor read = (per_head(xbc[2]).unsqueeze(1) * per_head(xbc[1]).unsqueeze(0)).sum(-1);
-  const at::Tensor mixing = masked(read * decay * dt.unsqueeze(0), block.pairs, losing(block.channels, get(m + "A_log")));
-  const at::Tensor y = ((mixing.unsqueeze(-1) * u.unsqueeze(0)).sum(1) + u * get(m + "D").unsqueeze(-1)).reshape({tokens, -1});
+  const at::Tensor mixing =
+      masked(read * decay * dt.unsqueeze(0), block.pairs, losing(block.channels, get(m + "A_log")));
+  const at::Tensor y =
+      ((mixing.unsqueeze(-1) * u.unsqueeze(0)).sum(1) + u * get(m + "D").unsqueeze(-1)).reshape({tokens, -1});
   // mamba_ssm normalises each group on its own, transformers all channels together.
   const bool gate_last = ssm_.value("norm_before_gate", false);
-  const at::Tensor gated = gate_last ? single(y) : single(single(y) * single(swish(single(parts[2]))));
-  const at::Tensor grouped = config_.contains("ssm_cfg") ? gated.reshape({tokens, groups, -1}) : gated.unsqueeze(1);
-  at::Tensor normed = single(grouped * inverse_rms(grouped, epsilon_)).reshape({tokens, -1}) * get(m + "norm.weight");
+  const at::Tensor gated = gate_last ? y : y.to(at::kFloat) * at::silu(parts[2].to(at::kFloat));
+  const at::Tensor grouped =
+      config_.contains("ssm_cfg") ? gated.reshape({tokens, groups, -1}) : gated.unsqueeze(1);
+  const at::Tensor unit = gate_last ? weightless_rms(grouped, epsilon_) : rms_normalised(grouped, epsilon_);
+  at::Tensor normed = unit.reshape({tokens, -1}) * get(m + "norm.weight");
   if (gate_last) normed = normed * swish(parts[2]);
   return single(x) + project(at::cat({swish(parts[0]) * parts[1], normed}, 1), m + "out_proj");
 }
@@ -213,9 +252,16 @@ at::Tensor NaiveModel::layer_output(const at::Tensor& x, int layer, const Block&
 }
 
 at::Tensor NaiveModel::log_probabilities(const std::vector<int>& ids, const Knockout& knockout) const {
-  const bool gpt2 = family_ == "gpt2", neox = family_ == "gpt_neox", ssm = family_.find("mamba") != std::string::npos;
-  const std::string base = gpt2 ? "transformer.wte" : neox ? "gpt_neox.embed_in" : ssm ? "backbone.embeddings" : "model.embed_tokens";
-  const std::string last = gpt2 ? "transformer.ln_f" : neox ? "gpt_neox.final_layer_norm" : ssm ? "backbone.norm_f" : "model.norm";
+  const bool gpt2 = family_ == "gpt2", neox = family_ == "gpt_neox",
+             ssm = family_.find("mamba") != std::string::npos;
+  const std::string base = gpt2   ? "transformer.wte"
+                           : neox ? "gpt_neox.embed_in"
+                           : ssm  ? "backbone.embeddings"
+                                  : "model.embed_tokens";
+  const std::string last = gpt2   ? "transformer.ln_f"
+                           : neox ? "gpt_neox.final_layer_norm"
+                           : ssm  ? "backbone.norm_f"
+                                  : "model.norm";
   const auto tokens = static_cast<std::int64_t>(ids.size());
   at::Tensor x = at::empty({tokens, get(base + ".weight").size(1)}, at::kDouble);
   for (std::int64_t t = 0; t < tokens; ++t) x[t] = get(base + ".weight")[ids[static_cast<size_t>(t)]];
@@ -229,7 +275,8 @@ at::Tensor NaiveModel::log_probabilities(const std::vector<int>& ids, const Knoc
     x = layer_output(x, l, {on ? closed : open, knockout.channels});
   }
   x = x.narrow(0, tokens - 1, 1);
-  x = gpt2 || neox ? layer_norm(x, get(last + ".weight"), get(last + ".bias"), epsilon_) : rms_norm(x, get(last + ".weight"), epsilon_);
+  x = gpt2 || neox ? layer_norm(x, get(last + ".weight"), get(last + ".bias"), epsilon_)
+                   : rms_norm(x, get(last + ".weight"), epsilon_);
   const std::string head = neox ? "embed_out.weight" : "lm_head.weight";
   return x.matmul(get(tensors_.count(head) != 0 ? head : base + ".weight").t())[0].log_softmax(0);
 }

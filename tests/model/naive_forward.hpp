@@ -1,5 +1,6 @@
-// Whole forwards in float64 with every token-mixing matrix materialised: what a knockout means, with nothing clever.
-// Shares no code with the engine but the reading of checkpoint files. One prompt, one knockout, all tokens, all layers.
+// Whole forwards in float64 with every token-mixing matrix materialised: what a knockout means, with nothing
+// clever. Shares no code with the engine but the reading of checkpoint files. One prompt, one knockout, all
+// tokens, all layers.
 #pragma once
 
 #include <map>
@@ -30,8 +31,10 @@ class NaiveModel {
   };
 
   at::Tensor get(const std::string& name) const { return tensors_.at(name); }
-  at::Tensor project(const at::Tensor& x, const std::string& name) const;  // x weight^T + bias, if there is a bias
-  at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const Block& block) const;
+  at::Tensor project(const at::Tensor& x,
+                     const std::string& name) const;  // x weight^T + bias, if there is a bias
+  at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                       const Block& block) const;
   at::Tensor rotated(const at::Tensor& heads) const;
   at::Tensor gpt2_layer(at::Tensor x, int layer, const Block& block) const;
   at::Tensor llama_layer(at::Tensor x, int layer, const Block& block) const;

@@ -1,5 +1,5 @@
-// The engine against whole forwards with materialised mixing matrices: every role, channel set and kind of window, several
-// prompts in one run.
+// The engine against whole forwards with materialised mixing matrices: every role, channel set and kind of
+// window, several prompts in one run.
 #include <cmath>
 
 #include <gtest/gtest.h>
@@ -13,18 +13,21 @@
 namespace factflow {
 namespace {
 
-constexpr TokenRole kGroups[] = {TokenRole::kLast,    TokenRole::kFirst,   TokenRole::kSubject, TokenRole::kRelation,
-                                 TokenRole::kContext, TokenRole::kAll,     TokenRole::kRelationMinusLast};
+constexpr TokenRole kGroups[] = {
+    TokenRole::kLast,    TokenRole::kFirst, TokenRole::kSubject,          TokenRole::kRelation,
+    TokenRole::kContext, TokenRole::kAll,   TokenRole::kRelationMinusLast};
 
 // All windows of a three-layer model, the empty one included: both placements of every size are among them.
 const std::vector<Window> kWindows = {{0, 1}, {0, 2}, {0, 3}, {1, 2}, {1, 3}, {2, 3}, {1, 1}};
 
 std::vector<ChannelSet> channel_sets(bool state_space, TokenRole from, TokenRole to) {
   std::vector<ChannelSet> sets = {{}};
-  const bool pair = (from == TokenRole::kSubject && to == TokenRole::kLast) || (from == TokenRole::kAll && to == TokenRole::kAll) ||
+  const bool pair = (from == TokenRole::kSubject && to == TokenRole::kLast) ||
+                    (from == TokenRole::kAll && to == TokenRole::kAll) ||
                     (from == TokenRole::kRelation && to == TokenRole::kSubject);
   if (state_space && pair)
-    for (const char* name : {"slow", "fast", "not-slow", "not-fast", "quantile 1/4", "quantile 3/4"}) sets.push_back(parse_channel_set(name));
+    for (const char* name : {"slow", "fast", "not-slow", "not-fast", "quantile 1/4", "quantile 3/4"})
+      sets.push_back(parse_channel_set(name));
   return sets;
 }
 
@@ -47,7 +50,8 @@ ReplayRequest request_of(const TokenizedPrompt& prompt, bool state_space) {
 std::vector<TokenizedPrompt> prompts_of(unsigned seed) {
   const auto id = [&](size_t i) { return static_cast<int>((seed * 7 + i * i * 5 + i * 3) % 29); };
   std::vector<TokenizedPrompt> prompts;
-  for (const auto& [length, subject] : {std::pair<size_t, std::vector<int>>{8, {2, 3, 4}}, {5, {0, 1}}, {3, {1, 2}}, {1, {0}}}) {
+  for (const auto& [length, subject] :
+       {std::pair<size_t, std::vector<int>>{8, {2, 3, 4}}, {5, {0, 1}}, {3, {1, 2}}, {1, {0}}}) {
     TokenizedPrompt& prompt = prompts.emplace_back();
     for (size_t i = 0; i < length; ++i) prompt.ids.push_back(id(i + 10 * prompts.size()));
     prompt.subject = subject;
@@ -85,7 +89,8 @@ TEST_P(Naive, EveryKnockoutAgrees) {
   const NaiveModel naive(*checkpoint);
   const std::vector<TokenizedPrompt> prompts = prompts_of(3);
   std::vector<ReplayRequest> requests;
-  for (const TokenizedPrompt& prompt : prompts) requests.push_back(request_of(prompt, network->architecture().is_state_space()));
+  for (const TokenizedPrompt& prompt : prompts)
+    requests.push_back(request_of(prompt, network->architecture().is_state_space()));
   const std::vector<ReplayResult> results = ReplayEngine(*network, 0).run(requests);
   Deviation deviation;
   for (size_t r = 0; r < requests.size(); ++r) {
@@ -97,7 +102,11 @@ TEST_P(Naive, EveryKnockoutAgrees) {
         const Answer& answer = results[r].knockouts[c][w];
         const bool edge = count_edges(cut.targets, cut.sources) > 0;
         ASSERT_EQ(answer.rank > 0, edge);
-        if (edge) deviation.add(answer, naive.log_probabilities(request.ids, {cut.targets, cut.sources, cut.channels, cut.windows[w]}), request.answer);
+        if (edge)
+          deviation.add(
+              answer,
+              naive.log_probabilities(request.ids, {cut.targets, cut.sources, cut.channels, cut.windows[w]}),
+              request.answer);
       }
     }
   }
@@ -110,8 +119,8 @@ TEST_P(Naive, EveryKnockoutAgrees) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, Naive,
-                         testing::Values("gpt2", "llama", "mistral", "qwen2", "gpt_neox", "mamba", "falcon_mamba", "mamba2",
-                                         "mamba_ssm", "mamba_ssm2"),
+                         testing::Values("gpt2", "llama", "mistral", "qwen2", "gpt_neox", "mamba",
+                                         "falcon_mamba", "mamba2", "mamba_ssm", "mamba_ssm2"),
                          [](const auto& test) { return test.param; });
 
 }  // namespace

@@ -1,5 +1,5 @@
-// The engine against the float64 oracle's answers on random checkpoints of every family (tests/oracle/README.md).
-// Tolerances and the noise floor behind them: docs/precision.md.
+// The engine against the float64 oracle's answers on random checkpoints of every family
+// (tests/oracle/README.md). Tolerances and the noise floor behind them: docs/precision.md.
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -16,7 +16,8 @@
 namespace factflow {
 namespace {
 
-const std::filesystem::path kCases = std::filesystem::path(FACTFLOW_SOURCE_DIR) / "tests" / "oracle" / "cases";
+const std::filesystem::path kCases =
+    std::filesystem::path(FACTFLOW_SOURCE_DIR) / "tests" / "oracle" / "cases";
 
 constexpr unsigned kSeeds = 32;
 
@@ -49,7 +50,8 @@ Probabilities computed(const Network& network, const std::vector<OracleCase>& ca
 }
 
 std::unique_ptr<Network> load(const std::filesystem::path& directory, Precision precision) {
-  return Network::load(std::make_shared<const Checkpoint>(Checkpoint::open(directory.string())), at::kCPU, precision);
+  return Network::load(std::make_shared<const Checkpoint>(Checkpoint::open(directory.string())), at::kCPU,
+                       precision);
 }
 
 std::vector<double> errors_between(const Probabilities& probabilities, const Probabilities& expected) {
@@ -58,14 +60,18 @@ std::vector<double> errors_between(const Probabilities& probabilities, const Pro
   return errors;
 }
 
-double worst_of(const std::vector<double>& errors) { return *std::max_element(errors.begin(), errors.end()); }
+double worst_of(const std::vector<double>& errors) {
+  return *std::max_element(errors.begin(), errors.end());
+}
 
 double median_of(std::vector<double> errors) {
-  std::nth_element(errors.begin(), errors.begin() + static_cast<std::ptrdiff_t>(errors.size() / 2), errors.end());
+  std::nth_element(errors.begin(), errors.begin() + static_cast<std::ptrdiff_t>(errors.size() / 2),
+                   errors.end());
   return errors[errors.size() / 2];
 }
 
-// A copy of a checkpoint whose every float32 weight is moved by one unit in the last place, up, down or not at all.
+// A copy of a checkpoint whose every float32 weight is moved by one unit in the last place, up, down or not
+// at all.
 void write_perturbed(const std::filesystem::path& from, const std::filesystem::path& to, unsigned seed) {
   const Checkpoint checkpoint = Checkpoint::open(from.string());
   std::mt19937 random(seed);
@@ -76,14 +82,15 @@ void write_perturbed(const std::filesystem::path& from, const std::filesystem::p
     tensor.values.resize(static_cast<size_t>(stored.count()));
     convert(stored, 0, std::span(tensor.values));
     for (float& value : tensor.values)
-      if (const auto way = random() % 3; way < 2) value = std::nextafter(value, way == 0 ? -INFINITY : INFINITY);
+      if (const auto way = random() % 3; way < 2)
+        value = std::nextafter(value, way == 0 ? -INFINITY : INFINITY);
   }
   std::filesystem::copy_file(from / "config.json", to / "config.json");
   write_tensors(to, tensors);
 }
 
-// How far each answer moves, at most over kSeeds runs in float64, when the weights move by one float32 unit in the last
-// place: no float32 computation can be expected to be closer to the truth than this.
+// How far each answer moves, at most over kSeeds runs in float64, when the weights move by one float32 unit
+// in the last place: no float32 computation can be expected to be closer to the truth than this.
 std::vector<double> measure_floor(const std::string& name) {
   const auto network = load(kCases / name, Precision::kFp64);
   const std::vector<OracleCase> cases = cases_of(name, *network);
@@ -92,7 +99,8 @@ std::vector<double> measure_floor(const std::string& name) {
   for (unsigned seed = 1; seed <= kSeeds; ++seed) {
     const TemporaryDirectory directory;
     write_perturbed(kCases / name, directory.path(), seed);
-    const std::vector<double> moved = errors_between(computed(*load(directory.path(), Precision::kFp64), cases), exact);
+    const std::vector<double> moved =
+        errors_between(computed(*load(directory.path(), Precision::kFp64), cases), exact);
     for (size_t i = 0; i < floor.size(); ++i) floor[i] = std::max(floor[i], moved[i]);
   }
   return floor;
@@ -114,39 +122,49 @@ class Oracle : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override { set_threads(1, 1); }
 
-  // Every answer within `tolerance`, or within three times its own noise floor where the checkpoint amplifies rounding.
+  // Every answer within `tolerance`, or within three times its own noise floor where the checkpoint amplifies
+  // rounding.
   void expect_within(const std::vector<double>& errors, double tolerance) {
     const bool amplifies = GetParam() == "mamba" || GetParam() == "mamba_original";
     for (size_t i = 0; i < errors.size(); ++i)
-      EXPECT_LT(errors[i], amplifies ? std::max(tolerance, 3 * noise_floor("mamba")[i]) : tolerance) << "answer " << i;
+      EXPECT_LT(errors[i], amplifies ? std::max(tolerance, 3 * noise_floor("mamba")[i]) : tolerance)
+          << "answer " << i;
     RecordProperty("worst", std::to_string(worst_of(errors) * 1e6) + "e-6");
   }
 };
 
 TEST_P(Oracle, Fp64) {
-  // What is left is the order in which float32 sums of squares are added; GPT-2 has none, GPT-NeoX only a float32 softmax.
-  double tolerance = 2e-5;
-  if (GetParam() == "gpt2") tolerance = 1e-12;
+  double tolerance = GetParam().find("mamba") != std::string::npos ? 1e-5 : 2e-5;
+  if (GetParam() == "gpt2") tolerance = 1e-12;  // computes nothing in float32
   if (GetParam() == "gpt_neox") tolerance = 1e-6;
   expect_within(errors_of(GetParam(), Precision::kFp64), tolerance);
 }
 
-TEST_P(Oracle, Fp32) { expect_within(errors_of(GetParam(), Precision::kFp32), 1e-4); }
+TEST_P(Oracle, Fp32) {
+  expect_within(errors_of(GetParam(), Precision::kFp32), 1e-4);
+}
 
-// The numbers of docs/precision.md: median and worst of fp64's error, of the noise floor, of fp32's error.
+// The numbers of docs/precision.md: median and worst of fp64's error, of the noise floor, of fp32's error;
+// the largest ratio of an fp32 error beyond 1e-4 to its own floor.
 TEST_P(Oracle, Fp32IsAboutAsGoodAsFp32CanBe) {
   if (GetParam().ends_with("_original")) GTEST_SKIP() << "the same weights as the plain case";
-  const std::vector<double> fp64 = errors_of(GetParam(), Precision::kFp64), fp32 = errors_of(GetParam(), Precision::kFp32);
+  const std::vector<double> fp64 = errors_of(GetParam(), Precision::kFp64),
+                            fp32 = errors_of(GetParam(), Precision::kFp32);
   const std::vector<double>& floor = noise_floor(GetParam());
   std::cout << "| " << GetParam();
-  for (const std::vector<double>& errors : {fp64, floor, fp32}) std::cout << " | " << median_of(errors) << " | " << worst_of(errors);
-  std::cout << " |\n";
+  for (const std::vector<double>& errors : {fp64, floor, fp32})
+    std::cout << " | " << median_of(errors) << " | " << worst_of(errors);
+  double above_floor = 0;
+  for (size_t i = 0; i < fp32.size(); ++i)
+    if (fp32[i] > 1e-4) above_floor = std::max(above_floor, fp32[i] / floor[i]);
+  std::cout << " | " << above_floor << " |\n";
   EXPECT_LT(median_of(fp32), 2 * median_of(floor));
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, Oracle,
-                         testing::Values("gpt2", "gpt_neox", "llama", "llama_tied", "mistral", "qwen2", "mamba", "mamba_original",
-                                         "falcon_mamba", "mamba2", "mamba2_original"),
+                         testing::Values("gpt2", "gpt_neox", "llama", "llama_tied", "mistral", "qwen2",
+                                         "mamba", "mamba_original", "falcon_mamba", "mamba2",
+                                         "mamba2_original"),
                          [](const auto& test) { return test.param; });
 
 }  // namespace

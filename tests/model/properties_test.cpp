@@ -19,8 +19,11 @@ const std::vector<std::string> kModels = {"gpt2", "llama", "mamba", "falcon_mamb
 
 std::vector<ReplayRequest> some_requests() {
   const std::vector<Window> windows = {{0, 1}, {0, 2}, {0, 3}, {1, 2}, {1, 3}, {2, 3}};
-  const std::vector<EdgeCut> cuts = {{{6}, {1, 2}, {}, windows}, {{6}, {6}, {}, windows}, {{2, 3}, {1, 2}, {}, windows},
-                                     {{4, 6}, {0, 1, 4}, {}, windows}, {{0, 1, 2, 3, 4, 5, 6}, {0}, {}, windows}};
+  const std::vector<EdgeCut> cuts = {{{6}, {1, 2}, {}, windows},
+                                     {{6}, {6}, {}, windows},
+                                     {{2, 3}, {1, 2}, {}, windows},
+                                     {{4, 6}, {0, 1, 4}, {}, windows},
+                                     {{0, 1, 2, 3, 4, 5, 6}, {0}, {}, windows}};
   std::vector<ReplayRequest> requests;
   for (int i = 0; i < 4; ++i) requests.push_back({{1 + i, 5, 9, 2 * i, 7, 28 - i, 3}, 10 + i, cuts});
   return requests;
@@ -39,7 +42,8 @@ double difference(const std::vector<ReplayResult>& a, const std::vector<ReplayRe
     if (a[r].knockouts.size() != b[r].knockouts.size()) return INFINITY;
     for (size_t c = 0; c < a[r].knockouts.size(); ++c) {
       if (a[r].knockouts[c].size() != b[r].knockouts[c].size()) return INFINITY;
-      for (size_t w = 0; w < a[r].knockouts[c].size(); ++w) compare(a[r].knockouts[c][w], b[r].knockouts[c][w]);
+      for (size_t w = 0; w < a[r].knockouts[c].size(); ++w)
+        compare(a[r].knockouts[c][w], b[r].knockouts[c][w]);
     }
   }
   return worst;
@@ -68,7 +72,8 @@ TEST_P(Properties, WhatBlocksNothingIsRecordedAsNoEdge) {
   ReplayRequest request = some_requests()[0];
   const std::vector<Window> windows = {{0, 2}, {1, 1}};
   request.cuts = {{{2}, {3, 4, 6}, {}, windows}, {{}, {1}, {}, windows}, {{6}, {}, {}, windows}};
-  if (!fp32_->architecture().is_state_space()) request.cuts.push_back({{6}, {1}, {ChannelSet::Kind::kSlow}, windows});
+  if (!fp32_->architecture().is_state_space())
+    request.cuts.push_back({{6}, {1}, {ChannelSet::Kind::kSlow}, windows});
   ReplayEngine engine(*fp32_, kAmple);
   const ReplayResult result = engine.run({{request}})[0];
   for (const auto& cut : result.knockouts)
@@ -78,7 +83,8 @@ TEST_P(Properties, WhatBlocksNothingIsRecordedAsNoEdge) {
     }
   EXPECT_EQ(engine.cost().knockouts, 0);
   request.cuts.clear();
-  EXPECT_EQ(ReplayEngine(*fp32_, kAmple).run({{request}})[0].clean.log_probability, result.clean.log_probability);
+  EXPECT_EQ(ReplayEngine(*fp32_, kAmple).run({{request}})[0].clean.log_probability,
+            result.clean.log_probability);
 }
 
 TEST_P(Properties, AntiCausalPairsBlockNothing) {
@@ -104,7 +110,8 @@ TEST_P(Properties, PassesSplitByMemoryAgreeWithTheWholeRun) {
       EXPECT_EQ(engine.cost().knockouts, whole.cost().knockouts);
       passes.insert(engine.cost().passes.size());
     } catch (const MemoryError& error) {
-      EXPECT_NE(std::string(error.what()).find("one prompt of 7 tokens needs "), std::string::npos) << error.what();
+      EXPECT_NE(std::string(error.what()).find("one prompt of 7 tokens needs "), std::string::npos)
+          << error.what();
       fits = false;
     }
   }
@@ -156,7 +163,9 @@ TEST_P(Properties, CutsThatAreEqualInEffectAreComputedOnce) {
 
 TEST_P(Properties, TheNumberOfThreadsDoesNotMatter) {
   const std::vector<ReplayRequest> requests = some_requests();
-  const std::vector<ReplayResult> one32 = ReplayEngine(*fp32_, kAmple).run(requests), one64 = ReplayEngine(*fp64_, kAmple).run(requests);
+  const std::vector<ReplayResult> one32 = ReplayEngine(*fp32_, kAmple).run(requests),
+                                  one64 = ReplayEngine(*fp64_, kAmple).run(requests);
+  EXPECT_EQ(difference(ReplayEngine(*fp32_, kAmple).run(requests), one32), 0);  // once more: the same bits
   set_threads(3, 1);
   EXPECT_LT(difference(ReplayEngine(*fp32_, kAmple).run(requests), one32), 1e-4);
   EXPECT_LT(difference(ReplayEngine(*fp64_, kAmple).run(requests), one64), 1e-6);
@@ -164,7 +173,8 @@ TEST_P(Properties, TheNumberOfThreadsDoesNotMatter) {
 
 TEST_P(Properties, TheLikeliestTokensAreInOrderAndSumUp) {
   const std::vector<ReplayRequest> requests = some_requests();
-  const std::vector<ReplayResult> results = ReplayEngine(*fp32_, kAmple).run(requests, 1000);  // more than there are
+  const std::vector<ReplayResult> results =
+      ReplayEngine(*fp32_, kAmple).run(requests, 1000);  // more than there are
   for (const ReplayResult& result : results) {
     ASSERT_EQ(result.top.size(), static_cast<size_t>(fp32_->architecture().vocabulary));
     double sum = 0;
@@ -182,21 +192,25 @@ TEST_P(Properties, TheLikeliestTokensAreInOrderAndSumUp) {
 TEST_P(Properties, ImpossibleTokensAreRefused) {
   ReplayEngine engine(*fp32_, kAmple);
   const int vocabulary = fp32_->architecture().vocabulary;
-  for (const ReplayRequest& request : {ReplayRequest{{1, vocabulary}, 0, {}}, ReplayRequest{{1, -1}, 0, {}}, ReplayRequest{{1, 2}, vocabulary, {}},
-                                       ReplayRequest{{1, 2}, -1, {}}, ReplayRequest{{}, 0, {}}})
+  for (const ReplayRequest& request :
+       {ReplayRequest{{1, vocabulary}, 0, {}}, ReplayRequest{{1, -1}, 0, {}},
+        ReplayRequest{{1, 2}, vocabulary, {}}, ReplayRequest{{1, 2}, -1, {}}, ReplayRequest{{}, 0, {}}})
     EXPECT_THROW(engine.run({{request}}), std::invalid_argument);
   if (fp32_->architecture().max_positions > 0) {
     EXPECT_THROW(engine.run({{ReplayRequest{std::vector<int>(13, 1), 0, {}}}}), std::invalid_argument);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, Properties, testing::ValuesIn(kModels), [](const auto& test) { return test.param; });
+INSTANTIATE_TEST_SUITE_P(Families, Properties, testing::ValuesIn(kModels),
+                         [](const auto& test) { return test.param; });
 
 // A network whose layers pass everything on and block nothing.
 class ForgetfulNetwork final : public Network {
  public:
   ForgetfulNetwork(const Architecture& architecture, Weights& weights)
-      : Network(architecture, weights, "transformer.wte.weight", "", "", {weights.take("transformer.ln_f.weight"), weights.take("transformer.ln_f.bias"), 1e-5, true}) {}
+      : Network(
+            architecture, weights, "transformer.wte.weight", "", "",
+            {weights.take("transformer.ln_f.weight"), weights.take("transformer.ln_f.bias"), 1e-5, true}) {}
   void layer(Step&) const override {}
   std::int64_t bytes_per_column() const override { return 8; }
   std::vector<at::Tensor> products(int) const override { return {}; }

@@ -34,34 +34,54 @@ TemporaryDirectory::TemporaryDirectory() {
 }
 
 json small_config(const std::string& name) {
-  const json decoder = {{"hidden_size", 16}, {"num_hidden_layers", 3}, {"vocab_size", 29}, {"num_attention_heads", 4},
+  const json decoder = {{"hidden_size", 16},
+                        {"num_hidden_layers", 3},
+                        {"vocab_size", 29},
+                        {"num_attention_heads", 4},
                         {"intermediate_size", 24}};
-  const json state_space = {{"hidden_size", 16}, {"num_hidden_layers", 3}, {"vocab_size", 29}, {"state_size", 5}};
+  const json state_space = {
+      {"hidden_size", 16}, {"num_hidden_layers", 3}, {"vocab_size", 29}, {"state_size", 5}};
   const auto with = [&](json base, const json& more) {
     base.update(more);
     return base;
   };
   if (name == "gpt2")
-    return {{"model_type", name}, {"n_embd", 16}, {"n_layer", 3}, {"vocab_size", 29}, {"n_head", 4}, {"n_positions", 12}};
+    return {{"model_type", name}, {"n_embd", 16}, {"n_layer", 3},
+            {"vocab_size", 29},   {"n_head", 4},  {"n_positions", 12}};
   if (name == "llama")
-    return with(decoder, {{"model_type", name}, {"num_key_value_heads", 2}, {"attention_bias", true}, {"mlp_bias", true},
+    return with(decoder, {{"model_type", name},
+                          {"num_key_value_heads", 2},
+                          {"attention_bias", true},
+                          {"mlp_bias", true},
                           {"rope_theta", 100.0}});
   if (name == "mistral")
-    return with(decoder, {{"model_type", name}, {"num_key_value_heads", 1}, {"head_dim", 6}, {"sliding_window", 4}});
-  if (name == "qwen2") return with(decoder, {{"model_type", name}, {"num_key_value_heads", 2}, {"tie_word_embeddings", true}});
+    return with(decoder,
+                {{"model_type", name}, {"num_key_value_heads", 1}, {"head_dim", 6}, {"sliding_window", 4}});
+  if (name == "qwen2")
+    return with(decoder, {{"model_type", name}, {"num_key_value_heads", 2}, {"tie_word_embeddings", true}});
   if (name == "gpt_neox") return with(decoder, {{"model_type", name}, {"rotary_pct", 0.5}});
   // 70 channels: more than one block of the scan, and no multiple of a vector.
-  if (name == "mamba") return with(state_space, {{"model_type", name}, {"intermediate_size", 70}, {"use_bias", true}});
+  if (name == "mamba")
+    return with(state_space, {{"model_type", name}, {"intermediate_size", 70}, {"use_bias", true}});
   if (name == "falcon_mamba")
     return with(state_space, {{"model_type", name}, {"conv_kernel", 3}, {"tie_word_embeddings", false}});
   if (name == "mamba2")
-    return with(state_space, {{"model_type", name}, {"num_heads", 8}, {"head_dim", 4}, {"n_groups", 2},
+    return with(state_space, {{"model_type", name},
+                              {"num_heads", 8},
+                              {"head_dim", 4},
+                              {"n_groups", 2},
                               {"time_step_limit", {0.05, 1.5}}});
   const json ssm = {{"d_model", 16}, {"n_layer", 3}, {"vocab_size", 29}, {"pad_vocab_size_multiple", 8}};
-  if (name == "mamba_ssm") return with(ssm, {{"ssm_cfg", {{"d_state", 5}, {"d_conv", 2}, {"conv_bias", false}}}});
+  if (name == "mamba_ssm")
+    return with(ssm, {{"ssm_cfg", {{"d_state", 5}, {"d_conv", 2}, {"conv_bias", false}}}});
   if (name == "mamba_ssm2")
-    return with(ssm, {{"ssm_cfg", {{"layer", "Mamba2"}, {"d_state", 5}, {"headdim", 3}, {"d_ssm", 24}, {"ngroups", 2},
-                                   {"norm_before_gate", true}}}});
+    return with(ssm, {{"ssm_cfg",
+                       {{"layer", "Mamba2"},
+                        {"d_state", 5},
+                        {"headdim", 3},
+                        {"d_ssm", 24},
+                        {"ngroups", 2},
+                        {"norm_before_gate", true}}}});
   throw std::invalid_argument("no small model named " + name);
 }
 
@@ -76,12 +96,14 @@ std::map<std::string, NamedTensor> random_tensors(const json& config, unsigned s
     std::int64_t count = 1;
     for (const std::int64_t size : entry.shape) count *= size;
     const float scale = entry.name.ends_with("A_log") ? 0.8F : scale_of(entry.name, entry.shape);
-    for (std::int64_t i = 0; i < count; ++i) tensor.values.push_back(offset_of(entry.name) + scale * normal(random));
+    for (std::int64_t i = 0; i < count; ++i)
+      tensor.values.push_back(offset_of(entry.name) + scale * normal(random));
   }
   return tensors;
 }
 
-void write_tensors(const std::filesystem::path& directory, const std::map<std::string, NamedTensor>& tensors) {
+void write_tensors(const std::filesystem::path& directory,
+                   const std::map<std::string, NamedTensor>& tensors) {
   json header = json::object();
   size_t end = 0;
   for (const auto& [name, tensor] : tensors) {
@@ -93,9 +115,11 @@ void write_tensors(const std::filesystem::path& directory, const std::map<std::s
   text.resize((text.size() + 7) / 8 * 8, ' ');
   const std::uint64_t length = text.size();
   std::ofstream file(directory / "model.safetensors", std::ios::binary);
-  file.write(reinterpret_cast<const char*>(&length), sizeof length).write(text.data(), static_cast<std::streamsize>(text.size()));
+  file.write(reinterpret_cast<const char*>(&length), sizeof length)
+      .write(text.data(), static_cast<std::streamsize>(text.size()));
   for (const auto& [name, tensor] : tensors)
-    file.write(reinterpret_cast<const char*>(tensor.values.data()), static_cast<std::streamsize>(tensor.values.size() * sizeof(float)));
+    file.write(reinterpret_cast<const char*>(tensor.values.data()),
+               static_cast<std::streamsize>(tensor.values.size() * sizeof(float)));
 }
 
 void write_checkpoint(const std::filesystem::path& directory, const json& config,

@@ -52,11 +52,11 @@ TEST(ReplayPlan, AReplayedRowHoldsTheTokensFromTheFirstTargetOn) {
   EXPECT_EQ(row.column, 5);
   EXPECT_EQ(row.window_begin, 2);
   EXPECT_EQ(row.window_end, 4);
-  EXPECT_THAT(plan.parent, ElementsAre(3, 4));        // copies of the clean columns
-  EXPECT_EQ(plan.previous[5], 2);                     // its first token sees the clean column of token 2
+  EXPECT_THAT(plan.parent, ElementsAre(3, 4));  // copies of the clean columns
+  EXPECT_EQ(plan.previous[5], 2);               // its first token sees the clean column of token 2
   EXPECT_EQ(plan.previous[6], 5);
   EXPECT_THAT(plan.columns_alive, ElementsAre(5, 5, 7, 7, 7, 7));
-  EXPECT_EQ(plan.blocked_edges, 2u * 2u);             // two targets, one source, two layers
+  EXPECT_EQ(plan.blocked_edges, 2u * 2u);  // two targets, one source, two layers
 }
 
 TEST(ReplayPlan, WindowsOfOneStartShareTheirTrajectory) {
@@ -65,12 +65,12 @@ TEST(ReplayPlan, WindowsOfOneStartShareTheirTrajectory) {
   EXPECT_EQ(plan.rows[1].window_end, 5);
   EXPECT_GE(plan.rows[1].flags, 0);
   for (const size_t branch : {2u, 3u}) {
-    EXPECT_EQ(plan.rows[branch].flags, -1);           // never blocked again
+    EXPECT_EQ(plan.rows[branch].flags, -1);  // never blocked again
     EXPECT_EQ(plan.parent[branch - 1], plan.rows[1].column);
   }
   EXPECT_THAT(plan.rows_alive, ElementsAre(1, 2, 3, 4, 4, 4));
   EXPECT_THAT(plan.answer_row[0][0], ElementsAre(2, 1, 3));
-  EXPECT_EQ(plan.blocked_edges, 4u);                  // the trajectory's four layers, once
+  EXPECT_EQ(plan.blocked_edges, 4u);  // the trajectory's four layers, once
 }
 
 TEST(ReplayPlan, CostsWhatTheFormulaSays) {
@@ -108,32 +108,34 @@ TEST(ReplayPlan, EqualCutsAreComputedOnce) {
 
 TEST(ReplayPlan, WhatBlocksNothingHasNoRow) {
   const std::vector<Window> windows = {{0, 2}};
-  const ReplayPlan plan = plan_of({prompt(4, {{{1}, {2, 3}, {}, windows},     // sources after the target
+  const ReplayPlan plan = plan_of({prompt(4, {{{1}, {2, 3}, {}, windows},  // sources after the target
                                               {{}, {0}, {}, windows},
                                               {{3}, {}, {}, windows},
-                                              {{3}, {0}, {}, {{2, 2}}}})});   // an empty window
+                                              {{3}, {0}, {}, {{2, 2}}}})});  // an empty window
   EXPECT_EQ(plan.rows.size(), 1u);
-  for (const size_t cut : {0u, 1u, 2u}) EXPECT_THAT(plan.answer_row[0][cut], ElementsAre(ReplayPlan::kNoEdge));
-  EXPECT_THAT(plan.answer_row[0][3], ElementsAre(0));                        // the clean row
+  for (const size_t cut : {0u, 1u, 2u})
+    EXPECT_THAT(plan.answer_row[0][cut], ElementsAre(ReplayPlan::kNoEdge));
+  EXPECT_THAT(plan.answer_row[0][3], ElementsAre(0));  // the clean row
   EXPECT_EQ(plan.blocked_edges, 0u);
 }
 
 TEST(ReplayPlan, ChannelSetsWithoutChannelsBlockNothing) {
   const EdgeCut slow{{1}, {0}, {ChannelSet::Kind::kSlow}, {{0, 1}}};
-  EXPECT_EQ(plan_of({prompt(2, {slow})}, 2).rows.size(), 1u);   // a third of two channels is none
+  EXPECT_EQ(plan_of({prompt(2, {slow})}, 2).rows.size(), 1u);  // a third of two channels is none
   EXPECT_EQ(plan_of({prompt(2, {slow})}, 3).rows.size(), 2u);
-  EXPECT_EQ(plan_of({prompt(2, {slow})}, 0).rows.size(), 1u);   // transformers have no channels
+  EXPECT_EQ(plan_of({prompt(2, {slow})}, 0).rows.size(), 1u);  // transformers have no channels
   EXPECT_EQ(plan_of({prompt(2, {{{1}, {0}, {}, {{0, 1}}}})}, 0).rows.size(), 2u);
 }
 
 TEST(ReplayPlan, StatesAreSharedByWhatPrecedesTheFirstTarget) {
   const std::vector<Window> windows = {{0, 1}};
-  const std::vector<EdgeCut> cuts = {{{4}, {1, 2}, {}, windows},
-                                     {{4}, {1, 2, 4}, {}, windows},                             // the same sources before token 4
-                                     {{4}, {1, 2}, {ChannelSet::Kind::kSlow}, windows},         // the same state, other channels
-                                     {{4}, {4}, {}, windows},                                   // none before token 4: the full state
-                                     {{3}, {1, 2}, {}, windows},                                // another length
-                                     {{0, 4}, {0}, {}, windows}};                               // starts at token 0: no state
+  const std::vector<EdgeCut> cuts = {
+      {{4}, {1, 2}, {}, windows},
+      {{4}, {1, 2, 4}, {}, windows},                      // the same sources before token 4
+      {{4}, {1, 2}, {ChannelSet::Kind::kSlow}, windows},  // the same state, other channels
+      {{4}, {4}, {}, windows},                            // none before token 4: the full state
+      {{3}, {1, 2}, {}, windows},                         // another length
+      {{0, 4}, {0}, {}, windows}};                        // starts at token 0: no state
   const ReplayPlan plan = plan_of({prompt(5, cuts)});
   EXPECT_EQ(plan.slots.size(), 4u);
   EXPECT_THAT(plan.slot_begin, ElementsAre(0, 4));
@@ -148,7 +150,9 @@ TEST(ReplayPlan, StatesAreSharedByWhatPrecedesTheFirstTarget) {
 
 TEST(ReplayPlan, ImpossibleRequestsAreRefused) {
   const std::vector<Window> windows = {{0, 1}};
-  const auto refused = [](const EdgeCut& cut) { EXPECT_THROW(plan_of({prompt(3, {cut})}), std::invalid_argument); };
+  const auto refused = [](const EdgeCut& cut) {
+    EXPECT_THROW(plan_of({prompt(3, {cut})}), std::invalid_argument);
+  };
   EXPECT_THROW(plan_of({prompt(0, {})}), std::invalid_argument);
   refused({{3}, {0}, {}, windows});
   refused({{2}, {-1}, {}, windows});

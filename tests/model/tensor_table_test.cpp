@@ -24,7 +24,8 @@ std::string loading_error(const char* model, const Tensors& tensors) {
   const TemporaryDirectory directory;
   write_checkpoint(directory.path(), small_config(model), tensors);
   try {
-    Network::load(std::make_shared<const Checkpoint>(Checkpoint::open(directory.path().string())), at::kCPU, Precision::kFp32);
+    Network::load(std::make_shared<const Checkpoint>(Checkpoint::open(directory.path().string())), at::kCPU,
+                  Precision::kFp32);
   } catch (const InputError& error) {
     const std::string line = error.what();
     EXPECT_EQ(line.find('\n'), std::string::npos) << line;
@@ -41,37 +42,49 @@ class BrokenTensors : public testing::TestWithParam<Spot> {
   Tensors tensors_ = random_tensors(small_config(GetParam().model), 5);
 };
 
-TEST_P(BrokenTensors, AreComplete) { EXPECT_EQ(loading_error(model(), tensors_), ""); }
+TEST_P(BrokenTensors, AreComplete) {
+  EXPECT_EQ(loading_error(model(), tensors_), "");
+}
 
 TEST_P(BrokenTensors, Missing) {
   tensors_.erase(name());
-  EXPECT_THAT(loading_error(model(), tensors_), testing::ContainsRegex("tensor " + name() + " .* is missing"));
+  EXPECT_THAT(loading_error(model(), tensors_),
+              testing::ContainsRegex("tensor " + name() + " .* is missing"));
 }
 
 TEST_P(BrokenTensors, Misshapen) {
   tensors_[name()].shape.push_back(1);
-  EXPECT_THAT(loading_error(model(), tensors_), HasSubstr("model.safetensors: tensor " + name() + ": expected shape ["));
+  EXPECT_THAT(loading_error(model(), tensors_),
+              HasSubstr("model.safetensors: tensor " + name() + ": expected shape ["));
 }
 
 TEST_P(BrokenTensors, Extra) {
   tensors_["experts.0.weight"] = {{2}, {1.0F, 2.0F}};
-  EXPECT_THAT(loading_error(model(), tensors_), HasSubstr("model.safetensors: tensor experts.0.weight [2] is not expected in this architecture"));
+  EXPECT_THAT(
+      loading_error(model(), tensors_),
+      HasSubstr("model.safetensors: tensor experts.0.weight [2] is not expected in this architecture"));
 }
 
 TEST_P(BrokenTensors, NotANumber) {
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
     tensors_[name()].values.back() = bad;
     EXPECT_THAT(loading_error(model(), tensors_),
-                HasSubstr("model.safetensors: tensor " + name() + ": 1 of " + std::to_string(tensors_[name()].values.size()) + " values are NaN or infinite"));
+                HasSubstr("model.safetensors: tensor " + name() + ": 1 of " +
+                          std::to_string(tensors_[name()].values.size()) + " values are NaN or infinite"));
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, BrokenTensors,
-                         testing::Values(Spot{"gpt2", "transformer.h.1.attn.c_attn.weight"}, Spot{"llama", "model.layers.2.mlp.up_proj.weight"},
-                                         Spot{"mistral", "model.layers.0.self_attn.k_proj.weight"}, Spot{"qwen2", "model.layers.0.self_attn.q_proj.bias"},
-                                         Spot{"gpt_neox", "embed_out.weight"}, Spot{"mamba", "backbone.layers.1.mixer.A_log"},
-                                         Spot{"falcon_mamba", "lm_head.weight"}, Spot{"mamba2", "backbone.layers.1.mixer.dt_bias"},
-                                         Spot{"mamba_ssm", "backbone.norm_f.weight"}, Spot{"mamba_ssm2", "backbone.layers.2.mixer.norm.weight"}),
+                         testing::Values(Spot{"gpt2", "transformer.h.1.attn.c_attn.weight"},
+                                         Spot{"llama", "model.layers.2.mlp.up_proj.weight"},
+                                         Spot{"mistral", "model.layers.0.self_attn.k_proj.weight"},
+                                         Spot{"qwen2", "model.layers.0.self_attn.q_proj.bias"},
+                                         Spot{"gpt_neox", "embed_out.weight"},
+                                         Spot{"mamba", "backbone.layers.1.mixer.A_log"},
+                                         Spot{"falcon_mamba", "lm_head.weight"},
+                                         Spot{"mamba2", "backbone.layers.1.mixer.dt_bias"},
+                                         Spot{"mamba_ssm", "backbone.norm_f.weight"},
+                                         Spot{"mamba_ssm2", "backbone.layers.2.mixer.norm.weight"}),
                          [](const auto& test) { return test.param.model; });
 
 void rename(Tensors& tensors, const std::string& from, const std::string& to) {

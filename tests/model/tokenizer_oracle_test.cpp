@@ -12,7 +12,8 @@ namespace {
 class TrickyTexts : public testing::TestWithParam<std::string> {};
 
 TEST_P(TrickyTexts, HaveTheLibrarysIds) {
-  const std::filesystem::path folder = std::filesystem::path(FACTFLOW_SOURCE_DIR) / "tests" / "oracle" / "tokenizers";
+  const std::filesystem::path folder =
+      std::filesystem::path(FACTFLOW_SOURCE_DIR) / "tests" / "oracle" / "tokenizers";
   const Tokenizer tokenizer = Tokenizer::load(folder / GetParam());
   const auto expected = nlohmann::json::parse(std::ifstream(folder / (GetParam() + ".json")));
   ASSERT_GT(expected.at("tricky").size(), 10u);

@@ -1,6 +1,7 @@
 // Accuracy of the polynomials in the CPU kernels, in units of the last place of the right float32 result.
 #include "model/kernels/vector_math.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -11,14 +12,16 @@ namespace {
 
 double units(float found, double exact) {
   const float rounded = static_cast<float>(exact);
-  const double unit = static_cast<double>(std::nextafter(std::abs(rounded), INFINITY)) - std::abs(static_cast<double>(rounded));
+  const double unit = static_cast<double>(std::nextafter(std::abs(rounded), INFINITY)) -
+                      std::abs(static_cast<double>(rounded));
   return std::abs(static_cast<double>(found) - exact) / unit;
 }
 
 template <class Function, class Exact>
 double worst_units(float begin, float end, float step, Function function, Exact exact) {
   double worst = 0;
-  for (float x = begin; x < end; x += step) worst = std::max(worst, units(function(x), exact(static_cast<double>(x))));
+  for (float x = begin; x < end; x += step)
+    worst = std::max(worst, units(function(x), exact(static_cast<double>(x))));
   return worst;
 }
 
@@ -39,7 +42,8 @@ TEST(VectorMath, ExponentialAtTheEnds) {
 
 TEST(VectorMath, LogarithmWithinTwoUnits) {
   double worst = 0;
-  for (float x = 1.2e-38F; x < 3e38F; x *= 1.00021F) worst = std::max(worst, units(vector_log(x), std::log(static_cast<double>(x))));
+  for (float x = 1.2e-38F; x < 3e38F; x *= 1.00021F)
+    worst = std::max(worst, units(vector_log(x), std::log(static_cast<double>(x))));
   EXPECT_LT(worst, 2);
   EXPECT_EQ(vector_log(1.0F), 0.0F);
 }
@@ -54,8 +58,11 @@ TEST(VectorMath, SoftplusWithinThreeUnits) {
 TEST(VectorMath, ActivationsFollowTheirDefinitions) {
   for (double x = -12; x < 12; x += 0.0037) {
     const double single = static_cast<double>(static_cast<float>(x));
-    const auto near = [&](double found, double exact, double tolerance) { EXPECT_NEAR(found, exact, tolerance * (1 + std::abs(exact))) << x; };
-    const double tanh_form = 0.5 * single * (1 + std::tanh(std::sqrt(2 / M_PI) * (single + 0.044715 * single * single * single)));
+    const auto near = [&](double found, double exact, double tolerance) {
+      EXPECT_NEAR(found, exact, tolerance * (1 + std::abs(exact))) << x;
+    };
+    const double tanh_form =
+        0.5 * single * (1 + std::tanh(std::sqrt(2 / M_PI) * (single + 0.044715 * single * single * single)));
     const double erf_form = 0.5 * single * (1 + std::erf(single / std::sqrt(2.0)));
     near(silu(static_cast<float>(x)), single / (1 + std::exp(-single)), 3e-7);
     near(gelu_tanh(static_cast<float>(x)), tanh_form, 3e-7);
