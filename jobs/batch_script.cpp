@@ -1,0 +1,151 @@
+#include "jobs/batch_script.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+
+namespace factflow {
+namespace {
+
+// The limit after which a rank of another node counts as dead is 90 s (pipeline/coordination/owner.hpp): a
+// job that follows on a killed one waits for that.
+constexpr int kWaitSeconds = 180;
+
+// Runs in the background, so that the batch shell gets the signals and passes them on. A signal interrupts
+// `wait`, hence the loop; the last `wait` gives the exit code in any case.
+constexpr const char* kWaitForRun = R"(run=$!
+trap 'kill -USR1 "$run" 2> /dev/null' USR1 TERM
+while kill -0 "$run" 2> /dev/null; do
+  wait "$run"
+done
+wait "$run"
+code=$?
+)";
+
+void check_path(const std::filesystem::path& path) {
+  const std::string text = path.string();
+  const bool bad = std::any_of(text.begin(), text.end(),
+                               [](unsigned char c) { return c < 32 || c == 127 || c == '"' || c == '\\'; });
+  if (bad)
+    throw InputError(in_quotes(text),
+                     "a path with quotes, backslashes or control characters cannot stand in a batch script");
+}
+
+std::string quoted(const std::string& text) {
+  std::string out = "'";
+  for (const char c : text) {
+    if (c == '\'')
+      out += "'\\''";
+    else
+      out += c;
+  }
+  return out + "'";
+}
+
+// A file name pattern of sbatch: a literal % is doubled.
+std::string log_pattern(const BatchRun& run, const std::string& name) {
+  std::string folder;
+  for (const char c : (run.directory / "logs").string()) folder += c == '%' ? "%%" : std::string(1, c);
+  return fmt::format("\"{}/{}.log\"", folder, name);
+}
+
+class Head {
+ public:
+  void option(const std::string& name, const std::string& value) {
+    if (!value.empty()) lines_ += fmt::format("#SBATCH --{}={}\n", name, value);
+  }
+  void option(const std::string& name, std::int64_t value) {
+    if (value > 0) option(name, std::to_string(value));
+  }
+  void line(const std::string& text) { lines_ += "#SBATCH " + text + "\n"; }
+  std::string text() const { return "#!/bin/bash\n" + lines_; }
+
+ private:
+  std::string lines_;
+};
+
+Head common_head(const SlurmProfile& profile, const BatchRun& run, const std::string& job_name,
+                 const std::string& log) {
+  for (const std::filesystem::path& path : {run.config, run.directory, run.start, run.program})
+    check_path(path);
+  Head head;
+  head.option("job-name", job_name);
+  head.option("output", log_pattern(run, log));
+  head.line("--open-mode=append");
+  head.option("chdir", fmt::format("\"{}\"", run.start.string()));
+  head.option("account", profile.account);
+  head.option("qos", profile.qos);
+  return head;
+}
+
+std::string environment(const SlurmProfile& profile) {
+  std::string text = "\n";
+  if (!profile.modules.empty()) text += "module load " + join(profile.modules, " ") + "\n";
+  for (const auto& [name, value] : profile.environment)
+    text += fmt::format("export {}={}\n", name, quoted(value));
+  for (const std::string& line : profile.setup) text += line + "\n";
+  return text;
+}
+
+std::string program(const SlurmProfile& profile, const BatchRun& run) {
+  const std::string path = quoted(profile.program.empty() ? run.program.string() : profile.program);
+  if (profile.container.empty()) return path;
+  return fmt::format("apptainer exec {}{} {}", profile.gpus_per_node > 0 ? "--nv " : "",
+                     quoted(profile.container), path);
+}
+
+std::string launch(const SlurmProfile& profile, bool array) {
+  if (array) return "";  // every job is one process on its own
+  if (profile.launcher == Launcher::kMpirun)
+    return fmt::format("mpirun --bind-to none -n {} ", profile.nodes * profile.ranks_per_node);
+  return fmt::format(
+      "srun --mpi=pmix --kill-on-bad-exit=1 {}",
+      profile.cpus_per_rank > 0 ? fmt::format("--cpus-per-task={} ", profile.cpus_per_rank) : "");
+}
+
+}  // namespace
+
+std::string run_script(const SlurmProfile& profile, const BatchRun& run) {
+  const bool array = run.array > 0;
+  Head head = common_head(profile, run, "factflow-" + run.name, array ? "run-%A_%a" : "run-%j");
+  head.option("partition", profile.partition);
+  head.option("constraint", profile.constraint);
+  head.option("time", profile.time);
+  if (array) head.option("array", fmt::format("1-{}", run.array));
+  head.option("nodes", array ? 1 : profile.nodes);
+  head.option("ntasks-per-node", array ? 1 : profile.ranks_per_node);
+  head.option("cpus-per-task", profile.cpus_per_rank);
+  if (profile.gpus_per_node > 0)
+    head.option("gres", fmt::format("gpu:{}{}", profile.gpu_type.empty() ? "" : profile.gpu_type + ":",
+                                    array ? 1 : profile.gpus_per_node));
+  head.option("mem", profile.memory);
+  head.option("signal", fmt::format("B:USR1@{}", profile.signal_lead));
+  head.line(profile.requeue ? "--requeue" : "--no-requeue");
+  for (const std::string& option : profile.options) head.line(option);
+  const std::string factflow = program(profile, run), directory = quoted(run.directory.string());
+  return head.text() + environment(profile) +
+         fmt::format("\n{}{} run {} --out {} --wait {}{} &\n", launch(profile, array), factflow,
+                     quoted(run.config.string()), directory, kWaitSeconds, array ? " --share" : "") +
+         kWaitForRun +
+         // Failed units are on record and in the report: the jobs that follow have nothing to add.
+         fmt::format(
+             "if [ $code -eq 1 ] && {} status {} --complete > /dev/null; then code=0; fi\nexit $code\n",
+             factflow, directory);
+}
+
+std::string analysis_script(const SlurmProfile& profile, const BatchRun& run) {
+  Head head = common_head(profile, run, "factflow-" + run.name + "-analysis", "analysis-%j");
+  head.option("partition",
+              profile.analysis.partition.empty() ? profile.partition : profile.analysis.partition);
+  head.option("time", profile.analysis.time);
+  head.line("--ntasks=1");
+  head.option("cpus-per-task", profile.analysis.cpus);
+  head.option("mem", profile.analysis.memory);
+  return head.text() + environment(profile) +
+         fmt::format("\n{} analyse {}\n", program(profile, run), quoted(run.directory.string()));
+}
+
+}  // namespace factflow

@@ -1,0 +1,25 @@
+// The scripts that sbatch gets, as pure functions of profile and run.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "jobs/profile.hpp"
+
+namespace factflow {
+
+// All paths absolute.
+struct BatchRun {
+  std::string name;                 // of the configuration
+  std::filesystem::path config;     // as it was when the run was submitted
+  std::filesystem::path directory;  // of the run
+  std::filesystem::path start;      // where relative paths in the configuration begin
+  std::filesystem::path program;    // factflow, unless the profile names one
+  int array = 0;                    // so many independent jobs in place of one launch of many ranks; 0 = none
+};
+
+// Throws InputError for a path that cannot stand in a script (control characters, quotes, backslashes).
+std::string run_script(const SlurmProfile& profile, const BatchRun& run);
+std::string analysis_script(const SlurmProfile& profile, const BatchRun& run);
+
+}  // namespace factflow
