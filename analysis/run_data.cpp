@@ -101,16 +101,20 @@ std::vector<std::size_t> WindowData::complete_prompts(std::size_t edge) const {
 }
 
 std::int64_t finding_window(const std::vector<ModelData>& models, std::int64_t wanted) {
+  constexpr std::int64_t kPublished = 9, kPublishedShallowest = 16;  // Llama-3.2-1B is the shallowest in the paper
   std::map<std::int64_t, int> count;
   int most = 0;
-  for (const ModelData& model : models)
+  std::int64_t shallowest = std::numeric_limits<std::int64_t>::max();
+  for (const ModelData& model : models) {
     for (const std::int64_t window : model.windows) most = std::max(most, ++count[window]);
-  const auto is_common = [&](std::int64_t window) { return count.contains(window) && count[window] == most; };
+    if (!model.windows.empty()) shallowest = std::min(shallowest, model.info.layers);
+  }
   if (wanted != 0 && count.contains(wanted)) return wanted;
-  if (is_common(9)) return 9;
-  for (auto entry = count.rbegin(); entry != count.rend(); ++entry)
-    if (entry->second == most) return entry->first;
-  return 0;
+  if (shallowest >= kPublishedShallowest && count.contains(kPublished) && count[kPublished] == most) return kPublished;
+  std::int64_t best = 0;  // windows ascend: the last that is narrow enough, or the narrowest of all
+  for (const auto& [window, models_with_it] : count)
+    if (models_with_it == most && (best == 0 || 3 * window <= shallowest)) best = window;
+  return best;
 }
 
 std::int64_t window_of(const ModelData& model, std::int64_t common) {

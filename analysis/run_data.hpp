@@ -66,9 +66,9 @@ struct WindowData {
   std::vector<std::size_t> complete_prompts(std::size_t edge) const;
 };
 
-// The window size that findings are about: `wanted` if it is not 0; else 9, as in the published figures, if
-// every model with knockouts has it; else the largest that all have; else the one that most have. 0 if there
-// is none.
+// The window size that findings are about: `wanted` if it is not 0; else 9, as in the published figures, if every
+// model has it and at least 16 layers; else the largest that all (or most) have and that covers no more than a
+// third of the shallowest model, so that a start still says something about depth. 0 if there is none.
 std::int64_t finding_window(const std::vector<ModelData>& models, std::int64_t wanted);
 // The same for one model: `common` if it has it, else its largest.
 std::int64_t window_of(const ModelData& model, std::int64_t common);

@@ -218,8 +218,10 @@ TEST(Edges, LabelsComeApart) {
   EXPECT_EQ(parse_edge("odd").flow(), "odd");
 }
 
-TEST(FindingWindow, NineThenTheLargestCommonOne) {
+TEST(FindingWindow, NineInDeepModelsElseAThirdOfTheDepth) {
   ModelData a, b;
+  a.info.layers = 48;
+  b.info.layers = 24;
   a.windows = {1, 9, 15};
   b.windows = {1, 9};
   EXPECT_EQ(finding_window({a, b}, 0), 9);
@@ -228,6 +230,12 @@ TEST(FindingWindow, NineThenTheLargestCommonOne) {
   b.windows = {1, 5};
   a.windows = {1, 5, 9};
   EXPECT_EQ(finding_window({a, b}, 0), 5);
+  b.info.layers = 12;
+  b.windows = {1, 3, 5, 9};
+  a.windows = {1, 3, 5, 9};
+  EXPECT_EQ(finding_window({a, b}, 0), 3);
+  a.windows = b.windows = {9};
+  EXPECT_EQ(finding_window({a, b}, 0), 9);
   EXPECT_EQ(finding_window({ModelData{}}, 0), 0);
 }
 
