@@ -139,7 +139,7 @@ int run_benchmark(int argc, char** argv) {
       ("prompts", po::value<int>()->default_value(16), "prompts of 4 to 30 tokens, mean 9")
       ("windows", po::value<std::vector<int>>()->multitoken()->default_value({9}, "9"), "window sizes; all starts")
       ("device", po::value<std::string>()->default_value("auto"), "auto, cpu, cuda")
-      ("precision", po::value<std::string>()->default_value("fp32"), "fp64, fp32, tf32x3, tf32, bf16")
+      ("precision", po::value<std::string>()->default_value("fp32"), "fp64, fp32 or tf32")
       ("threads", po::value<int>()->default_value(0), "0 = all cores")
       ("memory-limit", po::value<std::int64_t>()->default_value(0), "bytes; 0 = automatic")
       ("sweep-only", po::bool_switch(), "leave out the floor and the whole forwards")

@@ -19,9 +19,7 @@ namespace {
 const std::vector<std::pair<std::string, Precision>>& precision_names() {
   static const std::vector<std::pair<std::string, Precision>> names = {{"fp64", Precision::kFp64},
                                                                        {"fp32", Precision::kFp32},
-                                                                       {"tf32x3", Precision::kTf32x3},
-                                                                       {"tf32", Precision::kTf32},
-                                                                       {"bf16", Precision::kBf16}};
+                                                                       {"tf32", Precision::kTf32}};
   return names;
 }
 

@@ -18,7 +18,7 @@ namespace factflow {
 class Weights;
 
 // How numbers are held and multiplied.
-enum class Precision { kFp64, kFp32, kTf32x3, kTf32, kBf16 };
+enum class Precision { kFp64, kFp32, kTf32 };
 Precision parse_precision(const std::string& name);  // throws InputError
 std::string to_string(Precision precision);
 at::ScalarType activation_type(Precision precision);

@@ -50,7 +50,7 @@ Estimate estimate(Stage stage, std::uint32_t model, double prompts, const Planne
 }
 
 std::int64_t bytes_of_weights(const std::string& precision, std::int64_t parameters) {
-  return parameters * (precision == "fp64" ? 8 : precision == "bf16" ? 2 : 4);
+  return parameters * (precision == "fp64" ? 8 : 4);
 }
 
 }  // namespace

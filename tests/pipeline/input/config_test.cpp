@@ -27,7 +27,7 @@ sweep:
     - {from: subject, to: last, channels: [slow, fast, not-slow, not-fast, quantile 2/5]}
     - {from: [context, subject], to: subject}
 heatmaps: {window: 5, prompts: 8}
-run: {device: "cuda:1", precision: tf32x3, threads_per_rank: 2, memory_limit: 8 GiB}
+run: {device: "cuda:1", precision: tf32, threads_per_rank: 2, memory_limit: 8 GiB}
 )";
 
 constexpr const char* kShort = R"(
@@ -59,7 +59,7 @@ TEST(Config, ReadsEveryKey) {
   EXPECT_THAT(config.heatmaps->windows, ElementsAre(5));
   EXPECT_EQ(config.heatmaps->prompts, 8);
   EXPECT_EQ(config.run.device, "cuda:1");
-  EXPECT_EQ(config.run.precision, "tf32x3");
+  EXPECT_EQ(config.run.precision, "tf32");
   EXPECT_EQ(config.run.threads_per_rank, 2);
   EXPECT_EQ(config.run.memory_limit, std::int64_t{8} << 30);
 }
