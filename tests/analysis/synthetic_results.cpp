@@ -65,6 +65,7 @@ double effect(const Edge& edge, const SyntheticModel& model, double depth, int w
     change =
         -0.4 * bump(depth, 0.3, 0.2) +
         (model.family == "mamba" || model.family == "falcon_mamba" ? 0.25 * bump(depth, 1.0, 0.15) : 0.0);
+  if (edge.source == "all") change = -2.2 * bump(depth, 0.45, 0.3);
   if (edge.source == "context") change = -0.3 * bump(depth, 0.2, 0.2);
   const std::array<std::pair<const char*, double>, 5> shares = {
       {{"all", 1.0}, {"slow", 0.8}, {"not-fast", 0.95}, {"fast", 0.08}, {"not-slow", 0.25}}};
@@ -128,10 +129,11 @@ class Generator {
     draw_tastes(edges.size());
     for (const int window : options_.windows)
       if (window <= model.layers) writer.write_window(knock_out(model, clean, axes, window, last));
-    for (int i = 0; i < std::min(options_.heatmap_prompts, options_.prompts); ++i)
-      if (const int window = std::min(9, model.layers);
-          std::isfinite(clean.probability[static_cast<std::size_t>(i)]))
-        writer.write_heatmap(heat_map(model, clean, static_cast<std::size_t>(i), window));
+    for (const int window : options_.heatmap_windows)
+      for (int i = 0; i < std::min(options_.heatmap_prompts, options_.prompts); ++i)
+        if (std::isfinite(clean.probability[static_cast<std::size_t>(i)]))
+          writer.write_heatmap(
+              heat_map(model, clean, static_cast<std::size_t>(i), std::min(window, model.layers)));
   }
 
  private:
@@ -204,7 +206,8 @@ class Generator {
           const double change = effect(edge, model, depth, window) * tastes_[e * axes.prompts.size() + i];
           const double p = std::min(0.999, clean.probability[i] * std::exp(change + 0.02 * normal()));
           result.probability.push_back(none ? kNan : static_cast<float>(p));
-          result.rank.push_back(none ? 0 : 1 + static_cast<std::int32_t>(std::max(0.0, -3 * change - 1.2)));
+          const double rank = -3 * change - 1.2 + 0.5 * normal();
+          result.rank.push_back(none ? 0 : 1 + static_cast<std::int32_t>(std::max(0.0, rank)));
         }
       }
     }
@@ -298,8 +301,14 @@ SyntheticOptions synthetic_sweep() {
   options.prompts = 574;
   options.relations = 34;
   options.windows = {1, 3, 5, 9, 12, 15};
-  options.edges = {"subject->last", "relation->last",     "last->last",
-                   "first->last",   "subject->last/slow", "subject->last/fast"};
+  options.edges = {"subject->last", "relation->last", "last->last", "first->last",
+                   "relation-minus-last->last", "all->last"};
+  for (const char* flow : {"subject->last", "relation->last", "relation-minus-last->last", "last->last",
+                           "first->last", "all->last"})
+    for (const char* channels : {"slow", "fast", "not-slow", "not-fast"})
+      options.edges.push_back(fmt::format("{}/{}", flow, channels));
+  options.heatmap_prompts = 20;
+  options.heatmap_windows = {1, 5, 9, 15};
   return options;
 }
 

@@ -25,13 +25,15 @@ struct SyntheticOptions {
   double no_edge_share = 0.3;      // of the prompts, for edges out of `context`
   double failed_share = 0.02;      // of the prompts, per model
   int heatmap_prompts = 2;
+  std::vector<int> heatmap_windows = {9};
   bool complete = true;  // false: the last model has no knockouts past half of its prompts
   std::uint64_t seed = 1;
 };
 
 // Five families, six edges and all channel sets: small enough for a test, rich enough for a report.
 SyntheticOptions synthetic_report();
-// 15 models, 574 prompts, six windows, six edges: the size of a published sweep.
+// 15 models, 574 prompts, six windows, every source, channel sets, heat maps at four windows: a published sweep
+// and its appendix, about 150 MB.
 SyntheticOptions synthetic_sweep();
 
 void write_synthetic_results(const std::filesystem::path& file, const SyntheticOptions& options);
