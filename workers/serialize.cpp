@@ -55,8 +55,12 @@ void serialize(Archive& archive, PromptEvaluation& p) {
           p.top_probability, p.top_text);
 }
 template <class Archive>
+void serialize(Archive& archive, UnitReport& r) {
+  archive(r.seconds, r.failed);
+}
+template <class Archive>
 void serialize(Archive& archive, EvaluationUnit& u) {
-  archive(u.seconds, u.facts, u.prompts);
+  archive(u.report, u.facts, u.prompts);
 }
 template <class Archive>
 void serialize(Archive& archive, PromptSweep& p) {
@@ -64,7 +68,7 @@ void serialize(Archive& archive, PromptSweep& p) {
 }
 template <class Archive>
 void serialize(Archive& archive, SweepUnit& u) {
-  archive(u.seconds, u.prompts);
+  archive(u.report, u.prompts);
 }
 template <class Archive>
 void serialize(Archive& archive, PromptHeatmap& p) {
@@ -72,7 +76,7 @@ void serialize(Archive& archive, PromptHeatmap& p) {
 }
 template <class Archive>
 void serialize(Archive& archive, HeatmapUnit& u) {
-  archive(u.seconds, u.prompts);
+  archive(u.report, u.prompts);
 }
 
 namespace {
@@ -112,16 +116,16 @@ EvaluationUnit decode_evaluation(const std::string& bytes) { return from_bytes<E
 SweepUnit decode_sweep(const std::string& bytes) { return from_bytes<SweepUnit>(bytes, "a sweep result"); }
 HeatmapUnit decode_heatmap(const std::string& bytes) { return from_bytes<HeatmapUnit>(bytes, "a heat map"); }
 
-double seconds_of(const std::string& result) {
-  double seconds = 0;
+UnitReport report_of(const std::string& result) {
+  UnitReport report;
   try {
     std::istringstream stream(result.substr(0, 64), std::ios::binary);
     cereal::PortableBinaryInputArchive archive(stream);
-    archive(seconds);
+    archive(report);
   } catch (const std::exception& error) {
     throw RunError(fmt::format("a result of {} bytes cannot be read: {}", result.size(), error.what()));
   }
-  return seconds;
+  return report;
 }
 
 std::string label_of(const EdgeSpec& edge) {

@@ -37,10 +37,17 @@ struct PromptEvaluation {
   std::vector<float> top_probability;
   std::vector<std::string> top_text;
 };
+
+// What every kind of result says about itself first.
+struct UnitReport {
+  double seconds = 0;         // of computing
+  std::uint32_t failed = 0;  // prompts with a failure
+};
+
 struct EvaluationUnit {
+  UnitReport report;
   ModelFacts facts;
   std::vector<PromptEvaluation> prompts;
-  double seconds = 0;
 };
 
 struct PromptSweep {
@@ -50,8 +57,8 @@ struct PromptSweep {
   std::vector<std::vector<std::int32_t>> rank;   // likewise; 0 = no edge
 };
 struct SweepUnit {
+  UnitReport report;
   std::vector<PromptSweep> prompts;
-  double seconds = 0;
 };
 
 struct PromptHeatmap {
@@ -60,8 +67,8 @@ struct PromptHeatmap {
   std::vector<std::vector<float>> probability;  // [window size][token * starts + start]
 };
 struct HeatmapUnit {
+  UnitReport report;
   std::vector<PromptHeatmap> prompts;
-  double seconds = 0;
 };
 
 std::string encode(const Unit& unit);
@@ -73,6 +80,6 @@ Unit decode_unit(const std::string& bytes);
 EvaluationUnit decode_evaluation(const std::string& bytes);
 SweepUnit decode_sweep(const std::string& bytes);
 HeatmapUnit decode_heatmap(const std::string& bytes);
-double seconds_of(const std::string& result);  // of any kind of result, without reading the rest
+UnitReport report_of(const std::string& result);  // of any kind of result, without reading the rest
 
 }  // namespace factflow

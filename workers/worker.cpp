@@ -1,5 +1,6 @@
 #include "workers/worker.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <new>
 #include <utility>
@@ -23,7 +24,9 @@ namespace {
 
 template <class Result>
 std::string timed(std::chrono::steady_clock::time_point start, Result result) {
-  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  result.report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  result.report.failed = static_cast<std::uint32_t>(
+      std::count_if(result.prompts.begin(), result.prompts.end(), [](const auto& prompt) { return !prompt.failure.empty(); }));
   return encode(result);
 }
 

@@ -13,6 +13,7 @@
 #include "pipeline/coordination/file_operations.hpp"
 #include "pipeline/coordination/journal.hpp"
 #include "pipeline/coordination/owner.hpp"
+#include "pipeline/run/run_directory.hpp"
 #include "pipeline/run/run_plan.hpp"
 #include "results/run_results.hpp"
 
@@ -24,15 +25,15 @@ namespace po = boost::program_options;
 constexpr size_t kShownFailures = 10;
 
 void print_journal(const std::filesystem::path& directory, const std::string& identity) {
+  const Config config = read_config(directory / "config.yaml");
   const JournalIndex index(system_files(), directory / "journal", identity);
   std::map<Stage, std::int64_t> done;
   std::vector<std::string> failures;
   index.for_each([&](const JournalRecord& record) {
     const UnitName unit = unit_named(record.unit);
-    if (record.type == RecordType::kResult) ++done[unit.stage];
+    if (is_result(record.type)) ++done[unit.stage];
     if (record.type == RecordType::kFailed)
-      failures.push_back(fmt::format("  {} of model number {}, {} prompts from {}: {}", name_of(unit.stage), unit.model, unit.count,
-                                     unit.begin, record.payload));
+      failures.push_back(fmt::format("    {}: {}", describe(unit, config.models.at(unit.model).name), record.payload));
   });
   for (const auto& [stage, units] : done) std::cout << fmt::format("  {}: {} units finished\n", name_of(stage), units);
   if (failures.empty()) return;
@@ -73,7 +74,10 @@ void print_run(const std::filesystem::path& directory) {
   try {
     const nlohmann::json run = nlohmann::json::parse(read_file(record));
     std::cout << fmt::format("{}, begun {}\n", run.at("name").get<std::string>(), run.at("created").get<std::string>());
-    print_journal(directory, run.at("identity").get<std::string>());
+    if (run.value("plan", "") == kPlanVersion)
+      print_journal(directory, run.at("identity").get<std::string>());
+    else
+      std::cout << "  begun by another version of factflow, which alone can continue it\n";
     if (std::filesystem::exists(directory / "progress.json"))
       std::cout << "  last seen at " << nlohmann::json::parse(read_file(directory / "progress.json")).at("text").get<std::string>() << '\n';
   } catch (const nlohmann::json::exception& error) {

@@ -18,11 +18,6 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kTurn{20};  // the longest wait for a message
 
-std::string in_work(const std::deque<Attempt>& in_hand) {
-  if (in_hand.empty()) return "without a unit in work";
-  return fmt::format("while working on unit {}", in_hand.front().task.id);
-}
-
 Message make_message(MessageKind kind, std::uint64_t unit = 0, std::string payload = "") {
   return {static_cast<std::uint32_t>(kind), 0, unit, std::move(payload)};
 }
@@ -88,7 +83,12 @@ void Coordinator::add(std::vector<Task> tasks) {
 
 bool Coordinator::on_record(std::uint64_t unit) const {
   const RecordPlace* place = index_.find(unit);
-  return place != nullptr && !(place->type == RecordType::kFailed && options_.retry_failed);
+  return place != nullptr && !(is_flawed(place->type) && options_.retry_failed);
+}
+
+std::string Coordinator::in_work(const Worker& worker) const {
+  if (worker.in_hand.empty()) return "without a unit in work";
+  return "while working on " + source_.name_of(worker.in_hand.front().task.id);
 }
 
 Coordinator::Settled Coordinator::read_record(const Task& task) const {
@@ -98,9 +98,8 @@ Coordinator::Settled Coordinator::read_record(const Task& task) const {
     settled.parts = source_.split(task.id);
     if (settled.parts.empty())
       throw RunError(
-          fmt::format("the journal says that unit {} was split, but the plan cannot split it; start over "
-                      "with --fresh",
-                      task.id));
+          fmt::format("the journal says that {} was split, but the plan cannot split it; start over with --fresh",
+                      source_.name_of(task.id)));
   }
   return settled;
 }
@@ -161,7 +160,8 @@ void Coordinator::handle(Message message) {
       break;
     case MessageKind::kResult: {
       Attempt attempt = take_from_hand(worker, message.unit);
-      settle({RecordType::kResult, std::move(attempt.task), std::move(message.payload), {}});
+      const RecordType type = source_.has_failures(message.payload) ? RecordType::kPartial : RecordType::kResult;
+      settle({type, std::move(attempt.task), std::move(message.payload), {}});
       break;
     }
     case MessageKind::kFailure:
@@ -180,8 +180,8 @@ Attempt Coordinator::take_from_hand(Worker& worker, std::uint64_t unit) {
                                   [&](const Attempt& attempt) { return attempt.task.id == unit; });
   if (place == worker.in_hand.end())
     throw RunError(
-        fmt::format("{} answered unit {}, which it was not given; are all ranks running the same program?",
-                    worker.name, unit));
+        fmt::format("{} answered {}, which it was not given; are all ranks running the same program?", worker.name,
+                    source_.name_of(unit)));
   Attempt attempt = std::move(*place);
   worker.in_hand.erase(place);
   --in_flight_;
@@ -192,31 +192,31 @@ void Coordinator::handle_failure(Worker& worker, const Message& message) {
   Attempt attempt = take_from_hand(worker, message.unit);
   if (ending_) return;  // may well fail because of the end; the next launch tries it
   const Failure failure = decode_failure(message.payload);
-  const std::uint64_t unit = attempt.task.id;
+  const std::string name = source_.name_of(attempt.task.id);
   if (failure.kind == FailureKind::kBadInput) throw InputError("", failure.reason);
   if (failure.kind == FailureKind::kFatal)
-    throw RunError(fmt::format("{} cannot go on (unit {}): {}", worker.name, unit, failure.reason));
+    throw RunError(fmt::format("{} cannot go on ({}): {}", worker.name, name, failure.reason));
   if (failure.kind == FailureKind::kOutOfMemory) {
-    std::vector<Task> parts = source_.split(unit);
+    std::vector<Task> parts = source_.split(attempt.task.id);
     if (!parts.empty()) {
-      event(fmt::format("unit {} was too large for {} and is split into {}: {}", unit, worker.name,
-                        parts.size(), failure.reason));
+      event(fmt::format("{} was too large for {} and is split into {}: {}", name, worker.name, parts.size(),
+                        failure.reason));
       return settle({RecordType::kSplit, std::move(attempt.task), "", std::move(parts)});
     }
   } else if (attempt.failures == 0) {
-    event(fmt::format("unit {} failed on {} and is tried once more: {}", unit, worker.name, failure.reason));
+    event(fmt::format("{} failed on {} and is tried once more: {}", name, worker.name, failure.reason));
     attempt.failures = 1;
     attempt.not_on = static_cast<int>(message.worker);
     return queue_.push(std::move(attempt));
   }
-  event(fmt::format("unit {} failed on {}: {}", unit, worker.name, failure.reason));
+  event(fmt::format("{} failed on {}: {}", name, worker.name, failure.reason));
   settle({RecordType::kFailed, std::move(attempt.task), failure.reason, {}});
 }
 
 void Coordinator::handle_goodbye(Worker& worker) {
   worker.gone = true;
   if (!ending_)
-    throw RunError(fmt::format("{} left before the run was over, {}", worker.name, in_work(worker.in_hand)));
+    throw RunError(fmt::format("{} left before the run was over, {}", worker.name, in_work(worker)));
   in_flight_ -= worker.in_hand.size();
   worker.in_hand.clear();
 }
@@ -338,7 +338,7 @@ void Coordinator::check_workers() {
     throw RunError(
         fmt::format("{} has not been heard of for {}, {}; {} finished units are safe, the same command "
                     "continues",
-                    worker.name, format_duration(silence), in_work(worker.in_hand), outcome_.units_done));
+                    worker.name, format_duration(silence), in_work(worker), outcome_.units_done));
   }
 }
 
@@ -358,9 +358,9 @@ void Coordinator::stop() {
   std::vector<std::string> units;
   for (const Worker& worker : workers_)
     if (!worker.in_hand.empty())
-      units.push_back(fmt::format("{} on {}", worker.in_hand.front().task.id, worker.name));
+      units.push_back(fmt::format("{} on {}", source_.name_of(worker.in_hand.front().task.id), worker.name));
   if (units.size() > 8) units.resize(8), units.push_back("...");
-  event(fmt::format("stopping: waiting up to {} for units in work: {}",
+  event(fmt::format("stopping: waiting up to {} for what is in work: {}",
                     format_duration(std::chrono::duration<double>(options_.grace).count()),
                     units.empty() ? "none" : join(units)));
   end_workers(MessageKind::kFinish, options_.grace);

@@ -33,7 +33,7 @@ struct CoordinatorOptions {
   std::chrono::milliseconds progress_interval{1'000};
   std::chrono::milliseconds grace{30'000};           // for the tasks in work after the first stop request
   std::chrono::milliseconds cancel_patience{2'000};  // for workers to leave when everything ends at once
-  bool retry_failed = false;  // failures on record from earlier launches are tried again
+  bool retry_failed = false;  // failures on record from earlier launches, also of single prompts, are tried again
 
   // Counts stop requests (SIGINT, SIGTERM): 1 = finish what is in work, 2 = end at once. May be null.
   const std::atomic<int>* stop = nullptr;
@@ -94,6 +94,7 @@ class Coordinator {
   // The plan: what is released is either known from the journal or goes into the queue.
   void add(std::vector<Task> tasks);
   bool on_record(std::uint64_t unit) const;
+  std::string in_work(const Worker& worker) const;
   std::vector<Task> tell_source(Settled settled, bool earlier);
   Settled read_record(const Task& task) const;
 

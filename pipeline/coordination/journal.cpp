@@ -24,8 +24,13 @@ bool is_journal_name(std::string_view name) {
 }
 
 int importance(RecordType type) {
-  if (type == RecordType::kResult) return 3;
-  return type == RecordType::kSplit ? 2 : 1;
+  switch (type) {
+    case RecordType::kResult: return 4;
+    case RecordType::kSplit: return 3;
+    case RecordType::kPartial: return 2;
+    case RecordType::kFailed: return 1;
+  }
+  return 0;
 }
 
 }  // namespace
@@ -75,7 +80,7 @@ void JournalIndex::add(const RecordPlace& place, std::uint32_t file) {
   const auto [entry, is_new] = units_.try_emplace(place.unit, Entry{place, file});
   if (is_new) return;
   const int now = importance(place.type), before = importance(entry->second.place.type);
-  if (now > before || (now == before && place.type == RecordType::kFailed)) entry->second = {place, file};
+  if (now > before || (now == before && is_flawed(place.type))) entry->second = {place, file};
 }
 
 const RecordPlace* JournalIndex::find(std::uint64_t unit) const {

@@ -22,9 +22,9 @@ struct JournalRecord {
 };
 
 // What all journal files of a directory say, without the payloads: about 100 bytes of memory per unit. One
-// thread at a time. If a unit has several records, a result counts before a split and a split before a
-// failure; among results and splits the first read counts (files by name, then by position), among failures
-// the last.
+// thread at a time. If a unit has several records, a result counts before a split, a split before a partial result,
+// that before a failure; among results and splits the first read counts (files by name, then by position), among
+// the others the last.
 class JournalIndex {
  public:
   // Reads `directory` if it exists. Each file is synced before it is believed: its writer may have been

@@ -113,7 +113,7 @@ class Scan {
     place.bytes = get<std::uint64_t>(header + 16);
     place.offset = at + static_cast<std::int64_t>(kRecordHeaderBytes);
     if (type < static_cast<std::uint32_t>(RecordType::kResult) ||
-        type > static_cast<std::uint32_t>(RecordType::kSplit))
+        type > static_cast<std::uint32_t>(RecordType::kPartial))
       return std::nullopt;
     place.type = static_cast<RecordType>(type);
     if (place.bytes > static_cast<std::uint64_t>(end - at) - kRecordBytes) return std::nullopt;

@@ -26,7 +26,16 @@ enum class RecordType : std::uint32_t {
   kResult = 1,  // payload = the result
   kFailed,      // payload = the reason
   kSplit,       // the unit did not fit and was replaced by its parts; no payload
+  kPartial,     // payload = a result in which some prompts failed
 };
+
+inline bool is_result(RecordType type) {
+  return type == RecordType::kResult || type == RecordType::kPartial;
+}
+// What a launch with --retry-failed computes again.
+inline bool is_flawed(RecordType type) {
+  return type == RecordType::kFailed || type == RecordType::kPartial;
+}
 
 inline constexpr std::uint32_t kJournalVersion = 1;
 inline constexpr std::size_t kJournalHeaderBytes = 88;

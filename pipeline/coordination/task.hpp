@@ -27,6 +27,10 @@ class TaskSource {
   virtual std::vector<Task> completed(std::uint64_t unit, std::string result) = 0;
   // The unit's failure is on record. Returns the tasks that may go on without it.
   virtual std::vector<Task> failed(std::uint64_t unit, const std::string& reason) = 0;
+  // Whether some prompts of the unit failed: a launch that retries failures computes it again.
+  virtual bool has_failures(const std::string& /*result*/) const { return false; }
+  // What a message calls the unit.
+  virtual std::string name_of(std::uint64_t unit) const { return "unit " + std::to_string(unit); }
   // The unit does not fit on a device: the smaller tasks that together replace it, or none if it cannot be
   // smaller. Must give the same answer each time.
   virtual std::vector<Task> split(std::uint64_t unit) = 0;

@@ -60,12 +60,12 @@ class Builder {
     if (record.type == RecordType::kFailed) {
       if (count) {
         ++summary_.units_failed;
-        failures_.push_back({s_.config.models[name.model].name, name_of(name.stage), "",
-                             fmt::format("{} prompts from number {}: {}", name.count, name.begin, record.payload)});
+        const std::string& model = s_.config.models[name.model].name;
+        failures_.push_back({model, name_of(name.stage), "", fmt::format("{}: {}", describe(name, model), record.payload)});
       }
       return std::nullopt;
     }
-    if (record.type != RecordType::kResult) return std::nullopt;
+    if (!is_result(record.type)) return std::nullopt;
     if (count) ++summary_.units_done;
     return record.payload;
   }
@@ -84,7 +84,7 @@ class Builder {
       const UnitName name = unit_named(unit);
       if (name.stage != Stage::kEvaluate) {
         // Counted here, read when its model is written.
-        if (place != nullptr && place->type == RecordType::kResult) ++summary_.units_done;
+        if (place != nullptr && is_result(place->type)) ++summary_.units_done;
         if (place != nullptr && place->type == RecordType::kFailed) result_of(unit, true);
         continue;
       }

@@ -17,9 +17,6 @@
 namespace factflow {
 namespace {
 
-// Units of another plan have other contents under the same names: a change to run_plan.cpp's sizes must change this.
-constexpr const char* kPlanVersion = "plan 1";
-
 std::string digest_of(std::initializer_list<std::string_view> parts) {
   ContentDigest digest;
   for (const std::string_view part : parts) {
@@ -62,6 +59,10 @@ bool adopt(RunDirectory& directory, const std::string& identity) {
   }
   try {
     const nlohmann::json found = nlohmann::json::parse(read_file(record));
+    if (const std::string plan = found.value("plan", "plan 1"); plan != kPlanVersion)
+      throw InputError(directory.path.string(),
+                       fmt::format("was begun by another version of factflow, whose units are others ({}, this one has {})", plan, kPlanVersion),
+                       "finish it with that version, or use --out with another directory, or --fresh to start over");
     if (found.at("identity").get<std::string>() != directory.identity)
       throw InputError(directory.path.string(),
                        "belongs to another configuration: " + first_difference(identity, read_file(directory.path / "identity.yaml")),
@@ -82,7 +83,7 @@ RunDirectory open_run_directory(const std::filesystem::path& path, const Config&
   if (adopt(directory, identity)) return directory;
   publish_file(path / "config.yaml", resolved_yaml(config));
   publish_file(path / "identity.yaml", identity);
-  publish_file(record_of(path), nlohmann::json{{"identity", directory.identity}, {"created", directory.created}, {"name", config.name}}.dump(1) + "\n");
+  publish_file(record_of(path), nlohmann::json{{"identity", directory.identity}, {"plan", kPlanVersion}, {"created", directory.created}, {"name", config.name}}.dump(1) + "\n");
   return directory;
 }
 

@@ -1,7 +1,7 @@
 // What lies in the directory of a run, and whether it belongs to this configuration.
 //
 //   config.yaml     the resolved configuration
-//   run.json        identity, creation time, code version
+//   run.json        identity, creation time, version of the plan
 //   journal/        the durable results (pipeline/coordination/journal.hpp)
 //   results.h5      a view of the journal (docs/results.md); tables/, figures/ and report.html are made from it
 //   progress.json   how far the last launch came, for `factflow status`
@@ -16,6 +16,10 @@
 #include "pipeline/input/dataset.hpp"
 
 namespace factflow {
+
+// Units of another plan have other contents under the same names: a change to the sizes or names of run_plan.cpp must change
+// this.
+inline constexpr const char* kPlanVersion = "plan 2";
 
 struct RunDirectory {
   std::filesystem::path path;

@@ -4,6 +4,7 @@
 #include <set>
 
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include "base/error.hpp"
 
@@ -12,7 +13,7 @@ namespace {
 
 // A unit is large enough to keep matrix products busy, small enough to spread over ranks and to lose little.
 constexpr double kRowsPerUnit = 16384;
-constexpr std::uint32_t kPromptsPerEvaluation = 512;
+constexpr std::uint32_t kPromptsPerEvaluation = 512;  // a unit's name has 10 bits for the number of its prompts
 constexpr std::uint32_t kPromptsPerHeatmap = 8;
 constexpr double kBytesPerToken = 4;  // of English text, for estimates before anything is tokenized
 
@@ -34,16 +35,25 @@ double row_layers(const std::vector<WindowSeries>& series, int layers) {
   return total;
 }
 
+// 16 bits.
+std::uint32_t digest_of(const std::vector<std::uint32_t>& selected) {
+  return static_cast<std::uint32_t>(XXH3_64bits(selected.data(), selected.size() * sizeof(selected[0])) & 0xffff);
+}
+
 }  // namespace
 
 std::uint64_t id_of(const UnitName& unit) {
-  return static_cast<std::uint64_t>(unit.stage) << 60 | static_cast<std::uint64_t>(unit.model) << 48 |
-         static_cast<std::uint64_t>(unit.begin) << 24 | unit.count;
+  return static_cast<std::uint64_t>(unit.stage) << 62 | static_cast<std::uint64_t>(unit.model) << 50 |
+         static_cast<std::uint64_t>(unit.begin) << 26 | static_cast<std::uint64_t>(unit.count) << 16 | unit.selection;
 }
 
 UnitName unit_named(std::uint64_t id) {
-  return {static_cast<Stage>(id >> 60), static_cast<std::uint32_t>(id >> 48 & 0xfff),
-          static_cast<std::uint32_t>(id >> 24 & 0xffffff), static_cast<std::uint32_t>(id & 0xffffff)};
+  return {static_cast<Stage>(id >> 62), static_cast<std::uint32_t>(id >> 50 & 0xfff), static_cast<std::uint32_t>(id >> 26 & 0xffffff),
+          static_cast<std::uint32_t>(id >> 16 & 0x3ff), static_cast<std::uint32_t>(id & 0xffff)};
+}
+
+std::string describe(const UnitName& unit, const std::string& model) {
+  return fmt::format("{} of {}, prompts {} to {}", name_of(unit.stage), model, unit.begin + 1, unit.begin + unit.count);
 }
 
 UnitSizes unit_sizes(const ModelJob& model) {
@@ -117,18 +127,28 @@ Task RunPlan::task(const UnitName& unit) {
           encode(content)};
 }
 
-std::vector<Task> RunPlan::slices(Stage stage, std::uint32_t model, std::uint32_t total, std::uint32_t per_unit) {
+std::string RunPlan::name_of(std::uint64_t unit) const {
+  const UnitName name = unit_named(unit);
+  return "unit \"" + describe(name, config_.models[name.model].name) + "\"";
+}
+
+// Of `all`, a unit as long as its list.
+std::vector<Task> RunPlan::slices(const UnitName& all, std::uint32_t per_unit) {
   std::vector<Task> tasks;
-  for (std::uint32_t begin = 0; begin < total; begin += per_unit)
-    tasks.push_back(task({stage, model, begin, std::min(per_unit, total - begin)}));
+  for (std::uint32_t begin = 0; begin < all.count; begin += per_unit) {
+    UnitName unit = all;
+    unit.begin = begin;
+    unit.count = std::min(per_unit, all.count - begin);
+    tasks.push_back(task(unit));
+  }
   return tasks;
 }
 
 std::vector<Task> RunPlan::initial() {
   std::vector<Task> tasks;
   for (std::uint32_t m = 0; m < config_.models.size(); ++m) {
-    std::vector<Task> more = slices(Stage::kEvaluate, m, static_cast<std::uint32_t>(dataset_.prompts.size()),
-                                    unit_sizes(planned_.job.models[m]).evaluate);
+    const auto prompts = static_cast<std::uint32_t>(dataset_.prompts.size());
+    std::vector<Task> more = slices({Stage::kEvaluate, m, 0, prompts, 0}, unit_sizes(planned_.job.models[m]).evaluate);
     std::move(more.begin(), more.end(), std::back_inserter(tasks));
   }
   return tasks;
@@ -136,7 +156,7 @@ std::vector<Task> RunPlan::initial() {
 
 std::vector<Task> RunPlan::completed(std::uint64_t id, std::string result) {
   const UnitName unit = unit_named(id);
-  compute_seconds_ += seconds_of(result);
+  compute_seconds_ += report_of(result).seconds;
   if (unit.stage != Stage::kEvaluate) return {};
   const EvaluationUnit evaluation = decode_evaluation(result);
   if (evaluation.prompts.size() != unit.count) throw RunError("an evaluation of another number of prompts than its unit has");
@@ -184,11 +204,12 @@ std::vector<Task> RunPlan::release(std::uint32_t model) {
   const ModelJob& job = planned_.job.models[model];
   const UnitSizes sizes = unit_sizes(job);
   const auto count = static_cast<std::uint32_t>(selected_[model].size());
+  const std::uint32_t digest = digest_of(selected_[model]);
   std::vector<Task> tasks;
-  if (!job.edges.empty()) tasks = slices(Stage::kSweep, model, count, sizes.sweep);
+  if (!job.edges.empty()) tasks = slices({Stage::kSweep, model, 0, count, digest}, sizes.sweep);
   if (config_.heatmaps) {
     const auto wanted = static_cast<std::uint32_t>(std::min<std::int64_t>(config_.heatmaps->prompts, count));
-    std::vector<Task> more = slices(Stage::kHeatmap, model, wanted, sizes.heatmap);
+    std::vector<Task> more = slices({Stage::kHeatmap, model, 0, wanted, digest}, sizes.heatmap);
     std::move(more.begin(), more.end(), std::back_inserter(tasks));
   }
   return tasks;
@@ -199,8 +220,8 @@ std::vector<Task> RunPlan::split(std::uint64_t id) {
   if (unit.count < 2) return {};
   std::vector<Task> halves;
   const std::uint32_t first = unit.count / 2;
-  halves.push_back(task({unit.stage, unit.model, unit.begin, first}));
-  halves.push_back(task({unit.stage, unit.model, unit.begin + first, unit.count - first}));
+  halves.push_back(task({unit.stage, unit.model, unit.begin, first, unit.selection}));
+  halves.push_back(task({unit.stage, unit.model, unit.begin + first, unit.count - first, unit.selection}));
   return halves;
 }
 

@@ -20,10 +20,15 @@ struct UnitName {
   std::uint32_t model = 0;
   std::uint32_t begin = 0;
   std::uint32_t count = 0;
+  // A digest of the list, 0 for evaluate. Failures that are repeated, or another file of ids, change what is selected: units
+  // of another list then have other names, and their results on record are left alone.
+  std::uint32_t selection = 0;
 };
-// Stage, model, begin and count in 4, 12, 24 and 24 bits.
+// Stage, model, begin, count and selection in 2, 12, 24, 10 and 16 bits.
 std::uint64_t id_of(const UnitName& unit);
 UnitName unit_named(std::uint64_t id);
+// "sweep of mamba, prompts 9 to 16"
+std::string describe(const UnitName& unit, const std::string& model);
 
 // How large a unit is, and what it costs: pure functions of the configuration.
 struct UnitSizes {
@@ -47,6 +52,8 @@ class RunPlan final : public TaskSource {
   std::vector<Task> completed(std::uint64_t unit, std::string result) override;
   std::vector<Task> failed(std::uint64_t unit, const std::string& reason) override;
   std::vector<Task> split(std::uint64_t unit) override;
+  bool has_failures(const std::string& result) const override { return report_of(result).failed > 0; }
+  std::string name_of(std::uint64_t unit) const override;
 
   bool released(std::uint32_t model) const { return released_[model]; }
   // Prompts selected for a released model.
@@ -55,7 +62,7 @@ class RunPlan final : public TaskSource {
   const std::vector<std::uint64_t>& units() const { return units_; }  // released so far, parts of split ones included
 
  private:
-  std::vector<Task> slices(Stage stage, std::uint32_t model, std::uint32_t total, std::uint32_t per_unit);
+  std::vector<Task> slices(const UnitName& all, std::uint32_t per_unit);
   Task task(const UnitName& unit);
   std::vector<Task> evaluated(const UnitName& unit);
   std::vector<Task> release(std::uint32_t model);

@@ -180,6 +180,31 @@ TEST(Coordinator, KeepsAFailureOnRecordUntilToldToRetry) {
   EXPECT_EQ(third.done, expected_results(1, 3));
 }
 
+TEST(Coordinator, RepeatsUnitsInWhichPromptsFailedWhenToldTo) {
+  const ScratchDirectory directory;
+  std::atomic<bool> broken{true};
+  std::atomic<int> computed{0};
+  LaunchSetup setup = quick();
+  setup.compute = [&](std::uint64_t unit, const std::string& payload, const std::atomic<bool>& cancelled) {
+    ++computed;
+    return compute_result(unit, payload, cancelled) + (unit == 1 && broken ? "!" : "");
+  };
+  StagedPlan first(1, 3), second(1, 3), third(1, 3), fourth(1, 3);
+  EXPECT_EQ(launch(directory.path(), first, setup).units_done, 6u);
+  broken = false;
+  computed = 0;
+  EXPECT_EQ(launch(directory.path(), second, setup).units_done, 6u);
+  EXPECT_EQ(computed, 0) << "such a result is one until somebody asks for another";
+  EXPECT_TRUE(second.done[1].ends_with('!'));
+  setup.options.retry_failed = true;
+  launch(directory.path(), third, setup);
+  EXPECT_EQ(computed, 1);
+  EXPECT_EQ(third.done, expected_results(1, 3));
+  launch(directory.path(), fourth, setup);
+  EXPECT_EQ(computed, 1);
+  EXPECT_EQ(fourth.done, expected_results(1, 3));
+}
+
 TEST(Coordinator, SplitsAUnitThatDoesNotFitAndRemembersIt) {
   const ScratchDirectory directory;
   std::atomic<int> too_large{0};

@@ -176,7 +176,7 @@ TEST(Journal, SeveralWritersMakeOneTruth) {
   expect_units(JournalIndex(system_files(), directory.path(), kIdentity), 12);
 }
 
-TEST(Journal, AResultCountsBeforeASplitBeforeTheLastFailure) {
+TEST(Journal, AResultCountsBeforeASplitBeforeAPartialResultBeforeTheLastFailure) {
   const ScratchDirectory directory;
   const JournalIndex empty(system_files(), directory.path(), kIdentity);
   Journal journal(system_files(), directory.path(), kIdentity, "main", empty);
@@ -187,13 +187,21 @@ TEST(Journal, AResultCountsBeforeASplitBeforeTheLastFailure) {
   journal.append(RecordType::kResult, 2, "second result");
   journal.append(RecordType::kFailed, 3, "a reason");
   journal.append(RecordType::kSplit, 3, "");
+  journal.append(RecordType::kPartial, 3, "too late");
+  journal.append(RecordType::kPartial, 4, "one prompt failed");
+  journal.append(RecordType::kPartial, 4, "another one did");
+  journal.append(RecordType::kFailed, 4, "a reason");
+  journal.append(RecordType::kPartial, 5, "one prompt failed");
+  journal.append(RecordType::kResult, 5, "all went well");
   journal.commit();
   const JournalIndex index(system_files(), directory.path(), kIdentity);
   EXPECT_EQ(index.read(1).payload, "second reason");
   EXPECT_EQ(index.read(2).payload, "first result");
   EXPECT_EQ(index.find(3)->type, RecordType::kSplit);
-  EXPECT_EQ(index.count(RecordType::kResult), 1u);
-  EXPECT_EQ(index.find(4), nullptr);
+  EXPECT_EQ(index.read(4).payload, "another one did");
+  EXPECT_EQ(index.read(5).payload, "all went well");
+  EXPECT_EQ(index.count(RecordType::kResult), 2u);
+  EXPECT_EQ(index.find(6), nullptr);
 }
 
 TEST(Journal, AnIndexFollowsWritersThatAreStillWriting) {
