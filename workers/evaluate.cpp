@@ -22,8 +22,8 @@ PromptEvaluation record(const LoadedModel& model, const TokenizedPrompt& prompt,
   for (const TopToken& top : result.top) {
     evaluation.top_token.push_back(top.token);
     evaluation.top_probability.push_back(static_cast<float>(top.probability));
-    // Rows of the embedding beyond the tokenizer's last token are padding.
-    evaluation.top_text.push_back(top.token < model.tokenizer().vocabulary_size() ? model.tokenizer().token_text(top.token) : "");
+    // Rows of the embedding without a token are padding.
+    evaluation.top_text.push_back(model.tokenizer().has_token(top.token) ? model.tokenizer().token_text(top.token) : "");
   }
   return evaluation;
 }

@@ -15,8 +15,9 @@ LoadedModel::LoadedModel(const ModelJob& job, at::Device device, Precision preci
       network_(Network::load(checkpoint_, device, precision)),
       engine_(*network_, memory_limit),
       host_(std::move(host)) {
-  if (tokenizer_.vocabulary_size() > network_->architecture().vocabulary)
-    throw InputError(job.path, fmt::format("the tokenizer has {} tokens, the model only {}", tokenizer_.vocabulary_size(),
+  // Tokens that were added for chats may lie beyond the embedding; a prompt that has one is refused on its own.
+  if (tokenizer_.model_size() > network_->architecture().vocabulary)
+    throw InputError(job.path, fmt::format("the tokenizer has {} tokens, the model only {}", tokenizer_.model_size(),
                                            network_->architecture().vocabulary),
                      "name the right one with models: {tokenizer: PATH}");
 }
@@ -33,6 +34,12 @@ const ModelFacts& LoadedModel::facts() {
 
 TokenizedPrompt LoadedModel::tokenize_prompt(const Prompt& prompt) const {
   TokenizedPrompt tokens = tokenize(tokenizer_, prompt);
+  const int vocabulary = network_->architecture().vocabulary;
+  for (const int id : tokens.ids)
+    if (id >= vocabulary)
+      throw InputError(fmt::format("prompt {}", prompt.id), fmt::format("has the token {}, the model only {}", id, vocabulary));
+  if (tokens.answer >= vocabulary)
+    throw InputError(fmt::format("prompt {}", prompt.id), fmt::format("the answer is token {}, the model has only {}", tokens.answer, vocabulary));
   const std::int64_t longest = network_->architecture().max_positions;
   if (longest > 0 && static_cast<std::int64_t>(tokens.ids.size()) > longest)
     throw InputError(fmt::format("prompt {}", prompt.id), fmt::format("has {} tokens, the model takes {}", tokens.ids.size(), longest));

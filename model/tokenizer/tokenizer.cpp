@@ -119,6 +119,14 @@ std::string Tokenizer::token_text(int id) const {
   return text;
 }
 
+bool Tokenizer::has_token(int id) const {
+  return parts_->file.added.token(id) != nullptr || parts_->file.model.token(id) != nullptr;
+}
+
+int Tokenizer::model_size() const {
+  return parts_->file.model.largest_id() + 1;
+}
+
 int Tokenizer::vocabulary_size() const {
   int largest = parts_->file.model.largest_id();
   for (const AddedToken& token : parts_->file.added.tokens()) largest = std::max(largest, token.id);

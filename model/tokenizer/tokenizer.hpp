@@ -35,8 +35,10 @@ class Tokenizer {
   // The text of one token as a reader would see it, bytes that are no complete UTF-8 shown as U+FFFD.
   // Throws std::out_of_range for an id that no token has.
   std::string token_text(int id) const;
+  bool has_token(int id) const;  // ids may have gaps between the model's tokens and the added ones
 
   int vocabulary_size() const;  // 1 + the largest id
+  int model_size() const;       // the same without added tokens
   std::string digest() const;   // XXH3-128 of the files read, hex
   std::string description()
       const;  // one line: "BPE, 50,257 tokens, NFC, ByteLevel, template <|begin_of_text|> $A"

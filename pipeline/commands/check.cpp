@@ -56,7 +56,7 @@ void print_next_tokens(const Network& network, const Tokenizer& tokenizer, const
   std::cout << fmt::format("prompt   '{}', {} tokens, continues with\n", prompt, encoding.ids.size());
   for (const TopToken& top : result.top)
     std::cout << fmt::format("  {:>8.4f}  {:>7}  '{}'\n", top.probability, top.token,
-                             top.token < tokenizer.vocabulary_size() ? tokenizer.token_text(top.token) : "(padding)");
+                             tokenizer.has_token(top.token) ? tokenizer.token_text(top.token) : "(padding)");
 }
 
 void check_model(const std::string& source, const po::variables_map& values) {

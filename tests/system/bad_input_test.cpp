@@ -243,6 +243,32 @@ TEST_F(BadInput, AnOutputThatIsNoNumberFailsItsPromptOnly) {
   EXPECT_EQ(reader.axes("damaged").prompts.size(), evaluation.rank.size() - failed);
 }
 
+// As with the tokens that chat versions of a tokenizer add.
+TEST_F(BadInput, ATokenBeyondTheVocabularyFailsItsPromptOnly) {
+  const DamagedModel model(scratch_, "gpt2", "damaged");
+  nlohmann::json tokenizer = nlohmann::json::parse(read_file(model.file("tokenizer.json")));
+  nlohmann::json added = tokenizer["added_tokens"][0];
+  added["content"] = "Ruritania";
+  added["id"] = 1024;  // the model has 1,024 rows
+  tokenizer["added_tokens"].push_back(added);
+  model.write("tokenizer.json", tokenizer.dump());
+  Scenario scenario = small();
+  scenario.models = {model.path()};
+  scenario.select = "none";
+  scenario.dataset = scratch_.write("facts.jsonl",
+                                    R"({"prompt": "The capital of France is", "subject": "France", "answer": "Paris"})"
+                                    "\n"
+                                    R"({"prompt": "The capital of Ruritania is", "subject": "Ruritania", "answer": "Strelsau"})"
+                                    "\n");
+  const std::string out = (scratch_.path() / "out").string();
+  const Ended ended = run_program({"run", scratch_.write("bad.yaml", scenario.yaml()), "--out", out});
+  EXPECT_EQ(ended.code, 0) << ended.all();
+  const ResultsReader reader(out + "/results.h5");
+  ASSERT_EQ(reader.failures().size(), 1U);
+  EXPECT_THAT(reader.failures()[0].reason, HasSubstr("has the token 1024, the model only 1024"));
+  EXPECT_EQ(reader.axes("damaged").prompts.size(), 1U);
+}
+
 // ---- output directories
 
 TEST_F(BadInput, AFileInPlaceOfTheOutputDirectory) {
