@@ -89,7 +89,7 @@ void fill(const Network& network, const ReplayCost& cost, Workspace& workspace) 
 }
 
 void bench(const BenchShape& shape, const po::variables_map& values) {
-  const at::Device device = choose_device(values["device"].as<std::string>(), 0, 1);
+  const at::Device device = choose_device(values["device"].as<std::string>());
   const Precision precision = parse_precision(values["precision"].as<std::string>());
   const Architecture architecture = bench_architecture(shape);
   const auto network = Network::random(architecture, device, precision, 1);
@@ -152,7 +152,7 @@ int run_benchmark(int argc, char** argv) {
     return 0;
   }
   set_threads(values["threads"].as<int>(), 1);
-  std::cout << fmt::format("{}; {}; {} prompts; windows {}\n", describe(choose_device(values["device"].as<std::string>(), 0, 1)),
+  std::cout << fmt::format("{}; {}; {} prompts; windows {}\n", describe(choose_device(values["device"].as<std::string>())),
                            library_versions(), values["prompts"].as<int>(), fmt::format("{}", fmt::join(values["windows"].as<std::vector<int>>(), " ")));
   std::cout << fmt::format("{:<16} {:<5} {:>8} {:>9} {:>9} {:>7} {:>9} {:>11} {:>9} {:>9} {:>8} {:>8} {:>8} {:>9} {:>6}\n", "shape", "prec",
                            "knocks", "sweep s", "floor s", "floor/", "knocks/s", "col-layer/s", "(a) /s", "(b) /s", "x (a)", "x (b)", "x ref", "peak", "passes");

@@ -48,7 +48,7 @@ Function* symbol(const char* name) {
 
 }  // namespace
 
-at::Device choose_device(const std::string& name, int local_rank, int local_size) {
+at::Device choose_device(const std::string& name) {
   const int gpus = gpu_count();
   if (name == "cpu" || (name == "auto" && gpus == 0)) return at::kCPU;
   const bool numbered = name.starts_with("cuda:") && name.size() > 5 && name.size() < 9 &&
@@ -58,12 +58,22 @@ at::Device choose_device(const std::string& name, int local_rank, int local_size
   if (gpus == 0)
     throw InputError("device", fmt::format("'{}' was asked for and no CUDA device can be used", name),
                      "use device: cpu, or a build with -DFACTFLOW_CUDA=ON on a machine with a GPU");
-  const int index = numbered ? std::stoi(name.substr(5)) : local_rank;
-  if (!numbered && local_size > gpus)
-    throw InputError("device", fmt::format("{} ranks on this node and only {} GPUs", local_size, gpus),
-                     fmt::format("start {} ranks per node, or name one device for all of them (device: cuda:0)", gpus));
+  const int index = numbered ? std::stoi(name.substr(5)) : 0;
   if (index >= gpus) throw InputError("device", fmt::format("{} does not exist: {} GPUs here", name, gpus));
   return {at::kCUDA, static_cast<c10::DeviceIndex>(index)};
+}
+
+std::vector<std::string> visible_gpus() {
+  std::vector<std::string> names;
+#ifdef FACTFLOW_CUDA
+  for (int i = 0; i < gpu_count(); ++i) {
+    cudaDeviceProp properties;
+    C10_CUDA_CHECK(cudaGetDeviceProperties(&properties, i));
+    std::string& name = names.emplace_back("GPU-");
+    for (const char byte : properties.uuid.bytes) name += fmt::format("{:02x}", static_cast<unsigned char>(byte));
+  }
+#endif
+  return names;
 }
 
 std::string describe(at::Device device) {

@@ -3,14 +3,18 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include <ATen/ATen.h>
 
 namespace factflow {
 
-// "auto", "cpu", "cuda", "cuda:N". `local_rank` of `local_size` ranks on this node: auto and cuda give each rank a GPU of its
-// own. Throws InputError if there is no such device, or fewer GPUs than ranks on the node.
-at::Device choose_device(const std::string& name, int local_rank, int local_size);
+// "auto" (the first GPU that can be used, else the CPU), "cpu", "cuda", "cuda:N". Throws InputError if there is no such device.
+at::Device choose_device(const std::string& name);
+
+// The GPUs that this process may use, in its own numbering (CUDA_VISIBLE_DEVICES), by names that are the same for every
+// process that sees them. Empty without CUDA.
+std::vector<std::string> visible_gpus();
 
 std::string describe(at::Device device);  // "CPU, avx512, 2 threads" or "NVIDIA H100 80GB HBM3"
 std::int64_t free_memory(at::Device device);  // bytes

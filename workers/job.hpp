@@ -40,6 +40,8 @@ struct Job {
   std::string precision = "fp32";
   int threads_per_rank = 0;
   std::int64_t memory_limit = 0;
+  bool share_gpus = false;
+  int heartbeat_timeout = 60;  // seconds
 };
 
 std::string encode(const Job& job);

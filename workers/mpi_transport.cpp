@@ -264,17 +264,21 @@ struct Launch::Parts {
   std::unique_ptr<RankZeroTransport> rank_zero;
   std::unique_ptr<RankTransport> other_rank;
   std::atomic<bool> finished{false};
+  mutable std::atomic<bool> given_up{false};  // on a rank that did not arrive
 
   // Waits for a collective operation that all ranks reach at their own pace.
   void wait(MPI_Request request, const char* what) const {
-    const Clock::time_point deadline = Clock::now() + options.patience;
+    const milliseconds patience = rank == 0 ? options.patience_of_rank_zero : options.patience;
+    const Clock::time_point deadline = Clock::now() + patience;
     Backoff backoff;
     for (int flag = 0;;) {
       check(MPI_Test(&request, &flag, MPI_STATUS_IGNORE), what);
       if (flag != 0) return;
-      if (Clock::now() > deadline)
+      if (Clock::now() > deadline) {
+        given_up = true;
         throw RunError(fmt::format("{}: another rank did not arrive within {}", what,
-                                   format_duration(std::chrono::duration<double>(options.patience).count())));
+                                   format_duration(std::chrono::duration<double>(patience).count())));
+      }
       std::this_thread::sleep_for(backoff.next());
     }
   }
@@ -296,6 +300,12 @@ struct Launch::Parts {
     bytes.resize(length);
     broadcast(bytes.data(), bytes.size(), root);
     return bytes;
+  }
+
+  std::vector<std::string> gather(const std::string& bytes) const {
+    std::vector<std::string> all;
+    for (int root = 0; root < size; ++root) all.push_back(broadcast(root == rank ? bytes : std::string(), root));
+    return all;
   }
 
   int maximum(int value) const {
@@ -361,6 +371,11 @@ std::string Launch::broadcast(std::string bytes) {
   return parts_->broadcast(std::move(bytes), 0);
 }
 
+std::vector<std::string> Launch::gather(const std::string& bytes) {
+  if (parts_->size == 1) return {bytes};
+  return parts_->gather(bytes);
+}
+
 void Launch::together(const std::function<void()>& step) {
   if (parts_->size == 1) return step();
   int code = 0;
@@ -384,6 +399,7 @@ void Launch::together(const std::function<void()>& step) {
 
 int Launch::finish(int exit_code) {
   if (parts_->comm == MPI_COMM_NULL) return exit_code;
+  if (parts_->given_up) abort(exit_code);
   const int worst = parts_->size == 1 ? exit_code : parts_->maximum(exit_code);
   parts_->finished = true;
   MPI_Comm_free(&parts_->comm);

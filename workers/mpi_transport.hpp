@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "workers/transport.hpp"
 
@@ -19,9 +20,11 @@ namespace factflow {
 class Launch {
  public:
   struct Options {
-    // How long one rank waits for the others in broadcast, vote and finish before it ends the run: loading a
-    // checkpoint over a slow file system may take that long.
+    // How long the ranks wait for rank 0 before they end the run: it reads the inputs at the start and writes the
+    // results at the end, over a slow file system perhaps.
     std::chrono::milliseconds patience{30 * 60 * 1000};
+    // How long rank 0 waits for the others, who have little to do outside of a transport's conversation.
+    std::chrono::milliseconds patience_of_rank_zero{5 * 60 * 1000};
   };
 
   // Joins the launch that the environment shows. Without a launcher MPI is not touched: one rank, nothing to
@@ -40,9 +43,11 @@ class Launch {
   int ranks_on_node() const;
   const std::string& host() const;
 
-  // Every rank must call these three in the same order.
+  // Every rank must call these four in the same order.
   // The bytes that rank 0 passed, on every rank.
   std::string broadcast(std::string bytes);
+  // The bytes that every rank passed, by rank, on every rank.
+  std::vector<std::string> gather(const std::string& bytes);
   // Runs `step` on every rank. If it throws anywhere, every rank throws the same Error: the message of the
   // lowest of the ranks with the largest exit code, with its rank and host before it if there are several
   // ranks.

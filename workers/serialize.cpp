@@ -34,7 +34,7 @@ void serialize(Archive& archive, ModelJob& m) {
 }
 template <class Archive>
 void serialize(Archive& archive, Job& j) {
-  archive(j.models, j.device, j.precision, j.threads_per_rank, j.memory_limit);
+  archive(j.models, j.device, j.precision, j.threads_per_rank, j.memory_limit, j.share_gpus, j.heartbeat_timeout);
 }
 template <class Archive>
 void serialize(Archive& archive, Prompt& p) {

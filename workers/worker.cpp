@@ -32,9 +32,10 @@ std::string timed(std::chrono::steady_clock::time_point start, Result result) {
 
 }  // namespace
 
-Worker::Worker(Job job, int local_rank, int ranks_on_node, std::string host) : job_(std::move(job)), host_(std::move(host)) {
+Worker::Worker(Job job, const std::string& device_name, int ranks_on_node, std::string host)
+    : job_(std::move(job)), host_(std::move(host)) {
   threads_ = set_threads(job_.threads_per_rank, ranks_on_node);
-  const at::Device device = choose_device(job_.device, local_rank, ranks_on_node);
+  const at::Device device = choose_device(device_name);
   device_ = std::make_unique<Device>(Device{device, parse_precision(job_.precision)});
   device_name_ = describe(device);
   if (device.is_cpu() && job_.memory_limit == 0) job_.memory_limit = free_memory(device) / 4 / ranks_on_node;

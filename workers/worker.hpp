@@ -15,8 +15,8 @@ class LoadedModel;
 
 class Worker {
  public:
-  // Chooses the device and the threads of this process. Throws InputError if the device cannot be had.
-  Worker(Job job, int local_rank, int ranks_on_node, std::string host);
+  // `device`: as assign_device gives it to this rank. Throws InputError if it cannot be had.
+  Worker(Job job, const std::string& device, int ranks_on_node, std::string host);
   ~Worker();
 
   // Payload of a task in, bytes of its result out (the type belongs to the stage; unit.hpp). A prompt that fails is

@@ -62,7 +62,7 @@ void print_next_tokens(const Network& network, const Tokenizer& tokenizer, const
 void check_model(const std::string& source, const po::variables_map& values) {
   set_threads(0, 1);
   auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(source));
-  const auto network = Network::load(checkpoint, choose_device(values["device"].as<std::string>(), 0, 1), Precision::kFp32);
+  const auto network = Network::load(checkpoint, choose_device(values["device"].as<std::string>()), Precision::kFp32);
   const Architecture& architecture = network->architecture();
   std::cout << fmt::format("model    {}, {} layers, hidden {}, vocabulary {}{}\n", architecture.family, architecture.layers,
                            architecture.hidden, format_count(architecture.vocabulary), architecture.tied_head ? ", tied head" : "");

@@ -29,7 +29,7 @@ int verify_command(const std::vector<std::string>& arguments) {
   if (!parse_options(command_named("verify"), options, {}, arguments, values)) return 0;
   set_threads(values["threads"].as<int>(), 1);
   const std::string cases_file = values["cases"].as<std::string>();
-  const at::Device device = choose_device(values["device"].as<std::string>(), 0, 1);
+  const at::Device device = choose_device(values["device"].as<std::string>());
   auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(values["model"].as<std::string>()));
   std::string precision = values["precision"].as<std::string>();
   if (precision == "auto") precision = device.is_cpu() ? "fp64" : "fp32";

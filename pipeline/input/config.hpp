@@ -71,6 +71,8 @@ struct RunConfig {
   std::string precision = "fp32";  // fp64 (CPU only) | fp32 | tf32 (GPU only)
   int threads_per_rank = 0;        // 0 = auto: the cores of a node divided among its ranks
   std::int64_t memory_limit = 0;   // bytes per rank for activations; 0 = auto. Accepts "8 GiB"
+  bool share_gpus = false;         // more ranks than GPUs
+  int heartbeat_timeout = 60;      // seconds after which a silent rank counts as lost
   bool operator==(const RunConfig&) const = default;
 };
 
@@ -95,7 +97,7 @@ Config parse_config(const std::string& yaml, const std::filesystem::path& file);
 // share a directory if and only if their identities are equal: run.precision changes the numbers, the rest of
 // run.* does not.
 std::string resolved_yaml(const Config& config);
-std::string identity_yaml(const Config& config);  // without run.device, threads_per_rank, memory_limit
+std::string identity_yaml(const Config& config);  // without what run.* says of devices, memory and time
 
 // A table of all keys with type, default and meaning, for `factflow run --help`.
 std::string config_help();

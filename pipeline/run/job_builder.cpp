@@ -59,6 +59,8 @@ PlannedJob build_job(const Config& config, bool open_checkpoints) {
   planned.job.precision = config.run.precision;
   planned.job.threads_per_rank = config.run.threads_per_rank;
   planned.job.memory_limit = config.run.memory_limit;
+  planned.job.share_gpus = config.run.share_gpus;
+  planned.job.heartbeat_timeout = config.run.heartbeat_timeout;
   parse_precision(config.run.precision);
   const Placement placement = config.sweep ? config.sweep->windows.placement : Placement::kFit;
   for (const ModelConfig& model : config.models) {

@@ -24,6 +24,7 @@
 #include "pipeline/run/run_directory.hpp"
 #include "pipeline/run/run_plan.hpp"
 #include "results/run_results.hpp"
+#include "workers/device_choice.hpp"
 #include "workers/worker.hpp"
 
 namespace factflow {
@@ -42,6 +43,10 @@ void catch_signals() {
   action.sa_handler = request_stop;
   sigemptyset(&action.sa_mask);
   for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) sigaction(signal, &action, nullptr);
+}
+
+std::chrono::milliseconds heartbeat_interval(int timeout_in_seconds) {
+  return std::min(std::chrono::milliseconds(2000), std::chrono::milliseconds(1000) * timeout_in_seconds / 5);
 }
 
 // Claims of sharing launches on what is no unit (those have a stage, so larger numbers).
@@ -87,6 +92,8 @@ class Desk {
   std::unique_ptr<Coordinator> coordinator(CoordinatorTransport& transport) {
     CoordinatorOptions options;
     options.retry_failed = options_.retry_failed;
+    options.heartbeat_timeout = std::chrono::seconds(config_.run.heartbeat_timeout);
+    options.heartbeat_interval = heartbeat_interval(config_.run.heartbeat_timeout);
     options.stop = &stop_requests;
     options.before_commit = [this] { lock_->check(); };
     options.on_event = [this](const std::string& text) { display_.line(text); };
@@ -213,20 +220,34 @@ void complain(const OptionalDesk& desk, const char* what) {
     std::fprintf(stderr, "factflow: %s\n", what);
 }
 
-std::unique_ptr<Worker> prepare(Launch& launch, const RunOptions& options, OptionalDesk& desk) {
+// What a rank has before the first unit.
+struct Ready {
+  std::unique_ptr<Worker> worker;
+  int heartbeat_timeout = 0;  // seconds
+};
+
+Ready prepare(Launch& launch, const RunOptions& options, OptionalDesk& desk) {
   launch.together([&] {
     if (launch.rank() == 0) desk = std::make_unique<Desk>(options);
   });
   const Job job = decode_job(launch.broadcast(desk ? encode(desk->job()) : std::string()));
+  Outlook outlook;
+  launch.together([&] { outlook = {launch.host(), job.device == "cpu" ? std::vector<std::string>{} : visible_gpus()}; });
+  const std::vector<Outlook> outlooks = decode_outlooks(launch.gather(encode(outlook)));
   std::unique_ptr<Worker> worker;
-  launch.together([&] { worker = std::make_unique<Worker>(job, launch.local_rank(), launch.ranks_on_node(), launch.host()); });
+  launch.together([&] {
+    worker = std::make_unique<Worker>(job, assign_device(job.device, job.share_gpus, outlooks, launch.rank()), launch.ranks_on_node(), launch.host());
+  });
   if (desk) desk->say(fmt::format("{} {} on {}", launch.size(), launch.size() == 1 ? "rank" : "ranks", worker->device()));
-  return worker;
+  return {std::move(worker), job.heartbeat_timeout};
 }
 
 // Returns the exit code of this rank.
-int compute(Launch& launch, const OptionalDesk& desk, Worker& worker) {
+int compute(Launch& launch, const OptionalDesk& desk, Ready& ready) {
+  Worker& worker = *ready.worker;
   DistributedRun distributed;
+  distributed.work.heartbeat_interval = heartbeat_interval(ready.heartbeat_timeout);
+  distributed.work.coordinator_timeout = std::chrono::seconds(ready.heartbeat_timeout);
   distributed.make_coordinator = [&](CoordinatorTransport& transport) { return desk->coordinator(transport); };
   distributed.compute = [&](std::uint64_t, const std::string& payload, const std::atomic<bool>& cancelled) {
     return worker.compute(payload, cancelled);
@@ -250,15 +271,15 @@ int run(const RunOptions& options) {
   catch_signals();
   Launch launch;
   OptionalDesk desk;
-  std::unique_ptr<Worker> worker;
+  Ready ready;
   try {
-    worker = prepare(launch, options, desk);
+    ready = prepare(launch, options, desk);
   } catch (const Error& error) {
     // Thrown on every rank alike: rank 0 speaks, and all leave in good order.
     if (launch.rank() == 0) complain(desk, error.what());
     return launch.finish(error.exit_code());
   }
-  return launch.finish(compute(launch, desk, *worker));
+  return launch.finish(compute(launch, desk, ready));
 }
 
 }  // namespace factflow

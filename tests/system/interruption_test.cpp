@@ -118,6 +118,29 @@ TEST_F(Interruption, TwoSignalsEndAtOnce) {
   expect_equal_to_undisturbed("twice");
 }
 
+// A rank that hangs: SIGSTOP in the middle of the sweep.
+TEST_F(Interruption, AHungRankEndsTheRunWithItsNameAndUnit) {
+  std::string yaml = many_units().yaml();
+  yaml.replace(yaml.find("run: {"), 6, "run: {heartbeat_timeout: 3, ");
+  const std::string config = scratch_->write("impatient.yaml", yaml);
+  const std::vector<std::string> words = {"run", config, "--out", out("hung")};
+  Program program(words, {.ranks = 3});
+  wait_for_results(program, "hung");
+  const std::vector<pid_t> ranks = program.ranks();
+  ASSERT_EQ(ranks.size(), 3U);
+  ::kill(ranks[2], SIGSTOP);
+  const auto begin = steady_clock::now();
+  const Ended ended = program.wait();
+  EXPECT_EQ(ended.code, 1) << ended.all();
+  EXPECT_LT(steady_clock::now() - begin, std::chrono::seconds(15)) << "every other rank ends within seconds";
+  EXPECT_THAT(ended.err, HasSubstr(fmt::format("process {}) has not been heard of for 3", ranks[2])));
+  EXPECT_THAT(ended.err, ::testing::ContainsRegex("while working on unit \"(evaluate|sweep|heatmap) of [a-z0-9]+, prompts"));
+  wait_until_gone(ranks);
+  const Ended continued = run_program(words, {.ranks = 2});
+  EXPECT_EQ(continued.code, 0) << continued.all();
+  expect_equal_to_undisturbed("hung");
+}
+
 TEST_F(Interruption, KilledProcessesAtRandomMomentsLoseNothing) {
   std::mt19937 random(static_cast<unsigned>(number_from_environment("FACTFLOW_SEED", 20250701)));
   const int kills = number_from_environment("FACTFLOW_KILLS", 4);

@@ -32,6 +32,13 @@ TEST(Launch, BroadcastsAnySize) {
   }
 }
 
+TEST(Launch, GathersWhatEveryRankSays) {
+  const auto said_by = [](int rank) { return std::string(static_cast<size_t>(rank) * 3, static_cast<char>('a' + rank)); };
+  const std::vector<std::string> all = launch->gather(said_by(launch->rank()));
+  ASSERT_EQ(all.size(), static_cast<size_t>(launch->size()));
+  for (int rank = 0; rank < launch->size(); ++rank) EXPECT_EQ(all[static_cast<size_t>(rank)], said_by(rank));
+}
+
 TEST(Launch, AStepThatSucceedsEverywhereThrowsNowhere) {
   int ran = 0;
   EXPECT_NO_THROW(launch->together([&] { ++ran; }));
