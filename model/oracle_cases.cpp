@@ -43,6 +43,7 @@ OracleCase read_case(const nlohmann::json& entry, int vocabulary) {
   entry.at("answer").get_to(one.request.answer);
   entry.at("clean").get_to(one.clean);
   entry.at("probs").get_to(one.probabilities);
+  if (entry.contains("clean_logits")) entry.at("clean_logits").get_to(one.clean_logits);
   for (const nlohmann::json& knockout : entry.at("knockouts"))
     one.request.cuts.push_back({positions_in(knockout.at("targets")),
                                 positions_in(knockout.at("sources")),
@@ -50,6 +51,8 @@ OracleCase read_case(const nlohmann::json& entry, int vocabulary) {
                                 {window_of(knockout.at("layers").get<std::vector<int>>())}});
   if (one.probabilities.size() != one.request.cuts.size())
     throw std::invalid_argument("probs and knockouts differ in length");
+  if (!one.clean_logits.empty() && one.clean_logits.size() != static_cast<size_t>(vocabulary))
+    throw std::invalid_argument(fmt::format("expected {} clean_logits, found {}", vocabulary, one.clean_logits.size()));
   std::vector<int> tokens = one.request.ids;
   tokens.push_back(one.request.answer);
   for (const int id : tokens)

@@ -11,6 +11,7 @@ namespace factflow {
 struct OracleCase {
   ReplayRequest request;              // one cut with one window per knockout
   double clean = 0;                   // probability of the answer in the clean run
+  std::vector<double> clean_logits;   // [vocabulary] after the last token of the clean run; empty if the file has none
   std::vector<double> probabilities;  // per knockout
 };
 

@@ -310,10 +310,11 @@ def broken():
     write("twice", zipped({**once, "data.pkl": body}))
 
 
-OUT.mkdir(exist_ok=True)
-for old in OUT.glob("*.bin"):
-    old.unlink()
-good()
-dangerous()
-bad_archives()
-broken()
+if __name__ == "__main__":
+    OUT.mkdir(exist_ok=True)
+    for old in OUT.glob("*.bin"):
+        old.unlink()
+    good()
+    dangerous()
+    bad_archives()
+    broken()

@@ -86,7 +86,7 @@ def values(name, shape, random):
 def write_safetensors(path, tensors):
     header, end = {"__metadata__": {"format": "pt"}}, 0
     for name, array in tensors.items():
-        header[name] = {"dtype": "F32", "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
+        header[name] = {"dtype": {4: "F32", 2: "F16"}[array.itemsize], "shape": list(array.shape), "data_offsets": [end, end + array.nbytes]}
         end += array.nbytes
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
