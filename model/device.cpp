@@ -101,6 +101,18 @@ std::int64_t free_memory(at::Device device) {
   return std::int64_t{4} << 30;
 }
 
+bool is_out_of_memory(const c10::Error& error) {
+  const std::string text = error.what_without_backtrace();
+  return text.find("out of memory") != std::string::npos || text.find("can't allocate memory") != std::string::npos;
+}
+
+void release_cached_memory(at::Device device) {
+#ifdef FACTFLOW_CUDA
+  if (device.is_cuda()) c10::cuda::CUDACachingAllocator::emptyCache();
+#endif
+  static_cast<void>(device);
+}
+
 void* current_stream(at::Device device) {
 #ifdef FACTFLOW_CUDA
   if (device.is_cuda()) return at::cuda::getCurrentCUDAStream(device.index()).stream();

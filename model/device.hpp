@@ -18,6 +18,9 @@ std::vector<std::string> visible_gpus();
 
 std::string describe(at::Device device);  // "CPU, avx512, 2 threads" or "NVIDIA H100 80GB HBM3"
 std::int64_t free_memory(at::Device device);  // bytes
+// Whether libtorch, on either kind of device, threw this for want of memory.
+bool is_out_of_memory(const c10::Error& error);
+void release_cached_memory(at::Device device);  // what libtorch keeps of freed tensors; nothing on the CPU
 void* current_stream(at::Device device);      // cudaStream_t, nullptr on the CPU
 void synchronise(at::Device device);          // waits for what was launched; nothing to do on the CPU
 std::int64_t peak_memory(at::Device device);  // bytes: of tensors on a GPU, resident set of the process on the CPU

@@ -60,6 +60,7 @@ class ReplayEngine {
   // Since the last reset_cost().
   const ReplayCost& cost() const { return cost_; }
   void reset_cost() { cost_ = {}; }
+  std::int64_t memory_limit() const { return memory_limit_; }
   std::int64_t logits_rows() const;  // how many rows of logits exist at a time
 
  private:

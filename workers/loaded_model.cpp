@@ -1,5 +1,6 @@
 #include "workers/loaded_model.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -13,7 +14,7 @@ LoadedModel::LoadedModel(const ModelJob& job, at::Device device, Precision preci
     : checkpoint_(std::make_shared<const Checkpoint>(Checkpoint::open(job.path))),
       tokenizer_(Tokenizer::load(job.tokenizer.empty() ? checkpoint_->directory() : std::filesystem::path(job.tokenizer))),
       network_(Network::load(checkpoint_, device, precision)),
-      engine_(*network_, memory_limit),
+      engine_(std::in_place, *network_, memory_limit),
       host_(std::move(host)) {
   // Tokens that were added for chats may lie beyond the embedding; a prompt that has one is refused on its own.
   if (tokenizer_.model_size() > network_->architecture().vocabulary)
@@ -47,7 +48,17 @@ TokenizedPrompt LoadedModel::tokenize_prompt(const Prompt& prompt) const {
 }
 
 std::vector<ReplayResult> LoadedModel::replay(const std::vector<ReplayRequest>& requests, int top) {
-  return engine_.run(requests, top);
+  while (true) {
+    try {
+      return engine_->run(requests, top);
+    } catch (const c10::Error& error) {
+      if (!is_out_of_memory(error)) throw;
+    }
+    const std::int64_t half = engine_->memory_limit() / 2;
+    engine_.reset();  // its buffers go first
+    release_cached_memory(network_->device());
+    engine_.emplace(*network_, std::max<std::int64_t>(half, 1));
+  }
 }
 
 }  // namespace factflow

@@ -26,14 +26,15 @@ class LoadedModel {
 
   // The prompt's tokens, checked against the model. Throws InputError.
   TokenizedPrompt tokenize_prompt(const Prompt& prompt) const;
-  // Runs requests; `top` likeliest tokens of the clean run.
+  // Runs requests; `top` likeliest tokens of the clean run. Where the device runs out of memory the engine gets half of what
+  // it had, from then on. Throws MemoryError if a single prompt does not fit.
   std::vector<ReplayResult> replay(const std::vector<ReplayRequest>& requests, int top = 0);
 
  private:
   std::shared_ptr<const Checkpoint> checkpoint_;
   Tokenizer tokenizer_;
   std::unique_ptr<Network> network_;
-  ReplayEngine engine_;
+  std::optional<ReplayEngine> engine_;
   std::string host_;
   std::optional<ModelFacts> facts_;
 };

@@ -76,7 +76,7 @@ std::string Worker::compute(const std::string& payload, const std::atomic<bool>&
     // A model that cannot be loaded here can be loaded nowhere: the run is told what is wrong and ends.
     throw UnitFailure(FailureKind::kBadInput, error.what());
   } catch (const c10::Error& error) {
-    const bool memory = std::string(error.what_without_backtrace()).find("out of memory") != std::string::npos;
+    const bool memory = is_out_of_memory(error);
     if (memory) loaded_.reset();
     throw UnitFailure(memory ? FailureKind::kOutOfMemory : FailureKind::kError, error.what_without_backtrace());
   }
