@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "analysis/findings.hpp"
+#include "analysis/load_runs.hpp"
 #include "analysis/report.hpp"
 #include "analysis/tables.hpp"
 #include "base/error.hpp"
@@ -31,16 +32,16 @@ int process_count(int wanted) {
 
 AnalysisSummary analyse(const std::filesystem::path& run_directory, const AnalysisOptions& options) {
   const ResultsReader reader(run_directory / kResultsFileName);
-  const Study study = make_study(reader, options.study);
+  const Study study = make_study(load_runs({&reader}), options.study);
   make_folder(run_directory / "tables");
   const std::vector<TableFile> tables = write_tables(study, run_directory / "tables");
-  const FigureSet figures = make_figures(study, reader, options.figures);
+  const FigureSet figures = make_figures(study, options.figures);
   std::vector<Plot> plots;
   for (const Figure& figure : figures.figures) plots.push_back(figure.plot);
   make_folder(run_directory / "figures");
   draw(plots, run_directory / "figures", process_count(options.processes));
   AnalysisSummary summary{findings_text(study), run_directory / "report.html", tables.size(), plots.size()};
-  publish_file(summary.report, make_report(study, figures, run_directory / "figures", tables));
+  publish_file(summary.report, make_report(study, figures, tables));
   return summary;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "analysis/effects.hpp"
+#include "analysis/sensitivity.hpp"
 
 namespace factflow {
 
@@ -13,7 +14,7 @@ enum class Verdict { kHolds, kDoesNotHold, kCannotTell };
 std::string to_string(Verdict verdict);  // "holds", "does not hold", "cannot tell"
 
 struct ModelVerdict {
-  std::string model;
+  std::string model;  // or "SMALLER against LARGER"
   Verdict verdict = Verdict::kCannotTell;
   std::string evidence;  // the numbers that decided
 };
@@ -29,6 +30,7 @@ struct Claim {
 
 // `effects` of one window size for each model, with confidence intervals by prompt.
 std::vector<Claim> judge_claims(const std::vector<EdgeEffect>& effects,
-                                const std::vector<ChannelRatio>& channels);
+                                const std::vector<ChannelRatio>& channels,
+                                const std::vector<SensitivityPair>& sensitivity);
 
 }  // namespace factflow

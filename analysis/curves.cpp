@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "analysis/parallel.hpp"
+
 namespace factflow {
 namespace {
 
@@ -35,27 +37,24 @@ CurvePoint make_point(const WindowData& window, std::size_t edge, std::size_t st
 
 }  // namespace
 
-std::vector<Curve> make_curves(const WindowData& window, double level) {
-  const ModelInfo& info = window.model->info;
-  std::vector<Curve> curves;
-  for (std::size_t edge = 0; edge < window.model->edges.size(); ++edge) {
-    Curve curve{info.name,
-                info.family,
-                info.layers,
-                window.model->edges[edge],
-                window.cells.window,
-                window.cells.placement,
-                {}};
+std::vector<Curve> make_curves(const WindowData& window, const std::vector<EdgeEffect>& effects, double level) {
+  std::vector<Curve> curves(window.model->edges.size());
+  parallel_for(curves.size(), [&](std::size_t edge) {
+    Curve& curve = curves[edge];
+    const ModelInfo& info = window.model->info;
+    curve = {info.name,           info.family,           info.layers,
+             window.model->edges[edge], window.cells.window, window.cells.placement,
+             window.model->prompt_set, {}};
     std::vector<double> p_values;
     for (std::size_t start = 0; start < window.starts(); ++start) {
       curve.points.push_back(make_point(window, edge, start, level));
+      curve.points.back().change_by_prompt = effects[edge].starts[start].by_prompt;
+      curve.points.back().change_by_relation = effects[edge].starts[start].by_relation;
       p_values.push_back(curve.points.back().p_value);
     }
     const std::vector<double> adjusted = holm(p_values);
-    for (std::size_t start = 0; start < adjusted.size(); ++start)
-      curve.points[start].p_holm = adjusted[start];
-    curves.push_back(std::move(curve));
-  }
+    for (std::size_t start = 0; start < adjusted.size(); ++start) curve.points[start].p_holm = adjusted[start];
+  });
   return curves;
 }
 

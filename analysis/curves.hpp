@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "analysis/effects.hpp"
 #include "analysis/run_data.hpp"
 #include "analysis/statistics.hpp"
 
@@ -20,6 +21,8 @@ struct CurvePoint {
   Interval accuracy_interval;  // t interval
   double change = 0;           // mean relative change in percent
   Interval change_interval;    // t interval
+  // Bootstrap intervals of the mean relative change over the prompts that are valid at every start.
+  Interval change_by_prompt, change_by_relation;
   double median_change = 0;    // percent
   double log_change = 0;       // mean of ln(p / p_clean), p at least 1.2e-38 (the smallest normal float32)
   double mean_rank = 0;
@@ -34,10 +37,11 @@ struct Curve {
   EdgeName edge;
   std::int64_t window = 0;
   std::string placement;
+  std::string prompts;             // prompt set: kAllSelected or kCommon
   std::vector<CurvePoint> points;  // one for each start, n may be 0
 };
 
-// `level` = confidence level of the intervals.
-std::vector<Curve> make_curves(const WindowData& window, double level);
+// One curve for each edge; `effects` are of the same window. `level` = confidence level of the t intervals.
+std::vector<Curve> make_curves(const WindowData& window, const std::vector<EdgeEffect>& effects, double level);
 
 }  // namespace factflow

@@ -4,6 +4,9 @@
 #include <iterator>
 #include <limits>
 #include <map>
+#include <utility>
+
+#include "analysis/parallel.hpp"
 
 namespace factflow {
 namespace {
@@ -122,6 +125,7 @@ EdgeEffect summarise(const WindowData& window, std::size_t edge, const EdgeMeans
   EdgeEffect effect;
   effect.model = info.name;
   effect.family = info.family;
+  effect.prompts = window.model->prompt_set;
   effect.layers = info.layers;
   effect.edge = window.model->edges[edge];
   effect.window = window.cells.window;
@@ -149,6 +153,27 @@ EdgeEffect summarise(const WindowData& window, std::size_t edge, const EdgeMeans
   }
   effect.p_holm = value_at_minimum(means.mean, holm(p_values));
   return effect;
+}
+
+// The interval of each start's mean, from curves [resample, start].
+std::vector<Interval> start_intervals(const std::vector<double>& curves, std::size_t starts, double level) {
+  std::vector<Interval> intervals;
+  std::vector<double> column;
+  for (std::size_t start = 0; start < starts; ++start) {
+    column.clear();
+    for (std::size_t at = start; at < curves.size(); at += starts) column.push_back(curves[at]);
+    intervals.push_back(percentile_interval(column, level));
+  }
+  return intervals;
+}
+
+std::vector<StartBootstrap> bootstrap_starts(const EdgeMeans& means, double level) {
+  const std::size_t starts = means.mean.size();
+  const std::vector<Interval> by_prompt = start_intervals(means.prompt_curves, starts, level);
+  const std::vector<Interval> by_relation = start_intervals(means.relation_curves, starts, level);
+  std::vector<StartBootstrap> bands;
+  for (std::size_t i = 0; i < starts; ++i) bands.push_back({by_prompt[i], by_relation[i]});
+  return bands;
 }
 
 double ratio(double numerator, double denominator) {
@@ -198,6 +223,18 @@ std::vector<std::size_t> intersection(const std::vector<std::size_t>& a, const s
   return shared;
 }
 
+// The edges whose effects are compared: each channel set with "all", and "slow" with "fast".
+std::vector<std::pair<std::size_t, std::size_t>> channel_pairs(const ModelData& model) {
+  std::vector<std::pair<std::size_t, std::size_t>> pairs;
+  for (std::size_t top = 0; top < model.edges.size(); ++top)
+    for (std::size_t bottom = 0; bottom < model.edges.size(); ++bottom) {
+      const EdgeName &a = model.edges[top], &b = model.edges[bottom];
+      const bool compared = (!a.whole() && b.whole()) || (a.channels == "slow" && b.channels == "fast");
+      if (compared && a.flow() == b.flow()) pairs.emplace_back(top, bottom);
+    }
+  return pairs;
+}
+
 }  // namespace
 
 WindowEffects measure_effects(const WindowData& window, const PromptTable& prompts,
@@ -206,27 +243,28 @@ WindowEffects measure_effects(const WindowData& window, const PromptTable& promp
   const ModelData& model = *window.model;
   const Resampling over_prompts = by_prompt(model.axes.prompts.size(), options);
   const Resampling over_relations = by_relation(model, prompts, options);
-  std::vector<EdgeMeans> means;
-  for (std::size_t edge = 0; edge < model.edges.size(); ++edge) {
-    means.push_back(edge_means(window, edge, window.complete_prompts(edge), over_prompts, over_relations));
-    effects.edges.push_back(summarise(window, edge, means.back(), options.level));
-    effects.edges.back().relations = over_relations.clusters;
-  }
-  for (std::size_t top = 0; top < model.edges.size(); ++top)
-    for (std::size_t bottom = 0; bottom < model.edges.size(); ++bottom) {
-      const EdgeName &a = model.edges[top], &b = model.edges[bottom];
-      const bool compared = (!a.whole() && b.whole()) || (a.channels == "slow" && b.channels == "fast");
-      if (!compared || a.flow() != b.flow()) continue;
-      // Sets of one flow block the same token pairs; their prompts differ only where one of them failed.
-      if (means[top].prompts == means[bottom].prompts) {
-        effects.channels.push_back(compare(window, a, b, means[top], means[bottom], options.level));
-        continue;
-      }
-      const std::vector<std::size_t> shared = intersection(means[top].prompts, means[bottom].prompts);
-      effects.channels.push_back(
-          compare(window, a, b, edge_means(window, top, shared, over_prompts, over_relations),
-                  edge_means(window, bottom, shared, over_prompts, over_relations), options.level));
+  std::vector<EdgeMeans> means(model.edges.size());
+  effects.edges.resize(model.edges.size());
+  parallel_for(model.edges.size(), [&](std::size_t edge) {
+    means[edge] = edge_means(window, edge, window.complete_prompts(edge), over_prompts, over_relations);
+    effects.edges[edge] = summarise(window, edge, means[edge], options.level);
+    effects.edges[edge].relations = over_relations.clusters;
+    effects.edges[edge].starts = bootstrap_starts(means[edge], options.level);
+  });
+  const std::vector<std::pair<std::size_t, std::size_t>> pairs = channel_pairs(model);
+  effects.channels.resize(pairs.size());
+  parallel_for(pairs.size(), [&](std::size_t i) {
+    const auto [top, bottom] = pairs[i];
+    const EdgeName &a = model.edges[top], &b = model.edges[bottom];
+    // Sets of one flow block the same token pairs; their prompts differ only where one of them failed.
+    if (means[top].prompts == means[bottom].prompts) {
+      effects.channels[i] = compare(window, a, b, means[top], means[bottom], options.level);
+      return;
     }
+    const std::vector<std::size_t> shared = intersection(means[top].prompts, means[bottom].prompts);
+    effects.channels[i] = compare(window, a, b, edge_means(window, top, shared, over_prompts, over_relations),
+                                  edge_means(window, bottom, shared, over_prompts, over_relations), options.level);
+  });
   return effects;
 }
 

@@ -26,9 +26,15 @@ struct Estimate {
   Interval by_relation;
 };
 
+// Bootstrap intervals of the mean relative change at one start, percent.
+struct StartBootstrap {
+  Interval by_prompt, by_relation;
+};
+
 // Of the prompts that are valid at every start. n = 0: all numbers are NaN.
 struct EdgeEffect {
   std::string model, family;
+  std::string prompts;  // prompt set: kAllSelected or kCommon
   std::int64_t layers = 0;
   EdgeName edge;
   std::int64_t window = 0;
@@ -43,6 +49,7 @@ struct EdgeEffect {
   Estimate area;      // under the mean relative change over relative depth: percent x depth
   Estimate late;      // mean relative change over the last tenth of the starts (at least one), percent
   double p_holm = 0;  // t test of the mean at `start` against 0, Holm-corrected over the starts
+  std::vector<StartBootstrap> starts;  // of the mean relative change, one for each start
 };
 
 // The share of an edge's effect: numerator / denominator of the same flow with different channels, same

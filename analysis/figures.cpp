@@ -10,6 +10,7 @@
 
 #include "analysis/heatmap_plot.hpp"
 #include "analysis/line_plot.hpp"
+#include "analysis/load_runs.hpp"
 
 namespace factflow {
 namespace {
@@ -52,8 +53,7 @@ Line make_line(std::string label, LineStyle style, bool band, std::vector<LinePo
 // Everything that picks figures out of the study.
 class FigureMaker {
  public:
-  FigureMaker(const Study& study, const ResultsReader& reader, const FigureOptions& options)
-      : study_(study), reader_(reader), options_(options) {
+  FigureMaker(const Study& study, const FigureOptions& options) : study_(study), options_(options) {
     for (const ModelData& model : study.run.models) stems_[model.info.name] = unique_stem(model.info.name);
   }
 
@@ -119,8 +119,8 @@ class FigureMaker {
     std::vector<std::string> labels;
     std::set<std::string> drawn;
     for (const ModelData& model : study_.run.models) {
-      const std::string color =
-          family_color(model.info.family, family_index[model.info.family]++, family_size[model.info.family]);
+      const LineStyle style =
+          family_style(model.info.family, family_index[model.info.family]++, family_size[model.info.family]);
       for (const Curve* curve : curves_of(model.info.name, study_.window)) {
         if (!curve->edge.whole()) continue;
         auto label = std::find(labels.begin(), labels.end(), curve->edge.label);
@@ -129,7 +129,7 @@ class FigureMaker {
           figure.panels.push_back({curve->edge.display(), kChangeLabel, false, {}});
         }
         Panel& panel = figure.panels[static_cast<std::size_t>(label - labels.begin())];
-        panel.lines.push_back(make_line(model.info.name, LineStyle{color, 1}, true, change_points(*curve)));
+        panel.lines.push_back(make_line(model.info.name, style, true, change_points(*curve)));
         figure.x_label = x_label(curve->placement);
         drawn.insert(model.info.name);
       }
@@ -158,9 +158,8 @@ class FigureMaker {
       if (!curve->edge.whole()) continue;
       // Colour tells the source, dashes tell the target; "-> last" is solid.
       const auto known = std::find(targets.begin(), targets.end(), curve->edge.target);
-      const auto place = static_cast<int>(known - targets.begin());
       if (known == targets.end() && curve->edge.target != "last") targets.push_back(curve->edge.target);
-      const LineStyle style{role_color(curve->edge.source), curve->edge.target == "last" ? 1 : 2 + place % 4};
+      const LineStyle style = role_style(curve->edge.source);
       accuracy.lines.push_back(make_line(curve->edge.display(), style, true, accuracy_points(*curve)));
       change.lines.push_back(make_line(curve->edge.display(), style, true, change_points(*curve)));
       figure.x_label = x_label(curve->placement);
@@ -234,11 +233,11 @@ class FigureMaker {
     std::size_t wanted = 0, drawn = 0;
     std::map<std::int64_t, std::vector<std::pair<const ModelData*, std::int64_t>>> maps;
     for (const ModelData& model : study_.run.models) {
-      const std::vector<std::int64_t> windows = reader_.heatmap_windows(model.info.name);
+      const std::vector<std::int64_t> windows = heatmap_windows(model);
       if (windows.empty()) continue;
       const bool common = std::find(windows.begin(), windows.end(), study_.window) != windows.end();
       const std::int64_t window = common ? study_.window : windows.back();
-      for (const std::int64_t prompt : reader_.heatmap_prompts(model.info.name, window)) {
+      for (const std::int64_t prompt : heatmap_prompts(model, window)) {
         if (!maps.contains(prompt)) prompts.push_back(prompt);
         maps[prompt].emplace_back(&model, window);
         ++wanted;
@@ -251,7 +250,7 @@ class FigureMaker {
   }
 
   void add_heatmap(const ModelData& model, std::int64_t window, std::int64_t prompt) {
-    const HeatmapResult data = reader_.heatmap(model.info.name, window, prompt);
+    const HeatmapResult data = load_heatmap(model, window, prompt);
     if (data.tokens.size() > kMostTokens) {
       set_.omitted.push_back(fmt::format("The heat map of prompt {} in {} is not drawn: {} tokens.", prompt,
                                          model.info.name, data.tokens.size()));
@@ -284,7 +283,6 @@ class FigureMaker {
   }
 
   const Study& study_;
-  const ResultsReader& reader_;
   const FigureOptions& options_;
   std::map<std::string, std::string> stems_;
   std::set<std::string> used_stems_;
@@ -293,8 +291,8 @@ class FigureMaker {
 
 }  // namespace
 
-FigureSet make_figures(const Study& study, const ResultsReader& reader, const FigureOptions& options) {
-  return FigureMaker(study, reader, options).make();
+FigureSet make_figures(const Study& study, const FigureOptions& options) {
+  return FigureMaker(study, options).make();
 }
 
 }  // namespace factflow

@@ -31,6 +31,6 @@ struct FigureSet {
   std::vector<std::string> omitted;  // what the limits left out, in sentences
 };
 
-FigureSet make_figures(const Study& study, const ResultsReader& reader, const FigureOptions& options);
+FigureSet make_figures(const Study& study, const FigureOptions& options);
 
 }  // namespace factflow

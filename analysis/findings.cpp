@@ -113,10 +113,16 @@ std::vector<FindingSentence> finding_sentences(const Study& study) {
 }
 
 std::string unfinished(const Study& study) {
-  const RunInfo& info = study.run.info;
-  if (info.complete) return "";
-  return fmt::format("The run is not finished: {} of {} units are in, and every number is about those only.",
-                     info.units_done, info.units_planned);
+  std::int64_t done = 0, planned = 0;
+  bool complete = true;
+  for (const RunSource& source : study.run.sources) {
+    done += source.info.units_done;
+    planned += source.info.units_planned;
+    complete = complete && source.info.complete;
+  }
+  if (complete) return "";
+  return fmt::format("The run is not finished: {} of {} units are in, and every number is about those only.", done,
+                     planned);
 }
 
 std::vector<std::string> gaps(const Study& study) {

@@ -38,27 +38,30 @@ File temporary_file() {
   return file;
 }
 
-// The same plot on the three terminals; lengths are in points of 1/72 inch on all of them.
-std::string script_of(const Plot& plot) {
+// The same plot on any terminal: lengths are in points of 1/72 inch on all of them.
+std::string terminal_of(const Plot& plot, const std::string& format) {
   const double scale = kPixelsPerInch / kPointsPerInch;
-  const std::string terminals[] = {
-      fmt::format("set terminal svg size {:.0f},{:.0f} dynamic enhanced font '{},9' dashlength 0.6 "
+  if (format == "svg")
+    return fmt::format("set terminal svg size {:.0f},{:.0f} dynamic enhanced font '{},9' dashlength 0.6 "
                   "background rgb 'white'",
-                  plot.width * kPointsPerInch, plot.height * kPointsPerInch, kFont),
-      fmt::format("set terminal pdfcairo size {:.3f}in,{:.3f}in enhanced color font '{},9' fontscale {:.4f} "
+                  plot.width * kPointsPerInch, plot.height * kPointsPerInch, kFont);
+  if (format == "pdf")
+    return fmt::format("set terminal pdfcairo size {:.3f}in,{:.3f}in enhanced color font '{},9' fontscale {:.4f} "
                   "linewidth 1.3 dashlength 0.6 "
                   "background rgb 'white'",
-                  plot.width, plot.height, kFont, kCairoPoint),
-      fmt::format(
+                  plot.width, plot.height, kFont, kCairoPoint);
+  return fmt::format(
           "set terminal pngcairo size {:.0f},{:.0f} enhanced font '{},9' fontscale {:.4f} linewidth {:.4f} "
           "pointscale {:.4f} dashlength 0.6 background rgb 'white'",
           plot.width * kPixelsPerInch, plot.height * kPixelsPerInch, kFont, scale * kCairoPoint, scale,
-          scale)};
-  const char* extensions[] = {"svg", "pdf", "png"};
+          scale);
+}
+
+std::string script_of(const Plot& plot) {
   std::string script = plot.data;
-  for (int i = 0; i < 3; ++i)
+  for (const std::string& format : plot.formats)
     script += fmt::format("reset\nset minussign\n{}\nset output '{}.{}'\n{}\nunset multiplot\nunset output\n",
-                          terminals[i], plot.stem, extensions[i], plot.script);
+                          terminal_of(plot, format), plot.stem, format, plot.script);
   return script + "undefine $*\n";
 }
 
@@ -126,13 +129,19 @@ std::string gnuplot_quote(std::string_view text) {
   return quoted + "'";
 }
 
+std::vector<std::string> Plot::files() const {
+  std::vector<std::string> names;
+  for (const std::string& format : formats) names.push_back(stem + "." + format);
+  return names;
+}
+
 void draw(const std::vector<Plot>& plots, const std::filesystem::path& folder, int processes) {
   if (plots.empty()) return;
   const std::size_t shares =
       std::clamp<std::size_t>(static_cast<std::size_t>(std::max(processes, 1)), 1, plots.size());
   const auto for_each_file = [&](const auto& action) {
     for (const Plot& plot : plots)
-      for (const char* extension : {".svg", ".pdf", ".png"}) action(folder / (plot.stem + extension));
+      for (const std::string& file : plot.files()) action(folder / file);
   };
   std::error_code error;
   for_each_file([&](const std::filesystem::path& file) { std::filesystem::remove(file, error); });

@@ -14,14 +14,17 @@ std::string gnuplot_quote(std::string_view text);
 
 // One figure as it should look, whatever the format.
 struct Plot {
+  std::vector<std::string> formats = {"svg", "pdf", "png"};
   std::string stem;  // file name without extension: letters, digits, '.', '_', '-'
   double width = 7;  // inches
   double height = 3;
   std::string data;    // data blocks, defined once
   std::string script;  // drawing commands; the terminal and the output are already set
+
+  std::vector<std::string> files() const;  // STEM.svg, ...
 };
 
-// Draws every plot as STEM.svg, STEM.pdf and STEM.png in `folder`, with at most `processes` gnuplot processes
+// Draws every plot in each of its formats in `folder`, with at most `processes` gnuplot processes
 // at a time. Throws RunError if gnuplot is not installed, fails, or leaves a picture out.
 void draw(const std::vector<Plot>& plots, const std::filesystem::path& folder, int processes);
 

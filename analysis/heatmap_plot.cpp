@@ -99,7 +99,7 @@ Plot render(const HeatmapPlot& figure, const FigureOptions& options) {
   if (figure.subject_end > figure.subject_begin)
     plot.script += fmt::format(
         "set arrow 1 from graph -0.012,first {} to graph -0.012,first {} nohead front lc rgb '{}' lw 3\n",
-        figure.subject_begin - 0.42, figure.subject_end - 0.58, role_color("subject"));
+        figure.subject_begin - 0.42, figure.subject_end - 0.58, role_style("subject").color);
   const bool any = plot.data != "$cells << EOD\nEOD\n";
   plot.script +=
       any ? "plot $cells using 1:2:3:4:5:6:7 with boxxyerror lc palette fs solid 1.0 border\n" : "plot NaN\n";

@@ -32,28 +32,29 @@ double share_of(std::size_t index, std::size_t count) {
 
 }  // namespace
 
-std::string role_color(const std::string& role) {
-  static const std::map<std::string, std::string> kColors = {{"last", "#0000FF"},
-                                                             {"first", "#D2691E"},
-                                                             {"subject", "#008000"},
-                                                             {"relation", "#800080"},
-                                                             {"context", "#FF0000"},
-                                                             {"all", "#000000"},
-                                                             {"relation-minus-last", "#800000"}};
-  const auto found = kColors.find(role);
-  return found == kColors.end() ? "#777777" : found->second;
+LineStyle role_style(const std::string& role) {
+  static const std::map<std::string, LineStyle> kStyles = {
+      {"subject", {"#009E73", 1}}, {"relation", {"#CC79A7", 2}},
+      {"last", {"#D55E00", 4}},    {"first", {"#0072B2", 3}},
+      {"context", {"#56B4E9", 5}}, {"relation-minus-last", {"#882255", 2}},
+      {"all", {"#000000", 1}}};
+  const auto found = kStyles.find(role);
+  return found == kStyles.end() ? LineStyle{"#777777", 5} : found->second;
 }
 
-std::string family_color(const std::string& family, std::size_t index, std::size_t count) {
-  static const std::map<std::string, std::pair<Rgb, Rgb>> kHues = {
-      {"mamba", {{110, 150, 255}, {2, 2, 218}}},         {"mamba2", {{110, 205, 110}, {15, 113, 15}}},
-      {"falcon_mamba", {{238, 196, 90}, {190, 120, 0}}}, {"gpt2", {{245, 140, 120}, {164, 25, 8}}},
-      {"llama", {{200, 140, 220}, {110, 20, 150}}},      {"mistral", {{110, 205, 215}, {0, 115, 130}}},
-      {"qwen2", {{235, 140, 190}, {170, 10, 100}}},      {"gpt_neox", {{190, 160, 130}, {110, 70, 30}}}};
+LineStyle family_style(const std::string& family, std::size_t index, std::size_t count) {
+  struct Hue {
+    Rgb light, dark;
+    int dash;
+  };
+  static const std::map<std::string, Hue> kHues = {
+      {"mamba", {{120, 180, 240}, {0, 89, 179}, 1}},     {"mamba2", {{110, 210, 175}, {0, 130, 95}, 2}},
+      {"falcon_mamba", {{245, 205, 110}, {222, 150, 0}, 4}}, {"gpt2", {{245, 155, 110}, {192, 64, 10}, 3}},
+      {"llama", {{200, 130, 205}, {125, 25, 125}, 5}},   {"mistral", {{140, 205, 240}, {56, 160, 215}, 2}},
+      {"qwen2", {{240, 165, 205}, {214, 95, 155}, 4}},   {"gpt_neox", {{185, 170, 150}, {95, 80, 65}, 3}}};
   const auto found = kHues.find(family);
-  const std::pair<Rgb, Rgb> hue =
-      found == kHues.end() ? std::pair<Rgb, Rgb>{{180, 180, 180}, {60, 60, 60}} : found->second;
-  return hex(mix(hue.first, hue.second, share_of(index, count)));
+  const Hue hue = found == kHues.end() ? Hue{{180, 180, 180}, {60, 60, 60}, 1} : found->second;
+  return {hex(mix(hue.light, hue.dark, share_of(index, count))), hue.dash};
 }
 
 std::string ordered_color(std::size_t index, std::size_t count) {

@@ -10,8 +10,8 @@
 #include "analysis/findings.hpp"
 #include "analysis/html.hpp"
 #include "analysis/palette.hpp"
-#include "analysis/report_style.hpp"
-#include "base/files.hpp"
+#include "analysis/report_assets.hpp"
+#include "analysis/report_data.hpp"
 #include "base/text.hpp"
 
 namespace factflow {
@@ -20,7 +20,6 @@ namespace {
 using html::escape;
 
 constexpr std::size_t kMostFailures = 200;
-constexpr double kFullWidth = 7;  // inches of a figure that fills the page
 
 std::string link(const std::string& file, const std::string& text) {
   return fmt::format("<a href=\"{}\">{}</a>", escape(file), escape(text));
@@ -36,21 +35,20 @@ std::string verdict_html(Verdict verdict) {
 }
 
 std::string header_html(const Study& study) {
-  const RunInfo& info = study.run.info;
   std::vector<std::string> names;
   for (const ModelData& model : study.run.models) names.push_back(model.info.name);
   std::string text =
-      fmt::format("<header><h1>Where facts flow: {}</h1>\n<p>{} model{}: {}.</p>\n", escape(info.name),
+      fmt::format("<header><h1>Where facts flow: {}</h1>\n<p>{} model{}: {}.</p>\n", escape(study.run.name),
                   names.size(), names.size() == 1 ? "" : "s", escape(join(names)));
-  text += fmt::format("<p>{} prompts of {}, computed {} on {} in {}; factflow {}.</p>\n",
-                      study.run.prompts.id.size(), escape(info.dataset_path), escape(info.created),
-                      escape(info.device), escape(info.precision), escape(info.factflow_version));
-  text +=
-      "<nav><a href=\"#findings\">Findings</a><a href=\"#claims\">Claims</a><a href=\"#models\">Across "
-      "models</a>"
-      "<a href=\"#each\">Each model</a><a href=\"#maps\">Token by token</a><a href=\"#run\">The run</a>"
-      "<a href=\"#tables\">Tables</a></nav></header>\n";
-  return text;
+  for (const RunSource& source : study.run.sources)
+    text += fmt::format("<p>{}: prompts of {}, computed {} on {} in {}; factflow {}.</p>\n",
+                        escape(source.info.name), escape(source.info.dataset_path), escape(source.info.created),
+                        escape(source.info.device), escape(source.info.precision),
+                        escape(source.info.factflow_version));
+  return text +
+         "<nav><a href=\"#findings\">Findings</a><a href=\"#claims\">Claims</a><a href=\"#figures\">Figures</a>"
+         "<a href=\"#prompts\">Prompts</a><a href=\"#models\">Models</a><a href=\"#files\">Files</a>"
+         "<a href=\"#run\">Provenance</a></nav></header>\n";
 }
 
 std::string drop_cell(const EdgeEffect& effect) {
@@ -93,7 +91,7 @@ std::string findings_html(const Study& study) {
     const std::string words = html::prose(sentence.text), name = html::prose(sentence.edge.display());
     const std::size_t skip = words.starts_with(name) ? name.size() : 0;
     text += fmt::format("<li style=\"border-color:{}\"><strong>{}</strong>{}</li>\n",
-                        role_color(sentence.edge.source), words.substr(0, skip), words.substr(skip));
+                        role_style(sentence.edge.source).color, words.substr(0, skip), words.substr(skip));
   }
   text += fmt::format(
       "</ul>\n<p>Knockout: the flow from source to target tokens is blocked in a window of layers (here {} "
@@ -130,20 +128,6 @@ std::string claims_html(const Study& study) {
   return text + "</section>\n";
 }
 
-// The picture as data: nothing in it can run, and nothing in it clashes with the page.
-std::string figure_html(const Figure& figure, const std::filesystem::path& folder) {
-  const std::string& stem = figure.plot.stem;
-  const bool map = figure.kind == Figure::Kind::kHeatmap;
-  const std::string svg = read_file(folder / (stem + ".svg"));
-  return fmt::format(
-      "<figure><div class=\"{}\"><img style=\"max-width:{:.1f}%\" alt=\"{}\" "
-      "src=\"data:image/svg+xml;base64,{}\"></div><figcaption>{} "
-      "{} {}</figcaption></figure>\n",
-      map ? "map" : "wide", map ? 100 : 100 * figure.plot.width / kFullWidth, escape(figure.caption),
-      html::base64(svg), escape(figure.caption), link(fmt::format("figures/{}.pdf", stem), "PDF"),
-      link(fmt::format("figures/{}.png", stem), "PNG"));
-}
-
 std::string parameter_count(std::int64_t parameters) {
   if (parameters >= 1'000'000'000)
     return fmt::format("{:.2f} billion", static_cast<double>(parameters) / 1e9);
@@ -166,39 +150,41 @@ std::string model_facts(const ModelData& model) {
   return text + ".";
 }
 
-std::string models_html(const Study& study, const FigureSet& figures, const std::filesystem::path& folder) {
-  std::string text;
-  for (const Figure& figure : figures.figures)
-    if (figure.kind == Figure::Kind::kModels)
-      text +=
-          "<section id=\"models\"><h2>Across models</h2>\n" + figure_html(figure, folder) + "</section>\n";
-  text += "<section id=\"each\"><h2>Each model</h2>\n";
-  for (const ModelData& model : study.run.models) {
-    text += fmt::format("<h3>{}</h3><p>{}</p>\n", escape(model.info.name), escape(model_facts(model)));
-    for (const Figure& figure : figures.figures)
-      if (figure.model == model.info.name && figure.kind != Figure::Kind::kHeatmap)
-        text += figure_html(figure, folder);
-  }
-  return text + "</section>\n";
+std::string models_html(const Study& study) {
+  std::string text = "<section id=\"models\"><h2>Models</h2>\n<ul>\n";
+  for (const ModelData& model : study.run.models)
+    text += fmt::format("<li><strong>{}</strong>: {}</li>\n", escape(model.info.name), escape(model_facts(model)));
+  return text + "</ul></section>\n";
 }
 
-std::string maps_html(const FigureSet& figures, const std::filesystem::path& folder) {
-  std::string maps, prompt;
+// Filled by the page's programs.
+constexpr const char* kFigures =
+    "<section id=\"figures\"><h2>Figures</h2>\n"
+    "<p>Choose what the panels and lines are; point at a chart for its values. Layer depth: 0 % is the first window, "
+    "100 % the last, as in the published figures.</p>\n"
+    "<noscript><p class=\"notice\">The charts of this page need JavaScript; the same figures are files, listed "
+    "below.</p></noscript>\n"
+    "<div id=\"views\"></div><div id=\"switches\"></div><p id=\"view-note\" class=\"weak\"></p>\n"
+    "<div id=\"panels\" class=\"panels\"></div></section>\n"
+    "<section id=\"prompts\"><h2>Prompts</h2>\n<div id=\"prompt-filters\"></div>\n"
+    "<select id=\"prompt-list\" size=\"8\" aria-label=\"Prompts\"></select>\n<div id=\"prompt-text\"></div>\n"
+    "<div id=\"prompt-curves-box\"><h3>What knockouts do to this prompt</h3>\n"
+    "<div id=\"prompt-panels\" class=\"panels\"></div></div>\n"
+    "<h3>Token by token</h3>\n<p>Each row is one token of the prompt (the subject's in green) whose flow to the last "
+    "token (*) is blocked, each column a window. Colour: change of the answer's probability.</p>\n"
+    "<div id=\"map-switches\"></div><div id=\"maps-of-prompt\" class=\"panels\"></div></section>\n";
+
+std::string figure_files_html(const FigureSet& figures) {
+  std::vector<std::vector<std::string>> rows;
   for (const Figure& figure : figures.figures) {
-    if (figure.kind != Figure::Kind::kHeatmap) continue;
-    if (figure.prompt != prompt || maps.empty())
-      maps += fmt::format("{}<p class=\"prompt\">{}</p>\n<div class=\"maps\">\n",
-                          maps.empty() ? "" : "</div>\n", escape(figure.prompt));
-    prompt = figure.prompt;
-    maps += figure_html(figure, folder);
+    std::vector<std::string> links;
+    for (const std::string& file : figure.plot.files()) links.push_back(link("figures/" + file, file));
+    rows.push_back({join(links, "<br>"), escape(figure.caption)});
   }
-  if (maps.empty()) return "";
-  return "<section id=\"maps\"><h2>Token by token</h2>\n<p>Each row is one token of the prompt whose flow to "
-         "the last "
-         "token (*) is blocked, each column a window start. Colour: change of the answer's probability. The "
-         "green "
-         "bar marks the subject. Gray: not computed.</p>\n" +
-         maps + "</div></section>\n";
+  if (rows.empty()) return "";
+  return "<h3>Figures</h3><p>For papers: PDF with embedded fonts, at the width of two columns and of one "
+         "(<code>_column</code>).</p>\n" +
+         html::table({"Files", "What"}, rows, 2);
 }
 
 std::string failures_html(const Study& study) {
@@ -215,35 +201,30 @@ std::string failures_html(const Study& study) {
   return text;
 }
 
-std::string run_html(const Study& study) {
-  const RunInfo& info = study.run.info;
-  std::set<std::int64_t> sizes;
-  std::size_t selected = 0;
-  for (const ModelData& model : study.run.models) {
-    sizes.insert(model.windows.begin(), model.windows.end());
-    selected = std::max(selected, model.axes.prompts.size());
-  }
-  std::vector<std::string> windows;
-  for (const std::int64_t size : sizes) windows.push_back(std::to_string(size));
-  std::string text = "<section id=\"run\"><h2>The run</h2>\n";
-  text += html::facts({
+std::string source_html(const RunSource& source) {
+  const RunInfo& info = source.info;
+  std::string text = html::facts({
       {"Status",
        info.complete ? "complete" : fmt::format("{} of {} units", info.units_done, info.units_planned)},
       {"Created", info.created},
       {"Computing time", info.elapsed_seconds > 0 ? format_duration(info.elapsed_seconds) : ""},
-      {"Prompts",
-       fmt::format("{} in the dataset, up to {} selected per model", study.run.prompts.id.size(), selected)},
       {"Selection", info.selection},
-      {"Window sizes", join(windows)},
       {"Device", fmt::format("{} ({})", info.device, info.host)},
       {"Precision", info.precision},
       {"Dataset", fmt::format("{} ({})", info.dataset_path, info.dataset_format)},
       {"Dataset digest", info.dataset_digest},
-      {"Results digest", study.run.digest},
+      {"Results digest", source.digest},
       {"factflow", info.factflow_version},
       {"libtorch", info.libtorch},
-      {"HDF5", study.run.hdf5_version},
+      {"HDF5", source.hdf5_version},
   });
+  return text + fmt::format("<details><summary>Configuration</summary><pre>{}</pre></details>\n", escape(info.config));
+}
+
+std::string run_html(const Study& study) {
+  std::string text = "<section id=\"run\"><h2>Provenance</h2>\n";
+  for (const RunSource& source : study.run.sources)
+    text += fmt::format("<h3>{}</h3>\n", escape(source.info.name)) + source_html(source);
   std::vector<std::vector<std::string>> rows;
   for (const ModelData& model : study.run.models)
     rows.push_back({escape(model.info.name), escape(model.info.path),
@@ -251,39 +232,55 @@ std::string run_html(const Study& study) {
                     "<code>" + escape(model.info.tokenizer_digest) + "</code>"});
   text += html::table({"Model", "Checkpoint", "Checkpoint digest", "Tokenizer digest"}, rows, 4);
   text += failures_html(study);
-  text += fmt::format("<details><summary>Configuration</summary><pre>{}</pre></details></section>\n",
-                      escape(info.config));
-  return text;
+  return text + fmt::format("<details><summary>Licences of the charting library (Apache ECharts)</summary><pre>{}"
+                            "</pre></details></section>\n",
+                            escape(kChartLicences));
 }
 
 std::string tables_html(const std::vector<TableFile>& tables) {
   std::vector<std::vector<std::string>> rows;
   for (const TableFile& table : tables)
-    rows.push_back({link("tables/" + table.file, table.file), escape(table.about),
+    rows.push_back({fmt::format("<a href=\"tables/{0}\" download>{0}</a>", table.file), escape(table.about),
                     format_count(static_cast<double>(table.rows))});
-  return "<section id=\"tables\"><h2>Tables</h2>\n" + html::table({"File", "What", "Rows"}, rows, 2) +
-         "</section>\n";
+  return "<h3>Tables</h3>\n" + html::table({"File", "What", "Rows"}, rows, 2);
+}
+
+// Nothing of the page may load or send anything: what it shows is in it.
+constexpr const char* kPolicy =
+    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; "
+    "style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n";
+
+std::string programs(const std::string& json) {
+  std::string text = "<script type=\"application/json\" id=\"data\">";
+  text += json;
+  text += "</script>\n<script>";
+  text += kChartLibrary;
+  text += "</script>\n<script>\n";
+  text += kReportProgram;
+  return text + "</script>\n";
 }
 
 }  // namespace
 
-std::string make_report(const Study& study, const FigureSet& figures,
-                        const std::filesystem::path& figure_folder, const std::vector<TableFile>& tables) {
+std::string make_report(const Study& study, const FigureSet& figures, const std::vector<TableFile>& tables) {
+  const ReportData data = report_data(study, ReportLimits{});
   std::string text = fmt::format(
-      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n{}"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{} \u2013 "
       "factflow</title>\n"
       "<style>{}</style></head>\n<body><main>\n",
-      escape(study.run.info.name), kReportStyle);
+      kPolicy, escape(study.run.name), kReportStyle);
   text += header_html(study) + findings_html(study);
-  if (!study.main_effects.empty()) text += claims_html(study);
-  text += models_html(study, figures, figure_folder) + maps_html(figures, figure_folder);
-  for (const std::string& line : figures.omitted)
-    text += fmt::format("<p class=\"notice\">{}</p>\n", escape(line));
-  text += run_html(study) + tables_html(tables);
-  return text +
-         fmt::format("<footer>Made by factflow {} from results.h5 ({}).</footer>\n</main></body></html>\n",
-                     escape(study.run.info.factflow_version), escape(study.run.digest));
+  if (!study.main_effects.empty()) text += claims_html(study) + kFigures;
+  text += models_html(study) + "<section id=\"files\"><h2>Files</h2>\n" + tables_html(tables) +
+          figure_files_html(figures) + "</section>\n";
+  for (const std::vector<std::string>& lines : {data.omitted, figures.omitted})
+    for (const std::string& line : lines) text += fmt::format("<p class=\"notice\">{}</p>\n", escape(line));
+  text += run_html(study);
+  text += fmt::format("<footer>Made by factflow {} from {}.</footer>\n</main>\n",
+                      escape(study.run.sources[0].info.factflow_version), escape(study.run.name));
+  if (!study.main_effects.empty()) text += programs(data.json);
+  return text + "</body></html>\n";
 }
 
 }  // namespace factflow

@@ -3,32 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <unordered_map>
 
 #include <fmt/format.h>
 
 namespace factflow {
-namespace {
-
-std::unordered_map<std::int64_t, std::size_t> rows_of(const std::vector<std::int64_t>& ids) {
-  std::unordered_map<std::int64_t, std::size_t> rows;
-  for (std::size_t i = 0; i < ids.size(); ++i) rows.emplace(ids[i], i);
-  return rows;
-}
-
-void join(ModelData& model, const std::unordered_map<std::int64_t, std::size_t>& prompt_rows) {
-  const auto evaluated = rows_of(model.evaluation.prompt);
-  for (const std::int64_t id : model.axes.prompts) {
-    const auto found = evaluated.find(id);
-    const std::size_t row = found == evaluated.end() ? model.evaluation.prompt.size() : found->second;
-    model.evaluation_row.push_back(row);
-    model.prompt_row.push_back(prompt_rows.at(id));
-    model.clean.push_back(found == evaluated.end() ? std::numeric_limits<double>::quiet_NaN()
-                                                   : static_cast<double>(model.evaluation.probability[row]));
-  }
-}
-
-}  // namespace
 
 std::string EdgeName::flow() const {
   return target.empty() ? source : fmt::format("{}->{}", source, target);
@@ -56,22 +34,6 @@ EdgeName parse_edge(const std::string& label) {
 
 bool is_state_space(const std::string& family) {
   return family.find("mamba") != std::string::npos;
-}
-
-RunData load_run(const ResultsReader& reader) {
-  RunData run{reader.info(), reader.hdf5_version(), reader.digest(), reader.prompts(), reader.failures(), {}};
-  const auto prompt_rows = rows_of(run.prompts.id);
-  for (const ModelInfo& info : reader.models()) {
-    ModelData model;
-    model.info = info;
-    if (reader.has_evaluation(info.name)) model.evaluation = reader.evaluation(info.name);
-    model.windows = reader.windows(info.name);
-    if (!model.windows.empty()) model.axes = reader.axes(info.name);
-    for (const std::string& label : model.axes.edges) model.edges.push_back(parse_edge(label));
-    join(model, prompt_rows);
-    run.models.push_back(std::move(model));
-  }
-  return run;
 }
 
 double WindowData::depth(std::size_t start) const {

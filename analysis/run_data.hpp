@@ -1,5 +1,5 @@
-// What the analysis keeps in memory of a results file: everything but the knockout cells, which are read
-// window by window.
+// What the analysis keeps in memory of one or several results files: everything but the knockout cells, which
+// are read window by window.
 #pragma once
 
 #include <cstddef>
@@ -26,26 +26,40 @@ EdgeName parse_edge(const std::string& label);
 // Mamba-1, Mamba-2, Falcon-Mamba and their like.
 bool is_state_space(const std::string& family);
 
+// Which of a model's prompts a number is about.
+inline constexpr const char* kAllSelected = "selected";  // all that the model was swept over
+inline constexpr const char* kCommon = "common";         // those that every model of the analysis gets right
+
 struct ModelData {
-  ModelInfo info;
+  ModelInfo info;               // of several runs, the name is "RUN/MODEL"
   EvaluationResult evaluation;  // empty if the model was not evaluated
   KnockoutAxes axes;            // empty if nothing was knocked out
   std::vector<std::int64_t> windows;
-  std::vector<EdgeName> edges;  // of axes.edges
+  std::vector<EdgeName> edges;            // of axes.edges
+  std::string prompt_set = kAllSelected;  // or kCommon, see prompt_sets.hpp
   // Of axes.prompts:
   std::vector<double> clean;                // the answer's probability in the clean run; NaN if unknown
   std::vector<std::size_t> prompt_row;      // row in PromptTable
   std::vector<std::size_t> evaluation_row;  // row in `evaluation`; its size if there is none
+  // Where its cells are, see load_runs.hpp.
+  const ResultsReader* reader = nullptr;
+  std::string stored_name;
+  std::map<std::int64_t, std::int64_t> stored_ids;  // of the prompts whose id was changed
+};
+
+// Where numbers come from.
+struct RunSource {
+  RunInfo info;
+  std::string hdf5_version, digest;
 };
 
 struct RunData {
-  RunInfo info;
-  std::string hdf5_version, digest;
+  std::string name;
+  std::vector<RunSource> sources;  // at least one
   PromptTable prompts;
   std::vector<FailureRecord> failures;
   std::vector<ModelData> models;
 };
-RunData load_run(const ResultsReader& reader);
 
 // One window of one model, joined with its clean run. `model` must outlive it.
 struct WindowData {

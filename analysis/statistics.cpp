@@ -35,13 +35,21 @@ double median(std::vector<double> values) {
   return 0.5 * (*middle + *std::max_element(values.begin(), middle));
 }
 
-double quantile(std::vector<double> values, double p) {
-  if (values.empty()) return kNan;
-  std::sort(values.begin(), values.end());
+namespace {
+
+double sorted_quantile(const std::vector<double>& values, double p) {
   const double place = p * static_cast<double>(values.size() - 1);
   const auto below = static_cast<std::size_t>(place);
   if (below + 1 >= values.size()) return values.back();
   return values[below] + (place - static_cast<double>(below)) * (values[below + 1] - values[below]);
+}
+
+}  // namespace
+
+double quantile(std::vector<double> values, double p) {
+  if (values.empty()) return kNan;
+  std::sort(values.begin(), values.end());
+  return sorted_quantile(values, p);
 }
 
 Interval t_interval(const std::vector<double>& values, double level) {
@@ -114,7 +122,8 @@ Interval percentile_interval(const std::vector<double>& replicates, double level
   std::copy_if(replicates.begin(), replicates.end(), std::back_inserter(finite),
                [](double v) { return std::isfinite(v); });
   if (finite.size() < 2) return {kNan, kNan};
-  return {quantile(finite, 0.5 - 0.5 * level), quantile(finite, 0.5 + 0.5 * level)};
+  std::sort(finite.begin(), finite.end());
+  return {sorted_quantile(finite, 0.5 - 0.5 * level), sorted_quantile(finite, 0.5 + 0.5 * level)};
 }
 
 double interpolate(const std::vector<double>& x, const double* y, double at) {

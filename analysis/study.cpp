@@ -1,9 +1,10 @@
 #include "analysis/study.hpp"
 
-#include <algorithm>
-#include <future>
 #include <iterator>
 #include <utility>
+
+#include "analysis/load_runs.hpp"
+#include "analysis/prompt_sets.hpp"
 
 namespace factflow {
 namespace {
@@ -14,23 +15,6 @@ constexpr std::size_t kMostModelsForAllPairs = 20;
 template <typename T>
 void append(std::vector<T>& to, std::vector<T> from) {
   to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
-}
-
-// What one window of one model contributes.
-struct WindowStudy {
-  std::vector<Curve> curves;
-  WindowEffects effects;
-};
-
-WindowStudy study_window(const WindowData& window, const PromptTable& prompts,
-                         const BootstrapOptions& bootstrap) {
-  // The two halves are independent and about equally long.
-  std::future<std::vector<Curve>> curves =
-      std::async(std::launch::async, [&] { return make_curves(window, bootstrap.level); });
-  WindowStudy result;
-  result.effects = measure_effects(window, prompts, bootstrap);
-  result.curves = curves.get();
-  return result;
 }
 
 void study_groups(const WindowData& window, double level, Study& study) {
@@ -47,37 +31,45 @@ void study_pairs(const std::vector<WindowData>& windows, double level, Study& st
       append(study.paired, paired_differences(windows[a], windows[b], level));
 }
 
+// Curves and effects of one window, added to the study; returns the effects.
+WindowEffects study_window(const WindowData& window, const BootstrapOptions& bootstrap, Study& study) {
+  WindowEffects effects = measure_effects(window, study.run.prompts, bootstrap);
+  append(study.curves, make_curves(window, effects.edges, bootstrap.level));
+  for (EdgeEffect& effect : effects.edges) effect.starts = {};  // they are in the curves now
+  append(study.effects, effects.edges);
+  return effects;
+}
+
 }  // namespace
 
-Study make_study(const ResultsReader& reader, const StudyOptions& options) {
+Study make_study(RunData run, const StudyOptions& options) {
   Study study;
-  study.run = load_run(reader);
+  study.run = std::move(run);
   study.window = finding_window(study.run.models, options.window);
+  if (prompts_differ(study.run.models)) study.common = common_prompts(study.run.models);
   const double level = options.bootstrap.level;
-  std::vector<WindowData> common;  // kept for the pairs, without ranks
+  std::vector<WindowData> compared;  // kept for what compares models, without ranks
   for (const ModelData& model : study.run.models)
     for (const std::int64_t size : model.windows) {
-      WindowData window{&model, reader.window(model.info.name, size)};
-      WindowStudy part = study_window(window, study.run.prompts, options.bootstrap);
-      append(study.curves, std::move(part.curves));
+      WindowData window = load_window(model, size);
+      WindowEffects effects = study_window(window, options.bootstrap, study);
       if (size == window_of(model, study.window)) {
-        append(study.main_effects, part.effects.edges);
+        append(study.main_effects, std::move(effects.edges));
+        append(study.main_channels, effects.channels);
         study_groups(window, level, study);
+        if (!study.common.empty()) {
+          const ModelData restricted = restrict_model(model, study.common);
+          study_window(restrict_window(window, restricted), options.bootstrap, study);
+        }
       }
-      append(study.effects, std::move(part.effects.edges));
-      append(study.channels, std::move(part.effects.channels));
+      append(study.channels, std::move(effects.channels));
       if (size != study.window) continue;
       window.cells.rank = {};
-      common.push_back(std::move(window));
+      compared.push_back(std::move(window));
     }
-  study_pairs(common, level, study);
-  std::vector<ChannelRatio> main_channels;
-  for (const ModelData& model : study.run.models)
-    std::copy_if(study.channels.begin(), study.channels.end(), std::back_inserter(main_channels),
-                 [&](const ChannelRatio& ratio) {
-                   return ratio.model == model.info.name && ratio.window == window_of(model, study.window);
-                 });
-  study.claims = judge_claims(study.main_effects, main_channels);
+  study_pairs(compared, level, study);
+  study.sensitivity = compare_sizes(compared, level);
+  study.claims = judge_claims(study.main_effects, study.main_channels, study.sensitivity);
   return study;
 }
 

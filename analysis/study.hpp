@@ -12,6 +12,7 @@
 #include "analysis/groups.hpp"
 #include "analysis/paired.hpp"
 #include "analysis/run_data.hpp"
+#include "analysis/sensitivity.hpp"
 
 namespace factflow {
 
@@ -23,18 +24,23 @@ struct StudyOptions {
 struct Study {
   RunData run;
   std::int64_t window = 0;             // of the findings
-  std::vector<Curve> curves;           // every model, window and edge
-  std::vector<EdgeEffect> effects;     // likewise
+  // Prompts that all models get right, if they were swept over different ones; else empty. See prompt_sets.hpp.
+  std::vector<std::int64_t> common;
+  // Every model, window and edge; and at each model's finding window once more over the common prompts, if any.
+  std::vector<Curve> curves;
+  std::vector<EdgeEffect> effects;
   std::vector<ChannelRatio> channels;  // every model and window
   // At each model's finding window (window_of):
   std::vector<EdgeEffect> main_effects;
+  std::vector<ChannelRatio> main_channels;
   std::vector<GroupEffect> by_relation, by_subject_length, by_distance;
   std::vector<PairedDifference> paired;  // models that have the finding window
   bool all_pairs = true;                 // false: only pairs with the first model
+  std::vector<SensitivityPair> sensitivity;
   std::vector<Claim> claims;
 };
 
-// Throws InputError if the file turns out to be damaged.
-Study make_study(const ResultsReader& reader, const StudyOptions& options);
+// Throws InputError if a file turns out to be damaged.
+Study make_study(RunData run, const StudyOptions& options);
 
 }  // namespace factflow

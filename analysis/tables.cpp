@@ -48,9 +48,10 @@ CsvTable models_table(const Study& study) {
 
 CsvTable curves_table(const Study& study) {
   CsvTable table({"model",          "family",     "layers",      "edge",          "source",
-                  "target",         "channels",   "window",      "placement",     "start",
+                  "target",         "channels",   "prompts",     "window",      "placement",     "start",
                   "relative_depth", "n",          "accuracy",    "accuracy_low",  "accuracy_high",
-                  "change",         "change_low", "change_high", "median_change", "log_probability_change",
+                  "change",         "change_low", "change_high", "change_low_by_prompt", "change_high_by_prompt",
+                  "change_low_by_relation", "change_high_by_relation", "median_change", "log_probability_change",
                   "mean_rank",      "p_value",    "p_holm"});
   for (const Curve& curve : study.curves)
     for (const CurvePoint& point : curve.points) {
@@ -59,11 +60,13 @@ CsvTable curves_table(const Study& study) {
           .cell(curve.layers)
           .cell(curve.edge.label)
           .cell(curve.edge.source);
-      table.cell(curve.edge.target).cell(curve.edge.channels).cell(curve.window).cell(curve.placement);
+      table.cell(curve.edge.target).cell(curve.edge.channels).cell(curve.prompts).cell(curve.window).cell(curve.placement);
       table.cell(point.start).cell(point.depth).cell(point.n).cell(point.accuracy);
       put(table, point.accuracy_interval);
       table.cell(point.change);
       put(table, point.change_interval);
+      put(table, point.change_by_prompt);
+      put(table, point.change_by_relation);
       table.cell(point.median_change).cell(point.log_change).cell(point.mean_rank).cell(point.p_value);
       table.cell(point.p_holm).end_row();
     }
@@ -72,7 +75,7 @@ CsvTable curves_table(const Study& study) {
 
 CsvTable effects_table(const std::vector<EdgeEffect>& effects) {
   std::vector<std::string> columns = {"model",    "family", "layers",    "edge", "source",   "target",
-                                      "channels", "window", "placement", "n",    "relations"};
+                                      "channels", "prompts", "window", "placement", "n",    "relations"};
   for (const char* estimate : {"drop", "start", "relative_depth", "area", "late_change"})
     add_columns(columns, estimate);
   columns.insert(columns.end(), {"middle_depth", "p_holm"});
@@ -83,7 +86,7 @@ CsvTable effects_table(const std::vector<EdgeEffect>& effects) {
         .cell(effect.layers)
         .cell(effect.edge.label)
         .cell(effect.edge.source);
-    table.cell(effect.edge.target).cell(effect.edge.channels).cell(effect.window).cell(effect.placement);
+    table.cell(effect.edge.target).cell(effect.edge.channels).cell(effect.prompts).cell(effect.window).cell(effect.placement);
     table.cell(effect.n).cell(effect.relations);
     put(table, effect.drop);
     put(table, effect.start);
@@ -131,6 +134,18 @@ CsvTable paired_table(const Study& study) {
     table.cell(pair.first_change).cell(pair.second_change).cell(pair.difference);
     put(table, pair.interval);
     table.cell(pair.p_value).cell(pair.p_holm).end_row();
+  }
+  return table;
+}
+
+CsvTable sensitivity_table(const Study& study) {
+  CsvTable table({"family", "smaller", "larger", "window", "edges", "n", "smaller_sensitivity", "larger_sensitivity",
+                  "difference", "difference_low", "difference_high", "p_value"});
+  for (const SensitivityPair& pair : study.sensitivity) {
+    table.cell(pair.family).cell(pair.smaller).cell(pair.larger).cell(pair.window).cell(pair.edges).cell(pair.n);
+    table.cell(pair.smaller_value).cell(pair.larger_value).cell(pair.difference);
+    put(table, pair.interval);
+    table.cell(pair.p_value).end_row();
   }
   return table;
 }
@@ -184,6 +199,7 @@ std::vector<TableFile> write_tables(const Study& study, const std::filesystem::p
   write("by_distance.csv", "effects by the number of tokens after the subject",
         groups_table("tokens_after_subject", study.by_distance));
   write("paired.csv", "differences between models on the same prompts", paired_table(study));
+  write("sensitivity.csv", "smallest against largest model of each family", sensitivity_table(study));
   write("failures.csv", "prompts and units that gave no numbers", failures_table(study));
   return files;
 }

@@ -60,7 +60,7 @@ TEST_F(Analyse, WritesEverythingAndSaysWhatItFound) {
   if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
   write_synthetic_results(folder_ / "results.h5", small());
   const AnalysisSummary summary = analyse(folder_, quick());
-  EXPECT_EQ(summary.tables, 11U);
+  EXPECT_EQ(summary.tables, 12U);
   EXPECT_THAT(summary.findings, HasSubstr("mamba  subject->last"));
   EXPECT_THAT(summary.findings, HasSubstr("subject \u2192 last lowers the answer's probability"));
   EXPECT_THAT(summary.findings, HasSubstr("prompts or units failed"));
@@ -73,8 +73,8 @@ TEST_F(Analyse, WritesEverythingAndSaysWhatItFound) {
           << stem;
   EXPECT_FALSE(std::filesystem::exists(folder_ / "figures" / "channels_gpt2.svg"));
   const std::string page = text("report.html");
-  EXPECT_THAT(page, HasSubstr("data:image/svg+xml;base64,"));
-  EXPECT_THAT(page, Not(HasSubstr("src=\"http")));
+  EXPECT_THAT(page, HasSubstr("Apache ECharts"));
+  EXPECT_THAT(page, HasSubstr("default-src 'none'"));  // nothing is loaded from anywhere
   EXPECT_THAT(page, HasSubstr("tables/curves.csv"));
   EXPECT_THAT(text("tables/failures.csv"), HasSubstr("the subject has no token"));
   EXPECT_THAT(text("tables/curves.csv"), testing::StartsWith("model,family,layers,edge,"));
@@ -159,7 +159,10 @@ TEST_F(Analyse, HostileTextsStayTexts) {
     writer.begin_model({"tiny", "mamba", "'`", 4, 8, 100, 1000, "<d>", ""});
     writer.write_evaluation({{1}, {0.5F}, {1}, {3}, {6}, {0}, {1}, 0, {}, {}, {}});
     const std::string edge = "'`touch " + canary + "`<u>->last";
-    writer.write_axes({{edge}, {1}, {1}});
+    KnockoutAxes axes;
+    axes.edges = {edge};
+    axes.prompts = axes.blocked = {1};
+    writer.write_axes(axes);
     writer.write_window({2, "fit", {0, 1, 2}, {0.5F, 0.4F, 0.3F}, {1, 1, 2}});
     writer.write_heatmap({2, "fit", 1, tokens, {0, 1}, std::vector<float>(12, 0.4F)});
     writer.publish({{"tiny", "sweep", "1", "</table><script>alert(2)</script>"}});
@@ -167,7 +170,8 @@ TEST_F(Analyse, HostileTextsStayTexts) {
   analyse(folder_, quick());
   EXPECT_FALSE(std::filesystem::exists(canary));
   const std::string page = text("report.html");
-  EXPECT_THAT(page, Not(HasSubstr("<script")));
+  EXPECT_THAT(page, Not(HasSubstr("<script>alert")));
+  EXPECT_THAT(page, Not(HasSubstr("</table><script")));
   EXPECT_THAT(page, Not(HasSubstr("<img src=x")));
   EXPECT_THAT(page, Not(HasSubstr("<u>")));
   EXPECT_THAT(text("figures/heatmap_1_tiny.svg"), Not(HasSubstr("<b>")));

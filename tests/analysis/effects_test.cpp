@@ -32,7 +32,9 @@ struct Example {
     model.evaluation.token_count = {5, 5, 6, 7};
     model.evaluation.subject_begin = {0, 1, 1, 1};
     model.evaluation.subject_end = {1, 3, 3, 3};
-    model.axes = {edges, prompts.id, std::vector<std::int64_t>(4 * edges.size(), 1)};
+    model.axes.edges = edges;
+    model.axes.prompts = prompts.id;
+    model.axes.blocked.assign(4 * edges.size(), 1);
     for (const std::string& edge : edges) model.edges.push_back(parse_edge(edge));
     model.clean = {0.5, 0.5, 0.5, 0.5};
     model.prompt_row = model.evaluation_row = {0, 1, 2, 3};
@@ -41,6 +43,11 @@ struct Example {
   }
 };
 
+std::vector<Curve> curves_of(const WindowData& window) {
+  const PromptTable prompts{window.model->axes.prompts, {}, {}, {}, {"P1", "P1", "P2", "P2"}, {}};
+  return make_curves(window, measure_effects(window, prompts, {}).edges, 0.95);
+}
+
 std::vector<float> one_edge() {
   return {0.5F, 0.25F, 0.5F, 0.5F, 0.375F, 0.5F, 0.5F, 0.25F, 0.5F, 0.5F, 0.125F, 0.5F};
 }
@@ -48,7 +55,7 @@ std::vector<float> one_edge() {
 TEST(Curves, MeansMediansAndDepths) {
   Example example({"subject->last"}, one_edge());
   example.window.cells.rank[1] = 4;
-  const Curve curve = make_curves(example.window, 0.95)[0];
+  const Curve curve = curves_of(example.window)[0];
   ASSERT_EQ(curve.points.size(), 3U);
   EXPECT_DOUBLE_EQ(curve.points[1].depth, 0.25);
   EXPECT_EQ(curve.points[1].n, 4U);
@@ -64,14 +71,14 @@ TEST(Curves, NoEdgeAndFailedCellsAreLeftOutOfEveryMean) {
   Example example({"subject->last"}, one_edge());
   example.model.axes.blocked[0] = 0;               // prompt 10 has no such edge
   example.window.cells.probability[3 + 1] = kNan;  // prompt 11 failed at the second start
-  const Curve curve = make_curves(example.window, 0.95)[0];
+  const Curve curve = curves_of(example.window)[0];
   EXPECT_EQ(curve.points[0].n, 3U);
   EXPECT_EQ(curve.points[1].n, 2U);
   EXPECT_DOUBLE_EQ(curve.points[1].change, -62.5);
   EXPECT_EQ(example.window.complete_prompts(0), (std::vector<std::size_t>{2, 3}));
   example.model.axes.blocked.assign(4, 0);
-  EXPECT_EQ(make_curves(example.window, 0.95)[0].points[1].n, 0U);
-  EXPECT_TRUE(std::isnan(make_curves(example.window, 0.95)[0].points[1].change));
+  EXPECT_EQ(curves_of(example.window)[0].points[1].n, 0U);
+  EXPECT_TRUE(std::isnan(curves_of(example.window)[0].points[1].change));
 }
 
 TEST(Effects, DropDepthAndAreaOfAnEdge) {
@@ -187,7 +194,7 @@ EdgeEffect effect_at(const char* label, const char* family, double middle, doubl
 
 TEST(Claims, HoldFailOrCannotBeToldAsTheDataSay) {
   const auto verdict = [](std::vector<EdgeEffect> effects, std::size_t claim) {
-    return judge_claims(effects, {})[claim].verdict;
+    return judge_claims(effects, {}, {})[claim].verdict;
   };
   EXPECT_EQ(verdict({effect_at("subject->last", "gpt2", 0.7, -60)}, 0), Verdict::kHolds);
   EXPECT_EQ(

@@ -174,7 +174,9 @@ class Generator {
   }
 
   KnockoutAxes make_axes(const std::vector<std::string>& edges, const EvaluationResult& clean) const {
-    KnockoutAxes axes{edges, clean.prompt, {}};
+    KnockoutAxes axes;
+    axes.edges = edges;
+    axes.prompts = clean.prompt;
     for (const std::string& edge : edges)
       for (std::size_t i = 0; i < clean.prompt.size(); ++i) {
         const bool no_context = clean.subject_begin[i] == 0;

@@ -1,0 +1,159 @@
+#include "analysis/load_runs.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <set>
+#include <tuple>
+#include <unordered_map>
+
+#include <fmt/format.h>
+
+#include "base/text.hpp"
+
+namespace factflow {
+namespace {
+
+using IdMap = std::map<std::int64_t, std::int64_t>;  // of the ids that change
+
+// The prompts of all runs so far.
+class PromptUnion {
+ public:
+  // Adds a run's prompts; returns which of its ids are others in the union.
+  IdMap add(const PromptTable& prompts) {
+    IdMap changed;
+    std::set<std::int64_t> taken;  // by this run: two prompts of one run stay two
+    for (std::size_t row = 0; row < prompts.id.size(); ++row) {
+      const Key key{prompts.text[row], prompts.subject[row], prompts.answer[row]};
+      const auto same = by_text_.find(key);
+      std::int64_t id = prompts.id[row];
+      if (same != by_text_.end() && taken.insert(same->second).second) {
+        id = same->second;
+      } else {
+        if (ids_.contains(id)) id = *ids_.rbegin() + 1;
+        append(prompts, row, id);
+        taken.insert(id);
+        by_text_.emplace(key, id);
+      }
+      if (id != prompts.id[row]) changed.emplace(prompts.id[row], id);
+    }
+    return changed;
+  }
+  PromptTable take() { return std::move(table_); }
+
+ private:
+  using Key = std::tuple<std::string, std::string, std::string>;
+
+  void append(const PromptTable& from, std::size_t row, std::int64_t id) {
+    ids_.insert(id);
+    table_.id.push_back(id);
+    table_.text.push_back(from.text[row]);
+    table_.subject.push_back(from.subject[row]);
+    table_.answer.push_back(from.answer[row]);
+    table_.relation.push_back(from.relation[row]);
+  }
+
+  PromptTable table_;
+  std::set<std::int64_t> ids_;
+  std::map<Key, std::int64_t> by_text_;
+};
+
+void rename(std::vector<std::int64_t>& ids, const IdMap& changed) {
+  for (std::int64_t& id : ids)
+    if (const auto found = changed.find(id); found != changed.end()) id = found->second;
+}
+
+std::unordered_map<std::int64_t, std::size_t> rows_of(const std::vector<std::int64_t>& ids) {
+  std::unordered_map<std::int64_t, std::size_t> rows;
+  for (std::size_t i = 0; i < ids.size(); ++i) rows.emplace(ids[i], i);
+  return rows;
+}
+
+ModelData load_model(const ResultsReader& reader, const ModelInfo& info, const IdMap& changed) {
+  ModelData model;
+  model.info = info;
+  model.reader = &reader;
+  model.stored_name = info.name;
+  for (const auto& [stored, id] : changed) model.stored_ids.emplace(id, stored);
+  if (reader.has_evaluation(info.name)) model.evaluation = reader.evaluation(info.name);
+  model.windows = reader.windows(info.name);
+  if (!model.windows.empty()) model.axes = reader.axes(info.name);
+  rename(model.evaluation.prompt, changed);
+  rename(model.axes.prompts, changed);
+  for (const std::string& label : model.axes.edges) model.edges.push_back(parse_edge(label));
+  return model;
+}
+
+void join_rows(ModelData& model, const std::unordered_map<std::int64_t, std::size_t>& prompt_rows) {
+  const auto evaluated = rows_of(model.evaluation.prompt);
+  for (const std::int64_t id : model.axes.prompts) {
+    const auto found = evaluated.find(id);
+    const std::size_t row = found == evaluated.end() ? model.evaluation.prompt.size() : found->second;
+    model.evaluation_row.push_back(row);
+    model.prompt_row.push_back(prompt_rows.at(id));
+    model.clean.push_back(found == evaluated.end() ? std::numeric_limits<double>::quiet_NaN()
+                                                   : static_cast<double>(model.evaluation.probability[row]));
+  }
+}
+
+std::string unique_name(const std::string& name, std::set<std::string>& used) {
+  std::string unique = name;
+  for (int i = 2; !used.insert(unique).second; ++i) unique = fmt::format("{}-{}", name, i);
+  return unique;
+}
+
+void load_one(const ResultsReader& reader, const std::string& prefix, const IdMap& changed, RunData& run) {
+  for (const ModelInfo& info : reader.models()) {
+    run.models.push_back(load_model(reader, info, changed));
+    run.models.back().info.name = prefix + info.name;
+  }
+  for (FailureRecord failure : reader.failures()) {
+    if (!failure.model.empty()) failure.model = prefix + failure.model;
+    run.failures.push_back(std::move(failure));
+  }
+}
+
+}  // namespace
+
+RunData load_runs(const std::vector<const ResultsReader*>& readers) {
+  RunData run;
+  PromptUnion prompts;
+  std::vector<std::string> names;
+  std::set<std::string> used;
+  for (const ResultsReader* reader : readers) {
+    run.sources.push_back({reader->info(), reader->hdf5_version(), reader->digest()});
+    names.push_back(unique_name(reader->info().name, used));
+    const IdMap changed = prompts.add(reader->prompts());
+    load_one(*reader, readers.size() > 1 ? names.back() + "/" : "", changed, run);
+  }
+  run.name = join(names, " + ");
+  run.prompts = prompts.take();
+  const auto rows = rows_of(run.prompts.id);
+  for (ModelData& model : run.models) join_rows(model, rows);
+  return run;
+}
+
+WindowData load_window(const ModelData& model, std::int64_t window) {
+  return {&model, model.reader->window(model.stored_name, window)};
+}
+
+std::vector<std::int64_t> heatmap_windows(const ModelData& model) {
+  return model.reader->heatmap_windows(model.stored_name);
+}
+
+std::vector<std::int64_t> heatmap_prompts(const ModelData& model, std::int64_t window) {
+  std::vector<std::int64_t> ids = model.reader->heatmap_prompts(model.stored_name, window);
+  IdMap changed;
+  for (const auto& [id, stored] : model.stored_ids) changed.emplace(stored, id);
+  rename(ids, changed);
+  return ids;
+}
+
+HeatmapResult load_heatmap(const ModelData& model, std::int64_t window, std::int64_t prompt) {
+  const auto changed = model.stored_ids.find(prompt);
+  HeatmapResult result = model.reader->heatmap(
+      model.stored_name, window, changed == model.stored_ids.end() ? prompt : changed->second);
+  result.prompt = prompt;
+  return result;
+}
+
+}  // namespace factflow

@@ -1,0 +1,24 @@
+// From results files to the data of an analysis: one run, or several that are compared.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "analysis/run_data.hpp"
+#include "results/run_results.hpp"
+
+namespace factflow {
+
+// Of several runs, models are called "RUN/MODEL". Prompts that are equal in text, subject and answer are one prompt,
+// whatever their ids; a prompt whose id belongs to another one gets a new id. The readers must outlive the data.
+// Throws InputError for damaged files.
+RunData load_runs(const std::vector<const ResultsReader*>& readers);
+
+WindowData load_window(const ModelData& model, std::int64_t window);
+
+// Heat maps, by the ids of RunData::prompts.
+std::vector<std::int64_t> heatmap_windows(const ModelData& model);  // ascending
+std::vector<std::int64_t> heatmap_prompts(const ModelData& model, std::int64_t window);
+HeatmapResult load_heatmap(const ModelData& model, std::int64_t window, std::int64_t prompt);
+
+}  // namespace factflow

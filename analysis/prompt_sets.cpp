@@ -1,0 +1,100 @@
+#include "analysis/prompt_sets.hpp"
+
+#include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
+
+namespace factflow {
+namespace {
+
+bool right(const ModelData& model, std::size_t prompt) {
+  const std::size_t row = model.evaluation_row[prompt];
+  return row < model.evaluation.rank.size() && model.evaluation.rank[row] == 1;
+}
+
+// Rows of the restricted model's prompts in the full one.
+std::vector<std::size_t> rows_in(const ModelData& full, const std::vector<std::int64_t>& prompts) {
+  std::unordered_map<std::int64_t, std::size_t> rows;
+  for (std::size_t i = 0; i < full.axes.prompts.size(); ++i) rows.emplace(full.axes.prompts[i], i);
+  std::vector<std::size_t> found;
+  for (const std::int64_t id : prompts)
+    if (const auto row = rows.find(id); row != rows.end()) found.push_back(row->second);
+  return found;
+}
+
+template <typename T>
+std::vector<T> pick(const std::vector<T>& values, const std::vector<std::size_t>& rows) {
+  std::vector<T> picked;
+  for (const std::size_t row : rows) picked.push_back(values[row]);
+  return picked;
+}
+
+// [edge, prompt, width] reduced to some prompts.
+template <typename T>
+std::vector<T> pick_middle(const std::vector<T>& values, std::size_t edges, std::size_t prompts, std::size_t width,
+                           const std::vector<std::size_t>& rows) {
+  std::vector<T> picked;
+  picked.reserve(edges * rows.size() * width);
+  for (std::size_t edge = 0; edge < edges; ++edge)
+    for (const std::size_t row : rows) {
+      const auto from = values.begin() + static_cast<std::ptrdiff_t>((edge * prompts + row) * width);
+      picked.insert(picked.end(), from, from + static_cast<std::ptrdiff_t>(width));
+    }
+  return picked;
+}
+
+}  // namespace
+
+std::vector<std::int64_t> common_prompts(const std::vector<ModelData>& models) {
+  std::vector<std::int64_t> common;
+  bool first = true;
+  for (const ModelData& model : models) {
+    if (model.windows.empty()) continue;
+    std::unordered_set<std::int64_t> correct;
+    for (std::size_t i = 0; i < model.axes.prompts.size(); ++i)
+      if (right(model, i)) correct.insert(model.axes.prompts[i]);
+    if (first) common = model.axes.prompts;
+    first = false;
+    std::erase_if(common, [&](std::int64_t id) { return !correct.contains(id); });
+  }
+  return common;
+}
+
+bool prompts_differ(const std::vector<ModelData>& models) {
+  const std::vector<std::int64_t>* first = nullptr;
+  for (const ModelData& model : models) {
+    if (model.windows.empty()) continue;
+    if (first != nullptr && *first != model.axes.prompts) return true;
+    first = &model.axes.prompts;
+  }
+  return false;
+}
+
+ModelData restrict_model(const ModelData& model, const std::vector<std::int64_t>& prompts) {
+  ModelData restricted = model;
+  const std::vector<std::size_t> rows = rows_in(model, prompts);
+  restricted.prompt_set = kCommon;
+  restricted.axes.prompts = pick(model.axes.prompts, rows);
+  restricted.axes.blocked =
+      pick_middle(model.axes.blocked, model.edges.size(), model.axes.prompts.size(), 1, rows);
+  restricted.clean = pick(model.clean, rows);
+  restricted.prompt_row = pick(model.prompt_row, rows);
+  restricted.evaluation_row = pick(model.evaluation_row, rows);
+  return restricted;
+}
+
+WindowData restrict_window(const WindowData& window, const ModelData& restricted) {
+  const ModelData& full = *window.model;
+  const std::vector<std::size_t> rows = rows_in(full, restricted.axes.prompts);
+  WindowData result{&restricted, {}};
+  result.cells.window = window.cells.window;
+  result.cells.placement = window.cells.placement;
+  result.cells.starts = window.cells.starts;
+  result.cells.probability =
+      pick_middle(window.cells.probability, full.edges.size(), full.axes.prompts.size(), window.starts(), rows);
+  result.cells.rank =
+      pick_middle(window.cells.rank, full.edges.size(), full.axes.prompts.size(), window.starts(), rows);
+  return result;
+}
+
+}  // namespace factflow

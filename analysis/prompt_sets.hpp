@@ -1,0 +1,23 @@
+// The data-set ablation: the same curves over each model's own prompts and over those that all models share.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "analysis/run_data.hpp"
+
+namespace factflow {
+
+// Ids of the prompts that every knocked-out model was swept over and gets right (rank 1), in the order of the first
+// such model.
+std::vector<std::int64_t> common_prompts(const std::vector<ModelData>& models);
+
+// Whether models were swept over different prompts, so that the common ones are a set of their own.
+bool prompts_differ(const std::vector<ModelData>& models);
+
+// A model reduced to `prompts`, as the prompt set kCommon, and one of its windows likewise. The restricted model
+// must outlive the window.
+ModelData restrict_model(const ModelData& model, const std::vector<std::int64_t>& prompts);
+WindowData restrict_window(const WindowData& window, const ModelData& restricted);
+
+}  // namespace factflow

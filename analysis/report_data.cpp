@@ -1,0 +1,296 @@
+#include "analysis/report_data.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <set>
+#include <utility>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "analysis/html.hpp"
+#include "analysis/load_runs.hpp"
+#include "analysis/palette.hpp"
+
+namespace factflow {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::int16_t kMissing = std::numeric_limits<std::int16_t>::min();
+constexpr double kPerProbability = 10'000;  // stored = p * 10,000
+constexpr double kPerPercent = 10;          // stored = percent * 10
+
+// Rounded, so that the text is short; NaN becomes null.
+Json rounded(double value, double per_unit = 100) {
+  return std::isfinite(value) ? Json(std::round(value * per_unit) / per_unit) : Json(nullptr);
+}
+
+// Little-endian, missing = the smallest number; what is too large takes the largest.
+class PackedNumbers {
+ public:
+  void add(double value, double per_unit) {
+    const double scaled = std::clamp(std::round(value * per_unit), -32'767.0, 32'767.0);
+    const auto number = static_cast<std::uint16_t>(std::isfinite(value) ? static_cast<std::int16_t>(scaled) : kMissing);
+    bytes_ += static_cast<char>(number & 0xFF);
+    bytes_ += static_cast<char>(number >> 8);
+  }
+  std::string base64() const { return html::base64(bytes_); }
+
+ private:
+  std::string bytes_;
+};
+
+class DataMaker {
+ public:
+  DataMaker(const Study& study, const ReportLimits& limits) : study_(study), limits_(limits) {
+    for (const ModelData& model : study.run.models) {
+      mapped_.emplace_back();
+      for (const std::int64_t window : heatmap_windows(model)) {
+        const std::vector<std::int64_t> ids = heatmap_prompts(model, window);
+        mapped_.back()[window] = {ids.begin(), ids.end()};
+      }
+    }
+  }
+
+  ReportData make() {
+    Json page;
+    page["window"] = study_.window;
+    page["models"] = models();
+    page["edges"] = edges();
+    page["common"] = study_.common.size();
+    page["windows"] = windows();
+    choose_prompts();
+    page["prompts"] = prompts();
+    page["clean"] = clean();
+    page["promptCurves"] = prompt_curves();
+    page["heatmaps"] = heatmaps();
+    std::string json = page.dump(-1, ' ', false, Json::error_handler_t::replace);
+    std::string safe;
+    safe.reserve(json.size());
+    for (const char c : json) c == '<' ? safe += "\\u003c" : safe += c;
+    return {std::move(safe), std::move(omitted_)};
+  }
+
+ private:
+  Json models() {
+    std::map<std::string, std::size_t> size, index;
+    for (const ModelData& model : study_.run.models) ++size[model.info.family];
+    Json list = Json::array();
+    for (const ModelData& model : study_.run.models) {
+      const ModelInfo& info = model.info;
+      const LineStyle style = family_style(info.family, index[info.family]++, size[info.family]);
+      list.push_back({{"name", info.name},
+                      {"family", info.family},
+                      {"stateSpace", is_state_space(info.family)},
+                      {"layers", info.layers},
+                      {"color", style.color},
+                      {"dash", style.dash}});
+    }
+    return list;
+  }
+
+  // Every edge of any model, whole ones first in each flow's order.
+  Json edges() {
+    Json list = Json::array();
+    for (const ModelData& model : study_.run.models)
+      for (const EdgeName& edge : model.edges) {
+        if (!edge_index_.emplace(edge.label, list.size()).second) continue;
+        const LineStyle role = role_style(edge.source), channels = channel_style(edge.channels);
+        list.push_back({{"name", edge.display()},
+                        {"flow", parse_edge(edge.flow()).display()},
+                        {"source", edge.source},
+                        {"target", edge.target},
+                        {"channels", edge.channels},
+                        {"color", role.color},
+                        {"dash", role.dash},
+                        {"channelColor", channels.color},
+                        {"channelDash", channels.dash}});
+      }
+    return list;
+  }
+
+  static Json curve_json(const Curve& curve, std::size_t edge) {
+    Json json = {{"edge", edge}, {"common", curve.prompts == kCommon}};
+    std::map<std::string, Json> columns;
+    for (const CurvePoint& point : curve.points) {
+      columns["n"].push_back(point.n);
+      columns["change"].push_back(rounded(point.change));
+      columns["changeLow"].push_back(rounded(point.change_interval.low));
+      columns["changeHigh"].push_back(rounded(point.change_interval.high));
+      columns["accuracy"].push_back(rounded(point.accuracy));
+      columns["accuracyLow"].push_back(rounded(point.accuracy_interval.low));
+      columns["accuracyHigh"].push_back(rounded(point.accuracy_interval.high));
+      columns["median"].push_back(rounded(point.median_change));
+      columns["log"].push_back(rounded(point.log_change, 1000));
+    }
+    for (auto& [name, values] : columns) json[name] = std::move(values);
+    return json;
+  }
+
+  // [{model, window, placement, starts, curves}]
+  Json windows() const {
+    std::map<std::string, std::size_t> model_index;
+    for (std::size_t m = 0; m < study_.run.models.size(); ++m) model_index[study_.run.models[m].info.name] = m;
+    std::map<std::pair<std::size_t, std::int64_t>, Json> groups;
+    for (const Curve& curve : study_.curves) {
+      const std::size_t model = model_index.at(curve.model);
+      Json& group = groups[{model, curve.window}];
+      if (group.is_null()) {
+        group = {{"model", model}, {"window", curve.window}, {"centred", curve.placement == "centred"}};
+        Json starts = Json::array();
+        for (const CurvePoint& point : curve.points) starts.push_back(point.start);
+        group["starts"] = std::move(starts);
+        group["curves"] = Json::array();
+      }
+      group["curves"].push_back(curve_json(curve, edge_index_.at(curve.edge.label)));
+    }
+    Json list = Json::array();
+    for (auto& [key, group] : groups) list.push_back(std::move(group));
+    return list;
+  }
+
+  // Prompts with heat maps, then the other swept ones, as rows of the prompt table.
+  void choose_prompts() {
+    std::set<std::int64_t> mapped, swept;
+    for (const ModelData& model : study_.run.models)
+      swept.insert(model.axes.prompts.begin(), model.axes.prompts.end());
+    for (const auto& windows : mapped_)
+      for (const auto& [window, ids] : windows) mapped.insert(ids.begin(), ids.end());
+    const std::vector<std::int64_t>& ids = study_.run.prompts.id;
+    for (const bool with_map : {true, false})
+      for (std::size_t row = 0; row < ids.size(); ++row)
+        if (mapped.contains(ids[row]) == with_map && (with_map || swept.contains(ids[row]))) rows_.push_back(row);
+    if (rows_.size() > limits_.prompts) {
+      omitted_.push_back(fmt::format("The prompt browser holds {} of {} prompts.", limits_.prompts, rows_.size()));
+      rows_.resize(limits_.prompts);
+    }
+    for (std::size_t i = 0; i < rows_.size(); ++i) place_.emplace(ids[rows_[i]], i);
+  }
+
+  Json prompts() const {
+    const PromptTable& table = study_.run.prompts;
+    Json list = Json::array();
+    for (const std::size_t row : rows_)
+      list.push_back({{"id", table.id[row]},
+                      {"text", table.text[row]},
+                      {"subject", table.subject[row]},
+                      {"answer", table.answer[row]},
+                      {"relation", table.relation[row]}});
+    return list;
+  }
+
+  // For each model, of each prompt: probability and rank of the answer, the likeliest token. null = not evaluated.
+  Json clean() const {
+    Json list = Json::array();
+    for (const ModelData& model : study_.run.models) {
+      const EvaluationResult& evaluation = model.evaluation;
+      std::vector<Json> cells(rows_.size());
+      for (std::size_t row = 0; row < evaluation.prompt.size(); ++row) {
+        const auto found = place_.find(evaluation.prompt[row]);
+        if (found == place_.end()) continue;
+        const auto top = static_cast<std::size_t>(evaluation.top);
+        cells[found->second] = {rounded(static_cast<double>(evaluation.probability[row]), kPerProbability),
+                                evaluation.rank[row], top > 0 ? evaluation.top_text[row * top] : ""};
+      }
+      list.push_back(std::move(cells));
+    }
+    return list;
+  }
+
+  // How many of the chosen prompts get curves of their own: as many as the limit admits.
+  std::size_t prompts_with_curves(const std::vector<const ModelData*>& models) {
+    std::size_t cells = 0;  // for each prompt
+    for (const ModelData* model : models)
+      for (const EdgeName& edge : model->edges)
+        if (edge.whole()) cells += static_cast<std::size_t>(model->info.layers);
+    const std::size_t fitting = cells == 0 ? 0 : limits_.prompt_cells / cells;
+    if (fitting < rows_.size() && cells > 0)
+      omitted_.push_back(
+          fmt::format("Curves of single prompts are held for the first {} of {} prompts.", fitting, rows_.size()));
+    return std::min(fitting, rows_.size());
+  }
+
+  // At the finding window: changes of single prompts, [prompt, start], all channels only.
+  Json prompt_curves() {
+    std::vector<const ModelData*> models;
+    for (const ModelData& model : study_.run.models)
+      if (!model.windows.empty()) models.push_back(&model);
+    const std::size_t count = prompts_with_curves(models);
+    Json list = Json::array();
+    for (const ModelData* model : models) {
+      const WindowData window = load_window(*model, window_of(*model, study_.window));
+      std::map<std::int64_t, std::size_t> column;
+      for (std::size_t i = 0; i < model->axes.prompts.size(); ++i) column.emplace(model->axes.prompts[i], i);
+      for (std::size_t edge = 0; edge < model->edges.size(); ++edge) {
+        if (!model->edges[edge].whole()) continue;
+        PackedNumbers values;
+        for (std::size_t i = 0; i < count; ++i) {
+          const auto found = column.find(study_.run.prompts.id[rows_[i]]);
+          for (std::size_t start = 0; start < window.starts(); ++start)
+            values.add(found == column.end() ? std::numeric_limits<double>::quiet_NaN()
+                                             : window.change(edge, found->second, start),
+                       kPerPercent);
+        }
+        list.push_back({{"model", model - study_.run.models.data()},
+                        {"window", window.cells.window},
+                        {"edge", edge_index_.at(model->edges[edge].label)},
+                        {"values", values.base64()}});
+      }
+    }
+    return list;
+  }
+
+  Json heatmap(std::size_t m, const HeatmapResult& map) const {
+    const ModelData& model = study_.run.models[m];
+    PackedNumbers values;
+    for (const float p : map.probability) values.add(static_cast<double>(p), kPerProbability);
+    Json json = {{"model", m},           {"window", map.window},   {"prompt", place_.at(map.prompt)},
+                 {"tokens", map.tokens}, {"starts", map.starts}, {"centred", map.placement == "centred"},
+                 {"values", values.base64()}};
+    const auto& ids = model.evaluation.prompt;
+    const auto row = static_cast<std::size_t>(std::find(ids.begin(), ids.end(), map.prompt) - ids.begin());
+    if (row < ids.size())
+      json["subject"] = {model.evaluation.subject_begin[row], model.evaluation.subject_end[row]};
+    return json;
+  }
+
+  Json heatmaps() {
+    Json list = Json::array();
+    std::size_t cells = 0, left_out = 0;
+    // Prompt by prompt over all models: a limit should not leave whole models out.
+    for (const std::size_t row : rows_)
+      for (std::size_t m = 0; m < study_.run.models.size(); ++m)
+        for (const auto& [window, ids] : mapped_[m]) {
+          const std::int64_t id = study_.run.prompts.id[row];
+          if (!ids.contains(id)) continue;
+          const HeatmapResult map = load_heatmap(study_.run.models[m], window, id);
+          cells += map.probability.size();
+          if (cells > limits_.heatmap_cells)
+            ++left_out;
+          else
+            list.push_back(heatmap(m, map));
+        }
+    if (left_out > 0)
+      omitted_.push_back(fmt::format("{} of {} heat maps are not in this page.", left_out, left_out + list.size()));
+    return list;
+  }
+
+  const Study& study_;
+  const ReportLimits& limits_;
+  std::map<std::string, std::size_t> edge_index_;
+  std::vector<std::size_t> rows_;               // of the prompt table: what the browser holds
+  std::map<std::int64_t, std::size_t> place_;   // of a prompt's id in rows_
+  std::vector<std::map<std::int64_t, std::set<std::int64_t>>> mapped_;  // of each model: window -> prompts
+  std::vector<std::string> omitted_;
+};
+
+}  // namespace
+
+ReportData report_data(const Study& study, const ReportLimits& limits) {
+  return DataMaker(study, limits).make();
+}
+
+}  // namespace factflow

@@ -1,0 +1,187 @@
+// Panels of lines with bands, and heat maps, drawn by echarts. Nothing here knows which figure it draws.
+//
+// A line: {name, style: {color, dash}, group, points: [{x, y, low, high, n, start}]}; a point without y is a gap.
+// A panel: {title, lines}.
+'use strict';
+
+const INK = '#1b1f24', SOFT = '#57606a', GRID = '#e3e7eb';
+const text = echarts.format.encodeHTML;
+
+// Charts redraw when their box changes, and are disposed of with their folder (a container that is refilled).
+const resizes = new ResizeObserver((entries) => {
+  for (const entry of entries) {
+    const chart = echarts.getInstanceByDom(entry.target);
+    if (chart && entry.contentRect.width > 0) chart.resize();
+  }
+});
+
+function newChart(box, renderer) {
+  const chart = echarts.init(box, null, {renderer});
+  resizes.observe(box);
+  return chart;
+}
+
+function clear(folder) {
+  for (const box of folder.querySelectorAll('.chart')) {
+    resizes.unobserve(box);
+    const chart = echarts.getInstanceByDom(box);
+    if (chart) chart.dispose();
+  }
+  folder.replaceChildren();
+}
+
+// A range of round numbers around all values and `base`; bands count as far as they are not absurdly wide.
+function valueRange(panels, base, bands) {
+  let low = base, high = base, bandLow = base, bandHigh = base;
+  for (const panel of panels) {
+    for (const line of panel.lines) {
+      for (const p of line.points) {
+        if (p.y === null) continue;
+        low = Math.min(low, p.y);
+        high = Math.max(high, p.y);
+        if (!bands || p.low === null || p.low === undefined) continue;
+        bandLow = Math.min(bandLow, p.low);
+        bandHigh = Math.max(bandHigh, p.high);
+      }
+    }
+  }
+  const span = Math.max(high - low, 1e-3);
+  const least = Math.max(Math.min(low, bandLow), low - span / 2);
+  const most = Math.min(Math.max(high, bandHigh), high + span / 2);
+  const step = span > 40 ? 10 : span > 8 ? 2 : span > 2 ? 0.5 : 10 ** Math.floor(Math.log10(span));
+  const round = (value, up) => Number(((up ? Math.ceil : Math.floor)(value / step) * step).toPrecision(6));
+  return {low: round(least, false), high: round(most, true)};
+}
+
+function bandSeries(line) {
+  const points = line.points.filter((p) => p.y !== null && p.low !== null && p.low !== undefined);
+  const edge = [...points.map((p) => [p.x, p.high]), ...points.map((p) => [p.x, p.low]).reverse()];
+  return {
+    type: 'custom', silent: true, clip: true, z: 1, data: points.length > 1 ? [[points[0].x, points[0].y]] : [],
+    renderItem: (_, api) => ({
+      type: 'polygon', shape: {points: edge.map((pair) => api.coord(pair))},
+      style: {fill: line.style.color, opacity: 0.16},
+    }),
+  };
+}
+
+function lineSeries(line) {
+  return {
+    type: 'line', name: line.name, z: 2, symbol: 'circle', symbolSize: 4, showSymbol: line.points.length <= 12,
+    data: line.points.map((p) => [p.x, p.y]), connectNulls: false,
+    lineStyle: {color: line.style.color, width: 2, type: line.style.dash === 1 ? 'solid' : DASHES[line.style.dash]},
+    itemStyle: {color: line.style.color}, emphasis: {disabled: true},
+  };
+}
+
+function nearest(points, x) {
+  let best = null;
+  for (const p of points) {
+    if (p.y !== null && (best === null || Math.abs(p.x - x) < Math.abs(best.x - x))) best = p;
+  }
+  return best;
+}
+
+// The lines have starts of their own, so each shows its point nearest to the pointer.
+function lineTooltip(lines, metric, x) {
+  const rows = lines.map((line) => ({line, p: nearest(line.points, x)})).filter((row) => row.p !== null);
+  rows.sort((a, b) => a.p.y - b.p.y);
+  return rows.map(({line, p}) => {
+    const band = p.low === null || p.low === undefined ? '' :
+        ` [${signed(p.low, metric.digits)}, ${signed(p.high, metric.digits)}]`;
+    const count = p.n === undefined ? '' : `, n = ${p.n}`;
+    return `<b style="color:${line.style.color}">\u25CF</b> ${text(line.name)}: <b>${signed(p.y, metric.digits)}` +
+        `${metric.unit}</b>${band}<br><small>${text(layersText(line.group, p.start))}${count}</small>`;
+  }).join('<br>');
+}
+
+function lineOption(panel, look, range) {
+  const xs = panel.lines.flatMap((line) => line.points.map((p) => p.x));
+  const bands = look.bands && look.metric.low ? panel.lines.map(bandSeries) : [];
+  const reference = {
+    type: 'line', silent: true, symbol: 'none', z: 0, data: [], animation: false,
+    markLine: {silent: true, symbol: 'none', label: {show: false}, data: [{yAxis: look.metric.base}],
+               lineStyle: {color: '#8c959f', type: 'solid', width: 1}},
+  };
+  return {
+    animation: false,
+    aria: {enabled: true, label: {description: `${panel.title}: ${look.metric.title}, ${panel.lines.length} lines`}},
+    grid: {left: 50, right: 14, top: 12, bottom: 40},
+    xAxis: {
+      type: 'value', name: look.axis.title, nameLocation: 'middle', nameGap: 24, nameTextStyle: {color: SOFT},
+      min: 0, max: look.axis === depthAxes.layer ? Math.max(1, ...xs) : 100, splitLine: {show: false},
+      axisLine: {lineStyle: {color: SOFT}}, axisLabel: {color: INK},
+    },
+    yAxis: {
+      type: 'value', min: range.low, max: range.high, name: look.metric.title, nameLocation: 'middle', nameGap: 38,
+      nameTextStyle: {color: SOFT}, axisLabel: {color: INK, formatter: (value) => String(value).replace('-', '\u2212')},
+      splitLine: {lineStyle: {color: GRID}},
+    },
+    tooltip: {
+      trigger: 'axis', confine: true, transitionDuration: 0, textStyle: {fontSize: 12, color: INK},
+      formatter: (items) => lineTooltip(panel.lines, look.metric, items[0].axisValue),
+    },
+    series: [reference, ...bands, ...panel.lines.map(lineSeries)],
+  };
+}
+
+// look: {metric, axis, bands}. All panels share one range of values. Vector graphics: sharp on paper.
+function drawPanels(folder, panels, look) {
+  clear(folder);
+  const range = valueRange(panels, look.metric.base, look.bands && look.metric.low);
+  for (const panel of panels) {
+    const box = element('div', {class: 'chart line-chart'});
+    folder.append(element('div', {class: 'panel'}, element('h4', {}, panel.title), box));
+    newChart(box, 'svg').setOption(lineOption(panel, look, range));
+  }
+  if (panels.length === 0) folder.append(element('p', {class: 'weak'}, 'Nothing is switched on that this run holds.'));
+}
+
+// ColorBrewer's diverging maps (Apache 2.0); the first suits all eyes, the second is the published figures'.
+const COLOR_MAPS = {
+  RdBu: ['#67001F', '#B2182B', '#D6604D', '#F4A582', '#FDDBC7', '#F7F7F7', '#D1E5F0', '#92C5DE', '#4393C3', '#2166AC',
+         '#053061'],
+  RdYlGn: ['#A50026', '#D73027', '#F46D43', '#FDAE61', '#FEE08B', '#FFFFBF', '#D9EF8B', '#A6D96A', '#66BD63',
+           '#1A9850', '#006837'],
+};
+const HEAT_LIMIT = 0.3;  // of p - p clean, as in the published figures
+
+function tokenName(token, last) {
+  return (token.replace(/\n/g, '\u21B5').trim() || '\u2423') + (last ? '*' : '');
+}
+
+function heatCells(map, clean) {
+  const values = unpack(map.values), starts = map.starts.length;
+  const cells = [];
+  for (let i = 0; i < values.length; ++i) {
+    if (values[i] === MISSING) continue;
+    const p = values[i] / 10000;
+    cells.push([i % starts, Math.floor(i / starts), Math.round(10000 * (p - clean)) / 10000, p]);
+  }
+  return cells;
+}
+
+// map: one of data.heatmaps; clean: the answer's probability in the clean run.
+function drawHeatmap(folder, map, clean, colors) {
+  const tokens = map.tokens.map((token, i) => tokenName(token, i === map.tokens.length - 1));
+  const [begin, end] = map.subject || [0, 0];
+  const box = element('div', {class: 'chart', style: `height:${54 + 17 * tokens.length}px`});
+  folder.append(box);
+  const about = (cell) => `<b>${text(tokens[cell[1]])}</b> \u2192 last, ${text(layersText(map, map.starts[cell[0]]))}` +
+      `<br>p = ${cell[3].toFixed(3)}, change <b>${signed(cell[2], 3)}</b>`;
+  newChart(box, 'canvas').setOption({
+    animation: false,
+    aria: {enabled: true, label: {description: `Heat map of ${tokens.length} tokens and ${map.starts.length} starts`}},
+    grid: {left: 92, right: 8, top: 4, bottom: 40},
+    xAxis: {type: 'category', data: map.starts, name: 'Window start (layer)', nameLocation: 'middle', nameGap: 24,
+            nameTextStyle: {color: SOFT}, axisLabel: {color: INK}},
+    yAxis: {type: 'category', data: tokens, inverse: true, axisTick: {show: false},
+            axisLabel: {interval: 0, width: 84, overflow: 'truncate', fontSize: 11,
+                        color: (_, i) => i >= begin && i < end ? '#00704f' : INK}},
+    visualMap: {show: false, min: -HEAT_LIMIT, max: HEAT_LIMIT, dimension: 2, inRange: {color: COLOR_MAPS[colors]}},
+    tooltip: {confine: true, transitionDuration: 0, textStyle: {fontSize: 12, color: INK},
+              formatter: (item) => about(item.value)},
+    series: [{type: 'heatmap', data: heatCells(map, clean), progressive: 0,
+              itemStyle: {borderWidth: 0}, emphasis: {itemStyle: {borderColor: INK, borderWidth: 1}}}],
+  });
+}

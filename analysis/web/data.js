@@ -1,0 +1,71 @@
+// The page's data, decoded. `data` is what analysis/report_data.cpp wrote: see there for units and rounding.
+'use strict';
+
+const data = JSON.parse(document.getElementById('data').textContent);
+
+const MISSING = -32768;  // of packed numbers
+
+// Packed numbers: base64 of little-endian int16.
+function unpack(text) {
+  const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  return new Int16Array(bytes.buffer);
+}
+
+const windowGroups = new Map(data.windows.map((group) => [`${group.model}/${group.window}`, group]));
+
+// The curves of one model and window size: {starts, curves, ...}, or undefined.
+function groupOf(model, window) {
+  return windowGroups.get(`${model}/${window}`);
+}
+
+function curveOf(model, window, edge, common) {
+  const group = groupOf(model, window);
+  const curve = group && group.curves.find((c) => c.edge === edge && c.common === common);
+  return curve && {group, curve};
+}
+
+function unique(values) {
+  return [...new Set(values)];
+}
+
+const sweptModels = unique(data.windows.map((group) => group.model));
+const windowSizes = unique(data.windows.map((group) => group.window)).sort((a, b) => a - b);
+const wholeEdges = data.edges.map((_, i) => i).filter((i) => data.edges[i].channels === 'all');
+
+// The window size nearest to the finding window that a model has.
+function windowOf(model, wanted) {
+  const sizes = data.windows.filter((group) => group.model === model).map((group) => group.window);
+  return sizes.includes(wanted) ? wanted : Math.max(...sizes);
+}
+
+// First layer and last layer of a window, for people: "layers 3-11 of 24".
+function layersText(group, start) {
+  const layers = data.models[group.model].layers;
+  const first = group.centred ? Math.max(0, start - Math.floor(group.window / 2)) : start;
+  const end = group.centred ? start - Math.floor(group.window / 2) + group.window : start + group.window;
+  const last = Math.min(layers, end) - 1;
+  return first === last ? `layer ${first} of ${layers}` : `layers ${first}\u2013${last} of ${layers}`;
+}
+
+const depthAxes = {
+  stretched: {
+    title: 'Layer depth (%)',
+    of: (group, i) => group.starts.length < 2 ? 0 : 100 * i / (group.starts.length - 1),
+  },
+  relative: {
+    title: 'Window start / layers (%)',
+    of: (group, i) => 100 * group.starts[i] / data.models[group.model].layers,
+  },
+  layer: {title: 'Window start (layer)', of: (group, i) => group.starts[i]},
+};
+
+const metrics = {
+  change: {title: 'Probability change (%)', low: 'changeLow', high: 'changeHigh', base: 0, digits: 1, unit: ' %'},
+  accuracy: {title: 'Accuracy (%)', low: 'accuracyLow', high: 'accuracyHigh', base: 100, digits: 1, unit: ' %'},
+  median: {title: 'Median probability change (%)', base: 0, digits: 1, unit: ' %'},
+  log: {title: 'Mean ln(p / p clean)', base: 0, digits: 2, unit: ''},
+};
+
+function signed(value, digits) {
+  return (value > 0 ? '+' : '') + value.toFixed(digits).replace('-', '\u2212');
+}
