@@ -20,6 +20,7 @@ namespace {
 using html::escape;
 
 constexpr std::size_t kMostFailures = 200;
+constexpr std::size_t kMostOpenRows = 40;  // longer tables are folded, so that the claims are seen
 
 std::string link(const std::string& file, const std::string& text) {
   return fmt::format("<a href=\"{}\">{}</a>", escape(file), escape(text));
@@ -105,7 +106,9 @@ std::string findings_html(const Study& study) {
       "layers.</p>\n",
       study.window, link("tables/findings.csv", "more intervals, also clustered by relation"),
       study.main_effects[0].placement == "centred" ? "centre layer" : "first layer");
-  text += findings_table(study);
+  const std::size_t rows = study.main_effects.size();
+  text += fmt::format("<details{}><summary>every model and edge: {} rows</summary>{}</details>\n",
+                      rows <= kMostOpenRows ? " open" : "", rows, findings_table(study));
   for (const std::string& gap : gaps(study))
     text += fmt::format("<p class=\"weak\">{}</p>\n", html::prose(gap));
   return text + "</section>\n";
@@ -169,7 +172,7 @@ constexpr const char* kFigures =
     "<section id=\"prompts\"><h2>Prompts</h2>\n<div id=\"prompt-filters\"></div>\n"
     "<select id=\"prompt-list\" size=\"8\" aria-label=\"Prompts\"></select>\n<div id=\"prompt-text\"></div>\n"
     "<div id=\"prompt-curves-box\"><h3>What knockouts do to this prompt</h3>\n"
-    "<div id=\"prompt-panels\" class=\"panels\"></div></div>\n"
+    "<div id=\"prompt-models\"></div><div id=\"prompt-panels\" class=\"panels\"></div></div>\n"
     "<h3>Token by token</h3>\n<p>Each row is one token of the prompt (the subject's in green) whose flow to the last "
     "token (*) is blocked, each column a window. Colour: change of the answer's probability.</p>\n"
     "<div id=\"map-switches\"></div><div id=\"maps-of-prompt\" class=\"panels\"></div></section>\n";

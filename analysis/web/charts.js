@@ -11,12 +11,25 @@ const text = echarts.format.encodeHTML;
 const resizes = new ResizeObserver((entries) => {
   for (const entry of entries) {
     const chart = echarts.getInstanceByDom(entry.target);
-    if (chart && entry.contentRect.width > 0) chart.resize();
+    if (chart && entry.contentRect.width > 0 && !printing) chart.resize();
   }
 });
 
-function newChart(box, renderer) {
-  const chart = echarts.init(box, null, {renderer});
+// Charts are vector graphics: few enough lines and cells for it, and sharp on paper, where they are scaled as they are.
+let printing = false;
+window.addEventListener('beforeprint', () => {
+  printing = true;
+  for (const svg of document.querySelectorAll('.chart svg')) {
+    svg.setAttribute('viewBox', `0 0 ${svg.getAttribute('width')} ${svg.getAttribute('height')}`);
+  }
+});
+window.addEventListener('afterprint', () => {
+  printing = false;
+  for (const svg of document.querySelectorAll('.chart svg')) svg.removeAttribute('viewBox');
+});
+
+function newChart(box) {
+  const chart = echarts.init(box, null, {renderer: 'svg'});
   resizes.observe(box);
   return chart;
 }
@@ -48,7 +61,7 @@ function valueRange(panels, base, bands) {
   const span = Math.max(high - low, 1e-3);
   const least = Math.max(Math.min(low, bandLow), low - span / 2);
   const most = Math.min(Math.max(high, bandHigh), high + span / 2);
-  const step = span > 40 ? 10 : span > 8 ? 2 : span > 2 ? 0.5 : 10 ** Math.floor(Math.log10(span));
+  const step = span > 60 ? 20 : span > 40 ? 10 : span > 8 ? 2 : span > 2 ? 0.5 : 10 ** Math.floor(Math.log10(span));
   const round = (value, up) => Number(((up ? Math.ceil : Math.floor)(value / step) * step).toPrecision(6));
   return {low: round(least, false), high: round(most, true)};
 }
@@ -110,7 +123,7 @@ function lineOption(panel, look, range) {
     xAxis: {
       type: 'value', name: look.axis.title, nameLocation: 'middle', nameGap: 24, nameTextStyle: {color: SOFT},
       min: 0, max: look.axis === depthAxes.layer ? Math.max(1, ...xs) : 100, splitLine: {show: false},
-      axisLine: {lineStyle: {color: SOFT}}, axisLabel: {color: INK},
+      axisLine: {onZero: false, lineStyle: {color: SOFT}}, axisLabel: {color: INK},
     },
     yAxis: {
       type: 'value', min: range.low, max: range.high, name: look.metric.title, nameLocation: 'middle', nameGap: 38,
@@ -125,14 +138,14 @@ function lineOption(panel, look, range) {
   };
 }
 
-// look: {metric, axis, bands}. All panels share one range of values. Vector graphics: sharp on paper.
+// look: {metric, axis, bands}. All panels share one range of values.
 function drawPanels(folder, panels, look) {
   clear(folder);
   const range = valueRange(panels, look.metric.base, look.bands && look.metric.low);
   for (const panel of panels) {
     const box = element('div', {class: 'chart line-chart'});
     folder.append(element('div', {class: 'panel'}, element('h4', {}, panel.title), box));
-    newChart(box, 'svg').setOption(lineOption(panel, look, range));
+    newChart(box).setOption(lineOption(panel, look, range));
   }
   if (panels.length === 0) folder.append(element('p', {class: 'weak'}, 'Nothing is switched on that this run holds.'));
 }
@@ -169,7 +182,7 @@ function drawHeatmap(folder, map, clean, colors) {
   folder.append(box);
   const about = (cell) => `<b>${text(tokens[cell[1]])}</b> \u2192 last, ${text(layersText(map, map.starts[cell[0]]))}` +
       `<br>p = ${cell[3].toFixed(3)}, change <b>${signed(cell[2], 3)}</b>`;
-  newChart(box, 'canvas').setOption({
+  newChart(box).setOption({
     animation: false,
     aria: {enabled: true, label: {description: `Heat map of ${tokens.length} tokens and ${map.starts.length} starts`}},
     grid: {left: 92, right: 8, top: 4, bottom: 40},

@@ -17,6 +17,7 @@ function element(tag, attributes = {}, ...children) {
 // options: [[value, text], ...]; values are compared as texts.
 function selectBox(label, options, value, onChoice) {
   const select = element('select', {
+    'aria-label': label,
     onchange: (event) => onChoice(options[event.target.selectedIndex][0]),
   });
   for (const [key, text] of options) {

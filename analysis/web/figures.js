@@ -1,6 +1,7 @@
 // The figures: a view says what the panels are, what the lines are, and which switches it has.
 'use strict';
 
+const MOST_BANDS = 8;  // more of them hide each other
 const CHANNEL_ORDER = ['all', 'slow', 'not-fast', 'fast', 'not-slow'];
 
 const state = {
@@ -124,7 +125,7 @@ function generalSwitches() {
   return [
     choice('Show', 'metric', Object.entries(metrics).map(([key, metric]) => [key, metric.title])),
     choice('Depth as', 'axis', Object.entries(depthAxes).map(([key, axis]) => [key, axis.title])),
-    checkBox('95 % bands', state.bands, (on) => {
+    checkBox(`95 % bands (up to ${MOST_BANDS} lines)`, state.bands, (on) => {
       state.bands = on;
       drawFigures(false);
     }),
@@ -153,9 +154,8 @@ function drawFigures(redoSwitches) {
   const view = views[state.view], panels = view.panels().filter((panel) => panel.lines.length > 0);
   document.getElementById('view-note').textContent = view.note ? view.note() : '';
   const lines = Math.max(0, ...panels.map((panel) => panel.lines.length));
-  // More bands than a few hide each other.
   drawPanels(document.getElementById('panels'), panels,
-             {metric: metrics[state.metric], axis: depthAxes[state.axis], bands: state.bands && lines <= 8});
+             {metric: metrics[state.metric], axis: depthAxes[state.axis], bands: state.bands && lines <= MOST_BANDS});
 }
 
 if (sweptModels.length > 0) drawFigures(true);

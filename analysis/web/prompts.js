@@ -56,15 +56,21 @@ function cleanTable(i) {
                  element('div', {class: 'scroll'}, element('table', {}, element('thead', {}, head), body)));
 }
 
+// The changes of prompt i over the starts; empty if the page holds none.
+function rowOf(entry, i) {
+  entry.numbers = entry.numbers || unpack(entry.values);
+  const starts = groupOf(entry.model, entry.window).starts.length;
+  return entry.numbers.subarray(i * starts, (i + 1) * starts);
+}
+
+const hasCurve = (entry, i) => rowOf(entry, i).some((value) => value !== MISSING);
+
 // A line for each model of what the knockouts did to this prompt alone.
 function promptPanels(i) {
   const panels = new Map();
   for (const entry of data.promptCurves) {
-    const group = groupOf(entry.model, entry.window), starts = group.starts.length;
-    if (state.off.models.has(entry.model)) continue;
-    entry.numbers = entry.numbers || unpack(entry.values);
-    const row = entry.numbers.subarray(i * starts, (i + 1) * starts);
-    if (row.length === 0 || row.every((value) => value === MISSING)) continue;
+    if (state.off.models.has(entry.model) || !hasCurve(entry, i)) continue;
+    const group = groupOf(entry.model, entry.window), row = rowOf(entry, i);
     const points = group.starts.map((start, s) => (
         {x: depthAxes.stretched.of(group, s), y: row[s] === MISSING ? null : row[s] / 10, start}));
     const edge = data.edges[entry.edge], model = data.models[entry.model];
@@ -123,7 +129,13 @@ function drawPrompt() {
   const i = browser.at;
   document.getElementById('prompt-text').replaceChildren(sentence(data.prompts[i]), cleanTable(i));
   const panels = promptPanels(i);
-  document.getElementById('prompt-curves-box').hidden = panels.length === 0;
+  document.getElementById('prompt-curves-box').hidden = !data.promptCurves.some((entry) => hasCurve(entry, i));
+  const models = unique(data.promptCurves.filter((entry) => hasCurve(entry, i)).map((entry) => entry.model));
+  document.getElementById('prompt-models').replaceChildren(
+      chips('Models', models.map((m) => modelItem(m, true)), state.off.models, () => {
+        drawFigures(true);
+        drawPrompt();
+      }));
   drawPanels(document.getElementById('prompt-panels'), panels,
              {metric: metrics.change, axis: depthAxes.stretched, bands: false});
   drawHeatmaps();

@@ -1,0 +1,185 @@
+// Drives a report in Debian's chromium: no console error, no network, quick to open, every switch works, values on
+// hover, prompts and heat maps, a phone's width, paper.
+//
+// Usage: node check_report.mjs RUN_DIRECTORY WEB_FOLDER [SCREENSHOT_FOLDER]. Exit 0: good; 1: not; 77: no browser.
+import fs from 'node:fs';
+import {createRequire} from 'node:module';
+import path from 'node:path';
+import {pathToFileURL} from 'node:url';
+
+const [run, web, pictures] = process.argv.slice(2);
+const MOST_SECONDS = 3;  // to open
+const browserPath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(fs.existsSync);
+let playwright;
+try {
+  playwright = createRequire(path.resolve(web, 'package.json'))('playwright-core');
+} catch (error) {
+  console.log(`skipped: ${error.message.split('\n')[0]}`);
+  process.exit(77);
+}
+if (!browserPath) {
+  console.log('skipped: chromium is not installed');
+  process.exit(77);
+}
+
+const problems = [];
+let checks = 0;
+function check(good, what) {
+  ++checks;
+  if (!good) problems.push(what);
+}
+
+// What the line charts of a folder show: titles, names of lines, and all their points.
+const shown = (page, folder) => page.evaluate((id) => [...document.querySelectorAll(`#${id} .panel`)].map((panel) => {
+  const chart = echarts.getInstanceByDom(panel.querySelector('.chart'));
+  const series = chart.getOption().series.filter((s) => s.type !== 'custom' && (s.name || s.type === 'heatmap'));
+  return {title: panel.querySelector('h4').textContent, lines: series.map((s) => s.name || s.type),
+          points: JSON.stringify(series.map((s) => s.data))};
+}), folder);
+
+const selectOf = (page, label) => page.locator(`#switches select[aria-label="${label}"]`);
+const choose = (page, label, index) => selectOf(page, label).selectOption({index});
+
+async function checkViews(page) {
+  const views = await page.locator('button.view').evaluateAll((all) => all.map((b) => b.dataset.view));
+  check(views.length >= 4, `views: ${views}`);
+  let before = '';
+  for (const view of views) {
+    await page.click(`button.view[data-view=${view}]`);
+    const panels = await shown(page, 'panels');
+    check(panels.length > 0 && panels.every((p) => p.lines.length > 0), `${view}: ${panels.length} panels`);
+    check(JSON.stringify(panels) !== before, `${view} shows the same as the view before`);
+    before = JSON.stringify(panels);
+    if (pictures) await page.locator('#figures').screenshot({path: path.join(pictures, `view_${view}.png`)});
+    for (const [label, count] of [['Window (layers)', 2], ['Show', 4], ['Depth as', 3], ['Model', 2], ['Edge', 2]]) {
+      const options = await selectOf(page, label).locator('option').count();
+      for (let i = 0; i < Math.min(count, options); ++i) await choose(page, label, i);
+    }
+  }
+}
+
+async function checkSwitches(page) {
+  await page.click('button.view[data-view=models]');
+  await choose(page, 'Show', 0);
+  await choose(page, 'Depth as', 0);
+  const first = await shown(page, 'panels');
+  await choose(page, 'Window (layers)', 0);
+  const other = await shown(page, 'panels');
+  check(first[0].points !== other[0].points, 'another window size shows the same points');
+  await choose(page, 'Show', 1);
+  check((await shown(page, 'panels'))[0].points !== other[0].points, 'accuracy shows the same points as change');
+  await choose(page, 'Show', 0);
+  const chip = page.locator('.chips[aria-label=Models] .chip').first();
+  const name = await chip.textContent();
+  await chip.click();
+  check(!(await shown(page, 'panels'))[0].lines.includes(name), `${name} is still drawn after it was switched off`);
+  await chip.click();
+  check((await shown(page, 'panels'))[0].lines.includes(name), `${name} does not come back`);
+  const source = page.locator('.chips[aria-label=Sources] .chip').first();
+  await source.click();
+  check((await shown(page, 'panels')).length === first.length - 1, 'a source that is off still has its panel');
+  await source.click();
+}
+
+// echarts keeps the tooltip of a chart in the chart's own box.
+const tooltip = (box) => box.evaluate((chart) => [...chart.children]
+    .filter((div) => div.style.visibility !== 'hidden' && !div.querySelector('svg')).map((div) => div.innerText)[0]);
+
+async function hover(page, box) {
+  await box.scrollIntoViewIfNeeded();
+  const place = await box.boundingBox();
+  await page.mouse.move(place.x + place.width * 0.5, place.y + place.height * 0.4);
+  await page.mouse.move(place.x + place.width * 0.55, place.y + place.height * 0.45);
+  for (let i = 0; i < 30 && !await tooltip(box); ++i) await page.waitForTimeout(100);
+  return await tooltip(box) || '';
+}
+
+async function checkHover(page) {
+  const lines = await hover(page, page.locator('#panels .chart').first());
+  check(/[+\u2212]?\d+\.\d %.*\[.*\]/.test(lines) && /n = \d+/.test(lines), `hover over lines says '${lines}'`);
+  const map = page.locator('#maps-of-prompt .chart').first();
+  if (await map.count() > 0) {
+    const cell = await hover(page, map);
+    check(/p = \d\.\d{3}/.test(cell), `hover over a heat map says '${cell}'`);
+  }
+}
+
+async function checkPrompts(page) {
+  const options = await page.locator('#prompt-list option').count();
+  check(options > 1, 'the prompt list is empty');
+  const first = await page.locator('#prompt-text').textContent();
+  const maps = await shown(page, 'maps-of-prompt');
+  check(maps.length > 0, 'the first prompt has no heat map');
+  await page.getByText('next \u203A').click();
+  check(await page.locator('#prompt-text').textContent() !== first, 'the next prompt is the same one');
+  await page.locator('#prompt-list').selectOption({index: 0});
+  check(await page.locator('#prompt-text').textContent() === first, 'choosing a prompt does not show it');
+  await page.fill('#prompt-filters input[type=search]', 'no prompt has these words');
+  check(await page.locator('#prompt-list option').count() === 0, 'the search keeps everything');
+  await page.fill('#prompt-filters input[type=search]', '');
+  check(await page.locator('#prompt-list option').count() === options, 'the list does not come back');
+  if (pictures) await page.locator('#prompts').screenshot({path: path.join(pictures, 'prompts.png')});
+}
+
+async function checkPhone(page) {
+  await page.setViewportSize({width: 390, height: 844});
+  await page.waitForTimeout(300);
+  const width = await page.evaluate(() => document.documentElement.scrollWidth);
+  check(width <= 390, `on a phone the page is ${width} pixels wide`);
+  const chart = await page.locator('#panels .chart svg').first().boundingBox();
+  check(chart.width > 250 && chart.width <= 390, `on a phone a chart is ${chart.width} pixels wide`);
+  if (pictures) await page.screenshot({path: path.join(pictures, 'phone.png'), fullPage: true});
+  await page.setViewportSize({width: 1200, height: 900});
+}
+
+async function checkPaper(page) {
+  const pdf = await page.pdf({format: 'A4', path: pictures && path.join(pictures, 'paper.pdf')});
+  check(pdf.length > 50000, `printed, the page has ${pdf.length} bytes`);
+  await page.evaluate(() => window.dispatchEvent(new Event('beforeprint')));
+  await page.emulateMedia({media: 'print'});
+  await page.setViewportSize({width: 680, height: 960});  // A4 less its margins
+  const boxes = await page.locator('.chart svg').evaluateAll((all) => all.map((svg) => {
+    const box = svg.getBoundingClientRect();
+    return {right: box.right, bent: box.height / box.width * svg.getAttribute('width') / svg.getAttribute('height')};
+  }));
+  check(boxes.every((box) => box.right <= 681), 'on paper charts end beyond the edge');
+  check(boxes.every((box) => Math.abs(box.bent - 1) < 0.02), 'on paper charts are cut off or bent');
+  check(await page.locator('#views').isHidden(), 'switches are printed');
+  await page.emulateMedia({media: 'screen'});
+  await page.evaluate(() => window.dispatchEvent(new Event('afterprint')));
+}
+
+const links = (page) => page.locator('#files a').evaluateAll((all) => all.map((a) => a.getAttribute('href')));
+
+async function main() {
+  const browser = await playwright.chromium.launch({
+    executablePath: browserPath,
+    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+           '--disable-component-update', '--disable-sync'],
+  });
+  const page = await browser.newPage({viewport: {width: 1200, height: 900}});
+  page.on('console', (message) => {
+    if (['error', 'warning'].includes(message.type())) problems.push(`console: ${message.text()}`);
+  });
+  page.on('pageerror', (error) => problems.push(`error: ${error.message}`));
+  page.on('request', (request) => {
+    if (!/^(file|data|blob):/.test(request.url())) problems.push(`asks for ${request.url()}`);
+  });
+  let seconds = Infinity;  // the best of three, since the machine may be busy
+  for (let i = 0; i < 3; ++i) {
+    const start = performance.now();
+    await page.goto(pathToFileURL(path.resolve(run, 'report.html')).href);
+    await page.waitForSelector('html[data-ready=true]', {timeout: 20000});
+    seconds = Math.min(seconds, (performance.now() - start) / 1000);
+  }
+  check(seconds < MOST_SECONDS, `the report needs ${seconds.toFixed(2)} s to open`);
+  if (pictures) await page.screenshot({path: path.join(pictures, 'page.png'), fullPage: true});
+  for (const href of await links(page)) check(fs.existsSync(path.join(run, href)), `${href} does not exist`);
+  for (const step of [checkViews, checkSwitches, checkHover, checkPrompts, checkPhone, checkPaper]) await step(page);
+  await browser.close();
+  console.log(`opened in ${seconds.toFixed(2)} s; ${checks} checks, ${problems.length} problems`);
+  problems.forEach((problem) => console.log(problem));
+  process.exit(problems.length > 0 ? 1 : 0);
+}
+
+await main();
