@@ -25,7 +25,8 @@ void ignore_common_keys(ConfigReader& config) {
                  "chunk_size_feed_forward", "output_scores", "return_dict_in_generate", "forced_bos_token_id",
                  "forced_eos_token_id", "remove_invalid_values", "exponential_decay_length_penalty",
                  "suppress_tokens", "begin_suppress_tokens", "tie_encoder_decoder", "cross_attention_hidden_size",
-                 "tf_legacy_loss", "gradient_checkpointing", "keys_to_ignore_at_inference"});
+                 "tf_legacy_loss", "gradient_checkpointing", "keys_to_ignore_at_inference", "output_past", "_num_labels",
+                 "max_sequence_length", "transformers.js_config", "unsloth_fixed", "unsloth_version"});
   config.expect("add_cross_attention", false);
   config.expect("pruned_heads", nlohmann::json::object());
   config.expect("quantization_config", nullptr);

@@ -1,9 +1,11 @@
 #include "model/config_reader.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/error.hpp"
 
@@ -29,6 +31,8 @@ bool ConfigReader::has(const std::string& key) const {
   const auto found = config_.find(key);
   return found != config_.end() && !found->is_null();
 }
+
+bool ConfigReader::mentions(const std::string& key) const { return config_.contains(key); }
 
 const nlohmann::json& ConfigReader::raw(const std::string& key) {
   seen_.insert(key);
@@ -88,6 +92,15 @@ void ConfigReader::expect(const std::string& key, const nlohmann::json& value) {
   const nlohmann::json& found = raw(key);
   if (!found.is_null() && found != value)
     fail(key, fmt::format("only {} is supported, found {}", value.dump(), found.dump()));
+}
+
+void ConfigReader::expect_layers(const std::string& key, int layers, std::initializer_list<const char*> types) {
+  const nlohmann::json& list = raw(key);
+  if (list.is_null()) return;
+  if (!list.is_array() || list.size() != static_cast<size_t>(layers)) fail(key, fmt::format("expected a list of {} layers", layers));
+  for (const nlohmann::json& type : list)
+    if (std::none_of(types.begin(), types.end(), [&](const char* known) { return type == known; }))
+      fail(key, fmt::format("expected {}, found {}", fmt::join(types, " or "), type.dump()));
 }
 
 void ConfigReader::finish() const {

@@ -17,6 +17,7 @@ class ConfigReader {
   ConfigReader(const nlohmann::json& config, std::filesystem::path file, std::string prefix = "");
 
   bool has(const std::string& key) const;
+  bool mentions(const std::string& key) const;  // has it, or spells it out as null
   // Sizes are bounded so that neither their products nor the tensor table can get out of hand.
   int integer(const std::string& key, std::optional<int> fallback = {}, int minimum = 1, int maximum = 1 << 24);
   int layer_count(const std::string& key);  // at most 4096
@@ -31,6 +32,8 @@ class ConfigReader {
   void ignore(std::initializer_list<const char*> keys);
   // The key may be absent; if present it must have this value, since nothing else is supported.
   void expect(const std::string& key, const nlohmann::json& value);
+  // The key may be absent; if present it must be a list that gives each of the layers one of these types.
+  void expect_layers(const std::string& key, int layers, std::initializer_list<const char*> types);
   // Throws for the first key that was neither read nor ignored.
   void finish() const;
 

@@ -27,7 +27,9 @@ Architecture read_gpt2(ConfigReader& config) {
   shape.activation = read_activation(config, "activation_function", "gelu_new");
   config.expect("scale_attn_weights", true);
   config.ignore({"attn_pdrop", "embd_pdrop", "resid_pdrop", "reorder_and_upcast_attn", "n_ctx", "summary_activation",
-                 "summary_first_dropout", "summary_proj_to_labels", "summary_type", "summary_use_proj"});
+                 "summary_first_dropout", "summary_proj_to_labels", "summary_type", "summary_use_proj", "n_special",
+                 "predict_special_tokens"});
+  config.expect_layers("layer_types", architecture.layers, {"full_attention"});
   architecture.max_positions = shape.learned_positions;
   architecture.shape = shape;
   return architecture;

@@ -27,7 +27,9 @@ Architecture read_gpt_neox(ConfigReader& config) {
   shape.mlp_bias = true;
   shape.activation = read_activation(config, "hidden_act", "gelu");
   shape.rotary = read_rotary(config, shape.head_size, config.number("rotary_pct", 0.25));
-  config.ignore({"max_position_embeddings", "attention_dropout", "hidden_dropout", "classifier_dropout"});
+  config.ignore({"max_position_embeddings", "attention_dropout", "hidden_dropout", "classifier_dropout",
+                 "attention_probs_dropout_prob", "hidden_dropout_prob"});
+  config.expect_layers("layer_types", architecture.layers, {"full_attention"});
   architecture.shape = shape;
   return architecture;
 }

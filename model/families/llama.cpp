@@ -27,7 +27,9 @@ Architecture read_decoder(ConfigReader& config) {
   shape.gated_mlp = true;
   shape.activation = read_activation(config, "hidden_act", "silu");
   shape.rotary = read_rotary(config, shape.head_size, 1.0);
-  config.ignore({"max_position_embeddings", "attention_dropout", "pretraining_tp"});
+  config.ignore({"max_position_embeddings", "attention_dropout", "pretraining_tp", "is_llama_config"});
+  config.expect("rope_interleaved", false);
+  config.expect("use_mrope", false);
   architecture.shape = shape;
   return architecture;
 }
@@ -39,15 +41,18 @@ Architecture read_llama(ConfigReader& config) {
   auto& shape = std::get<TransformerShape>(architecture.shape);
   shape.query_key_value_bias = shape.attention_output_bias = config.flag("attention_bias", false);
   shape.mlp_bias = config.flag("mlp_bias", false);
+  config.expect_layers("layer_types", architecture.layers, {"full_attention"});
   return architecture;
 }
 
 Architecture read_mistral(ConfigReader& config) {
   Architecture architecture = read_decoder(config);
   auto& shape = std::get<TransformerShape>(architecture.shape);
-  // Mistral 0.1's configuration class has 4096 as the default, but every published file spells its value out.
-  if (const int window = config.integer("sliding_window", 0); window > 0)
-    shape.sliding_windows.assign(static_cast<size_t>(architecture.layers), window);
+  // Null is no window; a file that does not mention it has the default of transformers' class.
+  const int window = config.integer("sliding_window", config.mentions("sliding_window") ? 0 : 4096);
+  if (window > 0) shape.sliding_windows.assign(static_cast<size_t>(architecture.layers), window);
+  // The class treats all layers alike, whatever this list says; a list that says so is therefore right.
+  config.expect_layers("layer_types", architecture.layers, {window > 0 ? "sliding_attention" : "full_attention"});
   return architecture;
 }
 

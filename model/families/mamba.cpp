@@ -107,6 +107,7 @@ Architecture read_transformers_mamba(ConfigReader& config) {
   config.ignore({"rescale_prenorm_residual", "residual_in_fp32", "time_step_floor", "time_step_init_scheme", "time_step_max",
                  "time_step_min", "time_step_scale", "use_associative_scan", "use_mambapy", "use_falcon_mambapy", "d_inner", "d_model",
                  "n_layer", "fused_add_norm", "rms_norm", "pad_vocab_size_multiple", "ssm_cfg", "max_position_embeddings"});
+  config.expect_layers("layer_types", architecture.layers, {"linear_attention", "mamba"});
   if (shape.states > kMaxStates)
     config.fail("state_size", fmt::format("at most {} states per channel are supported, found {}", kMaxStates, shape.states));
   architecture.shape = shape;

@@ -122,11 +122,12 @@ Architecture read_mamba2(ConfigReader& config) {
   shape.norm_group = shape.inner;  // transformers normalises over all channels, whatever the groups
   read_limits(config, "time_step_limit", shape);
   config.expect("hidden_act", "silu");
-  config.expect("norm_before_gate", false);
   config.expect("rms_norm", true);
+  config.expect_layers("layer_types", architecture.layers, {"linear_attention", "mamba2"});
+  // norm_before_gate: Mamba-Codestral's file says true, but transformers does not read it and gates first.
   config.ignore({"chunk_size", "rescale_prenorm_residual", "residual_in_fp32", "time_step_floor", "time_step_max", "time_step_min",
                  "time_step_rank", "time_step_init_scheme", "time_step_scale", "use_associative_scan", "intermediate_size",
-                 "A_initializer_range", "max_position_embeddings"});
+                 "A_initializer_range", "max_position_embeddings", "norm_before_gate"});
   check(config, "n_groups", shape);
   architecture.shape = shape;
   return architecture;

@@ -104,7 +104,8 @@ const Refusal kStateSpace[] = {
     {"mamba2", R"({"n_groups": 3})", "n_groups: expected a divisor of the 8 heads, found 3"},
     {"mamba2", R"({"time_step_limit": [0.1]})", "time_step_limit: expected two numbers, found [0.1]"},
     {"mamba2", R"({"time_step_limit": [2.0, 1.0]})", "the lower limit of dt is above the upper one"},
-    {"mamba2", R"({"norm_before_gate": true})", "norm_before_gate: only false is supported"},
+    {"mamba2", R"({"layer_types": ["mamba2", "mamba2", "attention"]})",
+     "layer_types: expected linear_attention or mamba2, found \"attention\""},
     {"mamba2", R"({"rms_norm": false})", "rms_norm: only true is supported"},
     {"mamba_ssm", R"({"d_intermediate": 64})", "d_intermediate: only 0 is supported, found 64"},
     {"mamba_ssm", R"({"attn_layer_idx": [1]})", "attn_layer_idx: only [] is supported, found [1]"},
@@ -135,7 +136,8 @@ TEST(Architecture, TransformerShapes) {
   const Architecture mistral = read("mistral");
   EXPECT_EQ(mistral.transformer().head_size, 6);
   EXPECT_THAT(mistral.transformer().sliding_windows, testing::ElementsAre(4, 4, 4));
-  EXPECT_TRUE(read("mistral", R"({"sliding_window": null})").transformer().sliding_windows.empty());
+  // A null removes the key here, and the library's class then has a window of 4096.
+  EXPECT_THAT(read("mistral", R"({"sliding_window": null})").transformer().sliding_windows, testing::Each(4096));
   EXPECT_EQ(read("gpt_neox").transformer().rotary.dimensions, 2);
   EXPECT_TRUE(read("gpt_neox").transformer().parallel_residual);
 }
