@@ -126,6 +126,50 @@ std::vector<std::int64_t> numbered(const Group& group, const std::string& prefix
   return numbers;
 }
 
+KnockoutAxes read_axes(const Group& group) {
+  KnockoutAxes axes;
+  axes.edges = group.read_axis<std::string>("edge");
+  check_unique(group, "edge", axes.edges);
+  axes.prompts = group.read_axis<std::int64_t>("prompt");
+  axes.blocked = group.read<std::int64_t>("edges", {axes.edges.size(), axes.prompts.size()});
+  if (!group.has("set")) return axes;
+  axes.sets = group.read_axis<std::string>("set");
+  check_unique(group, "set", axes.sets);
+  axes.members = group.read<std::int32_t>("members", {axes.sets.size(), axes.prompts.size()});
+  return axes;
+}
+
+// The rows of one set of prompts: indices into the axes of all.
+struct Part {
+  std::vector<std::size_t> edges, prompts;
+};
+
+Part part_of(const KnockoutAxes& all, std::size_t set) {
+  Part part;
+  const std::size_t prompts = all.prompts.size();
+  for (std::size_t p = 0; p < prompts; ++p)
+    if (all.members.at(set * prompts + p) != 0) part.prompts.push_back(p);
+  for (std::size_t e = 0; e < all.edges.size(); ++e)
+    if (part.prompts.empty() || std::any_of(part.prompts.begin(), part.prompts.end(), [&](std::size_t p) {
+          return all.blocked[e * prompts + p] != kNotAsked;
+        }))
+      part.edges.push_back(e);
+  return part;
+}
+
+// values: [edge, prompt, start] with `prompts` and `starts`.
+template <typename T>
+std::vector<T> cells_of(const std::vector<T>& values, const Part& part, std::size_t prompts, std::size_t starts) {
+  std::vector<T> cells;
+  cells.reserve(part.edges.size() * part.prompts.size() * starts);
+  for (const std::size_t edge : part.edges)
+    for (const std::size_t prompt : part.prompts) {
+      const auto first = values.begin() + static_cast<std::ptrdiff_t>((edge * prompts + prompt) * starts);
+      cells.insert(cells.end(), first, first + static_cast<std::ptrdiff_t>(starts));
+    }
+  return cells;
+}
+
 std::vector<std::int32_t> read_starts(const Group& group, const ModelInfo& model) {
   std::vector<std::int32_t> starts = group.read_axis<std::int32_t>("start");
   for (std::size_t i = 0; i < starts.size(); ++i)
@@ -243,32 +287,44 @@ std::vector<std::int64_t> ResultsReader::windows(const std::string& model) const
                                : std::vector<std::int64_t>{};
 }
 
-KnockoutAxes ResultsReader::axes(const std::string& model) const {
+std::vector<std::string> ResultsReader::prompt_sets(const std::string& model) const {
   const Group group = state_->root.open_group(state_->model(model).name).open_group("knockout");
+  return group.has("set") ? group.read_axis<std::string>("set") : std::vector<std::string>{};
+}
+
+KnockoutAxes ResultsReader::axes(const std::string& model, std::size_t set) const {
+  const Group group = state_->root.open_group(state_->model(model).name).open_group("knockout");
+  const KnockoutAxes all = read_axes(group);
+  state_->check_prompts(group, all.prompts);
+  if (all.sets.empty() || set == kAllPrompts) return all;
+  if (set >= all.sets.size()) inconsistent(group, "set", fmt::format("expected more than {} sets of prompts", set));
+  const Part part = part_of(all, set);
   KnockoutAxes axes;
-  axes.edges = group.read_axis<std::string>("edge");
-  check_unique(group, "edge", axes.edges);
-  axes.prompts = group.read_axis<std::int64_t>("prompt");
-  state_->check_prompts(group, axes.prompts);
-  axes.blocked = group.read<std::int64_t>("edges", {axes.edges.size(), axes.prompts.size()});
+  for (const std::size_t edge : part.edges) axes.edges.push_back(all.edges[edge]);
+  for (const std::size_t prompt : part.prompts) axes.prompts.push_back(all.prompts[prompt]);
+  axes.blocked = cells_of(all.blocked, part, all.prompts.size(), 1);
   return axes;
 }
 
-KnockoutWindow ResultsReader::window(const std::string& model, std::int64_t window) const {
+KnockoutWindow ResultsReader::window(const std::string& model, std::int64_t window, std::size_t set) const {
   const ModelInfo& about = state_->model(model);
   const Group knockout = state_->root.open_group(about.name).open_group("knockout");
   const Group group = knockout.open_group(fmt::format("window_{}", window));
-  const std::size_t edges = knockout.read_axis<std::string>("edge").size();
-  const std::size_t prompts = knockout.read_axis<std::int64_t>("prompt").size();
+  const KnockoutAxes all = read_axes(knockout);
   KnockoutWindow result;
   result.window = read_window_size(group, window);
   result.placement = read_placement(group);
   result.starts = read_starts(group, about);
-  const hdf5::Shape shape{edges, prompts, result.starts.size()};
+  const hdf5::Shape shape{all.edges.size(), all.prompts.size(), result.starts.size()};
   result.probability = group.read<float>("probability", shape);
   check_probabilities(group, "probability", result.probability);
   result.rank = group.read<std::int32_t>("rank", shape);
   check_ranks(group, result.rank);
+  if (all.sets.empty() || set == kAllPrompts) return result;
+  const Part part = part_of(all, set);
+  if (part.edges.size() == all.edges.size() && part.prompts.size() == all.prompts.size()) return result;
+  result.probability = cells_of(result.probability, part, all.prompts.size(), result.starts.size());
+  result.rank = cells_of(result.rank, part, all.prompts.size(), result.starts.size());
   return result;
 }
 

@@ -71,9 +71,13 @@ struct EvaluationResult {
 struct KnockoutAxes {
   std::vector<std::string> edges;     // "subject->last", "subject->last/slow"; unique
   std::vector<std::int64_t> prompts;  // ids of the selected prompts
-  std::vector<std::int64_t>
-      blocked;  // [edge, prompt] blocked (target, source) pairs; 0 = the prompt has no such edge
+  // [edge, prompt] blocked (target, source) pairs; 0 = the prompt has no such edge, kNotAsked = it was not asked for it
+  std::vector<std::int64_t> blocked;
+  // The sets of prompts of which the sweeps were made, the main one first. Empty: all prompts are one set.
+  std::vector<std::string> sets = {};      // names; unique
+  std::vector<std::int32_t> members = {};  // [set, prompt] 1 = the prompt belongs to the set, else 0
 };
+inline constexpr std::int64_t kNotAsked = -1;
 
 // All knockouts of one window size. NaN and rank 0: not computed, failed, or no such edge.
 struct KnockoutWindow {
@@ -141,8 +145,12 @@ class ResultsReader {
   EvaluationResult evaluation(const std::string& model) const;
   std::vector<std::int64_t> windows(
       const std::string& model) const;  // ascending; empty if nothing was knocked out
-  KnockoutAxes axes(const std::string& model) const;
-  KnockoutWindow window(const std::string& model, std::int64_t window) const;
+  // Knockouts are read by set of prompts: only its prompts, and only the edges that they were asked for. By default the
+  // first set, which is everything in a file of one set; kAllPrompts is every prompt and edge of all sets.
+  std::vector<std::string> prompt_sets(const std::string& model) const;  // names; empty: one set without a name
+  static constexpr std::size_t kAllPrompts = static_cast<std::size_t>(-1);
+  KnockoutAxes axes(const std::string& model, std::size_t set = 0) const;
+  KnockoutWindow window(const std::string& model, std::int64_t window, std::size_t set = 0) const;
   std::vector<std::int64_t> heatmap_windows(const std::string& model) const;  // ascending
   std::vector<std::int64_t> heatmap_prompts(const std::string& model, std::int64_t window) const;
   HeatmapResult heatmap(const std::string& model, std::int64_t window, std::int64_t prompt) const;

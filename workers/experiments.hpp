@@ -12,10 +12,10 @@ namespace factflow {
 
 // Probability, rank and likeliest tokens of every prompt.
 EvaluationUnit evaluate(LoadedModel& model, const std::vector<Prompt>& prompts);
-// Every edge in every window.
-SweepUnit sweep(LoadedModel& model, const ModelJob& job, const std::vector<Prompt>& prompts);
-// Every single token -> last in every window.
-HeatmapUnit draw_heatmaps(LoadedModel& model, const ModelJob& job, const std::vector<Prompt>& prompts);
+// Every edge that the unit asks for, in its windows.
+SweepUnit sweep(LoadedModel& model, const ModelJob& job, const Unit& unit);
+// Every single token -> last, in the windows that the unit asks for.
+HeatmapUnit draw_heatmaps(LoadedModel& model, const ModelJob& job, const Unit& unit);
 
 // Tokenizes the prompts that can be; `fail(i, reason)` hears of the others. Returns tokens and the indices they belong to.
 struct TokenizedSlice {
@@ -36,8 +36,8 @@ TokenizedSlice tokenize_slice(const LoadedModel& model, const std::vector<Prompt
   return slice;
 }
 
-// Windows of all series, in order: what a cut of a request carries.
-std::vector<Window> all_windows(const std::vector<WindowSeries>& series);
+// The windows of the asked series, in order: what a cut of a request carries.
+std::vector<Window> windows_of(const std::vector<WindowSeries>& series, const std::vector<std::uint32_t>& asked);
 
 inline constexpr const char* kNotFinite = "the model's output is not a finite number";
 

@@ -5,11 +5,13 @@
 namespace factflow {
 namespace {
 
-PromptHeatmap record(const LoadedModel& model, const ModelJob& job, const TokenizedPrompt& prompt, const ReplayResult& result) {
+PromptHeatmap record(const LoadedModel& model, const ModelJob& job, const Unit& unit, const TokenizedPrompt& prompt,
+                     const ReplayResult& result) {
   PromptHeatmap heatmap;
   for (const int id : prompt.ids) heatmap.tokens.push_back(model.tokenizer().token_text(id));
   size_t first = 0;
-  for (const WindowSeries& series : job.heatmaps) {
+  for (const std::uint32_t asked : unit.heatmaps) {
+    const WindowSeries& series = job.heatmaps.at(asked);
     std::vector<float>& probability = heatmap.probability.emplace_back();
     for (size_t token = 0; token < prompt.ids.size(); ++token) {
       for (size_t i = 0; i < series.windows.size(); ++i) {
@@ -25,12 +27,12 @@ PromptHeatmap record(const LoadedModel& model, const ModelJob& job, const Tokeni
 
 }  // namespace
 
-HeatmapUnit draw_heatmaps(LoadedModel& model, const ModelJob& job, const std::vector<Prompt>& prompts) {
-  HeatmapUnit unit;
-  unit.prompts.resize(prompts.size());
+HeatmapUnit draw_heatmaps(LoadedModel& model, const ModelJob& job, const Unit& unit) {
+  HeatmapUnit done;
+  done.prompts.resize(unit.prompts.size());
   const TokenizedSlice slice =
-      tokenize_slice(model, prompts, [&](size_t i, std::string reason) { unit.prompts[i].failure = std::move(reason); });
-  const std::vector<Window> windows = all_windows(job.heatmaps);
+      tokenize_slice(model, unit.prompts, [&](size_t i, std::string reason) { done.prompts[i].failure = std::move(reason); });
+  const std::vector<Window> windows = windows_of(job.heatmaps, unit.heatmaps);
   std::vector<ReplayRequest> requests;
   for (const TokenizedPrompt& prompt : slice.prompts) {
     ReplayRequest& request = requests.emplace_back(ReplayRequest{prompt.ids, prompt.answer, {}});
@@ -39,8 +41,8 @@ HeatmapUnit draw_heatmaps(LoadedModel& model, const ModelJob& job, const std::ve
   }
   const std::vector<ReplayResult> results = model.replay(requests);
   for (size_t k = 0; k < results.size(); ++k)
-    unit.prompts[slice.index[k]] = record(model, job, slice.prompts[k], results[k]);
-  return unit;
+    done.prompts[slice.index[k]] = record(model, job, unit, slice.prompts[k], results[k]);
+  return done;
 }
 
 }  // namespace factflow

@@ -2,6 +2,7 @@
 // Sent once, as bytes, from rank 0.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -25,6 +26,14 @@ struct WindowSeries {
   std::vector<Window> windows;
 };
 
+// An edge with the window sizes in which it is knocked out, as indices into ModelJob::edges and ModelJob::sweep.
+struct AskedEdge {
+  std::uint32_t edge = 0;
+  std::vector<std::uint32_t> series;  // ascending
+  auto operator<=>(const AskedEdge&) const = default;
+};
+
+// The edges and window sizes of all sweeps; what is asked of a prompt stands in its unit.
 struct ModelJob {
   std::string name;
   std::string path;       // as in the configuration

@@ -41,8 +41,12 @@ void serialize(Archive& archive, Prompt& p) {
   archive(p.id, p.text, p.subject, p.subject_begin, p.answer, p.relation);
 }
 template <class Archive>
+void serialize(Archive& archive, AskedEdge& e) {
+  archive(e.edge, e.series);
+}
+template <class Archive>
 void serialize(Archive& archive, Unit& u) {
-  archive(u.stage, u.model, u.prompts);
+  archive(u.stage, u.model, u.prompts, u.edges, u.heatmaps);
 }
 template <class Archive>
 void serialize(Archive& archive, ModelFacts& f) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/prompt.hpp"
+#include "workers/job.hpp"
 
 namespace factflow {
 
@@ -17,6 +18,8 @@ struct Unit {
   Stage stage = Stage::kEvaluate;
   std::uint32_t model = 0;  // index in Job::models
   std::vector<Prompt> prompts;
+  std::vector<AskedEdge> edges;         // kSweep: what is asked of each prompt
+  std::vector<std::uint32_t> heatmaps;  // kHeatmap: which of ModelJob::heatmaps
 };
 
 // What was loaded, for the record; sent along with every evaluation.
@@ -52,9 +55,9 @@ struct EvaluationUnit {
 
 struct PromptSweep {
   std::string failure;
-  std::vector<std::int64_t> blocked;             // [edge] (target, source) pairs; 0 = no such edge
-  std::vector<std::vector<float>> probability;   // [window size][edge * starts + start]; NaN = no edge
-  std::vector<std::vector<std::int32_t>> rank;   // likewise; 0 = no edge
+  std::vector<std::int64_t> blocked;            // [asked edge] (target, source) pairs; 0 = no such edge
+  std::vector<std::vector<float>> probability;  // [asked edge][start], its window sizes after each other; NaN = no edge
+  std::vector<std::vector<std::int32_t>> rank;  // likewise; 0 = no edge
 };
 struct SweepUnit {
   UnitReport report;
@@ -64,7 +67,7 @@ struct SweepUnit {
 struct PromptHeatmap {
   std::string failure;
   std::vector<std::string> tokens;              // texts
-  std::vector<std::vector<float>> probability;  // [window size][token * starts + start]
+  std::vector<std::vector<float>> probability;  // [asked window size][token * starts + start]
 };
 struct HeatmapUnit {
   UnitReport report;

@@ -63,8 +63,8 @@ std::string Worker::compute(const std::string& payload, const std::atomic<bool>&
     const ModelJob& job = job_.models.at(unit.model);
     switch (unit.stage) {
       case Stage::kEvaluate: return timed(start, evaluate(model, unit.prompts));
-      case Stage::kSweep: return timed(start, sweep(model, job, unit.prompts));
-      case Stage::kHeatmap: return timed(start, draw_heatmaps(model, job, unit.prompts));
+      case Stage::kSweep: return timed(start, sweep(model, job, unit));
+      case Stage::kHeatmap: return timed(start, draw_heatmaps(model, job, unit));
     }
     throw std::logic_error("a unit of an unknown stage");
   } catch (const MemoryError& error) {

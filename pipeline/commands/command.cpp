@@ -68,4 +68,18 @@ bool parse_options(const Command& command, const po::options_description& option
   return true;
 }
 
+void add_overrides(po::options_description& options) {
+  options.add_options()
+      ("limit", po::value<std::int64_t>(), "take only the first N prompts (replaces dataset.limit)")
+      ("dataset", po::value<std::string>()->default_value(""), "file of prompts (replaces dataset.path)")
+      ("models-dir", po::value<std::string>()->default_value(""), "where hf:ORG/NAME lies as ORG/NAME or NAME (replaces models_directory)");
+}
+
+ConfigOverrides overrides_of(const po::variables_map& values) {
+  ConfigOverrides overrides{{}, values["dataset"].as<std::string>(), values["models-dir"].as<std::string>()};
+  if (values.count("limit") != 0) overrides.limit = values["limit"].as<std::int64_t>();
+  if (overrides.limit && *overrides.limit < 1) throw InputError("factflow", "--limit expects a number of at least 1");
+  return overrides;
+}
+
 }  // namespace factflow

@@ -7,6 +7,8 @@
 
 #include <boost/program_options.hpp>
 
+#include "pipeline/input/config.hpp"
+
 namespace factflow {
 
 struct Command {
@@ -33,6 +35,9 @@ const std::vector<Command>& commands();
 bool parse_options(const Command& command, const boost::program_options::options_description& options,
                    const std::vector<std::string>& positional, const std::vector<std::string>& arguments,
                    boost::program_options::variables_map& values, const std::string& epilogue = "");
+// --limit, --dataset and --models-dir of every command that reads a configuration.
+void add_overrides(boost::program_options::options_description& options);
+ConfigOverrides overrides_of(const boost::program_options::variables_map& values);  // throws InputError
 const Command& command_named(const std::string& name);
 
 }  // namespace factflow

@@ -1,6 +1,8 @@
 // factflow plan and factflow validate: a configuration looked at without computing anything.
+#include <algorithm>
 #include <cmath>
 #include <iostream>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -24,86 +26,111 @@ struct Estimate {
   }
 };
 
-std::string line(const std::string& name, const Estimate& e) {
-  return fmt::format("  {:<28} {:>8} {:>14} {:>12} {:>12}\n", name, format_count(e.units), format_count(e.rows),
+std::string line(const std::string& name, double prompts, const Estimate& e) {
+  return fmt::format("  {:<40} {:>8} {:>8} {:>14} {:>12} {:>12}\n", name, format_count(prompts), format_count(e.units), format_count(e.rows),
                      fmt::format("{:.3g}", e.flops), format_bytes(e.bytes));
 }
 
-size_t window_count(const std::vector<WindowSeries>& series) {
-  size_t count = 0;
-  for (const WindowSeries& one : series) count += one.windows.size();
-  return count;
-}
-
-Estimate estimate(Stage stage, std::uint32_t model, double prompts, const PlannedJob& planned, double tokens) {
-  const ModelJob& job = planned.job.models[model];
-  const UnitSizes sizes = unit_sizes(job);
-  const double per_unit = stage == Stage::kEvaluate ? sizes.evaluate : stage == Stage::kSweep ? sizes.sweep : sizes.heatmap;
+// One kind of work on `prompts` prompts of which the same is asked.
+Estimate estimate(Stage stage, const PromptPart& part, const ModelJob& job, const PlannedModel& model, double tokens) {
+  const double prompts = part.count;
+  const PromptCost cost = estimated_cost(stage, part, job, model, tokens);
   Estimate e;
-  e.units = std::ceil(prompts / per_unit);
-  e.rows = prompts * (stage == Stage::kEvaluate ? 1.0
-                      : stage == Stage::kSweep  ? static_cast<double>(job.edges.size() * window_count(job.sweep))
-                                                : tokens * static_cast<double>(window_count(job.heatmaps)));
-  e.flops = estimated_flops({stage, model, 0, 1}, job, planned.models[model], tokens) * prompts;
+  e.units = std::ceil(prompts / prompts_per_unit(stage, part, job));
+  e.rows = prompts * (stage == Stage::kEvaluate ? 1.0 : cost.rows);
+  e.flops = prompts * cost.flops;
   e.bytes = stage == Stage::kEvaluate ? prompts * 120 : e.rows * 8;
   return e;
+}
+
+std::string describe(const PromptPart& part, const ModelJob& job) {
+  std::set<int> sizes;
+  for (const AskedEdge& edge : part.edges)
+    for (const std::uint32_t series : edge.series) sizes.insert(job.sweep[series].size);
+  return fmt::format("sweep, {} edges, windows {}", part.edges.size(), fmt::join(sizes, " "));
+}
+
+std::string describe_heatmaps(const PromptPart& part, const ModelJob& job) {
+  std::vector<int> sizes;
+  for (const std::uint32_t series : part.heatmaps) sizes.push_back(job.heatmaps[series].size);
+  std::sort(sizes.begin(), sizes.end());
+  return fmt::format("heat maps, windows {}", fmt::join(sizes, " "));
 }
 
 std::int64_t bytes_of_weights(const std::string& precision, std::int64_t parameters) {
   return parameters * (precision == "fp64" ? 8 : 4);
 }
 
+struct PlanView {
+  const Config& config;
+  const Dataset& dataset;
+  const PlannedJob& planned;
+  double tokens;  // of a prompt, estimated
+};
+
+Estimate print_model(const PlanView& view, std::uint32_t m, const CleanRanks& all_right) {
+  const ModelJob& job = view.planned.job.models[m];
+  const PlannedModel& model = view.planned.models[m];
+  const double parameters = static_cast<double>(model.parameters);
+  std::cout << fmt::format("{} ({}, {} layers, {} parameters, {} of weights)\n", job.name, model.architecture.family,
+                           model.architecture.layers, format_count(parameters),
+                           format_bytes(static_cast<double>(bytes_of_weights(view.config.run.precision, model.parameters))));
+  Estimate total;
+  const auto add = [&](const std::string& name, Stage stage, const PromptPart& part) {
+    const Estimate e = estimate(stage, part, job, model, view.tokens);
+    std::cout << line(name, part.count, e);
+    total.add(e);
+  };
+  add("evaluate", Stage::kEvaluate, {0, static_cast<std::uint32_t>(view.dataset.prompts.size()), {}, {}});
+  for (const PromptPart& part : asked_in_sweeps(view.config, view.dataset, model, m, all_right).parts)
+    add(describe(part, job), Stage::kSweep, part);
+  for (const PromptPart& part : asked_in_heatmaps(view.config, view.dataset, model, m, all_right).parts)
+    add(describe_heatmaps(part, job), Stage::kHeatmap, part);
+  if (!model.skipped.empty()) std::cout << fmt::format("  skips {} (no state-space channels)\n", join(model.skipped));
+  return total;
+}
+
 }  // namespace
 
 int plan_command(const std::vector<std::string>& arguments) {
   po::options_description options;
-  options.add_options()("limit", po::value<std::int64_t>(), "take only the first N prompts");
+  add_overrides(options);
   po::variables_map values;
   if (!parse_options(command_named("plan"), options, {"CONFIG"}, arguments, values)) return 0;
   Config config = read_config(values["CONFIG"].as<std::string>());
-  if (values.count("limit") != 0) config.dataset.limit = values["limit"].as<std::int64_t>();
-  const Dataset dataset = read_dataset(config.dataset);
+  apply(overrides_of(values), config);
+  const Dataset dataset = read_prompts(config);
   const PlannedJob planned = build_job(config, false);
   double bytes = 0;
   for (const Prompt& prompt : dataset.prompts) bytes += static_cast<double>(prompt.text.size());
   const double prompts = static_cast<double>(dataset.prompts.size());
-  const double tokens = std::max(1.0, bytes / 4 / prompts);
+  const PlanView view{config, dataset, planned, std::max(1.0, bytes / 4 / prompts)};
   std::cout << fmt::format("{}: {} prompts ({}), about {:.1f} tokens each; {} bad records\n", config.name, format_count(prompts),
-                           dataset.format, tokens, dataset.bad.size());
-  std::cout << fmt::format("  {:<28} {:>8} {:>14} {:>12} {:>12}\n", "stage", "units", "rows", "FLOP", "results");
+                           dataset.format, view.tokens, dataset.bad.size());
+  for (const std::string& sentence : missing_ids(config, dataset)) std::cout << "  " << sentence << '\n';
+  std::cout << fmt::format("  {:<40} {:>8} {:>8} {:>14} {:>12} {:>12}\n", "stage", "prompts", "units", "rows", "FLOP", "results");
+  const CleanRanks all_right(config.models.size(), std::vector<std::int32_t>(dataset.prompts.size(), 1));
   Estimate total;
-  for (std::uint32_t m = 0; m < config.models.size(); ++m) {
-    const ModelJob& job = planned.job.models[m];
-    const PlannedModel& model = planned.models[m];
-    std::cout << fmt::format("{} ({}, {} layers, {} parameters, {} of weights)\n", job.name, model.architecture.family,
-                             model.architecture.layers, format_count(static_cast<double>(model.parameters)),
-                             format_bytes(static_cast<double>(bytes_of_weights(config.run.precision, model.parameters))));
-    const auto add = [&](const char* name, const Estimate& e) {
-      std::cout << line(name, e);
-      total.add(e);
-    };
-    add("evaluate", estimate(Stage::kEvaluate, m, prompts, planned, tokens));
-    if (!job.edges.empty())
-      add(fmt::format("sweep, {} edges", job.edges.size()).c_str(), estimate(Stage::kSweep, m, prompts, planned, tokens));
-    if (config.heatmaps)
-      add("heat maps", estimate(Stage::kHeatmap, m, std::min(prompts, static_cast<double>(config.heatmaps->prompts)), planned, tokens));
-    if (!model.skipped.empty()) std::cout << fmt::format("  skips {} (no state-space channels)\n", join(model.skipped));
-  }
-  std::cout << line("total", total);
-  std::cout << "Sweeps are counted as if every prompt were selected, and knockouts as replays of one token; a run does at most that\n"
-               "where the last token is the target, and more where the target is the subject.\n";
+  for (std::uint32_t m = 0; m < config.models.size(); ++m) total.add(print_model(view, m, all_right));
+  std::cout << line("total", prompts, total);
+  std::cout << "Each line is work that no other line repeats. Sweeps are counted as if every model were right about every prompt,\n"
+               "and knockouts as replays of one token; a run does at most that where the last token is the target, and more where\n"
+               "the target is the subject.\n";
   return 0;
 }
 
 int validate_command(const std::vector<std::string>& arguments) {
   po::options_description options;
+  add_overrides(options);
   po::variables_map values;
   if (!parse_options(command_named("validate"), options, {"CONFIG"}, arguments, values)) return 0;
-  const Config config = read_config(values["CONFIG"].as<std::string>());
-  const Dataset dataset = read_dataset(config.dataset);
+  Config config = read_config(values["CONFIG"].as<std::string>());
+  apply(overrides_of(values), config);
+  const Dataset dataset = read_prompts(config);
   const PlannedJob planned = build_job(config, true);
   const RunPlan plan(config, dataset, planned);
   std::cout << fmt::format("{}: good\n  {} prompts ({})\n", config.file.string(), dataset.prompts.size(), dataset.format);
+  for (const std::string& sentence : missing_ids(config, dataset)) std::cout << "  " << sentence << '\n';
   for (const BadRecord& bad : dataset.bad) std::cout << fmt::format("  left out: {}: {}\n", bad.where, bad.reason);
   for (size_t m = 0; m < config.models.size(); ++m) {
     const Architecture& architecture = planned.models[m].architecture;

@@ -11,9 +11,9 @@ namespace po = boost::program_options;
 
 int run_command(const std::vector<std::string>& arguments) {
   po::options_description options;
+  add_overrides(options);
   options.add_options()
       ("out", po::value<std::string>(), "directory of the results; default runs/NAME")
-      ("limit", po::value<std::int64_t>(), "take only the first N prompts (replaces dataset.limit)")
       ("fresh", po::bool_switch(), "start over: removes what an earlier run left in the directory")
       ("retry-failed", po::bool_switch(), "compute units again that failed before")
       ("share", po::bool_switch(), "share the units with other launches on the same directory that also say --share (array jobs)")
@@ -24,9 +24,7 @@ int run_command(const std::vector<std::string>& arguments) {
   RunOptions run_options;
   run_options.config = values["CONFIG"].as<std::string>();
   if (values.count("out") != 0) run_options.out = values["out"].as<std::string>();
-  if (values.count("limit") != 0) run_options.limit = values["limit"].as<std::int64_t>();
-  if (run_options.limit && *run_options.limit < 1)
-    throw InputError("factflow run", "--limit expects a number of at least 1");
+  run_options.overrides = overrides_of(values);
   run_options.fresh = values["fresh"].as<bool>();
   run_options.retry_failed = values["retry-failed"].as<bool>();
   run_options.share = values["share"].as<bool>();

@@ -9,8 +9,7 @@
 #include "jobs/submission.hpp"
 #include "pipeline/commands/command.hpp"
 #include "pipeline/input/config.hpp"
-#include "pipeline/input/dataset.hpp"
-#include "pipeline/run/job_builder.hpp"
+#include "pipeline/run/asked_prompts.hpp"
 #include "pipeline/run/run_directory.hpp"
 
 namespace factflow {
@@ -23,7 +22,7 @@ constexpr int kMostArrayJobs = 10000;
 // What would end the job after hours of waiting in the queue is found now.
 Config checked_config(const std::filesystem::path& file, const std::filesystem::path& out) {
   Config config = read_config(file);
-  const Dataset dataset = read_dataset(config.dataset);
+  const Dataset dataset = read_prompts(config);
   build_job(config, true);
   check_run_directory(out.empty() ? std::filesystem::path("runs") / config.name : out, config, dataset);
   return config;

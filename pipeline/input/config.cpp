@@ -19,6 +19,8 @@ namespace {
 constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
 constexpr FieldOptions kRequired = {.required = true};
 constexpr int kMostLayers = 10000;
+constexpr int kLargestRank = 10'000'000;
+constexpr const char* kFirstSet = "first";
 
 Form<std::int64_t> all_or_count() {
   return word_or("all", std::int64_t{0}, whole_number<std::int64_t>(1, kLargest));
@@ -90,6 +92,7 @@ Fields<SelectConfig> select_fields() {
     return YamlNode::of_text(select.ids_file);
   };
   return {
+      field("name", &SelectConfig::name, safe_name(), "by which sweeps and heat maps ask for the set; unique"),
       field_of_all<SelectConfig>("correct_for", "all | self | none | model names",
                                  "prompts that all models get right, that the model itself gets right, every "
                                  "prompt, or prompts that the named models get right",
@@ -97,14 +100,34 @@ Fields<SelectConfig> select_fields() {
       field_of_all<SelectConfig>("ids", "file",
                                  "the prompts of this file, a JSON list or one id per line, instead",
                                  read_ids_file, write_ids_file),
+      field("rank", &SelectConfig::rank, whole_number<int>(1, kLargestRank),
+            "a model is right if the answer is among its likeliest so many tokens"),
   };
 }
 
-Form<SelectConfig> select_form() {
-  return checked(section(select_fields()), [](const SelectConfig&, const YamlNode& node, const Place& place) {
+Form<SelectConfig> prompt_set_form() {
+  return checked(section(select_fields()), [](const SelectConfig& set, const YamlNode& node, const Place& place) {
     if (node.find("ids") != nullptr && node.find("correct_for") != nullptr)
       reject(place.child("ids"), node.line, "is given beside 'correct_for'", "keep one of them");
+    if (node.find("ids") != nullptr && set.rank != 1)
+      reject(place.child("rank"), node.line, "is given beside 'ids'", "a list of ids asks no model");
   });
+}
+
+Form<std::vector<SelectConfig>> select_form() {
+  const auto check = [](const std::vector<SelectConfig>& sets, const YamlNode& node, const Place& place) {
+    std::map<std::string, size_t> seen;
+    for (size_t i = 0; i < sets.size(); ++i) {
+      if (sets[i].name == kFirstSet)
+        reject(place.item(i).child("name"), node.line, fmt::format("a set cannot be called '{}'", kFirstSet),
+               "sweeps use this word");
+      if (const auto [first, is_new] = seen.emplace(sets[i].name, i); !is_new)
+        reject(place.item(i).child("name"), node.items[i].line,
+               fmt::format("'{}' is the name of {} too", sets[i].name, place.item(first->second).key),
+               "give each set of prompts a name of its own");
+    }
+  };
+  return checked(one_or_several(prompt_set_form()), check);
 }
 
 Form<std::vector<int>> window_sizes() {
@@ -153,23 +176,51 @@ void check_edges(const std::vector<KnockoutConfig>& knockouts, const YamlNode& n
   }
 }
 
+// The two keys that say for whom: of sweeps and of heat maps.
+template <class T>
+Fields<T> whom_fields() {
+  return {
+      field("models", &T::models, word_or("all", std::vector<std::string>{}, list_of(text())),
+            "names of the models that this is for"),
+      field("select", &T::select, word_or(kFirstSet, std::string(), text()),
+            "name of the set of prompts; first = the first of `select`"),
+  };
+}
+
 Fields<SweepConfig> sweep_fields() {
   using S = SweepConfig;
-  return {
+  Fields<S> fields = {
       field("windows", &S::windows, section(windows_fields()), "", kRequired),
       field("knockouts", &S::knockouts, checked(list_of(section(knockout_fields())), check_edges), "",
             kRequired),
   };
+  for (Field<S>& more : whom_fields<S>()) fields.push_back(std::move(more));
+  return fields;
 }
 
 Fields<HeatmapsConfig> heatmaps_fields() {
   using H = HeatmapsConfig;
-  return {
+  Fields<H> fields = {
       field("windows", &H::windows, window_sizes(), "layers per window; `window` is another name of this key",
             {.required = true, .alias = "window"}),
-      field("prompts", &H::prompts, whole_number<std::int64_t>(1, kLargest),
-            "the first N of the selected prompts get heatmaps: each single token -> last", kRequired),
+      field("prompts", &H::prompts, word_or("none", std::int64_t{0}, whole_number<std::int64_t>(1, kLargest)),
+            "the first N prompts of the set get heatmaps: each single token -> last"),
+      field("ids", &H::ids,
+            word_or("none", std::vector<std::int64_t>{}, list_of(whole_number<std::int64_t>(0, kLargest))),
+            "the prompts with these ids get heatmaps, right or wrong"),
   };
+  for (Field<H>& more : whom_fields<H>()) fields.push_back(std::move(more));
+  return fields;
+}
+
+Form<HeatmapsConfig> heatmaps_form() {
+  return checked(section(heatmaps_fields()), [](const HeatmapsConfig& heatmaps, const YamlNode& node, const Place& place) {
+    if ((heatmaps.prompts > 0) == !heatmaps.ids.empty())
+      reject(place, node.line, "expects either 'prompts' or 'ids'",
+             "say how many prompts of the set get heatmaps, or which");
+    if (!heatmaps.ids.empty() && !heatmaps.select.empty())
+      reject(place.child("select"), node.line, "is given beside 'ids'", "ids are drawn whatever the set");
+  });
 }
 
 Fields<RunConfig> run_fields() {
@@ -215,13 +266,47 @@ void check_models(const std::vector<ModelConfig>& models, const YamlNode& node, 
   }
 }
 
-void check_selected_models(const Config& config, const YamlNode& node, const Place& place) {
-  std::vector<std::string> names;
-  for (const ModelConfig& model : config.models) names.push_back(model.name);
-  for (const std::string& name : config.select.models)
-    if (std::find(names.begin(), names.end(), name) == names.end())
-      reject(place.child("select.correct_for"), node.find("select")->find("correct_for")->line,
-             unknown_word("model", excerpt(name), names));
+// The lines of a section that may stand as a list or alone.
+struct Listed {
+  const YamlNode& node;
+  Place place;
+};
+Listed entry(const YamlNode& root, const Place& place, const char* key, size_t index) {
+  const YamlNode& node = *root.find(key);
+  if (node.kind != YamlNode::Kind::kList) return {node, place.child(key)};
+  return {node.items[index], place.child(key).item(index)};
+}
+
+void check_names(const std::vector<std::string>& used, const std::vector<std::string>& known, const char* kind,
+                 const char* key, const Listed& at) {
+  for (const std::string& name : used)
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      reject(at.place.child(key), at.node.find(key)->line, unknown_word(kind, excerpt(name), known));
+}
+
+// Names of models and of prompt sets exist; windows of one size mean one thing in one run.
+void check_references(const Config& config, const YamlNode& node, const Place& place) {
+  std::vector<std::string> models, sets;
+  for (const ModelConfig& model : config.models) models.push_back(model.name);
+  for (const SelectConfig& set : config.select) sets.push_back(set.name);
+  for (size_t i = 0; i < config.select.size(); ++i)
+    if (!config.select[i].models.empty())
+      check_names(config.select[i].models, models, "model", "correct_for", entry(node, place, "select", i));
+  const auto check_whom = [&](const auto& list, const char* key) {
+    for (size_t i = 0; i < list.size(); ++i) {
+      const Listed at = entry(node, place, key, i);
+      check_names(list[i].models, models, "model", "models", at);
+      if (!list[i].select.empty()) check_names({list[i].select}, sets, "set of prompts", "select", at);
+    }
+  };
+  check_whom(config.sweep, "sweep");
+  check_whom(config.heatmaps, "heatmaps");
+  for (size_t i = 1; i < config.sweep.size(); ++i)
+    if (config.sweep[i].windows.placement != config.sweep[0].windows.placement) {
+      const Listed at = entry(node, place, "sweep", i);
+      reject(at.place.child("windows.placement"), at.node.line, "differs from that of the first sweep",
+             "windows of one run are all placed alike");
+    }
 }
 
 // The one list of everything that a configuration may hold.
@@ -230,10 +315,12 @@ const Fields<Config>& config_fields() {
   static const Fields<Config> fields = {
       field("name", &C::name, safe_name(), "results go to runs/NAME unless --out says otherwise", kRequired),
       field("dataset", &C::dataset, section(dataset_fields()), "", kRequired),
+      field("models_directory", &C::models_directory, word_or("none", std::string(), text()),
+            "where hf:ORG/NAME lies as ORG/NAME or NAME; none = in the Hugging Face cache", {.in_identity = false}),
       field("models", &C::models, checked(list_of(section(model_fields())), check_models), "", kRequired),
       field("select", &C::select, select_form(), ""),
-      field("sweep", &C::sweep, optional(section(sweep_fields())), ""),
-      field("heatmaps", &C::heatmaps, optional(section(heatmaps_fields())), ""),
+      field("sweep", &C::sweep, one_or_several(section(sweep_fields())), ""),
+      field("heatmaps", &C::heatmaps, one_or_several(heatmaps_form()), ""),
       field("run", &C::run, run_form(), ""),
   };
   return fields;
@@ -245,13 +332,29 @@ Config parse_config(const std::string& yaml, const std::filesystem::path& file) 
   const YamlNode node = parse_yaml(yaml, file);
   const Place place{file, ""};
   Config config = read_fields(config_fields(), node, place);
-  check_selected_models(config, node, place);
+  check_references(config, node, place);
   config.file = file;
   return config;
 }
 
 Config read_config(const std::filesystem::path& file) {
   return parse_config(read_file(file, size_t{1} << 20), file);
+}
+
+void apply(const ConfigOverrides& overrides, Config& config) {
+  if (overrides.limit) config.dataset.limit = *overrides.limit;
+  if (!overrides.dataset.empty()) config.dataset.path = overrides.dataset;
+  if (!overrides.models_directory.empty()) config.models_directory = overrides.models_directory;
+}
+
+bool includes(const std::vector<std::string>& models, const std::string& name) {
+  return models.empty() || std::find(models.begin(), models.end(), name) != models.end();
+}
+
+size_t prompt_set(const Config& config, const std::string& name) {
+  const auto set = std::find_if(config.select.begin(), config.select.end(),
+                                [&](const SelectConfig& one) { return one.name == name; });
+  return set == config.select.end() ? 0 : static_cast<size_t>(set - config.select.begin());
 }
 
 std::string resolved_yaml(const Config& config) {

@@ -30,11 +30,14 @@ struct ModelConfig {
   bool operator==(const ModelConfig&) const = default;
 };
 
+// A set of prompts. Each model has its own where the rule is kSelf.
 struct SelectConfig {
   enum class Rule { kAllModels, kSelf, kTheseModels, kNone, kIds };
   Rule rule = Rule::kAllModels;
   std::vector<std::string> models = {};  // kTheseModels: names of this config
   std::string ids_file = {};             // kIds: JSON list or one id per line
+  std::string name = "selected";         // by which sweeps and heat maps ask for the set; unique
+  int rank = 1;                          // a model counts as right if the answer's rank is at most this
   bool operator==(const SelectConfig&) const = default;
 };
 
@@ -57,12 +60,17 @@ struct KnockoutConfig {
 struct SweepConfig {
   WindowsConfig windows;
   std::vector<KnockoutConfig> knockouts;
+  std::vector<std::string> models = {};  // names of this config; empty = all
+  std::string select = {};               // name of a prompt set; empty = the first
   bool operator==(const SweepConfig&) const = default;
 };
 
 struct HeatmapsConfig {
-  std::vector<int> windows;  // `window: 5` or `windows: [1, 5, 9]`
-  std::int64_t prompts = 0;  // the first N selected prompts
+  std::vector<int> windows;                 // `window: 5` or `windows: [1, 5, 9]`
+  std::int64_t prompts = 0;                 // the first N prompts of the set; 0 = `ids` says which
+  std::vector<std::int64_t> ids = {};       // these prompts, whatever the models say about them
+  std::vector<std::string> models = {};     // as in SweepConfig
+  std::string select = {};
   bool operator==(const HeatmapsConfig&) const = default;
 };
 
@@ -80,13 +88,27 @@ struct Config {
   std::filesystem::path file;  // where it was read from; not part of the resolved copy
   std::string name = {};
   DatasetConfig dataset;
+  std::string models_directory = {};  // hf:ORG/NAME is DIRECTORY/ORG/NAME or DIRECTORY/NAME; empty = the hub's cache
   std::vector<ModelConfig> models;
-  SelectConfig select;
-  std::optional<SweepConfig> sweep;
-  std::optional<HeatmapsConfig> heatmaps;
+  std::vector<SelectConfig> select = {SelectConfig{}};  // at least one
+  std::vector<SweepConfig> sweep;                       // their union is computed, each knockout once
+  std::vector<HeatmapsConfig> heatmaps;
   RunConfig run;
   bool operator==(const Config&) const = default;
 };
+
+// What a command line replaces in a configuration; empty = nothing.
+struct ConfigOverrides {
+  std::optional<std::int64_t> limit;  // dataset.limit
+  std::string dataset;                // dataset.path
+  std::string models_directory;
+};
+void apply(const ConfigOverrides& overrides, Config& config);
+
+// Whether a sweep or heat map that names `models` is for the model called `name`.
+bool includes(const std::vector<std::string>& models, const std::string& name);
+// The index in config.select of the set called `name`; the first for an empty name.
+size_t prompt_set(const Config& config, const std::string& name);
 
 // Throws InputError "FILE:LINE: key a.b.c: ..." for a syntax error, an unknown key (with the nearest known
 // one), a wrong type, a value out of range, a duplicate, or a missing required key.
@@ -95,9 +117,9 @@ Config parse_config(const std::string& yaml, const std::filesystem::path& file);
 
 // The same configuration with every default written out; parse_config(resolved_yaml(c)) == c. Two runs may
 // share a directory if and only if their identities are equal: run.precision changes the numbers, the rest of
-// run.* does not.
+// run.* and models_directory do not (the digests of the checkpoints do).
 std::string resolved_yaml(const Config& config);
-std::string identity_yaml(const Config& config);  // without what run.* says of devices, memory and time
+std::string identity_yaml(const Config& config);
 
 // A table of all keys with type, default and meaning, for `factflow run --help`.
 std::string config_help();

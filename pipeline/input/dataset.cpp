@@ -194,7 +194,7 @@ std::vector<std::int64_t> reference_ids(const std::vector<PromptRecord>& records
 
 }  // namespace
 
-Dataset read_dataset(const DatasetConfig& config) {
+Dataset read_dataset(const DatasetConfig& config, const WantedIds& wanted) {
   const std::vector<std::string>& known = dataset_format_names();
   if (config.format != "auto" && std::find(known.begin(), known.end(), config.format) == known.end())
     throw InputError(config.path, unknown_word("dataset format", excerpt(config.format), known));
@@ -216,7 +216,7 @@ Dataset read_dataset(const DatasetConfig& config) {
   if (config.reference_ids) numbers = reference_ids(records, source.rows, config.path);
 
   Dataset out{source.format + ", " + source.container, source.digest, {}, {}, std::move(collected.bad())};
-  for (const size_t i : filter_prompts(prompts, config)) {
+  for (const size_t i : filter_prompts(prompts, config, wanted)) {
     out.prompts.push_back(std::move(prompts[i]));
     if (config.reference_ids) out.reference_ids.push_back(numbers[i]);
   }

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "model/prompt.hpp"
@@ -29,8 +31,11 @@ struct Dataset {
 // "known-1000", "relations", "minimal". docs/datasets.md shows each.
 const std::vector<std::string>& dataset_format_names();
 
+// Prompts that are wanted by id; nothing = all. Ids that the dataset does not have are no error.
+using WantedIds = std::optional<std::unordered_set<std::int64_t>>;
+
 // Throws InputError if the file cannot be read, its format is unknown, or no prompt is left.
-Dataset read_dataset(const DatasetConfig& config);
+Dataset read_dataset(const DatasetConfig& config, const WantedIds& wanted = std::nullopt);
 
 // The file of `select: {ids: FILE}`: a JSON list of whole numbers, or one per line; blank lines and lines
 // that start with # do not count. In file order; throws InputError for anything else, a duplicate, or an

@@ -163,16 +163,6 @@ Form<T> section(Fields<T> fields) {
           [table] { return help_of(*table); }};
 }
 
-// Absent unless it is given.
-template <class T>
-Form<std::optional<T>> optional(Form<T> form) {
-  return {form.type, form.read,
-          [write = form.write](const std::optional<T>& value, Purpose purpose) {
-            return value ? write(*value, purpose) : std::nullopt;
-          },
-          form.help, form.many};
-}
-
 // One value or more, each once; what is no list counts as a list of one.
 template <class V>
 Form<std::vector<V>> list_of(Form<V> form) {
@@ -195,6 +185,17 @@ Form<std::vector<V>> list_of(Form<V> form) {
     return YamlNode::of_list(std::move(items));
   };
   return {form.help ? form.type : form.type + " or a list", read, write, form.help, form.help != nullptr};
+}
+
+// A list of which one element is written without the list, and none not at all.
+template <class V>
+Form<std::vector<V>> one_or_several(Form<V> form) {
+  Form<std::vector<V>> list = list_of(form);
+  list.write = [one = form.write, several = list.write](const std::vector<V>& values, Purpose purpose) {
+    if (values.empty()) return std::optional<YamlNode>();
+    return values.size() == 1 ? one(values[0], purpose) : several(values, purpose);
+  };
+  return list;
 }
 
 // A word in place of a value, for instance `all` in place of a number.

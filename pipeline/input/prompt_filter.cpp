@@ -63,7 +63,8 @@ std::vector<size_t> sample_positions(size_t total, size_t count, std::uint64_t s
   return positions;
 }
 
-std::vector<size_t> filter_prompts(const std::vector<Prompt>& prompts, const DatasetConfig& config) {
+std::vector<size_t> filter_prompts(const std::vector<Prompt>& prompts, const DatasetConfig& config,
+                                   const WantedIds& wanted) {
   check_relations(prompts, config);
   check_ids(prompts, config);
   std::vector<size_t> kept(prompts.size());
@@ -76,6 +77,7 @@ std::vector<size_t> filter_prompts(const std::vector<Prompt>& prompts, const Dat
     const std::unordered_set<std::int64_t> ids(config.ids.begin(), config.ids.end());
     keep_if(kept, [&](size_t i) { return ids.contains(prompts[i].id); });
   }
+  if (wanted) keep_if(kept, [&](size_t i) { return wanted->contains(prompts[i].id); });
   if (config.sample > 0) {
     std::vector<size_t> sampled;
     for (const size_t i : sample_positions(kept.size(), static_cast<size_t>(config.sample), config.seed))
@@ -86,7 +88,8 @@ std::vector<size_t> filter_prompts(const std::vector<Prompt>& prompts, const Dat
     kept.resize(static_cast<size_t>(config.limit));
   if (kept.empty())
     throw InputError(config.path, "no prompt is left",
-                     "no prompt has both a wanted relation and a wanted id");
+                     wanted ? "no prompt has an id that the configuration's lists of ids name"
+                            : "no prompt has both a wanted relation and a wanted id");
   return kept;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <optional>
 
 #include <fmt/format.h>
@@ -17,18 +18,27 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr std::int64_t kTop = 5;
 constexpr const char* kVersion = "0.1.0";
 
-std::string selection_in_words(const Config& config) {
+std::string set_in_words(const Config& config, const SelectConfig& set) {
   using Rule = SelectConfig::Rule;
+  const std::string right = set.rank == 1 ? "right" : fmt::format("among the likeliest {}", set.rank);
   std::vector<std::string> names;
   for (const ModelConfig& model : config.models) names.push_back(model.name);
-  switch (config.select.rule) {
-    case Rule::kAllModels: return "right for all of " + join(names);
-    case Rule::kTheseModels: return "right for all of " + join(config.select.models);
-    case Rule::kSelf: return "right for the model itself";
+  switch (set.rule) {
+    case Rule::kAllModels: return right + " for all of " + join(names);
+    case Rule::kTheseModels: return right + " for all of " + join(set.models);
+    case Rule::kSelf: return right + " for the model itself";
     case Rule::kNone: return "every prompt";
-    case Rule::kIds: return "the ids of " + config.select.ids_file;
+    case Rule::kIds: return "the ids of " + set.ids_file;
   }
   return "";
+}
+
+// "right for all of a, b", or with several sets "common: the ids of F; own: right for the model itself".
+std::string selection_in_words(const Config& config) {
+  if (config.select.size() == 1) return set_in_words(config, config.select[0]);
+  std::vector<std::string> sets;
+  for (const SelectConfig& set : config.select) sets.push_back(set.name + ": " + set_in_words(config, set));
+  return join(sets, "; ");
 }
 
 // Collects one model after the other and writes it.
@@ -145,7 +155,7 @@ class Builder {
     write_evaluation(writer, m);
     if (s_.plan.released(m)) {
       if (!s_.planned.job.models[m].edges.empty()) write_sweep(writer, m);
-      if (s_.config.heatmaps) write_heatmaps(writer, m);
+      write_heatmaps(writer, m);
     }
     evaluations_[m] = {};
   }
@@ -174,54 +184,82 @@ class Builder {
     writer.write_evaluation(out);
   }
 
+  // A row per prompt that some sweep asks about, in dataset order. A prompt belongs to a set whichever sweep asked about it,
+  // so a set shows all that is known about its prompts.
+  KnockoutAxes sweep_axes(std::uint32_t m) const {
+    KnockoutAxes axes;
+    for (const EdgeSpec& edge : s_.planned.job.models[m].edges) axes.edges.push_back(label_of(edge));
+    std::vector<std::uint32_t> prompts = s_.plan.asked(Stage::kSweep, m).prompts;
+    std::sort(prompts.begin(), prompts.end());
+    for (const std::uint32_t p : prompts) axes.prompts.push_back(s_.dataset.prompts[p].id);
+    axes.blocked.assign(axes.edges.size() * prompts.size(), kNotAsked);
+    for (const size_t set : sets_swept(s_.config)) {
+      axes.sets.push_back(s_.config.select[set].name);
+      const std::vector<std::uint32_t> members = s_.plan.selected(set, m);
+      for (const std::uint32_t p : prompts)
+        axes.members.push_back(std::binary_search(members.begin(), members.end(), p) ? 1 : 0);
+    }
+    return axes;
+  }
+
   void write_sweep(ResultsWriter& writer, std::uint32_t m) {
     const ModelJob& job = s_.planned.job.models[m];
-    const std::vector<std::uint32_t>& selected = s_.plan.selected(m);
-    const size_t edges = job.edges.size(), prompts = selected.size();
-    KnockoutAxes axes;
-    for (const EdgeSpec& edge : job.edges) axes.edges.push_back(label_of(edge));
-    for (const std::uint32_t p : selected) axes.prompts.push_back(s_.dataset.prompts[p].id);
-    axes.blocked.assign(edges * prompts, 0);
+    KnockoutAxes axes = sweep_axes(m);
     std::vector<KnockoutWindow> windows;
     for (const WindowSeries& series : job.sweep) {
       KnockoutWindow& window = windows.emplace_back();
       window.window = series.size;
       window.placement = placement();
       window.starts.assign(series.starts.begin(), series.starts.end());
-      window.probability.assign(edges * prompts * series.starts.size(), kNaN);
-      window.rank.assign(edges * prompts * series.starts.size(), 0);
+      window.probability.assign(axes.blocked.size() * series.starts.size(), kNaN);
+      window.rank.assign(axes.blocked.size() * series.starts.size(), 0);
     }
+    std::map<std::int64_t, size_t> rows;
+    for (size_t row = 0; row < axes.prompts.size(); ++row) rows[axes.prompts[row]] = row;
+    const AskedPrompts& asked = s_.plan.asked(Stage::kSweep, m);
     for (const std::uint64_t unit : units_) {
       const UnitName name = unit_named(unit);
       if (name.stage != Stage::kSweep || name.model != m) continue;
+      const PromptPart& part = asked.part_of(name.begin);
       const std::optional<std::string> bytes = result_of(unit, false);
-      if (!bytes) continue;
-      const SweepUnit result = decode_sweep(*bytes);
-      for (std::uint32_t i = 0; i < name.count; ++i)
-        place(result.prompts[i], m, name.begin + i, axes, windows);
+      const SweepUnit result = bytes ? decode_sweep(*bytes) : SweepUnit{};
+      for (std::uint32_t i = 0; i < name.count; ++i) {
+        const std::uint32_t prompt = asked.prompts[name.begin + i];
+        const size_t row = rows.at(s_.dataset.prompts[prompt].id);
+        for (const AskedEdge& edge : part.edges) axes.blocked[edge.edge * axes.prompts.size() + row] = 0;
+        if (bytes) place(result.prompts[i], {m, prompt, row}, part, axes, windows);
+      }
     }
     writer.write_axes(axes);
     for (const KnockoutWindow& window : windows) writer.write_window(window);
   }
 
-  void place(const PromptSweep& result, std::uint32_t m, size_t row, KnockoutAxes& axes, std::vector<KnockoutWindow>& windows) {
+  struct SweptPrompt {
+    std::uint32_t model, prompt;  // indices
+    size_t row;                   // in the axes
+  };
+  void place(const PromptSweep& result, const SweptPrompt& prompt, const PromptPart& part, KnockoutAxes& axes,
+             std::vector<KnockoutWindow>& windows) {
     if (!result.failure.empty()) {
-      prompt_failure(m, Stage::kSweep, s_.plan.selected(m)[row], result.failure);
+      prompt_failure(prompt.model, Stage::kSweep, prompt.prompt, result.failure);
       return;
     }
-    const size_t prompts = axes.prompts.size();
-    for (size_t edge = 0; edge < axes.edges.size(); ++edge) {
-      axes.blocked[edge * prompts + row] = result.blocked[edge];
-      for (size_t w = 0; w < windows.size(); ++w) {
-        const size_t starts = windows[w].starts.size();
-        const auto from = static_cast<std::ptrdiff_t>(edge * starts), to = static_cast<std::ptrdiff_t>((edge * prompts + row) * starts);
-        std::copy_n(result.probability[w].begin() + from, starts, windows[w].probability.begin() + to);
-        std::copy_n(result.rank[w].begin() + from, starts, windows[w].rank.begin() + to);
+    for (size_t e = 0; e < part.edges.size(); ++e) {
+      const size_t cell = part.edges[e].edge * axes.prompts.size() + prompt.row;
+      axes.blocked[cell] = result.blocked[e];
+      std::ptrdiff_t from = 0;
+      for (const std::uint32_t w : part.edges[e].series) {
+        const auto starts = static_cast<std::ptrdiff_t>(windows[w].starts.size());
+        const auto to = static_cast<std::ptrdiff_t>(cell) * starts;
+        std::copy_n(result.probability[e].begin() + from, starts, windows[w].probability.begin() + to);
+        std::copy_n(result.rank[e].begin() + from, starts, windows[w].rank.begin() + to);
+        from += starts;
       }
     }
   }
 
   void write_heatmaps(ResultsWriter& writer, std::uint32_t m) {
+    const AskedPrompts& asked = s_.plan.asked(Stage::kHeatmap, m);
     for (const std::uint64_t unit : units_) {
       const UnitName name = unit_named(unit);
       if (name.stage != Stage::kHeatmap || name.model != m) continue;
@@ -229,21 +267,23 @@ class Builder {
       if (!bytes) continue;
       const HeatmapUnit result = decode_heatmap(*bytes);
       for (std::uint32_t i = 0; i < name.count; ++i) {
-        const std::uint32_t prompt = s_.plan.selected(m)[name.begin + i];
+        const std::uint32_t prompt = asked.prompts[name.begin + i];
         if (!result.prompts[i].failure.empty()) {
           prompt_failure(m, Stage::kHeatmap, prompt, result.prompts[i].failure);
           continue;
         }
-        const std::vector<WindowSeries>& series = s_.planned.job.models[m].heatmaps;
-        for (size_t w = 0; w < series.size(); ++w)
-          writer.write_heatmap({series[w].size, placement(), s_.dataset.prompts[prompt].id, result.prompts[i].tokens,
-                                {series[w].starts.begin(), series[w].starts.end()}, result.prompts[i].probability[w]});
+        const std::vector<std::uint32_t>& drawn = asked.part_of(name.begin).heatmaps;
+        for (size_t w = 0; w < drawn.size(); ++w) {
+          const WindowSeries& series = s_.planned.job.models[m].heatmaps[drawn[w]];
+          writer.write_heatmap({series.size, placement(), s_.dataset.prompts[prompt].id, result.prompts[i].tokens,
+                                {series.starts.begin(), series.starts.end()}, result.prompts[i].probability[w]});
+        }
       }
     }
   }
 
   std::string placement() const {
-    return s_.config.sweep && s_.config.sweep->windows.placement == Placement::kCentred ? "centred" : "fit";
+    return !s_.config.sweep.empty() && s_.config.sweep[0].windows.placement == Placement::kCentred ? "centred" : "fit";
   }
 
   const ResultsSource& s_;

@@ -69,8 +69,8 @@ std::unique_ptr<RunLock> lock_directory(const std::filesystem::path& path, const
 class Desk {
  public:
   explicit Desk(const RunOptions& options) : options_(options), config_(read_config(options.config)) {
-    if (options.limit) config_.dataset.limit = *options.limit;
-    dataset_ = read_dataset(config_.dataset);
+    apply(options.overrides, config_);
+    dataset_ = read_prompts(config_);
     planned_ = build_job(config_, true);
     const std::filesystem::path path = options.out.empty() ? std::filesystem::path("runs") / config_.name : options.out;
     lock_ = lock_directory(path, options);
@@ -116,7 +116,7 @@ class Desk {
                               outcome.units_resumed > 0 ? fmt::format(", {} of them from {}", outcome.units_resumed, claims_ ? "others or before" : "before") : ""));
     for (std::uint32_t m = 0; m < config_.models.size(); ++m)
       if (plan_->released(m))
-        display_.line(fmt::format("  {}: {} of {} prompts selected", config_.models[m].name, plan_->selected(m).size(), dataset_.prompts.size()));
+        display_.line(fmt::format("  {}: {} of {} prompts swept", config_.models[m].name, plan_->asked(Stage::kSweep, m).prompts.size(), dataset_.prompts.size()));
     if (summary->failures > 0)
       display_.line(fmt::format("{} failures are listed in {} (group /failures)", summary->failures, directory_.results().string()));
     display_.line(fmt::format("results: {}", directory_.results().string()));
@@ -132,6 +132,7 @@ class Desk {
     display_.line(fmt::format("{}: {} prompts ({}{}), {} models, into {}", config_.name, dataset_.prompts.size(), dataset_.format,
                               dataset_.bad.empty() ? "" : fmt::format(", {} bad records left out", dataset_.bad.size()),
                               config_.models.size(), directory_.path.string()));
+    for (const std::string& sentence : missing_ids(config_, dataset_)) display_.line("  " + sentence);
     for (size_t m = 0; m < config_.models.size(); ++m)
       if (!planned_.models[m].skipped.empty())
         display_.line(fmt::format("  {} has no state-space channels: skips {}", config_.models[m].name, join(planned_.models[m].skipped)));

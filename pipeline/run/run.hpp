@@ -4,15 +4,15 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
-#include <optional>
-#include <string>
+
+#include "pipeline/input/config.hpp"
 
 namespace factflow {
 
 struct RunOptions {
   std::filesystem::path config;
   std::filesystem::path out;            // empty = runs/NAME
-  std::optional<std::int64_t> limit;    // replaces dataset.limit
+  ConfigOverrides overrides;
   bool fresh = false;
   bool retry_failed = false;
   bool share = false;            // units are shared with other launches on the directory that say so too

@@ -43,8 +43,15 @@ void remove_old_run(const std::filesystem::path& path) {
     std::filesystem::remove_all(path / name);
 }
 
+// Which prompts a run reads may hang on files of ids, whose content no configuration shows.
+std::string ids_of(const Dataset& dataset) {
+  std::string ids;
+  for (const Prompt& prompt : dataset.prompts) ids += std::to_string(prompt.id) + " ";
+  return ids;
+}
+
 RunDirectory described(const std::filesystem::path& path, const std::string& identity, const Dataset& dataset) {
-  return {path, digest_of({identity, dataset.digest, kPlanVersion}), fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))};
+  return {path, digest_of({identity, dataset.digest, ids_of(dataset), kPlanVersion}), fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))};
 }
 
 std::filesystem::path record_of(const std::filesystem::path& path) { return path / "run.json"; }

@@ -1,7 +1,6 @@
 #include "pipeline/run/run_plan.hpp"
 
 #include <algorithm>
-#include <set>
 
 #include <fmt/format.h>
 #include <xxhash.h>
@@ -17,27 +16,29 @@ constexpr std::uint32_t kPromptsPerEvaluation = 512;  // a unit's name has 10 bi
 constexpr std::uint32_t kPromptsPerHeatmap = 8;
 constexpr double kBytesPerToken = 4;  // of English text, for estimates before anything is tokenized
 
-size_t window_count(const std::vector<WindowSeries>& series) {
-  size_t count = 0;
-  for (const WindowSeries& one : series) count += one.windows.size();
-  return count;
+std::vector<Window> windows_asked(const std::vector<WindowSeries>& series, const std::vector<std::uint32_t>& asked) {
+  std::vector<Window> windows;
+  for (const std::uint32_t one : asked)
+    windows.insert(windows.end(), series[one].windows.begin(), series[one].windows.end());
+  return windows;
 }
 
 // One-token rows x layers above them, of all windows of one cut; windows of one start share layers (docs/replay.md).
-double row_layers(const std::vector<WindowSeries>& series, int layers) {
+double row_layers(const std::vector<Window>& windows, int layers) {
   double total = 0;
   std::vector<int> longest(static_cast<size_t>(layers) + 1, 0);
-  for (const WindowSeries& one : series)
-    for (const Window& window : one.windows) longest[static_cast<size_t>(window.begin)] = std::max(longest[static_cast<size_t>(window.begin)], window.end);
-  for (const WindowSeries& one : series)
-    for (const Window& window : one.windows)
-      total += layers - (window.end == longest[static_cast<size_t>(window.begin)] ? window.begin : window.end);
+  for (const Window& window : windows)
+    longest[static_cast<size_t>(window.begin)] = std::max(longest[static_cast<size_t>(window.begin)], window.end);
+  for (const Window& window : windows)
+    total += layers - (window.end == longest[static_cast<size_t>(window.begin)] ? window.begin : window.end);
   return total;
 }
 
-// 16 bits.
-std::uint32_t digest_of(const std::vector<std::uint32_t>& selected) {
-  return static_cast<std::uint32_t>(XXH3_64bits(selected.data(), selected.size() * sizeof(selected[0])) & 0xffff);
+// 16 bits of what is asked of which prompts.
+std::uint32_t digest_of(const AskedPrompts& asked) {
+  std::vector<std::uint32_t> content = asked.prompts;
+  for (const PromptPart& part : asked.parts) content.push_back(part.count);
+  return static_cast<std::uint32_t>(XXH3_64bits(content.data(), content.size() * sizeof(content[0])) & 0xffff);
 }
 
 }  // namespace
@@ -56,51 +57,34 @@ std::string describe(const UnitName& unit, const std::string& model) {
   return fmt::format("{} of {}, prompts {} to {}", name_of(unit.stage), model, unit.begin + 1, unit.begin + unit.count);
 }
 
-UnitSizes unit_sizes(const ModelJob& model) {
-  const double rows = static_cast<double>(model.edges.size() * window_count(model.sweep));
-  return {kPromptsPerEvaluation, static_cast<std::uint32_t>(std::clamp(kRowsPerUnit / std::max(rows, 1.0), 1.0, 512.0)),
-          kPromptsPerHeatmap};
-}
-
-double estimated_flops(const UnitName& unit, const ModelJob& job, const PlannedModel& model, double tokens) {
+PromptCost estimated_cost(Stage stage, const PromptPart& part, const ModelJob& job, const PlannedModel& model, double tokens) {
   const Architecture& architecture = model.architecture;
   const double head = 2.0 * architecture.hidden * architecture.vocabulary;
   // Everything that is not the embedding is multiplied once per column.
   const double layer = 2.0 * (static_cast<double>(model.parameters) / architecture.layers -
                               (architecture.tied_head ? 1.0 : 2.0) * architecture.hidden * architecture.vocabulary / architecture.layers);
-  double column_layers = tokens * architecture.layers, rows = 1;
-  if (unit.stage == Stage::kSweep) {
-    column_layers += static_cast<double>(job.edges.size()) * row_layers(job.sweep, architecture.layers);
-    rows += static_cast<double>(job.edges.size() * window_count(job.sweep));
-  } else if (unit.stage == Stage::kHeatmap) {
-    column_layers += tokens * row_layers(job.heatmaps, architecture.layers);
-    rows += tokens * static_cast<double>(window_count(job.heatmaps));
+  double column_layers = tokens * architecture.layers;
+  PromptCost cost;
+  for (const AskedEdge& asked : part.edges) {
+    const std::vector<Window> windows = windows_asked(job.sweep, asked.series);
+    column_layers += row_layers(windows, architecture.layers);
+    cost.rows += static_cast<double>(windows.size());
   }
-  return unit.count * (column_layers * std::max(layer, 1.0) + rows * head);
+  if (stage == Stage::kHeatmap) {
+    const std::vector<Window> windows = windows_asked(job.heatmaps, part.heatmaps);
+    column_layers += tokens * row_layers(windows, architecture.layers);
+    cost.rows += tokens * static_cast<double>(windows.size());
+  }
+  cost.flops = column_layers * std::max(layer, 1.0) + (1 + cost.rows) * head;
+  return cost;
 }
 
-std::vector<std::uint32_t> select_prompts(const Config& config, const Dataset& dataset, std::uint32_t model,
-                                          const std::vector<std::vector<std::int32_t>>& ranks) {
-  using Rule = SelectConfig::Rule;
-  std::vector<std::uint32_t> judges;  // models that must be right
-  for (std::uint32_t m = 0; m < config.models.size(); ++m) {
-    const auto& names = config.select.models;
-    if (config.select.rule == Rule::kAllModels || (config.select.rule == Rule::kSelf && m == model) ||
-        (config.select.rule == Rule::kTheseModels && std::find(names.begin(), names.end(), config.models[m].name) != names.end()))
-      judges.push_back(m);
-  }
-  std::set<std::int64_t> ids;
-  if (config.select.rule == Rule::kIds) {
-    const std::vector<std::int64_t> listed = read_ids(config.select.ids_file);
-    ids.insert(listed.begin(), listed.end());
-  }
-  std::vector<std::uint32_t> selected;
-  for (std::uint32_t p = 0; p < dataset.prompts.size(); ++p) {
-    if (ranks[model][p] == 0) continue;  // failed in this model
-    const bool right = std::all_of(judges.begin(), judges.end(), [&](std::uint32_t m) { return ranks[m][p] == 1; });
-    if (right && (config.select.rule != Rule::kIds || ids.count(dataset.prompts[p].id) != 0)) selected.push_back(p);
-  }
-  return selected;
+std::uint32_t prompts_per_unit(Stage stage, const PromptPart& part, const ModelJob& job) {
+  if (stage == Stage::kEvaluate) return kPromptsPerEvaluation;
+  if (stage == Stage::kHeatmap) return kPromptsPerHeatmap;
+  double rows = 0;
+  for (const AskedEdge& asked : part.edges) rows += static_cast<double>(windows_asked(job.sweep, asked.series).size());
+  return static_cast<std::uint32_t>(std::clamp(kRowsPerUnit / std::max(rows, 1.0), 1.0, 512.0));
 }
 
 RunPlan::RunPlan(const Config& config, const Dataset& dataset, const PlannedJob& planned)
@@ -115,16 +99,22 @@ RunPlan::RunPlan(const Config& config, const Dataset& dataset, const PlannedJob&
   evaluations_left_.assign(models, static_cast<std::uint32_t>(prompts));
   digests_.resize(models);
   released_.assign(models, false);
-  selected_.resize(models);
+  sweeps_.resize(models);
+  heatmaps_.resize(models);
 }
 
 Task RunPlan::task(const UnitName& unit) {
-  Unit content{unit.stage, unit.model, {}};
+  Unit content{unit.stage, unit.model, {}, {}, {}};
+  const bool evaluate = unit.stage == Stage::kEvaluate;
+  const AskedPrompts& all = asked(unit.stage, unit.model);
+  const PromptPart part = evaluate ? PromptPart{} : all.part_of(unit.begin);
+  content.edges = part.edges;
+  content.heatmaps = part.heatmaps;
   for (std::uint32_t i = unit.begin; i < unit.begin + unit.count; ++i)
-    content.prompts.push_back(dataset_.prompts[unit.stage == Stage::kEvaluate ? i : selected_[unit.model][i]]);
+    content.prompts.push_back(dataset_.prompts[evaluate ? i : all.prompts[i]]);
   units_.push_back(id_of(unit));
-  return {id_of(unit), unit.model, estimated_flops(unit, planned_.job.models[unit.model], planned_.models[unit.model], tokens_),
-          encode(content)};
+  const PromptCost cost = estimated_cost(unit.stage, part, planned_.job.models[unit.model], planned_.models[unit.model], tokens_);
+  return {id_of(unit), unit.model, unit.count * cost.flops, encode(content)};
 }
 
 std::string RunPlan::name_of(std::uint64_t unit) const {
@@ -132,23 +122,35 @@ std::string RunPlan::name_of(std::uint64_t unit) const {
   return "unit \"" + describe(name, config_.models[name.model].name) + "\"";
 }
 
-// Of `all`, a unit as long as its list.
+// Of `all`, a unit as long as its list or part.
 std::vector<Task> RunPlan::slices(const UnitName& all, std::uint32_t per_unit) {
   std::vector<Task> tasks;
-  for (std::uint32_t begin = 0; begin < all.count; begin += per_unit) {
+  for (std::uint32_t done = 0; done < all.count; done += per_unit) {
     UnitName unit = all;
-    unit.begin = begin;
-    unit.count = std::min(per_unit, all.count - begin);
+    unit.begin = all.begin + done;
+    unit.count = std::min(per_unit, all.count - done);
     tasks.push_back(task(unit));
+  }
+  return tasks;
+}
+
+std::vector<Task> RunPlan::slices(Stage stage, std::uint32_t model) {
+  const AskedPrompts& all = asked(stage, model);
+  const std::uint32_t digest = digest_of(all);
+  std::vector<Task> tasks;
+  for (const PromptPart& part : all.parts) {
+    std::vector<Task> more = slices({stage, model, part.begin, part.count, digest},
+                                    prompts_per_unit(stage, part, planned_.job.models[model]));
+    std::move(more.begin(), more.end(), std::back_inserter(tasks));
   }
   return tasks;
 }
 
 std::vector<Task> RunPlan::initial() {
   std::vector<Task> tasks;
+  const auto prompts = static_cast<std::uint32_t>(dataset_.prompts.size());
   for (std::uint32_t m = 0; m < config_.models.size(); ++m) {
-    const auto prompts = static_cast<std::uint32_t>(dataset_.prompts.size());
-    std::vector<Task> more = slices({Stage::kEvaluate, m, 0, prompts, 0}, unit_sizes(planned_.job.models[m]).evaluate);
+    std::vector<Task> more = slices({Stage::kEvaluate, m, 0, prompts, 0}, kPromptsPerEvaluation);
     std::move(more.begin(), more.end(), std::back_inserter(tasks));
   }
   return tasks;
@@ -176,22 +178,17 @@ std::vector<Task> RunPlan::failed(std::uint64_t id, const std::string&) {
   return unit.stage == Stage::kEvaluate ? evaluated(unit) : std::vector<Task>{};
 }
 
+bool RunPlan::may_release(std::uint32_t model) const {
+  const std::vector<std::uint32_t> needed = judges_of(config_, model);
+  return std::all_of(needed.begin(), needed.end(), [&](std::uint32_t m) { return evaluations_left_[m] == 0; });
+}
+
 std::vector<Task> RunPlan::evaluated(const UnitName& unit) {
   evaluations_left_[unit.model] -= unit.count;
   if (evaluations_left_[unit.model] > 0) return {};
-  const auto done = [&](std::uint32_t m) { return evaluations_left_[m] == 0; };
-  const auto needs = [&](std::uint32_t judge) {
-    const auto& names = config_.select.models;
-    return config_.select.rule == SelectConfig::Rule::kAllModels ||
-           (config_.select.rule == SelectConfig::Rule::kTheseModels &&
-            std::find(names.begin(), names.end(), config_.models[judge].name) != names.end());
-  };
-  const auto models = static_cast<std::uint32_t>(config_.models.size());
-  for (std::uint32_t judge = 0; judge < models; ++judge)
-    if (needs(judge) && !done(judge)) return {};
   std::vector<Task> tasks;
-  for (std::uint32_t m = 0; m < models; ++m) {
-    if (released_[m] || !done(m)) continue;
+  for (std::uint32_t m = 0; m < config_.models.size(); ++m) {
+    if (released_[m] || !may_release(m)) continue;
     std::vector<Task> more = release(m);
     std::move(more.begin(), more.end(), std::back_inserter(tasks));
   }
@@ -200,18 +197,11 @@ std::vector<Task> RunPlan::evaluated(const UnitName& unit) {
 
 std::vector<Task> RunPlan::release(std::uint32_t model) {
   released_[model] = true;
-  selected_[model] = select_prompts(config_, dataset_, model, ranks_);
-  const ModelJob& job = planned_.job.models[model];
-  const UnitSizes sizes = unit_sizes(job);
-  const auto count = static_cast<std::uint32_t>(selected_[model].size());
-  const std::uint32_t digest = digest_of(selected_[model]);
-  std::vector<Task> tasks;
-  if (!job.edges.empty()) tasks = slices({Stage::kSweep, model, 0, count, digest}, sizes.sweep);
-  if (config_.heatmaps) {
-    const auto wanted = static_cast<std::uint32_t>(std::min<std::int64_t>(config_.heatmaps->prompts, count));
-    std::vector<Task> more = slices({Stage::kHeatmap, model, 0, wanted, digest}, sizes.heatmap);
-    std::move(more.begin(), more.end(), std::back_inserter(tasks));
-  }
+  const PlannedModel& planned = planned_.models[model];
+  sweeps_[model] = asked_in_sweeps(config_, dataset_, planned, model, ranks_);
+  heatmaps_[model] = asked_in_heatmaps(config_, dataset_, planned, model, ranks_);
+  std::vector<Task> tasks = slices(Stage::kSweep, model), more = slices(Stage::kHeatmap, model);
+  std::move(more.begin(), more.end(), std::back_inserter(tasks));
   return tasks;
 }
 

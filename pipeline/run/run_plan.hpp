@@ -9,12 +9,13 @@
 #include "pipeline/coordination/task.hpp"
 #include "pipeline/input/config.hpp"
 #include "pipeline/input/dataset.hpp"
+#include "pipeline/run/asked_prompts.hpp"
 #include "pipeline/run/job_builder.hpp"
 #include "workers/unit.hpp"
 
 namespace factflow {
 
-// A unit names a slice of a list of prompts: all prompts for evaluate, the model's selected ones for sweep and heatmap.
+// A unit names a slice of a list of prompts: all prompts for evaluate, those that are asked something for sweep and heatmap.
 struct UnitName {
   Stage stage = Stage::kEvaluate;
   std::uint32_t model = 0;
@@ -30,18 +31,13 @@ UnitName unit_named(std::uint64_t id);
 // "sweep of mamba, prompts 9 to 16"
 std::string describe(const UnitName& unit, const std::string& model);
 
-// How large a unit is, and what it costs: pure functions of the configuration.
-struct UnitSizes {
-  std::uint32_t evaluate = 0, sweep = 0, heatmap = 0;  // prompts per unit
+// How large a unit of a part is, in prompts, and what one prompt of it costs: pure functions of the configuration.
+std::uint32_t prompts_per_unit(Stage stage, const PromptPart& part, const ModelJob& job);
+struct PromptCost {
+  double rows = 0;   // answers read, the clean run's left out
+  double flops = 0;  // of the matrix products, for a prompt of `tokens` tokens whose knockouts replay one token
 };
-UnitSizes unit_sizes(const ModelJob& model);
-// Floating-point operations of the matrix products, for prompts of `tokens` tokens whose knockouts replay one token.
-double estimated_flops(const UnitName& unit, const ModelJob& job, const PlannedModel& model, double tokens);
-
-// The prompts that `select` leaves for a model, as indices into the dataset, in dataset order.
-// ranks[model][prompt]: of the answer in the clean run; 0 = that prompt failed.
-std::vector<std::uint32_t> select_prompts(const Config& config, const Dataset& dataset, std::uint32_t model,
-                                          const std::vector<std::vector<std::int32_t>>& ranks);
+PromptCost estimated_cost(Stage stage, const PromptPart& part, const ModelJob& job, const PlannedModel& model, double tokens);
 
 class RunPlan final : public TaskSource {
  public:
@@ -56,13 +52,21 @@ class RunPlan final : public TaskSource {
   std::string name_of(std::uint64_t unit) const override;
 
   bool released(std::uint32_t model) const { return released_[model]; }
-  // Prompts selected for a released model.
-  const std::vector<std::uint32_t>& selected(std::uint32_t model) const { return selected_[model]; }
+  // What the sweeps (kSweep) or heat maps (kHeatmap) ask of a released model's prompts.
+  const AskedPrompts& asked(Stage stage, std::uint32_t model) const {
+    return stage == Stage::kHeatmap ? heatmaps_[model] : sweeps_[model];
+  }
+  // The prompts of config.select[set] for a released model, in dataset order.
+  std::vector<std::uint32_t> selected(size_t set, std::uint32_t model) const {
+    return select_prompts(config_, set, dataset_, model, ranks_);
+  }
   double compute_seconds() const { return compute_seconds_; }  // of all finished units, over all ranks
   const std::vector<std::uint64_t>& units() const { return units_; }  // released so far, parts of split ones included
 
  private:
   std::vector<Task> slices(const UnitName& all, std::uint32_t per_unit);
+  std::vector<Task> slices(Stage stage, std::uint32_t model);
+  bool may_release(std::uint32_t model) const;
   Task task(const UnitName& unit);
   std::vector<Task> evaluated(const UnitName& unit);
   std::vector<Task> release(std::uint32_t model);
@@ -71,11 +75,11 @@ class RunPlan final : public TaskSource {
   const Dataset& dataset_;
   const PlannedJob& planned_;
   double tokens_;  // estimated tokens of a prompt
-  std::vector<std::vector<std::int32_t>> ranks_;       // [model][prompt]
+  CleanRanks ranks_;
   std::vector<std::uint32_t> evaluations_left_;        // [model] prompts
   std::vector<std::string> digests_;                   // [model] checkpoint and tokenizer, once known
   std::vector<bool> released_;
-  std::vector<std::vector<std::uint32_t>> selected_;
+  std::vector<AskedPrompts> sweeps_, heatmaps_;        // [model]
   std::vector<std::uint64_t> units_;
   double compute_seconds_ = 0;
 };

@@ -156,6 +156,30 @@ TEST_F(RunResults, RoundTrip) {
   EXPECT_TRUE(reader.heatmap_windows("another").empty());
 }
 
+TEST_F(RunResults, KnockoutsAreReadBySetOfPrompts) {
+  {
+    ResultsWriter writer(path_, info(), prompts());
+    writer.begin_model({"tiny", "mamba", "models/tiny", 4, 8, 100, 1000, "d1", "d2"});
+    KnockoutAxes both{{"subject->last", "last->last"}, {7, 3}, {1, 2, 3, kNotAsked}, {"main", "own", "none"}, {1, 1, 0, 1, 0, 0}};
+    writer.write_axes(both);
+    writer.write_window({9, "fit", {0, 1}, {0.1F, 0.2F, 0.3F, 0.4F, 0.5F, 0.6F, kNan, kNan}, {1, 2, 3, 4, 5, 6, 0, 0}});
+    writer.publish({});
+  }
+  const ResultsReader reader(path_);
+  EXPECT_EQ(reader.prompt_sets("tiny"), (std::vector<std::string>{"main", "own", "none"}));
+  EXPECT_EQ(reader.axes("tiny").prompts, (std::vector<std::int64_t>{7, 3}));  // the first set
+  EXPECT_EQ(reader.axes("tiny").edges.size(), 2U);
+  EXPECT_EQ(reader.window("tiny", 9).rank, (std::vector<std::int32_t>{1, 2, 3, 4, 5, 6, 0, 0}));
+  const KnockoutAxes own = reader.axes("tiny", 1);
+  EXPECT_EQ(own.prompts, (std::vector<std::int64_t>{3}));
+  EXPECT_EQ(own.edges, (std::vector<std::string>{"subject->last"}));  // nobody asked prompt 3 for the other
+  EXPECT_EQ(own.blocked, (std::vector<std::int64_t>{2}));
+  EXPECT_EQ(reader.window("tiny", 9, 1).rank, (std::vector<std::int32_t>{3, 4}));
+  EXPECT_TRUE(reader.axes("tiny", 2).prompts.empty());
+  EXPECT_EQ(reader.axes("tiny", ResultsReader::kAllPrompts).members.size(), 6U);
+  EXPECT_THROW(reader.axes("tiny", 3), InputError);
+}
+
 TEST_F(RunResults, AnEmptyRunIsAFile) {
   {
     ResultsWriter writer(path_, info(), {});

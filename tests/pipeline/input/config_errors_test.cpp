@@ -103,6 +103,26 @@ TEST(ConfigErrors, Duplicates) {
   EXPECT_THAT(with("select: {correct_for: all, ids: f}"), HasSubstr("given beside 'correct_for'"));
 }
 
+TEST(ConfigErrors, SetsOfPrompts) {
+  const std::string sweep = "\n    windows: {sizes: 1}\n    knockouts: {from: last, to: last}";
+  EXPECT_THAT(with("select: [{name: s, correct_for: all}, {name: s, correct_for: self}]"),
+              HasSubstr("key select[1].name: 's' is the name of select[0] too"));
+  EXPECT_THAT(with("select: {name: first, correct_for: all}"), HasSubstr("a set cannot be called 'first'"));
+  EXPECT_THAT(with("select: {ids: f, rank: 2}"), HasSubstr("key select.rank: is given beside 'ids'"));
+  EXPECT_THAT(with("select: {correct_for: all, rank: 0}"), HasSubstr("key select.rank: expected"));
+  EXPECT_THAT(with("sweep:\n  - select: own" + sweep),
+              StartsWith("x.yaml:5: key sweep[0].select: unknown set of prompts 'own'"));
+  EXPECT_THAT(with("sweep:\n  - models: [a, c]" + sweep),
+              StartsWith("x.yaml:5: key sweep[0].models: unknown model 'c'"));
+  EXPECT_THAT(with("sweep:\n  - windows: {sizes: 1}\n    knockouts: {from: last, to: last}\n"
+                   "  - windows: {sizes: 3, placement: centred}\n    knockouts: {from: last, to: last}"),
+              HasSubstr("key sweep[1].windows.placement: differs from that of the first sweep"));
+  EXPECT_THAT(with("heatmaps: {window: 1}"), HasSubstr("key heatmaps: expects either 'prompts' or 'ids'"));
+  EXPECT_THAT(with("heatmaps: {window: 1, prompts: 1, ids: [2]}"), HasSubstr("expects either 'prompts' or 'ids'"));
+  EXPECT_THAT(with("heatmaps: {window: 1, ids: [2], select: selected}"), HasSubstr("given beside 'ids'"));
+  EXPECT_THAT(with("heatmaps: {window: 1, prompts: 1, models: x}"), HasSubstr("key heatmaps.models: unknown model"));
+}
+
 TEST(ConfigErrors, RolesAndChannels) {
   EXPECT_THAT(
       with_knockouts(" {from: subjct, to: last}"),

@@ -46,18 +46,19 @@ TEST(Config, ReadsEveryKey) {
   EXPECT_EQ(config.models[0].tokenizer, "");
   EXPECT_EQ(config.models[1].path, "hf:state-spaces/mamba-130m-hf@main");
   EXPECT_EQ(config.models[1].tokenizer, "demo/models/mamba");
-  EXPECT_EQ(config.select.rule, SelectConfig::Rule::kAllModels);
-  ASSERT_TRUE(config.sweep);
-  EXPECT_THAT(config.sweep->windows.sizes, ElementsAre(1, 3, 5, 9));
-  EXPECT_EQ(config.sweep->windows.placement, Placement::kCentred);
-  ASSERT_EQ(config.sweep->knockouts.size(), 3U);
-  EXPECT_THAT(config.sweep->knockouts[0].from,
+  EXPECT_THAT(config.select, ElementsAre(SelectConfig{}));
+  ASSERT_EQ(config.sweep.size(), 1U);
+  const SweepConfig& sweep = config.sweep[0];
+  EXPECT_THAT(sweep.windows.sizes, ElementsAre(1, 3, 5, 9));
+  EXPECT_EQ(sweep.windows.placement, Placement::kCentred);
+  ASSERT_EQ(sweep.knockouts.size(), 3U);
+  EXPECT_THAT(sweep.knockouts[0].from,
               ElementsAre(TokenRole::kSubject, TokenRole::kRelation, TokenRole::kLast, TokenRole::kFirst));
-  EXPECT_THAT(config.sweep->knockouts[0].channels, ElementsAre(ChannelSet{}));
-  EXPECT_THAT(config.sweep->knockouts[1].channels[4], (ChannelSet{ChannelSet::Kind::kQuantile, 2, 5}));
-  ASSERT_TRUE(config.heatmaps);
-  EXPECT_THAT(config.heatmaps->windows, ElementsAre(5));
-  EXPECT_EQ(config.heatmaps->prompts, 8);
+  EXPECT_THAT(sweep.knockouts[0].channels, ElementsAre(ChannelSet{}));
+  EXPECT_THAT(sweep.knockouts[1].channels[4], (ChannelSet{ChannelSet::Kind::kQuantile, 2, 5}));
+  ASSERT_EQ(config.heatmaps.size(), 1U);
+  EXPECT_THAT(config.heatmaps[0].windows, ElementsAre(5));
+  EXPECT_EQ(config.heatmaps[0].prompts, 8);
   EXPECT_EQ(config.run.device, "cuda:1");
   EXPECT_EQ(config.run.precision, "tf32");
   EXPECT_EQ(config.run.threads_per_rank, 2);
@@ -68,10 +69,10 @@ TEST(Config, FillsInDefaults) {
   const Config config = parse_config(kShort, "short.yaml");
   EXPECT_EQ(config.models.size(), 1U);  // one mapping in place of a list
   EXPECT_EQ(config.dataset, (DatasetConfig{.path = "facts.jsonl"}));
-  EXPECT_EQ(config.select, SelectConfig{});
+  EXPECT_THAT(config.select, ElementsAre(SelectConfig{}));
   EXPECT_EQ(config.run, RunConfig{});
-  EXPECT_FALSE(config.sweep);
-  EXPECT_FALSE(config.heatmaps);
+  EXPECT_THAT(config.sweep, IsEmpty());
+  EXPECT_THAT(config.heatmaps, IsEmpty());
 }
 
 TEST(Config, ReadsDatasetFilters) {
@@ -91,7 +92,7 @@ TEST(Config, ReadsDatasetFilters) {
 
 TEST(Config, ReadsEveryRuleOfSelection) {
   const auto select_of = [](const std::string& select) {
-    return parse_config(std::string(kShort) + "select: " + select + "\n", "x.yaml").select;
+    return parse_config(std::string(kShort) + "select: " + select + "\n", "x.yaml").select.at(0);
   };
   using Rule = SelectConfig::Rule;
   EXPECT_EQ(select_of("{correct_for: self}").rule, Rule::kSelf);
@@ -101,9 +102,55 @@ TEST(Config, ReadsEveryRuleOfSelection) {
   EXPECT_EQ(select_of("{ids: chosen.txt}"), (SelectConfig{Rule::kIds, {}, "chosen.txt"}));
 }
 
+constexpr const char* kSeveral = R"(
+name: several
+dataset: {path: facts.jsonl}
+models_directory: models
+models: [{name: a, path: "hf:org/a"}, {name: b, path: "hf:org/b"}]
+select:
+  - {name: common, ids: common.txt}
+  - {name: own, correct_for: self, rank: 3}
+sweep:
+  - {windows: {sizes: 9}, knockouts: {from: subject, to: last}}
+  - {select: own, models: b, windows: {sizes: [1, 9]}, knockouts: {from: last, to: last, channels: [all, slow]}}
+heatmaps:
+  - {window: 9, ids: [4, 2], models: [a]}
+  - {windows: [1, 5], prompts: 3, select: own}
+)";
+
+TEST(Config, ReadsSeveralSetsSweepsAndHeatMaps) {
+  const Config config = parse_config(kSeveral, "x.yaml");
+  EXPECT_EQ(config.models_directory, "models");
+  ASSERT_EQ(config.select.size(), 2U);
+  EXPECT_EQ(config.select[0].name, "common");
+  EXPECT_EQ(config.select[1].rank, 3);
+  ASSERT_EQ(config.sweep.size(), 2U);
+  EXPECT_THAT(config.sweep[0].models, IsEmpty());
+  EXPECT_THAT(config.sweep[1].models, ElementsAre("b"));
+  EXPECT_EQ(prompt_set(config, config.sweep[0].select), 0U);
+  EXPECT_EQ(prompt_set(config, config.sweep[1].select), 1U);
+  EXPECT_TRUE(includes(config.sweep[0].models, "a"));
+  EXPECT_FALSE(includes(config.sweep[1].models, "a"));
+  ASSERT_EQ(config.heatmaps.size(), 2U);
+  EXPECT_THAT(config.heatmaps[0].ids, ElementsAre(4, 2));
+  EXPECT_EQ(config.heatmaps[1].prompts, 3);
+}
+
+TEST(Config, OverridesReplaceKeysAndTheModelsDirectoryIsNoPartOfTheIdentity) {
+  Config config = parse_config(kSeveral, "x.yaml");
+  const std::string identity = identity_yaml(config);
+  apply({.limit = {}, .dataset = "", .models_directory = "elsewhere"}, config);
+  EXPECT_EQ(config.models_directory, "elsewhere");
+  EXPECT_EQ(identity_yaml(config), identity);
+  apply({.limit = 2, .dataset = "other.jsonl", .models_directory = ""}, config);
+  EXPECT_EQ(config.dataset.limit, 2);
+  EXPECT_EQ(config.dataset.path, "other.jsonl");
+  EXPECT_EQ(config.models_directory, "elsewhere");
+}
+
 TEST(Config, ResolvedCopyReadsBackAsTheSameConfiguration) {
   for (const std::string& text :
-       {std::string(kFull), std::string(kShort), std::string(kShort) + "select: {ids: 'odd name: #1'}\n",
+       {std::string(kFull), std::string(kSeveral), std::string(kShort), std::string(kShort) + "select: {ids: 'odd name: #1'}\n",
         std::string(kShort) + "select: {correct_for: m}\nheatmaps: {windows: [1, 3], prompts: 1}\n"
                               "run: {memory_limit: 1000}\n"}) {
     const Config config = parse_config(text, "x.yaml");
@@ -136,20 +183,21 @@ TEST(Config, HelpNamesEveryKeyWithin100Columns) {
   for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 100U) << line;
   for (const char* key :
        {"  name: a name [required]", "dataset.path:", "dataset.relations:", "models[].tokenizer:",
-        "select.correct_for:", "sweep.windows.placement: fit | centred [fit]", "sweep.knockouts[].channels:",
-        "heatmaps.windows:", "run.memory_limit: auto, or a size such as 8 GiB [auto]"})
+        "select[].correct_for:", "sweep[].windows.placement: fit | centred [fit]", "sweep[].knockouts[].channels:",
+        "sweep[].select: first", "heatmaps[].windows:", "heatmaps[].ids:", "models_directory:", "run.memory_limit: auto, or a size such as 8 GiB [auto]"})
     EXPECT_THAT(help, HasSubstr(key));
 }
 
 TEST(Config, ShippedConfigurationsAreValid) {
-  int count = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(FACTFLOW_SOURCE_DIR "/configs")) {
-    if (entry.path().extension() != ".yaml" || !entry.path().filename().string().starts_with("demo"))
-      continue;
-    EXPECT_NO_THROW(read_config(entry.path())) << entry.path();
-    ++count;
+  for (const auto& [folder, least] : {std::pair{"/configs", 3}, std::pair{"/configs/paper", 16}}) {
+    int count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(std::string(FACTFLOW_SOURCE_DIR) + folder)) {
+      if (entry.path().extension() != ".yaml") continue;
+      EXPECT_NO_THROW(read_config(entry.path())) << entry.path();
+      ++count;
+    }
+    EXPECT_GE(count, least);
   }
-  EXPECT_GE(count, 1);
 }
 
 }  // namespace

@@ -1,0 +1,51 @@
+// Which prompts of a model are asked for what: pure functions of the configuration, the dataset and the clean runs.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "pipeline/input/config.hpp"
+#include "pipeline/input/dataset.hpp"
+#include "pipeline/run/job_builder.hpp"
+#include "workers/unit.hpp"
+
+namespace factflow {
+
+// [model][prompt] rank of the answer in the clean run; 0 = that prompt failed or was not evaluated.
+using CleanRanks = std::vector<std::vector<std::int32_t>>;
+
+// Prompts of which the same is asked: a piece [begin, begin + count) of AskedPrompts::prompts.
+struct PromptPart {
+  std::uint32_t begin = 0, count = 0;
+  std::vector<AskedEdge> edges;         // of a sweep
+  std::vector<std::uint32_t> heatmaps;  // of heat maps: indices into ModelJob::heatmaps
+};
+
+struct AskedPrompts {
+  std::vector<std::uint32_t> prompts;  // indices into the dataset, each once; ascending within a part
+  std::vector<PromptPart> parts;       // of at least one prompt each, one after the other
+  const PromptPart& part_of(std::uint32_t position) const;  // throws std::out_of_range
+};
+
+// The prompts of config.select[set] for a model, in dataset order.
+std::vector<std::uint32_t> select_prompts(const Config& config, size_t set, const Dataset& dataset, std::uint32_t model,
+                                          const CleanRanks& ranks);
+
+// What all sweeps together ask of a model's prompts, each knockout once, and likewise all heat maps.
+AskedPrompts asked_in_sweeps(const Config& config, const Dataset& dataset, const PlannedModel& planned, std::uint32_t model,
+                             const CleanRanks& ranks);
+AskedPrompts asked_in_heatmaps(const Config& config, const Dataset& dataset, const PlannedModel& planned, std::uint32_t model,
+                               const CleanRanks& ranks);
+
+// The prompt sets that sweeps draw on, as indices into config.select, ascending.
+std::vector<size_t> sets_swept(const Config& config);
+// The models that must be evaluated before the sweeps and heat maps of `model` are known; ascending, `model` among them.
+std::vector<std::uint32_t> judges_of(const Config& config, std::uint32_t model);
+// The dataset of a run: where only lists of ids are asked for, no other prompts are read. Throws as read_dataset().
+Dataset read_prompts(const Config& config);
+
+// Ids of the configuration that no prompt of the dataset has, as sentences for people; none if all are there.
+std::vector<std::string> missing_ids(const Config& config, const Dataset& dataset);
+
+}  // namespace factflow

@@ -1,0 +1,154 @@
+// What a configuration asks of which prompts: every knockout that some sweep wants, each once.
+#include "pipeline/run/asked_prompts.hpp"
+
+#include <fstream>
+
+#include <gmock/gmock.h>
+
+#include "base/error.hpp"
+#include "pipeline/run/run_plan.hpp"
+#include "tests/pipeline/input/temporary_directory.hpp"
+
+namespace factflow {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+constexpr std::uint32_t kA = 0, kB = 1;
+
+class Asked : public ::testing::Test {
+ protected:
+  // Two models of four layers; `more` from the key select on. Ids 10, 11, ... of five prompts.
+  void read(const std::string& more) {
+    const std::string listed = scratch_.write("listed.txt", "10\n12\n99\n");
+    std::string text = "name: x\ndataset: {path: f}\nmodels: [{name: a, path: p}, {name: b, path: q}]\n" + more;
+    for (size_t at; (at = text.find("LISTED")) != std::string::npos;) text.replace(at, 6, listed);
+    config_ = parse_config(text, "x.yaml");
+    for (std::int64_t id = 10; id < 15; ++id) dataset_.prompts.push_back({id, "A is", "A", 0, " B", "r"});
+    planned_ = {};
+    for (const ModelConfig& model : config_.models) {
+      PlannedModel& planned = planned_.models.emplace_back();
+      planned.architecture.family = "mamba";
+      planned.architecture.layers = 4;
+      planned.architecture.hidden = 8;
+      planned.architecture.vocabulary = 16;
+      planned.architecture.shape = MambaShape{};
+      planned.parameters = 1000;
+      planned_.job.models.emplace_back().name = model.name;
+      add_knockouts(config_, planned, planned_.job.models.back());
+    }
+  }
+
+  // "10: subject->last 1 3" for each prompt of a part, and likewise for each edge.
+  std::vector<std::string> cells(std::uint32_t model, const CleanRanks& ranks) const {
+    std::vector<std::string> cells;
+    const AskedPrompts asked = asked_in_sweeps(config_, dataset_, planned_.models[model], model, ranks);
+    for (const PromptPart& part : asked.parts)
+      for (std::uint32_t i = part.begin; i < part.begin + part.count; ++i)
+        for (const AskedEdge& edge : part.edges) {
+          std::string cell = std::to_string(dataset_.prompts[asked.prompts[i]].id) + ": " +
+                             label_of(planned_.job.models[model].edges[edge.edge]);
+          for (const std::uint32_t series : edge.series)
+            cell += " " + std::to_string(planned_.job.models[model].sweep[series].size);
+          cells.push_back(cell);
+        }
+    std::sort(cells.begin(), cells.end());
+    return cells;
+  }
+
+  TemporaryDirectory scratch_;
+  Config config_;
+  Dataset dataset_;
+  PlannedJob planned_;
+};
+
+const CleanRanks kRanks = {{1, 2, 1, 0, 3}, {1, 1, 4, 1, 1}};  // prompt 13 failed in model a
+
+TEST_F(Asked, OneSweepIsOnePart) {
+  read("sweep: {windows: {sizes: 3}, knockouts: {from: subject, to: last}}\n");
+  EXPECT_THAT(cells(kA, kRanks), ElementsAre("10: subject->last 3"));  // right for both
+  EXPECT_THAT(judges_of(config_, kA), ElementsAre(kA, kB));
+  EXPECT_THAT(asked_in_heatmaps(config_, dataset_, planned_.models[kA], kA, kRanks).parts, IsEmpty());
+}
+
+TEST_F(Asked, SweepsOverlapAndEveryKnockoutIsAskedOnce) {
+  read("select: [{name: own, correct_for: self}, {name: list, ids: LISTED}]\n"
+       "sweep:\n"
+       "  - {windows: {sizes: [1, 3]}, knockouts: {from: subject, to: last}}\n"
+       "  - {select: list, windows: {sizes: 3}, knockouts: {from: [subject, last], to: last}}\n"
+       "  - {select: list, models: b, windows: {sizes: 2}, knockouts: {from: last, to: last, channels: slow}}\n");
+  EXPECT_THAT(cells(kA, kRanks),
+              ElementsAre("10: last->last 3", "10: subject->last 1 3", "12: last->last 3", "12: subject->last 1 3"));
+  EXPECT_THAT(cells(kB, kRanks),
+              ElementsAre("10: last->last 3", "10: last->last/slow 2", "10: subject->last 1 3", "11: subject->last 1 3",
+                          "12: last->last 3", "12: last->last/slow 2", "12: subject->last 3", "13: subject->last 1 3",
+                          "14: subject->last 1 3"));
+  EXPECT_THAT(sets_swept(config_), ElementsAre(0U, 1U));
+  EXPECT_THAT(judges_of(config_, kA), ElementsAre(kA));
+  EXPECT_THAT(missing_ids(config_, dataset_), ElementsAre(HasSubstr("1 of 3 ids")));
+}
+
+TEST_F(Asked, ARankWidensASet) {
+  read("select: {correct_for: a, rank: 3}\nsweep: {windows: {sizes: 1}, knockouts: {from: last, to: last}}\n");
+  EXPECT_THAT(cells(kB, kRanks),
+              ElementsAre("10: last->last 1", "11: last->last 1", "12: last->last 1", "14: last->last 1"));
+  EXPECT_THAT(judges_of(config_, kB), ElementsAre(kA, kB));
+}
+
+TEST_F(Asked, HeatMapsByCountAndById) {
+  read("select: {correct_for: self}\n"
+       "heatmaps: [{windows: [1, 2], prompts: 1}, {window: 3, ids: [10, 13, 12], models: a}]\n");
+  const AskedPrompts a = asked_in_heatmaps(config_, dataset_, planned_.models[kA], kA, kRanks);
+  ASSERT_THAT(a.parts, SizeIs(2));
+  EXPECT_THAT(a.prompts, ElementsAre(0U, 2U));  // all three windows of prompt 10, one of 12; 13 failed
+  EXPECT_THAT(a.part_of(0).heatmaps, ElementsAre(0U, 1U, 2U));
+  EXPECT_THAT(a.part_of(1).heatmaps, ElementsAre(2U));
+  EXPECT_THROW(a.part_of(2), std::out_of_range);
+  EXPECT_THAT(asked_in_heatmaps(config_, dataset_, planned_.models[kB], kB, kRanks).prompts, ElementsAre(0U));
+}
+
+TEST_F(Asked, OnlyListsOfIdsReadOnlyTheirPrompts) {
+  std::string lines;
+  for (int id = 10; id < 15; ++id)
+    lines += "{\"id\": " + std::to_string(id) + ", \"prompt\": \"A is\", \"subject\": \"A\", \"answer\": \"B\"}\n";
+  const std::string file = scratch_.write("facts.jsonl", lines);
+  read("select: {ids: LISTED}\nsweep: {windows: {sizes: 1}, knockouts: {from: last, to: last}}\nheatmaps: {window: 1, ids: [14]}\n");
+  config_.dataset.path = file;
+  EXPECT_THAT(read_prompts(config_).prompts, SizeIs(3));
+  config_.dataset.limit = 1;
+  EXPECT_EQ(read_prompts(config_).prompts.at(0).id, 10);
+  config_.select[0].rule = SelectConfig::Rule::kSelf;
+  config_.dataset.limit = 0;
+  EXPECT_THAT(read_prompts(config_).prompts, SizeIs(5));
+}
+
+TEST_F(Asked, UnitsCoverEveryPartOnce) {
+  read("select: [{name: own, correct_for: self}, {name: list, ids: LISTED}]\n"
+       "sweep: [{windows: {sizes: 1}, knockouts: {from: subject, to: last}},\n"
+       "        {select: list, windows: {sizes: 3}, knockouts: {from: last, to: last}}]\n"
+       "heatmaps: {window: 2, ids: [11, 12]}\n");
+  RunPlan plan(config_, dataset_, planned_);
+  std::map<std::pair<std::string, std::int64_t>, int> times;  // (what, prompt) of model b
+  for (const Task& task : plan.initial()) {
+    const UnitName name = unit_named(task.id);
+    EvaluationUnit done;
+    done.prompts.resize(name.count);
+    for (std::uint32_t i = 0; i < name.count; ++i) done.prompts[i].rank = kRanks[name.model][name.begin + i];
+    for (const Task& next : plan.completed(task.id, encode(done))) {
+      const Unit unit = decode_unit(next.payload);
+      if (unit.model != kB) continue;
+      for (const Prompt& prompt : unit.prompts) {
+        for (const AskedEdge& edge : unit.edges) ++times[{label_of(planned_.job.models[kB].edges[edge.edge]), prompt.id}];
+        if (!unit.heatmaps.empty()) ++times[{"heatmap", prompt.id}];
+      }
+    }
+  }
+  EXPECT_EQ(times.size(), 4U + 2U + 2U);
+  for (const auto& [what, count] : times) EXPECT_EQ(count, 1) << what.first << " of " << what.second;
+}
+
+}  // namespace
+}  // namespace factflow
