@@ -37,10 +37,11 @@ AnalysisSummary analyse(const std::filesystem::path& run_directory, const Analys
   const std::vector<TableFile> tables = write_tables(study, run_directory / "tables");
   const FigureSet figures = make_figures(study, options.figures);
   std::vector<Plot> plots;
-  for (const Figure& figure : figures.figures) plots.push_back(figure.plot);
+  for (const Figure& figure : figures.figures)
+    plots.insert(plots.end(), figure.plots.begin(), figure.plots.end());
   make_folder(run_directory / "figures");
   draw(plots, run_directory / "figures", process_count(options.processes));
-  AnalysisSummary summary{findings_text(study), run_directory / "report.html", tables.size(), plots.size()};
+  AnalysisSummary summary{findings_text(study), run_directory / "report.html", tables.size(), figures.figures.size()};
   publish_file(summary.report, make_report(study, figures, tables));
   return summary;
 }

@@ -1,7 +1,9 @@
-// Which figures a study gets: all of them as plots for draw(), with captions.
+// Which figures a study gets: every kind of the paper for which it holds the ingredients, as plots for draw(), with
+// captions. Source of what they look like: the figures of Endy et al., ACL 2025 (arXiv 2505.24244).
 #pragma once
 
 #include <cstddef>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -12,18 +14,14 @@ namespace factflow {
 
 struct FigureOptions {
   std::size_t models = 24;         // figures of single models are drawn for the first so many
-  std::size_t heatmaps = 24;       // at most, over all models and prompts
+  std::size_t heatmap_prompts = 20;  // likewise for the prompts of heat maps
   double heatmap_limit = 0.3;      // colour range of p - p_clean; values beyond it take the end colours
   std::string palette = "RdYlGn";  // or "RdBu"
 };
 
 struct Figure {
-  enum class Kind { kModels, kEdges, kWindows, kChannels, kHeatmap };
-  Kind kind = Kind::kModels;
-  std::string model;    // "" for kModels
-  std::string prompt;   // kHeatmap: the prompt and its answer; "" otherwise
-  std::string caption;  // plain text
-  Plot plot;
+  std::string caption;      // plain text
+  std::vector<Plot> plots;  // the same figure at several widths
 };
 
 struct FigureSet {
@@ -32,5 +30,18 @@ struct FigureSet {
 };
 
 FigureSet make_figures(const Study& study, const FigureOptions& options);
+
+// File names out of texts of any kind, each used once.
+class Stems {
+ public:
+  std::string unique(const std::string& text);
+
+ private:
+  std::set<std::string> used_;
+};
+
+// The two halves of make_figures().
+void add_line_figures(const Study& study, const FigureOptions& options, Stems& stems, FigureSet& set);
+void add_heatmap_figures(const Study& study, const FigureOptions& options, Stems& stems, FigureSet& set);
 
 }  // namespace factflow

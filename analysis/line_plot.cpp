@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -10,7 +11,9 @@ namespace factflow {
 namespace {
 
 // Inches.
-constexpr double kFullWidth = 7.0, kColumnWidth = 3.9;
+constexpr double kFullWidth = 6.3, kColumnWidth = 3.03;
+constexpr double kPanelHeight = 1.5;
+constexpr double kNarrow = 1.1;  // panels with room for few tics
 constexpr double kLeft = 0.62, kRight = 0.14, kTop = 0.30, kBottom = 0.50, kRowGap = 0.56;
 constexpr double kSharedGap = 0.42, kLabelledGap = 0.72;
 constexpr double kLegendRow = 0.17, kLegendPadding = 0.05, kLegendMark = 0.28, kLetter = 0.056;
@@ -21,25 +24,30 @@ struct Range {
   double low = 0, high = 0;
 };
 
-// The range of the means and of 0, and of the bands as far as they are not absurdly wide.
-Range range_of(const std::vector<const Panel*>& panels) {
-  Range means, bands;
-  for (const Panel* panel : panels)
-    for (const Line& line : panel->lines)
-      for (const LinePoint& point : line.points) {
-        if (!std::isfinite(point.y)) continue;
-        means = {std::min(means.low, point.y), std::max(means.high, point.y)};
-        if (!line.band || !std::isfinite(point.low) || !std::isfinite(point.high)) continue;
-        bands = {std::min(bands.low, point.low), std::max(bands.high, point.high)};
-      }
-  const double span = std::max(means.high - means.low, 1e-6);
-  Range range{std::max(std::min(means.low, bands.low), means.low - 0.5 * span),
-              std::min(std::max(means.high, bands.high), means.high + 0.5 * span)};
+Range round_outwards(const Range& range, double span) {
   const double step = span > 40  ? 10
                       : span > 8 ? 2
                       : span > 2 ? 0.5
                                  : std::pow(10, std::floor(std::log10(span)));
   return {std::floor(range.low / step - 0.2) * step, std::ceil(range.high / step + 0.2) * step};
+}
+
+// The usual range if it holds all means; else that of the means and of the bands as far as they are not absurdly wide.
+Range range_of(const LinePlot& figure, const ValueAxis& axis) {
+  Range means{axis.base, axis.base}, bands = means;
+  for (const Panel& panel : figure.panels)
+    for (const Line& line : panel.lines)
+      for (const LinePoint& point : line.points) {
+        if (panel.axis.label != axis.label || !std::isfinite(point.y)) continue;
+        means = {std::min(means.low, point.y), std::max(means.high, point.y)};
+        if (!line.band || !std::isfinite(point.low) || !std::isfinite(point.high)) continue;
+        bands = {std::min(bands.low, point.low), std::max(bands.high, point.high)};
+      }
+  if (means.low >= axis.low && means.high <= axis.high) return {axis.low, axis.high};
+  const double span = std::max(means.high - means.low, 1e-6);
+  return round_outwards({std::max(std::min(means.low, bands.low), means.low - 0.5 * span),
+                         std::min(std::max(means.high, bands.high), means.high + 0.5 * span)},
+                        span);
 }
 
 struct LegendEntry {
@@ -65,19 +73,19 @@ std::size_t letters(const std::string& text) {
 struct Layout {
   double width = 0, height = 0, legend_height = 0, panel_width = 0, gap = 0;
   std::size_t columns = 1, rows = 1, legend_columns = 1;
-  bool own_labels = false;
+  bool own_labels = false;  // at each panel, since they differ
 };
 
-Layout lay_out(const LinePlot& figure, const std::vector<LegendEntry>& legend) {
+Layout lay_out(const LinePlot& figure, const std::vector<LegendEntry>& legend, double width, std::size_t columns) {
   Layout layout;
-  layout.columns = std::min(figure.columns, figure.panels.size());
-  layout.width = layout.columns == 1 ? kColumnWidth : kFullWidth;
+  layout.columns = std::min(columns, figure.panels.size());
+  layout.width = width;
   layout.rows = (figure.panels.size() + layout.columns - 1) / layout.columns;
   layout.own_labels = std::any_of(figure.panels.begin(), figure.panels.end(),
-                                  [&](const Panel& p) { return p.y_label != figure.panels[0].y_label; });
+                                  [&](const Panel& p) { return p.axis.label != figure.panels[0].axis.label; });
   layout.gap = layout.own_labels ? kLabelledGap : kSharedGap;
-  const auto columns = static_cast<double>(layout.columns), rows = static_cast<double>(layout.rows);
-  layout.panel_width = (layout.width - kLeft - kRight - layout.gap * (columns - 1)) / columns;
+  const auto across = static_cast<double>(layout.columns), rows = static_cast<double>(layout.rows);
+  layout.panel_width = (layout.width - kLeft - kRight - layout.gap * (across - 1)) / across;
   std::size_t longest = 1;
   for (const LegendEntry& entry : legend) longest = std::max(longest, letters(entry.label));
   const double entry_width = kLegendMark + 0.22 + kLetter * static_cast<double>(longest);
@@ -87,7 +95,7 @@ Layout lay_out(const LinePlot& figure, const std::vector<LegendEntry>& legend) {
   const std::size_t legend_rows = (legend.size() + layout.legend_columns - 1) / layout.legend_columns;
   layout.legend_height =
       legend.size() < 2 ? 0 : kLegendPadding + kLegendRow * static_cast<double>(legend_rows);
-  layout.height = kTop + figure.panel_height * rows + kRowGap * (rows - 1) + kBottom + layout.legend_height;
+  layout.height = kTop + kPanelHeight * rows + kRowGap * (rows - 1) + kBottom + layout.legend_height;
   return layout;
 }
 
@@ -127,7 +135,7 @@ std::string axis_names(const LinePlot& figure, const Layout& layout) {
   if (!layout.own_labels)
     script +=
         fmt::format("set label {} at screen {:.4f},{:.4f} center rotate by 90 noenhanced\n",
-                    gnuplot_quote(figure.panels[0].y_label), 0.13 / layout.width, middle / layout.height);
+                    gnuplot_quote(figure.panels[0].axis.label), 0.13 / layout.width, middle / layout.height);
   return script;
 }
 
@@ -171,52 +179,58 @@ std::string panel_script(const LinePlot& figure, const Layout& layout, std::size
   const Panel& panel = figure.panels[index];
   const std::size_t column = index % layout.columns, row = index / layout.columns;
   const double left = kLeft + static_cast<double>(column) * (layout.panel_width + layout.gap);
-  const double top = layout.height - kTop - static_cast<double>(row) * (figure.panel_height + kRowGap);
+  const double top = layout.height - kTop - static_cast<double>(row) * (kPanelHeight + kRowGap);
   std::string script = fmt::format(
       "set lmargin at screen {:.4f}\nset rmargin at screen {:.4f}\nset tmargin at screen {:.4f}\nset bmargin "
       "at screen {:.4f}\n",
       left / layout.width, (left + layout.panel_width) / layout.width, top / layout.height,
-      (top - figure.panel_height) / layout.height);
-  script += fmt::format("set title {} noenhanced offset 0,-0.6\n", gnuplot_quote(panel.title));
-  script += fmt::format("set yrange [{:.6g}:{:.6g}]\n", range.low, range.high);
+      (top - kPanelHeight) / layout.height);
+  const bool wide = static_cast<double>(letters(panel.title)) * kLetter > layout.panel_width;
+  script += fmt::format("set title {} noenhanced offset 0,-0.6{}\nset xtics 0,{},100\n", gnuplot_quote(panel.title),
+                        wide ? " font ',7'" : "", layout.panel_width < kNarrow ? 50 : 20);
+  script += fmt::format("set yrange [{:.6g}:{:.6g}]\nset arrow from 0,{} to 100,{} nohead lc rgb '#888888' lw 0.8\n",
+                        range.low, range.high, panel.axis.base, panel.axis.base);
   if (layout.own_labels)
-    script += name_of_y(panel.y_label, left - kLeft + kNameLeft, top - 0.5 * figure.panel_height, layout);
+    script += name_of_y(panel.axis.label, left - kLeft + kNameLeft, top - 0.5 * kPanelHeight, layout);
   return script + plot_command(panel, index) + "unset label\nunset arrow\n";
 }
 
 constexpr const char* kAxes =
     "set border 3 lc rgb '#444444' lw 0.8\n"
     "set tics nomirror scale 0.5 textcolor rgb '#222222'\n"
-    "set xtics 0,20,100 offset 0,0.3\n"
+    "set xtics offset 0,0.3\n"
     "set xrange [0:100]\n"
     "set grid ytics lt 1 lc rgb '#E6E6E6' lw 0.6\n"
-    "set xzeroaxis lt 1 lc rgb '#888888' lw 0.8\n"
     "set clip one\n"
     "unset key\n";
 
-}  // namespace
-
-Plot render(const LinePlot& figure) {
+Plot render_at(const LinePlot& figure, double width, std::size_t columns) {
   const std::vector<LegendEntry> legend = legend_of(figure);
-  const Layout layout = lay_out(figure, legend);
+  const Layout layout = lay_out(figure, legend, width, columns);
   Plot plot;
   plot.stem = figure.stem;
   plot.width = layout.width;
   plot.height = layout.height;
-  std::vector<const Panel*> following;
-  for (const Panel& panel : figure.panels)
-    if (!panel.percent_of_all) following.push_back(&panel);
-  const Range shared = range_of(following);
   plot.script =
       std::string(kAxes) + legend_script(legend, layout) + axis_names(figure, layout) + "set multiplot\n";
   for (std::size_t i = 0; i < figure.panels.size(); ++i) {
     const Panel& panel = figure.panels[i];
     for (std::size_t line = 0; line < panel.lines.size(); ++line)
       plot.data += data_block(fmt::format("p{}_{}", i, line), panel.lines[line]);
-    const Range own = panel.percent_of_all ? Range{0, 105} : figure.same_range ? shared : range_of({&panel});
-    plot.script += panel_script(figure, layout, i, own);
+    plot.script += panel_script(figure, layout, i, range_of(figure, panel.axis));
   }
   return plot;
+}
+
+}  // namespace
+
+std::vector<Plot> render(const LinePlot& figure) {
+  Plot full = render_at(figure, kFullWidth, figure.columns);
+  // Few panels stand below each other, many in pairs.
+  Plot column = render_at(figure, kColumnWidth, figure.panels.size() <= 4 ? 1 : 2);
+  column.stem += "_column";
+  column.formats = {"pdf"};
+  return {std::move(full), std::move(column)};
 }
 
 }  // namespace factflow

@@ -21,23 +21,28 @@ struct Line {
   std::vector<LinePoint> points;  // points whose y is NaN are left out
 };
 
+// What a panel's values are. Panels whose axis has one label share one range.
+struct ValueAxis {
+  std::string label;
+  double low = 0, high = 0;  // the range if all means lie in it; else it follows the data
+  double base = 0;           // always within the range, with a line: no change, all right
+};
+
 struct Panel {
   std::string title;
-  std::string y_label;
-  bool percent_of_all = false;  // fixed y range 0 .. 100; else it follows the data and includes 0
+  ValueAxis axis;
   std::vector<Line> lines;
 };
 
 struct LinePlot {
   std::string stem;
-  std::string x_label;
-  std::size_t columns = 2;
-  double panel_height = 1.9;  // inches, of the area inside the axes
-  bool same_range = true;     // panels that follow the data share one y range
+  std::string x_label;      // x runs from 0 to 100
+  std::size_t columns = 2;  // of panels, at full width
   std::vector<Panel> panels;  // at least one
 };
 
-// 7 inches wide: the text width of a paper, and half a slide.
-Plot render(const LinePlot& figure);
+// The figure at the two widths of a paper: STEM over both columns (6.3 inches; SVG, PDF, PNG), and STEM_column in one
+// (3.03 inches; PDF).
+std::vector<Plot> render(const LinePlot& figure);
 
 }  // namespace factflow

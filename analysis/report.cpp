@@ -181,7 +181,8 @@ std::string figure_files_html(const FigureSet& figures) {
   std::vector<std::vector<std::string>> rows;
   for (const Figure& figure : figures.figures) {
     std::vector<std::string> links;
-    for (const std::string& file : figure.plot.files()) links.push_back(link("figures/" + file, file));
+    for (const Plot& plot : figure.plots)
+      for (const std::string& file : plot.files()) links.push_back(link("figures/" + file, file));
     rows.push_back({join(links, "<br>"), escape(figure.caption)});
   }
   if (rows.empty()) return "";

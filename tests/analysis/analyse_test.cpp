@@ -1,9 +1,11 @@
 // The whole analysis, from a file to tables, figures and the report.
 #include "analysis/analyse.hpp"
 
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <utility>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -66,18 +68,60 @@ TEST_F(Analyse, WritesEverythingAndSaysWhatItFound) {
   EXPECT_THAT(summary.findings, HasSubstr("prompts or units failed"));
   EXPECT_THAT(summary.findings, Not(HasSubstr("not finished")));
   for (const char* stem :
-       {"models", "edges_gpt2", "edges_mamba", "channels_mamba", "windows_gpt2", "windows_mamba"})
-    for (const char* extension : {"svg", "pdf", "png"})
-      EXPECT_GT(std::filesystem::file_size(folder_ / "figures" / (std::string(stem) + "." + extension)),
-                1000U)
-          << stem;
-  EXPECT_FALSE(std::filesystem::exists(folder_ / "figures" / "channels_gpt2.svg"));
+       {"models", "edges_gpt2", "edges_mamba", "channels_subject-last", "windows_gpt2", "windows_mamba", "heatmap_100"})
+    for (const char* ending : {".svg", ".pdf", ".png", "_column.pdf"})
+      EXPECT_GT(std::filesystem::file_size(folder_ / "figures" / (std::string(stem) + ending)), 1000U) << stem;
   const std::string page = text("report.html");
   EXPECT_THAT(page, HasSubstr("Apache ECharts"));
   EXPECT_THAT(page, HasSubstr("default-src 'none'"));  // nothing is loaded from anywhere
   EXPECT_THAT(page, HasSubstr("tables/curves.csv"));
   EXPECT_THAT(text("tables/failures.csv"), HasSubstr("the subject has no token"));
   EXPECT_THAT(text("tables/curves.csv"), testing::StartsWith("model,family,layers,edge,"));
+}
+
+// What the program says on its standard output.
+std::string output_of(const std::string& command) {
+  std::string text;
+  std::FILE* pipe = ::popen(command.c_str(), "r");
+  for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) text += static_cast<char>(c);
+  ::pclose(pipe);
+  return text;
+}
+
+TEST_F(Analyse, FiguresForPapersHoldTheirFontsAndFitTheColumns) {
+  if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
+  if (std::system("pdffonts -v > /dev/null 2>&1") != 0) GTEST_SKIP() << "poppler-utils is not installed";
+  write_synthetic_results(folder_ / "results.h5", small());
+  analyse(folder_, quick());
+  for (const char* stem : {"models", "edges_mamba", "heatmap_100"})
+    for (const auto& [ending, points] : {std::pair{".pdf", 6.3 * 72}, std::pair{"_column.pdf", 3.03 * 72}}) {
+      const std::string file = (folder_ / "figures" / (std::string(stem) + ending)).string();
+      const std::string fonts = output_of("pdffonts " + file);
+      EXPECT_THAT(fonts, HasSubstr("TrueType")) << file;
+      EXPECT_THAT(fonts, Not(HasSubstr(" no  "))) << file << "\n" << fonts;  // column "emb"
+      const std::string info = output_of("pdfinfo " + file);
+      const std::size_t at = info.find("Page size:");
+      ASSERT_NE(at, std::string::npos) << file;
+      EXPECT_NEAR(std::stod(info.substr(at + 10)), points, 1) << file;
+    }
+}
+
+// Everything that the paper draws, from results that hold its ingredients.
+TEST_F(Analyse, EveryKindOfFigureIsDrawn) {
+  if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
+  SyntheticOptions options = small();
+  options.models = {{"gpt2-small", "gpt2", 8, 1e8},   {"gpt2-large", "gpt2", 10, 1e9}, {"mamba-small", "mamba", 8, 1e8},
+                    {"mamba-large", "mamba", 12, 1e9}, {"mamba2", "mamba2", 8, 1e8}};
+  options.heatmap_windows = {1, 3};
+  options.own_prompts = true;
+  write_synthetic_results(folder_ / "results.h5", options);
+  analyse(folder_, quick());
+  for (const char* stem :
+       {"models", "sizes_gpt2", "sizes_mamba", "channels_subject-last", "windows_mamba-large", "prompts", "heatmap_100",
+        "heatmap_windows_gpt2-small"})
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "figures" / (std::string(stem) + ".pdf"))) << stem;
+  EXPECT_THAT(text("tables/curves.csv"), HasSubstr(",common,"));
+  EXPECT_THAT(text("tables/claims.csv"), HasSubstr("gpt2-small against gpt2-large"));
 }
 
 TEST_F(Analyse, IsReproducible) {
@@ -174,7 +218,7 @@ TEST_F(Analyse, HostileTextsStayTexts) {
   EXPECT_THAT(page, Not(HasSubstr("</table><script")));
   EXPECT_THAT(page, Not(HasSubstr("<img src=x")));
   EXPECT_THAT(page, Not(HasSubstr("<u>")));
-  EXPECT_THAT(text("figures/heatmap_1_tiny.svg"), Not(HasSubstr("<b>")));
+  EXPECT_THAT(text("figures/heatmap_1.svg"), Not(HasSubstr("<b>")));
 }
 
 TEST(Csv, QuotesOnlyWhatNeedsItAndKeepsEveryDigit) {

@@ -158,7 +158,8 @@ class Generator {
             {model.name, "evaluate", std::to_string(prompts_.id[i]), "the subject has no token"});
       const int before = prompts_.text[i].starts_with("Everyone") ? 3 : 0;
       result.probability.push_back(failed ? kNan : static_cast<float>(0.15 + 0.8 * uniform()));
-      result.rank.push_back(failed ? 0 : 1);
+      const bool wrong = options_.own_prompts && uniform() < 0.2;
+      result.rank.push_back(failed ? 0 : wrong ? 2 : 1);
       result.answer_token.push_back(static_cast<std::int32_t>(1000 + i));
       result.token_count.push_back(count_words(prompts_.text[i]));
       result.subject_begin.push_back(before);
@@ -173,12 +174,15 @@ class Generator {
     return result;
   }
 
-  KnockoutAxes make_axes(const std::vector<std::string>& edges, const EvaluationResult& clean) const {
+  KnockoutAxes make_axes(const std::vector<std::string>& edges, const EvaluationResult& clean) {
     KnockoutAxes axes;
     axes.edges = edges;
-    axes.prompts = clean.prompt;
+    selected_.clear();
+    for (std::size_t i = 0; i < clean.prompt.size(); ++i)
+      if (!options_.own_prompts || clean.rank[i] == 1) selected_.push_back(i);
+    for (const std::size_t i : selected_) axes.prompts.push_back(clean.prompt[i]);
     for (const std::string& edge : edges)
-      for (std::size_t i = 0; i < clean.prompt.size(); ++i) {
+      for (const std::size_t i : selected_) {
         const bool no_context = clean.subject_begin[i] == 0;
         axes.blocked.push_back(parse(edge).source == "context" && no_context ? 0 : 2);
       }
@@ -199,14 +203,15 @@ class Generator {
     for (std::size_t e = 0; e < axes.edges.size(); ++e) {
       const Edge edge = parse(axes.edges[e]);
       for (std::size_t i = 0; i < axes.prompts.size(); ++i) {
+        const float clean_p = clean.probability[selected_[i]];
         const bool missing = !options_.complete && last && i >= axes.prompts.size() / 2;
         const bool none =
-            axes.blocked[e * axes.prompts.size() + i] == 0 || std::isnan(clean.probability[i]) || missing;
+            axes.blocked[e * axes.prompts.size() + i] == 0 || std::isnan(clean_p) || missing;
         for (int start = 0; start < starts; ++start) {
           const double depth =
               (start + (options_.placement == "fit" ? 0.5 * (window - 1) : 0.0)) / model.layers;
           const double change = effect(edge, model, depth, window) * tastes_[e * axes.prompts.size() + i];
-          const double p = std::min(0.999, clean.probability[i] * std::exp(change + 0.02 * normal()));
+          const double p = std::min(0.999, clean_p * std::exp(change + 0.02 * normal()));
           result.probability.push_back(none ? kNan : static_cast<float>(p));
           const double rank = -3 * change - 1.2 + 0.5 * normal();
           result.rank.push_back(none ? 0 : 1 + static_cast<std::int32_t>(std::max(0.0, rank)));
@@ -242,6 +247,7 @@ class Generator {
   std::mt19937_64 random_;
   std::normal_distribution<double> normal_;
   std::vector<double> tastes_;
+  std::vector<std::size_t> selected_;  // rows of the evaluation that the current model is swept over
 };
 
 RunInfo make_info(const SyntheticOptions& options) {

@@ -26,6 +26,7 @@ struct SyntheticOptions {
   double failed_share = 0.02;      // of the prompts, per model
   int heatmap_prompts = 2;
   std::vector<int> heatmap_windows = {9};
+  bool own_prompts = false;  // each model is swept over prompts of its own: it gets the others wrong
   bool complete = true;  // false: the last model has no knockouts past half of its prompts
   std::uint64_t seed = 1;
 };

@@ -1,0 +1,252 @@
+// The figures of curves, each from the study's curves alone.
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "analysis/figures.hpp"
+#include "analysis/line_plot.hpp"
+
+namespace factflow {
+namespace {
+
+constexpr std::size_t kMostPanels = 12;
+constexpr std::size_t kMostBands = 5;           // more bands than this hide each other
+constexpr std::size_t kModelsBesideEachOther = 4;
+
+// Labels and limits of the published figures; each kind has limits of its own.
+ValueAxis change_axis(double low, double high) {
+  return {"Probability diff. (%)", low, high, 0};
+}
+const ValueAxis kAccuracyAxis = {"Accuracy (%)", 60, 105, 100};
+const ValueAxis kChangeAxis = change_axis(-70, 40), kSizesAxis = change_axis(-90, 40),
+                kChannelsAxis = change_axis(-40, 10), kWindowsAxis = change_axis(-100, 20);
+
+enum class Quantity { kChange, kAccuracy };
+
+// Windows evenly over 0 .. 100 %, the first at 0 and the last at 100, so that models of any depth compare.
+std::vector<LinePoint> points_of(const Curve& curve, Quantity quantity) {
+  std::vector<LinePoint> points;
+  const double step = curve.points.size() < 2 ? 0 : 100.0 / static_cast<double>(curve.points.size() - 1);
+  for (const CurvePoint& p : curve.points) {
+    const double x = step * static_cast<double>(points.size());
+    const Interval band = quantity == Quantity::kChange ? p.change_interval : p.accuracy_interval;
+    points.push_back({x, quantity == Quantity::kChange ? p.change : p.accuracy, band.low, band.high});
+  }
+  return points;
+}
+
+Line make_line(std::string label, LineStyle style, const Curve& curve, Quantity quantity = Quantity::kChange) {
+  return {std::move(label), std::move(style), true, points_of(curve, quantity)};
+}
+
+class LineFigures {
+ public:
+  LineFigures(const Study& study, const FigureOptions& options, Stems& stems, FigureSet& set)
+      : study_(study), options_(options), stems_(stems), set_(set) {
+    for (const Curve& curve : study.curves) by_window_[{curve.model, curve.window}].push_back(&curve);
+    for (const ModelData& model : study.run.models)
+      if (!model.windows.empty()) swept_.push_back(&model);
+  }
+
+  void add_all() {
+    add_models();
+    add_sizes();
+    add_channels();
+    add_prompt_sets();
+    for (std::size_t i = 0; i < std::min(swept_.size(), options_.models); ++i) {
+      add_edges(*swept_[i]);
+      add_windows(*swept_[i]);
+    }
+    if (swept_.size() > options_.models)
+      set_.omitted.push_back(
+          fmt::format("Figures of single models are drawn for the first {} models.", options_.models));
+  }
+
+ private:
+  using Models = std::vector<const ModelData*>;
+
+  std::vector<const Curve*> curves_of(const ModelData& model, std::int64_t window,
+                                      const std::string& prompts = kAllSelected) const {
+    std::vector<const Curve*> curves;
+    if (const auto found = by_window_.find({model.info.name, window}); found != by_window_.end())
+      for (const Curve* curve : found->second)
+        if (curve->prompts == prompts) curves.push_back(curve);
+    return curves;
+  }
+  std::vector<const Curve*> main_curves(const ModelData& model) const {
+    return curves_of(model, window_of(model, study_.window));
+  }
+
+  // Files are called after `stem`; bands that would hide each other are left out.
+  void add(const std::string& stem, const std::string& caption, LinePlot figure) {
+    std::erase_if(figure.panels, [](const Panel& panel) { return panel.lines.empty(); });
+    if (figure.panels.empty()) return;
+    if (figure.panels.size() > kMostPanels) {
+      set_.omitted.push_back(
+          fmt::format("{}: {} of {} panels are drawn.", stem, kMostPanels, figure.panels.size()));
+      figure.panels.resize(kMostPanels);
+    }
+    bool bands = false;
+    for (Panel& panel : figure.panels)
+      for (Line& line : panel.lines) {
+        line.band = line.band && panel.lines.size() <= kMostBands;
+        bands = bands || line.band;
+      }
+    figure.stem = stems_.unique(stem);
+    figure.x_label = "Layer depth (%)";
+    set_.figures.push_back({caption + (bands ? "; bands are 95 % t intervals over prompts." : "."), render(figure)});
+  }
+
+  // One panel per edge, one line per model. Colours run from light to dark over all models of a family in the run.
+  LinePlot model_lines(const Models& models, const ValueAxis& axis) const {
+    LinePlot figure;
+    std::map<std::string, std::size_t> size, index;
+    for (const ModelData* model : swept_) ++size[model->info.family];
+    std::map<const ModelData*, LineStyle> styles;
+    for (const ModelData* model : swept_) {
+      const std::string& family = model->info.family;
+      styles[model] = family_style(family, index[family]++, size[family]);
+    }
+    for (const ModelData* model : models)
+      for (const Curve* curve : curves_of(*model, study_.window))
+        if (curve->edge.whole())
+          panel_named(figure, curve->edge.display(), axis)
+              .lines.push_back(make_line(model->info.name, styles[model], *curve));
+    figure.columns = figure.panels.size() == 4 ? 2 : 3;
+    return figure;
+  }
+
+  static Panel& panel_named(LinePlot& figure, const std::string& title, const ValueAxis& axis) {
+    const auto found = std::find_if(figure.panels.begin(), figure.panels.end(),
+                                    [&](const Panel& p) { return p.title == title; });
+    if (found != figure.panels.end()) return *found;
+    figure.panels.push_back({title, axis, {}});
+    return figure.panels.back();
+  }
+
+  // Figure 1 of the paper.
+  void add_models() {
+    add("models", fmt::format("Models against each other, one panel per edge; window of {} layers", study_.window),
+        model_lines(swept_, kChangeAxis));
+  }
+
+  // Figures 3 to 5: the sizes of a family.
+  void add_sizes() {
+    std::map<std::string, Models> families;
+    for (const ModelData* model : swept_) families[model->info.family].push_back(model);
+    for (const auto& [family, models] : families)
+      if (models.size() > 1 && families.size() > 1)
+        add("sizes_" + family,
+            fmt::format("The {} models against each other; window of {} layers", family, study_.window),
+            model_lines(models, kSizesAxis));
+  }
+
+  // Figure 6: one panel per model, one line per set of channels; a figure for each flow.
+  void add_channels() {
+    std::vector<std::string> flows;
+    for (const ModelData* model : swept_)
+      for (const EdgeName& edge : model->edges)
+        if (!edge.whole() && std::find(flows.begin(), flows.end(), edge.flow()) == flows.end())
+          flows.push_back(edge.flow());
+    for (const std::string& flow : flows) {
+      LinePlot figure;
+      for (const ModelData* model : swept_) {
+        const bool split = std::any_of(model->edges.begin(), model->edges.end(),
+                                       [&](const EdgeName& e) { return e.flow() == flow && !e.whole(); });
+        if (!split) continue;
+        figure.panels.push_back({model->info.name, kChannelsAxis, {}});
+        for (const Curve* curve : main_curves(*model))
+          if (curve->edge.flow() == flow)
+            figure.panels.back().lines.push_back(make_line(fmt::format("{} channels", curve->edge.channels),
+                                                           channel_style(curve->edge.channels), *curve));
+      }
+      figure.columns = figure.panels.size() == 4 ? 2 : 3;
+      add("channels_" + parse_edge(flow).source + "-" + parse_edge(flow).target,
+          fmt::format("{} blocked for sets of channels only (slow = context-dependent, fast = "
+                      "context-independent), one panel per model; window of {} layers",
+                      parse_edge(flow).display(), study_.window),
+          std::move(figure));
+    }
+  }
+
+  // The data-set ablation: own prompts above, common ones below, a column for each model.
+  void add_prompt_sets() {
+    if (study_.common.empty()) return;
+    for (std::size_t first = 0; first < swept_.size(); first += kModelsBesideEachOther) {
+      const std::size_t count = std::min(kModelsBesideEachOther, swept_.size() - first);
+      LinePlot figure;
+      figure.columns = count;
+      for (const char* prompts : {kAllSelected, kCommon})
+        for (std::size_t i = first; i < first + count; ++i) {
+          const auto curves = curves_of(*swept_[i], window_of(*swept_[i], study_.window), prompts);
+          const std::size_t n = curves.empty() || curves[0]->points.empty() ? 0 : curves[0]->points[0].n;
+          figure.panels.push_back({fmt::format("{}, n = {}", swept_[i]->info.name, n), kChangeAxis, {}});
+          add_sources(curves, figure.panels.back(), Quantity::kChange, "last");
+        }
+      add("prompts", "Prompts that each model gets right itself (above) and those that all get right (below)",
+          std::move(figure));
+    }
+  }
+
+  // A line for each source of the edges into `target`.
+  static void add_sources(const std::vector<const Curve*>& curves, Panel& panel, Quantity quantity,
+                          const std::string& target) {
+    for (const Curve* curve : curves)
+      if (curve->edge.whole() && curve->edge.target == target)
+        panel.lines.push_back(make_line(curve->edge.source, role_style(curve->edge.source), *curve, quantity));
+  }
+
+  // Accuracy and change, one line per source; a row for each target.
+  void add_edges(const ModelData& model) {
+    const std::vector<const Curve*> curves = main_curves(model);
+    std::vector<std::string> targets;
+    for (const Curve* curve : curves)
+      if (std::find(targets.begin(), targets.end(), curve->edge.target) == targets.end())
+        targets.push_back(curve->edge.target);
+    LinePlot figure;
+    for (const std::string& target : targets) {
+      figure.panels.push_back({fmt::format("Accuracy, into {}", target), kAccuracyAxis, {}});
+      add_sources(curves, figure.panels.back(), Quantity::kAccuracy, target);
+      figure.panels.push_back({fmt::format("Relative change, into {}", target), kChangeAxis, {}});
+      add_sources(curves, figure.panels.back(), Quantity::kChange, target);
+    }
+    add("edges_" + model.info.name,
+        fmt::format("{}: accuracy and relative change with one edge blocked in a window of {} layers",
+                    model.info.name, window_of(model, study_.window)),
+        std::move(figure));
+  }
+
+  // Figures 8 to 10: one panel per edge, one line per window size.
+  void add_windows(const ModelData& model) {
+    if (model.windows.size() < 2) return;
+    LinePlot figure;
+    for (std::size_t i = 0; i < model.windows.size(); ++i)
+      for (const Curve* curve : curves_of(model, model.windows[i]))
+        if (curve->edge.whole()) {
+          const LineStyle style{ordered_color(i, model.windows.size()), 1};
+          panel_named(figure, curve->edge.display(), kWindowsAxis)
+              .lines.push_back(make_line(
+                  fmt::format("{} layer{}", model.windows[i], model.windows[i] == 1 ? "" : "s"), style, *curve));
+        }
+    figure.columns = figure.panels.size() == 4 ? 2 : 3;
+    add("windows_" + model.info.name, fmt::format("{}: every window size, one panel per edge", model.info.name),
+        std::move(figure));
+  }
+
+  const Study& study_;
+  const FigureOptions& options_;
+  Stems& stems_;
+  FigureSet& set_;
+  std::map<std::pair<std::string, std::int64_t>, std::vector<const Curve*>> by_window_;
+  Models swept_;
+};
+
+}  // namespace
+
+void add_line_figures(const Study& study, const FigureOptions& options, Stems& stems, FigureSet& set) {
+  LineFigures(study, options, stems, set).add_all();
+}
+
+}  // namespace factflow
