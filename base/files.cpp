@@ -7,11 +7,13 @@
 
 #include <cerrno>
 #include <cstring>
+#include <random>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "base/file_operations.hpp"
 #include "base/text.hpp"
 
 namespace factflow {
@@ -38,10 +40,6 @@ size_t regular_file_size(int fd, const std::filesystem::path& path) {
     throw InputError(path.string(), fmt::format("cannot be opened: {}", std::strerror(errno)));
   if (!S_ISREG(status.st_mode)) throw InputError(path.string(), "is not a regular file");
   return static_cast<size_t>(status.st_size);
-}
-
-[[noreturn]] void fail(const std::filesystem::path& path, const char* action) {
-  throw RunError(fmt::format("{}: cannot {}: {}", path.string(), action, std::strerror(errno)));
 }
 
 }  // namespace
@@ -91,33 +89,17 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 void publish_file(const std::filesystem::path& path, std::string_view bytes) {
-  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
-  std::string temporary = (folder / ("." + path.filename().string() + ".XXXXXX")).string();
-  {
-    const Descriptor file(::mkostemp(temporary.data(), O_CLOEXEC));
-    if (file.get() < 0) fail(temporary, "create");
-    const auto discard = [&](const char* action) {
-      const int error = errno;
-      ::unlink(temporary.c_str());
-      errno = error;
-      fail(path, action);
-    };
-    for (size_t done = 0; done < bytes.size();) {
-      const ssize_t put = ::write(file.get(), bytes.data() + done, bytes.size() - done);
-      if (put < 0 && errno == EINTR) continue;
-      if (put <= 0) discard("write");
-      done += static_cast<size_t>(put);
-    }
-    if (::fchmod(file.get(), 0644) != 0 || ::fsync(file.get()) != 0) discard("sync");
+  FileOperations& files = system_files();
+  std::random_device random;
+  const std::filesystem::path temporary =
+      path.parent_path() / fmt::format(".{}.{:08x}", path.filename().string(), random());
+  try {
+    write_new_file(files, temporary, bytes);
+    publish(files, temporary, path);
+  } catch (const RunError&) {
+    files.unlink(temporary);
+    throw;
   }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) {
-    const int error = errno;
-    ::unlink(temporary.c_str());
-    errno = error;
-    fail(path, "publish");
-  }
-  const Descriptor directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (directory.get() < 0 || ::fsync(directory.get()) != 0) fail(folder, "sync");
 }
 
 }  // namespace factflow

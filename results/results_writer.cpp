@@ -1,18 +1,14 @@
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <map>
 #include <numeric>
 #include <optional>
 #include <set>
 #include <stdexcept>
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/error.hpp"
+#include "base/file_operations.hpp"
 #include "results/hdf5_file.hpp"
 #include "results/run_results.hpp"
 #include "results/seal.hpp"
@@ -106,24 +102,6 @@ void write_failures(Group& root, const std::vector<FailureRecord>& failures) {
   column("reason", &FailureRecord::reason, "what went wrong");
 }
 
-// Makes the bytes of a finished file durable and gives it its name.
-void sync_and_rename(const std::filesystem::path& temporary, const std::filesystem::path& path) {
-  const auto fail = [&](const char* action) {
-    throw RunError(fmt::format("{}: cannot {}: {}", path.string(), action, std::strerror(errno)));
-  };
-  const int file = ::open(temporary.c_str(), O_RDWR | O_CLOEXEC);
-  const bool synced = file >= 0 && ::fchmod(file, 0644) == 0 && ::fsync(file) == 0;
-  const int error = errno;
-  if (file >= 0) ::close(file);
-  errno = error;
-  if (!synced) fail("sync");
-  if (::rename(temporary.c_str(), path.c_str()) != 0) fail("publish");
-  const int folder = ::open(temporary.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool folder_synced = folder >= 0 && ::fsync(folder) == 0;
-  if (folder >= 0) ::close(folder);
-  if (!folder_synced) fail("sync the directory");
-}
-
 std::filesystem::path temporary_beside(const std::filesystem::path& path) {
   const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
   // A fixed name: what a killed run left is replaced by the next one instead of piling up.
@@ -136,7 +114,7 @@ struct ResultsWriter::State {
   State(const std::filesystem::path& target, const std::filesystem::path& hidden)
       : path(target), temporary(hidden), file(hidden) {}
   ~State() {
-    if (!published) ::unlink(temporary.c_str());
+    if (!published) system_files().unlink(temporary);
   }
 
   std::filesystem::path path, temporary;
@@ -298,7 +276,7 @@ void ResultsWriter::publish(const std::vector<FailureRecord>& failures) {
   write_failures(state_->file.root(), failures);
   state_->file.close();
   seal_file(state_->temporary);
-  sync_and_rename(state_->temporary, state_->path);
+  factflow::publish(system_files(), state_->temporary, state_->path);
   state_->published = true;
 }
 

@@ -1,12 +1,14 @@
 #include "results/seal.hpp"
 
-#include <fstream>
+#include <cerrno>
 #include <string_view>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <xxhash.h>
 
 #include "base/error.hpp"
+#include "base/file_operations.hpp"
 #include "base/files.hpp"
 
 namespace factflow {
@@ -25,9 +27,10 @@ constexpr const char* kRemedy =
 
 void seal_file(const std::filesystem::path& path) {
   const std::string seal = seal_of(MappedFile(path).text());
-  std::ofstream file(path, std::ios::binary | std::ios::app);
-  file << seal << std::flush;
-  if (!file) throw RunError(fmt::format("{}: cannot write the check sum", path.string()));
+  FileOperations& files = system_files();
+  const OpenFile file(files, files.open(path, O_WRONLY | O_APPEND, 0));
+  if (!file) throw_file_error(path, "open", errno);
+  write_fully(files, file.get(), path, seal);
 }
 
 std::string check_seal(const std::filesystem::path& path) {

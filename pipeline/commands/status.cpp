@@ -10,7 +10,7 @@
 #include "jobs/job_queue.hpp"
 #include "jobs/submission.hpp"
 #include "pipeline/commands/command.hpp"
-#include "pipeline/coordination/file_operations.hpp"
+#include "base/file_operations.hpp"
 #include "pipeline/coordination/journal.hpp"
 #include "pipeline/coordination/owner.hpp"
 #include "pipeline/run/run_directory.hpp"

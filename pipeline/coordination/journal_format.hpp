@@ -18,7 +18,7 @@
 #include <string>
 #include <string_view>
 
-#include "pipeline/coordination/file_operations.hpp"
+#include "base/file_operations.hpp"
 
 namespace factflow {
 

@@ -8,7 +8,7 @@
 #include <optional>
 #include <string>
 
-#include "pipeline/coordination/file_operations.hpp"
+#include "base/file_operations.hpp"
 
 namespace factflow {
 

@@ -16,7 +16,7 @@
 #include "base/text.hpp"
 #include "model/device.hpp"
 #include "pipeline/coordination/distributed_run.hpp"
-#include "pipeline/coordination/file_operations.hpp"
+#include "base/file_operations.hpp"
 #include "pipeline/coordination/run_lock.hpp"
 #include "pipeline/coordination/unit_claims.hpp"
 #include "pipeline/run/progress_display.hpp"

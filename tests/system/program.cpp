@@ -21,7 +21,7 @@ namespace {
 std::vector<std::string> command_line(const std::vector<std::string>& arguments, const Start& start) {
   std::vector<std::string> words;
   if (start.ranks > 0) words = {MPIEXEC, "--oversubscribe", "-n", std::to_string(start.ranks)};
-  words.push_back(PROGRAM);
+  words.push_back(start.program.empty() ? PROGRAM : start.program);
   words.insert(words.end(), arguments.begin(), arguments.end());
   return words;
 }

@@ -26,6 +26,7 @@ struct Start {
   std::filesystem::path directory = FACTFLOW_SOURCE_DIR;  // to start in
   std::chrono::seconds patience{300};                     // then it is killed, which counts as a failure
   std::map<std::string, std::string> environment = {};    // on top of this process's own
+  std::string program = {};                               // in place of factflow
 };
 
 // One launch, in a process group of its own. Must be waited for; the destructor kills what still runs.

@@ -435,7 +435,8 @@ TEST_P(EveryStep, LosesNothingThatWasDurable) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Faults, EveryStep,
-                         ::testing::Values(FaultyFiles::Fault::kNoSpace, FaultyFiles::Fault::kIoError,
+                         ::testing::Values(FaultyFiles::Fault::kNoSpace, FaultyFiles::Fault::kReadOnly,
+                                           FaultyFiles::Fault::kIoError,
                                            FaultyFiles::Fault::kShortWrite, FaultyFiles::Fault::kCrash,
                                            FaultyFiles::Fault::kPowerLoss));
 

@@ -1,24 +1,20 @@
-// Shared by the tests of the coordination: a scratch directory, files that fail on purpose, a plan with
-// stages.
+// Shared by the tests of the coordination: a scratch directory, a plan with stages.
 #pragma once
 
-#include <cerrno>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <map>
-#include <mutex>
 #include <set>
 #include <string>
 #include <vector>
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "base/file_operations.hpp"
 #include "pipeline/coordination/coordinator.hpp"
-#include "pipeline/coordination/file_operations.hpp"
+#include "tests/pipeline/coordination/faulty_files.hpp"
 
 namespace factflow::testing {
 
@@ -40,91 +36,6 @@ class ScratchDirectory {
 
  private:
   std::filesystem::path path_;
-};
-
-// The world ended: the process under test gets no further.
-struct Crash {};
-
-// Counts the calls that change something, and lets the one with number `fail_at` (from 1) go wrong. One
-// thread.
-class FaultyFiles : public FileOperations {
- public:
-  enum class Fault { kNone, kNoSpace, kIoError, kShortWrite, kCrash, kPowerLoss };
-  int fail_at = 0;
-  Fault fault = Fault::kNone;
-  int steps = 0;
-
-  int open(const std::filesystem::path& path, int flags, mode_t mode) override {
-    if ((flags & O_CREAT) != 0 && goes_wrong()) return failure();
-    const int fd = dead_ ? failure() : FileOperations::open(path, flags, mode);
-    if (fd >= 0) paths_[fd] = path;
-    return fd;
-  }
-  ssize_t write(int fd, const void* bytes, std::size_t size) override {
-    const bool wrong = goes_wrong(fault == Fault::kShortWrite);
-    if (dead_) return failure();
-    synced_.try_emplace(paths_[fd], std::filesystem::file_size(paths_[fd]));
-    if (!wrong) return FileOperations::write(fd, bytes, size);
-    // Half of it arrives, on a full disk too.
-    FileOperations::write(fd, bytes, size / 2);
-    return fault == Fault::kShortWrite ? static_cast<ssize_t>(size / 2) : failure();
-  }
-  int sync_data(int fd) override {
-    if (goes_wrong()) return failure();
-    synced_.erase(paths_[fd]);
-    return FileOperations::sync_data(fd);
-  }
-  int sync_all(int fd) override {
-    if (goes_wrong()) return failure();
-    synced_.erase(paths_[fd]);
-    return FileOperations::sync_all(fd);
-  }
-  int truncate(int fd, std::int64_t size) override {
-    return goes_wrong() ? failure() : FileOperations::truncate(fd, size);
-  }
-  int rename(const std::filesystem::path& from, const std::filesystem::path& to) override {
-    return goes_wrong() ? failure() : FileOperations::rename(from, to);
-  }
-  int link(const std::filesystem::path& from, const std::filesystem::path& to) override {
-    return goes_wrong() ? failure() : FileOperations::link(from, to);
-  }
-  int unlink(const std::filesystem::path& path) override {
-    return goes_wrong() ? failure() : FileOperations::unlink(path);
-  }
-  int make_directory(const std::filesystem::path& path) override {
-    return goes_wrong() ? failure() : FileOperations::make_directory(path);
-  }
-
- private:
-  bool goes_wrong(bool write = false) {
-    if (dead_) return true;
-    return ++steps == fail_at && (fault != Fault::kShortWrite || write);
-  }
-  int failure() {
-    if (!dead_ && (fault == Fault::kCrash || fault == Fault::kPowerLoss)) {
-      dead_ = true;
-      if (fault == Fault::kPowerLoss) lose_unsynced();
-      throw Crash{};
-    }
-    errno = fault == Fault::kNoSpace ? ENOSPC : EIO;
-    return -1;
-  }
-  // Half of what was not synced is gone, and a byte of the rest is not what was written.
-  void lose_unsynced() const {
-    for (const auto& [path, synced] : synced_) {
-      if (!std::filesystem::exists(path)) continue;
-      const std::uintmax_t size = std::filesystem::file_size(path), kept = synced + (size - synced) / 2;
-      std::filesystem::resize_file(path, kept);
-      if (kept == synced) continue;
-      std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-      file.seekp(static_cast<std::streamoff>(synced + (kept - synced) / 2));
-      file.put('?');
-    }
-  }
-
-  bool dead_ = false;  // nothing works after a crash
-  std::map<int, std::filesystem::path> paths_;
-  std::map<std::filesystem::path, std::uintmax_t> synced_;  // of files with more than that
 };
 
 // For tests that write and read thousands of files, none of which needs to survive a power cut.

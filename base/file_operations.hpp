@@ -1,5 +1,6 @@
-// The one seam between the run's durable state and the file system, so that tests can fill the disk, break
-// it, or end the world between any two steps.
+// The one seam between what a run leaves behind and the file system, so that tests can fill the disk, break
+// it, or end the world between any two steps. (HDF5 alone writes a results file by itself, under a temporary name; how
+// it gets its place goes through here.)
 #pragma once
 
 #include <cstdint>
@@ -68,6 +69,8 @@ std::int64_t file_size(FileOperations& files, int fd, const std::filesystem::pat
 void sync_directory(FileOperations& files, const std::filesystem::path& directory);
 void make_directories(FileOperations& files,
                       const std::filesystem::path& directory);  // and syncs the parents it changed
+// Gives a finished file, synced here, the name `path` in the same directory, for good.
+void publish(FileOperations& files, const std::filesystem::path& finished, const std::filesystem::path& path);
 // A new file `path` with this content, synced (its directory is not). Throws also if it exists.
 void write_new_file(FileOperations& files, const std::filesystem::path& path, std::string_view bytes);
 // The content of a small file, or "" if it does not exist (any more).

@@ -1,4 +1,4 @@
-#include "pipeline/coordination/file_operations.hpp"
+#include "base/file_operations.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -75,11 +75,6 @@ int FileOperations::list(const std::filesystem::path& directory, std::vector<std
   return error == 0 ? 0 : -1;
 }
 
-FileOperations& system_files() {
-  static FileOperations files;
-  return files;
-}
-
 OpenFile::~OpenFile() {
   if (fd_ >= 0) files_->close(fd_);
 }
@@ -143,6 +138,15 @@ void make_directories(FileOperations& files, const std::filesystem::path& direct
     throw_file_error(directory, "create", errno);
   make_directories(files, directory.parent_path());
   make_directories(files, directory);
+}
+
+void publish(FileOperations& files, const std::filesystem::path& finished, const std::filesystem::path& path) {
+  {
+    const OpenFile file(files, files.open(finished, O_RDWR, 0));
+    if (!file || files.sync_all(file.get()) != 0) throw_file_error(path, "sync", errno);
+  }
+  if (files.rename(finished, path) != 0) throw_file_error(path, "publish", errno);
+  sync_directory(files, path.has_parent_path() ? path.parent_path() : ".");
 }
 
 void write_new_file(FileOperations& files, const std::filesystem::path& path, std::string_view bytes) {
