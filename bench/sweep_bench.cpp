@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <iostream>
+#include <map>
 #include <random>
 
 #include <boost/program_options.hpp>
@@ -22,13 +23,16 @@ namespace {
 
 namespace po = boost::program_options;
 
-// COUNTERFACT-like lengths: 4 to 30 tokens, mean about 9. The subject is three tokens somewhere before the last.
-std::vector<ReplayRequest> make_requests(int prompts, const Architecture& architecture, const std::vector<int>& sizes) {
+// COUNTERFACT-like lengths: 4 to 30 tokens, mean about 9. The subject is three tokens somewhere before the
+// last.
+std::vector<ReplayRequest> make_requests(int prompts, const Architecture& architecture,
+                                         const std::vector<int>& sizes) {
   std::mt19937 generator(1);
   std::gamma_distribution<double> length_of(2.2, 2.4);
   std::vector<Window> windows;
   for (const int size : sizes)
-    for (int start = 0; start + size <= architecture.layers; ++start) windows.push_back({start, start + size});
+    for (int start = 0; start + size <= architecture.layers; ++start)
+      windows.push_back({start, start + size});
   std::vector<ReplayRequest> requests;
   for (int i = 0; i < prompts; ++i) {
     const int length = std::clamp(4 + static_cast<int>(length_of(generator)), 4, 30);
@@ -40,7 +44,8 @@ std::vector<ReplayRequest> make_requests(int prompts, const Architecture& archit
     std::vector<int> inside, outside;
     for (int t = 0; t < length; ++t) (t >= subject && t < subject + 3 ? inside : outside).push_back(t);
     const std::vector<int> last = {length - 1};
-    for (const std::vector<int>& sources : {inside, outside, last, std::vector<int>{0}}) request.cuts.push_back({last, sources, {}, windows});
+    for (const std::vector<int>& sources : {inside, outside, last, std::vector<int>{0}})
+      request.cuts.push_back({last, sources, {}, windows});
     requests.push_back(std::move(request));
   }
   return requests;
@@ -60,33 +65,60 @@ double median_seconds(int repeats, at::Device device, Function function) {
   return times[times.size() / 2];
 }
 
-// The matrix products of the recorded passes and nothing else.
-void multiply_only(const Network& network, const ReplayCost& cost, std::int64_t logits_rows, Workspace& workspace) {
-  const at::InferenceMode inference;
-  const int layers = network.architecture().layers;
-  for (const ReplayCost::Pass& pass : cost.passes) {
-    for (int l = 0; l < layers; ++l) {
-      const std::int64_t columns = pass.columns_alive[static_cast<size_t>(l)];
-      for (const at::Tensor& matrix : network.products(l)) {
-        const at::Tensor in = workspace.matrix("in", columns, matrix.size(1));
-        linear(in, matrix, {}, workspace.matrix("out", columns, matrix.size(0)));
-      }
-    }
-    for (std::int64_t done = 0; done < pass.rows; done += logits_rows) {
-      const std::int64_t rows = std::min(logits_rows, pass.rows - done);
-      linear(workspace.matrix("in", rows, network.architecture().hidden), network.head(), {},
-             workspace.matrix("out", rows, network.head().size(0)));
+// The matrix products of the recorded passes and nothing else. Inputs are taken from one large factor of
+// random numbers.
+class Floor {
+ public:
+  Floor(const Network& network, const ReplayCost& cost, std::int64_t logits_rows)
+      : network_(network),
+        cost_(cost),
+        logits_rows_(logits_rows),
+        workspace_(network.device(), network.type()) {
+    const at::InferenceMode inference;
+    for (const ReplayCost::Pass& pass : cost.passes)
+      most_ = std::max<std::int64_t>(most_, pass.columns_alive.back());
+    for (const Projection* product : network.products(0)) prepare(*product);
+    prepare(network.head());
+    allow_tf32(network.precision() == Precision::kTf32 || network.precision() == Precision::kTf32x3);
+  }
+
+  void multiply_all() {
+    const at::InferenceMode inference;
+    for (const ReplayCost::Pass& pass : cost_.passes) {
+      for (int l = 0; l < network_.architecture().layers; ++l)
+        for (const Projection* product : network_.products(l))
+          multiply_one(*product, pass.columns_alive[static_cast<size_t>(l)]);
+      for (std::int64_t done = 0; done < pass.rows; done += logits_rows_)
+        multiply_one(network_.head(), std::min(logits_rows_, pass.rows - done));
     }
   }
-}
 
-// Random numbers in every buffer that the floor multiplies: zeros would run faster.
-void fill(const Network& network, const ReplayCost& cost, Workspace& workspace) {
-  std::int64_t most = 1, widest = network.architecture().hidden;
-  for (const ReplayCost::Pass& pass : cost.passes) most = std::max<std::int64_t>(most, pass.columns_alive.back());
-  for (const at::Tensor& matrix : network.products(0)) widest = std::max(widest, matrix.size(1));
-  workspace.matrix("in", most, widest).normal_();
-}
+ private:
+  void prepare(const Projection& product) {
+    Factor& factor = factors_[product.inputs()];
+    if (factor.x.defined() || factor.bf16.defined()) return;
+    const auto options = at::TensorOptions().device(network_.device()).dtype(network_.type());
+    const bool parts = product.precision() == Precision::kTf32x3,
+               bf16 = product.precision() == Precision::kBf16;
+    if (!bf16) factor.x = at::randn({most_, product.inputs()}, options);
+    if (parts || bf16)
+      factor.bf16 = at::randn({most_, product.inputs() * (parts ? 2 : 1)}, options).to(at::kBFloat16);
+  }
+
+  void multiply_one(const Projection& product, std::int64_t columns) {
+    const Factor& all = factors_.at(product.inputs());
+    const auto first = [&](const at::Tensor& t) { return t.defined() ? t.narrow(0, 0, columns) : t; };
+    const std::int64_t padded = padded_vocabulary(product.outputs());
+    multiply({first(all.x), first(all.bf16)}, product, {}, false,
+             workspace_.matrix("out", columns, padded).narrow(1, 0, product.outputs()));
+  }
+
+  const Network& network_;
+  const ReplayCost& cost_;
+  std::int64_t logits_rows_, most_ = 1;
+  Workspace workspace_;
+  std::map<std::int64_t, Factor> factors_;  // by width
+};
 
 void bench(const BenchShape& shape, const po::variables_map& values) {
   const at::Device device = choose_device(values["device"].as<std::string>());
@@ -96,7 +128,8 @@ void bench(const BenchShape& shape, const po::variables_map& values) {
   std::vector<int> sizes = values["windows"].as<std::vector<int>>();
   const std::vector<ReplayRequest> requests = make_requests(values["prompts"].as<int>(), architecture, sizes);
   const int repeats = values["repeats"].as<int>();
-  ReplayEngine engine(*network, values["memory-limit"].as<std::int64_t>());
+  ReplayEngine engine(*network, values["memory-limit"].as<std::int64_t>(),
+                      values["rows-per-pass"].as<std::int64_t>());
   engine.run(std::span(requests).first(std::min<size_t>(requests.size(), 8)));  // warm up
   const double sweep = median_seconds(repeats, device, [&] {
     engine.reset_cost();
@@ -104,29 +137,34 @@ void bench(const BenchShape& shape, const po::variables_map& values) {
   });
   const ReplayCost cost = engine.cost();
   if (values["sweep-only"].as<bool>()) {
-    std::cout << fmt::format("{:<16} {:<5} {:>8} {:>9.3f}\n", shape.name, to_string(precision), format_count(static_cast<double>(cost.knockouts)), sweep);
+    std::cout << fmt::format("{:<16} {:<5} {:>8} {:>9.3f}\n", shape.name, to_string(precision),
+                             format_count(static_cast<double>(cost.knockouts)), sweep);
     return;
   }
   const std::int64_t peak = peak_memory(device);
-  double floor = 0;
-  {
-    Workspace workspace(device, network->type());
-    fill(*network, cost, workspace);
-    floor = median_seconds(repeats, device, [&] { multiply_only(*network, cost, engine.logits_rows(), workspace); });
-  }
+  Floor products(*network, cost, engine.logits_rows());
+  const double floor = median_seconds(repeats, device, [&] { products.multiply_all(); });
   std::vector<ReplayRequest> clean = requests;
   for (ReplayRequest& request : clean) request.cuts.clear();
   const size_t singles = std::min<size_t>(clean.size(), device.is_cpu() ? 12 : 50);
-  const double single = median_seconds(3, device, [&] {
-    for (size_t i = 0; i < singles; ++i) engine.run({&clean[i], 1});
-  }) / static_cast<double>(singles);
-  const double batched = median_seconds(3, device, [&] { engine.run(clean); }) / static_cast<double>(clean.size());
+  const double single = median_seconds(3, device,
+                                       [&] {
+                                         for (size_t i = 0; i < singles; ++i) engine.run({&clean[i], 1});
+                                       }) /
+                        static_cast<double>(singles);
+  const double batched =
+      median_seconds(3, device, [&] { engine.run(clean); }) / static_cast<double>(clean.size());
   const auto knockouts = static_cast<double>(cost.knockouts);
-  std::cout << fmt::format("{:<16} {:<5} {:>8} {:>9.3f} {:>9.3f} {:>6.1f}% {:>9.0f} {:>11.3g} {:>9.0f} {:>9.0f} {:>8.1f} {:>8.1f} {:>8} {:>9} {:>6}\n",
-                           shape.name, to_string(precision), format_count(knockouts), sweep, floor, 100 * floor / sweep, knockouts / sweep,
-                           static_cast<double>(cost.column_layers) / sweep, 1 / single, 1 / batched, knockouts / sweep * single,
-                           knockouts / sweep * batched, shape.reference_seconds > 0 ? fmt::format("{:.0f}", knockouts / sweep * shape.reference_seconds) : "-",
-                           format_bytes(static_cast<double>(peak)), cost.passes.size())
+  std::cout << fmt::format(
+                   "{:<16} {:<5} {:>8} {:>9.3f} {:>9.3f} {:>6.1f}% {:>9.0f} {:>11.3g} {:>9.0f} {:>9.0f} "
+                   "{:>8.1f} {:>8.1f} {:>8} {:>9} {:>6}\n",
+                   shape.name, to_string(precision), format_count(knockouts), sweep, floor,
+                   100 * floor / sweep, knockouts / sweep, static_cast<double>(cost.column_layers) / sweep,
+                   1 / single, 1 / batched, knockouts / sweep * single, knockouts / sweep * batched,
+                   shape.reference_seconds > 0
+                       ? fmt::format("{:.0f}", knockouts / sweep * shape.reference_seconds)
+                       : "-",
+                   format_bytes(static_cast<double>(peak)), cost.passes.size())
             << std::flush;
 }
 
@@ -134,16 +172,21 @@ int run_benchmark(int argc, char** argv) {
   po::options_description options("sweep_bench");
   std::vector<std::string> names;
   for (const BenchShape& shape : bench_shapes()) names.emplace_back(shape.name);
-  options.add_options()("help,h", "show this help")
-      ("shapes", po::value<std::vector<std::string>>()->multitoken()->default_value({"mamba-130M"}, "mamba-130M"), ("of " + join(names)).c_str())
-      ("prompts", po::value<int>()->default_value(16), "prompts of 4 to 30 tokens, mean 9")
-      ("windows", po::value<std::vector<int>>()->multitoken()->default_value({9}, "9"), "window sizes; all starts")
-      ("device", po::value<std::string>()->default_value("auto"), "auto, cpu, cuda")
-      ("precision", po::value<std::string>()->default_value("fp32"), "fp64, fp32 or tf32")
-      ("threads", po::value<int>()->default_value(0), "0 = all cores")
-      ("memory-limit", po::value<std::int64_t>()->default_value(0), "bytes; 0 = automatic")
-      ("sweep-only", po::bool_switch(), "leave out the floor and the whole forwards")
-      ("repeats", po::value<int>()->default_value(3), "times measured; the median counts");
+  options.add_options()("help,h", "show this help")(
+      "shapes",
+      po::value<std::vector<std::string>>()->multitoken()->default_value({"mamba-130M"}, "mamba-130M"),
+      ("of " + join(names)).c_str())("prompts", po::value<int>()->default_value(16),
+                                     "prompts of 4 to 30 tokens, mean 9")(
+      "windows", po::value<std::vector<int>>()->multitoken()->default_value({9}, "9"),
+      "window sizes; all starts")("device", po::value<std::string>()->default_value("auto"),
+                                  "auto, cpu, cuda")(
+      "precision", po::value<std::string>()->default_value("fp32"), "fp64, fp32, tf32x3, tf32 or bf16")(
+      "threads", po::value<int>()->default_value(0), "0 = all cores")(
+      "memory-limit", po::value<std::int64_t>()->default_value(0), "bytes; 0 = automatic")(
+      "rows-per-pass", po::value<std::int64_t>()->default_value(0),
+      "rows that climb together; 0 = automatic")("sweep-only", po::bool_switch(),
+                                                 "leave out the floor and the whole forwards")(
+      "repeats", po::value<int>()->default_value(3), "times measured; the median counts");
   po::variables_map values;
   po::store(po::parse_command_line(argc, argv, options), values);
   po::notify(values);
@@ -152,12 +195,17 @@ int run_benchmark(int argc, char** argv) {
     return 0;
   }
   set_threads(values["threads"].as<int>(), 1);
-  std::cout << fmt::format("{}; {}; {} prompts; windows {}\n", describe(choose_device(values["device"].as<std::string>())),
-                           library_versions(), values["prompts"].as<int>(), fmt::format("{}", fmt::join(values["windows"].as<std::vector<int>>(), " ")));
-  std::cout << fmt::format("{:<16} {:<5} {:>8} {:>9} {:>9} {:>7} {:>9} {:>11} {:>9} {:>9} {:>8} {:>8} {:>8} {:>9} {:>6}\n", "shape", "prec",
-                           "knocks", "sweep s", "floor s", "floor/", "knocks/s", "col-layer/s", "(a) /s", "(b) /s", "x (a)", "x (b)", "x ref", "peak", "passes");
+  std::cout << fmt::format("{}; {}; {} prompts; windows {}\n",
+                           describe(choose_device(values["device"].as<std::string>())), library_versions(),
+                           values["prompts"].as<int>(),
+                           fmt::format("{}", fmt::join(values["windows"].as<std::vector<int>>(), " ")));
+  std::cout << fmt::format(
+      "{:<16} {:<5} {:>8} {:>9} {:>9} {:>7} {:>9} {:>11} {:>9} {:>9} {:>8} {:>8} {:>8} {:>9} {:>6}\n",
+      "shape", "prec", "knocks", "sweep s", "floor s", "floor/", "knocks/s", "col-layer/s", "(a) /s",
+      "(b) /s", "x (a)", "x (b)", "x ref", "peak", "passes");
   for (const std::string& name : values["shapes"].as<std::vector<std::string>>()) {
-    const auto found = std::find_if(bench_shapes().begin(), bench_shapes().end(), [&](const BenchShape& s) { return name == s.name; });
+    const auto found = std::find_if(bench_shapes().begin(), bench_shapes().end(),
+                                    [&](const BenchShape& s) { return name == s.name; });
     if (found == bench_shapes().end()) throw InputError("sweep_bench", unknown_word("shape", name, names));
     bench(*found, values);
   }

@@ -1,18 +1,17 @@
 #include "model/device.hpp"
 
-#include <dlfcn.h>
-#include <sched.h>
-#include <sys/resource.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <fstream>
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <dlfcn.h>
 #include <fmt/format.h>
 #include <omp.h>
+#include <sched.h>
+#include <sys/resource.h>
 #include <torch/version.h>
+#include <unistd.h>
 #ifdef FACTFLOW_CUDA
 #include <ATen/cuda/CUDAContext.h>
 #include <c10/cuda/CUDACachingAllocator.h>
@@ -70,7 +69,8 @@ std::vector<std::string> visible_gpus() {
     cudaDeviceProp properties;
     C10_CUDA_CHECK(cudaGetDeviceProperties(&properties, i));
     std::string& name = names.emplace_back("GPU-");
-    for (const char byte : properties.uuid.bytes) name += fmt::format("{:02x}", static_cast<unsigned char>(byte));
+    for (const char byte : properties.uuid.bytes)
+      name += fmt::format("{:02x}", static_cast<unsigned char>(byte));
   }
 #endif
   return names;
@@ -103,7 +103,8 @@ std::int64_t free_memory(at::Device device) {
 
 bool is_out_of_memory(const c10::Error& error) {
   const std::string text = error.what_without_backtrace();
-  return text.find("out of memory") != std::string::npos || text.find("can't allocate memory") != std::string::npos;
+  return text.find("out of memory") != std::string::npos ||
+         text.find("can't allocate memory") != std::string::npos;
 }
 
 void release_cached_memory(at::Device device) {
@@ -121,13 +122,38 @@ void* current_stream(at::Device device) {
   return nullptr;
 }
 
-void allow_tf32(bool allow) { at::globalContext().setAllowTF32CuBLAS(allow); }
+void allow_tf32(bool allow) {
+  at::globalContext().setAllowTF32CuBLAS(allow);
+}
 
 void synchronise(at::Device device) {
 #ifdef FACTFLOW_CUDA
   if (device.is_cuda()) C10_CUDA_CHECK(cudaDeviceSynchronize());
 #endif
   static_cast<void>(device);
+}
+
+at::Tensor host_tensor(std::int64_t count, at::ScalarType type, at::Device device) {
+  return at::empty({count}, at::TensorOptions().dtype(type).pinned_memory(device.is_cuda()));
+}
+
+void DeviceEvent::record(at::Device device) {
+#ifdef FACTFLOW_CUDA
+  if (device.is_cuda()) {
+    cudaEvent_t event = nullptr;
+    C10_CUDA_CHECK(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+    event_ = std::shared_ptr<void>(
+        event, [](void* e) { static_cast<void>(cudaEventDestroy(static_cast<cudaEvent_t>(e))); });
+    C10_CUDA_CHECK(cudaEventRecord(event, static_cast<cudaStream_t>(current_stream(device))));
+  }
+#endif
+  static_cast<void>(device);
+}
+
+void DeviceEvent::wait() const {
+#ifdef FACTFLOW_CUDA
+  if (event_) C10_CUDA_CHECK(cudaEventSynchronize(static_cast<cudaEvent_t>(event_.get())));
+#endif
 }
 
 std::int64_t peak_memory(at::Device device) {
@@ -152,9 +178,11 @@ int set_threads(int threads, int local_size) {
 }
 
 std::string slow_blas_warning() {
-  if (at::hasMKL() || symbol<char*()>("openblas_get_config") != nullptr || symbol<void(int)>("bli_thread_set_num_threads") != nullptr)
+  if (at::hasMKL() || symbol<char*()>("openblas_get_config") != nullptr ||
+      symbol<void(int)>("bli_thread_set_num_threads") != nullptr)
     return "";
-  return "matrix products run on the reference BLAS, about 30 times slower than OpenBLAS: install libopenblas0-pthread "
+  return "matrix products run on the reference BLAS, about 30 times slower than OpenBLAS: install "
+         "libopenblas0-pthread "
          "(Debian: apt-get install libopenblas0-pthread)";
 }
 

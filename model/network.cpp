@@ -14,63 +14,23 @@
 #include "model/weights.hpp"
 
 namespace factflow {
-namespace {
-
-const std::vector<std::pair<std::string, Precision>>& precision_names() {
-  static const std::vector<std::pair<std::string, Precision>> names = {{"fp64", Precision::kFp64},
-                                                                       {"fp32", Precision::kFp32},
-                                                                       {"tf32", Precision::kTf32}};
-  return names;
-}
-
-}  // namespace
-
-Precision parse_precision(const std::string& name) {
-  std::vector<std::string> known;
-  for (const auto& [word, precision] : precision_names()) {
-    if (word == name) return precision;
-    known.push_back(word);
-  }
-  throw InputError("precision", unknown_word("precision", name, known));
-}
-
-std::string to_string(Precision precision) {
-  for (const auto& [word, value] : precision_names())
-    if (value == precision) return word;
-  return "";
-}
-
-at::ScalarType activation_type(Precision precision) { return precision == Precision::kFp64 ? at::kDouble : at::kFloat; }
-
-namespace {
-
-void check_precision(at::Device device, Precision precision) {
-  if (device.is_cpu() && precision != Precision::kFp32 && precision != Precision::kFp64)
-    throw InputError("precision", fmt::format("{} needs a CUDA device", to_string(precision)), "use fp32 or fp64 on the CPU");
-  if (!device.is_cpu() && precision != Precision::kFp32 && precision != Precision::kTf32)
-    throw InputError("precision", fmt::format("{} is not supported on a CUDA device", to_string(precision)), "use fp32 or tf32");
-}
-
-}  // namespace
-
 std::unique_ptr<Network> Network::load(std::shared_ptr<const Checkpoint> checkpoint, at::Device device, Precision precision) {
   check_precision(device, precision);
   const Architecture architecture = read_architecture(checkpoint->config(), checkpoint->directory() / "config.json");
   const Family& family = family_named(architecture.family);
-  Weights weights(std::move(checkpoint), family.tensors(architecture), device, activation_type(precision));
-  return build(architecture, weights, precision);
+  Weights weights(std::move(checkpoint), family.tensors(architecture), device, precision);
+  return build(architecture, weights);
 }
 
 std::unique_ptr<Network> Network::random(const Architecture& architecture, at::Device device, Precision precision, std::uint64_t seed) {
   check_precision(device, precision);
-  Weights weights(family_named(architecture.family).tensors(architecture), device, activation_type(precision), seed);
-  return build(architecture, weights, precision);
+  Weights weights(family_named(architecture.family).tensors(architecture), device, precision, seed);
+  return build(architecture, weights);
 }
 
-std::unique_ptr<Network> Network::build(const Architecture& architecture, Weights& weights, Precision precision) {
+std::unique_ptr<Network> Network::build(const Architecture& architecture, Weights& weights) {
   const Family& family = family_named(architecture.family);
   std::unique_ptr<Network> network = family.build(architecture, weights);
-  network->precision_ = precision;
   network->parameters_ = family.tensors(architecture).parameters();
   return network;
 }
@@ -79,7 +39,7 @@ Network::Network(Architecture architecture, Weights& weights, const std::string&
                  const std::string& position_embedding, Norm final_norm)
     : architecture_(std::move(architecture)), final_norm_(std::move(final_norm)) {
   embedding_ = weights.take(embedding);
-  head_ = architecture_.tied_head ? embedding_ : weights.take(head);
+  head_ = weights.projection(architecture_.tied_head ? embedding_ : weights.take(head));
   if (!position_embedding.empty()) position_embedding_ = weights.take(position_embedding);
 }
 
@@ -91,7 +51,7 @@ void Network::embed(const kernels::Rows& rows, const at::Tensor& tokens, const a
 void Network::logits(const kernels::Rows& rows, const at::Tensor& hidden, Workspace& workspace, at::Tensor out) const {
   at::Tensor normalised = workspace.matrix("normalised", hidden.size(0), hidden.size(1));
   apply_norm(rows, final_norm_, hidden, normalised);
-  linear(normalised, head_, {}, out);
+  linear(rows, workspace, normalised, head_, {}, out);
 }
 
 std::vector<double> Network::decay_norms(int) const { return {}; }

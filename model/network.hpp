@@ -12,16 +12,11 @@
 #include "model/checkpoint/checkpoint.hpp"
 #include "model/knockout.hpp"
 #include "model/ops.hpp"
+#include "model/precision.hpp"
 
 namespace factflow {
 
 class Weights;
-
-// How numbers are held and multiplied.
-enum class Precision { kFp64, kFp32, kTf32 };
-Precision parse_precision(const std::string& name);  // throws InputError
-std::string to_string(Precision precision);
-at::ScalarType activation_type(Precision precision);
 
 class Network {
  public:
@@ -37,7 +32,7 @@ class Network {
   const Architecture& architecture() const { return architecture_; }
   at::Device device() const { return embedding_.device(); }
   at::ScalarType type() const { return embedding_.scalar_type(); }
-  Precision precision() const { return precision_; }
+  Precision precision() const { return head_.precision(); }
   std::int64_t parameters() const { return parameters_; }
 
   // hidden [columns, hidden] = what enters layer 0. tokens int32 [columns]; positions are those of `rows`.
@@ -55,9 +50,9 @@ class Network {
   // Bytes of activations that a layer needs for one column and for one state slot, an upper estimate for planning.
   virtual std::int64_t bytes_per_column() const = 0;
   virtual std::int64_t bytes_per_state() const { return 0; }
-  // The matrices [out, in] that every column of a layer is multiplied by, in order. For cost models and benchmarks.
-  virtual std::vector<at::Tensor> products(int layer) const = 0;
-  const at::Tensor& head() const { return head_; }
+  // The matrices that every column of a layer is multiplied by, in order. For cost models and benchmarks.
+  virtual std::vector<const Projection*> products(int layer) const = 0;
+  const Projection& head() const { return head_; }
 
  protected:
   Network(Architecture architecture, Weights& weights, const std::string& embedding, const std::string& head,
@@ -66,13 +61,12 @@ class Network {
   Architecture architecture_;
 
  private:
-  static std::unique_ptr<Network> build(const Architecture& architecture, Weights& weights, Precision precision);
+  static std::unique_ptr<Network> build(const Architecture& architecture, Weights& weights);
 
   at::Tensor embedding_;           // [vocabulary, hidden]
   at::Tensor position_embedding_;  // [positions, hidden] or undefined
-  at::Tensor head_;                // [vocabulary, hidden]
+  Projection head_;                // [vocabulary, hidden]
   Norm final_norm_;
-  Precision precision_ = Precision::kFp32;
   std::int64_t parameters_ = 0;
 };
 

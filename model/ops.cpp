@@ -43,53 +43,47 @@ const T* pointer(const at::Tensor& t) {
   return t.data_ptr<T>();
 }
 
-// fp64 is the arithmetic of the float64 oracle, which is transformers' own: its weighted RMS norms are computed in float32
-// whatever the model's number type, and a random checkpoint amplifies the order of that sum ten-thousandfold. So they are
-// computed here by the very operations that transformers calls. docs/precision.md has the numbers.
+// fp64 is the arithmetic of the float64 oracle, which is transformers' own: its weighted RMS norms are
+// computed in float32 whatever the model's number type, and a random checkpoint amplifies the order of that
+// sum ten-thousandfold. So they are computed here by the very operations that transformers calls.
+// docs/precision.md has the numbers.
 at::Tensor normalised_in_float(const at::Tensor& x, double epsilon) {
   return (x * at::rsqrt(x.pow(2).mean(-1, true) + epsilon)).to(at::kDouble);
 }
 
 }  // namespace
 
-void linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, at::Tensor out) {
-  if (bias.defined())
-    at::addmm_out(out, bias, x, weight.t());
-  else
-    at::mm_out(out, x, weight.t());
-}
-
-void add_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, at::Tensor residual) {
-  residual.addmm_(x, weight.t());
-  if (bias.defined()) residual.add_(bias);
-}
-
 void apply_norm(const kernels::Rows& rows, const Norm& norm, const at::Tensor& x, at::Tensor out) {
   if (x.scalar_type() == at::kDouble && norm.weight.defined() && !norm.subtract_mean) {
-    out.copy_(normalised_in_float(x.to(at::kFloat), norm.epsilon) * norm.weight);
+    const at::Tensor whole = norm.offset.defined() ? x + norm.offset : x;
+    out.copy_(normalised_in_float(whole.to(at::kFloat), norm.epsilon) * norm.weight);
     return;
   }
   with_type(x, [&](auto type) {
     using T = decltype(type);
-    table_for<T>(x).norm(rows, {input<T>(x), output<T>(out), pointer<T>(norm.weight), pointer<T>(norm.bias), x.size(0),
-                                x.size(1), norm.epsilon, norm.subtract_mean});
+    table_for<T>(x).norm(
+        rows, {input<T>(x), output<T>(out), pointer<T>(norm.weight), pointer<T>(norm.bias), x.size(0),
+               x.size(1), norm.epsilon, norm.subtract_mean, pointer<T>(norm.offset)});
   });
 }
 
-void convolve(const kernels::Rows& rows, const Convolution& convolution, const at::Tensor& x, at::Tensor out) {
+void convolve(const kernels::Rows& rows, const Convolution& convolution, const at::Tensor& x,
+              at::Tensor out) {
   with_type(x, [&](auto type) {
     using T = decltype(type);
-    table_for<T>(x).conv(rows, {input<T>(x), output<T>(out), pointer<T>(convolution.weight), pointer<T>(convolution.bias),
-                                x.size(1), static_cast<int>(convolution.weight.size(0))});
+    table_for<T>(x).conv(
+        rows, {input<T>(x), output<T>(out), pointer<T>(convolution.weight), pointer<T>(convolution.bias),
+               x.size(1), static_cast<int>(convolution.weight.size(0))});
   });
 }
 
-void selective_scan(const kernels::Rows& rows, const SelectiveScan& scan, const at::Tensor& x, const at::Tensor& z,
-                    const at::Tensor& dt, const at::Tensor& b, const at::Tensor& c, const at::Tensor& channel_masks,
-                    at::Tensor states, at::Tensor out) {
+void selective_scan(const kernels::Rows& rows, const SelectiveScan& scan, const at::Tensor& x,
+                    const at::Tensor& z, const at::Tensor& dt, const at::Tensor& b, const at::Tensor& c,
+                    const at::Tensor& channel_masks, at::Tensor states, at::Tensor out) {
   with_type(x, [&](auto type) {
     using T = decltype(type);
-    kernels::ScanArgs<T> args{input<T>(x), input<T>(z), input<T>(dt), input<T>(b), input<T>(c), output<T>(out)};
+    kernels::ScanArgs<T> args{input<T>(x), input<T>(z), input<T>(dt),
+                              input<T>(b), input<T>(c), output<T>(out)};
     args.dt_bias = pointer<T>(scan.dt_bias);
     args.a = pointer<T>(scan.a);
     args.d = pointer<T>(scan.d);
@@ -101,8 +95,9 @@ void selective_scan(const kernels::Rows& rows, const SelectiveScan& scan, const 
   });
 }
 
-void state_space_dual(const kernels::Rows& rows, const StateSpaceDual& dual, const at::Tensor& x, const at::Tensor& b,
-                      const at::Tensor& c, const at::Tensor& dt, const at::Tensor& channel_masks, at::Tensor out) {
+void state_space_dual(const kernels::Rows& rows, const StateSpaceDual& dual, const at::Tensor& x,
+                      const at::Tensor& b, const at::Tensor& c, const at::Tensor& dt,
+                      const at::Tensor& channel_masks, at::Tensor out) {
   with_type(x, [&](auto type) {
     using T = decltype(type);
     kernels::DualArgs<T> args{input<T>(x), input<T>(b), input<T>(c), input<T>(dt), output<T>(out)};
@@ -120,8 +115,8 @@ void state_space_dual(const kernels::Rows& rows, const StateSpaceDual& dual, con
   });
 }
 
-void apply_gated_norm(const kernels::Rows& rows, const GatedNorm& norm, const at::Tensor& y, const at::Tensor& z,
-                      at::Tensor out) {
+void apply_gated_norm(const kernels::Rows& rows, const GatedNorm& norm, const at::Tensor& y,
+                      const at::Tensor& z, at::Tensor out) {
   if (y.scalar_type() == at::kDouble && !norm.norm_before_gate) {
     const at::Tensor gated = y.to(at::kFloat) * at::silu(z.to(at::kFloat));
     const at::Tensor groups = gated.reshape({y.size(0), -1, norm.group});
@@ -130,46 +125,51 @@ void apply_gated_norm(const kernels::Rows& rows, const GatedNorm& norm, const at
   }
   with_type(y, [&](auto type) {
     using T = decltype(type);
-    table_for<T>(y).gated_norm(rows, {input<T>(y), input<T>(z), output<T>(out), pointer<T>(norm.weight), y.size(0),
-                                      y.size(1), norm.group, norm.epsilon, norm.norm_before_gate});
+    table_for<T>(y).gated_norm(rows, {input<T>(y), input<T>(z), output<T>(out), pointer<T>(norm.weight),
+                                      y.size(0), y.size(1), norm.group, norm.epsilon, norm.norm_before_gate});
   });
 }
 
-void rotate(const kernels::Rows& rows, const at::Tensor& cosine, const at::Tensor& sine, int head_size, at::Tensor heads) {
+void rotate(const kernels::Rows& rows, const at::Tensor& cosine, const at::Tensor& sine, int head_size,
+            at::Tensor heads) {
   with_type(heads, [&](auto type) {
     using T = decltype(type);
-    table_for<T>(heads).rotary(rows, {output<T>(heads), pointer<T>(cosine), pointer<T>(sine),
-                                      static_cast<int>(heads.size(1)) / head_size, head_size,
-                                      2 * static_cast<int>(cosine.size(1))});
+    table_for<T>(heads).rotary(
+        rows, {output<T>(heads), pointer<T>(cosine), pointer<T>(sine),
+               static_cast<int>(heads.size(1)) / head_size, head_size, 2 * static_cast<int>(cosine.size(1))});
   });
 }
 
-void attend(const kernels::Rows& rows, const Attention& attention, const at::Tensor& query_key_value, at::Tensor out) {
+void attend(const kernels::Rows& rows, const Attention& attention, const at::Tensor& query_key_value,
+            at::Tensor out) {
   const std::int64_t queries = static_cast<std::int64_t>(attention.heads) * attention.head_size;
   const std::int64_t keys = static_cast<std::int64_t>(attention.key_heads) * attention.head_size;
   with_type(query_key_value, [&](auto type) {
     using T = decltype(type);
     table_for<T>(query_key_value)
-        .attention(rows, {input<T>(query_key_value.narrow(1, 0, queries)),
-                          input<T>(query_key_value.narrow(1, queries, keys)),
-                          input<T>(query_key_value.narrow(1, queries + keys, keys)), output<T>(out), attention.heads,
-                          attention.key_heads, attention.head_size, attention.scale, attention.sliding_window});
+        .attention(
+            rows, {input<T>(query_key_value.narrow(1, 0, queries)),
+                   input<T>(query_key_value.narrow(1, queries, keys)),
+                   input<T>(query_key_value.narrow(1, queries + keys, keys)), output<T>(out), attention.heads,
+                   attention.key_heads, attention.head_size, attention.scale, attention.sliding_window});
   });
 }
 
-void activate(const kernels::Rows& rows, kernels::Activation activation, const at::Tensor& gate, const at::Tensor& up,
-              at::Tensor out) {
+void activate(const kernels::Rows& rows, kernels::Activation activation, const at::Tensor& gate,
+              const at::Tensor& up, at::Tensor out) {
   with_type(gate, [&](auto type) {
     using T = decltype(type);
     const kernels::Matrix<const T> second = up.defined() ? input<T>(up) : kernels::Matrix<const T>{};
-    table_for<T>(gate).activation(rows, {input<T>(gate), second, output<T>(out), gate.size(0), gate.size(1), activation});
+    table_for<T>(gate).activation(
+        rows, {input<T>(gate), second, output<T>(out), gate.size(0), gate.size(1), activation});
   });
 }
 
 void gather_rows(const kernels::Rows& rows, const at::Tensor& x, const at::Tensor& index, at::Tensor out) {
   with_type(x, [&](auto type) {
     using T = decltype(type);
-    table_for<T>(x).gather(rows, {input<T>(x), output<T>(out), pointer<std::int32_t>(index), index.size(0), x.size(1)});
+    table_for<T>(x).gather(
+        rows, {input<T>(x), output<T>(out), pointer<std::int32_t>(index), index.size(0), x.size(1)});
   });
 }
 
@@ -177,8 +177,9 @@ void answer_statistics(const kernels::Rows& rows, const at::Tensor& logits, cons
                        at::Tensor log_probability, at::Tensor rank) {
   with_type(logits, [&](auto type) {
     using T = decltype(type);
-    table_for<T>(logits).answer(rows, {input<T>(logits), pointer<std::int32_t>(answer), log_probability.data_ptr<double>(),
-                                       rank.data_ptr<std::int32_t>(), logits.size(0), logits.size(1)});
+    table_for<T>(logits).answer(
+        rows, {input<T>(logits), pointer<std::int32_t>(answer), log_probability.data_ptr<double>(),
+               rank.data_ptr<std::int32_t>(), logits.size(0), logits.size(1)});
   });
 }
 

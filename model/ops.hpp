@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include <ATen/ATen.h>
 
 #include "model/kernels/kernels.hpp"
+#include "model/projection.hpp"
 #include "model/workspace.hpp"
 
 namespace factflow {
@@ -20,17 +22,22 @@ struct Step {
   Workspace& workspace;
   std::int64_t columns() const { return hidden.size(0); }
   at::Tensor matrix(const char* name, std::int64_t width) { return workspace.matrix(name, columns(), width); }
-};
 
-// out = x weight^T (+ bias); weight [out, in].
-void linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, at::Tensor out);
-// residual += x weight^T (+ bias)
-void add_linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, at::Tensor residual);
+  // out = x W^T (+ bias)
+  void project(const at::Tensor& x, const Projection& projection, const at::Tensor& bias, at::Tensor out) {
+    linear(rows, workspace, x, projection, bias, std::move(out));
+  }
+  // hidden += x W^T (+ bias)
+  void project_into_residual(const at::Tensor& x, const Projection& projection, const at::Tensor& bias) {
+    add_linear(rows, workspace, x, projection, bias, hidden);
+  }
+};
 
 struct Norm {
   at::Tensor weight, bias;  // [width]; undefined = none
   double epsilon = 1e-5;
   bool subtract_mean = false;  // LayerNorm, else RMSNorm
+  at::Tensor offset = {};      // [width], added to x first; undefined = none
 };
 void apply_norm(const kernels::Rows& rows, const Norm& norm, const at::Tensor& x, at::Tensor out);
 
@@ -84,6 +91,9 @@ void activate(const kernels::Rows& rows, kernels::Activation activation, const a
 
 // out[i] = x[index[i]]; index int32 [rows].
 void gather_rows(const kernels::Rows& rows, const at::Tensor& x, const at::Tensor& index, at::Tensor out);
+
+// Numbers from one row of logits to the next.
+inline std::int64_t padded_vocabulary(std::int64_t vocabulary) { return (vocabulary + 7) / 8 * 8; }
 
 // logits [rows, vocabulary], answer int32 [rows]; log_probability float64 [rows], rank int32 [rows].
 void answer_statistics(const kernels::Rows& rows, const at::Tensor& logits, const at::Tensor& answer,

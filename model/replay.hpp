@@ -7,7 +7,9 @@
 
 #include "base/error.hpp"
 #include "model/network.hpp"
+#include "model/pass.hpp"
 #include "model/replay_plan.hpp"
+#include "model/replay_result.hpp"
 
 namespace factflow {
 
@@ -15,23 +17,6 @@ namespace factflow {
 class MemoryError : public RunError {
  public:
   using RunError::RunError;
-};
-
-// What is read off the logits after the last token. NaN and 0 where there is nothing to read (no edge).
-struct Answer {
-  double log_probability;  // natural logarithm of the answer token's softmax probability
-  std::int32_t rank;       // 1 + how many tokens are likelier
-};
-
-struct TopToken {
-  std::int32_t token;
-  double probability;
-};
-
-struct ReplayResult {
-  Answer clean{};
-  std::vector<TopToken> top;                  // the likeliest tokens of the clean run, if asked for
-  std::vector<std::vector<Answer>> knockouts;  // [cut][window]; NaN and rank 0 = the cut blocks no edge of this prompt
 };
 
 struct ReplayCost {
@@ -49,7 +34,8 @@ struct ReplayCost {
 class ReplayEngine {
  public:
   // memory_limit: bytes for activations; 0 = three quarters of what is free on a GPU, at most 2 GiB on a CPU.
-  ReplayEngine(const Network& network, std::int64_t memory_limit);
+  // rows_per_pass: about how many rows go up the layers together; 0 = enough to keep the device busy while the next pass is planned.
+  explicit ReplayEngine(const Network& network, std::int64_t memory_limit = 0, std::int64_t rows_per_pass = 0);
 
   // One result per request, in order; independent of how requests are split into passes up to rounding. A result with a
   // NaN log-probability in `clean` or in a knockout that has edges means that the model's output was not finite.
@@ -64,14 +50,19 @@ class ReplayEngine {
   std::int64_t logits_rows() const;  // how many rows of logits exist at a time
 
  private:
-  std::vector<ReplayResult> run_plan(const ReplayPlan& plan, std::span<const ReplayRequest> requests, int top_tokens);
-  std::vector<ReplayResult> run_in_two(std::span<const ReplayRequest> requests, int top_tokens, std::int64_t needed);
+  struct Planned {
+    ReplayPlan plan;
+    size_t requests = 0;  // taken, from the front
+  };
+  Planned plan_front(std::span<const ReplayRequest> requests) const;
+  std::vector<ReplayResult> run_in_two(const ReplayRequest& request, int top_tokens, std::int64_t needed);
   std::int64_t bytes_needed(const ReplayPlan& plan) const;
-
+  void record_cost(const ReplayPlan& plan);
   const std::vector<at::Tensor>& channel_masks(const std::vector<ChannelSet>& sets);
 
   const Network& network_;
   std::int64_t memory_limit_;
+  std::int64_t rows_per_pass_;
   std::vector<ChannelSet> masked_sets_;     // what the masks below are of
   std::vector<at::Tensor> channel_masks_;   // [layer]
   Workspace workspace_;

@@ -134,7 +134,7 @@ class Planner {
     plan_.clean_columns = plan_.columns();
   }
 
-  // Token flags of each cut, and the states that its rows start from.
+  // Token flags of each cut, and the states that its rows start from: of each prompt first the full ones, then the kept ones.
   void add_slots() {
     flags_of_.resize(cuts_.size());
     full_of_.assign(cuts_.size(), -1);
@@ -142,32 +142,52 @@ class Planner {
     plan_.slot_begin.push_back(0);
     size_t next = 0;
     for (size_t r = 0; r < requests_.size(); ++r) {
-      std::map<int, std::int32_t> full;                             // by token count
-      std::map<std::pair<int, std::vector<int>>, std::int32_t> kept;  // by token count and sources before it
-      for (; next < cuts_.size() && cuts_[next].request == static_cast<int>(r); ++next) {
-        const EffectiveCut& cut = cuts_[next];
-        flags_of_[next] = static_cast<std::int32_t>(plan_.flags.size());
-        plan_.flags.resize(plan_.flags.size() + requests_[r].ids.size(), std::uint8_t{0});
-        std::uint8_t* flags = plan_.flags.data() + flags_of_[next];
-        for (const int target : cut.targets) flags[target] |= kernels::kTarget;
-        for (const int source : cut.sources) flags[source] |= kernels::kSource;
-        const int tokens = cut.first_token();
-        if (!keep_states_ || tokens == 0) continue;
-        const auto slot = [&](std::int32_t with_flags) {
-          plan_.slots.push_back({tokens, with_flags});
-          return static_cast<std::int32_t>(plan_.slots.size()) - 1;
-        };
-        const auto [full_slot, full_added] = full.try_emplace(tokens, 0);
-        if (full_added) full_slot->second = slot(-1);
-        full_of_[next] = kept_of_[next] = full_slot->second;
-        std::vector<int> before(cut.sources.begin(), std::lower_bound(cut.sources.begin(), cut.sources.end(), tokens));
-        if (before.empty()) continue;
-        const auto [kept_slot, kept_added] = kept.try_emplace({tokens, std::move(before)}, 0);
-        if (kept_added) kept_slot->second = slot(flags_of_[next]);
-        kept_of_[next] = kept_slot->second;
+      const size_t first = next;
+      for (; next < cuts_.size() && cuts_[next].request == static_cast<int>(r); ++next) add_flags(next, requests_[r].ids.size());
+      if (keep_states_) {
+        add_full_slots(first, next);
+        add_kept_slots(first, next);
       }
       plan_.slot_begin.push_back(static_cast<std::int32_t>(plan_.slots.size()));
     }
+  }
+
+  void add_flags(size_t c, size_t tokens) {
+    flags_of_[c] = static_cast<std::int32_t>(plan_.flags.size());
+    plan_.flags.resize(plan_.flags.size() + tokens, std::uint8_t{0});
+    std::uint8_t* flags = plan_.flags.data() + flags_of_[c];
+    for (const int target : cuts_[c].targets) flags[target] |= kernels::kTarget;
+    for (const int source : cuts_[c].sources) flags[source] |= kernels::kSource;
+  }
+
+  std::int32_t add_slot(int tokens, std::int32_t flags) {
+    plan_.slots.push_back({tokens, flags});
+    return static_cast<std::int32_t>(plan_.slots.size()) - 1;
+  }
+
+  void add_full_slots(size_t begin, size_t end) {
+    std::map<int, std::int32_t> full;  // by token count
+    for (size_t c = begin; c < end; ++c) {
+      const int tokens = cuts_[c].first_token();
+      if (tokens == 0) continue;
+      const auto [slot, added] = full.try_emplace(tokens, 0);
+      if (added) slot->second = add_slot(tokens, -1);
+      full_of_[c] = kept_of_[c] = slot->second;
+    }
+  }
+
+  void add_kept_slots(size_t begin, size_t end) {
+    std::map<std::pair<int, std::vector<int>>, std::int32_t> kept;  // by token count and sources before it
+    for (size_t c = begin; c < end; ++c) {
+      const EffectiveCut& cut = cuts_[c];
+      const int tokens = cut.first_token();
+      std::vector<int> before(cut.sources.begin(), std::lower_bound(cut.sources.begin(), cut.sources.end(), tokens));
+      if (before.empty()) continue;
+      const auto [slot, added] = kept.try_emplace({tokens, std::move(before)}, 0);
+      if (added) slot->second = add_slot(tokens, flags_of_[c]);
+      kept_of_[c] = slot->second;
+    }
+    plan_.most_kept = std::max(plan_.most_kept, static_cast<std::int32_t>(kept.size()));
   }
 
   std::vector<std::vector<Birth>> births_by_layer() const {
@@ -196,6 +216,7 @@ class Planner {
                                         ? clean.column + first
                                         : plan_.rows[static_cast<size_t>(trajectory[c].at(birth.start))].column;
         kernels::Row row{plan_.columns(), first, clean.count - first, clean.column, -1, 0, 0, cut.channels, full_of_[c], kept_of_[c]};
+        plan_.suffixes = plan_.suffixes || row.count > 1;
         if (birth.trajectory) {
           row.flags = flags_of_[c];
           row.window_begin = birth.start;

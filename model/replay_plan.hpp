@@ -40,11 +40,13 @@ struct ReplayPlan {
   std::vector<std::uint8_t> flags;
   std::vector<kernels::StateSlot> slots;
   std::vector<std::int32_t> slot_begin;  // per clean row, + 1
+  std::int32_t most_kept = 0;            // see kernels::Rows
   std::vector<kernels::RowGroup> groups;  // replayed rows by cut, see kernels::Rows
   std::vector<std::int32_t> group_rows;
   std::vector<std::int32_t> tokens;      // token ids of the clean columns
   std::int32_t clean_columns = 0;
   std::int32_t longest = 0;
+  bool suffixes = false;  // see kernels::Rows
 
   // Per layer l: rows_alive[l], columns_alive[l] (after the births of layer l). Columns born in layer l are copies of
   // the residual stream of columns parent[c - clean_columns] as it enters layer l.

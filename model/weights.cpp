@@ -30,13 +30,13 @@ at::Tensor read_tensor(const std::shared_ptr<const Checkpoint>& checkpoint, cons
 
 }  // namespace
 
-Weights::Weights(std::shared_ptr<const Checkpoint> checkpoint, TensorTable table, at::Device device, at::ScalarType type)
-    : checkpoint_(std::move(checkpoint)), table_(std::move(table)), device_(device), type_(type) {
+Weights::Weights(std::shared_ptr<const Checkpoint> checkpoint, TensorTable table, at::Device device, Precision precision)
+    : checkpoint_(std::move(checkpoint)), table_(std::move(table)), device_(device), precision_(precision), type_(activation_type(precision)) {
   check_tensors(*checkpoint_, table_);
 }
 
-Weights::Weights(TensorTable table, at::Device device, at::ScalarType type, std::uint64_t seed)
-    : table_(std::move(table)), device_(device), type_(type) {
+Weights::Weights(TensorTable table, at::Device device, Precision precision, std::uint64_t seed)
+    : table_(std::move(table)), device_(device), precision_(precision), type_(activation_type(precision)) {
   at::manual_seed(seed);
 }
 

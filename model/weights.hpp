@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 
 #include "model/checkpoint/checkpoint.hpp"
+#include "model/projection.hpp"
 #include "model/tensor_table.hpp"
 
 namespace factflow {
@@ -15,19 +16,22 @@ class Weights {
  public:
   // Checks every name and shape first: throws InputError for the first missing, extra or misshapen tensor. A float tensor
   // that needs no conversion stays in the file's map when the device is the CPU.
-  Weights(std::shared_ptr<const Checkpoint> checkpoint, TensorTable table, at::Device device, at::ScalarType type);
+  Weights(std::shared_ptr<const Checkpoint> checkpoint, TensorTable table, at::Device device, Precision precision);
 
   // Random tensors of the table's shapes, scaled so that activations stay of order one. For benchmarks.
-  Weights(TensorTable table, at::Device device, at::ScalarType type, std::uint64_t seed);
+  Weights(TensorTable table, at::Device device, Precision precision, std::uint64_t seed);
 
   // The tensor in the table's shape; throws InputError if it holds NaN or Inf. Upload is tensor by tensor.
   at::Tensor take(const std::string& name);
   // Rows of several tensors one below the other.
   at::Tensor stack(std::initializer_list<std::string> names);
+  // A matrix [out, in] as the precision multiplies it.
+  Projection projection(const at::Tensor& weight) const { return Projection(weight, precision_); }
+  Projection projection(const std::string& name) { return projection(take(name)); }
   bool has(const std::string& name) const;  // whether the table asks for it
 
   at::Device device() const { return device_; }
-  at::ScalarType type() const { return type_; }
+  Precision precision() const { return precision_; }
 
  private:
   at::Tensor random(const std::string& name) const;
@@ -35,7 +39,8 @@ class Weights {
   std::shared_ptr<const Checkpoint> checkpoint_;
   TensorTable table_;
   at::Device device_;
-  at::ScalarType type_;
+  Precision precision_;
+  at::ScalarType type_;  // of the tensors taken
 };
 
 }  // namespace factflow

@@ -67,7 +67,7 @@ std::unique_ptr<Network> build_gpt2(const Architecture& architecture, Weights& w
   const auto norm = [&](const std::string& name) {
     return Norm{weights.take(name + ".weight"), weights.take(name + ".bias"), architecture.norm_epsilon, true};
   };
-  const auto transposed = [&](const std::string& name) { return weights.take(name).t(); };
+  const auto transposed = [&](const std::string& name) { return weights.projection(weights.take(name).t()); };
   std::vector<TransformerLayer> layers;
   for (int i = 0; i < architecture.layers; ++i) {
     const std::string prefix = fmt::format("transformer.h.{}.", i);

@@ -78,13 +78,13 @@ std::unique_ptr<Network> build_gpt_neox(const Architecture& architecture, Weight
     TransformerLayer layer;
     layer.attention_norm = norm(prefix + "input_layernorm");
     layer.mlp_norm = norm(prefix + "post_attention_layernorm");
-    layer.query_key_value = by_kind(weights.take(prefix + "attention.query_key_value.weight"));
+    layer.query_key_value = weights.projection(by_kind(weights.take(prefix + "attention.query_key_value.weight")));
     layer.query_key_value_bias = by_kind(bias(prefix + "attention.query_key_value"));
-    layer.attention_output = weights.take(prefix + "attention.dense.weight");
+    layer.attention_output = weights.projection(prefix + "attention.dense.weight");
     layer.attention_output_bias = bias(prefix + "attention.dense");
-    layer.mlp_in = weights.take(prefix + "mlp.dense_h_to_4h.weight");
+    layer.mlp_in = weights.projection(prefix + "mlp.dense_h_to_4h.weight");
     layer.mlp_in_bias = bias(prefix + "mlp.dense_h_to_4h");
-    layer.mlp_out = weights.take(prefix + "mlp.dense_4h_to_h.weight");
+    layer.mlp_out = weights.projection(prefix + "mlp.dense_4h_to_h.weight");
     layer.mlp_out_bias = bias(prefix + "mlp.dense_4h_to_h");
     layers.push_back(std::move(layer));
   }

@@ -123,13 +123,13 @@ std::unique_ptr<Network> build_llama(const Architecture& architecture, Weights& 
     TransformerLayer layer;
     layer.attention_norm = norm(prefix + "input_layernorm");
     layer.mlp_norm = norm(prefix + "post_attention_layernorm");
-    layer.query_key_value = weights.stack({q + ".weight", k + ".weight", v + ".weight"});
+    layer.query_key_value = weights.projection(weights.stack({q + ".weight", k + ".weight", v + ".weight"}));
     if (shape.query_key_value_bias) layer.query_key_value_bias = weights.stack({q + ".bias", k + ".bias", v + ".bias"});
-    layer.attention_output = weights.take(prefix + "self_attn.o_proj.weight");
+    layer.attention_output = weights.projection(prefix + "self_attn.o_proj.weight");
     layer.attention_output_bias = bias(prefix + "self_attn.o_proj");
-    layer.mlp_in = weights.stack({gate + ".weight", up + ".weight"});
+    layer.mlp_in = weights.projection(weights.stack({gate + ".weight", up + ".weight"}));
     if (shape.mlp_bias) layer.mlp_in_bias = weights.stack({gate + ".bias", up + ".bias"});
-    layer.mlp_out = weights.take(prefix + "mlp.down_proj.weight");
+    layer.mlp_out = weights.projection(prefix + "mlp.down_proj.weight");
     layer.mlp_out_bias = bias(prefix + "mlp.down_proj");
     layers.push_back(std::move(layer));
   }

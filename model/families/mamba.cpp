@@ -15,12 +15,13 @@ constexpr int kMaxStates = 256;  // of the CPU kernel's scratch
 
 struct MambaLayer {
   Norm norm;
-  at::Tensor in, in_bias;    // [2 inner, hidden]: x above z
+  Projection in;             // [2 inner, hidden]: x above z
   Convolution convolution;
-  at::Tensor parameters;     // [rank + 2 states, inner]: dt above B above C
-  at::Tensor time_step;      // [inner, rank]
+  Projection parameters;     // [rank + 2 states, inner]: dt above B above C
+  Projection time_step;      // [inner, rank]
   SelectiveScan scan;
-  at::Tensor out, out_bias;  // [hidden, inner]
+  Projection out;            // [hidden, inner]
+  at::Tensor in_bias, out_bias;
   std::vector<double> decay_norms;
 };
 
@@ -34,7 +35,7 @@ class Mamba final : public Network {
   std::vector<double> decay_norms(int layer) const override { return layers_[static_cast<size_t>(layer)].decay_norms; }
   std::int64_t bytes_per_column() const override;
   std::int64_t bytes_per_state() const override;
-  std::vector<at::Tensor> products(int layer) const override;
+  std::vector<const Projection*> products(int layer) const override;
 
  private:
   std::vector<MambaLayer> layers_;
@@ -50,20 +51,20 @@ void Mamba::layer(Step& step) const {
   at::Tensor dt = step.matrix("dt", shape.inner);
   round_residual(step.hidden);
   apply_norm(step.rows, layer.norm, step.hidden, normalised);
-  linear(normalised, layer.in, layer.in_bias, xz);
+  step.project(normalised, layer.in, layer.in_bias, xz);
   const at::Tensor z = xz.narrow(1, shape.inner, shape.inner);
   convolve(step.rows, layer.convolution, xz.narrow(1, 0, shape.inner), x);
-  linear(x, layer.parameters, {}, parameters);
+  step.project(x, layer.parameters, {}, parameters);
   const at::Tensor low_rank = parameters.narrow(1, 0, shape.time_step_rank);
   const at::Tensor b = parameters.narrow(1, shape.time_step_rank, shape.states);
   const at::Tensor c = parameters.narrow(1, shape.time_step_rank + shape.states, shape.states);
   if (shape.normalise_parameters)
     for (const at::Tensor& part : {low_rank, b, c}) apply_norm(step.rows, {{}, {}, shape.parameter_epsilon, false}, part, part);
-  linear(low_rank, layer.time_step, {}, dt);
+  step.project(low_rank, layer.time_step, {}, dt);
   at::Tensor states = step.workspace.matrix("states", step.rows.slot_count, static_cast<std::int64_t>(shape.states) * shape.inner);
   at::Tensor mixed = step.matrix("mixed", shape.inner);
   selective_scan(step.rows, layer.scan, x, z, dt, b, c, step.channel_masks, states, mixed);
-  add_linear(mixed, layer.out, layer.out_bias, step.hidden);
+  step.project_into_residual(mixed, layer.out, layer.out_bias);
 }
 
 std::int64_t Mamba::bytes_per_column() const {
@@ -77,9 +78,9 @@ std::int64_t Mamba::bytes_per_state() const {
   return static_cast<std::int64_t>(shape.states) * shape.inner * static_cast<std::int64_t>(c10::elementSize(type()));
 }
 
-std::vector<at::Tensor> Mamba::products(int index) const {
+std::vector<const Projection*> Mamba::products(int index) const {
   const MambaLayer& layer = layers_[static_cast<size_t>(index)];
-  return {layer.in, layer.parameters, layer.time_step, layer.out};
+  return {&layer.in, &layer.parameters, &layer.time_step, &layer.out};
 }
 
 int read_rank(ConfigReader& config, const std::string& key, int hidden) {
@@ -171,14 +172,14 @@ std::unique_ptr<Network> build_mamba(const Architecture& architecture, Weights& 
     const std::string mixer = fmt::format("backbone.layers.{}.mixer.", i);
     MambaLayer layer;
     layer.norm = norm(fmt::format("backbone.layers.{}.norm.weight", i));
-    layer.in = weights.take(mixer + "in_proj.weight");
+    layer.in = weights.projection(mixer + "in_proj.weight");
     layer.in_bias = optional(mixer + "in_proj.bias");
     layer.convolution = {causal_taps(weights.take(mixer + "conv1d.weight")), optional(mixer + "conv1d.bias")};
-    layer.parameters = weights.take(mixer + "x_proj.weight");
-    layer.time_step = weights.take(mixer + "dt_proj.weight");
+    layer.parameters = weights.projection(mixer + "x_proj.weight");
+    layer.time_step = weights.projection(mixer + "dt_proj.weight");
     const at::Tensor a_log = weights.take(mixer + "A_log");
     layer.scan = {a_log.exp().neg().t().contiguous(), weights.take(mixer + "D"), weights.take(mixer + "dt_proj.bias")};
-    layer.out = weights.take(mixer + "out_proj.weight");
+    layer.out = weights.projection(mixer + "out_proj.weight");
     layer.out_bias = optional(mixer + "out_proj.bias");
     layer.decay_norms = decay_norms_of(a_log);
     layers.push_back(std::move(layer));

@@ -14,11 +14,12 @@ constexpr int kMaxHeadsPerGroup = 1024;  // of the CPU kernel's scratch
 
 struct Mamba2Layer {
   Norm norm;
-  at::Tensor in, in_bias;   // [2 mlp + 2 inner + 2 groups states + heads, hidden]: mlp gate, mlp, z, x, B, C, dt
+  Projection in;            // [2 mlp + 2 inner + 2 groups states + heads, hidden]: mlp gate, mlp, z, x, B, C, dt
   Convolution convolution;  // over x, B and C
   StateSpaceDual dual;
   GatedNorm gated_norm;
-  at::Tensor out, out_bias;  // [hidden, mlp + inner]
+  Projection out;           // [hidden, mlp + inner]
+  at::Tensor in_bias, out_bias;
   std::vector<double> decay_norms;
 };
 
@@ -31,7 +32,7 @@ class Mamba2 final : public Network {
   void layer(Step& step) const override;
   std::vector<double> decay_norms(int layer) const override { return layers_[static_cast<size_t>(layer)].decay_norms; }
   std::int64_t bytes_per_column() const override;
-  std::vector<at::Tensor> products(int layer) const override;
+  std::vector<const Projection*> products(int layer) const override;
 
  private:
   std::vector<Mamba2Layer> layers_;
@@ -55,7 +56,7 @@ void Mamba2::layer(Step& step) const {
   at::Tensor mixed = step.matrix("mixed", mlp + inner);
   round_residual(step.hidden);
   apply_norm(step.rows, layer.norm, step.hidden, normalised);
-  linear(normalised, layer.in, layer.in_bias, all);
+  step.project(normalised, layer.in, layer.in_bias, all);
   const at::Tensor z = all.narrow(1, 2 * mlp, inner);
   const at::Tensor dt = all.narrow(1, 2 * mlp + inner + conv_channels(shape), shape.heads);
   convolve(step.rows, layer.convolution, all.narrow(1, 2 * mlp + inner, conv_channels(shape)), xbc);
@@ -67,7 +68,7 @@ void Mamba2::layer(Step& step) const {
   else
     activate(step.rows, kernels::Activation::kSilu, z, y, y);
   if (mlp > 0) activate(step.rows, kernels::Activation::kSilu, all.narrow(1, 0, mlp), all.narrow(1, mlp, mlp), mixed.narrow(1, 0, mlp));
-  add_linear(mixed, layer.out, layer.out_bias, step.hidden);
+  step.project_into_residual(mixed, layer.out, layer.out_bias);
 }
 
 std::int64_t Mamba2::bytes_per_column() const {
@@ -76,9 +77,9 @@ std::int64_t Mamba2::bytes_per_column() const {
   return width * static_cast<std::int64_t>(c10::elementSize(type()));
 }
 
-std::vector<at::Tensor> Mamba2::products(int index) const {
+std::vector<const Projection*> Mamba2::products(int index) const {
   const Mamba2Layer& layer = layers_[static_cast<size_t>(index)];
-  return {layer.in, layer.out};
+  return {&layer.in, &layer.out};
 }
 
 void check(ConfigReader& config, const std::string& key, const Mamba2Shape& shape) {
@@ -187,14 +188,14 @@ std::unique_ptr<Network> build_mamba2(const Architecture& architecture, Weights&
     const std::string mixer = fmt::format("backbone.layers.{}.mixer.", i);
     Mamba2Layer layer;
     layer.norm = norm(fmt::format("backbone.layers.{}.norm.weight", i));
-    layer.in = weights.take(mixer + "in_proj.weight");
+    layer.in = weights.projection(mixer + "in_proj.weight");
     layer.in_bias = optional(mixer + "in_proj.bias");
     layer.convolution = {causal_taps(weights.take(mixer + "conv1d.weight")), optional(mixer + "conv1d.bias")};
     const at::Tensor a_log = weights.take(mixer + "A_log");
     layer.dual = {a_log.exp().neg(), weights.take(mixer + "D"), weights.take(mixer + "dt_bias"), shape.dt_min, shape.dt_max,
                   shape.heads, shape.head_size, shape.groups, shape.states};
     layer.gated_norm = {optional(mixer + "norm.weight"), shape.norm_group, architecture.norm_epsilon, shape.norm_before_gate};
-    layer.out = weights.take(mixer + "out_proj.weight");
+    layer.out = weights.projection(mixer + "out_proj.weight");
     layer.out_bias = optional(mixer + "out_proj.bias");
     layer.decay_norms = decay_norms_of(a_log);
     layers.push_back(std::move(layer));

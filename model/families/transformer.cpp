@@ -10,11 +10,33 @@
 #include "model/weights.hpp"
 
 namespace factflow {
+namespace {
+
+// A bias that is added to the residual stream is the same for every token, so the stream goes without it and each norm adds what has
+// come together below it: two passages over the stream fewer in every layer. Returns the final norm.
+Norm fold_biases(std::vector<TransformerLayer>& layers, Norm final_norm, bool parallel_residual) {
+  at::Tensor sum;  // [hidden], undefined = nothing yet
+  const auto add = [&](const at::Tensor& bias) {
+    if (bias.defined()) sum = sum.defined() ? sum + bias : bias;
+  };
+  for (TransformerLayer& layer : layers) {
+    layer.attention_norm.offset = sum;
+    if (parallel_residual) layer.mlp_norm.offset = sum;
+    add(layer.attention_output_bias);
+    if (!parallel_residual) layer.mlp_norm.offset = sum;
+    add(layer.mlp_out_bias);
+  }
+  final_norm.offset = sum;
+  return final_norm;
+}
+
+}  // namespace
 
 Transformer::Transformer(const Architecture& architecture, Weights& weights, const std::string& embedding,
                          const std::string& head, const std::string& position_embedding, Norm final_norm,
                          std::vector<TransformerLayer> layers)
-    : Network(architecture, weights, embedding, head, position_embedding, std::move(final_norm)),
+    : Network(architecture, weights, embedding, head, position_embedding,
+              fold_biases(layers, std::move(final_norm), architecture.transformer().parallel_residual)),
       layers_(std::move(layers)) {}
 
 void Transformer::layer(Step& step) const {
@@ -40,7 +62,7 @@ void Transformer::attend_to_past(Step& step, const TransformerLayer& layer) cons
   const std::int64_t queries = static_cast<std::int64_t>(shape.heads) * shape.head_size;
   const std::int64_t keys = static_cast<std::int64_t>(shape.key_heads) * shape.head_size;
   at::Tensor qkv = step.matrix("query key value", queries + 2 * keys);
-  linear(step.matrix("normalised", architecture_.hidden), layer.query_key_value, layer.query_key_value_bias, qkv);
+  step.project(step.matrix("normalised", architecture_.hidden), layer.query_key_value, layer.query_key_value_bias, qkv);
   if (shape.rotary.dimensions > 0) {
     const auto [cosine, sine] = rotary_tables(step.rows.longest);
     rotate(step.rows, cosine, sine, shape.head_size, qkv.narrow(1, 0, queries + keys));
@@ -50,17 +72,17 @@ void Transformer::attend_to_past(Step& step, const TransformerLayer& layer) cons
   if (!shape.sliding_windows.empty()) attention.sliding_window = shape.sliding_windows[static_cast<size_t>(step.layer)];
   at::Tensor mixed = step.matrix("mixed", queries);
   attend(step.rows, attention, qkv, mixed);
-  add_linear(mixed, layer.attention_output, layer.attention_output_bias, step.hidden);
+  step.project_into_residual(mixed, layer.attention_output, {});
 }
 
 void Transformer::feed_forward(Step& step, const TransformerLayer& layer, const at::Tensor& input) const {
   const TransformerShape& shape = architecture_.transformer();
-  at::Tensor inner = step.matrix("mlp", layer.mlp_in.size(0));
-  linear(input, layer.mlp_in, layer.mlp_in_bias, inner);
+  at::Tensor inner = step.matrix("mlp", layer.mlp_in.outputs());
+  step.project(input, layer.mlp_in, layer.mlp_in_bias, inner);
   at::Tensor gate = inner.narrow(1, 0, shape.mlp_size);
   activate(step.rows, shape.activation, gate, shape.gated_mlp ? inner.narrow(1, shape.mlp_size, shape.mlp_size) : at::Tensor(),
            gate);
-  add_linear(gate, layer.mlp_out, layer.mlp_out_bias, step.hidden);
+  step.project_into_residual(gate, layer.mlp_out, {});
 }
 
 std::pair<at::Tensor, at::Tensor> Transformer::rotary_tables(std::int32_t positions) const {
@@ -89,9 +111,9 @@ std::int64_t Transformer::bytes_per_column() const {
   return (attention + mlp + norms) * static_cast<std::int64_t>(c10::elementSize(type()));
 }
 
-std::vector<at::Tensor> Transformer::products(int index) const {
+std::vector<const Projection*> Transformer::products(int index) const {
   const TransformerLayer& layer = layers_[static_cast<size_t>(index)];
-  return {layer.query_key_value, layer.attention_output, layer.mlp_in, layer.mlp_out};
+  return {&layer.query_key_value, &layer.attention_output, &layer.mlp_in, &layer.mlp_out};
 }
 
 std::vector<double> inverse_frequencies(const Rotary& rotary) {

@@ -17,10 +17,12 @@ class Weights;
 
 struct TransformerLayer {
   Norm attention_norm, mlp_norm;
-  at::Tensor query_key_value, query_key_value_bias;    // [(heads + 2 key_heads) head_size, hidden]: queries, keys, values
-  at::Tensor attention_output, attention_output_bias;  // [hidden, heads head_size]
-  at::Tensor mlp_in, mlp_in_bias;    // [mlp, hidden], or gate above up: [2 mlp, hidden]
-  at::Tensor mlp_out, mlp_out_bias;  // [hidden, mlp]
+  Projection query_key_value;   // [(heads + 2 key_heads) head_size, hidden]: queries, keys, values
+  Projection attention_output;  // [hidden, heads head_size]
+  Projection mlp_in;            // [mlp, hidden], or gate above up: [2 mlp, hidden]
+  Projection mlp_out;           // [hidden, mlp]
+  at::Tensor query_key_value_bias, mlp_in_bias;    // or undefined
+  at::Tensor attention_output_bias, mlp_out_bias;  // likewise; of the residual stream, see fold_biases
 };
 
 class Transformer final : public Network {
@@ -30,7 +32,7 @@ class Transformer final : public Network {
 
   void layer(Step& step) const override;
   std::int64_t bytes_per_column() const override;
-  std::vector<at::Tensor> products(int layer) const override;
+  std::vector<const Projection*> products(int layer) const override;
 
  private:
   void attend_to_past(Step& step, const TransformerLayer& layer) const;

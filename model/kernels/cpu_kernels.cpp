@@ -37,6 +37,10 @@ void norm(const Rows&, const NormArgs<T>& a) {
   for (std::int64_t i = 0; i < a.rows; ++i) {
     const T* x = a.x.data + i * a.x.stride;
     T* out = a.out.data + i * a.out.stride;
+    if (a.offset != nullptr) {
+      for (std::int64_t j = 0; j < a.width; ++j) out[j] = x[j] + a.offset[j];
+      x = out;
+    }
     T mean = 0;
     if (a.subtract_mean) {
 #pragma omp simd reduction(+ : mean)

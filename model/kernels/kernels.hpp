@@ -30,7 +30,7 @@ inline constexpr std::uint8_t kTarget = 1;
 inline constexpr std::uint8_t kSource = 2;
 
 // A state that clean rows leave behind for replayed rows: tokens [0, tokens) of a clean row, scanned without the inputs
-// of the cut's sources (flags >= 0) or with all inputs (flags < 0). Grouped by clean row (Mamba-1).
+// of the cut's sources (flags >= 0) or with all inputs (flags < 0). Grouped by clean row, those with all inputs first (Mamba-1).
 struct StateSlot {
   std::int32_t tokens;
   std::int32_t flags;
@@ -52,6 +52,7 @@ struct Rows {
   std::int32_t column_count = 0;  // alive columns
   std::int32_t longest = 0;       // tokens of the longest prompt
   std::int32_t slot_count = 0;    // state slots of all clean rows
+  std::int32_t most_kept = 0;     // slots without the sources' inputs that one clean row has at most
   const std::int32_t* previous = nullptr;  // [columns] column of the token before, as this column sees it; -1 at token 0
   const std::int32_t* position = nullptr;  // [columns] token position
   const std::int32_t* row_of = nullptr;    // [columns] row of each column
@@ -61,6 +62,7 @@ struct Rows {
   const RowGroup* groups = nullptr;          // [group_count]
   const std::int32_t* group_rows = nullptr;  // [replayed rows]
   std::int32_t group_count = 0;
+  bool suffixes = false;                     // whether some replayed row has several tokens
   std::int32_t layer = 0;
   unsigned long long* blocked = nullptr;  // counts the edges that were blocked, over all layers
   void* stream = nullptr;                 // CUDA stream
@@ -72,7 +74,8 @@ struct Matrix {  // [rows, columns] with a leading dimension
   std::int64_t stride = 0;
 };
 
-// out = x / rms(x) * weight (+ nothing) or (x - mean) / std * weight + bias, over `width`. weight and bias may be null.
+// out = x / rms(x) * weight (+ nothing) or (x - mean) / std * weight + bias, over `width`, of x or of x + offset.
+// weight, bias and offset may be null.
 template <class T>
 struct NormArgs {
   Matrix<const T> x;
@@ -83,6 +86,7 @@ struct NormArgs {
   std::int64_t width = 0;
   double epsilon = 0;
   bool subtract_mean = false;
+  const T* offset = nullptr;
 };
 
 // out[c] = silu(bias + sum_k weight[channel, k] x[k-th last token seen by c]); the causal depthwise convolution.
@@ -222,5 +226,18 @@ const char* cpu_instruction_set();  // "avx512", "avx2", "generic"
 
 // The table for CUDA devices, in builds with FACTFLOW_CUDA. Works on the stream of Rows and does not wait for it.
 const KernelTable<float>& cuda_kernels();
+
+// The input of a matrix product in the number types of the tensor cores.
+// Without `high`: bf16 [rows, width], x rounded.
+// With `high`: high [rows, width] is x rounded to TF32's 11 bits, low is what that leaves over, and
+// bf16 [rows, 2 width] holds them side by side: low | high, or high | low.
+struct SplitArgs {
+  Matrix<const float> x;
+  Matrix<float> high;
+  Matrix<std::uint16_t> bf16;
+  std::int64_t rows = 0, width = 0;
+  bool low_first = false;
+};
+void cuda_split(const Rows& rows, const SplitArgs& args);
 
 }  // namespace factflow::kernels

@@ -213,13 +213,13 @@ class ForgetfulNetwork final : public Network {
             {weights.take("transformer.ln_f.weight"), weights.take("transformer.ln_f.bias"), 1e-5, true}) {}
   void layer(Step&) const override {}
   std::int64_t bytes_per_column() const override { return 8; }
-  std::vector<at::Tensor> products(int) const override { return {}; }
+  std::vector<const Projection*> products(int) const override { return {}; }
 };
 
 TEST(BlockedEdges, AnInterventionThatDoesNotFireIsAnError) {
   const auto checkpoint = random_checkpoint("gpt2", 3);
   const Architecture architecture = read_architecture(checkpoint->config(), "config.json");
-  Weights weights(checkpoint, family_named("gpt2").tensors(architecture), at::kCPU, at::kFloat);
+  Weights weights(checkpoint, family_named("gpt2").tensors(architecture), at::kCPU, Precision::kFp32);
   const ForgetfulNetwork network(architecture, weights);
   ReplayEngine engine(network, std::int64_t{1} << 30);
   ReplayRequest request{{1, 2, 3}, 0, {{{2}, {0, 1}, {}, {{0, 2}}}}};

@@ -1,0 +1,219 @@
+#include "model/pass.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+#include <utility>
+
+#include <c10/core/InferenceMode.h>
+#include <fmt/format.h>
+
+namespace factflow {
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr std::int64_t kAlignment = 64;  // bytes, of each array in the buffer
+
+// Where each array of a plan lies in the buffer.
+class Layout {
+ public:
+  template <class T>
+  std::int64_t add(const std::vector<T>& values) {
+    const std::int64_t at = size_;
+    parts_.push_back({at, values.data(), values.size() * sizeof(T)});
+    size_ +=
+        (static_cast<std::int64_t>(values.size() * sizeof(T)) + kAlignment - 1) / kAlignment * kAlignment;
+    return at;
+  }
+  std::int64_t size() const { return std::max(size_, kAlignment); }
+  void copy_to(std::uint8_t* buffer) const {
+    for (const auto& [at, data, bytes] : parts_)
+      if (bytes > 0) std::memcpy(buffer + at, data, bytes);
+  }
+
+ private:
+  struct Part {
+    std::int64_t at;
+    const void* data;
+    size_t bytes;
+  };
+  std::vector<Part> parts_;
+  std::int64_t size_ = 0;
+};
+
+std::vector<std::int32_t> last_columns(const ReplayPlan& plan) {
+  std::vector<std::int32_t> columns;
+  columns.reserve(plan.rows.size());
+  for (const kernels::Row& row : plan.rows) columns.push_back(row.column + row.count - 1);
+  return columns;
+}
+
+std::vector<std::int32_t> answer_tokens(const ReplayPlan& plan, std::span<const ReplayRequest> requests) {
+  std::vector<std::int32_t> answers;
+  answers.reserve(plan.rows.size());
+  for (const std::int32_t request : plan.request_of)
+    answers.push_back(requests[static_cast<size_t>(request)].answer);
+  return answers;
+}
+
+}  // namespace
+
+DevicePlan::DevicePlan(const ReplayPlan& plan, const std::vector<std::int32_t>& answer_of_row,
+                       at::Device device) {
+  const std::vector<std::int32_t> columns = last_columns(plan);
+  Layout layout;
+  const std::int64_t rows_at = layout.add(plan.rows), slots_at = layout.add(plan.slots),
+                     flags_at = layout.add(plan.flags), groups_at = layout.add(plan.groups),
+                     group_rows_at = layout.add(plan.group_rows), previous_at = layout.add(plan.previous),
+                     position_at = layout.add(plan.position), row_of_at = layout.add(plan.row_of),
+                     slot_begin_at = layout.add(plan.slot_begin), parent_at = layout.add(plan.parent),
+                     tokens_at = layout.add(plan.tokens), last_column_at = layout.add(columns),
+                     answers_at = layout.add(answer_of_row);
+  staged_ = host_tensor(layout.size(), at::kByte, device);
+  layout.copy_to(staged_.data_ptr<std::uint8_t>());
+  buffer_ = staged_.to(device, /*non_blocking=*/true);
+  const auto integers = [&](std::int64_t at, size_t count) {
+    const auto bytes = static_cast<std::int64_t>(count * sizeof(std::int32_t));
+    return buffer_.narrow(0, at, bytes).view(at::kInt);
+  };
+  tokens = integers(tokens_at, plan.tokens.size());
+  position = integers(position_at, plan.position.size());
+  parent = integers(parent_at, plan.parent.size());
+  last_column = integers(last_column_at, columns.size());
+  answers = integers(answers_at, answer_of_row.size());
+  blocked = at::zeros({1}, at::TensorOptions().dtype(at::kLong).device(device));
+
+  const auto* base = buffer_.data_ptr<std::uint8_t>();
+  view.rows = reinterpret_cast<const kernels::Row*>(base + rows_at);
+  view.slots = reinterpret_cast<const kernels::StateSlot*>(base + slots_at);
+  view.flags = base + flags_at;
+  view.groups = reinterpret_cast<const kernels::RowGroup*>(base + groups_at);
+  view.group_rows = reinterpret_cast<const std::int32_t*>(base + group_rows_at);
+  view.previous = reinterpret_cast<const std::int32_t*>(base + previous_at);
+  view.position = reinterpret_cast<const std::int32_t*>(base + position_at);
+  view.row_of = reinterpret_cast<const std::int32_t*>(base + row_of_at);
+  view.slot_begin = reinterpret_cast<const std::int32_t*>(base + slot_begin_at);
+  view.group_count = static_cast<std::int32_t>(plan.groups.size());
+  view.clean_count = static_cast<std::int32_t>(plan.slot_begin.size()) - 1;
+  view.slot_count = static_cast<std::int32_t>(plan.slots.size());
+  view.most_kept = plan.most_kept;
+  view.longest = plan.longest;
+  view.suffixes = plan.suffixes;
+  view.blocked = reinterpret_cast<unsigned long long*>(blocked.data_ptr());
+  view.stream = current_stream(device);
+}
+
+Pass::Pass(const Network& network, const std::vector<at::Tensor>& channel_masks, Workspace& workspace,
+           ReplayPlan plan, std::span<const ReplayRequest> requests, int top_tokens, std::int64_t logits_rows)
+    : plan_(std::move(plan)),
+      requests_(requests),
+      device_(plan_, answer_tokens(plan_, requests), network.device()) {
+  const c10::InferenceMode inference;
+  allow_tf32(network.precision() == Precision::kTf32 || network.precision() == Precision::kTf32x3);
+  const at::Tensor hidden = climb(network, channel_masks, workspace);
+  read_answers(network, hidden, workspace, top_tokens, logits_rows);
+  blocked_ = host_tensor(1, at::kLong, network.device());
+  blocked_.copy_(device_.blocked, /*non_blocking=*/true);
+  done_.record(network.device());
+}
+
+// Carries the alive columns through all layers; returns the residual stream [columns, hidden] after the last
+// one.
+at::Tensor Pass::climb(const Network& network, const std::vector<at::Tensor>& channel_masks,
+                       Workspace& workspace) {
+  at::Tensor hidden = workspace.matrix("hidden", plan_.columns(), network.architecture().hidden);
+  device_.view.column_count = plan_.clean_columns;
+  network.embed(device_.view, device_.tokens, device_.position.narrow(0, 0, plan_.clean_columns),
+                hidden.narrow(0, 0, plan_.clean_columns));
+  std::int64_t alive = plan_.clean_columns;
+  for (int l = 0; l < plan_.layers; ++l) {
+    const std::int64_t columns = plan_.columns_alive[static_cast<size_t>(l)];
+    if (columns > alive)
+      gather_rows(device_.view, hidden,
+                  device_.parent.narrow(0, alive - plan_.clean_columns, columns - alive),
+                  hidden.narrow(0, alive, columns - alive));
+    alive = columns;
+    device_.view.layer = l;
+    device_.view.count = plan_.rows_alive[static_cast<size_t>(l)];
+    device_.view.column_count = static_cast<std::int32_t>(columns);
+    Step step{device_.view, l, hidden.narrow(0, 0, columns), channel_masks[static_cast<size_t>(l)],
+              workspace};
+    network.layer(step);
+  }
+  return hidden;
+}
+
+// The last column of every row through final norm and head, some rows at a time; only the answers are kept.
+void Pass::read_answers(const Network& network, const at::Tensor& hidden, Workspace& workspace,
+                        int top_tokens, std::int64_t logits_rows) {
+  const auto rows = static_cast<std::int64_t>(plan_.rows.size());
+  const auto clean_rows = static_cast<std::int64_t>(requests_.size());
+  const std::int64_t vocabulary = network.architecture().vocabulary;
+  const auto on_device = at::TensorOptions().device(network.device());
+  const at::Tensor log_probability = at::empty({rows}, on_device.dtype(at::kDouble));
+  const at::Tensor rank = at::empty({rows}, on_device.dtype(at::kInt));
+  for (std::int64_t begin = 0; begin < rows;) {
+    // Chunks do not straddle the end of the clean rows, of which the likeliest tokens may be wanted.
+    const std::int64_t end =
+        std::min(begin + logits_rows, begin < clean_rows && top_tokens > 0 ? clean_rows : rows);
+    const std::int64_t count = end - begin;
+    at::Tensor chunk = workspace.matrix("last", count, network.architecture().hidden);
+    // Rows start at multiples of four numbers, whatever the vocabulary: wide loads, and faster products.
+    at::Tensor logits =
+        workspace.matrix("logits", count, padded_vocabulary(vocabulary)).narrow(1, 0, vocabulary);
+    gather_rows(device_.view, hidden, device_.last_column.narrow(0, begin, count), chunk);
+    network.logits(device_.view, chunk, workspace, logits);
+    answer_statistics(device_.view, logits, device_.answers.narrow(0, begin, count),
+                      log_probability.narrow(0, begin, count), rank.narrow(0, begin, count));
+    if (begin < clean_rows && top_tokens > 0) {
+      const std::int64_t top = std::min<std::int64_t>(top_tokens, vocabulary);
+      const auto [values, tokens] = logits.to(at::kDouble).log_softmax(1).exp().topk(top, 1);
+      top_ids_.push_back(tokens);
+      top_probabilities_.push_back(values);
+    }
+    begin = end;
+  }
+  log_probability_ = host_tensor(rows, at::kDouble, network.device());
+  rank_ = host_tensor(rows, at::kInt, network.device());
+  log_probability_.copy_(log_probability, /*non_blocking=*/true);
+  rank_.copy_(rank, /*non_blocking=*/true);
+}
+
+std::vector<ReplayResult> Pass::collect() {
+  const c10::InferenceMode inference;
+  done_.wait();
+  const auto blocked = static_cast<std::uint64_t>(*blocked_.data_ptr<std::int64_t>());
+  if (blocked != plan_.blocked_edges)
+    throw std::logic_error(
+        fmt::format("the kernels blocked {} edges, the plan expects {}", blocked, plan_.blocked_edges));
+  const double* log_probability = log_probability_.data_ptr<double>();
+  const std::int32_t* rank = rank_.data_ptr<std::int32_t>();
+  std::vector<ReplayResult> results(requests_.size());
+  for (size_t r = 0; r < requests_.size(); ++r) {
+    results[r].clean = {log_probability[r], rank[r]};
+    results[r].knockouts.reserve(plan_.answer_row[r].size());
+    for (const auto& cut : plan_.answer_row[r]) {
+      std::vector<Answer>& answers = results[r].knockouts.emplace_back();
+      answers.reserve(cut.size());
+      for (const std::int32_t row : cut)
+        answers.push_back(row == ReplayPlan::kNoEdge ? Answer{kNaN, 0}
+                                                     : Answer{log_probability[row], rank[row]});
+    }
+  }
+  if (!top_ids_.empty()) add_top_tokens(results);
+  return results;
+}
+
+void Pass::add_top_tokens(std::vector<ReplayResult>& results) const {
+  const at::Tensor tokens = at::cat(top_ids_, 0).cpu(), probabilities = at::cat(top_probabilities_, 0).cpu();
+  const std::int64_t count = tokens.size(1);
+  for (size_t r = 0; r < results.size(); ++r)
+    for (std::int64_t k = 0; k < count; ++k) {
+      const std::int64_t at = static_cast<std::int64_t>(r) * count + k;
+      results[r].top.push_back({static_cast<std::int32_t>(tokens.data_ptr<std::int64_t>()[at]),
+                                probabilities.data_ptr<double>()[at]});
+    }
+}
+
+}  // namespace factflow

@@ -1,0 +1,59 @@
+// One pass of the replay engine: a plan on its way through the device. The constructor launches everything
+// and does not wait for a GPU, so the next pass can be planned meanwhile; collect() waits.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include <ATen/ATen.h>
+
+#include "model/device.hpp"
+#include "model/network.hpp"
+#include "model/replay_plan.hpp"
+#include "model/replay_result.hpp"
+
+namespace factflow {
+
+// A plan's arrays on the device, in one buffer, and the view of them that kernels take.
+class DevicePlan {
+ public:
+  // `answers`: the answer token of each row.
+  DevicePlan(const ReplayPlan& plan, const std::vector<std::int32_t>& answers, at::Device device);
+
+  kernels::Rows view;
+  at::Tensor tokens, position, parent, last_column, answers;  // int32
+  at::Tensor blocked;                                         // int64 [1]: edges that the kernels left out
+
+ private:
+  at::Tensor staged_, buffer_;  // bytes, on the host and on the device
+};
+
+class Pass {
+ public:
+  // `requests` are those that `plan` was made of. Channel masks: one tensor per layer, see
+  // Network::channel_masks. `top_tokens`: how many of the clean runs' likeliest tokens are wanted; at most
+  // `logits_rows` rows of logits exist at a time.
+  Pass(const Network& network, const std::vector<at::Tensor>& channel_masks, Workspace& workspace,
+       ReplayPlan plan, std::span<const ReplayRequest> requests, int top_tokens, std::int64_t logits_rows);
+
+  // Waits for the device. Throws std::logic_error if the kernels blocked other edges than the plan asks for.
+  std::vector<ReplayResult> collect();
+  const ReplayPlan& plan() const { return plan_; }
+
+ private:
+  at::Tensor climb(const Network& network, const std::vector<at::Tensor>& channel_masks,
+                   Workspace& workspace);
+  void read_answers(const Network& network, const at::Tensor& hidden, Workspace& workspace, int top_tokens,
+                    std::int64_t logits_rows);
+  void add_top_tokens(std::vector<ReplayResult>& results) const;
+
+  ReplayPlan plan_;
+  std::span<const ReplayRequest> requests_;
+  DevicePlan device_;
+  at::Tensor log_probability_, rank_, blocked_;          // on the host, complete once done_ is reached
+  std::vector<at::Tensor> top_ids_, top_probabilities_;  // on the device
+  DeviceEvent done_;
+};
+
+}  // namespace factflow
