@@ -44,7 +44,7 @@ std::vector<Curve> make_curves(const WindowData& window, const std::vector<EdgeE
     const ModelInfo& info = window.model->info;
     curve = {info.name,           info.family,           info.layers,
              window.model->edges[edge], window.cells.window, window.cells.placement,
-             window.model->prompt_set, {}};
+             window.model->prompt_set, window.model->main_set, {}};
     std::vector<double> p_values;
     for (std::size_t start = 0; start < window.starts(); ++start) {
       curve.points.push_back(make_point(window, edge, start, level));

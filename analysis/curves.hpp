@@ -37,7 +37,8 @@ struct Curve {
   EdgeName edge;
   std::int64_t window = 0;
   std::string placement;
-  std::string prompts;             // prompt set: kAllSelected or kCommon
+  std::string prompts;             // set of prompts
+  bool main_set = true;
   std::vector<CurvePoint> points;  // one for each start, n may be 0
 };
 

@@ -126,6 +126,7 @@ EdgeEffect summarise(const WindowData& window, std::size_t edge, const EdgeMeans
   effect.model = info.name;
   effect.family = info.family;
   effect.prompts = window.model->prompt_set;
+  effect.main_set = window.model->main_set;
   effect.layers = info.layers;
   effect.edge = window.model->edges[edge];
   effect.window = window.cells.window;
@@ -185,6 +186,7 @@ ChannelRatio compare(const WindowData& window, const EdgeName& top, const EdgeNa
                      const EdgeMeans& above, const EdgeMeans& below, double level) {
   ChannelRatio result;
   result.model = window.model->info.name;
+  result.prompts = window.model->prompt_set;
   result.flow = top.flow();
   result.window = window.cells.window;
   result.numerator = top.channels;

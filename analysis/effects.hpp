@@ -34,7 +34,8 @@ struct StartBootstrap {
 // Of the prompts that are valid at every start. n = 0: all numbers are NaN.
 struct EdgeEffect {
   std::string model, family;
-  std::string prompts;  // prompt set: kAllSelected or kCommon
+  std::string prompts;  // set of prompts
+  bool main_set = true;
   std::int64_t layers = 0;
   EdgeName edge;
   std::int64_t window = 0;
@@ -56,6 +57,7 @@ struct EdgeEffect {
 // prompts.
 struct ChannelRatio {
   std::string model;
+  std::string prompts;  // set of prompts
   std::string flow;
   std::int64_t window = 0;
   std::string numerator, denominator;  // channel sets: "slow", "all"

@@ -1,17 +1,19 @@
 // The figures of curves, each from the study's curves alone.
 #include <algorithm>
 #include <map>
+#include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "analysis/figures.hpp"
 #include "analysis/line_plot.hpp"
+#include "base/text.hpp"
 
 namespace factflow {
 namespace {
 
-constexpr std::size_t kMostPanels = 12;
+constexpr std::size_t kMostPanels = 20;
 constexpr std::size_t kMostBands = 5;           // more bands than this hide each other
 constexpr std::size_t kModelsBesideEachOther = 4;
 
@@ -45,15 +47,21 @@ class LineFigures {
  public:
   LineFigures(const Study& study, const FigureOptions& options, Stems& stems, FigureSet& set)
       : study_(study), options_(options), stems_(stems), set_(set) {
-    for (const Curve& curve : study.curves) by_window_[{curve.model, curve.window}].push_back(&curve);
+    for (const Curve& curve : study.curves) {
+      const std::string prompts = curve.main_set ? "" : curve.prompts;
+      by_window_[{prompts, curve.model, curve.window}].push_back(&curve);
+      if (std::find(sets_.begin(), sets_.end(), prompts) == sets_.end()) sets_.push_back(prompts);
+    }
     for (const ModelData& model : study.run.models)
       if (!model.windows.empty()) swept_.push_back(&model);
   }
 
   void add_all() {
-    add_models();
+    for (const std::string& set : sets_) {
+      add_models(set);
+      add_channels(set);
+    }
     add_sizes();
-    add_channels();
     add_prompt_sets();
     for (std::size_t i = 0; i < std::min(swept_.size(), options_.models); ++i) {
       add_edges(*swept_[i]);
@@ -67,17 +75,19 @@ class LineFigures {
  private:
   using Models = std::vector<const ModelData*>;
 
-  std::vector<const Curve*> curves_of(const ModelData& model, std::int64_t window,
-                                      const std::string& prompts = kAllSelected) const {
-    std::vector<const Curve*> curves;
-    if (const auto found = by_window_.find({model.info.name, window}); found != by_window_.end())
-      for (const Curve* curve : found->second)
-        if (curve->prompts == prompts) curves.push_back(curve);
-    return curves;
+  // Of a set of prompts: "" is the main one.
+  const std::vector<const Curve*>& curves_of(const std::string& set, const ModelData& model,
+                                             std::int64_t window) const {
+    static const std::vector<const Curve*> kNone;
+    const auto found = by_window_.find({set, model.info.name, window});
+    return found == by_window_.end() ? kNone : found->second;
   }
-  std::vector<const Curve*> main_curves(const ModelData& model) const {
-    return curves_of(model, window_of(model, study_.window));
+  const std::vector<const Curve*>& curves_of(const std::string& set, const ModelData& model) const {
+    return curves_of(set, model, model.windows.empty() ? study_.window : window_of(model, study_.window));
   }
+  // For file names and captions.
+  static std::string ending(const std::string& set) { return set.empty() ? "" : "_" + set; }
+  static std::string among(const std::string& set) { return set.empty() ? "" : "; prompts: " + set; }
 
   // Files are called after `stem`; bands that would hide each other are left out.
   void add(const std::string& stem, const std::string& caption, LinePlot figure) {
@@ -100,17 +110,17 @@ class LineFigures {
   }
 
   // One panel per edge, one line per model. Colours run from light to dark over all models of a family in the run.
-  LinePlot model_lines(const Models& models, const ValueAxis& axis) const {
+  LinePlot model_lines(const std::string& set, const Models& models, const ValueAxis& axis) const {
     LinePlot figure;
     std::map<std::string, std::size_t> size, index;
-    for (const ModelData* model : swept_) ++size[model->info.family];
+    for (const ModelData* model : all()) ++size[model->info.family];
     std::map<const ModelData*, LineStyle> styles;
-    for (const ModelData* model : swept_) {
+    for (const ModelData* model : all()) {
       const std::string& family = model->info.family;
       styles[model] = family_style(family, index[family]++, size[family]);
     }
     for (const ModelData* model : models)
-      for (const Curve* curve : curves_of(*model, study_.window))
+      for (const Curve* curve : curves_of(set, *model, study_.window))
         if (curve->edge.whole())
           panel_named(figure, curve->edge.display(), axis)
               .lines.push_back(make_line(model->info.name, styles[model], *curve));
@@ -127,9 +137,10 @@ class LineFigures {
   }
 
   // Figure 1 of the paper.
-  void add_models() {
-    add("models", fmt::format("Models against each other, one panel per edge; window of {} layers", study_.window),
-        model_lines(swept_, kChangeAxis));
+  void add_models(const std::string& set) {
+    add("models" + ending(set),
+        fmt::format("Models against each other, one panel per edge; window of {} layers{}", study_.window, among(set)),
+        model_lines(set, all(), kChangeAxis));
   }
 
   // Figures 3 to 5: the sizes of a family.
@@ -140,54 +151,75 @@ class LineFigures {
       if (models.size() > 1 && families.size() > 1)
         add("sizes_" + family,
             fmt::format("The {} models against each other; window of {} layers", family, study_.window),
-            model_lines(models, kSizesAxis));
+            model_lines("", models, kSizesAxis));
   }
 
   // Figure 6: one panel per model, one line per set of channels; a figure for each flow.
-  void add_channels() {
+  void add_channels(const std::string& set) {
     std::vector<std::string> flows;
-    for (const ModelData* model : swept_)
-      for (const EdgeName& edge : model->edges)
-        if (!edge.whole() && std::find(flows.begin(), flows.end(), edge.flow()) == flows.end())
-          flows.push_back(edge.flow());
+    for (const ModelData* model : all())
+      for (const Curve* curve : curves_of(set, *model))
+        if (!curve->edge.whole() && std::find(flows.begin(), flows.end(), curve->edge.flow()) == flows.end())
+          flows.push_back(curve->edge.flow());
     for (const std::string& flow : flows) {
       LinePlot figure;
-      for (const ModelData* model : swept_) {
-        const bool split = std::any_of(model->edges.begin(), model->edges.end(),
-                                       [&](const EdgeName& e) { return e.flow() == flow && !e.whole(); });
-        if (!split) continue;
+      for (const ModelData* model : all()) {
+        const std::vector<const Curve*>& curves = curves_of(set, *model);
+        if (std::none_of(curves.begin(), curves.end(),
+                         [&](const Curve* c) { return c->edge.flow() == flow && !c->edge.whole(); }))
+          continue;
         figure.panels.push_back({model->info.name, kChannelsAxis, {}});
-        for (const Curve* curve : main_curves(*model))
+        for (const Curve* curve : curves)
           if (curve->edge.flow() == flow)
             figure.panels.back().lines.push_back(make_line(fmt::format("{} channels", curve->edge.channels),
                                                            channel_style(curve->edge.channels), *curve));
       }
       figure.columns = figure.panels.size() == 4 ? 2 : 3;
-      add("channels_" + parse_edge(flow).source + "-" + parse_edge(flow).target,
+      add("channels_" + parse_edge(flow).source + "-" + parse_edge(flow).target + ending(set),
           fmt::format("{} blocked for sets of channels only (slow = context-dependent, fast = "
-                      "context-independent), one panel per model; window of {} layers",
-                      parse_edge(flow).display(), study_.window),
+                      "context-independent), one panel per model; window of {} layers{}",
+                      parse_edge(flow).display(), study_.window, among(set)),
           std::move(figure));
     }
   }
 
-  // The data-set ablation: own prompts above, common ones below, a column for each model.
+  Models all() const {
+    Models models;
+    for (const ModelData& model : study_.run.models) models.push_back(&model);
+    return models;
+  }
+
+  // The data-set ablation: a row for each set of prompts, a column for each model. Models of the same sets stand together.
   void add_prompt_sets() {
-    if (study_.common.empty()) return;
-    for (std::size_t first = 0; first < swept_.size(); first += kModelsBesideEachOther) {
-      const std::size_t count = std::min(kModelsBesideEachOther, swept_.size() - first);
-      LinePlot figure;
-      figure.columns = count;
-      for (const char* prompts : {kAllSelected, kCommon})
-        for (std::size_t i = first; i < first + count; ++i) {
-          const auto curves = curves_of(*swept_[i], window_of(*swept_[i], study_.window), prompts);
-          const std::size_t n = curves.empty() || curves[0]->points.empty() ? 0 : curves[0]->points[0].n;
-          figure.panels.push_back({fmt::format("{}, n = {}", swept_[i]->info.name, n), kChangeAxis, {}});
-          add_sources(curves, figure.panels.back(), Quantity::kChange, "last");
-        }
-      add("prompts", "Prompts that each model gets right itself (above) and those that all get right (below)",
-          std::move(figure));
+    std::map<std::vector<std::string>, Models> groups;
+    for (const ModelData* model : all()) {
+      std::vector<std::string> sets;
+      for (const std::string& set : sets_)
+        if (!curves_of(set, *model).empty()) sets.push_back(set);
+      if (sets.size() > 1) groups[sets].push_back(model);
     }
+    for (const auto& [sets, models] : groups)
+      for (std::size_t first = 0; first < models.size(); first += kModelsBesideEachOther)
+        add_ablation(sets, {models.begin() + static_cast<std::ptrdiff_t>(first),
+                            models.begin() + static_cast<std::ptrdiff_t>(
+                                                 std::min(models.size(), first + kModelsBesideEachOther))});
+  }
+
+  void add_ablation(const std::vector<std::string>& sets, const Models& models) {
+    LinePlot figure;
+    figure.columns = models.size();
+    std::vector<std::string> rows;
+    for (const std::string& set : sets) {
+      for (const ModelData* model : models) {
+        const std::vector<const Curve*>& curves = curves_of(set, *model);
+        const std::size_t n = curves[0]->points.empty() ? 0 : curves[0]->points[0].n;
+        figure.panels.push_back({fmt::format("{}, n = {}", model->info.name, n), kChangeAxis, {}});
+        add_sources(curves, figure.panels.back(), Quantity::kChange, "last");
+      }
+      rows.push_back(curves_of(set, *models[0])[0]->prompts);
+    }
+    add("prompts", fmt::format("The same models on several sets of prompts, a row for each: {}", join(rows)),
+        std::move(figure));
   }
 
   // A line for each source of the edges into `target`.
@@ -200,7 +232,7 @@ class LineFigures {
 
   // Accuracy and change, one line per source; a row for each target.
   void add_edges(const ModelData& model) {
-    const std::vector<const Curve*> curves = main_curves(model);
+    const std::vector<const Curve*>& curves = curves_of("", model);
     std::vector<std::string> targets;
     for (const Curve* curve : curves)
       if (std::find(targets.begin(), targets.end(), curve->edge.target) == targets.end())
@@ -223,7 +255,7 @@ class LineFigures {
     if (model.windows.size() < 2) return;
     LinePlot figure;
     for (std::size_t i = 0; i < model.windows.size(); ++i)
-      for (const Curve* curve : curves_of(model, model.windows[i]))
+      for (const Curve* curve : curves_of("", model, model.windows[i]))
         if (curve->edge.whole()) {
           const LineStyle style{ordered_color(i, model.windows.size()), 1};
           panel_named(figure, curve->edge.display(), kWindowsAxis)
@@ -239,8 +271,9 @@ class LineFigures {
   const FigureOptions& options_;
   Stems& stems_;
   FigureSet& set_;
-  std::map<std::pair<std::string, std::int64_t>, std::vector<const Curve*>> by_window_;
-  Models swept_;
+  std::map<std::tuple<std::string, std::string, std::int64_t>, std::vector<const Curve*>> by_window_;  // set, model
+  std::vector<std::string> sets_;  // of prompts, the main one as ""
+  Models swept_;                   // over the main set
 };
 
 }  // namespace

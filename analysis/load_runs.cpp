@@ -13,7 +13,7 @@
 namespace factflow {
 namespace {
 
-using IdMap = std::map<std::int64_t, std::int64_t>;  // of the ids that change
+using IdMap = std::map<std::int64_t, std::int64_t>;  // of the ids that change: stored -> here
 
 // The prompts of all runs so far.
 class PromptUnion {
@@ -68,30 +68,28 @@ std::unordered_map<std::int64_t, std::size_t> rows_of(const std::vector<std::int
   return rows;
 }
 
-ModelData load_model(const ResultsReader& reader, const ModelInfo& info, const IdMap& changed) {
-  ModelData model;
-  model.info = info;
-  model.reader = &reader;
-  model.stored_name = info.name;
-  for (const auto& [stored, id] : changed) model.stored_ids.emplace(id, stored);
-  if (reader.has_evaluation(info.name)) model.evaluation = reader.evaluation(info.name);
-  model.windows = reader.windows(info.name);
-  if (!model.windows.empty()) model.axes = reader.axes(info.name);
-  rename(model.evaluation.prompt, changed);
-  rename(model.axes.prompts, changed);
-  for (const std::string& label : model.axes.edges) model.edges.push_back(parse_edge(label));
-  return model;
+// The model with one of its sets of prompts.
+ModelData load_set(const ModelData& model, std::size_t set, const std::string& name, const IdMap& changed) {
+  ModelData swept = model;
+  swept.prompt_set = name;
+  swept.stored_set = set;
+  swept.windows = model.reader->windows(model.stored_name);
+  swept.axes = model.reader->axes(model.stored_name, set);
+  rename(swept.axes.prompts, changed);
+  for (const std::string& label : swept.axes.edges) swept.edges.push_back(parse_edge(label));
+  return swept;
 }
 
-void join_rows(ModelData& model, const std::unordered_map<std::int64_t, std::size_t>& prompt_rows) {
-  const auto evaluated = rows_of(model.evaluation.prompt);
+void join_rows(ModelData& model, const EvaluationResult& evaluation,
+               const std::unordered_map<std::int64_t, std::size_t>& prompt_rows) {
+  const auto evaluated = rows_of(evaluation.prompt);
   for (const std::int64_t id : model.axes.prompts) {
     const auto found = evaluated.find(id);
-    const std::size_t row = found == evaluated.end() ? model.evaluation.prompt.size() : found->second;
+    const std::size_t row = found == evaluated.end() ? evaluation.prompt.size() : found->second;
     model.evaluation_row.push_back(row);
     model.prompt_row.push_back(prompt_rows.at(id));
     model.clean.push_back(found == evaluated.end() ? std::numeric_limits<double>::quiet_NaN()
-                                                   : static_cast<double>(model.evaluation.probability[row]));
+                                                   : static_cast<double>(evaluation.probability[row]));
   }
 }
 
@@ -101,11 +99,46 @@ std::string unique_name(const std::string& name, std::set<std::string>& used) {
   return unique;
 }
 
-void load_one(const ResultsReader& reader, const std::string& prefix, const IdMap& changed, RunData& run) {
-  for (const ModelInfo& info : reader.models()) {
-    run.models.push_back(load_model(reader, info, changed));
-    run.models.back().info.name = prefix + info.name;
+std::vector<std::string> sets_of(const ResultsReader& reader, const std::string& model) {
+  if (reader.windows(model).empty()) return {};
+  const std::vector<std::string> names = reader.prompt_sets(model);
+  return names.empty() ? std::vector<std::string>{kUnnamedSet} : names;
+}
+
+// The first set of the first model that was swept at all.
+std::string main_set_of(const ResultsReader& reader) {
+  for (const ModelInfo& info : reader.models())
+    if (const std::vector<std::string> names = sets_of(reader, info.name); !names.empty()) return names[0];
+  return kUnnamedSet;
+}
+
+void load_model(const ResultsReader& reader, const ModelInfo& info, const std::string& prefix, const IdMap& changed,
+                RunData& run) {
+  ModelData bare;
+  bare.info = info;
+  bare.info.name = prefix + info.name;
+  bare.reader = &reader;
+  bare.stored_name = info.name;
+  for (const auto& [stored, id] : changed) bare.stored_ids.emplace(id, stored);
+  const std::string main = main_set_of(reader);
+  const std::vector<std::string> sets = sets_of(reader, info.name);
+  ModelData first = bare;
+  for (std::size_t set = 0; set < sets.size(); ++set) {
+    ModelData swept = load_set(bare, set, sets[set], changed);
+    if (sets[set] == main) {
+      first = std::move(swept);
+    } else {
+      swept.main_set = false;
+      run.other_sets.push_back(std::move(swept));
+    }
   }
+  if (reader.has_evaluation(info.name)) first.evaluation = reader.evaluation(info.name);
+  rename(first.evaluation.prompt, changed);
+  run.models.push_back(std::move(first));
+}
+
+void load_one(const ResultsReader& reader, const std::string& prefix, const IdMap& changed, RunData& run) {
+  for (const ModelInfo& info : reader.models()) load_model(reader, info, prefix, changed, run);
   for (FailureRecord failure : reader.failures()) {
     if (!failure.model.empty()) failure.model = prefix + failure.model;
     run.failures.push_back(std::move(failure));
@@ -128,12 +161,17 @@ RunData load_runs(const std::vector<const ResultsReader*>& readers) {
   run.name = join(names, " + ");
   run.prompts = prompts.take();
   const auto rows = rows_of(run.prompts.id);
-  for (ModelData& model : run.models) join_rows(model, rows);
+  std::map<std::string, const EvaluationResult*> evaluations;
+  for (ModelData& model : run.models) {
+    join_rows(model, model.evaluation, rows);
+    evaluations.emplace(model.info.name, &model.evaluation);
+  }
+  for (ModelData& model : run.other_sets) join_rows(model, *evaluations.at(model.info.name), rows);
   return run;
 }
 
 WindowData load_window(const ModelData& model, std::int64_t window) {
-  return {&model, model.reader->window(model.stored_name, window)};
+  return {&model, model.reader->window(model.stored_name, window, model.stored_set)};
 }
 
 std::vector<std::int64_t> heatmap_windows(const ModelData& model) {

@@ -14,6 +14,7 @@ namespace factflow {
 // Throws InputError for damaged files.
 RunData load_runs(const std::vector<const ResultsReader*>& readers);
 
+// The cells of the model's set of prompts.
 WindowData load_window(const ModelData& model, std::int64_t window);
 
 // Heat maps, by the ids of RunData::prompts.

@@ -73,7 +73,8 @@ bool prompts_differ(const std::vector<ModelData>& models) {
 ModelData restrict_model(const ModelData& model, const std::vector<std::int64_t>& prompts) {
   ModelData restricted = model;
   const std::vector<std::size_t> rows = rows_in(model, prompts);
-  restricted.prompt_set = kCommon;
+  restricted.prompt_set = kCommonSet;
+  restricted.main_set = false;
   restricted.axes.prompts = pick(model.axes.prompts, rows);
   restricted.axes.blocked =
       pick_middle(model.axes.blocked, model.edges.size(), model.axes.prompts.size(), 1, rows);

@@ -60,7 +60,7 @@ class DataMaker {
     page["window"] = study_.window;
     page["models"] = models();
     page["edges"] = edges();
-    page["common"] = study_.common.size();
+    page["sets"] = sets();
     page["windows"] = windows();
     choose_prompts();
     page["prompts"] = prompts();
@@ -92,11 +92,27 @@ class DataMaker {
     return list;
   }
 
-  // Every edge of any model, whole ones first in each flow's order.
+  // Main sets are one, whatever they are called: "".
+  static std::string set_of(const Curve& curve) { return curve.main_set ? "" : curve.prompts; }
+
+  // Names of the sets of prompts, the main one first.
+  Json sets() {
+    set_index_.emplace("", 0);
+    std::set<std::string> main_names;
+    Json list = {""};
+    for (const Curve& curve : study_.curves) {
+      if (curve.main_set) main_names.insert(curve.prompts);
+      if (set_index_.emplace(set_of(curve), list.size()).second) list.push_back(curve.prompts);
+    }
+    list[0] = main_names.size() == 1 ? *main_names.begin() : "main";
+    return list;
+  }
+
+  // Every edge of any curve.
   Json edges() {
     Json list = Json::array();
-    for (const ModelData& model : study_.run.models)
-      for (const EdgeName& edge : model.edges) {
+    for (const Curve& curve : study_.curves) {
+        const EdgeName& edge = curve.edge;
         if (!edge_index_.emplace(edge.label, list.size()).second) continue;
         const LineStyle role = role_style(edge.source), channels = channel_style(edge.channels);
         list.push_back({{"name", edge.display()},
@@ -112,8 +128,8 @@ class DataMaker {
     return list;
   }
 
-  static Json curve_json(const Curve& curve, std::size_t edge) {
-    Json json = {{"edge", edge}, {"common", curve.prompts == kCommon}};
+  static Json curve_json(const Curve& curve, std::size_t edge, std::size_t set) {
+    Json json = {{"edge", edge}, {"set", set}};
     std::map<std::string, Json> columns;
     for (const CurvePoint& point : curve.points) {
       columns["n"].push_back(point.n);
@@ -145,7 +161,7 @@ class DataMaker {
         group["starts"] = std::move(starts);
         group["curves"] = Json::array();
       }
-      group["curves"].push_back(curve_json(curve, edge_index_.at(curve.edge.label)));
+      group["curves"].push_back(curve_json(curve, edge_index_.at(curve.edge.label), set_index_.at(set_of(curve))));
     }
     Json list = Json::array();
     for (auto& [key, group] : groups) list.push_back(std::move(group));
@@ -280,7 +296,7 @@ class DataMaker {
 
   const Study& study_;
   const ReportLimits& limits_;
-  std::map<std::string, std::size_t> edge_index_;
+  std::map<std::string, std::size_t> edge_index_, set_index_;
   std::vector<std::size_t> rows_;               // of the prompt table: what the browser holds
   std::map<std::int64_t, std::size_t> place_;   // of a prompt's id in rows_
   std::vector<std::map<std::int64_t, std::set<std::int64_t>>> mapped_;  // of each model: window -> prompts

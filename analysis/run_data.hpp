@@ -26,17 +26,19 @@ EdgeName parse_edge(const std::string& label);
 // Mamba-1, Mamba-2, Falcon-Mamba and their like.
 bool is_state_space(const std::string& family);
 
-// Which of a model's prompts a number is about.
-inline constexpr const char* kAllSelected = "selected";  // all that the model was swept over
-inline constexpr const char* kCommon = "common";         // those that every model of the analysis gets right
+// Names of sets of prompts: of the only one of a run that names none, and of the one that prompt_sets.hpp makes.
+inline constexpr const char* kUnnamedSet = "selected";
+inline constexpr const char* kCommonSet = "shared";
 
+// A model with one set of prompts.
 struct ModelData {
   ModelInfo info;               // of several runs, the name is "RUN/MODEL"
   EvaluationResult evaluation;  // empty if the model was not evaluated
   KnockoutAxes axes;            // empty if nothing was knocked out
   std::vector<std::int64_t> windows;
-  std::vector<EdgeName> edges;            // of axes.edges
-  std::string prompt_set = kAllSelected;  // or kCommon, see prompt_sets.hpp
+  std::vector<EdgeName> edges;  // of axes.edges
+  std::string prompt_set = kUnnamedSet;
+  bool main_set = true;  // the first set of its run, which findings, claims and comparisons are about
   // Of axes.prompts:
   std::vector<double> clean;                // the answer's probability in the clean run; NaN if unknown
   std::vector<std::size_t> prompt_row;      // row in PromptTable
@@ -44,6 +46,7 @@ struct ModelData {
   // Where its cells are, see load_runs.hpp.
   const ResultsReader* reader = nullptr;
   std::string stored_name;
+  std::size_t stored_set = 0;
   std::map<std::int64_t, std::int64_t> stored_ids;  // of the prompts whose id was changed
 };
 
@@ -58,7 +61,8 @@ struct RunData {
   std::vector<RunSource> sources;  // at least one
   PromptTable prompts;
   std::vector<FailureRecord> failures;
-  std::vector<ModelData> models;
+  std::vector<ModelData> models;      // each once, with the main set of its run (or no prompts if it was not swept over it)
+  std::vector<ModelData> other_sets;  // models again, with each of their other sets; without evaluations
 };
 
 // One window of one model, joined with its clean run. `model` must outlive it.

@@ -1,6 +1,9 @@
 #include "analysis/study.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <iterator>
+#include <optional>
 #include <utility>
 
 #include "analysis/load_runs.hpp"
@@ -37,7 +40,37 @@ WindowEffects study_window(const WindowData& window, const BootstrapOptions& boo
   append(study.curves, make_curves(window, effects.edges, bootstrap.level));
   for (EdgeEffect& effect : effects.edges) effect.starts = {};  // they are in the curves now
   append(study.effects, effects.edges);
+  append(study.channels, effects.channels);
   return effects;
+}
+
+// A window size that was asked of another set of prompts only has no cells.
+bool has_cells(const WindowData& window) {
+  return std::any_of(window.cells.probability.begin(), window.cells.probability.end(),
+                     [](float p) { return !std::isnan(p); });
+}
+
+// The main set of a model: everything. Returns the window of the findings, without ranks, for comparisons.
+std::optional<WindowData> study_model(const ModelData& model, const StudyOptions& options, Study& study) {
+  std::optional<WindowData> compared;
+  for (const std::int64_t size : model.windows) {
+    WindowData window = load_window(model, size);
+    const bool main = size == window_of(model, study.window);
+    if (!main && !has_cells(window)) continue;
+    WindowEffects effects = study_window(window, options.bootstrap, study);
+    if (!main) continue;
+    append(study.main_effects, std::move(effects.edges));
+    append(study.main_channels, std::move(effects.channels));
+    study_groups(window, options.bootstrap.level, study);
+    if (!study.common.empty()) {
+      const ModelData restricted = restrict_model(model, study.common);
+      study_window(restrict_window(window, restricted), options.bootstrap, study);
+    }
+    if (size != study.window) continue;
+    window.cells.rank = {};
+    compared = std::move(window);
+  }
+  return compared;
 }
 
 }  // namespace
@@ -46,27 +79,16 @@ Study make_study(RunData run, const StudyOptions& options) {
   Study study;
   study.run = std::move(run);
   study.window = finding_window(study.run.models, options.window);
-  if (prompts_differ(study.run.models)) study.common = common_prompts(study.run.models);
-  const double level = options.bootstrap.level;
-  std::vector<WindowData> compared;  // kept for what compares models, without ranks
+  if (study.run.other_sets.empty() && prompts_differ(study.run.models))
+    study.common = common_prompts(study.run.models);
+  std::vector<WindowData> compared;
   for (const ModelData& model : study.run.models)
-    for (const std::int64_t size : model.windows) {
-      WindowData window = load_window(model, size);
-      WindowEffects effects = study_window(window, options.bootstrap, study);
-      if (size == window_of(model, study.window)) {
-        append(study.main_effects, std::move(effects.edges));
-        append(study.main_channels, effects.channels);
-        study_groups(window, level, study);
-        if (!study.common.empty()) {
-          const ModelData restricted = restrict_model(model, study.common);
-          study_window(restrict_window(window, restricted), options.bootstrap, study);
-        }
-      }
-      append(study.channels, std::move(effects.channels));
-      if (size != study.window) continue;
-      window.cells.rank = {};
-      compared.push_back(std::move(window));
-    }
+    if (auto window = study_model(model, options, study)) compared.push_back(std::move(*window));
+  for (const ModelData& model : study.run.other_sets)
+    for (const std::int64_t size : model.windows)
+      if (const WindowData window = load_window(model, size); has_cells(window))
+        study_window(window, options.bootstrap, study);
+  const double level = options.bootstrap.level;
   study_pairs(compared, level, study);
   study.sensitivity = compare_sizes(compared, level);
   study.claims = judge_claims(study.main_effects, study.main_channels, study.sensitivity);

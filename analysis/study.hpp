@@ -24,13 +24,13 @@ struct StudyOptions {
 struct Study {
   RunData run;
   std::int64_t window = 0;             // of the findings
-  // Prompts that all models get right, if they were swept over different ones; else empty. See prompt_sets.hpp.
+  // Prompts that all models get right, where the only sets differ from model to model; else empty. See prompt_sets.hpp.
   std::vector<std::int64_t> common;
-  // Every model, window and edge; and at each model's finding window once more over the common prompts, if any.
+  // Every model, set of prompts, window and edge; of the common prompts only the finding window.
   std::vector<Curve> curves;
   std::vector<EdgeEffect> effects;
-  std::vector<ChannelRatio> channels;  // every model and window
-  // At each model's finding window (window_of):
+  std::vector<ChannelRatio> channels;  // likewise
+  // At each model's finding window (window_of), over its main set:
   std::vector<EdgeEffect> main_effects;
   std::vector<ChannelRatio> main_channels;
   std::vector<GroupEffect> by_relation, by_subject_length, by_distance;

@@ -100,12 +100,12 @@ CsvTable effects_table(const std::vector<EdgeEffect>& effects) {
 
 CsvTable channels_table(const Study& study) {
   std::vector<std::string> columns = {
-      "model", "flow",  "window",           "numerator",         "denominator",
+      "model", "flow",  "prompts", "window",           "numerator",         "denominator",
       "n",     "start", "numerator_change", "denominator_change"};
   for (const char* estimate : {"ratio", "area_ratio"}) add_columns(columns, estimate);
   CsvTable table(columns);
   for (const ChannelRatio& ratio : study.channels) {
-    table.cell(ratio.model).cell(ratio.flow).cell(ratio.window).cell(ratio.numerator).cell(ratio.denominator);
+    table.cell(ratio.model).cell(ratio.flow).cell(ratio.prompts).cell(ratio.window).cell(ratio.numerator).cell(ratio.denominator);
     table.cell(ratio.n).cell(ratio.start).cell(ratio.numerator_change).cell(ratio.denominator_change);
     put(table, ratio.at_start);
     put(table, ratio.area);

@@ -18,9 +18,9 @@ function groupOf(model, window) {
   return windowGroups.get(`${model}/${window}`);
 }
 
-function curveOf(model, window, edge, common) {
+function curveOf(model, window, edge, set) {
   const group = groupOf(model, window);
-  const curve = group && group.curves.find((c) => c.edge === edge && c.common === common);
+  const curve = group && group.curves.find((c) => c.edge === edge && c.set === set);
   return curve && {group, curve};
 }
 

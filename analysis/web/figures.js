@@ -5,7 +5,7 @@ const MOST_BANDS = 8;  // more of them hide each other
 const CHANNEL_ORDER = ['all', 'slow', 'not-fast', 'fast', 'not-slow'];
 
 const state = {
-  view: 'models', window: data.window, metric: 'change', axis: 'stretched', bands: true, common: false,
+  view: 'models', window: data.window, metric: 'change', axis: 'stretched', bands: true, set: 0,
   family: 'all', model: sweptModels[0], flow: null, target: 'last',
   off: {models: new Set(), edges: new Set(), windows: new Set(), channels: new Set()},
 };
@@ -21,8 +21,8 @@ function shade(i, count) {  // light to dark blue, as in analysis/palette.cpp
   return {color: `rgb(${mix.join(',')})`, dash: 1};
 }
 
-function makeLine(name, style, model, window, edge, common = state.common) {
-  const found = curveOf(model, window, edge, common);
+function makeLine(name, style, model, window, edge, set = state.set) {
+  const found = curveOf(model, window, edge, set);
   if (!found) return null;
   const {group, curve} = found, metric = metrics[state.metric], axis = depthAxes[state.axis];
   const points = group.starts.map((start, i) => ({
@@ -43,39 +43,39 @@ function channelPlace(edge) {
 }
 const splitModels = () => modelsOn().filter((m) => data.models[m].stateSpace);
 const panelOf = (title, lines) => ({title, lines: lines.filter((line) => line !== null)});
-const edgeLines = (model, common) => edgesOn().map((e) =>
-    makeLine(data.edges[e].source, data.edges[e], model, state.window, e, common));
+const edgeLines = (model, set) => edgesOn().map((e) =>
+    makeLine(data.edges[e].source, data.edges[e], model, state.window, e, set));
 
 const views = {
   models: {
-    title: 'Across models', switches: ['window', 'target', 'family', 'common', 'edges', 'modelLines'],
+    title: 'Across models', switches: ['window', 'target', 'family', 'set', 'edges', 'modelLines'],
     panels: () => edgesOn().map((e) => panelOf(data.edges[e].name, modelsOn().map(
         (m) => makeLine(data.models[m].name, data.models[m], m, state.window, e)))),
   },
   sources: {
-    title: 'Each model', switches: ['window', 'target', 'family', 'common', 'edgeLines', 'models'],
-    panels: () => modelsOn().map((m) => panelOf(data.models[m].name, edgeLines(m, state.common))),
+    title: 'Each model', switches: ['window', 'target', 'family', 'set', 'edgeLines', 'models'],
+    panels: () => modelsOn().map((m) => panelOf(data.models[m].name, edgeLines(m, state.set))),
   },
   channels: {
-    title: 'Channel sets', switches: ['window', 'flow', 'family', 'channelLines', 'splitModels'],
+    title: 'Channel sets', switches: ['window', 'flow', 'family', 'set', 'channelLines', 'splitModels'],
     available: () => splitFlows.length > 0,
     panels: () => splitModels().map((m) => panelOf(data.models[m].name, channelsOf(state.flow)
         .filter((e) => !state.off.channels.has(data.edges[e].channels))
-        .map((e) => makeLine(`${data.edges[e].channels} channels`, channelStyle(e), m, state.window, e, false)))),
+        .map((e) => makeLine(`${data.edges[e].channels} channels`, channelStyle(e), m, state.window, e)))),
   },
   windows: {
-    title: 'Window sizes', switches: ['model', 'target', 'edges', 'windowLines'],
+    title: 'Window sizes', switches: ['model', 'target', 'set', 'edges', 'windowLines'],
     available: () => windowSizes.length > 1,
     panels: () => edgesOn().map((e) => panelOf(data.edges[e].name, windowSizes
         .filter((size) => !state.off.windows.has(size))
-        .map((size) => makeLine(`window ${size}`, windowStyle(size), state.model, size, e, false)))),
+        .map((size) => makeLine(`window ${size}`, windowStyle(size), state.model, size, e)))),
   },
   prompts: {
-    title: 'Prompt sets', switches: ['target', 'family', 'edgeLines', 'models'],
-    available: () => data.common > 0,
-    note: () => `Each model's own prompts beside the ${data.common} that every model here gets right.`,
-    panels: () => modelsOn().flatMap((m) => [false, true].map((common) => panelOf(
-        `${data.models[m].name}, ${common ? 'common' : 'own'} prompts`, edgeLines(m, common)))),
+    title: 'Prompt sets', switches: ['window', 'target', 'family', 'edgeLines', 'models'],
+    available: () => data.sets.length > 1,
+    note: () => 'Each model on each set of prompts that it was swept over.',
+    panels: () => modelsOn().flatMap((m) => data.sets.map(
+        (set, s) => panelOf(`${data.models[m].name}, prompts: ${set}`, edgeLines(m, s)))),
   },
 };
 
@@ -95,8 +95,7 @@ const switches = {
       .map((family) => [family, family])]),
   model: () => choice('Model', 'model', sweptModels.map((m) => [m, data.models[m].name])),
   flow: () => choice('Edge', 'flow', splitFlows.map((flow) => [flow, flow])),
-  common: () => data.common === 0 ? null :
-      choice('Prompts', 'common', [[false, 'own'], [true, `common (${data.common})`]]),
+  set: () => choice('Prompts', 'set', data.sets.map((set, s) => [s, set])),
   edges: () => legend('Sources', inTarget().map((e) => edgeItem(e, false)), state.off.edges),
   edgeLines: () => legend('Sources', inTarget().map((e) => edgeItem(e, true)), state.off.edges),
   models: () => legend('Models', inFamily().map((m) => modelItem(m, false)), state.off.models),

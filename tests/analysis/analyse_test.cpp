@@ -120,8 +120,24 @@ TEST_F(Analyse, EveryKindOfFigureIsDrawn) {
        {"models", "sizes_gpt2", "sizes_mamba", "channels_subject-last", "windows_mamba-large", "prompts", "heatmap_100",
         "heatmap_windows_gpt2-small"})
     EXPECT_TRUE(std::filesystem::exists(folder_ / "figures" / (std::string(stem) + ".pdf"))) << stem;
-  EXPECT_THAT(text("tables/curves.csv"), HasSubstr(",common,"));
+  EXPECT_THAT(text("tables/curves.csv"), HasSubstr(",shared,"));
   EXPECT_THAT(text("tables/claims.csv"), HasSubstr("gpt2-small against gpt2-large"));
+}
+
+TEST_F(Analyse, SetsOfPromptsAreKeptApart) {
+  if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
+  SyntheticOptions options = small();
+  options.models.push_back({"mamba2", "mamba2", 8, 1e8});
+  options.named_sets = true;
+  write_synthetic_results(folder_ / "results.h5", options);
+  analyse(folder_, quick());
+  const std::string effects = text("tables/effects.csv");
+  EXPECT_THAT(effects, HasSubstr("gpt2,gpt2,8,subject->last,subject,last,all,half,"));
+  EXPECT_THAT(effects, HasSubstr("gpt2,gpt2,8,subject->last,subject,last,all,own,"));
+  EXPECT_THAT(effects, Not(HasSubstr("mamba2,mamba2,8,subject->last,subject,last,all,half,")));
+  EXPECT_THAT(text("tables/findings.csv"), Not(HasSubstr(",own,")));  // the main set only
+  for (const char* stem : {"models", "models_own", "channels_subject-last_own", "prompts"})
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "figures" / (std::string(stem) + ".pdf"))) << stem;
 }
 
 TEST_F(Analyse, IsReproducible) {

@@ -124,7 +124,7 @@ class Generator {
     const EvaluationResult clean = evaluate(model);
     writer.write_evaluation(clean);
     const std::vector<std::string> edges = edges_of(model);
-    const KnockoutAxes axes = make_axes(edges, clean);
+    const KnockoutAxes axes = make_axes(edges, clean, last);
     writer.write_axes(axes);
     draw_tastes(edges.size());
     for (const int window : options_.windows)
@@ -174,13 +174,21 @@ class Generator {
     return result;
   }
 
-  KnockoutAxes make_axes(const std::vector<std::string>& edges, const EvaluationResult& clean) {
+  KnockoutAxes make_axes(const std::vector<std::string>& edges, const EvaluationResult& clean, bool last) {
     KnockoutAxes axes;
     axes.edges = edges;
     selected_.clear();
     for (std::size_t i = 0; i < clean.prompt.size(); ++i)
       if (!options_.own_prompts || clean.rank[i] == 1) selected_.push_back(i);
     for (const std::size_t i : selected_) axes.prompts.push_back(clean.prompt[i]);
+    if (options_.named_sets) {
+      if (!last) {
+        axes.sets.push_back("half");
+        for (const std::size_t i : selected_) axes.members.push_back(i % 2 == 0 ? 1 : 0);
+      }
+      axes.sets.push_back("own");
+      axes.members.insert(axes.members.end(), selected_.size(), 1);
+    }
     for (const std::string& edge : edges)
       for (const std::size_t i : selected_) {
         const bool no_context = clean.subject_begin[i] == 0;

@@ -27,6 +27,8 @@ struct SyntheticOptions {
   int heatmap_prompts = 2;
   std::vector<int> heatmap_windows = {9};
   bool own_prompts = false;  // each model is swept over prompts of its own: it gets the others wrong
+  // Two sets: "half" (every other prompt; not for the last model) and "own".
+  bool named_sets = false;
   bool complete = true;  // false: the last model has no knockouts past half of its prompts
   std::uint64_t seed = 1;
 };
