@@ -1,4 +1,4 @@
-// The analysis of a run: results.h5 in, tables, figures and a report out.
+// The analysis of a run, or of several together: results.h5 in, tables, figures and a report out.
 #pragma once
 
 #include <cstdint>
@@ -29,5 +29,11 @@ struct AnalysisSummary {
 // depends on the file and the options only. Throws InputError for missing or damaged results, RunError if
 // gnuplot or the disk fails.
 AnalysisSummary analyse(const std::filesystem::path& run_directory, const AnalysisOptions& options = {});
+
+// The same over several runs, written into `folder`, which is made: models are called RUN/MODEL, and equal prompts are
+// one, so that models of different runs are compared on the prompts that they share. InputError also for fewer than two
+// runs or a run given twice.
+AnalysisSummary compare(const std::vector<std::filesystem::path>& run_directories, const std::filesystem::path& folder,
+                        const AnalysisOptions& options = {});
 
 }  // namespace factflow

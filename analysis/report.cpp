@@ -20,6 +20,7 @@ namespace {
 using html::escape;
 
 constexpr std::size_t kMostFailures = 200;
+constexpr std::size_t kMostPairs = 200;
 constexpr std::size_t kMostOpenRows = 40;  // longer tables are folded, so that the claims are seen
 
 std::string link(const std::string& file, const std::string& text) {
@@ -48,7 +49,7 @@ std::string header_html(const Study& study) {
                         escape(source.info.factflow_version));
   return text +
          "<nav><a href=\"#findings\">Findings</a><a href=\"#claims\">Claims</a><a href=\"#figures\">Figures</a>"
-         "<a href=\"#prompts\">Prompts</a><a href=\"#models\">Models</a><a href=\"#files\">Files</a>"
+         "<a href=\"#prompts\">Prompts</a><a href=\"#pairs\">Pairs</a><a href=\"#models\">Models</a><a href=\"#files\">Files</a>"
          "<a href=\"#run\">Provenance</a></nav></header>\n";
 }
 
@@ -158,6 +159,48 @@ std::string models_html(const Study& study) {
   for (const ModelData& model : study.run.models)
     text += fmt::format("<li><strong>{}</strong>: {}</li>\n", escape(model.info.name), escape(model_facts(model)));
   return text + "</ul></section>\n";
+}
+
+// The depth where two models differ most on their shared prompts; one row for each pair and edge.
+std::vector<const PairedDifference*> largest_differences(const Study& study) {
+  std::vector<const PairedDifference*> largest;
+  for (const PairedDifference& pair : study.paired) {
+    const bool next = largest.empty() || largest.back()->first != pair.first ||
+                      largest.back()->second != pair.second || largest.back()->edge != pair.edge;
+    if (next)
+      largest.push_back(&pair);
+    else if (std::abs(pair.difference) > std::abs(largest.back()->difference))
+      largest.back() = &pair;
+  }
+  std::erase_if(largest, [](const PairedDifference* pair) { return !parse_edge(pair->edge).whole(); });
+  return largest;
+}
+
+std::string pairs_html(const Study& study) {
+  std::vector<const PairedDifference*> pairs = largest_differences(study);
+  if (pairs.empty()) return "";
+  std::string note;
+  if (pairs.size() > kMostPairs) {
+    note = fmt::format("<p>The {} largest of {}.</p>", kMostPairs, pairs.size());
+    std::stable_sort(pairs.begin(), pairs.end(), [](const PairedDifference* a, const PairedDifference* b) {
+      return std::abs(a->difference) > std::abs(b->difference);
+    });
+    pairs.resize(kMostPairs);
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (const PairedDifference* pair : pairs)
+    rows.push_back({escape(pair->first), escape(pair->second), escape(parse_edge(pair->edge).display()),
+                    html::prose(fmt::format("{:+.1f}", pair->difference)),
+                    html::prose(fmt::format("[{:+.1f}, {:+.1f}]", pair->interval.low, pair->interval.high)),
+                    pair->p_holm < 0.0001 ? "&lt; 0.0001" : fmt::format("{:.4f}", pair->p_holm),
+                    fmt::format("{:.2f}", pair->depth), std::to_string(pair->n)});
+  return fmt::format(
+      "<section id=\"pairs\"><h2>Differences between models</h2>\n<p>On the prompts that both models were swept over: "
+      "the first model's change less the second's, in percentage points, at the depth where they differ most; t "
+      "interval; p corrected over the depths after Holm. All depths: {}.</p>{}<details{}><summary>{} pairs and edges"
+      "</summary>{}</details></section>\n",
+      link("tables/paired.csv", "paired.csv"), note, rows.size() <= kMostOpenRows ? " open" : "", rows.size(),
+      html::table({"First", "Second", "Edge", "Difference", "95 % interval", "p", "Relative depth", "Prompts"}, rows, 3));
 }
 
 // Filled by the page's programs.
@@ -275,7 +318,7 @@ std::string make_report(const Study& study, const FigureSet& figures, const std:
       "<style>{}</style></head>\n<body><main>\n",
       kPolicy, escape(study.run.name), kReportStyle);
   text += header_html(study) + findings_html(study);
-  if (!study.main_effects.empty()) text += claims_html(study) + kFigures;
+  if (!study.main_effects.empty()) text += claims_html(study) + kFigures + pairs_html(study);
   text += models_html(study) + "<section id=\"files\"><h2>Files</h2>\n" + tables_html(tables) +
           figure_files_html(figures) + "</section>\n";
   for (const std::vector<std::string>& lines : {data.omitted, figures.omitted})

@@ -4,6 +4,7 @@
 // Everything in one run on one device; medians.
 #include <algorithm>
 #include <chrono>
+#include <fstream>
 #include <iostream>
 #include <map>
 #include <random>
@@ -120,6 +121,28 @@ class Floor {
   std::map<std::int64_t, Factor> factors_;  // by width
 };
 
+// Of the matrix products.
+double flops_of(const Network& network, const ReplayCost& cost) {
+  double flops = 0;
+  const auto product = [](const Projection& p) { return 2.0 * static_cast<double>(p.inputs()) * static_cast<double>(p.outputs()); };
+  for (const ReplayCost::Pass& pass : cost.passes) {
+    for (int l = 0; l < network.architecture().layers; ++l)
+      for (const Projection* p : network.products(l)) flops += product(*p) * pass.columns_alive[static_cast<size_t>(l)];
+    flops += product(network.head()) * static_cast<double>(pass.rows);
+  }
+  return flops;
+}
+
+// A line of the table from which `factflow plan` estimates times.
+void append_rate(const std::string& file, const Network& network, at::Device device, double flops_per_second) {
+  const Architecture& architecture = network.architecture();
+  const bool mamba = std::holds_alternative<MambaShape>(architecture.shape), mamba2 = std::holds_alternative<Mamba2Shape>(architecture.shape);
+  std::ofstream out(file, std::ios::app);
+  out << fmt::format("\"{}\",{},{},{},{:.4g}\n", describe(device), to_string(network.precision()), mamba ? "mamba" : mamba2 ? "mamba2" : "attention",
+                     architecture.hidden, flops_per_second);
+  if (!out) throw RunError(fmt::format("{}: cannot be written", file));
+}
+
 void bench(const BenchShape& shape, const po::variables_map& values) {
   const at::Device device = choose_device(values["device"].as<std::string>());
   const Precision precision = parse_precision(values["precision"].as<std::string>());
@@ -136,9 +159,12 @@ void bench(const BenchShape& shape, const po::variables_map& values) {
     engine.run(requests);
   });
   const ReplayCost cost = engine.cost();
+  const double flops = flops_of(*network, cost);
+  if (values.count("rates") != 0) append_rate(values["rates"].as<std::string>(), *network, device, flops / sweep);
   if (values["sweep-only"].as<bool>()) {
-    std::cout << fmt::format("{:<16} {:<5} {:>8} {:>9.3f}\n", shape.name, to_string(precision),
-                             format_count(static_cast<double>(cost.knockouts)), sweep);
+    std::cout << fmt::format("{:<16} {:<6} {:>8} {:>9.3f} s, {:.4g} FLOP, {:.4g} column-layers\n", shape.name, to_string(precision),
+                             format_count(static_cast<double>(cost.knockouts)), sweep, flops, static_cast<double>(cost.column_layers))
+              << std::flush;
     return;
   }
   const std::int64_t peak = peak_memory(device);
@@ -156,7 +182,7 @@ void bench(const BenchShape& shape, const po::variables_map& values) {
       median_seconds(3, device, [&] { engine.run(clean); }) / static_cast<double>(clean.size());
   const auto knockouts = static_cast<double>(cost.knockouts);
   std::cout << fmt::format(
-                   "{:<16} {:<5} {:>8} {:>9.3f} {:>9.3f} {:>6.1f}% {:>9.0f} {:>11.3g} {:>9.0f} {:>9.0f} "
+                   "{:<16} {:<6} {:>8} {:>9.3f} {:>9.3f} {:>6.1f}% {:>9.0f} {:>11.3g} {:>9.0f} {:>9.0f} "
                    "{:>8.1f} {:>8.1f} {:>8} {:>9} {:>6}\n",
                    shape.name, to_string(precision), format_count(knockouts), sweep, floor,
                    100 * floor / sweep, knockouts / sweep, static_cast<double>(cost.column_layers) / sweep,
@@ -172,21 +198,20 @@ int run_benchmark(int argc, char** argv) {
   po::options_description options("sweep_bench");
   std::vector<std::string> names;
   for (const BenchShape& shape : bench_shapes()) names.emplace_back(shape.name);
-  options.add_options()("help,h", "show this help")(
-      "shapes",
-      po::value<std::vector<std::string>>()->multitoken()->default_value({"mamba-130M"}, "mamba-130M"),
-      ("of " + join(names)).c_str())("prompts", po::value<int>()->default_value(16),
-                                     "prompts of 4 to 30 tokens, mean 9")(
-      "windows", po::value<std::vector<int>>()->multitoken()->default_value({9}, "9"),
-      "window sizes; all starts")("device", po::value<std::string>()->default_value("auto"),
-                                  "auto, cpu, cuda")(
-      "precision", po::value<std::string>()->default_value("fp32"), "fp64, fp32, tf32x3, tf32 or bf16")(
-      "threads", po::value<int>()->default_value(0), "0 = all cores")(
-      "memory-limit", po::value<std::int64_t>()->default_value(0), "bytes; 0 = automatic")(
-      "rows-per-pass", po::value<std::int64_t>()->default_value(0),
-      "rows that climb together; 0 = automatic")("sweep-only", po::bool_switch(),
-                                                 "leave out the floor and the whole forwards")(
-      "repeats", po::value<int>()->default_value(3), "times measured; the median counts");
+  // clang-format off
+  options.add_options()("help,h", "show this help")
+      ("shapes", po::value<std::vector<std::string>>()->multitoken()->default_value({"mamba-130M"}, "mamba-130M"), ("of " + join(names)).c_str())
+      ("prompts", po::value<int>()->default_value(16), "prompts of 4 to 30 tokens, mean 9")
+      ("windows", po::value<std::vector<int>>()->multitoken()->default_value({9}, "9"), "window sizes; all starts")
+      ("device", po::value<std::string>()->default_value("auto"), "auto, cpu, cuda")
+      ("precision", po::value<std::string>()->default_value("fp32"), "fp64, fp32, tf32x3, tf32 or bf16")
+      ("threads", po::value<int>()->default_value(0), "0 = all cores")
+      ("memory-limit", po::value<std::int64_t>()->default_value(0), "bytes; 0 = automatic")
+      ("rows-per-pass", po::value<std::int64_t>()->default_value(0), "rows that climb together; 0 = automatic")
+      ("rates", po::value<std::string>(), "append the rate of every shape to this CSV file, for `factflow plan --rates`")
+      ("sweep-only", po::bool_switch(), "leave out the floor and the whole forwards")
+      ("repeats", po::value<int>()->default_value(3), "times measured; the median counts");
+  // clang-format on
   po::variables_map values;
   po::store(po::parse_command_line(argc, argv, options), values);
   po::notify(values);
@@ -200,7 +225,7 @@ int run_benchmark(int argc, char** argv) {
                            values["prompts"].as<int>(),
                            fmt::format("{}", fmt::join(values["windows"].as<std::vector<int>>(), " ")));
   std::cout << fmt::format(
-      "{:<16} {:<5} {:>8} {:>9} {:>9} {:>7} {:>9} {:>11} {:>9} {:>9} {:>8} {:>8} {:>8} {:>9} {:>6}\n",
+      "{:<16} {:<6} {:>8} {:>9} {:>9} {:>7} {:>9} {:>11} {:>9} {:>9} {:>8} {:>8} {:>8} {:>9} {:>6}\n",
       "shape", "prec", "knocks", "sweep s", "floor s", "floor/", "knocks/s", "col-layer/s", "(a) /s",
       "(b) /s", "x (a)", "x (b)", "x ref", "peak", "passes");
   for (const std::string& name : values["shapes"].as<std::vector<std::string>>()) {

@@ -20,6 +20,7 @@ const std::vector<Command>& commands() {
       {"validate", "CONFIG", "check everything about a configuration that can be checked without running", validate_command},
       {"status", "DIR", "what a run has finished, what is left, what failed", status_command},
       {"analyse", "DIR", "tables, figures, findings and the report of a run", analyse_command},
+      {"compare", "RUN RUN... [options]", "several runs together: tables, paired differences, figures and a report", compare_command},
       {"check", "--model DIR", "what a checkpoint, tokenizer or dataset is", check_command},
       {"tokenize", "--model DIR", "lines of text in, token ids and byte offsets out, as JSON lines", tokenize_command},
       {"verify", "--model DIR --cases FILE", "compare with the answers of a float64 oracle", verify_command},
@@ -44,8 +45,12 @@ bool parse_options(const Command& command, const po::options_description& option
   all.add(visible);
   po::positional_options_description positions;
   for (const std::string& name : positional) {
-    all.add_options()(name.c_str(), po::value<std::string>());
-    positions.add(name.c_str(), 1);
+    const bool many = name.ends_with("...");
+    if (many)
+      all.add_options()(name.c_str(), po::value<std::vector<std::string>>());
+    else
+      all.add_options()(name.c_str(), po::value<std::string>());
+    positions.add(name.c_str(), many ? -1 : 1);
   }
   const std::string where = fmt::format("factflow {}", command.name);
   try {

@@ -24,13 +24,15 @@ int plan_command(const std::vector<std::string>& arguments);
 int validate_command(const std::vector<std::string>& arguments);
 int status_command(const std::vector<std::string>& arguments);
 int analyse_command(const std::vector<std::string>& arguments);
+int compare_command(const std::vector<std::string>& arguments);
 int verify_command(const std::vector<std::string>& arguments);
 int tokenize_command(const std::vector<std::string>& arguments);
 int check_command(const std::vector<std::string>& arguments);
 
 const std::vector<Command>& commands();
 
-// Parses `arguments` against `options` and the positional names. With --help prints the usage and returns false.
+// Parses `arguments` against `options` and the positional names; one that ends in "..." takes all that is left, as a
+// list. With --help prints the usage and returns false.
 // Throws InputError for an unknown option, a missing required one or a malformed value.
 bool parse_options(const Command& command, const boost::program_options::options_description& options,
                    const std::vector<std::string>& positional, const std::vector<std::string>& arguments,

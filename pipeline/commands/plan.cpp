@@ -5,10 +5,12 @@
 #include <set>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/text.hpp"
 #include "pipeline/commands/command.hpp"
 #include "pipeline/input/dataset.hpp"
+#include "pipeline/run/rate_table.hpp"
 #include "pipeline/run/run_plan.hpp"
 
 namespace factflow {
@@ -90,11 +92,26 @@ Estimate print_model(const PlanView& view, std::uint32_t m, const CleanRanks& al
   return total;
 }
 
+// One line per device whose rates are known in this precision.
+void print_times(const std::string& precision, const PlannedJob& planned, const std::vector<double>& flops, const RateTable& rates) {
+  for (const std::string& device : rates.devices(precision)) {
+    double seconds = 0;
+    bool known = true;
+    for (size_t m = 0; m < flops.size(); ++m) {
+      const double rate = rates.flops_per_second(device, precision, planned.models[m].architecture);
+      known = known && rate > 0;
+      if (rate > 0) seconds += flops[m] / rate;
+    }
+    if (known) std::cout << fmt::format("  about {} in {} on one {}, plus loading\n", format_duration(seconds), precision, device);
+  }
+}
+
 }  // namespace
 
 int plan_command(const std::vector<std::string>& arguments) {
   po::options_description options;
   add_overrides(options);
+  options.add_options()("rates", po::value<std::string>(), "CSV file of rates measured by sweep_bench --rates, in place of the built-in ones");
   po::variables_map values;
   if (!parse_options(command_named("plan"), options, {"CONFIG"}, arguments, values)) return 0;
   Config config = read_config(values["CONFIG"].as<std::string>());
@@ -111,8 +128,14 @@ int plan_command(const std::vector<std::string>& arguments) {
   std::cout << fmt::format("  {:<40} {:>8} {:>8} {:>14} {:>12} {:>12}\n", "stage", "prompts", "units", "rows", "FLOP", "results");
   const CleanRanks all_right(config.models.size(), std::vector<std::int32_t>(dataset.prompts.size(), 1));
   Estimate total;
-  for (std::uint32_t m = 0; m < config.models.size(); ++m) total.add(print_model(view, m, all_right));
+  std::vector<double> flops_of_model;
+  for (std::uint32_t m = 0; m < config.models.size(); ++m) {
+    const Estimate model = print_model(view, m, all_right);
+    flops_of_model.push_back(model.flops);
+    total.add(model);
+  }
   std::cout << line("total", prompts, total);
+  print_times(config.run.precision, planned, flops_of_model, values.count("rates") != 0 ? RateTable(values["rates"].as<std::string>()) : RateTable());
   std::cout << "Each line is work that no other line repeats. Sweeps are counted as if every model were right about every prompt,\n"
                "and knockouts as replays of one token; a run does at most that where the last token is the target, and more where\n"
                "the target is the subject.\n";

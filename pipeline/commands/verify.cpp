@@ -21,7 +21,7 @@ int verify_command(const std::vector<std::string>& arguments) {
       ("model", po::value<std::string>()->required(), "checkpoint: a directory or hf:ORG/NAME")
       ("cases", po::value<std::string>()->required(), "the oracle's cases.json")
       ("device", po::value<std::string>()->default_value("auto"), "auto, cpu, cuda or cuda:N")
-      ("precision", po::value<std::string>()->default_value("auto"), "fp64, fp32 or tf32; auto = the referee's own fp64 on a CPU, fp32 on a GPU")
+      ("precision", po::value<std::string>()->default_value("auto"), "fp64, fp32, tf32x3, tf32 or bf16; auto = the referee's own fp64 on a CPU, fp32 on a GPU")
       ("threads", po::value<int>()->default_value(0), "threads; 0 = all cores")
       ("memory-limit", po::value<std::int64_t>()->default_value(0), "bytes for activations; 0 = automatic")
       ("tolerance", po::value<double>()->default_value(1e-4), "largest |p - p_oracle| / (p_oracle + 1e-6) that passes");

@@ -76,7 +76,7 @@ struct HeatmapsConfig {
 
 struct RunConfig {
   std::string device = "auto";     // auto | cpu | cuda | cuda:N
-  std::string precision = "fp32";  // fp64 (CPU only) | fp32 | tf32 (GPU only)
+  std::string precision = "fp32";  // fp64 (CPU only) | fp32 | tf32x3, tf32, bf16 (GPU only)
   int threads_per_rank = 0;        // 0 = auto: the cores of a node divided among its ranks
   std::int64_t memory_limit = 0;   // bytes per rank for activations; 0 = auto. Accepts "8 GiB"
   bool share_gpus = false;         // more ranks than GPUs

@@ -159,9 +159,9 @@ Form<std::string> device() {
 
 Form<std::string> precision() {
   return text_form(
-      "fp64 | fp32 | tf32",
+      "fp64 | fp32 | tf32x3 | tf32 | bf16",
       [](const std::string& given) {
-        return one_of("precision", given, {"fp64", "fp32", "tf32"});
+        return one_of("precision", given, {"fp64", "fp32", "tf32x3", "tf32", "bf16"});
       },
       same);
 }

@@ -21,7 +21,7 @@ Form<Placement> placement();         // fit | centred
 Form<TokenRole> knockout_role();     // every role but `each`
 Form<ChannelSet> channel_set();
 Form<std::string> device();      // auto | cpu | cuda | cuda:N
-Form<std::string> precision();   // fp64 | fp32 | tf32
+Form<std::string> precision();   // fp64 | fp32 | tf32x3 | tf32 | bf16
 Form<std::int64_t> byte_size();  // "8 GiB", "512 MiB", "4096"
 
 }  // namespace factflow

@@ -1,0 +1,41 @@
+// How long a sweep takes, from measured rates. Rates are whole sweeps' (bench/sweep_bench): the arithmetic of the matrix products divided
+// by the time of everything, so kernels, planning and transfers are in them.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "model/architecture.hpp"
+
+namespace factflow {
+
+// One line of `sweep_bench --rates FILE`.
+struct MeasuredRate {
+  std::string device;     // "NVIDIA H100 80GB HBM3", "2 cores, avx512"
+  std::string precision;  // as in `run: {precision: ...}`
+  std::string kind;       // how tokens are mixed: "mamba", "mamba2" or "attention"
+  int hidden = 0;         // width of the residual stream
+  double flops_per_second = 0;
+};
+
+std::string kind_of(const Architecture& architecture);
+
+class RateTable {
+ public:
+  // The rates of bench/RESULTS.md.
+  RateTable();
+  // From a CSV file with the columns device, precision, kind, hidden, flops_per_second. Throws InputError with the line.
+  explicit RateTable(const std::filesystem::path& file);
+
+  // Devices with rates in this precision, in the order of the table.
+  std::vector<std::string> devices(const std::string& precision) const;
+  // FLOP/s of an architecture: between two measured widths along a power law, outside them the nearest. 0 if nothing of its kind was
+  // measured on this device in this precision.
+  double flops_per_second(const std::string& device, const std::string& precision, const Architecture& architecture) const;
+
+ private:
+  std::vector<MeasuredRate> rates_;
+};
+
+}  // namespace factflow
