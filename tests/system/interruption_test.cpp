@@ -1,7 +1,5 @@
-// Runs that are stopped or killed, and continued by the same command: the datasets equal those of an
-// undisturbed run. FACTFLOW_KILLS: how many random moments (default 4). FACTFLOW_SEED: which ones.
-#include <cstdlib>
-#include <random>
+// Runs that are stopped or that hang, and continued by the same command: the datasets equal those of an
+// undisturbed run.
 #include <thread>
 
 #include <gmock/gmock.h>
@@ -21,20 +19,13 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 using ::testing::HasSubstr;
 
-int number_from_environment(const char* name, int fallback) {
-  const char* text = std::getenv(name);
-  return text == nullptr ? fallback : std::atoi(text);
-}
-
 class Interruption : public ::testing::Test {
  protected:
-  // The undisturbed run, once for all tests, and how long it takes.
+  // The undisturbed run, once for all tests.
   static void SetUpTestSuite() {
     scratch_ = std::make_unique<TemporaryDirectory>();
     config_ = scratch_->write("units.yaml", many_units().yaml());
-    const auto begin = steady_clock::now();
     const Ended ended = run_program({"run", config_, "--out", out("undisturbed")}, {.ranks = 3});
-    duration_ = std::chrono::duration_cast<milliseconds>(steady_clock::now() - begin);
     ASSERT_EQ(ended.code, 0) << ended.all();
   }
   static void TearDownTestSuite() { scratch_.reset(); }
@@ -67,12 +58,10 @@ class Interruption : public ::testing::Test {
 
   static std::unique_ptr<TemporaryDirectory> scratch_;
   static std::string config_;
-  static milliseconds duration_;
 };
 
 std::unique_ptr<TemporaryDirectory> Interruption::scratch_;
 std::string Interruption::config_;
-milliseconds Interruption::duration_{0};
 
 TEST_F(Interruption, AStoppedRunExitsWithOneAndIsContinued) {
   for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) {
@@ -139,39 +128,6 @@ TEST_F(Interruption, AHungRankEndsTheRunWithItsNameAndUnit) {
   const Ended continued = run_program(words, {.ranks = 2});
   EXPECT_EQ(continued.code, 0) << continued.all();
   expect_equal_to_undisturbed("hung");
-}
-
-TEST_F(Interruption, KilledProcessesAtRandomMomentsLoseNothing) {
-  std::mt19937 random(static_cast<unsigned>(number_from_environment("FACTFLOW_SEED", 20250701)));
-  const int kills = number_from_environment("FACTFLOW_KILLS", 4);
-  int interrupted = 0;
-  for (int round = 0; round < kills; ++round) {
-    const std::string name = fmt::format("kill-{}", round);
-    Program program(command(name), {.ranks = 3});
-    const auto moment = milliseconds(random() % static_cast<unsigned>(duration_.count()));
-    const unsigned victim =
-        static_cast<unsigned>(random() % 5);  // one of the ranks, all of them, or the launcher
-    SCOPED_TRACE(fmt::format("round {}: victim {} after {} ms", round, victim, moment.count()));
-    std::this_thread::sleep_for(moment);
-    const std::vector<pid_t> ranks = program.ranks();
-    if (victim < ranks.size())
-      ::kill(ranks[victim], SIGKILL);
-    else if (victim == 3)
-      for (const pid_t rank : ranks) ::kill(rank, SIGKILL);
-    else
-      program.signal_launcher(SIGKILL);
-    if (program.wait().code != 0) ++interrupted;
-    wait_until_gone(ranks);
-    const std::filesystem::path results = out(name) + "/results.h5";
-    if (std::filesystem::exists(results)) ResultsReader{results};  // whatever is there can be read
-    const std::uintmax_t durable = journal_bytes(name);
-    const Ended continued = run_program(command(name), {.ranks = static_cast<int>(random() % 4)});
-    ASSERT_EQ(continued.code, 0) << continued.all();
-    EXPECT_GE(journal_bytes(name), durable);
-    expect_equal_to_undisturbed(name);
-    std::filesystem::remove_all(out(name));
-  }
-  EXPECT_GE(interrupted, kills / 4) << "most kills came after the end: the moments prove nothing";
 }
 
 }  // namespace
