@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Recomputes curves.csv and effects.csv from results.h5 with h5py, numpy and scipy, and compares every number.
+"""Recomputes every number of every table from results.h5 with h5py, numpy and scipy: nothing of ours is used.
 
 Usage: check_tables.py RUN_DIRECTORY. Exit 0: equal to 1e-12; 1: different; 77: a Python package is missing.
 """
@@ -16,6 +16,9 @@ except ImportError as missing:
     print("skipped:", missing)
     sys.exit(77)
 
+from recompute import Run, bootstrap, percentiles, holm, t_band, t_test
+
+RESAMPLES, SEED = 1000, 1
 checked = 0
 wrong = []
 
@@ -23,98 +26,250 @@ wrong = []
 def close(found, expected, what):
     global checked
     checked += 1
+    found, expected = float(found), float(expected)
     both_nan = math.isnan(found) and math.isnan(expected)
     if not both_nan and not abs(found - expected) <= 1e-12 * max(1.0, abs(expected)):
         wrong.append(f"{what}: table {found!r}, recomputed {expected!r}")
 
 
+def close_band(row, column, band, what, endings=("_low", "_high")):
+    for ending, value in zip(endings, band):
+        close(row[column + ending], value, f"{what} {column}{ending}")
+
+
+def rows_of(folder, name):
+    with open(f"{folder}/tables/{name}.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def mean(values):
+    return values.mean() if len(values) else math.nan
+
+
+def trapezoid(curves, x):
+    """Areas of curves [..., start]."""
+    if len(x) < 2:
+        return np.full(curves.shape[:-1], math.nan)
+    return (0.5 * np.diff(x) * (curves[..., 1:] + curves[..., :-1])).sum(axis=-1)
+
+
+def at_lowest(curves, values=None):
+    """Of curves [resample, start]: `values` [start], or the curve itself, where it is lowest; NaN if it is undefined."""
+    defined = ~np.isnan(curves).all(axis=1)
+    low = np.where(np.isnan(curves), np.inf, curves).argmin(axis=1)
+    found = np.take_along_axis(curves, low[:, None], axis=1)[:, 0] if values is None else values[low].astype(float)
+    return np.where(defined, found, math.nan)
+
+
 @functools.lru_cache(maxsize=None)
-def t_quantile(p, freedom):
-    """scipy's inverse is good to 1e-11 only; its distribution function is exact, so Newton's steps mend it."""
-    q = stats.t.ppf(p, freedom)
-    for _ in range(3):
-        q -= (stats.t.cdf(q, freedom) - p) / stats.t.pdf(q, freedom)
-    return q
+def resampled(swept, window, edge, keep=None):
+    """Mean curves [resample, start] over prompts and over relations; complete prompts only, or those of `keep`."""
+    change = swept.change(window, edge)
+    complete = ~np.isnan(change).any(axis=1) if keep is None else np.array(keep)
+    relations, cluster = [], []
+    for relation in swept.relations:
+        if relation not in relations:
+            relations.append(relation)
+        cluster.append(relations.index(relation))
+    by_prompt = bootstrap(change[complete], np.flatnonzero(complete), len(change), RESAMPLES, SEED)
+    if len(relations) < 2:
+        return by_prompt, np.empty((0, change.shape[1])), len(relations)
+    by_relation = bootstrap(change[complete], np.array(cluster)[complete], len(relations), RESAMPLES, SEED)
+    return by_prompt, by_relation, len(relations)
 
 
-def t_band(values, level=0.95):
-    n = len(values)
-    if n == 0:
-        return math.nan, math.nan
-    s = values.std(ddof=1) if n > 1 else 0.0
-    half = t_quantile(0.5 + level / 2, n - 1) * s / math.sqrt(n) if n > 1 and s > 0 else 0.0
-    return values.mean() - half, values.mean() + half
+def close_estimate(row, column, value, replicates, what):
+    close(row[column], value, f"{what} {column}")
+    for ending, values in zip(("", "_by_relation"), replicates):
+        close_band(row, column, percentiles(values), what, ("_low" + ending, "_high" + ending))
 
 
-@functools.lru_cache(maxsize=None)
-def stored(file, model, window):
-    group = file[f"{model}/knockout/window_{window}"]
-    return group["probability"][:].astype(float), group["rank"][:], group["start"][:]
-
-
-def cells(file, model, window, edge):
-    """Relative change in percent, [prompt, start], NaN where undefined; ranks; log changes; starts."""
-    clean_group = file[f"{model}/evaluation"]
-    knockout = file[f"{model}/knockout"]
-    probability, rank, starts = stored(file, model, window)
-    edges = [label.decode() for label in knockout["edge"][:]]
-    index = edges.index(edge)
-    clean_of = dict(zip(clean_group["prompt"][:], clean_group["probability"][:].astype(float)))
-    clean = np.array([clean_of.get(i, np.nan) for i in knockout["prompt"][:]])[:, None]
-    p = probability[index]
-    blocked = knockout["edges"][index][:, None] > 0
-    usable = blocked & (clean > 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        change = np.where(usable, 100 * (p - clean) / clean, np.nan)
-        logs = np.log(np.maximum(p, np.finfo(np.float32).tiny) / clean)
-    return change, rank[index], logs, starts
-
-
-def check_curves(file, path):
+def check_curves(run, folder):
     groups = {}
-    for row in csv.DictReader(open(path, newline="", encoding="utf-8")):
-        groups.setdefault((row["model"], int(row["window"]), row["edge"]), []).append(row)
-    for (model, window, edge), rows in groups.items():
-        change, rank, logs, starts = cells(file, model, window, edge)
-        assert len(rows) == len(starts), (model, window, edge)
-        for s, row in enumerate(rows):
-            what = f"{model} {window} {edge} {starts[s]}"
-            ok = ~np.isnan(change[:, s])
-            values = change[ok, s]
-            hit = 100.0 * (rank[ok, s] == 1)
-            close(float(row["start"]), float(starts[s]), what + " start")
-            close(float(row["relative_depth"]), starts[s] / file[model].attrs["layers"], what + " depth")
-            close(float(row["n"]), float(ok.sum()), what + " n")
-            mean = values.mean() if len(values) else math.nan
-            close(float(row["change"]), mean, what + " change")
-            close(float(row["median_change"]), np.median(values) if len(values) else math.nan, what + " median")
-            close(float(row["accuracy"]), hit.mean() if len(hit) else math.nan, what + " accuracy")
-            close(float(row["mean_rank"]), rank[ok, s].mean() if ok.any() else math.nan, what + " rank")
-            close(float(row["log_probability_change"]), logs[ok, s].mean() if ok.any() else math.nan, what + " log")
-            for name, sample in (("change", values), ("accuracy", hit)):
-                low, high = t_band(sample)
-                close(float(row[name + "_low"]), low, what + " " + name + "_low")
-                close(float(row[name + "_high"]), high, what + " " + name + "_high")
-
-
-def check_effects(file, path):
-    for row in csv.DictReader(open(path, newline="", encoding="utf-8")):
-        change, _, _, starts = cells(file, row["model"], int(row["window"]), row["edge"])
-        what = f"{row['model']} {row['window']} {row['edge']}"
-        complete = change[~np.isnan(change).any(axis=1)]
-        close(float(row["n"]), float(len(complete)), what + " n")
-        if len(complete) == 0:
+    for row in rows_of(folder, "curves"):
+        groups.setdefault((row["model"], row["prompts"], int(row["window"]), row["edge"]), []).append(row)
+    for (model, prompts, window, edge), rows in groups.items():
+        swept = run.swept(model, prompts)
+        change, rank, logs = swept.change(window, edge), swept.rank(window, edge), swept.log(window, edge)
+        starts, what = swept.starts(window), f"{model} {prompts} {window} {edge}"
+        by_prompt, by_relation, _ = resampled(swept, window, edge)
+        p_values = np.array([t_test(column[~np.isnan(column)]) for column in change.T])
+        adjusted = holm(p_values)
+        if len(rows) != len(starts):
+            wrong.append(f"{what}: {len(rows)} rows, expected {len(starts)}")
             continue
-        mean = complete.mean(axis=0)
-        depth = starts / file[row["model"]].attrs["layers"]
-        lowest = int(mean.argmin())
-        close(float(row["drop"]), mean[lowest], what + " drop")
-        close(float(row["start"]), float(starts[lowest]), what + " start")
-        close(float(row["relative_depth"]), depth[lowest], what + " depth")
-        close(float(row["area"]), np.trapz(mean, depth) if len(mean) > 1 else math.nan, what + " area")
-        close(float(row["late_change"]), mean[-max(1, len(mean) // 10):].mean(), what + " late")
-        if row["drop_low"] != "NaN" and not float(row["drop_low"]) <= float(row["drop"]) + 5 and len(complete) > 50:
-            wrong.append(what + ": the bootstrap interval is far from the drop")
+        for s, row in enumerate(rows):
+            check_point(row, s, change, rank, logs, f"{what} {starts[s]}")
+            close(row["start"], starts[s], what + " start")
+            close(row["relative_depth"], starts[s] / swept.layers, what + " depth")
+            close(row["p_value"], p_values[s], what + " p")
+            close(row["p_holm"], adjusted[s], what + " p_holm")
+            close_band(row, "change", percentiles(by_prompt[:, s]), what, ("_low_by_prompt", "_high_by_prompt"))
+            close_band(row, "change", percentiles(by_relation[:, s]), what, ("_low_by_relation", "_high_by_relation"))
+
+
+def check_point(row, s, change, rank, logs, what):
+    ok = ~np.isnan(change[:, s])
+    values, hit = change[ok, s], 100.0 * (rank[ok, s] == 1)
+    close(row["n"], ok.sum(), what + " n")
+    close(row["change"], mean(values), what + " change")
+    close(row["median_change"], np.median(values) if len(values) else math.nan, what + " median")
+    close(row["accuracy"], mean(hit), what + " accuracy")
+    close(row["mean_rank"], mean(rank[ok, s]), what + " rank")
+    close(row["log_probability_change"], mean(logs[ok, s]), what + " log")
+    close_band(row, "change", t_band(values), what)
+    close_band(row, "accuracy", t_band(hit), what)
+
+
+def check_effects(run, folder, name):
+    for row in rows_of(folder, name):
+        window, edge = int(row["window"]), row["edge"]
+        swept = run.swept(row["model"], row["prompts"])
+        change, starts = swept.change(window, edge), swept.starts(window)
+        what = f"{name} {row['model']} {row['prompts']} {window} {edge}"
+        complete = change[~np.isnan(change).any(axis=1)]
+        by_prompt, by_relation, relations = resampled(swept, window, edge)
+        close(row["n"], len(complete), what + " n")
+        close(row["relations"], relations, what + " relations")
+        depth, late = starts / swept.layers, max(1, len(starts) // 10)
+        curve = complete.mean(axis=0) if len(complete) else np.full(len(starts), math.nan)
+        statistics = {
+            "drop": at_lowest,
+            "start": lambda curves: at_lowest(curves, starts),
+            "relative_depth": lambda curves: at_lowest(curves, depth),
+            "area": lambda curves: trapezoid(curves, depth),
+            "late_change": lambda curves: curves[:, -late:].mean(axis=1),
+        }
+        for column, statistic in statistics.items():
+            close_estimate(row, column, statistic(curve[None, :])[0], (statistic(by_prompt), statistic(by_relation)), what)
+        reach = 0.5 if row["placement"] == "centred" else 0.5 * window
+        close(row["middle_depth"], (statistics["start"](curve[None, :])[0] + reach) / swept.layers, what + " middle")
+        adjusted = holm(np.array([t_test(column) for column in complete.T] if len(complete) else [math.nan] * len(starts)))
+        close(row["p_holm"], adjusted[curve.argmin()] if len(complete) else math.nan, what + " p_holm")
+
+
+def check_channels(run, folder):
+    for row in rows_of(folder, "channels"):
+        window, what = int(row["window"]), f"channels {row['model']} {row['flow']} {row['numerator']}/{row['denominator']}"
+        swept = run.swept(row["model"], row["prompts"])
+        labels = [row["flow"] + ("" if row[side] == "all" else "/" + row[side]) for side in ("numerator", "denominator")]
+        changes = [swept.change(window, label) for label in labels]
+        both = ~np.isnan(changes[0]).any(axis=1) & ~np.isnan(changes[1]).any(axis=1)
+        depth = swept.starts(window) / swept.layers
+        close(row["n"], both.sum(), what + " n")
+        if not both.any():
+            continue
+
+        def ratios(top, bottom):
+            low = bottom.argmin(axis=1)
+            rows = np.arange(len(low))
+            return top[rows, low] / bottom[rows, low], trapezoid(top, depth) / trapezoid(bottom, depth)
+
+        means = [change[both].mean(axis=0) for change in changes]
+        low = means[1].argmin()
+        draws = [resampled(swept, window, label, tuple(both))[:2] for label in labels]
+        close(row["start"], swept.starts(window)[low], what + " start")
+        close(row["numerator_change"], means[0][low], what)
+        close(row["denominator_change"], means[1][low], what)
+        replicates = [ratios(top, bottom) for top, bottom in zip(*draws)]
+        value = ratios(means[0][None, :], means[1][None, :])
+        for i, column in enumerate(("ratio", "area_ratio")):
+            close_estimate(row, column, value[i][0], [r[i] for r in replicates], what)
+
+
+def check_groups(run, folder, name, column, key_of):
+    rows = rows_of(folder, name)
+    seen = set()
+    for row in rows:
+        window, edge = int(row["window"]), row["edge"]
+        swept = run.swept(row["model"], run.main_set)
+        change, starts = swept.change(window, edge), swept.starts(window)
+        complete = ~np.isnan(change).any(axis=1)
+        members = complete & (np.array([str(key) for key in key_of(swept)]) == row[column])
+        what = f"{name} {row['model']} {edge} {row[column]}"
+        seen.add((row["model"], edge, row[column]))
+        common = change[complete].mean(axis=0).argmin()
+        curve = change[members].mean(axis=0)
+        close(row["n"], members.sum(), what + " n")
+        close(row["start"], starts[common], what + " start")
+        close(row["change"], curve[common], what + " change")
+        close_band(row, "change", t_band(change[members, common]), what)
+        close(row["own_start"], starts[curve.argmin()], what + " own start")
+        close(row["own_relative_depth"], starts[curve.argmin()] / swept.layers, what + " own depth")
+        close(row["own_change"], curve.min(), what + " own change")
+    if len(seen) != len(rows):
+        wrong.append(f"{name}: groups are listed twice")
+
+
+def shared_rows(first, second, complete):
+    """Rows of the prompts that both have and that are complete in both."""
+    place = {prompt: i for i, prompt in enumerate(second.prompts)}
+    return np.array([(i, place[p]) for i, p in enumerate(first.prompts)
+                     if complete[0][i] and p in place and complete[1][place[p]]]).reshape(-1, 2)
+
+
+def check_paired(run, folder):
+    groups = {}
+    for row in rows_of(folder, "paired"):
+        groups.setdefault((row["first"], row["second"], int(row["window"]), row["edge"]), []).append(row)
+    for (one, other, window, edge), rows in groups.items():
+        swept = [run.swept(model, run.main_set) for model in (one, other)]
+        changes = [s.change(window, edge) for s in swept]
+        pairs = shared_rows(*swept, [~np.isnan(c).any(axis=1) for c in changes])
+        changes = [changes[side][pairs[:, side]] for side in (0, 1)]
+        depths = [s.starts(window) / s.layers for s in swept]
+        coarse, fine = (0, 1) if len(depths[0]) <= len(depths[1]) else (1, 0)
+        grid = [d for d in depths[coarse] if depths[fine][0] <= d <= depths[fine][-1]]
+        what = f"paired {one} {other} {edge}"
+        if len(grid) != len(rows):
+            wrong.append(f"{what}: {len(rows)} depths, expected {len(grid)}")
+            continue
+        at = [np.array([np.interp(grid, depths[side], curve) for curve in changes[side]]) for side in (0, 1)]
+        difference = at[0] - at[1]
+        p_values = np.array([t_test(column) for column in difference.T])
+        adjusted = holm(p_values)
+        for i, row in enumerate(rows):
+            close(row["relative_depth"], grid[i], what + " depth")
+            close(row["n"], len(pairs), what + " n")
+            close(row["first_change"], at[0][:, i].mean(), what + " first")
+            close(row["second_change"], at[1][:, i].mean(), what + " second")
+            close(row["difference"], difference[:, i].mean(), what + " difference")
+            close_band(row, "difference", t_band(difference[:, i]), what)
+            close(row["p_value"], p_values[i], what + " p")
+            close(row["p_holm"], adjusted[i], what + " p_holm")
+
+
+def check_sensitivity(run, folder):
+    for row in rows_of(folder, "sensitivity"):
+        window = int(row["window"])
+        swept = [run.swept(row[side], run.main_set) for side in ("smaller", "larger")]
+        edges = [e for e in swept[0].edges if e in swept[1].edges and e.endswith("->last")]
+        values = [np.mean([np.minimum(np.abs(s.change(window, e)), 100).mean(axis=1) for e in edges], axis=0) for s in swept]
+        pairs = shared_rows(*swept, [~np.isnan(v) for v in values])
+        small, large = values[0][pairs[:, 0]], values[1][pairs[:, 1]]
+        what = f"sensitivity {row['smaller']} {row['larger']}"
+        close(row["edges"], len(edges), what + " edges")
+        close(row["n"], len(pairs), what + " n")
+        close(row["smaller_sensitivity"], small.mean(), what)
+        close(row["larger_sensitivity"], large.mean(), what)
+        close(row["difference"], (small - large).mean(), what)
+        close_band(row, "difference", t_band(small - large), what)
+        close(row["p_value"], t_test(small - large), what + " p")
+
+
+def check_models(run, folder):
+    for row in rows_of(folder, "models"):
+        group = run.file[row["model"]]
+        p = group["evaluation/probability"][:].astype(float)
+        ok, what = ~np.isnan(p), f"models {row['model']}"
+        close(row["prompts"], len(p), what)
+        close(row["failed"], (~ok).sum(), what)
+        close(row["accuracy"], 100 * (group["evaluation/rank"][:][ok] == 1).mean(), what)
+        close(row["mean_probability"], p[ok].mean(), what)
+        for column in ("layers", "hidden_size", "vocabulary", "parameters"):
+            close(row[column], group.attrs[column], what + " " + column)
+        if (row["model"], run.main_set) in run.sets:
+            close(row["selected_prompts"], len(run.swept(row["model"], run.main_set).prompts), what)
 
 
 def check_axes(file):
@@ -135,28 +290,32 @@ def check_axes(file):
     file.visititems(visit)
 
 
-def check_xarray(path):
-    try:
-        import h5netcdf  # noqa: F401
-        import xarray
-    except ImportError as missing:
-        print("not checked with xarray:", missing)
-        return
-    with h5py.File(path, "r") as file:
-        model = next(name for name in file if name not in ("prompts", "failures"))
-        window = next(name for name in file[model]["knockout"] if name.startswith("window_"))
-    data = xarray.open_dataset(path, group=f"{model}/knockout/{window}", engine="h5netcdf")
-    if data.probability.dims != ("edge", "prompt", "start") or "subject->last" not in data.edge:
-        wrong.append(f"xarray sees {data.probability.dims}")
+def check_complete(run, folder):
+    """Every edge of every model, set of prompts and window is in the tables."""
+    listed = {(r["model"], r["prompts"], int(r["window"]), r["edge"]) for r in rows_of(folder, "curves")}
+    for (model, name), swept in run.sets.items():
+        for window in swept.windows:
+            for edge in swept.edges:
+                if (model, name, window, edge) not in listed:
+                    wrong.append(f"curves.csv lacks {model} {name} {window} {edge}")
 
 
 def main():
     folder = sys.argv[1]
-    check_xarray(folder + "/results.h5")
     with h5py.File(folder + "/results.h5", "r") as file:
+        run = Run(file)
         check_axes(file)
-        check_curves(file, folder + "/tables/curves.csv")
-        check_effects(file, folder + "/tables/effects.csv")
+        check_complete(run, folder)
+        check_models(run, folder)
+        check_curves(run, folder)
+        check_effects(run, folder, "effects")
+        check_effects(run, folder, "findings")
+        check_channels(run, folder)
+        check_groups(run, folder, "by_relation", "relation", lambda s: s.relations)
+        check_groups(run, folder, "by_subject_length", "subject_tokens", lambda s: s.subject_tokens)
+        check_groups(run, folder, "by_distance", "tokens_after_subject", lambda s: s.distance)
+        check_paired(run, folder)
+        check_sensitivity(run, folder)
     print(f"{checked} numbers checked, {len(wrong)} wrong")
     for line in wrong[:20]:
         print(line)

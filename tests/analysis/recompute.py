@@ -1,0 +1,183 @@
+"""What check_tables.py recomputes with: the results file as arrays, and statistics by numpy and scipy."""
+import functools
+import math
+
+import h5py
+import numpy as np
+from scipy import stats
+
+SHARED = "shared"  # the analysis' own set: prompts that all models get right
+
+
+@functools.lru_cache(maxsize=None)
+def t_quantile(p, freedom):
+    """scipy's inverse is good to 1e-11 only; its distribution function is exact, so Newton's steps mend it."""
+    q = stats.t.ppf(p, freedom)
+    for _ in range(3):
+        q -= (stats.t.cdf(q, freedom) - p) / stats.t.pdf(q, freedom)
+    return q
+
+
+def t_band(values, level=0.95):
+    n = len(values)
+    if n == 0:
+        return math.nan, math.nan
+    s = values.std(ddof=1) if n > 1 else 0.0
+    half = t_quantile(0.5 + level / 2, n - 1) * s / math.sqrt(n) if n > 1 and s > 0 else 0.0
+    return values.mean() - half, values.mean() + half
+
+
+def t_test(values):
+    if len(values) < 2:
+        return math.nan
+    s = values.std(ddof=1)
+    if not s > 0:
+        return 1.0 if values.mean() == 0 else 0.0
+    return 2 * stats.t.sf(abs(values.mean()) / s * math.sqrt(len(values)), len(values) - 1)
+
+
+def holm(p_values):
+    adjusted = np.full(len(p_values), math.nan)
+    order = [i for i in np.argsort(p_values, kind="stable") if not math.isnan(p_values[i])]
+    running = 0.0
+    for rank, i in enumerate(order):
+        running = max(running, min(1.0, (len(order) - rank) * p_values[i]))
+        adjusted[i] = running
+    return adjusted
+
+
+def percentiles(values, level=0.95):
+    finite = values[np.isfinite(values)]
+    if len(finite) < 2:
+        return math.nan, math.nan
+    return tuple(np.quantile(finite, [0.5 - level / 2, 0.5 + level / 2]))
+
+
+def mersenne_twister_64(seed, count):
+    """The first numbers of the standard generator mt19937_64 (Nishimura and Matsumoto, 2000)."""
+    n, m = 312, 156
+    state = [seed]
+    for i in range(1, n):
+        state.append((6364136223846793005 * (state[-1] ^ (state[-1] >> 62)) + i) % 2**64)
+    x = np.array(state, dtype=np.uint64)
+    upper, lower, matrix = np.uint64(0xFFFFFFFF80000000), np.uint64(0x7FFFFFFF), np.uint64(0xB5026F5AA96619E9)
+    one = np.uint64(1)
+
+    def twist(high, low):
+        y = (high & upper) | (low & lower)
+        return (y >> one) ^ np.where(y & one, matrix, np.uint64(0))
+
+    blocks = []
+    while sum(map(len, blocks)) < count:
+        x[:m] = x[m:] ^ twist(x[:m], x[1:m + 1])
+        x[m:n - 1] = x[:m - 1] ^ twist(x[m:n - 1], x[m + 1:])
+        x[n - 1] = x[m - 1] ^ twist(x[n - 1:], x[:1])[0]
+        y = x.copy()
+        y ^= (y >> np.uint64(29)) & np.uint64(0x5555555555555555)
+        y ^= (y << np.uint64(17)) & np.uint64(0x71D67FFFEDA60000)
+        y ^= (y << np.uint64(37)) & np.uint64(0xFFF7EEE000000000)
+        y ^= y >> np.uint64(43)
+        blocks.append(y)
+    return np.concatenate(blocks)[:count]
+
+
+@functools.lru_cache(maxsize=None)
+def draws(clusters, resamples, seed):
+    """How often each cluster is drawn: [resample, cluster]."""
+    high = mersenne_twister_64(seed, resamples * clusters) >> np.uint64(32)
+    drawn = ((high * np.uint64(clusters)) >> np.uint64(32)).astype(np.int64).reshape(resamples, clusters)
+    return np.stack([np.bincount(row, minlength=clusters) for row in drawn]).astype(float)
+
+
+def bootstrap(changes, cluster, clusters, resamples, seed):
+    """Mean curves [resample, start] of `changes` [prompt, start], whose rows belong to clusters."""
+    sums, members = np.zeros((clusters, changes.shape[1])), np.zeros(clusters)
+    np.add.at(sums, cluster, changes)
+    np.add.at(members, cluster, 1)
+    counts = draws(clusters, resamples, seed)
+    with np.errstate(invalid="ignore"):
+        return (counts @ sums) / (counts @ members)[:, None]
+
+
+class Swept:
+    """A model with one set of prompts."""
+
+    def __init__(self, file, model, keep):
+        group, self.keep = file[model], np.array(keep)
+        knockout, clean = group["knockout"], group["evaluation"]
+        self.group, self.layers = group, int(group.attrs["layers"])
+        self.prompts = knockout["prompt"][:][self.keep]
+        self.blocked = knockout["edges"][:][:, self.keep]
+        asked = (self.blocked != -1).any(axis=1)
+        self.labels = [label.decode() for label in knockout["edge"][:]]
+        self.edges = [label for label, use in zip(self.labels, asked) if use]
+        row = {prompt: i for i, prompt in enumerate(clean["prompt"][:])}
+        rows = [row[prompt] for prompt in self.prompts]
+        self.clean = clean["probability"][:].astype(float)[rows][:, None]
+        self.clean_rank = clean["rank"][:][rows]
+        self.subject_tokens = (clean["subject_end"][:] - clean["subject_begin"][:])[rows]
+        self.distance = (clean["token_count"][:] - clean["subject_end"][:])[rows]
+        relation = dict(zip(file["prompts/prompt"][:], file["prompts/relation"][:]))
+        self.relations = [relation[prompt].decode() for prompt in self.prompts]
+        sizes = [int(name[7:]) for name in knockout if name.startswith("window_")]
+        self.windows = [w for w in sizes if not np.isnan(self.stored(w, "probability")).all()]
+
+    @functools.lru_cache(maxsize=None)
+    def stored(self, window, name):
+        return self.group[f"knockout/window_{window}/{name}"][:][:, self.keep]
+
+    def starts(self, window):
+        return self.group[f"knockout/window_{window}/start"][:]
+
+    def cells(self, window, edge, name):
+        return self.stored(window, name)[self.labels.index(edge)]
+
+    @functools.lru_cache(maxsize=None)
+    def change(self, window, edge):
+        """Relative change in percent, [prompt, start], NaN where undefined."""
+        p = self.cells(window, edge, "probability").astype(float)
+        usable = (self.blocked[self.labels.index(edge)][:, None] > 0) & (self.clean > 0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(usable, 100 * (p - self.clean) / self.clean, np.nan)
+
+    def log(self, window, edge):
+        p = self.cells(window, edge, "probability").astype(float)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.log(np.maximum(p, np.finfo(np.float32).tiny) / self.clean)
+
+    def rank(self, window, edge):
+        return self.cells(window, edge, "rank")
+
+
+class Run:
+    """All models with all their sets of prompts."""
+
+    def __init__(self, file):
+        self.file, self.sets, self.main_set = file, {}, None
+        names = []
+        file.id.links.iterate(lambda name: names.append(name.decode()), idx_type=h5py.h5.INDEX_CRT_ORDER)  # as written
+        for model in names:
+            if model in ("prompts", "failures") or "knockout" not in file[model]:
+                continue
+            knockout = file[model]["knockout"]
+            count = len(knockout["prompt"])
+            sets = [n.decode() for n in knockout["set"][:]] if "set" in knockout else ["selected"]
+            members = knockout["members"][:] if "set" in knockout else np.ones((1, count), int)
+            for name, row in zip(sets, members):
+                self.main_set = self.main_set or name
+                self.sets[(model, name)] = Swept(file, model, np.flatnonzero(row))
+        self.add_shared()
+
+    def add_shared(self):
+        mains = {model: s for (model, name), s in self.sets.items()}
+        prompts = [list(s.prompts) for s in mains.values()]
+        if len(self.sets) != len(mains) or all(p == prompts[0] for p in prompts):
+            self.shared = None
+            return
+        right = [set(s.prompts[s.clean_rank == 1]) for s in mains.values()]
+        common = set.intersection(*right)
+        self.shared = {model: Swept(self.file, model, [i for i, p in enumerate(s.prompts) if p in common])
+                       for model, s in mains.items()}
+
+    def swept(self, model, name):
+        return self.shared[model] if name == SHARED else self.sets[(model, name)]
