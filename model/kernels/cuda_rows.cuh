@@ -154,21 +154,26 @@ __global__ void conv_kernel(Rows rows, ConvArgs<float> a) {
   a.out.data[column * a.out.stride + channel] = silu(sum);
 }
 
-// The same, four channels a thread.
+// The same for kernels of up to kMaxTaps tokens, which are looked up once, and four channels a thread.
+constexpr int kMaxTaps = 4;
 __global__ void conv_wide_kernel(Rows rows, ConvArgs<float> a) {
   const std::int32_t column = static_cast<std::int32_t>(blockIdx.x);
+  std::int32_t seen[kMaxTaps];
+  seen[0] = column;
+#pragma unroll
+  for (int k = 1; k < kMaxTaps; ++k) seen[k] = k < a.kernel && seen[k - 1] >= 0 ? rows.previous[seen[k - 1]] : -1;
   for (std::int64_t channel = 4 * static_cast<std::int64_t>(threadIdx.x); channel < a.channels; channel += 4 * blockDim.x) {
     float4 sum = a.bias != nullptr ? load4(a.bias + channel) : make_float4(0, 0, 0, 0);
-    std::int32_t seen = column;
-    for (int k = 0; k < a.kernel && seen >= 0; ++k, seen = rows.previous[seen])
-      sum = plus(sum, times(load4(a.weight + k * a.channels + channel), load4(a.x.data + seen * a.x.stride + channel)));
+#pragma unroll
+    for (int k = 0; k < kMaxTaps; ++k)
+      if (seen[k] >= 0) sum = plus(sum, times(load4(a.weight + k * a.channels + channel), load4(a.x.data + seen[k] * a.x.stride + channel)));
     store4(a.out.data + column * a.out.stride + channel, silu4(sum));
   }
 }
 
 inline void conv(const Rows& rows, const ConvArgs<float>& a) {
   if (rows.column_count == 0) return;
-  if (a.channels % 4 == 0 && in_fours(a.x.data, a.x.stride) && in_fours(a.out.data, a.out.stride) && in_fours(a.weight, 0) &&
+  if (a.kernel <= kMaxTaps && a.channels % 4 == 0 && in_fours(a.x.data, a.x.stride) && in_fours(a.out.data, a.out.stride) && in_fours(a.weight, 0) &&
       in_fours(a.bias, 0)) {
     conv_wide_kernel<<<static_cast<unsigned>(rows.column_count), threads_for(a.channels), 0, stream_of(rows)>>>(rows, a);
     check("conv_wide");

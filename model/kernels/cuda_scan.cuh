@@ -4,6 +4,8 @@
 // full and the kept states of its prompt together, and the states that a cut's rows start from are read once for all of them.
 #pragma once
 
+#include <cuda_pipeline_primitives.h>
+
 #include "model/kernels/cuda_common.cuh"
 
 namespace factflow::kernels {
@@ -13,6 +15,7 @@ constexpr int kScanThreads = 128;  // channels of one block
 constexpr int kMaxStates = 16;     // states per channel that fit registers
 constexpr int kKeptAtOnce = 3;     // kept states that one block carries beside the full one
 constexpr int kTokenTile = 16;     // tokens whose B and C are staged at a time
+constexpr int kRowsAhead = 4;      // rows whose inputs are on their way
 
 // One channel's constants, with A ready for exp2.
 struct ScanThread {
@@ -42,6 +45,7 @@ __device__ inline void store_state(const ScanArgs<float>& a, std::int32_t slot, 
 // B and C of one token, the same for all channels. States that a model lacks hold zeros, so that loops need no bounds.
 struct alignas(16) Parameters {
   float b[kMaxStates], c[kMaxStates];
+  std::uint32_t kept;  // bit k: the k-th kept state takes this token's input
 };
 
 __device__ inline void stage(const ScanArgs<float>& a, std::int64_t column, int n, Parameters& to) {
@@ -88,6 +92,13 @@ __global__ void scan_clean_kernel(Rows rows, ScanArgs<float> a) {
     __syncthreads();
     for (int i = static_cast<int>(threadIdx.x); i < kTokenTile * kMaxStates && begin + i / kMaxStates < tokens; i += kScanThreads)
       stage(a, row.column + begin + i / kMaxStates, i % kMaxStates, staged[i / kMaxStates]);
+    for (int i = static_cast<int>(threadIdx.x); i < kTokenTile && begin + i < tokens; i += kScanThreads) {
+      std::uint32_t bits = 0;
+#pragma unroll
+      for (int k = 0; k < kKeptAtOnce; ++k)
+        if (slot[k].flags >= 0 && begin + i < slot[k].tokens && (rows.flags[slot[k].flags + begin + i] & kSource) == 0) bits |= 1u << k;
+      staged[i].kept = bits;
+    }
     __syncthreads();
     if (!active) continue;
     for (std::int32_t t = begin; t < tokens && t < begin + kTokenTile; ++t) {
@@ -96,8 +107,7 @@ __global__ void scan_clean_kernel(Rows rows, ScanArgs<float> a) {
       fetch(t + 1);
       float kept_input[kKeptAtOnce];
 #pragma unroll
-      for (int k = 0; k < kKeptAtOnce; ++k)
-        kept_input[k] = slot[k].flags >= 0 && t < slot[k].tokens && (rows.flags[slot[k].flags + t] & kSource) == 0 ? input : 0.0f;
+      for (int k = 0; k < kKeptAtOnce; ++k) kept_input[k] = (parameters.kept >> k & 1u) != 0 ? input : 0.0f;
       float y = 0;
 #pragma unroll
       for (int n = 0; n < kMaxStates; ++n) {
@@ -135,6 +145,11 @@ struct alignas(16) OneToken {
   float c_times_b;      // C . B: what the token's own input contributes, the same for all channels
   std::int32_t column;  // -1: not alive
   std::uint8_t blocked, self;
+};
+
+// A row's inputs to the block's channels.
+struct RowInput {
+  float x[kScanThreads], z[kScanThreads], dt[kScanThreads];
 };
 
 // sum_n C[n] exp(dt A[n]) h[n], what a token reads from the state before it.
@@ -181,6 +196,7 @@ __device__ inline void stage_group(const Rows& rows, const ScanArgs<float>& a, c
 // kept few, since what hides the memory's latency is the number of warps.
 __global__ void __launch_bounds__(kScanThreads, 6) scan_replay_kernel(Rows rows, ScanArgs<float> a) {
   __shared__ OneToken tokens[kRowsPerGroup];
+  __shared__ RowInput inputs[kRowsAhead];
   const RowGroup group = rows.groups[blockIdx.x];
   if (rows.group_rows[group.begin] >= rows.count) return;  // rows are in order of birth
   const Row first = rows.rows[rows.group_rows[group.begin]];
@@ -198,19 +214,25 @@ __global__ void __launch_bounds__(kScanThreads, 6) scan_replay_kernel(Rows rows,
 #pragma unroll
     for (int n = 0; n < kMaxStates; ++n) kept[n] = full[n];
   }
-  float x = 0, z = 0, dt_raw = 0;  // of the row that comes next
+  // Every thread fetches its own numbers and waits for nobody else's.
   const auto fetch = [&](int i) {
     const std::int64_t column = i < group.count ? tokens[i].column : -1;
-    if (column < 0) return;
-    x = a.x.data[column * a.x.stride + channel];
-    z = a.z.data[column * a.z.stride + channel];
-    dt_raw = a.dt.data[column * a.dt.stride + channel];
+    if (column >= 0) {
+      RowInput& to = inputs[i % kRowsAhead];
+      __pipeline_memcpy_async(&to.x[threadIdx.x], a.x.data + column * a.x.stride + channel, sizeof(float));
+      __pipeline_memcpy_async(&to.z[threadIdx.x], a.z.data + column * a.z.stride + channel, sizeof(float));
+      __pipeline_memcpy_async(&to.dt[threadIdx.x], a.dt.data + column * a.dt.stride + channel, sizeof(float));
+    }
+    __pipeline_commit();
   };
-  fetch(0);
+#pragma unroll
+  for (int i = 0; i < kRowsAhead - 1; ++i) fetch(i);
   for (int i = 0; i < group.count && tokens[i].column >= 0; ++i) {
     const OneToken& token = tokens[i];
-    const float own_x = x, own_z = z, dt = softplus(dt_raw + thread.bias);
-    fetch(i + 1);
+    __pipeline_wait_prior(kRowsAhead - 2);
+    const RowInput& input = inputs[i % kRowsAhead];
+    const float own_x = input.x[threadIdx.x], own_z = input.z[threadIdx.x], dt = softplus(input.dt[threadIdx.x] + thread.bias);
+    fetch(i + kRowsAhead - 1);
     float y = token.blocked != 0 ? read_state(thread, dt, kept, token.c) : read_state(thread, dt, full, token.c);
     if (!(loses && token.self != 0)) y += token.c_times_b * (dt * own_x);
     a.out.data[static_cast<std::int64_t>(token.column) * a.out.stride + channel] = (y + thread.d * own_x) * silu(own_z);
