@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What takes too long for every day: 300 kills at random moments, write faults at 300 random steps of runs of three ranks, and a job
-# that runs into SLURM's time limit. Every run is continued and compared with an undisturbed one.
+# What takes too long for every day: 300 kills at random moments, and write faults at 300 random steps of runs of three ranks. Every
+# run is continued and compared with an undisturbed one.
 # usage: tests/system/nightly.sh [BUILD_DIRECTORY [KILLS]]; another FACTFLOW_SEED gives other moments.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -10,4 +10,3 @@ export FACTFLOW_FAULTS=$((FACTFLOW_KILLS / 5))
 echo "seed $FACTFLOW_SEED"
 "$build/tests/system_kill_test"
 "$build/tests/system_write_fault_test" --gtest_filter='*OfThreeRanks*'
-FACTFLOW_SLURM_LIMIT=1 tests/system/slurm_test.sh "$build/factflow" "$build/compare_results" || [ $? -eq 77 ]

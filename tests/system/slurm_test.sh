@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Submits small runs to a real SLURM on this machine: munged, slurmctld and slurmd in a temporary directory, with ports of
 # their own. Needs root and Debian's slurm-wlm and munge; exit code 77 says that it was skipped.
-# usage: slurm_test.sh FACTFLOW COMPARE_RESULTS; FACTFLOW_SLURM_LIMIT=1 also waits for a real time limit (minutes).
+# usage: slurm_test.sh FACTFLOW COMPARE_RESULTS
 set -u
 factflow=$1 compare=$2
 cd "$(dirname "$0")/../.."
@@ -65,6 +65,7 @@ END
   daemons+=($!)
   until [ -S "$work/munge.socket" ]; do sleep 0.1; kill -0 "${daemons[0]}" || fail "munged did not start"; done
   slurmctld -D > "$work/slurmctld.out" 2>&1 &
+  cluster_started=$SECONDS
   daemons+=($!)
   slurmd -D > "$work/slurmd.out" 2>&1 &
   daemons+=($!)
@@ -95,7 +96,7 @@ run: {device: cpu, threads_per_rank: 1}
 END
 }
 
-profile() { # RANKS LAUNCHER TIME LEAD
+profile() { # RANKS LAUNCHER TIME LEAD [FOLLOW_UPS]
   cat > "$work/profile.yaml" << END
 partition: main
 time: "$3"
@@ -103,7 +104,7 @@ ranks_per_node: $1
 cpus_per_rank: 1
 launcher: $2
 signal_lead: $4
-follow_ups: 2
+follow_ups: ${5:-2}
 environment: {OMPI_ALLOW_RUN_AS_ROOT: 1, OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: 1, OMPI_MCA_rmaps_base_oversubscribe: 1}
 analysis: {time: "00:10:00"}
 END
@@ -190,16 +191,29 @@ shared() {
   [ "$(ls "$work"/shared/journal/share-*.journal | wc -l)" -eq 3 ] || fail "the three jobs did not share the run"
 }
 
-at_the_limit() { # 30 s pass between two looks of SLURM at its limits
-  config 600
-  "$factflow" run "$work/config.yaml" --out "$work/whole" --fresh > "$work/long.log" 2>&1 || fail "the long run"
-  profile 2 mpirun 00:01:00 50
+# A minute is the shortest limit, and slurmctld looks at its limits every 30 s, counted from its start: a job that begins in the
+# second half of such a stretch and is to be told 50 s before its limit hears of it 10 to 15 s after its beginning.
+wait_for_second_half() {
+  local into=$(((SECONDS - cluster_started) % 30))
+  [ $into -ge 15 ] && [ $into -le 18 ] || sleep $(((45 - into) % 30))
+}
+
+at_the_limit() {
+  config 300
+  "$factflow" run "$work/config.yaml" --out "$work/whole" > "$work/long.log" 2>&1 || fail "the long run"
+  profile 1 mpirun 00:01:00 50 9  # a busy machine needs several
+  wait_for_second_half
   submit limit
+  wait_for_results limit
   expect_finished limit
-  grep -q "the same command continues" "$work/limit/logs/run-$first.log" || fail "the first job was not stopped before its limit"
+  grep -q "the same command continues" "$work/limit/logs/run-$first.log" ||
+    fail "the first job was not stopped before its limit: $(cat "$work/limit/logs/run-$first.log")"
+  [ "$(logs_of_runs limit)" -ge 2 ] || fail "expected a follow-up"
+  rm -r "$work/whole"
 }
 
 start_cluster
+at_the_limit
 config 40
 profile 2 mpirun 00:10:00 60
 undisturbed
@@ -207,4 +221,3 @@ signalled
 cancelled
 shared
 with_srun
-[ -z "${FACTFLOW_SLURM_LIMIT:-}" ] || at_the_limit
