@@ -23,6 +23,7 @@ const std::vector<Command>& commands() {
       {"compare", "RUN RUN... [options]", "several runs together: tables, paired differences, figures and a report", compare_command},
       {"check", "--model DIR", "what a checkpoint, tokenizer or dataset is", check_command},
       {"tokenize", "--model DIR", "lines of text in, token ids and byte offsets out, as JSON lines", tokenize_command},
+      {"conform", "--model NAME --path DIR --dataset FILE", "compare a checkpoint with the published numbers of the reference implementation", conform_command},
       {"verify", "--model DIR --cases FILE", "compare with the answers of a float64 oracle", verify_command},
   };
   return list;

@@ -25,6 +25,7 @@ int validate_command(const std::vector<std::string>& arguments);
 int status_command(const std::vector<std::string>& arguments);
 int analyse_command(const std::vector<std::string>& arguments);
 int compare_command(const std::vector<std::string>& arguments);
+int conform_command(const std::vector<std::string>& arguments);
 int verify_command(const std::vector<std::string>& arguments);
 int tokenize_command(const std::vector<std::string>& arguments);
 int check_command(const std::vector<std::string>& arguments);

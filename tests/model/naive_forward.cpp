@@ -1,6 +1,7 @@
 #include "naive_forward.hpp"
 
 #include <cmath>
+#include <limits>
 
 #include <fmt/format.h>
 
@@ -51,11 +52,25 @@ at::Tensor causal_convolution(const at::Tensor& x, const at::Tensor& weight, con
   return swish(y);
 }
 
-// The channels of a set by counting who is ahead; ties in channel order.
-at::Tensor losing(const ChannelSet& set, const at::Tensor& a_log) {
-  using Kind = ChannelSet::Kind;
+// One per channel (Mamba-1) or head (Mamba-2).
+at::Tensor decay_norms(const at::Tensor& a_log) {
   const at::Tensor decay = (-a_log.exp()).exp();
-  const at::Tensor norm = (decay.dim() == 2 ? decay.sum(1) : decay).contiguous();
+  return (decay.dim() == 2 ? decay.sum(1) : decay).contiguous();
+}
+
+// The reference's FAST_DECAY and SLOW_DECAY: the first third of a sort keeps the edge, the others lose it.
+at::Tensor losing_by_reference(const ChannelSet& set, const at::Tensor& a_log) {
+  const at::Tensor norm = decay_norms(a_log);
+  at::Tensor lose = at::ones({norm.numel()}, at::kBool);
+  if (set.kind == ChannelSet::Kind::kAll) return lose;
+  const at::Tensor order = norm.argsort(/*stable=*/true, 0, /*descending=*/set.kind == ChannelSet::Kind::kSlow);
+  return lose.index_fill_(0, order.narrow(0, 0, norm.numel() / 3), false);
+}
+
+// The channels of a set by counting who is ahead; ties in channel order.
+at::Tensor channels_losing(const ChannelSet& set, const at::Tensor& a_log) {
+  using Kind = ChannelSet::Kind;
+  const at::Tensor norm = decay_norms(a_log);
   const auto count = norm.numel(), third = count / 3;
   const auto* norms = norm.data_ptr<double>();
   at::Tensor lose = at::zeros({count}, at::kBool);
@@ -89,7 +104,12 @@ at::Tensor to_tensor(const StoredTensor& stored) {
 
 }  // namespace
 
-NaiveModel::NaiveModel(const Checkpoint& checkpoint) : config_(checkpoint.config()), ssm_(config_) {
+at::Tensor NaiveModel::losing(const ChannelSet& set, const at::Tensor& a_log) const {
+  return masking_ == Masking::kReference ? losing_by_reference(set, a_log) : channels_losing(set, a_log);
+}
+
+NaiveModel::NaiveModel(const Checkpoint& checkpoint, Masking masking)
+    : masking_(masking), config_(checkpoint.config()), ssm_(config_) {
   for (const auto& [name, stored] : checkpoint.tensors()) tensors_[name] = to_tensor(stored);
   if (config_.contains("ssm_cfg")) ssm_ = config_["ssm_cfg"];
   family_ = config_.value("model_type", ssm_.value("layer", "Mamba1") == "Mamba1" ? "mamba" : "mamba2");
@@ -113,8 +133,16 @@ at::Tensor NaiveModel::attention(const at::Tensor& q, const at::Tensor& k, const
                      window = config_.value("sliding_window", 0);
   at::Tensor seen = at::ones_like(block.pairs).tril() & ~block.pairs;
   if (window > 0) seen = seen & ~at::ones_like(seen).tril(-window);
-  const at::Tensor scores =
+  at::Tensor scores =
       q.matmul(k.repeat_interleave(shared, 0).transpose(1, 2)) / std::sqrt(static_cast<double>(q.size(2)));
+  if (masking_ == Masking::kReference && block.pairs.any().item<bool>()) {
+    if (family_ == "gpt2") {
+      // A row of nothing but the lowest number is a row of equal numbers.
+      scores = scores + (~seen).to(at::kDouble) * std::numeric_limits<double>::lowest();
+      return scores.softmax(-1).matmul(v.repeat_interleave(shared, 0)).transpose(0, 1).reshape({tokens, -1});
+    }
+    seen = ~block.pairs;
+  }
   const at::Tensor weights = scores.exp() * seen.to(at::kDouble), total = weights.sum(-1, true);
   const at::Tensor out =
       weights.matmul(v.repeat_interleave(shared, 0)) / at::where(total > 0, total, at::ones_like(total));

@@ -17,7 +17,12 @@ namespace factflow {
 
 class NaiveModel {
  public:
-  explicit NaiveModel(const Checkpoint& checkpoint);
+  // How a knockout is done. kCausal: what docs/knockouts.md says. kReference: what the reference implementation's forward does
+  // in a window that cuts an edge (docs/paper.md): GPT-2 adds the lowest finite number to masked scores; Llama, Mistral and
+  // Qwen2 get a mask that shuts nothing but the cut pairs, so that causality is lost; `slow` and `fast` name the
+  // features that KEEP the edge, chosen by sorting.
+  enum class Masking { kCausal, kReference };
+  explicit NaiveModel(const Checkpoint& checkpoint, Masking masking = Masking::kCausal);
 
   int layers() const { return layers_; }
   // [vocabulary] float64 log-probabilities after the last token. An empty window gives the clean run.
@@ -43,6 +48,9 @@ class NaiveModel {
   at::Tensor mamba2_layer(const at::Tensor& x, int layer, const Block& block) const;
   at::Tensor layer_output(const at::Tensor& x, int layer, const Block& block) const;
 
+  at::Tensor losing(const ChannelSet& set, const at::Tensor& a_log) const;  // [channels] true = loses the edge
+
+  Masking masking_;
   std::string family_;
   nlohmann::json config_, ssm_;  // ssm_: ssm_cfg of the mamba_ssm library, else config_
   std::map<std::string, at::Tensor> tensors_;
