@@ -64,6 +64,10 @@ int ConfigReader::expanded(const std::string& key, double fallback, int size) {
   return static_cast<int>(product);
 }
 
+void ConfigReader::check_width(const std::string& key, std::int64_t width) const {
+  if (width > kLargestWidth) fail(key, fmt::format("makes {} channels, expected at most {}", width, kLargestWidth));
+}
+
 double ConfigReader::number(const std::string& key, std::optional<double> fallback) {
   if (fallback && raw(key).is_null()) return *fallback;
   const nlohmann::json& value = required(key);

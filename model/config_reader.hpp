@@ -1,6 +1,7 @@
 // Reads a config.json key by key and then insists that no key is left unread.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <initializer_list>
 #include <optional>
@@ -23,6 +24,8 @@ class ConfigReader {
   int layer_count(const std::string& key);  // at most 4096
   // The integer part of `factor` x `size`, at least 1: an expansion of the hidden size. `factor` may be absent.
   int expanded(const std::string& key, double fallback, int size);
+  // Fails for `key` if a width that several keys make together is larger than one alone may be.
+  void check_width(const std::string& key, std::int64_t width) const;
   double number(const std::string& key, std::optional<double> fallback = {});
   bool flag(const std::string& key, std::optional<bool> fallback = {});
   std::string word(const std::string& key, std::optional<std::string> fallback = {});

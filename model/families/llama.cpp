@@ -23,6 +23,7 @@ Architecture read_decoder(ConfigReader& config) {
   if (!config.has("head_dim") && architecture.hidden % shape.heads != 0)
     config.fail("num_attention_heads", fmt::format("expected a divisor of hidden_size = {}", architecture.hidden));
   shape.head_size = config.integer("head_dim", architecture.hidden / shape.heads);
+  config.check_width("head_dim", static_cast<std::int64_t>(shape.heads) * shape.head_size);
   shape.mlp_size = config.integer("intermediate_size");
   shape.gated_mlp = true;
   shape.activation = read_activation(config, "hidden_act", "silu");

@@ -11,6 +11,7 @@ namespace factflow {
 namespace {
 
 constexpr int kMaxHeadsPerGroup = 1024;  // of the CPU kernel's scratch
+constexpr int kMostTaps = 1024;          // of the convolution, so that no product of sizes overflows
 
 struct Mamba2Layer {
   Norm norm;
@@ -83,6 +84,7 @@ std::vector<const Projection*> Mamba2::products(int index) const {
 }
 
 void check(ConfigReader& config, const std::string& key, const Mamba2Shape& shape) {
+  config.check_width(key, static_cast<std::int64_t>(shape.groups) * shape.states);
   if (shape.heads % shape.groups != 0)
     config.fail(key, fmt::format("expected a divisor of the {} heads, found {}", shape.heads, shape.groups));
   if (shape.heads / shape.groups > kMaxHeadsPerGroup)
@@ -117,7 +119,7 @@ Architecture read_mamba2(ConfigReader& config) {
                                          static_cast<std::int64_t>(shape.heads) * shape.head_size, shape.inner));
   shape.groups = config.integer("n_groups", 8);
   shape.states = config.integer("state_size", 128);
-  shape.conv_kernel = config.integer("conv_kernel", 4);
+  shape.conv_kernel = config.integer("conv_kernel", 4, 1, kMostTaps);
   shape.bias = config.flag("use_bias", false);
   shape.conv_bias = config.flag("use_conv_bias", true);
   shape.norm_group = shape.inner;  // transformers normalises over all channels, whatever the groups
@@ -145,7 +147,7 @@ Architecture read_mamba_ssm_2(ConfigReader& ssm, Architecture architecture) {
   shape.heads = shape.inner / shape.head_size;
   shape.groups = ssm.integer("ngroups", 1);
   shape.states = ssm.integer("d_state", 128);
-  shape.conv_kernel = ssm.integer("d_conv", 4);
+  shape.conv_kernel = ssm.integer("d_conv", 4, 1, kMostTaps);
   shape.bias = ssm.flag("bias", false);
   shape.conv_bias = ssm.flag("conv_bias", true);
   shape.gated_norm = ssm.flag("rmsnorm", true);
