@@ -10,6 +10,9 @@
 
 namespace factflow {
 
+// In place of a size or a time: what the plan says of the run.
+inline constexpr const char* kFromPlan = "plan";
+
 enum class Launcher { kMpirun, kSrun };
 
 // The job that makes tables, figures and the report; no GPU. Empty = as in the profile.
@@ -24,13 +27,14 @@ struct AnalysisJob {
 // Texts are those of sbatch's options of the same name; empty or 0 = not said, so the cluster decides.
 struct SlurmProfile {
   std::string partition = {}, account = {}, qos = {}, constraint = {};
-  std::string time = {};  // per job: "04:00:00"
+  std::string time = {};   // per job: "04:00:00", or kFromPlan
+  std::string rates = {};  // for the latter: a device of the rate table
   std::int64_t nodes = 1;
   std::int64_t ranks_per_node = 1;  // one per GPU
   std::int64_t cpus_per_rank = 0;
   std::int64_t gpus_per_node = 0;
   std::string gpu_type = {};              // "h100"
-  std::string memory = {};                // per node: "64G"
+  std::string memory = kFromPlan;         // per node: "64G", or kFromPlan
   std::vector<std::string> modules = {};  // module load
   std::string container = {};             // image for `apptainer exec`
   std::vector<std::string> setup = {};    // lines of shell before the launch

@@ -6,10 +6,11 @@
 #include "base/error.hpp"
 #include "base/files.hpp"
 #include "base/text.hpp"
+#include "jobs/job_size.hpp"
 #include "jobs/submission.hpp"
 #include "pipeline/commands/command.hpp"
 #include "pipeline/input/config.hpp"
-#include "pipeline/run/asked_prompts.hpp"
+#include "pipeline/run/plan_size.hpp"
 #include "pipeline/run/run_directory.hpp"
 
 namespace factflow {
@@ -19,13 +20,36 @@ namespace po = boost::program_options;
 
 constexpr int kMostArrayJobs = 10000;
 
+struct Checked {
+  Config config;
+  Dataset dataset;
+  PlannedJob planned;
+};
+
 // What would end the job after hours of waiting in the queue is found now.
-Config checked_config(const std::filesystem::path& file, const std::filesystem::path& out) {
+Checked checked_config(const std::filesystem::path& file, const std::filesystem::path& out) {
   Config config = read_config(file);
-  const Dataset dataset = read_prompts(config);
-  build_job(config, true);
+  Dataset dataset = read_prompts(config);
+  PlannedJob planned = build_job(config, true);
   check_run_directory(out.empty() ? std::filesystem::path("runs") / config.name : out, config, dataset);
-  return config;
+  return {std::move(config), std::move(dataset), std::move(planned)};
+}
+
+// Sizes that the profile leaves to the plan; says what it found.
+void fill_in_sizes(SlurmProfile& profile, BatchRun& run, const Checked& checked) {
+  const PlanSize size = size_of_plan(checked.config, checked.dataset, checked.planned, profile.gpus_per_node > 0);
+  const double seconds = profile.rates.empty() ? 0 : seconds_on(profile.rates, checked.config.run.precision, checked.planned, size, RateTable());
+  const int array = run.array;
+  const std::int64_t ranks = profile.nodes * profile.ranks_per_node;
+  fill_in(profile, run, {static_cast<std::int64_t>(size.total.units), size.host_memory, seconds});
+  std::cout << fmt::format("plan: at most {} units, {} of results{}\n", format_count(size.total.units), format_bytes(size.total.bytes),
+                           seconds > 0 ? fmt::format(", about {} on one {}", format_duration(seconds), profile.rates) : "");
+  if (run.array < array) std::cout << fmt::format("  {} jobs are enough for them\n", run.array);
+  if (profile.nodes * profile.ranks_per_node < ranks) std::cout << fmt::format("  {} ranks are enough for them\n", profile.nodes * profile.ranks_per_node);
+  const auto free = static_cast<double>(std::filesystem::space(run.directory).available);
+  if (size.total.bytes > free / 3)  // the journal, results.h5, and the one that replaces it
+    throw RunError(fmt::format("{}: {} are free, journal and results may need {}; free some space, or choose another directory with --out",
+                               run.directory.string(), format_bytes(free), format_bytes(3 * size.total.bytes)));
 }
 
 void print_dry_run(const BatchRun& run, const SlurmProfile& profile) {
@@ -53,10 +77,11 @@ int submit_command(const std::vector<std::string>& arguments) {
   const int array = values["array"].as<int>();
   if (array < 0 || array > kMostArrayJobs)
     throw InputError("factflow submit", fmt::format("--array expects a number from 1 to {}", kMostArrayJobs));
-  const SlurmProfile profile = read_profile(values["profile"].as<std::string>());
+  SlurmProfile profile = read_profile(values["profile"].as<std::string>());
   const std::filesystem::path config_file = values["CONFIG"].as<std::string>();
   const std::filesystem::path out = values["out"].as<std::string>();
-  const Config config = checked_config(config_file, out);
+  const Checked checked = checked_config(config_file, out);
+  const Config& config = checked.config;
 
   BatchRun run;
   run.name = config.name;
@@ -65,13 +90,15 @@ int submit_command(const std::vector<std::string>& arguments) {
   run.start = std::filesystem::current_path();
   run.program = std::filesystem::read_symlink("/proc/self/exe");
   run.array = array;
+  std::filesystem::create_directories(run.directory);
+  fill_in_sizes(profile, run, checked);
   write_scripts(profile, run, read_file(config_file));
   if (values["dry-run"].as<bool>()) {
     print_dry_run(run, profile);
     return 0;
   }
   const Submission submission = submit(profile, run);
-  std::cout << fmt::format("submitted job {}{}\n", submission.runs[0], array > 0 ? fmt::format(" (array of {})", array) : "");
+  std::cout << fmt::format("submitted job {}{}\n", submission.runs[0], array > 0 ? fmt::format(" (array of {})", run.array) : "");
   if (submission.runs.size() > 1)
     std::cout << fmt::format("follow-ups, if it does not finish: {}\n", join({submission.runs.begin() + 1, submission.runs.end()}));
   std::cout << fmt::format("analysis: {}\nlogs: {}\nsee how it goes: factflow status {}\nend all of it: scancel {}\n", submission.analysis,

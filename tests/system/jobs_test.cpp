@@ -7,6 +7,7 @@
 #include "base/files.hpp"
 #include "jobs/child_process.hpp"
 #include "jobs/job_queue.hpp"
+#include "jobs/job_size.hpp"
 #include "jobs/submission.hpp"
 #include "tests/pipeline/input/temporary_directory.hpp"
 
@@ -72,6 +73,41 @@ TEST(Profile, ShippedOnesAreGood) {
     ++profiles;
   }
   EXPECT_GT(profiles, 0);
+}
+
+TEST(JobSize, MemoryAndTimeComeFromThePlan) {
+  SlurmProfile profile = parse_profile("time: plan\nrates: some GPU\nranks_per_node: 4\ngpus_per_node: 4\nnodes: 2\n", "p.yaml");
+  BatchRun run = example();
+  fill_in(profile, run, {100, std::int64_t{4} << 30, 36'000});
+  EXPECT_EQ(profile.memory, "20G");         // 4 ranks x 4 GiB and a quarter to spare
+  EXPECT_EQ(profile.time, "0-02:40:00");    // 2 x 10 h / 8 ranks + 10 min
+  EXPECT_EQ(profile.nodes * profile.ranks_per_node, 8);
+  SlurmProfile array = parse_profile("ranks_per_node: 4\n", "p.yaml");
+  run.array = 300;
+  fill_in(array, run, {100, std::int64_t{4} << 30, 0});
+  EXPECT_EQ(run.array, 100) << "more jobs than units";
+  EXPECT_EQ(array.memory, "5G");
+  EXPECT_EQ(array.time, "");
+}
+
+TEST(JobSize, NoMoreRanksThanUnits) {
+  SlurmProfile profile = parse_profile("memory: 8G\nranks_per_node: 4\ngpus_per_node: 4\nnodes: 8\n", "p.yaml");
+  BatchRun run = example();
+  SlurmProfile some = profile, few = profile;
+  fill_in(some, run, {9, 1, 0});
+  EXPECT_EQ(some.nodes, 3);
+  EXPECT_EQ(some.ranks_per_node, 4);
+  fill_in(few, run, {3, 1, 0});
+  EXPECT_EQ(few.nodes, 1);
+  EXPECT_EQ(few.ranks_per_node, 3);
+  EXPECT_EQ(few.gpus_per_node, 3);
+  EXPECT_EQ(few.memory, "8G");
+}
+
+TEST(JobSize, ATimeThatIsNotKnownIsRefused) {
+  SlurmProfile profile = parse_profile("time: plan\n", "p.yaml");
+  BatchRun run = example();
+  EXPECT_THROW(fill_in(profile, run, {9, 1, 0}), InputError);
 }
 
 TEST(BatchScript, OneMpiJob) {

@@ -106,6 +106,7 @@ launcher: $2
 signal_lead: $4
 follow_ups: ${5:-2}
 environment: {OMPI_ALLOW_RUN_AS_ROOT: 1, OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: 1, OMPI_MCA_rmaps_base_oversubscribe: 1}
+memory: default
 analysis: {time: "00:10:00"}
 END
 }

@@ -1,0 +1,87 @@
+#include "pipeline/run/plan_size.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace factflow {
+namespace {
+
+constexpr double kBytesPerToken = 4;        // of English text
+constexpr double kBytesPerEvaluation = 120;  // of one prompt
+constexpr double kBytesPerRow = 8;           // a probability and a rank
+constexpr std::int64_t kProgram = std::int64_t{3} << 30;      // libtorch with its CUDA libraries, MPI, the dataset
+constexpr std::int64_t kActivations = std::int64_t{2} << 30;  // what the engine takes on a CPU unless told otherwise
+
+Estimate estimate(Stage stage, const PromptPart& part, const ModelJob& job, const PlannedModel& model, double tokens) {
+  const double prompts = part.count;
+  const PromptCost cost = estimated_cost(stage, part, job, model, tokens);
+  Estimate e;
+  e.units = std::ceil(prompts / prompts_per_unit(stage, part, job));
+  e.rows = prompts * (stage == Stage::kEvaluate ? 1.0 : cost.rows);
+  e.flops = prompts * cost.flops;
+  e.bytes = stage == Stage::kEvaluate ? prompts * kBytesPerEvaluation : e.rows * kBytesPerRow;
+  return e;
+}
+
+}  // namespace
+
+void Estimate::add(const Estimate& other) {
+  units += other.units;
+  rows += other.rows;
+  flops += other.flops;
+  bytes += other.bytes;
+}
+
+double tokens_per_prompt(const Dataset& dataset) {
+  double bytes = 0;
+  for (const Prompt& prompt : dataset.prompts) bytes += static_cast<double>(prompt.text.size());
+  return std::max(1.0, bytes / kBytesPerToken / static_cast<double>(dataset.prompts.size()));
+}
+
+std::vector<WorkLine> work_of_model(const Config& config, const Dataset& dataset, const PlannedJob& planned, std::uint32_t model) {
+  const CleanRanks all_right(config.models.size(), std::vector<std::int32_t>(dataset.prompts.size(), 1));
+  const PlannedModel& one = planned.models[model];
+  const double tokens = tokens_per_prompt(dataset);
+  std::vector<WorkLine> lines;
+  const auto add = [&](Stage stage, const PromptPart& part) {
+    lines.push_back({stage, part, estimate(stage, part, planned.job.models[model], one, tokens)});
+  };
+  add(Stage::kEvaluate, {0, static_cast<std::uint32_t>(dataset.prompts.size()), {}, {}});
+  for (const PromptPart& part : asked_in_sweeps(config, dataset, one, model, all_right).parts) add(Stage::kSweep, part);
+  for (const PromptPart& part : asked_in_heatmaps(config, dataset, one, model, all_right).parts) add(Stage::kHeatmap, part);
+  return lines;
+}
+
+PlanSize size_of_plan(const Config& config, const Dataset& dataset, const PlannedJob& planned, bool on_gpu) {
+  PlanSize size;
+  std::int64_t weights = 0;
+  double results = 0;  // of one model: what rank 0 holds while it writes them
+  for (std::uint32_t m = 0; m < config.models.size(); ++m) {
+    Estimate of_model;
+    for (const WorkLine& line : work_of_model(config, dataset, planned, m)) of_model.add(line.estimate);
+    size.total.add(of_model);
+    size.flops_of_model.push_back(of_model.flops);
+    weights = std::max(weights, bytes_of_weights(config.run.precision, planned.models[m].parameters));
+    results = std::max(results, of_model.bytes);
+  }
+  const std::int64_t activations = config.run.memory_limit > 0 ? config.run.memory_limit : kActivations;
+  size.host_memory = kProgram + 2 * static_cast<std::int64_t>(results) + (on_gpu ? 0 : weights + activations);
+  return size;
+}
+
+double seconds_on(const std::string& device, const std::string& precision, const PlannedJob& planned, const PlanSize& size,
+                  const RateTable& rates) {
+  double seconds = 0;
+  for (size_t m = 0; m < size.flops_of_model.size(); ++m) {
+    const double rate = rates.flops_per_second(device, precision, planned.models[m].architecture);
+    if (rate <= 0) return 0;
+    seconds += size.flops_of_model[m] / rate;
+  }
+  return seconds;
+}
+
+std::int64_t bytes_of_weights(const std::string& precision, std::int64_t parameters) {
+  return parameters * (precision == "fp64" ? 8 : 4);
+}
+
+}  // namespace factflow
