@@ -21,20 +21,16 @@ class PromptUnion {
   // Adds a run's prompts; returns which of its ids are others in the union.
   IdMap add(const PromptTable& prompts) {
     IdMap changed;
-    std::set<std::int64_t> taken;  // by this run: two prompts of one run stay two
+    std::map<Key, std::size_t> seen;  // in this run: two prompts of one run stay two, even if they read the same
     for (std::size_t row = 0; row < prompts.id.size(); ++row) {
       const Key key{prompts.text[row], prompts.subject[row], prompts.answer[row]};
-      const auto same = by_text_.find(key);
-      std::int64_t id = prompts.id[row];
-      if (same != by_text_.end() && taken.insert(same->second).second) {
-        id = same->second;
-      } else {
-        if (ids_.contains(id)) id = *ids_.rbegin() + 1;
-        append(prompts, row, id);
-        taken.insert(id);
-        by_text_.emplace(key, id);
+      std::vector<std::int64_t>& same = by_text_[key];
+      const std::size_t place = seen[key]++;
+      if (place == same.size()) {
+        same.push_back(ids_.contains(prompts.id[row]) ? *ids_.rbegin() + 1 : prompts.id[row]);
+        append(prompts, row, same.back());
       }
-      if (id != prompts.id[row]) changed.emplace(prompts.id[row], id);
+      if (same[place] != prompts.id[row]) changed.emplace(prompts.id[row], same[place]);
     }
     return changed;
   }
@@ -54,7 +50,7 @@ class PromptUnion {
 
   PromptTable table_;
   std::set<std::int64_t> ids_;
-  std::map<Key, std::int64_t> by_text_;
+  std::map<Key, std::vector<std::int64_t>> by_text_;
 };
 
 void rename(std::vector<std::int64_t>& ids, const IdMap& changed) {

@@ -171,6 +171,47 @@ TEST_F(Analyse, ResultsWithoutModelsOrKnockoutsGiveAReport) {
   EXPECT_THAT(text("report.html"), HasSubstr("These results hold no knockouts"));
 }
 
+// Cells of a CSV file without quotes: rows of columns.
+std::vector<std::vector<std::string>> cells_of(const std::string& csv) {
+  std::vector<std::vector<std::string>> rows(1, std::vector<std::string>(1));
+  for (const char c : csv) {
+    if (c == '\n')
+      rows.emplace_back(1);
+    else if (c == ',')
+      rows.back().emplace_back();
+    else
+      rows.back().back() += c;
+  }
+  rows.pop_back();
+  return rows;
+}
+
+// The second run holds the first one's prompts under ids that belong to other prompts there.
+TEST_F(Analyse, RunsAreComparedOnTheirCommonPrompts) {
+  if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
+  SyntheticOptions options = small();
+  for (const char* run : {"a", "b"}) {
+    std::filesystem::create_directories(folder_ / run);
+    write_synthetic_results(folder_ / run / "results.h5", options);
+    options.first_id += 7;
+  }
+  const AnalysisSummary summary = compare({folder_ / "a", folder_ / "b"}, folder_ / "both", quick());
+  EXPECT_EQ(summary.report, folder_ / "both" / "report.html");
+  std::size_t same_model = 0;
+  for (const std::vector<std::string>& row : cells_of(text("both/tables/paired.csv"))) {
+    if (row[0] != "synthetic/mamba" || row[1] != "synthetic-2/mamba") continue;
+    ++same_model;
+    EXPECT_GT(std::stoi(row[5]), 10);       // n
+    EXPECT_EQ(std::stod(row[8]), 0) << row[2];  // difference: the same numbers, prompt by prompt
+  }
+  EXPECT_GT(same_model, 20U);
+  EXPECT_THAT(text("both/report.html"), HasSubstr("Differences between models"));
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "both" / "figures" / "models.pdf"));
+  EXPECT_THROW(compare({folder_ / "a"}, folder_ / "one", quick()), InputError);
+  EXPECT_THROW(compare({folder_ / "a", folder_ / "a"}, folder_ / "one", quick()), InputError);
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "one"));
+}
+
 TEST_F(Analyse, MissingOrDamagedResultsAreOneClearLine) {
   const auto message = [&] {
     try {

@@ -79,7 +79,7 @@ PromptTable make_prompts(const SyntheticOptions& options) {
   for (int i = 0; i < options.prompts; ++i) {
     const Fact& fact = kFacts[static_cast<std::size_t>(i) % kFacts.size()];
     const bool prefixed = i % 10 >= static_cast<int>(10 * options.no_edge_share);
-    table.id.push_back(100 + 7 * i);
+    table.id.push_back(options.first_id + 7 * i);
     table.subject.push_back(fact.subject);
     table.text.push_back(
         fmt::format("{}{} {}", prefixed ? "Everyone knows that " : "", fact.subject, fact.relation));

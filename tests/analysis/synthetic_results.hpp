@@ -18,6 +18,7 @@ struct SyntheticModel {
 struct SyntheticOptions {
   std::vector<SyntheticModel> models;
   int prompts = 40;  // of the dataset; all are selected
+  int first_id = 100;
   int relations = 6;
   std::vector<int> windows = {1, 5, 9};
   std::string placement = "fit";
