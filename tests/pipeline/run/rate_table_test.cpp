@@ -1,0 +1,77 @@
+#include "pipeline/run/rate_table.hpp"
+
+#include <unistd.h>
+
+#include <fstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.hpp"
+
+namespace factflow {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+class RateTableTest : public testing::Test {
+ protected:
+  RateTable table(const std::string& text) {
+    file_ = std::filesystem::temp_directory_path() / ("factflow_rates_" + std::to_string(::getpid()) + ".csv");
+    std::ofstream(file_) << text;
+    return RateTable(file_);
+  }
+  void TearDown() override { std::filesystem::remove(file_); }
+
+  static Architecture mamba(int hidden) {
+    Architecture architecture;
+    architecture.hidden = hidden;
+    architecture.shape = MambaShape{};
+    return architecture;
+  }
+
+  std::filesystem::path file_;
+};
+
+TEST_F(RateTableTest, FollowsAPowerLawBetweenMeasuredWidthsAndStaysFlatOutside) {
+  const RateTable rates = table("device,precision,kind,hidden,flops_per_second\n\"A, b\",fp32,mamba,100,1e9\n\"A, b\",fp32,mamba,400,4e9\n");
+  EXPECT_DOUBLE_EQ(rates.flops_per_second("A, b", "fp32", mamba(100)), 1e9);
+  EXPECT_NEAR(rates.flops_per_second("A, b", "fp32", mamba(200)), 2e9, 1);
+  EXPECT_DOUBLE_EQ(rates.flops_per_second("A, b", "fp32", mamba(50)), 1e9);
+  EXPECT_DOUBLE_EQ(rates.flops_per_second("A, b", "fp32", mamba(5000)), 4e9);
+}
+
+TEST_F(RateTableTest, KnowsNothingOfWhatWasNotMeasured) {
+  const RateTable rates = table("A,fp32,mamba,100,1e9\n");
+  EXPECT_EQ(rates.flops_per_second("A", "tf32", mamba(100)), 0);
+  EXPECT_EQ(rates.flops_per_second("B", "fp32", mamba(100)), 0);
+  Architecture transformer = mamba(100);
+  transformer.shape = TransformerShape{};
+  EXPECT_EQ(rates.flops_per_second("A", "fp32", transformer), 0);
+  EXPECT_THAT(rates.devices("fp32"), ElementsAre("A"));
+  EXPECT_THAT(rates.devices("tf32"), ElementsAre());
+}
+
+TEST_F(RateTableTest, BrokenLinesAreNamed) {
+  for (const char* text : {"A,fp32,mamba,100,1e9\nA,fp32,mamba,-1,1e9\n", "A,fp32,mamba,100,1e9\nA,fp32,mamba,100\n",
+                           "A,fp32,mamba,100,1e9\nA,fp32,mamba,100,fast\n", "A,fp32,mamba,100,1e9\nA,fp32,mamba,100,inf\n"}) {
+    try {
+      table(text);
+      FAIL() << text;
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), HasSubstr(".csv:2: ")) << text;
+    }
+  }
+}
+
+TEST_F(RateTableTest, TheBuiltInRatesCoverEveryPrecisionOfAGpu) {
+  const RateTable rates;
+  for (const char* precision : {"fp32", "tf32x3", "tf32", "bf16"}) {
+    ASSERT_FALSE(rates.devices(precision).empty()) << precision;
+    EXPECT_GT(rates.flops_per_second(rates.devices(precision)[0], precision, mamba(2048)), 1e13) << precision;
+  }
+}
+
+}  // namespace
+}  // namespace factflow
