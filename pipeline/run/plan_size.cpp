@@ -80,8 +80,10 @@ double seconds_on(const std::string& device, const std::string& precision, const
   return seconds;
 }
 
+// tf32x3 keeps its weights in two parts; in bf16 the embedding stays float32, which is left out here.
 std::int64_t bytes_of_weights(const std::string& precision, std::int64_t parameters) {
-  return parameters * (precision == "fp64" ? 8 : 4);
+  if (precision == "bf16") return parameters * 2;
+  return parameters * (precision == "fp64" || precision == "tf32x3" ? 8 : 4);
 }
 
 }  // namespace factflow
