@@ -28,8 +28,8 @@ struct JournalRecord {
 class JournalIndex {
  public:
   // Reads `directory` if it exists. Each file is synced before it is believed: its writer may have been
-  // killed between writing and syncing. Throws InputError for files of another run or version, RunError for
-  // damaged ones.
+  // killed between writing and syncing. Throws RunError for damaged files and for those of another run or
+  // version.
   JournalIndex(FileOperations& files, std::filesystem::path directory, std::string identity);
 
   // Reads what was added since (also by other processes, also files that are new) and returns how many
@@ -77,7 +77,7 @@ class Journal {
  public:
   // Creates the directory and the file if need be (a file appears with its header or not at all), cuts off a
   // torn end, and locks the file against a second writer where the file system can. `index` must be fresh.
-  // Throws RunError, InputError.
+  // Throws RunError.
   Journal(FileOperations& files, const std::filesystem::path& directory, std::string_view identity,
           const std::string& writer, const JournalIndex& index);
 

@@ -132,6 +132,10 @@ class Scan {
   std::int64_t size_;
 };
 
+[[noreturn]] void refuse(const std::filesystem::path& path, const std::string& problem, const char* remedy) {
+  throw RunError(fmt::format("{}: {}; {}", path.string(), problem, remedy));
+}
+
 }  // namespace
 
 std::string encode_journal_header(std::string_view identity) {
@@ -149,24 +153,19 @@ std::string encode_journal_header(std::string_view identity) {
 void check_journal_header(std::string_view bytes, const std::filesystem::path& path,
                           std::string_view identity) {
   if (bytes.size() != kJournalHeaderBytes || std::memcmp(bytes.data(), kMagic, 8) != 0)
-    throw InputError(path.string(), "is not a factflow journal",
-                     "choose another output directory, or start over with --fresh");
+    refuse(path, "is not a factflow journal", "choose another output directory, or start over with --fresh");
   const auto version = get<std::uint32_t>(bytes.data() + 8);
   if (version != kJournalVersion)
-    throw InputError(path.string(),
-                     fmt::format("has journal format {}, this version of factflow writes format {}", version,
-                                 kJournalVersion),
-                     "continue with the version that began this run, or start over with --fresh");
+    refuse(path, fmt::format("has journal format {}, this version of factflow writes format {}", version, kJournalVersion),
+           "continue with the version that began this run, or start over with --fresh");
   const auto length = get<std::uint32_t>(bytes.data() + 12);
   if (get<std::uint64_t>(bytes.data() + 80) != checksum(bytes.data(), 80) || length > kLargestIdentity)
-    throw InputError(path.string(), "has a damaged header", "start over with --fresh");
+    refuse(path, "has a damaged header", "start over with --fresh");
   const std::string_view found = bytes.substr(16, length);
   if (found != identity)
-    throw InputError(
-        path.string(),
-        fmt::format("belongs to a run with another configuration or other inputs (identity {}, expected {})",
-                    found, identity),
-        "choose another output directory, or start over with --fresh");
+    refuse(path,
+           fmt::format("belongs to a run with another configuration or other inputs (identity {}, expected {})", found, identity),
+           "choose another output directory, or start over with --fresh");
 }
 
 std::array<char, kFrameHeaderBytes> encode_frame_header(const FrameHeader& header) {

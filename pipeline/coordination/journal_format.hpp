@@ -50,7 +50,7 @@ struct FrameHeader {
 };
 
 std::string encode_journal_header(std::string_view identity);
-// Throws InputError for a file that is no journal, of another version, or of a run with another identity.
+// Throws RunError for a file that is no journal, of another version, or of a run with another identity.
 void check_journal_header(std::string_view bytes, const std::filesystem::path& path,
                           std::string_view identity);
 

@@ -27,6 +27,7 @@ std::string describe(const Progress& progress) {
 ProgressDisplay::ProgressDisplay() : terminal_(::isatty(STDERR_FILENO) != 0) {}
 
 void ProgressDisplay::show(const Progress& progress) {
+  const std::lock_guard lock(mutex_);
   const Clock::time_point now = Clock::now();
   if (terminal_) {
     std::fprintf(stderr, "\r\033[K%s", describe(progress).c_str());
@@ -39,6 +40,7 @@ void ProgressDisplay::show(const Progress& progress) {
 }
 
 void ProgressDisplay::line(const std::string& text) {
+  const std::lock_guard lock(mutex_);
   if (drawn_) std::fprintf(stderr, "\r\033[K");
   drawn_ = false;
   std::fprintf(stderr, "%s\n", text.c_str());

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <chrono>
+#include <mutex>
 #include <string>
 
 #include "pipeline/coordination/progress.hpp"
 
 namespace factflow {
 
+// Any thread: the coordinator shows progress while another thread may have a last word.
 class ProgressDisplay {
  public:
   ProgressDisplay();
@@ -17,6 +19,7 @@ class ProgressDisplay {
 
  private:
   using Clock = std::chrono::steady_clock;
+  std::mutex mutex_;
   bool terminal_;
   bool drawn_ = false;
   Clock::time_point last_{};

@@ -56,27 +56,31 @@ RunDirectory described(const std::filesystem::path& path, const std::string& ide
 
 std::filesystem::path record_of(const std::filesystem::path& path) { return path / "run.json"; }
 
+[[noreturn]] void refuse(const std::filesystem::path& path, const std::string& problem, const char* remedy) {
+  throw RunError(fmt::format("{}: {}; {}", path.string(), problem, remedy));
+}
+
 // Whether the directory holds a run already, which then is this one.
 bool adopt(RunDirectory& directory, const std::string& identity) {
   const std::filesystem::path record = record_of(directory.path);
   if (!std::filesystem::exists(record)) {
     if (std::filesystem::exists(directory.results()) || std::filesystem::exists(directory.journal()))
-      throw InputError(directory.path.string(), "holds results but no run.json that says of which run", "use --fresh to start over");
+      refuse(directory.path, "holds results but no run.json that says of which run", "use --fresh to start over");
     return false;
   }
   try {
     const nlohmann::json found = nlohmann::json::parse(read_file(record));
     if (const std::string plan = found.value("plan", "plan 1"); plan != kPlanVersion)
-      throw InputError(directory.path.string(),
-                       fmt::format("was begun by another version of factflow, whose units are others ({}, this one has {})", plan, kPlanVersion),
-                       "finish it with that version, or use --out with another directory, or --fresh to start over");
+      refuse(directory.path,
+             fmt::format("was begun by another version of factflow, whose units are others ({}, this one has {})", plan, kPlanVersion),
+             "finish it with that version, or use --out with another directory, or --fresh to start over");
     if (found.at("identity").get<std::string>() != directory.identity)
-      throw InputError(directory.path.string(),
-                       "belongs to another configuration: " + first_difference(identity, read_file(directory.path / "identity.yaml")),
-                       "use --out with another directory, or --fresh to start over");
+      refuse(directory.path,
+             "belongs to another configuration: " + first_difference(identity, read_file(directory.path / "identity.yaml")),
+             "use --out with another directory, or --fresh to start over");
     directory.created = found.at("created").get<std::string>();
   } catch (const nlohmann::json::exception& error) {
-    throw InputError(record.string(), fmt::format("cannot be understood: {}", error.what()), "use --fresh to start over");
+    refuse(record, fmt::format("cannot be understood: {}", error.what()), "use --fresh to start over");
   }
   return true;
 }

@@ -30,7 +30,7 @@ struct RunDirectory {
 };
 
 // Makes or continues the directory; the caller holds its lock. `fresh` removes what an earlier run left there.
-// Throws InputError if it belongs to another configuration or dataset, and says in which line they differ.
+// Throws RunError if it belongs to another configuration, dataset or version, and says in which line they differ.
 RunDirectory open_run_directory(const std::filesystem::path& path, const Config& config, const Dataset& dataset, bool fresh);
 
 // The same check for a directory that nobody holds yet; changes nothing.

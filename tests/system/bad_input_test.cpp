@@ -285,7 +285,7 @@ TEST_F(BadInput, ResultsOfAnotherVersionAreNotOverwritten) {
   std::filesystem::create_directory(out);
   scratch_.write("out/results.h5", "not ours");
   const Ended ended = run_program({"run", config, "--out", out});
-  EXPECT_EQ(ended.code, 2) << ended.all();
+  EXPECT_EQ(ended.code, 1) << ended.all();
   EXPECT_THAT(ended.complaints(), SizeIs(1)) << ended.all();
   EXPECT_EQ(read_file(out + "/results.h5"), "not ours");
 }

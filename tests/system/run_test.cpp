@@ -100,7 +100,7 @@ TEST_F(Run, ADirectoryOfAnotherConfigurationIsRefusedAndLeftAlone) {
   const std::string other = config(scenario);
   for (const int ranks : {0, 2}) {
     const Ended refused = run_program({"run", other, "--out", out("a")}, {.ranks = ranks});
-    EXPECT_EQ(refused.code, 2) << refused.all();
+    EXPECT_EQ(refused.code, 1) << refused.all();
     ASSERT_THAT(refused.complaints(), SizeIs(1)) << refused.all();
     EXPECT_THAT(refused.complaints()[0], HasSubstr(out("a") + ": belongs to another configuration"));
     EXPECT_THAT(refused.complaints()[0],
@@ -113,12 +113,29 @@ TEST_F(Run, ADirectoryOfAnotherConfigurationIsRefusedAndLeftAlone) {
   EXPECT_EQ(ResultsReader(results("a")).windows("gpt2"), std::vector<std::int64_t>{3});
 }
 
+TEST_F(Run, ADirectoryOfAnotherVersionIsRefusedAndLeftAlone) {
+  const std::string file = config(tiny());
+  ASSERT_EQ(run_program({"run", file, "--out", out("a")}).code, 0);
+  std::string record = read_file(out("a") + "/run.json");
+  const std::string plan = "\"plan\": \"plan ";
+  ASSERT_NE(record.find(plan), std::string::npos) << record;
+  record.insert(record.find(plan) + plan.size(), "1");
+  publish_file(out("a") + "/run.json", record);
+  const auto before = contents("a");
+  const Ended refused = run_program({"run", file, "--out", out("a")});
+  EXPECT_EQ(refused.code, 1) << refused.all();
+  ASSERT_THAT(refused.complaints(), SizeIs(1)) << refused.all();
+  EXPECT_THAT(refused.complaints()[0], HasSubstr("was begun by another version of factflow"));
+  EXPECT_EQ(contents("a"), before);
+  EXPECT_THAT(run_program({"status", out("a")}).out, HasSubstr("begun by another version"));
+}
+
 TEST_F(Run, LimitTakesTheFirstPrompts) {
   const std::string file = config(tiny());
   const Ended ended = run_program({"run", file, "--out", out("a"), "--limit", "2"});
   ASSERT_EQ(ended.code, 0) << ended.all();
   EXPECT_EQ(ResultsReader(results("a")).prompts().id.size(), 2U);
-  EXPECT_EQ(run_program({"run", file, "--out", out("a"), "--limit", "3"}).code, 2);
+  EXPECT_EQ(run_program({"run", file, "--out", out("a"), "--limit", "3"}).code, 1);
   EXPECT_EQ(run_program({"run", file, "--out", out("b"), "--limit", "0"}).code, 2);
 }
 

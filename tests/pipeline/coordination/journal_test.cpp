@@ -153,7 +153,7 @@ TEST(Journal, RefusesFilesThatAreNotOfThisRun) {
     overwrite(file, bytes);
     try {
       JournalIndex(system_files(), directory.path(), identity);
-    } catch (const InputError& error) {
+    } catch (const RunError& error) {
       return error.what();
     }
     return "accepted";
