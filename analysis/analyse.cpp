@@ -30,7 +30,8 @@ int process_count(int wanted) {
 }
 
 // Everything that is written, from results that are open.
-AnalysisSummary analyse_into(const std::filesystem::path& folder, const std::vector<const ResultsReader*>& readers,
+AnalysisSummary analyse_into(const std::filesystem::path& folder,
+                             const std::vector<const ResultsReader*>& readers,
                              const AnalysisOptions& options) {
   const Study study = make_study(load_runs(readers), options.study);
   make_folder(folder / "tables");
@@ -41,7 +42,8 @@ AnalysisSummary analyse_into(const std::filesystem::path& folder, const std::vec
     plots.insert(plots.end(), figure.plots.begin(), figure.plots.end());
   make_folder(folder / "figures");
   draw(plots, folder / "figures", process_count(options.processes));
-  AnalysisSummary summary{findings_text(study), folder / "report.html", tables.size(), figures.figures.size()};
+  AnalysisSummary summary{findings_text(study), folder / "report.html", tables.size(),
+                          figures.figures.size()};
   publish_file(summary.report, make_report(study, figures, tables));
   return summary;
 }
@@ -53,18 +55,19 @@ AnalysisSummary analyse(const std::filesystem::path& run_directory, const Analys
   return analyse_into(run_directory, {&reader}, options);
 }
 
-AnalysisSummary compare(const std::vector<std::filesystem::path>& run_directories, const std::filesystem::path& folder,
-                        const AnalysisOptions& options) {
+AnalysisSummary compare(const std::vector<std::filesystem::path>& run_directories,
+                        const std::filesystem::path& folder, const AnalysisOptions& options) {
   if (run_directories.size() < 2)
-    throw InputError("factflow compare", fmt::format("{} run given, expected at least two", run_directories.size()),
+    throw InputError("factflow compare",
+                     fmt::format("{} run given, expected at least two", run_directories.size()),
                      "name the directories of the runs");
   std::vector<ResultsReader> readers;
   std::set<std::string> digests;
   for (const std::filesystem::path& directory : run_directories) {
     readers.emplace_back(directory / kResultsFileName);
     if (!digests.insert(readers.back().digest()).second)
-      throw InputError((directory / kResultsFileName).string(), "holds the same results as a run named before it",
-                       "name each run once");
+      throw InputError((directory / kResultsFileName).string(),
+                       "holds the same results as a run named before it", "name each run once");
   }
   std::vector<const ResultsReader*> pointers;
   for (const ResultsReader& reader : readers) pointers.push_back(&reader);

@@ -30,10 +30,10 @@ struct AnalysisSummary {
 // gnuplot or the disk fails.
 AnalysisSummary analyse(const std::filesystem::path& run_directory, const AnalysisOptions& options = {});
 
-// The same over several runs, written into `folder`, which is made: models are called RUN/MODEL, and equal prompts are
-// one, so that models of different runs are compared on the prompts that they share. InputError also for fewer than two
-// runs or a run given twice.
-AnalysisSummary compare(const std::vector<std::filesystem::path>& run_directories, const std::filesystem::path& folder,
-                        const AnalysisOptions& options = {});
+// The same over several runs, written into `folder`, which is made: models are called RUN/MODEL, and equal
+// prompts are one, so that models of different runs are compared on the prompts that they share. InputError
+// also for fewer than two runs or a run given twice.
+AnalysisSummary compare(const std::vector<std::filesystem::path>& run_directories,
+                        const std::filesystem::path& folder, const AnalysisOptions& options = {});
 
 }  // namespace factflow

@@ -165,19 +165,21 @@ Claim relation_early(const std::vector<EdgeEffect>& effects) {
 Claim small_oversensitive(const std::vector<SensitivityPair>& pairs) {
   std::vector<ModelVerdict> models;
   for (const SensitivityPair& pair : pairs) {
-    ModelVerdict result{fmt::format("{} against {}", pair.smaller, pair.larger), Verdict::kCannotTell,
-                        fmt::format("{:.1f} % against {:.1f} %, difference {:+.1f} [{:+.1f}, {:+.1f}], n = {}",
-                                    pair.smaller_value, pair.larger_value, pair.difference, pair.interval.low,
-                                    pair.interval.high, pair.n)};
+    ModelVerdict result{
+        fmt::format("{} against {}", pair.smaller, pair.larger), Verdict::kCannotTell,
+        fmt::format("{:.1f} % against {:.1f} %, difference {:+.1f} [{:+.1f}, {:+.1f}], n = {}",
+                    pair.smaller_value, pair.larger_value, pair.difference, pair.interval.low,
+                    pair.interval.high, pair.n)};
     if (pair.n >= kFewestPrompts && pair.interval.low > 0) result.verdict = Verdict::kHolds;
     if (pair.n >= kFewestPrompts && pair.interval.high < 0) result.verdict = Verdict::kDoesNotHold;
     models.push_back(result);
   }
-  return decide("Small models are oversensitive: knockouts move them more than large models of their family",
-                "The mean size of the relative change over all starts and all edges into the last token (at most 100 % "
-                "each) is larger in the family's smallest model than in its largest, on the same prompts (95 % t "
-                "interval of the paired differences).",
-                std::move(models));
+  return decide(
+      "Small models are oversensitive: knockouts move them more than large models of their family",
+      "The mean size of the relative change over all starts and all edges into the last token (at most 100 % "
+      "each) is larger in the family's smallest model than in its largest, on the same prompts (95 % t "
+      "interval of the paired differences).",
+      std::move(models));
 }
 
 }  // namespace
@@ -197,8 +199,9 @@ std::string to_string(Verdict verdict) {
 std::vector<Claim> judge_claims(const std::vector<EdgeEffect>& effects,
                                 const std::vector<ChannelRatio>& channels,
                                 const std::vector<SensitivityPair>& sensitivity) {
-  return {subject_late(effects), slow_mirrors(effects, channels), first_matters(effects),
-          relation_early(effects), last_raises(effects), small_oversensitive(sensitivity)};
+  return {subject_late(effects),  slow_mirrors(effects, channels),
+          first_matters(effects), relation_early(effects),
+          last_raises(effects),   small_oversensitive(sensitivity)};
 }
 
 }  // namespace factflow

@@ -37,14 +37,21 @@ CurvePoint make_point(const WindowData& window, std::size_t edge, std::size_t st
 
 }  // namespace
 
-std::vector<Curve> make_curves(const WindowData& window, const std::vector<EdgeEffect>& effects, double level) {
+std::vector<Curve> make_curves(const WindowData& window, const std::vector<EdgeEffect>& effects,
+                               double level) {
   std::vector<Curve> curves(window.model->edges.size());
   parallel_for(curves.size(), [&](std::size_t edge) {
     Curve& curve = curves[edge];
     const ModelInfo& info = window.model->info;
-    curve = {info.name,           info.family,           info.layers,
-             window.model->edges[edge], window.cells.window, window.cells.placement,
-             window.model->prompt_set, window.model->main_set, {}};
+    curve = {info.name,
+             info.family,
+             info.layers,
+             window.model->edges[edge],
+             window.cells.window,
+             window.cells.placement,
+             window.model->prompt_set,
+             window.model->main_set,
+             {}};
     std::vector<double> p_values;
     for (std::size_t start = 0; start < window.starts(); ++start) {
       curve.points.push_back(make_point(window, edge, start, level));
@@ -53,7 +60,8 @@ std::vector<Curve> make_curves(const WindowData& window, const std::vector<EdgeE
       p_values.push_back(curve.points.back().p_value);
     }
     const std::vector<double> adjusted = holm(p_values);
-    for (std::size_t start = 0; start < adjusted.size(); ++start) curve.points[start].p_holm = adjusted[start];
+    for (std::size_t start = 0; start < adjusted.size(); ++start)
+      curve.points[start].p_holm = adjusted[start];
   });
   return curves;
 }

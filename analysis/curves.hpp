@@ -23,8 +23,8 @@ struct CurvePoint {
   Interval change_interval;    // t interval
   // Bootstrap intervals of the mean relative change over the prompts that are valid at every start.
   Interval change_by_prompt, change_by_relation;
-  double median_change = 0;    // percent
-  double log_change = 0;       // mean of ln(p / p_clean), p at least 1.2e-38 (the smallest normal float32)
+  double median_change = 0;  // percent
+  double log_change = 0;     // mean of ln(p / p_clean), p at least 1.2e-38 (the smallest normal float32)
   double mean_rank = 0;
   double p_value = 0;  // t test of "mean relative change = 0"
   double p_holm = 0;   // the same, Holm-corrected over the starts of this curve
@@ -37,12 +37,13 @@ struct Curve {
   EdgeName edge;
   std::int64_t window = 0;
   std::string placement;
-  std::string prompts;             // set of prompts
+  std::string prompts;  // set of prompts
   bool main_set = true;
   std::vector<CurvePoint> points;  // one for each start, n may be 0
 };
 
 // One curve for each edge; `effects` are of the same window. `level` = confidence level of the t intervals.
-std::vector<Curve> make_curves(const WindowData& window, const std::vector<EdgeEffect>& effects, double level);
+std::vector<Curve> make_curves(const WindowData& window, const std::vector<EdgeEffect>& effects,
+                               double level);
 
 }  // namespace factflow

@@ -12,6 +12,7 @@ namespace factflow {
 namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr std::size_t kResamplesAtOnce = 32;  // curves of so many stay in the first-level cache
 
 // Resamples of the prompts of a model: which cluster each prompt belongs to and how often each cluster was
 // drawn.
@@ -59,19 +60,25 @@ std::vector<double> resample(const std::vector<double>& changes, const std::vect
       sums[cluster * starts + start] += changes[row * starts + start];
   }
   std::vector<double> curves(sampling.resamples * starts, 0);
-  for (std::size_t r = 0; r < sampling.resamples; ++r) {
-    double* curve = curves.data() + r * starts;
-    double weight = 0;
+  std::vector<double> weights(sampling.resamples, 0);
+  // Cluster by cluster within a block of resamples: the sums of a cluster are loaded once for all of them.
+  for (std::size_t begin = 0; begin < sampling.resamples; begin += kResamplesAtOnce)
     for (std::size_t cluster = 0; cluster < sampling.clusters; ++cluster) {
-      const double count = sampling.counts[r * sampling.clusters + cluster];
-      if (count == 0) continue;
-      weight += count * members[cluster];
+      if (members[cluster] == 0) continue;
       const double* sum = sums.data() + cluster * starts;
-      for (std::size_t start = 0; start < starts; ++start) curve[start] += count * sum[start];
+      for (std::size_t r = begin; r < std::min(begin + kResamplesAtOnce, sampling.resamples); ++r) {
+        const double count = sampling.counts[r * sampling.clusters + cluster];
+        if (count == 0) continue;
+        weights[r] += count * members[cluster];
+        double* curve = curves.data() + r * starts;
+        for (std::size_t start = 0; start < starts; ++start) curve[start] += count * sum[start];
+      }
     }
-    for (std::size_t start = 0; start < starts; ++start)
-      curve[start] = weight > 0 ? curve[start] / weight : kNan;
-  }
+  for (std::size_t r = 0; r < sampling.resamples; ++r)
+    for (std::size_t start = 0; start < starts; ++start) {
+      double& value = curves[r * starts + start];
+      value = weights[r] > 0 ? value / weights[r] : kNan;
+    }
   return curves;
 }
 
@@ -264,8 +271,9 @@ WindowEffects measure_effects(const WindowData& window, const PromptTable& promp
       return;
     }
     const std::vector<std::size_t> shared = intersection(means[top].prompts, means[bottom].prompts);
-    effects.channels[i] = compare(window, a, b, edge_means(window, top, shared, over_prompts, over_relations),
-                                  edge_means(window, bottom, shared, over_prompts, over_relations), options.level);
+    effects.channels[i] =
+        compare(window, a, b, edge_means(window, top, shared, over_prompts, over_relations),
+                edge_means(window, bottom, shared, over_prompts, over_relations), options.level);
   });
   return effects;
 }

@@ -8,8 +8,8 @@ namespace factflow {
 std::string Stems::unique(const std::string& text) {
   std::string stem;
   for (const char c : text.substr(0, 80)) {
-    const bool plain =
-        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '.' || c == '-' || c == '_';
     stem += plain ? c : '_';
   }
   std::string name = stem;

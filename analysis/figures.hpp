@@ -1,5 +1,6 @@
-// Which figures a study gets: every kind of the paper for which it holds the ingredients, as plots for draw(), with
-// captions. Source of what they look like: the figures of Endy et al., ACL 2025 (arXiv 2505.24244).
+// Which figures a study gets: every kind of the paper for which it holds the ingredients, as plots for
+// draw(), with captions. Source of what they look like: the figures of Endy et al., ACL 2025 (arXiv
+// 2505.24244).
 #pragma once
 
 #include <cstddef>
@@ -13,10 +14,10 @@
 namespace factflow {
 
 struct FigureOptions {
-  std::size_t models = 24;         // figures of single models are drawn for the first so many
+  std::size_t models = 24;           // figures of single models are drawn for the first so many
   std::size_t heatmap_prompts = 20;  // likewise for the prompts of heat maps
-  double heatmap_limit = 0.3;      // colour range of p - p_clean; values beyond it take the end colours
-  std::string palette = "RdYlGn";  // or "RdBu"
+  double heatmap_limit = 0.3;        // colour range of p - p_clean; values beyond it take the end colours
+  std::string palette = "RdYlGn";    // or "RdBu"
 };
 
 struct Figure {

@@ -121,8 +121,8 @@ std::string unfinished(const Study& study) {
     complete = complete && source.info.complete;
   }
   if (complete) return "";
-  return fmt::format("The run is not finished: {} of {} units are in, and every number is about those only.", done,
-                     planned);
+  return fmt::format("The run is not finished: {} of {} units are in, and every number is about those only.",
+                     done, planned);
 }
 
 std::vector<std::string> gaps(const Study& study) {

@@ -42,19 +42,20 @@ File temporary_file() {
 std::string terminal_of(const Plot& plot, const std::string& format) {
   const double scale = kPixelsPerInch / kPointsPerInch;
   if (format == "svg")
-    return fmt::format("set terminal svg size {:.0f},{:.0f} dynamic enhanced font '{},9' dashlength 0.6 "
-                  "background rgb 'white'",
-                  plot.width * kPointsPerInch, plot.height * kPointsPerInch, kFont);
+    return fmt::format(
+        "set terminal svg size {:.0f},{:.0f} dynamic enhanced font '{},9' dashlength 0.6 "
+        "background rgb 'white'",
+        plot.width * kPointsPerInch, plot.height * kPointsPerInch, kFont);
   if (format == "pdf")
-    return fmt::format("set terminal pdfcairo size {:.3f}in,{:.3f}in enhanced color font '{},9' fontscale {:.4f} "
-                  "linewidth 1.3 dashlength 0.6 "
-                  "background rgb 'white'",
-                  plot.width, plot.height, kFont, kCairoPoint);
+    return fmt::format(
+        "set terminal pdfcairo size {:.3f}in,{:.3f}in enhanced color font '{},9' fontscale {:.4f} "
+        "linewidth 1.3 dashlength 0.6 "
+        "background rgb 'white'",
+        plot.width, plot.height, kFont, kCairoPoint);
   return fmt::format(
-          "set terminal pngcairo size {:.0f},{:.0f} enhanced font '{},9' fontscale {:.4f} linewidth {:.4f} "
-          "pointscale {:.4f} dashlength 0.6 background rgb 'white'",
-          plot.width * kPixelsPerInch, plot.height * kPixelsPerInch, kFont, scale * kCairoPoint, scale,
-          scale);
+      "set terminal pngcairo size {:.0f},{:.0f} enhanced font '{},9' fontscale {:.4f} linewidth {:.4f} "
+      "pointscale {:.4f} dashlength 0.6 background rgb 'white'",
+      plot.width * kPixelsPerInch, plot.height * kPixelsPerInch, kFont, scale * kCairoPoint, scale, scale);
 }
 
 std::string script_of(const Plot& plot) {

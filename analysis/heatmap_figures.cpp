@@ -1,4 +1,5 @@
-// Heat maps: for each prompt all models at one window size, and for each model its prompts at every window size.
+// Heat maps: for each prompt all models at one window size, and for each model its prompts at every window
+// size.
 #include <algorithm>
 #include <limits>
 #include <map>
@@ -58,9 +59,11 @@ class HeatmapFigures {
     }
     for (const std::int64_t prompt : order) {
       HeatmapPlot figure;
-      for (const ModelData* model : models[prompt]) add_panel(figure, *model, main_window(*model), prompt, true);
+      for (const ModelData* model : models[prompt])
+        add_panel(figure, *model, main_window(*model), prompt, true);
       figure.columns = 3;
-      add(fmt::format("heatmap_{}", prompt), fmt::format("Heat maps of {}", prompt_text(prompt)), std::move(figure));
+      add(fmt::format("heatmap_{}", prompt), fmt::format("Heat maps of {}", prompt_text(prompt)),
+          std::move(figure));
     }
   }
 
@@ -102,8 +105,8 @@ class HeatmapFigures {
       return;
     }
     const EvaluationResult& clean = model.evaluation;
-    const auto row = static_cast<std::size_t>(
-        std::find(clean.prompt.begin(), clean.prompt.end(), prompt) - clean.prompt.begin());
+    const auto row = static_cast<std::size_t>(std::find(clean.prompt.begin(), clean.prompt.end(), prompt) -
+                                              clean.prompt.begin());
     const bool known = row < clean.prompt.size();
     panel.clean =
         known ? static_cast<double>(clean.probability[row]) : std::numeric_limits<double>::quiet_NaN();
@@ -122,7 +125,8 @@ class HeatmapFigures {
     const auto found = prompt_row_.find(prompt);
     if (found == prompt_row_.end()) return fmt::format("prompt {}", prompt);
     const PromptTable& table = study_.run.prompts;
-    return fmt::format("prompt {}: {} \u2026{}", prompt, table.text[found->second], table.answer[found->second]);
+    return fmt::format("prompt {}: {} \u2026{}", prompt, table.text[found->second],
+                       table.answer[found->second]);
   }
 
   const Study& study_;

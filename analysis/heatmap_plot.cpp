@@ -15,7 +15,7 @@ namespace {
 // Inches.
 constexpr double kFullWidth = 6.3, kColumnWidth = 3.03;
 constexpr double kRight = 0.68, kTop = 0.26, kBottom = 0.44, kRow = 0.155, kLetter = 0.068, kRowGap = 0.62;
-constexpr double kLeastWidth = 0.6;         // of a panel's area
+constexpr double kLeastWidth = 0.6;       // of a panel's area
 constexpr std::size_t kLongestName = 18;  // letters
 
 std::string shorten(const std::string& text, std::size_t letters) {
@@ -109,10 +109,11 @@ std::string panel_script(const HeatmapPlot& figure, const Layout& layout, std::s
   const double left = column_width * static_cast<double>(column) + layout.names;
   const double bottom = top - kRow * std::max(static_cast<double>(panel.data.tokens.size()), 4.0);
   std::string script = fmt::format(
-      "set lmargin at screen {:.4f}\nset rmargin at screen {:.4f}\nset tmargin at screen {:.4f}\nset bmargin at screen "
+      "set lmargin at screen {:.4f}\nset rmargin at screen {:.4f}\nset tmargin at screen {:.4f}\nset bmargin "
+      "at screen "
       "{:.4f}\nset title {} noenhanced offset 0,-0.7\n",
-      left / layout.width, (left + layout.panel_width) / layout.width, top / layout.height, bottom / layout.height,
-      gnuplot_quote(panel.title));
+      left / layout.width, (left + layout.panel_width) / layout.width, top / layout.height,
+      bottom / layout.height, gnuplot_quote(panel.title));
   script += token_tics(panel.data) + depth_tics(panel.data);
   if (panel.subject_end > panel.subject_begin)
     script += fmt::format(
@@ -136,8 +137,8 @@ std::string common_script(const Layout& layout, const FigureOptions& options) {
       "set colorbox user origin screen {:.4f},screen {:.4f} size screen {:.4f},screen {:.4f} border\n"
       "set label 'p \u2212 p(clean)' at screen {:.4f},screen {:.4f} center rotate by 90\n",
       diverging_palette(options.palette), -limit, limit, limit, -limit, limit, limit,
-      1 - (kRight - 0.09) / layout.width, 1 - (kTop + layout.row_heights[0]) / layout.height, 0.1 / layout.width,
-      layout.row_heights[0] / layout.height, 1 - 0.09 / layout.width,
+      1 - (kRight - 0.09) / layout.width, 1 - (kTop + layout.row_heights[0]) / layout.height,
+      0.1 / layout.width, layout.row_heights[0] / layout.height, 1 - 0.09 / layout.width,
       1 - (kTop + 0.5 * layout.row_heights[0]) / layout.height);
   return script +
          "set object 1 rectangle from graph 0,0 to graph 1,1 behind fc rgb '#DDDDDD' fs solid noborder\n";

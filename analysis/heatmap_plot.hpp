@@ -1,4 +1,5 @@
-// One knockout per token: maps of p - p_clean over the prompt's real tokens and the window starts, side by side.
+// One knockout per token: maps of p - p_clean over the prompt's real tokens and the window starts, side by
+// side.
 #pragma once
 
 #include <cstddef>

@@ -14,7 +14,7 @@ namespace factflow {
 namespace {
 
 constexpr std::size_t kMostPanels = 20;
-constexpr std::size_t kMostBands = 5;           // more bands than this hide each other
+constexpr std::size_t kMostBands = 5;  // more bands than this hide each other
 constexpr std::size_t kModelsBesideEachOther = 4;
 
 // Labels and limits of the published figures; each kind has limits of its own.
@@ -39,7 +39,8 @@ std::vector<LinePoint> points_of(const Curve& curve, Quantity quantity) {
   return points;
 }
 
-Line make_line(std::string label, LineStyle style, const Curve& curve, Quantity quantity = Quantity::kChange) {
+Line make_line(std::string label, LineStyle style, const Curve& curve,
+               Quantity quantity = Quantity::kChange) {
   return {std::move(label), std::move(style), true, points_of(curve, quantity)};
 }
 
@@ -106,10 +107,12 @@ class LineFigures {
       }
     figure.stem = stems_.unique(stem);
     figure.x_label = "Layer depth (%)";
-    set_.figures.push_back({caption + (bands ? "; bands are 95 % t intervals over prompts." : "."), render(figure)});
+    set_.figures.push_back(
+        {caption + (bands ? "; bands are 95 % t intervals over prompts." : "."), render(figure)});
   }
 
-  // One panel per edge, one line per model. Colours run from light to dark over all models of a family in the run.
+  // One panel per edge, one line per model. Colours run from light to dark over all models of a family in the
+  // run.
   LinePlot model_lines(const std::string& set, const Models& models, const ValueAxis& axis) const {
     LinePlot figure;
     std::map<std::string, std::size_t> size, index;
@@ -139,7 +142,8 @@ class LineFigures {
   // Figure 1 of the paper.
   void add_models(const std::string& set) {
     add("models" + ending(set),
-        fmt::format("Models against each other, one panel per edge; window of {} layers{}", study_.window, among(set)),
+        fmt::format("Models against each other, one panel per edge; window of {} layers{}", study_.window,
+                    among(set)),
         model_lines(set, all(), kChangeAxis));
   }
 
@@ -189,7 +193,8 @@ class LineFigures {
     return models;
   }
 
-  // The data-set ablation: a row for each set of prompts, a column for each model. Models of the same sets stand together.
+  // The data-set ablation: a row for each set of prompts, a column for each model. Models of the same sets
+  // stand together.
   void add_prompt_sets() {
     std::map<std::vector<std::string>, Models> groups;
     for (const ModelData* model : all()) {
@@ -227,7 +232,8 @@ class LineFigures {
                           const std::string& target) {
     for (const Curve* curve : curves)
       if (curve->edge.whole() && curve->edge.target == target)
-        panel.lines.push_back(make_line(curve->edge.source, role_style(curve->edge.source), *curve, quantity));
+        panel.lines.push_back(
+            make_line(curve->edge.source, role_style(curve->edge.source), *curve, quantity));
   }
 
   // Accuracy and change, one line per source; a row for each target.
@@ -259,19 +265,21 @@ class LineFigures {
         if (curve->edge.whole()) {
           const LineStyle style{ordered_color(i, model.windows.size()), 1};
           panel_named(figure, curve->edge.display(), kWindowsAxis)
-              .lines.push_back(make_line(
-                  fmt::format("{} layer{}", model.windows[i], model.windows[i] == 1 ? "" : "s"), style, *curve));
+              .lines.push_back(
+                  make_line(fmt::format("{} layer{}", model.windows[i], model.windows[i] == 1 ? "" : "s"),
+                            style, *curve));
         }
     figure.columns = figure.panels.size() == 4 ? 2 : 3;
-    add("windows_" + model.info.name, fmt::format("{}: every window size, one panel per edge", model.info.name),
-        std::move(figure));
+    add("windows_" + model.info.name,
+        fmt::format("{}: every window size, one panel per edge", model.info.name), std::move(figure));
   }
 
   const Study& study_;
   const FigureOptions& options_;
   Stems& stems_;
   FigureSet& set_;
-  std::map<std::tuple<std::string, std::string, std::int64_t>, std::vector<const Curve*>> by_window_;  // set, model
+  std::map<std::tuple<std::string, std::string, std::int64_t>, std::vector<const Curve*>>
+      by_window_;                  // set, model
   std::vector<std::string> sets_;  // of prompts, the main one as ""
   Models swept_;                   // over the main set
 };

@@ -15,7 +15,7 @@ constexpr double kFullWidth = 6.3, kColumnWidth = 3.03;
 constexpr double kPanelHeight = 1.5;
 constexpr double kNarrow = 1.1;  // panels with room for few tics
 constexpr double kLeft = 0.62, kRight = 0.14, kTop = 0.30, kBottom = 0.50, kRowGap = 0.56;
-constexpr double kSharedGap = 0.42, kLabelledGap = 0.72;
+constexpr double kSharedGap = 0.52, kLabelledGap = 0.72;
 constexpr double kLegendRow = 0.17, kLegendPadding = 0.05, kLegendMark = 0.28, kLetter = 0.056;
 constexpr double kNameOffset = 0.15;  // of the x axis' name above the legend
 constexpr double kNameLeft = 0.13;    // of the y axis' name
@@ -32,7 +32,8 @@ Range round_outwards(const Range& range, double span) {
   return {std::floor(range.low / step - 0.2) * step, std::ceil(range.high / step + 0.2) * step};
 }
 
-// The usual range if it holds all means; else that of the means and of the bands as far as they are not absurdly wide.
+// The usual range if it holds all means; else that of the means and of the bands as far as they are not
+// absurdly wide.
 Range range_of(const LinePlot& figure, const ValueAxis& axis) {
   Range means{axis.base, axis.base}, bands = means;
   for (const Panel& panel : figure.panels)
@@ -76,13 +77,15 @@ struct Layout {
   bool own_labels = false;  // at each panel, since they differ
 };
 
-Layout lay_out(const LinePlot& figure, const std::vector<LegendEntry>& legend, double width, std::size_t columns) {
+Layout lay_out(const LinePlot& figure, const std::vector<LegendEntry>& legend, double width,
+               std::size_t columns) {
   Layout layout;
   layout.columns = std::min(columns, figure.panels.size());
   layout.width = width;
   layout.rows = (figure.panels.size() + layout.columns - 1) / layout.columns;
-  layout.own_labels = std::any_of(figure.panels.begin(), figure.panels.end(),
-                                  [&](const Panel& p) { return p.axis.label != figure.panels[0].axis.label; });
+  layout.own_labels = std::any_of(figure.panels.begin(), figure.panels.end(), [&](const Panel& p) {
+    return p.axis.label != figure.panels[0].axis.label;
+  });
   layout.gap = layout.own_labels ? kLabelledGap : kSharedGap;
   const auto across = static_cast<double>(layout.columns), rows = static_cast<double>(layout.rows);
   layout.panel_width = (layout.width - kLeft - kRight - layout.gap * (across - 1)) / across;
@@ -186,10 +189,12 @@ std::string panel_script(const LinePlot& figure, const Layout& layout, std::size
       left / layout.width, (left + layout.panel_width) / layout.width, top / layout.height,
       (top - kPanelHeight) / layout.height);
   const bool wide = static_cast<double>(letters(panel.title)) * kLetter > layout.panel_width;
-  script += fmt::format("set title {} noenhanced offset 0,-0.6{}\nset xtics 0,{},100\n", gnuplot_quote(panel.title),
-                        wide ? " font ',7'" : "", layout.panel_width < kNarrow ? 50 : 20);
-  script += fmt::format("set yrange [{:.6g}:{:.6g}]\nset arrow from 0,{} to 100,{} nohead lc rgb '#888888' lw 0.8\n",
-                        range.low, range.high, panel.axis.base, panel.axis.base);
+  script +=
+      fmt::format("set title {} noenhanced offset 0,-0.6{}\nset xtics 0,{},100\n", gnuplot_quote(panel.title),
+                  wide ? " font ',7'" : "", layout.panel_width < kNarrow ? 50 : 20);
+  script += fmt::format(
+      "set yrange [{:.6g}:{:.6g}]\nset arrow from 0,{} to 100,{} nohead lc rgb '#888888' lw 0.8\n", range.low,
+      range.high, panel.axis.base, panel.axis.base);
   if (layout.own_labels)
     script += name_of_y(panel.axis.label, left - kLeft + kNameLeft, top - 0.5 * kPanelHeight, layout);
   return script + plot_command(panel, index) + "unset label\nunset arrow\n";

@@ -36,13 +36,13 @@ struct Panel {
 
 struct LinePlot {
   std::string stem;
-  std::string x_label;      // x runs from 0 to 100
-  std::size_t columns = 2;  // of panels, at full width
+  std::string x_label;        // x runs from 0 to 100
+  std::size_t columns = 2;    // of panels, at full width
   std::vector<Panel> panels;  // at least one
 };
 
-// The figure at the two widths of a paper: STEM over both columns (6.3 inches; SVG, PDF, PNG), and STEM_column in one
-// (3.03 inches; PDF).
+// The figure at the two widths of a paper: STEM over both columns (6.3 inches; SVG, PDF, PNG), and
+// STEM_column in one (3.03 inches; PDF).
 std::vector<Plot> render(const LinePlot& figure);
 
 }  // namespace factflow

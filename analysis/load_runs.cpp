@@ -21,7 +21,8 @@ class PromptUnion {
   // Adds a run's prompts; returns which of its ids are others in the union.
   IdMap add(const PromptTable& prompts) {
     IdMap changed;
-    std::map<Key, std::size_t> seen;  // in this run: two prompts of one run stay two, even if they read the same
+    std::map<Key, std::size_t>
+        seen;  // in this run: two prompts of one run stay two, even if they read the same
     for (std::size_t row = 0; row < prompts.id.size(); ++row) {
       const Key key{prompts.text[row], prompts.subject[row], prompts.answer[row]};
       std::vector<std::int64_t>& same = by_text_[key];
@@ -108,8 +109,8 @@ std::string main_set_of(const ResultsReader& reader) {
   return kUnnamedSet;
 }
 
-void load_model(const ResultsReader& reader, const ModelInfo& info, const std::string& prefix, const IdMap& changed,
-                RunData& run) {
+void load_model(const ResultsReader& reader, const ModelInfo& info, const std::string& prefix,
+                const IdMap& changed, RunData& run) {
   ModelData bare;
   bare.info = info;
   bare.info.name = prefix + info.name;
@@ -184,8 +185,8 @@ std::vector<std::int64_t> heatmap_prompts(const ModelData& model, std::int64_t w
 
 HeatmapResult load_heatmap(const ModelData& model, std::int64_t window, std::int64_t prompt) {
   const auto changed = model.stored_ids.find(prompt);
-  HeatmapResult result = model.reader->heatmap(
-      model.stored_name, window, changed == model.stored_ids.end() ? prompt : changed->second);
+  HeatmapResult result = model.reader->heatmap(model.stored_name, window,
+                                               changed == model.stored_ids.end() ? prompt : changed->second);
   result.prompt = prompt;
   return result;
 }

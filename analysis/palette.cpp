@@ -34,9 +34,8 @@ double share_of(std::size_t index, std::size_t count) {
 
 LineStyle role_style(const std::string& role) {
   static const std::map<std::string, LineStyle> kStyles = {
-      {"subject", {"#009E73", 1}}, {"relation", {"#CC79A7", 2}},
-      {"last", {"#D55E00", 4}},    {"first", {"#0072B2", 3}},
-      {"context", {"#56B4E9", 5}}, {"relation-minus-last", {"#882255", 2}},
+      {"subject", {"#009E73", 1}}, {"relation", {"#CC79A7", 2}}, {"last", {"#D55E00", 4}},
+      {"first", {"#0072B2", 3}},   {"context", {"#56B4E9", 5}},  {"relation-minus-last", {"#882255", 2}},
       {"all", {"#000000", 1}}};
   const auto found = kStyles.find(role);
   return found == kStyles.end() ? LineStyle{"#777777", 5} : found->second;
@@ -47,11 +46,14 @@ LineStyle family_style(const std::string& family, std::size_t index, std::size_t
     Rgb light, dark;
     int dash;
   };
-  static const std::map<std::string, Hue> kHues = {
-      {"mamba", {{120, 180, 240}, {0, 89, 179}, 1}},     {"mamba2", {{110, 210, 175}, {0, 130, 95}, 2}},
-      {"falcon_mamba", {{245, 205, 110}, {222, 150, 0}, 4}}, {"gpt2", {{245, 155, 110}, {192, 64, 10}, 3}},
-      {"llama", {{200, 130, 205}, {125, 25, 125}, 5}},   {"mistral", {{140, 205, 240}, {56, 160, 215}, 2}},
-      {"qwen2", {{240, 165, 205}, {214, 95, 155}, 4}},   {"gpt_neox", {{185, 170, 150}, {95, 80, 65}, 3}}};
+  static const std::map<std::string, Hue> kHues = {{"mamba", {{120, 180, 240}, {0, 89, 179}, 1}},
+                                                   {"mamba2", {{110, 210, 175}, {0, 130, 95}, 2}},
+                                                   {"falcon_mamba", {{245, 205, 110}, {222, 150, 0}, 4}},
+                                                   {"gpt2", {{245, 155, 110}, {192, 64, 10}, 3}},
+                                                   {"llama", {{200, 130, 205}, {125, 25, 125}, 5}},
+                                                   {"mistral", {{140, 205, 240}, {56, 160, 215}, 2}},
+                                                   {"qwen2", {{240, 165, 205}, {214, 95, 155}, 4}},
+                                                   {"gpt_neox", {{185, 170, 150}, {95, 80, 65}, 3}}};
   const auto found = kHues.find(family);
   const Hue hue = found == kHues.end() ? Hue{{180, 180, 180}, {60, 60, 60}, 1} : found->second;
   return {hex(mix(hue.light, hue.dark, share_of(index, count))), hue.dash};

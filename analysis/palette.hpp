@@ -12,10 +12,11 @@ struct LineStyle {
   int dash = 1;       // gnuplot's dash type: 1 = solid
 };
 
-// Of an edge's source. The hues of the published figures in the shades of Okabe and Ito (2008), which differ for all
-// eyes, and a dash pattern each. Unknown roles are gray.
+// Of an edge's source. The hues of the published figures in the shades of Okabe and Ito (2008), which differ
+// for all eyes, and a dash pattern each. Unknown roles are gray.
 LineStyle role_style(const std::string& role);
-// One hue and dash pattern for each model family, light for the first of its `count` models, dark for the last.
+// One hue and dash pattern for each model family, light for the first of its `count` models, dark for the
+// last.
 LineStyle family_style(const std::string& family, std::size_t index, std::size_t count);
 // Light to dark blue: for ordered things, such as window sizes.
 std::string ordered_color(std::size_t index, std::size_t count);

@@ -31,8 +31,8 @@ std::vector<T> pick(const std::vector<T>& values, const std::vector<std::size_t>
 
 // [edge, prompt, width] reduced to some prompts.
 template <typename T>
-std::vector<T> pick_middle(const std::vector<T>& values, std::size_t edges, std::size_t prompts, std::size_t width,
-                           const std::vector<std::size_t>& rows) {
+std::vector<T> pick_middle(const std::vector<T>& values, std::size_t edges, std::size_t prompts,
+                           std::size_t width, const std::vector<std::size_t>& rows) {
   std::vector<T> picked;
   picked.reserve(edges * rows.size() * width);
   for (std::size_t edge = 0; edge < edges; ++edge)
@@ -91,8 +91,8 @@ WindowData restrict_window(const WindowData& window, const ModelData& restricted
   result.cells.window = window.cells.window;
   result.cells.placement = window.cells.placement;
   result.cells.starts = window.cells.starts;
-  result.cells.probability =
-      pick_middle(window.cells.probability, full.edges.size(), full.axes.prompts.size(), window.starts(), rows);
+  result.cells.probability = pick_middle(window.cells.probability, full.edges.size(),
+                                         full.axes.prompts.size(), window.starts(), rows);
   result.cells.rank =
       pick_middle(window.cells.rank, full.edges.size(), full.axes.prompts.size(), window.starts(), rows);
   return result;

@@ -44,12 +44,14 @@ std::string header_html(const Study& study) {
                   names.size(), names.size() == 1 ? "" : "s", escape(join(names)));
   for (const RunSource& source : study.run.sources)
     text += fmt::format("<p>{}: prompts of {}, computed {} on {} in {}; factflow {}.</p>\n",
-                        escape(source.info.name), escape(source.info.dataset_path), escape(source.info.created),
-                        escape(source.info.device), escape(source.info.precision),
-                        escape(source.info.factflow_version));
+                        escape(source.info.name), escape(source.info.dataset_path),
+                        escape(source.info.created), escape(source.info.device),
+                        escape(source.info.precision), escape(source.info.factflow_version));
   return text +
-         "<nav><a href=\"#findings\">Findings</a><a href=\"#claims\">Claims</a><a href=\"#figures\">Figures</a>"
-         "<a href=\"#prompts\">Prompts</a><a href=\"#pairs\">Pairs</a><a href=\"#models\">Models</a><a href=\"#files\">Files</a>"
+         "<nav><a href=\"#findings\">Findings</a><a href=\"#claims\">Claims</a><a "
+         "href=\"#figures\">Figures</a>"
+         "<a href=\"#prompts\">Prompts</a><a href=\"#pairs\">Pairs</a><a href=\"#models\">Models</a><a "
+         "href=\"#files\">Files</a>"
          "<a href=\"#run\">Provenance</a></nav></header>\n";
 }
 
@@ -157,7 +159,8 @@ std::string model_facts(const ModelData& model) {
 std::string models_html(const Study& study) {
   std::string text = "<section id=\"models\"><h2>Models</h2>\n<ul>\n";
   for (const ModelData& model : study.run.models)
-    text += fmt::format("<li><strong>{}</strong>: {}</li>\n", escape(model.info.name), escape(model_facts(model)));
+    text += fmt::format("<li><strong>{}</strong>: {}</li>\n", escape(model.info.name),
+                        escape(model_facts(model)));
   return text + "</ul></section>\n";
 }
 
@@ -195,20 +198,27 @@ std::string pairs_html(const Study& study) {
                     pair->p_holm < 0.0001 ? "&lt; 0.0001" : fmt::format("{:.4f}", pair->p_holm),
                     fmt::format("{:.2f}", pair->depth), std::to_string(pair->n)});
   return fmt::format(
-      "<section id=\"pairs\"><h2>Differences between models</h2>\n<p>On the prompts that both models were swept over: "
-      "the first model's change less the second's, in percentage points, at the depth where they differ most; t "
-      "interval; p corrected over the depths after Holm. All depths: {}.</p>{}<details{}><summary>{} pairs and edges"
+      "<section id=\"pairs\"><h2>Differences between models</h2>\n<p>On the prompts that both models were "
+      "swept over: "
+      "the first model's change less the second's, in percentage points, at the depth where they differ "
+      "most; t "
+      "interval; p corrected over the depths after Holm. All depths: {}.</p>{}<details{}><summary>{} pairs "
+      "and edges"
       "</summary>{}</details></section>\n",
       link("tables/paired.csv", "paired.csv"), note, rows.size() <= kMostOpenRows ? " open" : "", rows.size(),
-      html::table({"First", "Second", "Edge", "Difference", "95 % interval", "p", "Relative depth", "Prompts"}, rows, 3));
+      html::table(
+          {"First", "Second", "Edge", "Difference", "95 % interval", "p", "Relative depth", "Prompts"}, rows,
+          3));
 }
 
 // Filled by the page's programs.
 constexpr const char* kFigures =
     "<section id=\"figures\"><h2>Figures</h2>\n"
-    "<p>Choose what the panels and lines are; point at a chart for its values. Layer depth: 0 % is the first window, "
+    "<p>Choose what the panels and lines are; point at a chart for its values. Layer depth: 0 % is the first "
+    "window, "
     "100 % the last, as in the published figures.</p>\n"
-    "<noscript><p class=\"notice\">The charts of this page need JavaScript; the same figures are files, listed "
+    "<noscript><p class=\"notice\">The charts of this page need JavaScript; the same figures are files, "
+    "listed "
     "below.</p></noscript>\n"
     "<div id=\"views\"></div><div id=\"switches\"></div><p id=\"view-note\" class=\"weak\"></p>\n"
     "<div id=\"panels\" class=\"panels\"></div></section>\n"
@@ -216,7 +226,8 @@ constexpr const char* kFigures =
     "<select id=\"prompt-list\" size=\"8\" aria-label=\"Prompts\"></select>\n<div id=\"prompt-text\"></div>\n"
     "<div id=\"prompt-curves-box\"><h3>What knockouts do to this prompt</h3>\n"
     "<div id=\"prompt-models\"></div><div id=\"prompt-panels\" class=\"panels\"></div></div>\n"
-    "<h3>Token by token</h3>\n<p>Each row is one token of the prompt (the subject's in green) whose flow to the last "
+    "<h3>Token by token</h3>\n<p>Each row is one token of the prompt (the subject's in green) whose flow to "
+    "the last "
     "token (*) is blocked, each column a window. Colour: change of the answer's probability.</p>\n"
     "<div id=\"map-switches\"></div><div id=\"maps-of-prompt\" class=\"panels\"></div></section>\n";
 
@@ -265,7 +276,8 @@ std::string source_html(const RunSource& source) {
       {"libtorch", info.libtorch},
       {"HDF5", source.hdf5_version},
   });
-  return text + fmt::format("<details><summary>Configuration</summary><pre>{}</pre></details>\n", escape(info.config));
+  return text + fmt::format("<details><summary>Configuration</summary><pre>{}</pre></details>\n",
+                            escape(info.config));
 }
 
 std::string run_html(const Study& study) {
@@ -279,9 +291,10 @@ std::string run_html(const Study& study) {
                     "<code>" + escape(model.info.tokenizer_digest) + "</code>"});
   text += html::table({"Model", "Checkpoint", "Checkpoint digest", "Tokenizer digest"}, rows, 4);
   text += failures_html(study);
-  return text + fmt::format("<details><summary>Licences of the charting library (Apache ECharts)</summary><pre>{}"
-                            "</pre></details></section>\n",
-                            escape(kChartLicences));
+  return text + fmt::format(
+                    "<details><summary>Licences of the charting library (Apache ECharts)</summary><pre>{}"
+                    "</pre></details></section>\n",
+                    escape(kChartLicences));
 }
 
 std::string tables_html(const std::vector<TableFile>& tables) {

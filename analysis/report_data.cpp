@@ -33,7 +33,8 @@ class PackedNumbers {
  public:
   void add(double value, double per_unit) {
     const double scaled = std::clamp(std::round(value * per_unit), -32'767.0, 32'767.0);
-    const auto number = static_cast<std::uint16_t>(std::isfinite(value) ? static_cast<std::int16_t>(scaled) : kMissing);
+    const auto number =
+        static_cast<std::uint16_t>(std::isfinite(value) ? static_cast<std::int16_t>(scaled) : kMissing);
     bytes_ += static_cast<char>(number & 0xFF);
     bytes_ += static_cast<char>(number >> 8);
   }
@@ -112,19 +113,19 @@ class DataMaker {
   Json edges() {
     Json list = Json::array();
     for (const Curve& curve : study_.curves) {
-        const EdgeName& edge = curve.edge;
-        if (!edge_index_.emplace(edge.label, list.size()).second) continue;
-        const LineStyle role = role_style(edge.source), channels = channel_style(edge.channels);
-        list.push_back({{"name", edge.display()},
-                        {"flow", parse_edge(edge.flow()).display()},
-                        {"source", edge.source},
-                        {"target", edge.target},
-                        {"channels", edge.channels},
-                        {"color", role.color},
-                        {"dash", role.dash},
-                        {"channelColor", channels.color},
-                        {"channelDash", channels.dash}});
-      }
+      const EdgeName& edge = curve.edge;
+      if (!edge_index_.emplace(edge.label, list.size()).second) continue;
+      const LineStyle role = role_style(edge.source), channels = channel_style(edge.channels);
+      list.push_back({{"name", edge.display()},
+                      {"flow", parse_edge(edge.flow()).display()},
+                      {"source", edge.source},
+                      {"target", edge.target},
+                      {"channels", edge.channels},
+                      {"color", role.color},
+                      {"dash", role.dash},
+                      {"channelColor", channels.color},
+                      {"channelDash", channels.dash}});
+    }
     return list;
   }
 
@@ -149,7 +150,8 @@ class DataMaker {
   // [{model, window, placement, starts, curves}]
   Json windows() const {
     std::map<std::string, std::size_t> model_index;
-    for (std::size_t m = 0; m < study_.run.models.size(); ++m) model_index[study_.run.models[m].info.name] = m;
+    for (std::size_t m = 0; m < study_.run.models.size(); ++m)
+      model_index[study_.run.models[m].info.name] = m;
     std::map<std::pair<std::size_t, std::int64_t>, Json> groups;
     for (const Curve& curve : study_.curves) {
       const std::size_t model = model_index.at(curve.model);
@@ -161,7 +163,8 @@ class DataMaker {
         group["starts"] = std::move(starts);
         group["curves"] = Json::array();
       }
-      group["curves"].push_back(curve_json(curve, edge_index_.at(curve.edge.label), set_index_.at(set_of(curve))));
+      group["curves"].push_back(
+          curve_json(curve, edge_index_.at(curve.edge.label), set_index_.at(set_of(curve))));
     }
     Json list = Json::array();
     for (auto& [key, group] : groups) list.push_back(std::move(group));
@@ -178,9 +181,11 @@ class DataMaker {
     const std::vector<std::int64_t>& ids = study_.run.prompts.id;
     for (const bool with_map : {true, false})
       for (std::size_t row = 0; row < ids.size(); ++row)
-        if (mapped.contains(ids[row]) == with_map && (with_map || swept.contains(ids[row]))) rows_.push_back(row);
+        if (mapped.contains(ids[row]) == with_map && (with_map || swept.contains(ids[row])))
+          rows_.push_back(row);
     if (rows_.size() > limits_.prompts) {
-      omitted_.push_back(fmt::format("The prompt browser holds {} of {} prompts.", limits_.prompts, rows_.size()));
+      omitted_.push_back(
+          fmt::format("The prompt browser holds {} of {} prompts.", limits_.prompts, rows_.size()));
       rows_.resize(limits_.prompts);
     }
     for (std::size_t i = 0; i < rows_.size(); ++i) place_.emplace(ids[rows_[i]], i);
@@ -198,7 +203,8 @@ class DataMaker {
     return list;
   }
 
-  // For each model, of each prompt: probability and rank of the answer, the likeliest token. null = not evaluated.
+  // For each model, of each prompt: probability and rank of the answer, the likeliest token. null = not
+  // evaluated.
   Json clean() const {
     Json list = Json::array();
     for (const ModelData& model : study_.run.models) {
@@ -224,8 +230,8 @@ class DataMaker {
         if (edge.whole()) cells += static_cast<std::size_t>(model->info.layers);
     const std::size_t fitting = cells == 0 ? 0 : limits_.prompt_cells / cells;
     if (fitting < rows_.size() && cells > 0)
-      omitted_.push_back(
-          fmt::format("Curves of single prompts are held for the first {} of {} prompts.", fitting, rows_.size()));
+      omitted_.push_back(fmt::format("Curves of single prompts are held for the first {} of {} prompts.",
+                                     fitting, rows_.size()));
     return std::min(fitting, rows_.size());
   }
 
@@ -263,8 +269,12 @@ class DataMaker {
     const ModelData& model = study_.run.models[m];
     PackedNumbers values;
     for (const float p : map.probability) values.add(static_cast<double>(p), kPerProbability);
-    Json json = {{"model", m},           {"window", map.window},   {"prompt", place_.at(map.prompt)},
-                 {"tokens", map.tokens}, {"starts", map.starts}, {"centred", map.placement == "centred"},
+    Json json = {{"model", m},
+                 {"window", map.window},
+                 {"prompt", place_.at(map.prompt)},
+                 {"tokens", map.tokens},
+                 {"starts", map.starts},
+                 {"centred", map.placement == "centred"},
                  {"values", values.base64()}};
     const auto& ids = model.evaluation.prompt;
     const auto row = static_cast<std::size_t>(std::find(ids.begin(), ids.end(), map.prompt) - ids.begin());
@@ -290,15 +300,16 @@ class DataMaker {
             list.push_back(heatmap(m, map));
         }
     if (left_out > 0)
-      omitted_.push_back(fmt::format("{} of {} heat maps are not in this page.", left_out, left_out + list.size()));
+      omitted_.push_back(
+          fmt::format("{} of {} heat maps are not in this page.", left_out, left_out + list.size()));
     return list;
   }
 
   const Study& study_;
   const ReportLimits& limits_;
   std::map<std::string, std::size_t> edge_index_, set_index_;
-  std::vector<std::size_t> rows_;               // of the prompt table: what the browser holds
-  std::map<std::int64_t, std::size_t> place_;   // of a prompt's id in rows_
+  std::vector<std::size_t> rows_;              // of the prompt table: what the browser holds
+  std::map<std::int64_t, std::size_t> place_;  // of a prompt's id in rows_
   std::vector<std::map<std::int64_t, std::set<std::int64_t>>> mapped_;  // of each model: window -> prompts
   std::vector<std::string> omitted_;
 };

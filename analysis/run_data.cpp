@@ -63,7 +63,8 @@ std::vector<std::size_t> WindowData::complete_prompts(std::size_t edge) const {
 }
 
 std::int64_t finding_window(const std::vector<ModelData>& models, std::int64_t wanted) {
-  constexpr std::int64_t kPublished = 9, kPublishedShallowest = 16;  // Llama-3.2-1B is the shallowest in the paper
+  constexpr std::int64_t kPublished = 9,
+                         kPublishedShallowest = 16;  // Llama-3.2-1B is the shallowest in the paper
   std::map<std::int64_t, int> count;
   int most = 0;
   std::int64_t shallowest = std::numeric_limits<std::int64_t>::max();
@@ -72,7 +73,8 @@ std::int64_t finding_window(const std::vector<ModelData>& models, std::int64_t w
     if (!model.windows.empty()) shallowest = std::min(shallowest, model.info.layers);
   }
   if (wanted != 0 && count.contains(wanted)) return wanted;
-  if (shallowest >= kPublishedShallowest && count.contains(kPublished) && count[kPublished] == most) return kPublished;
+  if (shallowest >= kPublishedShallowest && count.contains(kPublished) && count[kPublished] == most)
+    return kPublished;
   std::int64_t best = 0;  // windows ascend: the last that is narrow enough, or the narrowest of all
   for (const auto& [window, models_with_it] : count)
     if (models_with_it == most && (best == 0 || 3 * window <= shallowest)) best = window;

@@ -26,7 +26,8 @@ EdgeName parse_edge(const std::string& label);
 // Mamba-1, Mamba-2, Falcon-Mamba and their like.
 bool is_state_space(const std::string& family);
 
-// Names of sets of prompts: of the only one of a run that names none, and of the one that prompt_sets.hpp makes.
+// Names of sets of prompts: of the only one of a run that names none, and of the one that prompt_sets.hpp
+// makes.
 inline constexpr const char* kUnnamedSet = "selected";
 inline constexpr const char* kCommonSet = "shared";
 
@@ -61,7 +62,8 @@ struct RunData {
   std::vector<RunSource> sources;  // at least one
   PromptTable prompts;
   std::vector<FailureRecord> failures;
-  std::vector<ModelData> models;      // each once, with the main set of its run (or no prompts if it was not swept over it)
+  std::vector<ModelData>
+      models;  // each once, with the main set of its run (or no prompts if it was not swept over it)
   std::vector<ModelData> other_sets;  // models again, with each of their other sets; without evaluations
 };
 
@@ -84,9 +86,9 @@ struct WindowData {
   std::vector<std::size_t> complete_prompts(std::size_t edge) const;
 };
 
-// The window size that findings are about: `wanted` if it is not 0; else 9, as in the published figures, if every
-// model has it and at least 16 layers; else the largest that all (or most) have and that covers no more than a
-// third of the shallowest model, so that a start still says something about depth. 0 if there is none.
+// The window size that findings are about: `wanted` if it is not 0; else 9, as in the published figures, if
+// every model has it and at least 16 layers; else the largest that all (or most) have and that covers no more
+// than a third of the shallowest model, so that a start still says something about depth. 0 if there is none.
 std::int64_t finding_window(const std::vector<ModelData>& models, std::int64_t wanted);
 // The same for one model: `common` if it has it, else its largest.
 std::int64_t window_of(const ModelData& model, std::int64_t common);

@@ -60,10 +60,17 @@ std::optional<SensitivityPair> compare(const WindowData& smaller, const WindowDa
     }
   if (a.empty()) return std::nullopt;
   const ModelInfo& first = smaller.model->info;
-  return SensitivityPair{first.family,     first.name,       larger.model->info.name,
-                         smaller.cells.window, in_smaller.size(), a.size(),
-                         mean(a),          mean(b),          mean(difference),
-                         t_interval(difference, level), t_test(difference)};
+  return SensitivityPair{first.family,
+                         first.name,
+                         larger.model->info.name,
+                         smaller.cells.window,
+                         in_smaller.size(),
+                         a.size(),
+                         mean(a),
+                         mean(b),
+                         mean(difference),
+                         t_interval(difference, level),
+                         t_test(difference)};
 }
 
 }  // namespace

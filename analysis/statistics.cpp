@@ -12,6 +12,16 @@ namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
+// Of at least one value; reorders them. Selection is several times faster than sorting.
+double quantile_of(std::vector<double>& values, double p) {
+  const double place = p * static_cast<double>(values.size() - 1);
+  const auto below = values.begin() + static_cast<std::ptrdiff_t>(place);
+  std::nth_element(values.begin(), below, values.end());
+  if (below + 1 == values.end()) return *below;
+  const double next = *std::min_element(below + 1, values.end());
+  return *below + (place - std::floor(place)) * (next - *below);
+}
+
 }  // namespace
 
 double mean(const std::vector<double>& values) {
@@ -35,21 +45,9 @@ double median(std::vector<double> values) {
   return 0.5 * (*middle + *std::max_element(values.begin(), middle));
 }
 
-namespace {
-
-double sorted_quantile(const std::vector<double>& values, double p) {
-  const double place = p * static_cast<double>(values.size() - 1);
-  const auto below = static_cast<std::size_t>(place);
-  if (below + 1 >= values.size()) return values.back();
-  return values[below] + (place - static_cast<double>(below)) * (values[below + 1] - values[below]);
-}
-
-}  // namespace
-
 double quantile(std::vector<double> values, double p) {
   if (values.empty()) return kNan;
-  std::sort(values.begin(), values.end());
-  return sorted_quantile(values, p);
+  return quantile_of(values, p);
 }
 
 Interval t_interval(const std::vector<double>& values, double level) {
@@ -122,8 +120,8 @@ Interval percentile_interval(const std::vector<double>& replicates, double level
   std::copy_if(replicates.begin(), replicates.end(), std::back_inserter(finite),
                [](double v) { return std::isfinite(v); });
   if (finite.size() < 2) return {kNan, kNan};
-  std::sort(finite.begin(), finite.end());
-  return {sorted_quantile(finite, 0.5 - 0.5 * level), sorted_quantile(finite, 0.5 + 0.5 * level)};
+  const double low = quantile_of(finite, 0.5 - 0.5 * level);
+  return {low, quantile_of(finite, 0.5 + 0.5 * level)};
 }
 
 double interpolate(const std::vector<double>& x, const double* y, double at) {

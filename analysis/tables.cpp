@@ -47,12 +47,34 @@ CsvTable models_table(const Study& study) {
 }
 
 CsvTable curves_table(const Study& study) {
-  CsvTable table({"model",          "family",     "layers",      "edge",          "source",
-                  "target",         "channels",   "prompts",     "window",      "placement",     "start",
-                  "relative_depth", "n",          "accuracy",    "accuracy_low",  "accuracy_high",
-                  "change",         "change_low", "change_high", "change_low_by_prompt", "change_high_by_prompt",
-                  "change_low_by_relation", "change_high_by_relation", "median_change", "log_probability_change",
-                  "mean_rank",      "p_value",    "p_holm"});
+  CsvTable table({"model",
+                  "family",
+                  "layers",
+                  "edge",
+                  "source",
+                  "target",
+                  "channels",
+                  "prompts",
+                  "window",
+                  "placement",
+                  "start",
+                  "relative_depth",
+                  "n",
+                  "accuracy",
+                  "accuracy_low",
+                  "accuracy_high",
+                  "change",
+                  "change_low",
+                  "change_high",
+                  "change_low_by_prompt",
+                  "change_high_by_prompt",
+                  "change_low_by_relation",
+                  "change_high_by_relation",
+                  "median_change",
+                  "log_probability_change",
+                  "mean_rank",
+                  "p_value",
+                  "p_holm"});
   for (const Curve& curve : study.curves)
     for (const CurvePoint& point : curve.points) {
       table.cell(curve.model)
@@ -60,7 +82,11 @@ CsvTable curves_table(const Study& study) {
           .cell(curve.layers)
           .cell(curve.edge.label)
           .cell(curve.edge.source);
-      table.cell(curve.edge.target).cell(curve.edge.channels).cell(curve.prompts).cell(curve.window).cell(curve.placement);
+      table.cell(curve.edge.target)
+          .cell(curve.edge.channels)
+          .cell(curve.prompts)
+          .cell(curve.window)
+          .cell(curve.placement);
       table.cell(point.start).cell(point.depth).cell(point.n).cell(point.accuracy);
       put(table, point.accuracy_interval);
       table.cell(point.change);
@@ -74,8 +100,8 @@ CsvTable curves_table(const Study& study) {
 }
 
 CsvTable effects_table(const std::vector<EdgeEffect>& effects) {
-  std::vector<std::string> columns = {"model",    "family", "layers",    "edge", "source",   "target",
-                                      "channels", "prompts", "window", "placement", "n",    "relations"};
+  std::vector<std::string> columns = {"model",    "family",  "layers", "edge",      "source", "target",
+                                      "channels", "prompts", "window", "placement", "n",      "relations"};
   for (const char* estimate : {"drop", "start", "relative_depth", "area", "late_change"})
     add_columns(columns, estimate);
   columns.insert(columns.end(), {"middle_depth", "p_holm"});
@@ -86,7 +112,11 @@ CsvTable effects_table(const std::vector<EdgeEffect>& effects) {
         .cell(effect.layers)
         .cell(effect.edge.label)
         .cell(effect.edge.source);
-    table.cell(effect.edge.target).cell(effect.edge.channels).cell(effect.prompts).cell(effect.window).cell(effect.placement);
+    table.cell(effect.edge.target)
+        .cell(effect.edge.channels)
+        .cell(effect.prompts)
+        .cell(effect.window)
+        .cell(effect.placement);
     table.cell(effect.n).cell(effect.relations);
     put(table, effect.drop);
     put(table, effect.start);
@@ -100,12 +130,17 @@ CsvTable effects_table(const std::vector<EdgeEffect>& effects) {
 
 CsvTable channels_table(const Study& study) {
   std::vector<std::string> columns = {
-      "model", "flow",  "prompts", "window",           "numerator",         "denominator",
-      "n",     "start", "numerator_change", "denominator_change"};
+      "model",       "flow", "prompts", "window",           "numerator",
+      "denominator", "n",    "start",   "numerator_change", "denominator_change"};
   for (const char* estimate : {"ratio", "area_ratio"}) add_columns(columns, estimate);
   CsvTable table(columns);
   for (const ChannelRatio& ratio : study.channels) {
-    table.cell(ratio.model).cell(ratio.flow).cell(ratio.prompts).cell(ratio.window).cell(ratio.numerator).cell(ratio.denominator);
+    table.cell(ratio.model)
+        .cell(ratio.flow)
+        .cell(ratio.prompts)
+        .cell(ratio.window)
+        .cell(ratio.numerator)
+        .cell(ratio.denominator);
     table.cell(ratio.n).cell(ratio.start).cell(ratio.numerator_change).cell(ratio.denominator_change);
     put(table, ratio.at_start);
     put(table, ratio.area);
@@ -139,10 +174,15 @@ CsvTable paired_table(const Study& study) {
 }
 
 CsvTable sensitivity_table(const Study& study) {
-  CsvTable table({"family", "smaller", "larger", "window", "edges", "n", "smaller_sensitivity", "larger_sensitivity",
-                  "difference", "difference_low", "difference_high", "p_value"});
+  CsvTable table({"family", "smaller", "larger", "window", "edges", "n", "smaller_sensitivity",
+                  "larger_sensitivity", "difference", "difference_low", "difference_high", "p_value"});
   for (const SensitivityPair& pair : study.sensitivity) {
-    table.cell(pair.family).cell(pair.smaller).cell(pair.larger).cell(pair.window).cell(pair.edges).cell(pair.n);
+    table.cell(pair.family)
+        .cell(pair.smaller)
+        .cell(pair.larger)
+        .cell(pair.window)
+        .cell(pair.edges)
+        .cell(pair.n);
     table.cell(pair.smaller_value).cell(pair.larger_value).cell(pair.difference);
     put(table, pair.interval);
     table.cell(pair.p_value).end_row();

@@ -1,7 +1,7 @@
 // Small pieces of the page: elements, selects, and chips that switch lines on and off and are their legend.
 'use strict';
 
-const DASHES = {1: [], 2: [7, 4], 3: [2, 3], 4: [8, 3, 2, 3], 5: [10, 3]};  // by gnuplot's dash type
+const DASHES = {1: [], 2: [7, 4], 3: [2, 3], 4: [8, 3, 2, 3], 5: [8, 3, 2, 3, 2, 3]};  // by gnuplot's dash type
 
 // element('p', {class: 'x'}, 'text', child...): texts become text nodes, never markup.
 function element(tag, attributes = {}, ...children) {

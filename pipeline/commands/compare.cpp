@@ -1,10 +1,9 @@
 // factflow compare: several runs drawn together.
-#include "analysis/analyse.hpp"
-
 #include <iostream>
 
 #include <fmt/format.h>
 
+#include "analysis/analyse.hpp"
 #include "pipeline/commands/command.hpp"
 
 namespace factflow {
@@ -13,9 +12,10 @@ namespace po = boost::program_options;
 
 int compare_command(const std::vector<std::string>& arguments) {
   po::options_description options;
-  options.add_options()
-      ("out", po::value<std::string>()->default_value("comparison"), "directory for tables, figures and the report")
-      ("window", po::value<std::int64_t>()->default_value(0), "window size that the findings are about, as for analyse");
+  options.add_options()("out", po::value<std::string>()->default_value("comparison"),
+                        "directory for tables, figures and the report")(
+      "window", po::value<std::int64_t>()->default_value(0),
+      "window size that the findings are about, as for analyse");
   po::variables_map values;
   if (!parse_options(command_named("compare"), options, {"RUN..."}, arguments, values)) return 0;
   std::vector<std::filesystem::path> runs;
@@ -24,7 +24,8 @@ int compare_command(const std::vector<std::string>& arguments) {
   analysis.study.window = values["window"].as<std::int64_t>();
   const AnalysisSummary summary = compare(runs, values["out"].as<std::string>(), analysis);
   std::cout << summary.findings;
-  std::cout << fmt::format("\n{} tables, {} figures (SVG, PDF, PNG)\nreport: {}\n", summary.tables, summary.figures, summary.report.string());
+  std::cout << fmt::format("\n{} tables, {} figures (SVG, PDF, PNG)\nreport: {}\n", summary.tables,
+                           summary.figures, summary.report.string());
   return 0;
 }
 

@@ -67,10 +67,11 @@ TEST_F(Analyse, WritesEverythingAndSaysWhatItFound) {
   EXPECT_THAT(summary.findings, HasSubstr("subject \u2192 last lowers the answer's probability"));
   EXPECT_THAT(summary.findings, HasSubstr("prompts or units failed"));
   EXPECT_THAT(summary.findings, Not(HasSubstr("not finished")));
-  for (const char* stem :
-       {"models", "edges_gpt2", "edges_mamba", "channels_subject-last", "windows_gpt2", "windows_mamba", "heatmap_100"})
+  for (const char* stem : {"models", "edges_gpt2", "edges_mamba", "channels_subject-last", "windows_gpt2",
+                           "windows_mamba", "heatmap_100"})
     for (const char* ending : {".svg", ".pdf", ".png", "_column.pdf"})
-      EXPECT_GT(std::filesystem::file_size(folder_ / "figures" / (std::string(stem) + ending)), 1000U) << stem;
+      EXPECT_GT(std::filesystem::file_size(folder_ / "figures" / (std::string(stem) + ending)), 1000U)
+          << stem;
   const std::string page = text("report.html");
   EXPECT_THAT(page, HasSubstr("Apache ECharts"));
   EXPECT_THAT(page, HasSubstr("default-src 'none'"));  // nothing is loaded from anywhere
@@ -110,15 +111,17 @@ TEST_F(Analyse, FiguresForPapersHoldTheirFontsAndFitTheColumns) {
 TEST_F(Analyse, EveryKindOfFigureIsDrawn) {
   if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
   SyntheticOptions options = small();
-  options.models = {{"gpt2-small", "gpt2", 8, 1e8},   {"gpt2-large", "gpt2", 10, 1e9}, {"mamba-small", "mamba", 8, 1e8},
-                    {"mamba-large", "mamba", 12, 1e9}, {"mamba2", "mamba2", 8, 1e8}};
+  options.models = {{"gpt2-small", "gpt2", 8, 1e8},
+                    {"gpt2-large", "gpt2", 10, 1e9},
+                    {"mamba-small", "mamba", 8, 1e8},
+                    {"mamba-large", "mamba", 12, 1e9},
+                    {"mamba2", "mamba2", 8, 1e8}};
   options.heatmap_windows = {1, 3};
   options.own_prompts = true;
   write_synthetic_results(folder_ / "results.h5", options);
   analyse(folder_, quick());
-  for (const char* stem :
-       {"models", "sizes_gpt2", "sizes_mamba", "channels_subject-last", "windows_mamba-large", "prompts", "heatmap_100",
-        "heatmap_windows_gpt2-small"})
+  for (const char* stem : {"models", "sizes_gpt2", "sizes_mamba", "channels_subject-last",
+                           "windows_mamba-large", "prompts", "heatmap_100", "heatmap_windows_gpt2-small"})
     EXPECT_TRUE(std::filesystem::exists(folder_ / "figures" / (std::string(stem) + ".pdf"))) << stem;
   EXPECT_THAT(text("tables/curves.csv"), HasSubstr(",shared,"));
   EXPECT_THAT(text("tables/claims.csv"), HasSubstr("gpt2-small against gpt2-large"));
@@ -201,7 +204,7 @@ TEST_F(Analyse, RunsAreComparedOnTheirCommonPrompts) {
   for (const std::vector<std::string>& row : cells_of(text("both/tables/paired.csv"))) {
     if (row[0] != "synthetic/mamba" || row[1] != "synthetic-2/mamba") continue;
     ++same_model;
-    EXPECT_GT(std::stoi(row[5]), 10);       // n
+    EXPECT_GT(std::stoi(row[5]), 10);           // n
     EXPECT_EQ(std::stod(row[8]), 0) << row[2];  // difference: the same numbers, prompt by prompt
   }
   EXPECT_GT(same_model, 20U);

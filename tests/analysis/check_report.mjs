@@ -162,6 +162,10 @@ async function main() {
     if (['error', 'warning'].includes(message.type())) problems.push(`console: ${message.text()}`);
   });
   page.on('pageerror', (error) => problems.push(`error: ${error.message}`));
+  page.on('dialog', (dialog) => {
+    problems.push(`a text of the data ran: ${dialog.message()}`);
+    dialog.dismiss();
+  });
   page.on('request', (request) => {
     if (!/^(file|data|blob):/.test(request.url())) problems.push(`asks for ${request.url()}`);
   });

@@ -40,8 +40,9 @@ Vector linear_rgb(const std::string& color) {
 
 // CIE 1976 L*a*b*, white D65.
 Vector lab(const Vector& rgb) {
-  const Matrix to_xyz = {
-      {{0.4124564, 0.3575761, 0.1804375}, {0.2126729, 0.7151522, 0.0721750}, {0.0193339, 0.1191920, 0.9503041}}};
+  const Matrix to_xyz = {{{0.4124564, 0.3575761, 0.1804375},
+                          {0.2126729, 0.7151522, 0.0721750},
+                          {0.0193339, 0.1191920, 0.9503041}}};
   const Vector xyz = to_xyz * rgb, white = {0.95047, 1, 1.08883};
   Vector f{};
   for (std::size_t i = 0; i < 3; ++i) {
@@ -76,7 +77,8 @@ TEST(Palette, FamiliesOfThePaperDifferForAllEyes) {
 }
 
 TEST(Palette, ChannelSetsDifferForAllEyes) {
-  expect_different({channel_style("all").color, channel_style("slow").color, channel_style("fast").color}, 30);
+  expect_different({channel_style("all").color, channel_style("slow").color, channel_style("fast").color},
+                   30);
   EXPECT_NE(channel_style("slow").dash, channel_style("not-fast").dash);
 }
 

@@ -1,5 +1,5 @@
-// The published per-prompt numbers of the reference implementation, put through our tables: its published means must
-// come out. Needs ../shared beside the checkout.
+// The published per-prompt numbers of the reference implementation, put through our tables: its published
+// means must come out. Needs ../shared beside the checkout.
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -28,7 +28,8 @@ std::string label_of(const nlohmann::json& flow) {
 }
 
 // A model's published knockouts as one of our results files, all windows of one size.
-void write_published(const std::filesystem::path& file, const nlohmann::json& published, std::int64_t layers) {
+void write_published(const std::filesystem::path& file, const nlohmann::json& published,
+                     std::int64_t layers) {
   PromptTable prompts;
   EvaluationResult clean;
   clean.top = 0;
@@ -46,7 +47,8 @@ void write_published(const std::filesystem::path& file, const nlohmann::json& pu
       std::vector<std::int32_t>(prompts.id.size(), 1);
   KnockoutAxes axes;
   KnockoutWindow window{15, "fit", {}, {}, {}};
-  for (const auto& [id, values] : published["info_flow"][0]["prompts"].items()) axes.prompts.push_back(std::stoll(id));
+  for (const auto& [id, values] : published["info_flow"][0]["prompts"].items())
+    axes.prompts.push_back(std::stoll(id));
   for (std::int32_t start = 0; start + 15 <= layers; ++start) window.starts.push_back(start);
   for (const auto& flow : published["info_flow"]) {
     axes.edges.push_back(label_of(flow));

@@ -84,6 +84,10 @@ PromptTable make_prompts(const SyntheticOptions& options) {
     table.text.push_back(
         fmt::format("{}{} {}", prefixed ? "Everyone knows that " : "", fact.subject, fact.relation));
     table.answer.push_back(fact.answer);
+    if (options.hostile) {
+      table.text.back() = "<img/src=x/onerror=alert(1)> " + table.text.back();
+      table.answer.back() += "</script><script>alert(2)</script>";
+    }
     table.relation.push_back(fmt::format("P{}", 17 + i % options.relations));
   }
   return table;
@@ -213,8 +217,7 @@ class Generator {
       for (std::size_t i = 0; i < axes.prompts.size(); ++i) {
         const float clean_p = clean.probability[selected_[i]];
         const bool missing = !options_.complete && last && i >= axes.prompts.size() / 2;
-        const bool none =
-            axes.blocked[e * axes.prompts.size() + i] == 0 || std::isnan(clean_p) || missing;
+        const bool none = axes.blocked[e * axes.prompts.size() + i] == 0 || std::isnan(clean_p) || missing;
         for (int start = 0; start < starts; ++start) {
           const double depth =
               (start + (options_.placement == "fit" ? 0.5 * (window - 1) : 0.0)) / model.layers;
@@ -317,8 +320,9 @@ SyntheticOptions synthetic_sweep() {
   options.prompts = 574;
   options.relations = 34;
   options.windows = {1, 3, 5, 9, 12, 15};
-  options.edges = {"subject->last", "relation->last", "last->last", "first->last",
-                   "relation-minus-last->last", "all->last"};
+  options.edges = {
+      "subject->last", "relation->last", "last->last", "first->last", "relation-minus-last->last",
+      "all->last"};
   for (const char* flow : {"subject->last", "relation->last", "relation-minus-last->last", "last->last",
                            "first->last", "all->last"})
     for (const char* channels : {"slow", "fast", "not-slow", "not-fast"})

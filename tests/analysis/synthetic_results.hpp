@@ -30,14 +30,15 @@ struct SyntheticOptions {
   bool own_prompts = false;  // each model is swept over prompts of its own: it gets the others wrong
   // Two sets: "half" (every other prompt; not for the last model) and "own".
   bool named_sets = false;
+  bool hostile = false;  // texts that would run in a browser if they were taken for markup
   bool complete = true;  // false: the last model has no knockouts past half of its prompts
   std::uint64_t seed = 1;
 };
 
 // Five families, six edges and all channel sets: small enough for a test, rich enough for a report.
 SyntheticOptions synthetic_report();
-// 15 models, 574 prompts, six windows, every source, channel sets, heat maps at four windows: a published sweep
-// and its appendix, about 150 MB.
+// 15 models, 574 prompts, six windows, every source, channel sets, heat maps at four windows: a published
+// sweep and its appendix, about 150 MB.
 SyntheticOptions synthetic_sweep();
 
 void write_synthetic_results(const std::filesystem::path& file, const SyntheticOptions& options);

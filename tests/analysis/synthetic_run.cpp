@@ -1,5 +1,5 @@
 // Makes a run directory with made-up results and analyses it: for looking at figures and for timing.
-// Usage: synthetic_run DIR [report|partial|own|sets|sweep] [--no-analysis]
+// Usage: synthetic_run DIR [report|partial|own|sets|hostile|sweep] [--no-analysis]
 #include <chrono>
 #include <cstdio>
 #include <exception>
@@ -19,7 +19,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    std::fputs("usage: synthetic_run DIR [report|partial|own|sets|sweep] [--no-analysis]\n", stderr);
+    std::fputs("usage: synthetic_run DIR [report|partial|own|sets|hostile|sweep] [--no-analysis]\n", stderr);
     return 2;
   }
   const std::filesystem::path folder = argv[1];
@@ -31,6 +31,8 @@ int main(int argc, char** argv) {
     options.complete = kind != "partial";
     options.own_prompts = kind == "own";
     options.named_sets = kind == "sets";
+    options.hostile = kind == "hostile";
+    if (options.hostile) options.edges.push_back("<svg onload=alert(3)>->last");
     if (kind == "own" || kind == "sets") {
       options.models[0] = {"gpt2-355M", "gpt2", 24, 3.55e8};
       options.models[1] = {"gpt2-1.5B", "gpt2", 48, 1.56e9};
