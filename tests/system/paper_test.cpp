@@ -1,0 +1,116 @@
+// Every file of configs/paper plans and runs, on small stand-ins for its models, and figures agree with everything.yaml.
+#include <cmath>
+#include <filesystem>
+#include <set>
+
+#include <gmock/gmock.h>
+
+#include "results/run_results.hpp"
+#include "tests/model/random_checkpoint.hpp"
+#include "tests/system/paper_models.hpp"
+#include "tests/system/program.hpp"
+
+namespace factflow::testing {
+namespace {
+
+using ::testing::ContainsRegex;
+using ::testing::HasSubstr;
+
+class Paper : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    scratch_ = new factflow::TemporaryDirectory;
+    write_paper_models(scratch_->path() / "models");
+    write_paper_prompts(scratch_->path() / "prompts.jsonl");
+  }
+  static void TearDownTestSuite() { delete scratch_; }
+
+  static std::string out(const std::string& name) { return (scratch_->path() / name).string(); }
+  static Ended start(const std::string& command, const std::string& name, std::vector<std::string> more = {}) {
+    std::vector<std::string> arguments = {command, "configs/paper/" + name + ".yaml", "--limit", "2", "--models-dir", out("models"),
+                                          "--dataset", out("prompts.jsonl")};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    // Threads that spin for work make small runs on a busy machine many times slower.
+    return run_program(arguments, {.environment = {{"OMP_WAIT_POLICY", "passive"}}});
+  }
+  static ResultsReader results(const std::string& name) { return ResultsReader(out(name) + "/results.h5"); }
+
+  static std::set<std::string> names() {
+    std::set<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(FACTFLOW_SOURCE_DIR) / "configs/paper"))
+      if (entry.path().extension() == ".yaml") names.insert(entry.path().stem());
+    return names;
+  }
+
+  static factflow::TemporaryDirectory* scratch_;
+};
+factflow::TemporaryDirectory* Paper::scratch_ = nullptr;
+
+// Every cell that the figure has, everything.yaml has too, with the same number up to float32 rounding in products of other shapes.
+// Returns how many there are.
+int compare_cells(const ResultsReader& figure, const ResultsReader& everything, const std::string& model) {
+  int cells = 0;
+  const auto all = ResultsReader::kAllPrompts;
+  const KnockoutAxes mine = figure.axes(model, all), theirs = everything.axes(model, all);
+  for (const std::int64_t size : figure.windows(model)) {
+    const KnockoutWindow a = figure.window(model, size, all), b = everything.window(model, size, all);
+    const size_t starts = a.starts.size();
+    EXPECT_EQ(a.starts, b.starts);
+    for (size_t e = 0; e < mine.edges.size(); ++e) {
+      const auto edge = static_cast<size_t>(std::find(theirs.edges.begin(), theirs.edges.end(), mine.edges[e]) - theirs.edges.begin());
+      for (size_t p = 0; p < mine.prompts.size(); ++p) {
+        const auto prompt = static_cast<size_t>(std::find(theirs.prompts.begin(), theirs.prompts.end(), mine.prompts[p]) - theirs.prompts.begin());
+        for (size_t s = 0; s < starts; ++s) {
+          const float x = a.probability[(e * mine.prompts.size() + p) * starts + s];
+          if (std::isnan(x)) continue;
+          ++cells;
+          EXPECT_NEAR(x, b.probability.at((edge * theirs.prompts.size() + prompt) * starts + s), 1e-4) << model << " " << mine.edges[e];
+        }
+      }
+    }
+  }
+  return cells;
+}
+
+TEST_F(Paper, EveryFilePlansAndRunsAndAgreesWithEverything) {
+  const Ended whole = start("run", "everything", {"--out", out("everything")});
+  ASSERT_EQ(whole.code, 0) << whole.all();
+  const ResultsReader everything = results("everything");
+  EXPECT_TRUE(everything.info().complete);
+  EXPECT_EQ(everything.models().size(), 17U);
+  for (const std::string& name : names()) {
+    const Ended plan = start("plan", name);
+    EXPECT_EQ(plan.code, 0) << name << plan.all();
+    if (name == "everything") continue;
+    const Ended run = start("run", name, {"--out", out(name)});
+    ASSERT_EQ(run.code, 0) << name << run.all();
+    const ResultsReader figure = results(name);
+    EXPECT_TRUE(figure.info().complete) << name;
+    for (const ModelInfo& model : figure.models()) {
+      EXPECT_EQ(figure.evaluation(model.name).rank, (std::vector<std::int32_t>{1, 1})) << model.name;
+      if (name.starts_with("heatmaps"))
+        EXPECT_EQ(figure.heatmap_prompts(model.name, 9).size(), 2U) << name << " " << model.name;
+      else
+        EXPECT_GT(compare_cells(figure, everything, model.name), 0) << name << " " << model.name;
+    }
+  }
+}
+
+TEST_F(Paper, EverythingPlansEachUnitOnce) {
+  const Ended plan = start("plan", "everything");
+  ASSERT_EQ(plan.code, 0) << plan.all();
+  // Two prompts that are in all sets: one evaluation, one sweep and one unit of heat maps for each of 17 models, whatever the
+  // number of figures that ask for them.
+  EXPECT_THAT(plan.out, ContainsRegex("total +2 +51 "));
+  EXPECT_THAT(plan.out, HasSubstr("sweep, 17 edges, windows 1 3 5 9 12 15"));
+}
+
+TEST_F(Paper, AModelThatIsNotInTheDirectoryIsNamed) {
+  std::filesystem::create_directories(out("empty"));
+  const Ended plan = run_program({"plan", "configs/paper/figure1.yaml", "--models-dir", out("empty"), "--dataset", out("prompts.jsonl")});
+  EXPECT_EQ(plan.code, 2);
+  EXPECT_THAT(plan.err, HasSubstr("holds neither state-spaces/mamba-2.8b-hf nor mamba-2.8b-hf"));
+}
+
+}  // namespace
+}  // namespace factflow::testing
