@@ -85,21 +85,21 @@ async function checkSwitches(page) {
 const tooltip = (box) => box.evaluate((chart) => [...chart.children]
     .filter((div) => div.style.visibility !== 'hidden' && !div.querySelector('svg')).map((div) => div.innerText)[0]);
 
-async function hover(page, box) {
+async function hover(page, box, down) {
   await box.scrollIntoViewIfNeeded();
   const place = await box.boundingBox();
-  await page.mouse.move(place.x + place.width * 0.5, place.y + place.height * 0.4);
-  await page.mouse.move(place.x + place.width * 0.55, place.y + place.height * 0.45);
+  await page.mouse.move(place.x + place.width * 0.5, place.y + down);
+  await page.mouse.move(place.x + place.width * 0.55, place.y + down + 1);
   for (let i = 0; i < 30 && !await tooltip(box); ++i) await page.waitForTimeout(100);
   return await tooltip(box) || '';
 }
 
 async function checkHover(page) {
-  const lines = await hover(page, page.locator('#panels .chart').first());
+  const lines = await hover(page, page.locator('#panels .chart').first(), 100);
   check(/[+\u2212]?\d+\.\d %.*\[.*\]/.test(lines) && /n = \d+/.test(lines), `hover over lines says '${lines}'`);
   const map = page.locator('#maps-of-prompt .chart').first();
   if (await map.count() > 0) {
-    const cell = await hover(page, map);
+    const cell = await hover(page, map, 10);  // the first token
     check(/p = \d\.\d{3}/.test(cell), `hover over a heat map says '${cell}'`);
   }
 }
