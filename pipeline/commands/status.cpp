@@ -5,12 +5,12 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
+#include "base/file_operations.hpp"
 #include "base/files.hpp"
 #include "base/text.hpp"
 #include "jobs/job_queue.hpp"
 #include "jobs/submission.hpp"
 #include "pipeline/commands/command.hpp"
-#include "base/file_operations.hpp"
 #include "pipeline/coordination/journal.hpp"
 #include "pipeline/coordination/owner.hpp"
 #include "pipeline/run/run_directory.hpp"

@@ -68,6 +68,9 @@ class Coordinator {
   // failure, or a journal that cannot be written; what was committed before is kept in every case.
   Outcome run();
 
+  // For callbacks that take long: the workers hear that the coordinator lives. On its own thread.
+  void sign_of_life() { send_heartbeats(); }
+
   // After run() has returned or thrown: whether every worker has said goodbye. If not, some process may still
   // compute or hang, and the caller must end it (Launch::abort).
   bool all_workers_left() const;

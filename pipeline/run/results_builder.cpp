@@ -63,6 +63,7 @@ class Builder {
  private:
   // The journal's word on a unit: its result, or nothing (not done, failed, or split).
   std::optional<std::string> result_of(std::uint64_t unit, bool count) {
+    s_.between();
     const RecordPlace* place = s_.journal.find(unit);
     if (place == nullptr) return std::nullopt;
     const JournalRecord record = s_.journal.read(unit);

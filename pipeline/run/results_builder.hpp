@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "pipeline/coordination/journal.hpp"
@@ -16,6 +17,7 @@ struct ResultsSource {
   const RunPlan& plan;
   const JournalIndex& journal;
   std::string created;  // UTC, when the run directory was made
+  std::function<void()> between = [] {};  // called between units and models, for a caller who must not fall silent
 };
 
 struct ResultsSummary {

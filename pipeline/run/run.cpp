@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -12,11 +13,11 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
+#include "base/file_operations.hpp"
 #include "base/files.hpp"
 #include "base/text.hpp"
 #include "model/device.hpp"
 #include "pipeline/coordination/distributed_run.hpp"
-#include "base/file_operations.hpp"
 #include "pipeline/coordination/run_lock.hpp"
 #include "pipeline/coordination/unit_claims.hpp"
 #include "pipeline/run/progress_display.hpp"
@@ -100,7 +101,9 @@ class Desk {
     options.on_progress = [this](const Progress& progress) { on_progress(progress); };
     options.claims = claims_.get();
     options.writer = writer_;
-    return std::make_unique<Coordinator>(transport, *plan_, *index_, *journal_, options);
+    auto coordinator = std::make_unique<Coordinator>(transport, *plan_, *index_, *journal_, options);
+    coordinator_ = coordinator.get();
+    return coordinator;
   }
 
   int finish(const Outcome& outcome) {
@@ -147,7 +150,7 @@ class Desk {
       note_progress(progress);
     }
     if (now >= next_snapshot_) {
-      if (!claims_ || claims_->claim(kResultsClaim)) snapshot();
+      if (!claims_ || claims_->claim(kResultsClaim)) snapshot([this] { coordinator_->sign_of_life(); });
       // A snapshot may take a while on a large run: at most a twentieth of the time goes there.
       const auto took = std::chrono::steady_clock::now() - now;
       next_snapshot_ = std::chrono::steady_clock::now() + std::max<std::chrono::steady_clock::duration>(kSnapshotInterval, 20 * took);
@@ -161,11 +164,11 @@ class Desk {
   }
 
   // Of sharing launches one writes at a time. Only the holder of the claim, if there are claims, may call this.
-  ResultsSummary snapshot() {
+  ResultsSummary snapshot(const std::function<void()>& between = [] {}) {
     lock_->check();
     index_->refresh();
     const ResultsSummary summary =
-        build_results({config_, dataset_, planned_, *plan_, *index_, directory_.created}, directory_.results());
+        build_results({config_, dataset_, planned_, *plan_, *index_, directory_.created, between}, directory_.results());
     if (claims_) claims_->release(kResultsClaim);
     return summary;
   }
@@ -207,6 +210,7 @@ class Desk {
   std::unique_ptr<RunPlan> plan_;
   std::unique_ptr<JournalIndex> index_;
   std::unique_ptr<Journal> journal_;
+  Coordinator* coordinator_ = nullptr;  // lives as long as its callbacks are called
   ProgressDisplay display_;
   Progress last_progress_;
   std::chrono::steady_clock::time_point last_note_{}, next_snapshot_ = std::chrono::steady_clock::now() + kSnapshotInterval;
