@@ -159,7 +159,8 @@ Part part_of(const KnockoutAxes& all, std::size_t set) {
 
 // values: [edge, prompt, start] with `prompts` and `starts`.
 template <typename T>
-std::vector<T> cells_of(const std::vector<T>& values, const Part& part, std::size_t prompts, std::size_t starts) {
+std::vector<T> cells_of(const std::vector<T>& values, const Part& part, std::size_t prompts,
+                        std::size_t starts) {
   std::vector<T> cells;
   cells.reserve(part.edges.size() * part.prompts.size() * starts);
   for (const std::size_t edge : part.edges)
@@ -297,7 +298,8 @@ KnockoutAxes ResultsReader::axes(const std::string& model, std::size_t set) cons
   const KnockoutAxes all = read_axes(group);
   state_->check_prompts(group, all.prompts);
   if (all.sets.empty() || set == kAllPrompts) return all;
-  if (set >= all.sets.size()) inconsistent(group, "set", fmt::format("expected more than {} sets of prompts", set));
+  if (set >= all.sets.size())
+    inconsistent(group, "set", fmt::format("expected more than {} sets of prompts", set));
   const Part part = part_of(all, set);
   KnockoutAxes axes;
   for (const std::size_t edge : part.edges) axes.edges.push_back(all.edges[edge]);

@@ -206,11 +206,14 @@ void ResultsWriter::write_axes(const KnockoutAxes& axes) {
   const Dataset prompt = group.write_scale("prompt", axes.prompts, kPromptLabel);
   group
       .write("edges", {axes.edges.size(), axes.prompts.size()}, axes.blocked,
-             {"1", "blocked (target, source) token pairs in one layer; 0 = the prompt has no such edge, -1 = not asked for"})
+             {"1",
+              "blocked (target, source) token pairs in one layer; 0 = the prompt has no such edge, -1 = not "
+              "asked for"})
       .attach({&edge, &prompt});
   if (!axes.sets.empty()) {
     require(all_different(axes.sets), "sets of prompts are not unique");
-    const Dataset set = group.write_scale("set", axes.sets, {"1", "name of a set of prompts, the main one first"});
+    const Dataset set =
+        group.write_scale("set", axes.sets, {"1", "name of a set of prompts, the main one first"});
     group
         .write("members", {axes.sets.size(), axes.prompts.size()}, axes.members,
                {"1", "1 = the prompt belongs to the set"})

@@ -71,7 +71,8 @@ struct EvaluationResult {
 struct KnockoutAxes {
   std::vector<std::string> edges;     // "subject->last", "subject->last/slow"; unique
   std::vector<std::int64_t> prompts;  // ids of the selected prompts
-  // [edge, prompt] blocked (target, source) pairs; 0 = the prompt has no such edge, kNotAsked = it was not asked for it
+  // [edge, prompt] blocked (target, source) pairs; 0 = the prompt has no such edge, kNotAsked = it was not
+  // asked for it
   std::vector<std::int64_t> blocked;
   // The sets of prompts of which the sweeps were made, the main one first. Empty: all prompts are one set.
   std::vector<std::string> sets = {};      // names; unique
@@ -145,9 +146,11 @@ class ResultsReader {
   EvaluationResult evaluation(const std::string& model) const;
   std::vector<std::int64_t> windows(
       const std::string& model) const;  // ascending; empty if nothing was knocked out
-  // Knockouts are read by set of prompts: only its prompts, and only the edges that they were asked for. By default the
-  // first set, which is everything in a file of one set; kAllPrompts is every prompt and edge of all sets.
-  std::vector<std::string> prompt_sets(const std::string& model) const;  // names; empty: one set without a name
+  // Knockouts are read by set of prompts: only its prompts, and only the edges that they were asked for. By
+  // default the first set, which is everything in a file of one set; kAllPrompts is every prompt and edge of
+  // all sets.
+  std::vector<std::string> prompt_sets(
+      const std::string& model) const;  // names; empty: one set without a name
   static constexpr std::size_t kAllPrompts = static_cast<std::size_t>(-1);
   KnockoutAxes axes(const std::string& model, std::size_t set = 0) const;
   KnockoutWindow window(const std::string& model, std::int64_t window, std::size_t set = 0) const;

@@ -19,9 +19,11 @@ constexpr double kRankTolerance = 0.01, kLogTolerance = 0.02;
 constexpr double kSmallest = 1e-36;  // what float32 holds with all its digits
 
 const std::string kAcausal =
-    "the reference gives these layers a mask without causality (every token reads later ones inside the window)";
+    "the reference gives these layers a mask without causality (every token reads later ones inside the "
+    "window)";
 const std::string kUniform =
-    "a token is left with no key, which the reference's mask turns into equal attention to all tokens, later ones included";
+    "a token is left with no key, which the reference's mask turns into equal attention to all tokens, later "
+    "ones included";
 
 bool contains(const std::vector<int>& positions, int position) {
   return std::find(positions.begin(), positions.end(), position) != positions.end();
@@ -53,7 +55,8 @@ bool reaches_the_answer(const Knockout& knockout, int tokens, int layers, WrongR
     for (int t = 0; t < tokens; ++t) {
       if (cut && wrong_row(t)) wrong[static_cast<size_t>(t)] = true;
       for (int s = 0; s < t; ++s)
-        if (before[static_cast<size_t>(s)] && !(cut && is_cut(knockout, t, s))) wrong[static_cast<size_t>(t)] = true;
+        if (before[static_cast<size_t>(s)] && !(cut && is_cut(knockout, t, s)))
+          wrong[static_cast<size_t>(t)] = true;
     }
   }
   return wrong.back();
@@ -63,15 +66,21 @@ Window window_at(int start, int size) {
   return {start, start + size};
 }
 
-// Everything published of one prompt, asked in one request: the flows' cuts, then one cut per token of the heat map.
+// Everything published of one prompt, asked in one request: the flows' cuts, then one cut per token of the
+// heat map.
 class PromptComparison {
  public:
-  PromptComparison(const PublishedModel& published, LoadedModel& model, const Prompt& prompt, double tolerance)
-      : published_(published), architecture_(model.network().architecture()), id_(prompt.id), tolerance_(tolerance),
+  PromptComparison(const PublishedModel& published, LoadedModel& model, const Prompt& prompt,
+                   double tolerance)
+      : published_(published),
+        architecture_(model.network().architecture()),
+        id_(prompt.id),
+        tolerance_(tolerance),
         tokens_(model.tokenize_prompt(prompt)) {
     request_ = {tokens_.ids, tokens_.answer, {}};
     for (const PublishedFlow& flow : published_.flows)
-      if (flow.prompts.contains(id_)) add_cut(positions_of(flow.to, tokens_), positions_of(flow.from, tokens_), flow.channels, flow.window);
+      if (flow.prompts.contains(id_))
+        add_cut(positions_of(flow.to, tokens_), positions_of(flow.from, tokens_), flow.channels, flow.window);
     if (!published_.heatmaps.contains(id_)) return;
     for (int token = 0; token < token_count(); ++token)
       add_cut(positions_of(TokenRole::kLast, tokens_), {token}, {}, published_.heatmap_window);
@@ -85,9 +94,12 @@ class PromptComparison {
     for (const PublishedFlow& flow : published_.flows) {
       const auto series = flow.prompts.find(id_);
       if (series == flow.prompts.end()) continue;
-      const std::string channels = flow.channels.kind == ChannelSet::Kind::kAll ? "" : "/" + to_string(flow.channels);
-      const std::string what = fmt::format("prompt {}, {}->{}{}, windows of {}", id_, to_string(flow.from), to_string(flow.to), channels, flow.window);
-      rows.push_back(knockout_row(Kind::kKnockout, what, cut, result, series->second.probability, &series->second.right));
+      const std::string channels =
+          flow.channels.kind == ChannelSet::Kind::kAll ? "" : "/" + to_string(flow.channels);
+      const std::string what = fmt::format("prompt {}, {}->{}{}, windows of {}", id_, to_string(flow.from),
+                                           to_string(flow.to), channels, flow.window);
+      rows.push_back(knockout_row(Kind::kKnockout, what, cut, result, series->second.probability,
+                                  &series->second.right));
       ++cut;
     }
     const auto map = published_.heatmaps.find(id_);
@@ -109,7 +121,8 @@ class PromptComparison {
     row.verdict = Verdict::kDiffers;
   }
 
-  void compare_probability(ConformanceRow& row, double published, double computed, const std::string& where) const {
+  void compare_probability(ConformanceRow& row, double published, double computed,
+                           const std::string& where) const {
     ++row.compared;
     const double distance = std::abs(computed - published);
     row.distance = std::max(row.distance, distance);
@@ -134,7 +147,8 @@ class PromptComparison {
     const EdgeCut& asked = request_.cuts[cut];
     for (size_t start = 0; start < expected.size(); ++start) {
       const Knockout knockout{asked.targets, asked.sources, asked.channels, asked.windows[start]};
-      const std::string reason = why_not_causal(architecture_.family, knockout, token_count(), architecture_.layers);
+      const std::string reason =
+          why_not_causal(architecture_.family, knockout, token_count(), architecture_.layers);
       if (!reason.empty()) {
         row.reason = reason;
         ++row.left_out;
@@ -143,9 +157,11 @@ class PromptComparison {
       // Without an edge the reference runs the plain model, and stores that.
       const Answer& given = result.knockouts[cut][start];
       const Answer& answer = given.rank == 0 ? result.clean : given;
-      compare_probability(row, expected[start], std::exp(answer.log_probability), fmt::format("start {}: ", start));
+      compare_probability(row, expected[start], std::exp(answer.log_probability),
+                          fmt::format("start {}: ", start));
       if (right != nullptr && (answer.rank == 1) != (*right)[start])
-        differ(row, fmt::format("start {}: published {}, computed rank {}", start, (*right)[start] ? "rank 1" : "another rank", answer.rank));
+        differ(row, fmt::format("start {}: published {}, computed rank {}", start,
+                                (*right)[start] ? "rank 1" : "another rank", answer.rank));
     }
     if (row.left_out > 0 && row.verdict == Verdict::kAgrees) row.verdict = Verdict::kExplained;
     return row;
@@ -162,8 +178,8 @@ class PromptComparison {
     }
     rows.push_back(count);
     for (size_t token = 0; token < map.size(); ++token)
-      rows.push_back(knockout_row(Kind::kHeatmap, fmt::format("prompt {}, heat map, token {}", id_, token), cut + token, result,
-                                  map[token], nullptr));
+      rows.push_back(knockout_row(Kind::kHeatmap, fmt::format("prompt {}, heat map, token {}", id_, token),
+                                  cut + token, result, map[token], nullptr));
   }
 
   const PublishedModel& published_;
@@ -177,7 +193,8 @@ class PromptComparison {
 const Prompt& prompt_with(const Dataset& dataset, std::int64_t id) {
   for (const Prompt& prompt : dataset.prompts)
     if (prompt.id == id) return prompt;
-  throw InputError("the dataset", fmt::format("has no usable prompt with the id {}", id), "name COUNTERFACT, whose case ids the published numbers go by");
+  throw InputError("the dataset", fmt::format("has no usable prompt with the id {}", id),
+                   "name COUNTERFACT, whose case ids the published numbers go by");
 }
 
 std::string line_of(const Conformance& conformance, Kind kind, const char* name) {
@@ -191,9 +208,12 @@ std::string line_of(const Conformance& conformance, Kind kind, const char* name)
     left_out += row.left_out;
     distance = std::max(distance, row.distance);
   }
-  return fmt::format("  {:<10} rows: {} agree, {} out of tolerance, {} explained; numbers: {} compared (largest distance {:.3g}), {} "
-                     "explained and not compared\n",
-                     name, rows[Verdict::kAgrees], rows[Verdict::kDiffers], rows[Verdict::kExplained], compared, distance, left_out);
+  return fmt::format(
+      "  {:<10} rows: {} agree, {} out of tolerance, {} explained; numbers: {} compared (largest distance "
+      "{:.3g}), {} "
+      "explained and not compared\n",
+      name, rows[Verdict::kAgrees], rows[Verdict::kDiffers], rows[Verdict::kExplained], compared, distance,
+      left_out);
 }
 
 }  // namespace
@@ -205,20 +225,26 @@ std::string why_not_causal(const std::string& family, const Knockout& knockout, 
     return reaches_the_answer(knockout, tokens, layers, uniform) ? kUniform : "";
   }
   if (family == "llama" || family == "qwen2") {
-    const auto acausal = [&](int t) { return reads_later_tokens(knockout, t, tokens) || loses_every_key(knockout, t); };
+    const auto acausal = [&](int t) {
+      return reads_later_tokens(knockout, t, tokens) || loses_every_key(knockout, t);
+    };
     return reaches_the_answer(knockout, tokens, layers, acausal) ? kAcausal : "";
   }
   return "";
 }
 
 bool Conformance::conforms() const {
-  return std::none_of(rows.begin(), rows.end(), [](const ConformanceRow& row) { return row.verdict == Verdict::kDiffers; });
+  return std::none_of(rows.begin(), rows.end(),
+                      [](const ConformanceRow& row) { return row.verdict == Verdict::kDiffers; });
 }
 
-Conformance compare_with_published(const PublishedModel& published, LoadedModel& model, const Dataset& dataset, double tolerance) {
+Conformance compare_with_published(const PublishedModel& published, LoadedModel& model,
+                                   const Dataset& dataset, double tolerance) {
   const Architecture& architecture = model.network().architecture();
   if (architecture.layers != published.layers)
-    throw InputError("factflow conform", fmt::format("the checkpoint has {} layers, {} has {}", architecture.layers, published.name, published.layers),
+    throw InputError("factflow conform",
+                     fmt::format("the checkpoint has {} layers, {} has {}", architecture.layers,
+                                 published.name, published.layers),
                      fmt::format("name a copy of {}", published.hub));
   std::vector<PromptComparison> prompts;
   std::vector<ReplayRequest> requests;
@@ -233,14 +259,17 @@ Conformance compare_with_published(const PublishedModel& published, LoadedModel&
 }
 
 std::string describe(const Conformance& conformance) {
-  std::string text = line_of(conformance, Kind::kClean, "clean runs") + line_of(conformance, Kind::kKnockout, "knockouts") +
+  std::string text = line_of(conformance, Kind::kClean, "clean runs") +
+                     line_of(conformance, Kind::kKnockout, "knockouts") +
                      line_of(conformance, Kind::kHeatmap, "heat maps");
   std::map<std::string, std::vector<const ConformanceRow*>> explained;
   for (const ConformanceRow& row : conformance.rows)
     if (row.left_out > 0) explained[row.reason].push_back(&row);
   for (const auto& [reason, rows] : explained) {
     text += fmt::format("not compared: {}\n", reason);
-    for (const ConformanceRow* row : rows) text += fmt::format("  {}: {} of {} windows\n", row->what, row->left_out, row->left_out + row->compared);
+    for (const ConformanceRow* row : rows)
+      text +=
+          fmt::format("  {}: {} of {} windows\n", row->what, row->left_out, row->left_out + row->compared);
   }
   for (const ConformanceRow& row : conformance.rows)
     if (row.verdict == Verdict::kDiffers) text += fmt::format("differs: {}: {}\n", row.what, row.difference);

@@ -44,12 +44,14 @@ PublishedFlow read_flow(const json& node, int layers) {
   flow.to = parse_token_role(node.at("to").get<std::string>());
   flow.channels = losing(node.at("features").get<std::string>());
   const int starts = layers - flow.window + 1;
-  if (flow.window < 1 || starts < 1) throw InputError("", fmt::format("a window of {} layers in {}", flow.window, layers));
+  if (flow.window < 1 || starts < 1)
+    throw InputError("", fmt::format("a window of {} layers in {}", flow.window, layers));
   for (const auto& [key, row] : node.at("prompts").items()) {
     PublishedSeries& series = flow.prompts[case_id(key)];
     for (const char hit : row.at(0).get<std::string>()) series.right.push_back(hit == '1');
     for (size_t i = 1; i < row.size(); ++i) series.probability.push_back(probability(row.at(i)));
-    if (series.probability.size() != static_cast<size_t>(starts) || series.right.size() != series.probability.size())
+    if (series.probability.size() != static_cast<size_t>(starts) ||
+        series.right.size() != series.probability.size())
       throw InputError("", fmt::format("prompt {} has other numbers of windows than {}", key, starts));
   }
   return flow;
@@ -64,7 +66,8 @@ void read_heatmaps(const json& node, PublishedModel& model) {
       std::vector<double>& line = map.emplace_back();
       for (const json& value : row) line.push_back(probability(value));
       if (model.heatmap_window < 1 || line.size() != static_cast<size_t>(std::max(starts, 0)))
-        throw InputError("", fmt::format("the heat map of prompt {} has other numbers of windows than {}", key, starts));
+        throw InputError(
+            "", fmt::format("the heat map of prompt {} has other numbers of windows than {}", key, starts));
     }
   }
 }
@@ -80,9 +83,11 @@ PublishedModel read_model(const json& node, const std::string& name) {
   read_heatmaps(node.at("heatmaps"), model);
   for (const PublishedFlow& flow : model.flows)
     for (const auto& [id, series] : flow.prompts)
-      if (!model.clean.contains(id)) throw InputError("", fmt::format("prompt {} has knockouts but no clean run", id));
+      if (!model.clean.contains(id))
+        throw InputError("", fmt::format("prompt {} has knockouts but no clean run", id));
   for (const auto& [id, map] : model.heatmaps)
-    if (!model.clean.contains(id)) throw InputError("", fmt::format("prompt {} has a heat map but no clean run", id));
+    if (!model.clean.contains(id))
+      throw InputError("", fmt::format("prompt {} has a heat map but no clean run", id));
   return model;
 }
 

@@ -92,7 +92,8 @@ Fields<SelectConfig> select_fields() {
     return YamlNode::of_text(select.ids_file);
   };
   return {
-      field("name", &SelectConfig::name, safe_name(), "by which sweeps and heat maps ask for the set; unique"),
+      field("name", &SelectConfig::name, safe_name(),
+            "by which sweeps and heat maps ask for the set; unique"),
       field_of_all<SelectConfig>("correct_for", "all | self | none | model names",
                                  "prompts that all models get right, that the model itself gets right, every "
                                  "prompt, or prompts that the named models get right",
@@ -106,12 +107,13 @@ Fields<SelectConfig> select_fields() {
 }
 
 Form<SelectConfig> prompt_set_form() {
-  return checked(section(select_fields()), [](const SelectConfig& set, const YamlNode& node, const Place& place) {
-    if (node.find("ids") != nullptr && node.find("correct_for") != nullptr)
-      reject(place.child("ids"), node.line, "is given beside 'correct_for'", "keep one of them");
-    if (node.find("ids") != nullptr && set.rank != 1)
-      reject(place.child("rank"), node.line, "is given beside 'ids'", "a list of ids asks no model");
-  });
+  return checked(
+      section(select_fields()), [](const SelectConfig& set, const YamlNode& node, const Place& place) {
+        if (node.find("ids") != nullptr && node.find("correct_for") != nullptr)
+          reject(place.child("ids"), node.line, "is given beside 'correct_for'", "keep one of them");
+        if (node.find("ids") != nullptr && set.rank != 1)
+          reject(place.child("rank"), node.line, "is given beside 'ids'", "a list of ids asks no model");
+      });
 }
 
 Form<std::vector<SelectConfig>> select_form() {
@@ -214,7 +216,8 @@ Fields<HeatmapsConfig> heatmaps_fields() {
 }
 
 Form<HeatmapsConfig> heatmaps_form() {
-  return checked(section(heatmaps_fields()), [](const HeatmapsConfig& heatmaps, const YamlNode& node, const Place& place) {
+  return checked(section(heatmaps_fields()), [](const HeatmapsConfig& heatmaps, const YamlNode& node,
+                                                const Place& place) {
     if ((heatmaps.prompts > 0) == !heatmaps.ids.empty())
       reject(place, node.line, "expects either 'prompts' or 'ids'",
              "say how many prompts of the set get heatmaps, or which");
@@ -235,7 +238,8 @@ Fields<RunConfig> run_fields() {
             "CPU threads; auto = the cores of a node divided among its ranks", tuning),
       field("memory_limit", &R::memory_limit, word_or("auto", std::int64_t{0}, byte_size()),
             "memory of a rank for activations; auto = what the device has free", tuning),
-      field("share_gpus", &R::share_gpus, yes_or_no(), "let ranks share a GPU where there are more ranks than GPUs", tuning),
+      field("share_gpus", &R::share_gpus, yes_or_no(),
+            "let ranks share a GPU where there are more ranks than GPUs", tuning),
       field("heartbeat_timeout", &R::heartbeat_timeout, whole_number<int>(2, 86400),
             "seconds without a sign of life after which a rank counts as lost and the run ends", tuning),
   };
@@ -277,8 +281,8 @@ Listed entry(const YamlNode& root, const Place& place, const char* key, size_t i
   return {node.items[index], place.child(key).item(index)};
 }
 
-void check_names(const std::vector<std::string>& used, const std::vector<std::string>& known, const char* kind,
-                 const char* key, const Listed& at) {
+void check_names(const std::vector<std::string>& used, const std::vector<std::string>& known,
+                 const char* kind, const char* key, const Listed& at) {
   for (const std::string& name : used)
     if (std::find(known.begin(), known.end(), name) == known.end())
       reject(at.place.child(key), at.node.find(key)->line, unknown_word(kind, excerpt(name), known));
@@ -316,7 +320,8 @@ const Fields<Config>& config_fields() {
       field("name", &C::name, safe_name(), "results go to runs/NAME unless --out says otherwise", kRequired),
       field("dataset", &C::dataset, section(dataset_fields()), "", kRequired),
       field("models_directory", &C::models_directory, word_or("none", std::string(), text()),
-            "where hf:ORG/NAME lies as ORG/NAME or NAME; none = in the Hugging Face cache", {.in_identity = false}),
+            "where hf:ORG/NAME lies as ORG/NAME or NAME; none = in the Hugging Face cache",
+            {.in_identity = false}),
       field("models", &C::models, checked(list_of(section(model_fields())), check_models), "", kRequired),
       field("select", &C::select, select_form(), ""),
       field("sweep", &C::sweep, one_or_several(section(sweep_fields())), ""),

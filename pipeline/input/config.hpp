@@ -66,10 +66,10 @@ struct SweepConfig {
 };
 
 struct HeatmapsConfig {
-  std::vector<int> windows;                 // `window: 5` or `windows: [1, 5, 9]`
-  std::int64_t prompts = 0;                 // the first N prompts of the set; 0 = `ids` says which
-  std::vector<std::int64_t> ids = {};       // these prompts, whatever the models say about them
-  std::vector<std::string> models = {};     // as in SweepConfig
+  std::vector<int> windows;              // `window: 5` or `windows: [1, 5, 9]`
+  std::int64_t prompts = 0;              // the first N prompts of the set; 0 = `ids` says which
+  std::vector<std::int64_t> ids = {};    // these prompts, whatever the models say about them
+  std::vector<std::string> models = {};  // as in SweepConfig
   std::string select = {};
   bool operator==(const HeatmapsConfig&) const = default;
 };
@@ -88,7 +88,8 @@ struct Config {
   std::filesystem::path file;  // where it was read from; not part of the resolved copy
   std::string name = {};
   DatasetConfig dataset;
-  std::string models_directory = {};  // hf:ORG/NAME is DIRECTORY/ORG/NAME or DIRECTORY/NAME; empty = the hub's cache
+  std::string models_directory =
+      {};  // hf:ORG/NAME is DIRECTORY/ORG/NAME or DIRECTORY/NAME; empty = the hub's cache
   std::vector<ModelConfig> models;
   std::vector<SelectConfig> select = {SelectConfig{}};  // at least one
   std::vector<SweepConfig> sweep;                       // their union is computed, each knockout once

@@ -22,16 +22,21 @@ Ids ids_of(const SelectConfig& set) {
 // The models that decide what is in a set: they must have the answer right.
 bool judges(const SelectConfig& set, const std::string& judge, const std::string& model) {
   switch (set.rule) {
-    case Rule::kAllModels: return true;
-    case Rule::kSelf: return judge == model;
-    case Rule::kTheseModels: return std::find(set.models.begin(), set.models.end(), judge) != set.models.end();
+    case Rule::kAllModels:
+      return true;
+    case Rule::kSelf:
+      return judge == model;
+    case Rule::kTheseModels:
+      return std::find(set.models.begin(), set.models.end(), judge) != set.models.end();
     case Rule::kNone:
-    case Rule::kIds: return false;
+    case Rule::kIds:
+      return false;
   }
   return false;
 }
 
-// The sets that sweeps and counted heat maps of the models draw on. `wanted(models)` chooses by the list of models.
+// The sets that sweeps and counted heat maps of the models draw on. `wanted(models)` chooses by the list of
+// models.
 template <class Wanted>
 std::set<size_t> sets_in_use(const Config& config, Wanted wanted) {
   std::set<size_t> used;
@@ -42,8 +47,10 @@ std::set<size_t> sets_in_use(const Config& config, Wanted wanted) {
   return used;
 }
 
-// Prompts by the entries of the configuration that hold them: members[entry] are ascending indices of prompts.
-std::map<std::vector<bool>, std::vector<std::uint32_t>> by_entries(const std::vector<std::vector<std::uint32_t>>& members) {
+// Prompts by the entries of the configuration that hold them: members[entry] are ascending indices of
+// prompts.
+std::map<std::vector<bool>, std::vector<std::uint32_t>> by_entries(
+    const std::vector<std::vector<std::uint32_t>>& members) {
   std::map<std::uint32_t, std::vector<bool>> entries;
   for (size_t entry = 0; entry < members.size(); ++entry)
     for (const std::uint32_t prompt : members[entry]) {
@@ -56,17 +63,20 @@ std::map<std::vector<bool>, std::vector<std::uint32_t>> by_entries(const std::ve
   return groups;
 }
 
-std::vector<AskedEdge> edges_together(const std::vector<std::vector<AskedEdge>>& sweeps, const std::vector<bool>& which) {
+std::vector<AskedEdge> edges_together(const std::vector<std::vector<AskedEdge>>& sweeps,
+                                      const std::vector<bool>& which) {
   std::map<std::uint32_t, std::set<std::uint32_t>> series;
   for (size_t i = 0; i < sweeps.size(); ++i)
     if (which[i])
-      for (const AskedEdge& asked : sweeps[i]) series[asked.edge].insert(asked.series.begin(), asked.series.end());
+      for (const AskedEdge& asked : sweeps[i])
+        series[asked.edge].insert(asked.series.begin(), asked.series.end());
   std::vector<AskedEdge> edges;
   for (const auto& [edge, of_edge] : series) edges.push_back({edge, {of_edge.begin(), of_edge.end()}});
   return edges;
 }
 
-std::vector<std::uint32_t> series_together(const std::vector<std::vector<std::uint32_t>>& heatmaps, const std::vector<bool>& which) {
+std::vector<std::uint32_t> series_together(const std::vector<std::vector<std::uint32_t>>& heatmaps,
+                                           const std::vector<bool>& which) {
   std::set<std::uint32_t> series;
   for (size_t i = 0; i < heatmaps.size(); ++i)
     if (which[i]) series.insert(heatmaps[i].begin(), heatmaps[i].end());
@@ -101,25 +111,28 @@ const PromptPart& AskedPrompts::part_of(std::uint32_t position) const {
   throw std::out_of_range("no part of the plan holds this prompt");
 }
 
-std::vector<std::uint32_t> select_prompts(const Config& config, size_t set, const Dataset& dataset, std::uint32_t model,
-                                          const CleanRanks& ranks) {
+std::vector<std::uint32_t> select_prompts(const Config& config, size_t set, const Dataset& dataset,
+                                          std::uint32_t model, const CleanRanks& ranks) {
   const SelectConfig& select = config.select.at(set);
   std::vector<std::uint32_t> judging;
   for (std::uint32_t m = 0; m < config.models.size(); ++m)
     if (judges(select, config.models[m].name, config.models[model].name)) judging.push_back(m);
   const Ids ids = select.rule == Rule::kIds ? ids_of(select) : Ids{};
-  const auto right = [&](std::uint32_t m, std::uint32_t p) { return ranks[m][p] >= 1 && ranks[m][p] <= select.rank; };
+  const auto right = [&](std::uint32_t m, std::uint32_t p) {
+    return ranks[m][p] >= 1 && ranks[m][p] <= select.rank;
+  };
   std::vector<std::uint32_t> selected;
   for (std::uint32_t p = 0; p < dataset.prompts.size(); ++p) {
     if (ranks[model][p] == 0) continue;  // nothing to compare a knockout with
     if (select.rule == Rule::kIds && !ids.contains(dataset.prompts[p].id)) continue;
-    if (std::all_of(judging.begin(), judging.end(), [&](std::uint32_t m) { return right(m, p); })) selected.push_back(p);
+    if (std::all_of(judging.begin(), judging.end(), [&](std::uint32_t m) { return right(m, p); }))
+      selected.push_back(p);
   }
   return selected;
 }
 
-AskedPrompts asked_in_sweeps(const Config& config, const Dataset& dataset, const PlannedModel& planned, std::uint32_t model,
-                             const CleanRanks& ranks) {
+AskedPrompts asked_in_sweeps(const Config& config, const Dataset& dataset, const PlannedModel& planned,
+                             std::uint32_t model, const CleanRanks& ranks) {
   std::vector<std::vector<std::uint32_t>> members;
   for (size_t i = 0; i < config.sweep.size(); ++i) {
     members.emplace_back();
@@ -127,12 +140,13 @@ AskedPrompts asked_in_sweeps(const Config& config, const Dataset& dataset, const
       members[i] = select_prompts(config, prompt_set(config, config.sweep[i].select), dataset, model, ranks);
   }
   std::map<std::vector<AskedEdge>, std::vector<std::uint32_t>> groups;
-  for (const auto& [which, prompts] : by_entries(members)) append(groups[edges_together(planned.sweeps, which)], prompts);
+  for (const auto& [which, prompts] : by_entries(members))
+    append(groups[edges_together(planned.sweeps, which)], prompts);
   return in_parts(std::move(groups), &PromptPart::edges);
 }
 
-AskedPrompts asked_in_heatmaps(const Config& config, const Dataset& dataset, const PlannedModel& planned, std::uint32_t model,
-                               const CleanRanks& ranks) {
+AskedPrompts asked_in_heatmaps(const Config& config, const Dataset& dataset, const PlannedModel& planned,
+                               std::uint32_t model, const CleanRanks& ranks) {
   std::vector<std::vector<std::uint32_t>> members;
   for (size_t i = 0; i < config.heatmaps.size(); ++i) {
     const HeatmapsConfig& heatmaps = config.heatmaps[i];
@@ -148,7 +162,8 @@ AskedPrompts asked_in_heatmaps(const Config& config, const Dataset& dataset, con
       if (ranks[model][p] != 0 && ids.contains(dataset.prompts[p].id)) prompts.push_back(p);
   }
   std::map<std::vector<std::uint32_t>, std::vector<std::uint32_t>> groups;
-  for (const auto& [which, prompts] : by_entries(members)) append(groups[series_together(planned.heatmaps, which)], prompts);
+  for (const auto& [which, prompts] : by_entries(members))
+    append(groups[series_together(planned.heatmaps, which)], prompts);
   return in_parts(std::move(groups), &PromptPart::heatmaps);
 }
 
@@ -160,7 +175,8 @@ std::vector<size_t> sets_swept(const Config& config) {
 
 std::vector<std::uint32_t> judges_of(const Config& config, std::uint32_t model) {
   const std::string& name = config.models[model].name;
-  const std::set<size_t> used = sets_in_use(config, [&](const auto& models) { return includes(models, name); });
+  const std::set<size_t> used =
+      sets_in_use(config, [&](const auto& models) { return includes(models, name); });
   std::vector<std::uint32_t> needed;
   for (std::uint32_t m = 0; m < config.models.size(); ++m)
     if (m == model || std::any_of(used.begin(), used.end(), [&](size_t set) {
@@ -177,7 +193,8 @@ Dataset read_prompts(const Config& config) {
     if (config.select[set].rule != Rule::kIds) return read_dataset(config.dataset);
     wanted.merge(ids_of(config.select[set]));
   }
-  for (const HeatmapsConfig& heatmaps : config.heatmaps) wanted.insert(heatmaps.ids.begin(), heatmaps.ids.end());
+  for (const HeatmapsConfig& heatmaps : config.heatmaps)
+    wanted.insert(heatmaps.ids.begin(), heatmaps.ids.end());
   return read_dataset(config.dataset, wanted);
 }
 
@@ -186,8 +203,11 @@ std::vector<std::string> missing_ids(const Config& config, const Dataset& datase
   for (const Prompt& prompt : dataset.prompts) known.insert(prompt.id);
   std::vector<std::string> sentences;
   const auto check = [&](const auto& ids, const std::string& what) {
-    const auto missing = std::count_if(ids.begin(), ids.end(), [&](std::int64_t id) { return !known.contains(id); });
-    if (missing > 0) sentences.push_back(fmt::format("{}: {} of {} ids are not among the prompts", what, missing, ids.size()));
+    const auto missing =
+        std::count_if(ids.begin(), ids.end(), [&](std::int64_t id) { return !known.contains(id); });
+    if (missing > 0)
+      sentences.push_back(
+          fmt::format("{}: {} of {} ids are not among the prompts", what, missing, ids.size()));
   };
   for (const SelectConfig& set : config.select)
     if (set.rule == Rule::kIds) check(ids_of(set), fmt::format("prompt set {} ({})", set.name, set.ids_file));

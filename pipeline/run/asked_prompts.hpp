@@ -1,4 +1,5 @@
-// Which prompts of a model are asked for what: pure functions of the configuration, the dataset and the clean runs.
+// Which prompts of a model are asked for what: pure functions of the configuration, the dataset and the clean
+// runs.
 #pragma once
 
 #include <cstdint>
@@ -29,20 +30,22 @@ struct AskedPrompts {
 };
 
 // The prompts of config.select[set] for a model, in dataset order.
-std::vector<std::uint32_t> select_prompts(const Config& config, size_t set, const Dataset& dataset, std::uint32_t model,
-                                          const CleanRanks& ranks);
+std::vector<std::uint32_t> select_prompts(const Config& config, size_t set, const Dataset& dataset,
+                                          std::uint32_t model, const CleanRanks& ranks);
 
 // What all sweeps together ask of a model's prompts, each knockout once, and likewise all heat maps.
-AskedPrompts asked_in_sweeps(const Config& config, const Dataset& dataset, const PlannedModel& planned, std::uint32_t model,
-                             const CleanRanks& ranks);
-AskedPrompts asked_in_heatmaps(const Config& config, const Dataset& dataset, const PlannedModel& planned, std::uint32_t model,
-                               const CleanRanks& ranks);
+AskedPrompts asked_in_sweeps(const Config& config, const Dataset& dataset, const PlannedModel& planned,
+                             std::uint32_t model, const CleanRanks& ranks);
+AskedPrompts asked_in_heatmaps(const Config& config, const Dataset& dataset, const PlannedModel& planned,
+                               std::uint32_t model, const CleanRanks& ranks);
 
 // The prompt sets that sweeps draw on, as indices into config.select, ascending.
 std::vector<size_t> sets_swept(const Config& config);
-// The models that must be evaluated before the sweeps and heat maps of `model` are known; ascending, `model` among them.
+// The models that must be evaluated before the sweeps and heat maps of `model` are known; ascending, `model`
+// among them.
 std::vector<std::uint32_t> judges_of(const Config& config, std::uint32_t model);
-// The dataset of a run: where only lists of ids are asked for, no other prompts are read. Throws as read_dataset().
+// The dataset of a run: where only lists of ids are asked for, no other prompts are read. Throws as
+// read_dataset().
 Dataset read_prompts(const Config& config);
 
 // Ids of the configuration that no prompt of the dataset has, as sentences for people; none if all are there.

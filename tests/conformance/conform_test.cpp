@@ -1,6 +1,5 @@
-// `factflow conform` on random models: "published" numbers made by a forward written as the reference's library does it.
-#include "pipeline/conformance/conformance.hpp"
-
+// `factflow conform` on random models: "published" numbers made by a forward written as the reference's
+// library does it.
 #include <filesystem>
 #include <fstream>
 
@@ -8,6 +7,7 @@
 
 #include "base/error.hpp"
 #include "pipeline/commands/command.hpp"
+#include "pipeline/conformance/conformance.hpp"
 #include "tests/model/naive_forward.hpp"
 #include "tests/model/random_checkpoint.hpp"
 
@@ -23,7 +23,8 @@ const std::string kDemo = std::string(FACTFLOW_SOURCE_DIR) + "/demo/";
 constexpr int kWindow = 2;
 
 json flow(const std::string& from, const std::string& to, const std::string& features) {
-  return {{"window", kWindow}, {"from", from}, {"to", to}, {"features", features}, {"prompts", json::object()}};
+  return {
+      {"window", kWindow}, {"from", from}, {"to", to}, {"features", features}, {"prompts", json::object()}};
 }
 
 // The reference's categories as NaiveModel::Masking::kReference reads them.
@@ -40,9 +41,11 @@ class Conform : public ::testing::TestWithParam<const char*> {
     config["vocab_size"] = tokenizer.vocabulary_size();
     if (config.contains("n_positions")) config["n_positions"] = 64;
     auto tensors = random_tensors(config, 5);
-    // Flat distributions over the vocabulary, so that a difference anywhere shows in the answer's probability.
+    // Flat distributions over the vocabulary, so that a difference anywhere shows in the answer's
+    // probability.
     for (auto& [tensor, content] : tensors)
-      if (tensor.ends_with("ln_f.weight") || tensor.ends_with("model.norm.weight") || tensor.ends_with("norm_f.weight"))
+      if (tensor.ends_with("ln_f.weight") || tensor.ends_with("model.norm.weight") ||
+          tensor.ends_with("norm_f.weight"))
         for (float& value : content.values) value *= 0.1F;
     write_checkpoint(directory_.path(), config, tensors);
     std::filesystem::copy(kDemo + "models/gpt2/tokenizer.json", directory_.path() / "tokenizer.json");
@@ -57,34 +60,47 @@ class Conform : public ::testing::TestWithParam<const char*> {
     std::vector<Prompt> prompts;
     for (const bool first : {true, false})
       for (const Prompt& prompt : dataset_.prompts)
-        if ((prompt.subject_begin == 0) == first && prompts.size() < (first ? 1U : 3U)) prompts.push_back(prompt);
+        if ((prompt.subject_begin == 0) == first && prompts.size() < (first ? 1U : 3U))
+          prompts.push_back(prompt);
     return prompts;
   }
 
   json publish(const NaiveModel& reference, const Tokenizer& tokenizer) const {
-    json model = {{"hub", "org/model"}, {"layers", layers_}, {"clean", json::array()}, {"flows", json::array()}, {"heatmaps", {{"window", kWindow}, {"prompts", json::object()}}}};
-    for (const char* from : {"subject", "relation", "last", "first"}) model["flows"].push_back(flow(from, "last", "ALL"));
-    for (const char* from : {"context", "subject", "relation"}) model["flows"].push_back(flow(from, "relation", "ALL"));
+    json model = {{"hub", "org/model"},
+                  {"layers", layers_},
+                  {"clean", json::array()},
+                  {"flows", json::array()},
+                  {"heatmaps", {{"window", kWindow}, {"prompts", json::object()}}}};
+    for (const char* from : {"subject", "relation", "last", "first"})
+      model["flows"].push_back(flow(from, "last", "ALL"));
+    for (const char* from : {"context", "subject", "relation"})
+      model["flows"].push_back(flow(from, "relation", "ALL"));
     for (const char* from : {"context", "subject"}) model["flows"].push_back(flow(from, "subject", "ALL"));
     if (std::string(GetParam()).find("mamba") != std::string::npos)
-      for (const char* features : {"FAST_DECAY", "SLOW_DECAY"}) model["flows"].push_back(flow("subject", "last", features));
+      for (const char* features : {"FAST_DECAY", "SLOW_DECAY"})
+        model["flows"].push_back(flow("subject", "last", features));
     for (const Prompt& prompt : chosen()) {
       const TokenizedPrompt tokens = tokenize(tokenizer, prompt);
       const at::Tensor clean = reference.log_probabilities(tokens.ids, {});
-      model["clean"].push_back({prompt.id, clean[tokens.answer].exp().item<double>(), 1 + (clean > clean[tokens.answer]).sum().item<int>()});
+      model["clean"].push_back({prompt.id, clean[tokens.answer].exp().item<double>(),
+                                1 + (clean > clean[tokens.answer]).sum().item<int>()});
       for (json& one : model["flows"]) {
         const Knockout knockout{positions_of(parse_token_role(one["to"].get<std::string>()), tokens),
-                                positions_of(parse_token_role(one["from"].get<std::string>()), tokens), kept(one["features"]), {}};
+                                positions_of(parse_token_role(one["from"].get<std::string>()), tokens),
+                                kept(one["features"]),
+                                {}};
         one["prompts"][std::to_string(prompt.id)] = series(reference, tokens, knockout, true);
       }
       json& map = model["heatmaps"]["prompts"][std::to_string(prompt.id)];
       for (int token = 0; token < static_cast<int>(tokens.ids.size()); ++token)
-        map.push_back(series(reference, tokens, {positions_of(TokenRole::kLast, tokens), {token}, {}, {}}, false));
+        map.push_back(
+            series(reference, tokens, {positions_of(TokenRole::kLast, tokens), {token}, {}, {}}, false));
     }
     return {{"models", {{"random", model}}}};
   }
 
-  json series(const NaiveModel& reference, const TokenizedPrompt& tokens, Knockout knockout, bool hits) const {
+  json series(const NaiveModel& reference, const TokenizedPrompt& tokens, Knockout knockout,
+              bool hits) const {
     std::string right;
     json row = json::array();
     for (int start = 0; start + kWindow <= layers_; ++start) {
@@ -101,14 +117,15 @@ class Conform : public ::testing::TestWithParam<const char*> {
     ModelJob job;
     job.path = directory_.path().string();
     LoadedModel model(job, at::kCPU, Precision::kFp64, 0, "");
-    return compare_with_published(read_published(published.dump(), "published", "random"), model, dataset_, 1e-9);
+    return compare_with_published(read_published(published.dump(), "published", "random"), model, dataset_,
+                                  1e-9);
   }
 
   int command(const json& published, const std::string& name = "random") const {
     const std::string file = (directory_.path() / "published.json").string();
     std::ofstream(file) << published;
-    return conform_command({"--model", name, "--path", directory_.path().string(), "--dataset", kDemo + "facts.jsonl",
-                            "--published", file, "--device", "cpu"});
+    return conform_command({"--model", name, "--path", directory_.path().string(), "--dataset",
+                            kDemo + "facts.jsonl", "--published", file, "--device", "cpu"});
   }
 
   bool is_transformer() const { return std::string(GetParam()).find("mamba") == std::string::npos; }
@@ -120,24 +137,26 @@ class Conform : public ::testing::TestWithParam<const char*> {
 };
 
 int count(const Conformance& conformance, Kind kind, Verdict verdict) {
-  return static_cast<int>(std::count_if(conformance.rows.begin(), conformance.rows.end(), [&](const ConformanceRow& row) {
-    return row.kind == kind && row.verdict == verdict;
-  }));
+  return static_cast<int>(
+      std::count_if(conformance.rows.begin(), conformance.rows.end(),
+                    [&](const ConformanceRow& row) { return row.kind == kind && row.verdict == verdict; }));
 }
 
 TEST_P(Conform, NumbersOfTheReferenceAgreeOrAreExplained) {
   const Conformance conformance = compare(published_);
   EXPECT_TRUE(conformance.conforms()) << describe(conformance);
   EXPECT_EQ(count(conformance, Kind::kClean, Verdict::kAgrees), 3);
-  const int agree = count(conformance, Kind::kKnockout, Verdict::kAgrees), explained = count(conformance, Kind::kKnockout, Verdict::kExplained);
+  const int agree = count(conformance, Kind::kKnockout, Verdict::kAgrees),
+            explained = count(conformance, Kind::kKnockout, Verdict::kExplained);
   const std::string name = GetParam();
   if (name == "gpt2") {
     EXPECT_EQ(agree + explained, 27);
-    // Token 0 loses its only key: relation <- relation and <- context in the prompts that do not begin with their subject, subject
+    // Token 0 loses its only key: relation <- relation and <- context in the prompts that do not begin with
+    // their subject, subject
     // <- subject in the one that does.
     EXPECT_EQ(explained, 5) << describe(conformance);
   } else if (is_transformer()) {
-    EXPECT_EQ(agree, 2) << describe(conformance);  // no context: the plain model
+    EXPECT_EQ(agree, 2) << describe(conformance);                        // no context: the plain model
     EXPECT_EQ(count(conformance, Kind::kHeatmap, Verdict::kAgrees), 3);  // numbers of tokens
   } else {
     EXPECT_EQ(agree, 33) << describe(conformance);
@@ -154,7 +173,8 @@ TEST_P(Conform, EveryPerturbedNumberIsReported) {
   context[1] = context[1].get<double>() + 1e-4;
   EXPECT_EQ(count(compare(published_), Kind::kKnockout, Verdict::kDiffers), 1);
   context[0] = "11";
-  EXPECT_THAT(describe(compare(published_)), HasSubstr("differs: prompt " + id + ", context->relation, windows of 2: start 0: published"));
+  EXPECT_THAT(describe(compare(published_)),
+              HasSubstr("differs: prompt " + id + ", context->relation, windows of 2: start 0: published"));
   json& rank = model["clean"][1][2];
   rank = rank.get<int>() * 2 + 10;
   EXPECT_EQ(count(compare(published_), Kind::kClean, Verdict::kDiffers), 2);

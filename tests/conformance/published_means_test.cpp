@@ -1,5 +1,6 @@
-// The published single prompts, through the project's own results file and analysis, give the published means: of the edge from
-// the subject to the last token in the last window of 15 layers (starts 0 to 9), by channels.
+// The published single prompts, through the project's own results file and analysis, give the published
+// means: of the edge from the subject to the last token in the last window of 15 layers (starts 0 to 9), by
+// channels.
 #include <cmath>
 
 #include <gtest/gtest.h>
@@ -24,7 +25,10 @@ std::vector<Edge> edges_from_subject(const PublishedModel& model) {
   std::vector<Edge> edges;
   for (const PublishedFlow& flow : model.flows)
     if (flow.from == TokenRole::kSubject && flow.to == TokenRole::kLast)
-      edges.push_back({flow.channels.kind == ChannelSet::Kind::kAll ? "subject->last" : "subject->last/" + to_string(flow.channels), &flow});
+      edges.push_back({flow.channels.kind == ChannelSet::Kind::kAll
+                           ? "subject->last"
+                           : "subject->last/" + to_string(flow.channels),
+                       &flow});
   return edges;
 }
 
@@ -44,7 +48,9 @@ EvaluationResult clean_runs(const PublishedModel& model) {
     result.prompt.push_back(id);
     result.probability.push_back(static_cast<float>(clean.probability));
     result.rank.push_back(clean.rank);
-    for (auto* column : {&result.answer_token, &result.token_count, &result.subject_begin, &result.subject_end}) column->push_back(1);
+    for (auto* column :
+         {&result.answer_token, &result.token_count, &result.subject_begin, &result.subject_end})
+      column->push_back(1);
   }
   return result;
 }
@@ -53,7 +59,8 @@ void write(const PublishedModel& model, const std::filesystem::path& file) {
   const std::vector<Edge> edges = edges_from_subject(model);
   KnockoutAxes axes;
   KnockoutWindow window{kWindow, "fit", {}, {}, {}};
-  for (std::int32_t start = 0; start <= static_cast<std::int32_t>(kStart); ++start) window.starts.push_back(start);
+  for (std::int32_t start = 0; start <= static_cast<std::int32_t>(kStart); ++start)
+    window.starts.push_back(start);
   for (const auto& [id, series] : edges.at(0).flow->prompts) axes.prompts.push_back(id);
   for (const Edge& edge : edges) {
     axes.edges.push_back(edge.label);
@@ -86,7 +93,8 @@ TEST(PublishedMeans, ComeOutOfTheAnalysis) {
     const char* model;
     double all, not_fast, not_slow;
   };
-  for (const Expected& expected : {Expected{"mamba1-130M", -61.6, -57.0, -23.8}, Expected{"mamba2-130M", -56.6, -57.4, 8.1}}) {
+  for (const Expected& expected :
+       {Expected{"mamba1-130M", -61.6, -57.0, -23.8}, Expected{"mamba2-130M", -56.6, -57.4, 8.1}}) {
     const TemporaryDirectory directory;
     const std::filesystem::path file = directory.path() / kResultsFileName;
     write(read_published(published_numbers(), "here", expected.model), file);
@@ -95,8 +103,10 @@ TEST(PublishedMeans, ComeOutOfTheAnalysis) {
     const ResultsReader reader(file);
     const Study study = make_study(load_runs({&reader}), options);
     EXPECT_NEAR(mean_change(study, "subject->last"), expected.all, 0.05) << expected.model;
-    EXPECT_NEAR(mean_change(study, "subject->last/not-fast"), expected.not_fast, 0.05) << expected.model;  // FAST_DECAY
-    EXPECT_NEAR(mean_change(study, "subject->last/not-slow"), expected.not_slow, 0.05) << expected.model;  // SLOW_DECAY
+    EXPECT_NEAR(mean_change(study, "subject->last/not-fast"), expected.not_fast, 0.05)
+        << expected.model;  // FAST_DECAY
+    EXPECT_NEAR(mean_change(study, "subject->last/not-slow"), expected.not_slow, 0.05)
+        << expected.model;  // SLOW_DECAY
   }
 }
 

@@ -1,5 +1,6 @@
-// Where the reference implementation's knockouts are no causal knockouts: its forwards, written as its library does them, on
-// random weights, against the causal ones. They must differ exactly where `factflow conform` leaves numbers out.
+// Where the reference implementation's knockouts are no causal knockouts: its forwards, written as its
+// library does them, on random weights, against the causal ones. They must differ exactly where `factflow
+// conform` leaves numbers out.
 #include <set>
 
 #include <fmt/format.h>
@@ -35,7 +36,9 @@ class Quirk : public ::testing::TestWithParam<const char*> {
  protected:
   std::string family() const { return checkpoint_->config()["model_type"]; }
   at::Tensor causal(const Knockout& knockout) const { return causal_.log_probabilities(kIds, knockout); }
-  at::Tensor reference(const Knockout& knockout) const { return reference_.log_probabilities(kIds, knockout); }
+  at::Tensor reference(const Knockout& knockout) const {
+    return reference_.log_probabilities(kIds, knockout);
+  }
 
   const std::shared_ptr<const Checkpoint> checkpoint_ = random_checkpoint(GetParam(), kSeed);
   const NaiveModel causal_{*checkpoint_}, reference_{*checkpoint_, Masking::kReference};
@@ -53,8 +56,9 @@ TEST_P(Quirk, DiffersExactlyWhereConformSaysSo) {
           const Knockout knockout{positions_of(to, prompt), positions_of(from, prompt), {}, window};
           const std::string reason = why_not_causal(family(), knockout, kTokens, causal_.layers());
           const double apart = distance(causal(knockout), reference(knockout));
-          const std::string what = fmt::format("{}: {} -> {}, subject at {}, layers {} to {}: {}", family(), to_string(from),
-                                               to_string(to), prompt.subject[0], window.begin, window.end, reason);
+          const std::string what =
+              fmt::format("{}: {} -> {}, subject at {}, layers {} to {}: {}", family(), to_string(from),
+                          to_string(to), prompt.subject[0], window.begin, window.end, reason);
           if (reason.empty()) {
             EXPECT_LT(apart, 1e-10) << what;
             ++same;
@@ -77,7 +81,8 @@ TEST_P(Quirk, NoPairIsThePlainModel) {
   }
 }
 
-// FAST_DECAY and SLOW_DECAY name the third that keeps the edge; the other features lose it, the middle third in both.
+// FAST_DECAY and SLOW_DECAY name the third that keeps the edge; the other features lose it, the middle third
+// in both.
 TEST_P(Quirk, CategoriesNameWhatIsKept) {
   if (family().find("mamba") == std::string::npos) GTEST_SKIP() << "transformers have no channels";
   const auto with = [](Kind kind) { return Knockout{{6}, {2, 3}, {kind}, {0, 3}}; };
@@ -88,7 +93,8 @@ TEST_P(Quirk, CategoriesNameWhatIsKept) {
   EXPECT_LT(distance(reference(with(Kind::kAll)), causal(with(Kind::kAll))), 1e-12);
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, Quirk, ::testing::Values("gpt2", "llama", "qwen2", "mamba", "falcon_mamba", "mamba2"),
+INSTANTIATE_TEST_SUITE_P(Families, Quirk,
+                         ::testing::Values("gpt2", "llama", "qwen2", "mamba", "falcon_mamba", "mamba2"),
                          [](const auto& instance) { return std::string(instance.param); });
 
 }  // namespace

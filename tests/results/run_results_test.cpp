@@ -160,9 +160,14 @@ TEST_F(RunResults, KnockoutsAreReadBySetOfPrompts) {
   {
     ResultsWriter writer(path_, info(), prompts());
     writer.begin_model({"tiny", "mamba", "models/tiny", 4, 8, 100, 1000, "d1", "d2"});
-    KnockoutAxes both{{"subject->last", "last->last"}, {7, 3}, {1, 2, 3, kNotAsked}, {"main", "own", "none"}, {1, 1, 0, 1, 0, 0}};
+    KnockoutAxes both{{"subject->last", "last->last"},
+                      {7, 3},
+                      {1, 2, 3, kNotAsked},
+                      {"main", "own", "none"},
+                      {1, 1, 0, 1, 0, 0}};
     writer.write_axes(both);
-    writer.write_window({9, "fit", {0, 1}, {0.1F, 0.2F, 0.3F, 0.4F, 0.5F, 0.6F, kNan, kNan}, {1, 2, 3, 4, 5, 6, 0, 0}});
+    writer.write_window(
+        {9, "fit", {0, 1}, {0.1F, 0.2F, 0.3F, 0.4F, 0.5F, 0.6F, kNan, kNan}, {1, 2, 3, 4, 5, 6, 0, 0}});
     writer.publish({});
   }
   const ResultsReader reader(path_);

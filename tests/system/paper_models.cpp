@@ -22,22 +22,32 @@ const fs::path kPlainTokenizer = kSource / "demo/models/gpt2/tokenizer.json";
 const fs::path kBosTokenizer = kSource / "tests/oracle/tokenizers/mistral-style/tokenizer.json";
 
 json mamba(int layers, const char* type = "mamba") {
-  return {{"model_type", type}, {"num_hidden_layers", layers}, {"hidden_size", 16}, {"state_size", 4},
+  return {{"model_type", type},
+          {"num_hidden_layers", layers},
+          {"hidden_size", 16},
+          {"state_size", 4},
           {"tie_word_embeddings", std::string(type) == "mamba"}};
 }
 
 json mamba2(int layers) {
-  return {{"d_model", 16}, {"n_layer", layers}, {"pad_vocab_size_multiple", 16},
+  return {{"d_model", 16},
+          {"n_layer", layers},
+          {"pad_vocab_size_multiple", 16},
           {"ssm_cfg", {{"layer", "Mamba2"}, {"d_state", 8}, {"headdim", 4}}}};
 }
 
 json gpt2(int layers, int heads) {
-  return {{"model_type", "gpt2"}, {"n_layer", layers}, {"n_head", heads}, {"n_embd", 4 * heads}, {"n_positions", 64}};
+  return {{"model_type", "gpt2"},
+          {"n_layer", layers},
+          {"n_head", heads},
+          {"n_embd", 4 * heads},
+          {"n_positions", 64}};
 }
 
 json llama(int layers, int heads, bool tied, const char* type = "llama") {
-  return {{"model_type", type}, {"num_hidden_layers", layers}, {"hidden_size", 4 * heads}, {"num_attention_heads", heads},
-          {"num_key_value_heads", heads / 4}, {"intermediate_size", 32}, {"rope_theta", 500000.0}, {"tie_word_embeddings", tied}};
+  return {{"model_type", type},           {"num_hidden_layers", layers},      {"hidden_size", 4 * heads},
+          {"num_attention_heads", heads}, {"num_key_value_heads", heads / 4}, {"intermediate_size", 32},
+          {"rope_theta", 500000.0},       {"tie_word_embeddings", tied}};
 }
 
 json with(json config, const json& more) {
@@ -47,8 +57,12 @@ json with(json config, const json& more) {
 
 // Layers as published; heads in the published proportion of query to key heads.
 std::map<std::string, json> small_configs() {
-  const json scaling = {{"rope_scaling", {{"rope_type", "llama3"}, {"factor", 32.0}, {"low_freq_factor", 1.0}, {"high_freq_factor", 4.0},
-                                          {"original_max_position_embeddings", 8192}}}};
+  const json scaling = {{"rope_scaling",
+                         {{"rope_type", "llama3"},
+                          {"factor", 32.0},
+                          {"low_freq_factor", 1.0},
+                          {"high_freq_factor", 4.0},
+                          {"original_max_position_embeddings", 8192}}}};
   return {{"state-spaces/mamba-130m-hf", mamba(24)},
           {"state-spaces/mamba-1.4b-hf", mamba(48)},
           {"state-spaces/mamba-2.8b-hf", mamba(64)},
@@ -72,8 +86,9 @@ bool is_embedding(const std::string& name) {
   return name.find("embed") != std::string::npos || name.find("wte") != std::string::npos;
 }
 
-// Dimension 0 of the residual stream holds the same positive number at every token and layer, and the head reads the answer off it:
-// enough to be the likeliest token, not so much that knockouts change nothing. Layers add little, so that depth does no harm.
+// Dimension 0 of the residual stream holds the same positive number at every token and layer, and the head
+// reads the answer off it: enough to be the likeliest token, not so much that knockouts change nothing.
+// Layers add little, so that depth does no harm.
 void teach(std::map<std::string, NamedTensor>& tensors, int answer) {
   constexpr float kEvery = 8, kAnswerMore = 2.5F, kToken = 0.5F, kLayer = 0.05F;
   constexpr float kScan = 0.2F;  // Mamba-1's states are products of three projections that nothing normalises
@@ -83,7 +98,8 @@ void teach(std::map<std::string, NamedTensor>& tensors, int answer) {
     const auto set_column = [&](float value) {
       for (size_t first = 0; first < values.size(); first += width) values[first] = value;
     };
-    const bool head = name.starts_with("lm_head"), across = name.find("c_proj") != std::string::npos;  // [in, out], and a bias
+    const bool head = name.starts_with("lm_head"),
+               across = name.find("c_proj") != std::string::npos;  // [in, out], and a bias
     if (is_embedding(name) || head) {
       for (float& value : values) value *= kToken;
       set_column(head ? 0 : kEvery);
@@ -93,7 +109,8 @@ void teach(std::map<std::string, NamedTensor>& tensors, int answer) {
     if (name.ends_with("x_proj.weight"))
       for (float& value : values) value *= kScan;
     if (name.find("wpe") != std::string::npos) set_column(0);
-    if (across || name.ends_with("out_proj.weight") || name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight")) {
+    if (across || name.ends_with("out_proj.weight") || name.ends_with("o_proj.weight") ||
+        name.ends_with("down_proj.weight")) {
       for (float& value : values) value *= kLayer;
       if (across)
         set_column(0);
@@ -112,7 +129,8 @@ void write_model(const fs::path& directory, const std::string& name, json config
   auto tensors = random_tensors(config, seed);
   teach(tensors, tokenizer.encode(kPaperAnswer, false).ids.at(0));
   write_checkpoint(directory, config, tensors);
-  if (!name.starts_with("state-spaces/mamba2")) fs::copy_file(tokenizer_file, directory / "tokenizer.json", fs::copy_options::overwrite_existing);
+  if (!name.starts_with("state-spaces/mamba2"))
+    fs::copy_file(tokenizer_file, directory / "tokenizer.json", fs::copy_options::overwrite_existing);
 }
 
 }  // namespace
@@ -133,11 +151,19 @@ void write_paper_models(const fs::path& directory) {
 }
 
 void write_paper_prompts(const fs::path& file) {
-  const auto line = [](int id, const std::string& before, const std::string& subject, const std::string& after) {
-    return json{{"id", id}, {"prompt", before + subject + after}, {"subject", subject}, {"answer", kPaperAnswer}}.dump() + "\n";
+  const auto line = [](int id, const std::string& before, const std::string& subject,
+                       const std::string& after) {
+    return json{{"id", id},
+                {"prompt", before + subject + after},
+                {"subject", subject},
+                {"answer", kPaperAnswer}}
+               .dump() +
+           "\n";
   };
-  std::ofstream(file) << line(4830, "The native language of ", "Marie Duval", " is") << line(12328, "In ", "Wallonia", ", people speak")
-                      << line(14081, "", "Marie Duval", " speaks the language") << line(14035, "", "Quebec", " wrote its laws in");
+  std::ofstream(file) << line(4830, "The native language of ", "Marie Duval", " is")
+                      << line(12328, "In ", "Wallonia", ", people speak")
+                      << line(14081, "", "Marie Duval", " speaks the language")
+                      << line(14035, "", "Quebec", " wrote its laws in");
 }
 
 }  // namespace factflow::testing

@@ -1,4 +1,5 @@
-// Every file of configs/paper plans and runs, on small stand-ins for its models, and figures agree with everything.yaml.
+// Every file of configs/paper plans and runs, on small stand-ins for its models, and figures agree with
+// everything.yaml.
 #include <cmath>
 #include <filesystem>
 #include <set>
@@ -26,9 +27,12 @@ class Paper : public ::testing::Test {
   static void TearDownTestSuite() { delete scratch_; }
 
   static std::string out(const std::string& name) { return (scratch_->path() / name).string(); }
-  static Ended start(const std::string& command, const std::string& name, std::vector<std::string> more = {}) {
-    std::vector<std::string> arguments = {command, "configs/paper/" + name + ".yaml", "--limit", "2", "--models-dir", out("models"),
-                                          "--dataset", out("prompts.jsonl")};
+  static Ended start(const std::string& command, const std::string& name,
+                     std::vector<std::string> more = {}) {
+    std::vector<std::string> arguments = {command,        "configs/paper/" + name + ".yaml",
+                                          "--limit",      "2",
+                                          "--models-dir", out("models"),
+                                          "--dataset",    out("prompts.jsonl")};
     arguments.insert(arguments.end(), more.begin(), more.end());
     // Threads that spin for work make small runs on a busy machine many times slower.
     return run_program(arguments, {.environment = {{"OMP_WAIT_POLICY", "passive"}}});
@@ -37,7 +41,8 @@ class Paper : public ::testing::Test {
 
   static std::set<std::string> names() {
     std::set<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(FACTFLOW_SOURCE_DIR) / "configs/paper"))
+    for (const auto& entry :
+         std::filesystem::directory_iterator(std::filesystem::path(FACTFLOW_SOURCE_DIR) / "configs/paper"))
       if (entry.path().extension() == ".yaml") names.insert(entry.path().stem());
     return names;
   }
@@ -46,8 +51,8 @@ class Paper : public ::testing::Test {
 };
 factflow::TemporaryDirectory* Paper::scratch_ = nullptr;
 
-// Every cell that the figure has, everything.yaml has too, with the same number up to float32 rounding in products of other shapes.
-// Returns how many there are.
+// Every cell that the figure has, everything.yaml has too, with the same number up to float32 rounding in
+// products of other shapes. Returns how many there are.
 int compare_cells(const ResultsReader& figure, const ResultsReader& everything, const std::string& model) {
   int cells = 0;
   const auto all = ResultsReader::kAllPrompts;
@@ -57,14 +62,18 @@ int compare_cells(const ResultsReader& figure, const ResultsReader& everything, 
     const size_t starts = a.starts.size();
     EXPECT_EQ(a.starts, b.starts);
     for (size_t e = 0; e < mine.edges.size(); ++e) {
-      const auto edge = static_cast<size_t>(std::find(theirs.edges.begin(), theirs.edges.end(), mine.edges[e]) - theirs.edges.begin());
+      const auto edge = static_cast<size_t>(
+          std::find(theirs.edges.begin(), theirs.edges.end(), mine.edges[e]) - theirs.edges.begin());
       for (size_t p = 0; p < mine.prompts.size(); ++p) {
-        const auto prompt = static_cast<size_t>(std::find(theirs.prompts.begin(), theirs.prompts.end(), mine.prompts[p]) - theirs.prompts.begin());
+        const auto prompt =
+            static_cast<size_t>(std::find(theirs.prompts.begin(), theirs.prompts.end(), mine.prompts[p]) -
+                                theirs.prompts.begin());
         for (size_t s = 0; s < starts; ++s) {
           const float x = a.probability[(e * mine.prompts.size() + p) * starts + s];
           if (std::isnan(x)) continue;
           ++cells;
-          EXPECT_NEAR(x, b.probability.at((edge * theirs.prompts.size() + prompt) * starts + s), 1e-4) << model << " " << mine.edges[e];
+          EXPECT_NEAR(x, b.probability.at((edge * theirs.prompts.size() + prompt) * starts + s), 1e-4)
+              << model << " " << mine.edges[e];
         }
       }
     }
@@ -99,15 +108,16 @@ TEST_F(Paper, EveryFilePlansAndRunsAndAgreesWithEverything) {
 TEST_F(Paper, EverythingPlansEachUnitOnce) {
   const Ended plan = start("plan", "everything");
   ASSERT_EQ(plan.code, 0) << plan.all();
-  // Two prompts that are in all sets: one evaluation, one sweep and one unit of heat maps for each of 17 models, whatever the
-  // number of figures that ask for them.
+  // Two prompts that are in all sets: one evaluation, one sweep and one unit of heat maps for each of 17
+  // models, whatever the number of figures that ask for them.
   EXPECT_THAT(plan.out, ContainsRegex("total +2 +51 "));
   EXPECT_THAT(plan.out, HasSubstr("sweep, 17 edges, windows 1 3 5 9 12 15"));
 }
 
 TEST_F(Paper, AModelThatIsNotInTheDirectoryIsNamed) {
   std::filesystem::create_directories(out("empty"));
-  const Ended plan = run_program({"plan", "configs/paper/figure1.yaml", "--models-dir", out("empty"), "--dataset", out("prompts.jsonl")});
+  const Ended plan = run_program({"plan", "configs/paper/figure1.yaml", "--models-dir", out("empty"),
+                                  "--dataset", out("prompts.jsonl")});
   EXPECT_EQ(plan.code, 2);
   EXPECT_THAT(plan.err, HasSubstr("holds neither state-spaces/mamba-2.8b-hf nor mamba-2.8b-hf"));
 }

@@ -118,9 +118,11 @@ TEST(ConfigErrors, SetsOfPrompts) {
                    "  - windows: {sizes: 3, placement: centred}\n    knockouts: {from: last, to: last}"),
               HasSubstr("key sweep[1].windows.placement: differs from that of the first sweep"));
   EXPECT_THAT(with("heatmaps: {window: 1}"), HasSubstr("key heatmaps: expects either 'prompts' or 'ids'"));
-  EXPECT_THAT(with("heatmaps: {window: 1, prompts: 1, ids: [2]}"), HasSubstr("expects either 'prompts' or 'ids'"));
+  EXPECT_THAT(with("heatmaps: {window: 1, prompts: 1, ids: [2]}"),
+              HasSubstr("expects either 'prompts' or 'ids'"));
   EXPECT_THAT(with("heatmaps: {window: 1, ids: [2], select: selected}"), HasSubstr("given beside 'ids'"));
-  EXPECT_THAT(with("heatmaps: {window: 1, prompts: 1, models: x}"), HasSubstr("key heatmaps.models: unknown model"));
+  EXPECT_THAT(with("heatmaps: {window: 1, prompts: 1, models: x}"),
+              HasSubstr("key heatmaps.models: unknown model"));
 }
 
 TEST(ConfigErrors, RolesAndChannels) {

@@ -150,7 +150,8 @@ TEST(Config, OverridesReplaceKeysAndTheModelsDirectoryIsNoPartOfTheIdentity) {
 
 TEST(Config, ResolvedCopyReadsBackAsTheSameConfiguration) {
   for (const std::string& text :
-       {std::string(kFull), std::string(kSeveral), std::string(kShort), std::string(kShort) + "select: {ids: 'odd name: #1'}\n",
+       {std::string(kFull), std::string(kSeveral), std::string(kShort),
+        std::string(kShort) + "select: {ids: 'odd name: #1'}\n",
         std::string(kShort) + "select: {correct_for: m}\nheatmaps: {windows: [1, 3], prompts: 1}\n"
                               "run: {memory_limit: 1000}\n"}) {
     const Config config = parse_config(text, "x.yaml");
@@ -183,8 +184,9 @@ TEST(Config, HelpNamesEveryKeyWithin100Columns) {
   for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 100U) << line;
   for (const char* key :
        {"  name: a name [required]", "dataset.path:", "dataset.relations:", "models[].tokenizer:",
-        "select[].correct_for:", "sweep[].windows.placement: fit | centred [fit]", "sweep[].knockouts[].channels:",
-        "sweep[].select: first", "heatmaps[].windows:", "heatmaps[].ids:", "models_directory:", "run.memory_limit: auto, or a size such as 8 GiB [auto]"})
+        "select[].correct_for:", "sweep[].windows.placement: fit | centred [fit]",
+        "sweep[].knockouts[].channels:", "sweep[].select: first", "heatmaps[].windows:", "heatmaps[].ids:",
+        "models_directory:", "run.memory_limit: auto, or a size such as 8 GiB [auto]"})
     EXPECT_THAT(help, HasSubstr(key));
 }
 

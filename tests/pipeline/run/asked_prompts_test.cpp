@@ -24,7 +24,8 @@ class Asked : public ::testing::Test {
   // Two models of four layers; `more` from the key select on. Ids 10, 11, ... of five prompts.
   void read(const std::string& more) {
     const std::string listed = scratch_.write("listed.txt", "10\n12\n99\n");
-    std::string text = "name: x\ndataset: {path: f}\nmodels: [{name: a, path: p}, {name: b, path: q}]\n" + more;
+    std::string text =
+        "name: x\ndataset: {path: f}\nmodels: [{name: a, path: p}, {name: b, path: q}]\n" + more;
     for (size_t at; (at = text.find("LISTED")) != std::string::npos;) text.replace(at, 6, listed);
     config_ = parse_config(text, "x.yaml");
     for (std::int64_t id = 10; id < 15; ++id) dataset_.prompts.push_back({id, "A is", "A", 0, " B", "r"});
@@ -75,32 +76,36 @@ TEST_F(Asked, OneSweepIsOnePart) {
 }
 
 TEST_F(Asked, SweepsOverlapAndEveryKnockoutIsAskedOnce) {
-  read("select: [{name: own, correct_for: self}, {name: list, ids: LISTED}]\n"
-       "sweep:\n"
-       "  - {windows: {sizes: [1, 3]}, knockouts: {from: subject, to: last}}\n"
-       "  - {select: list, windows: {sizes: 3}, knockouts: {from: [subject, last], to: last}}\n"
-       "  - {select: list, models: b, windows: {sizes: 2}, knockouts: {from: last, to: last, channels: slow}}\n");
-  EXPECT_THAT(cells(kA, kRanks),
-              ElementsAre("10: last->last 3", "10: subject->last 1 3", "12: last->last 3", "12: subject->last 1 3"));
+  read(
+      "select: [{name: own, correct_for: self}, {name: list, ids: LISTED}]\n"
+      "sweep:\n"
+      "  - {windows: {sizes: [1, 3]}, knockouts: {from: subject, to: last}}\n"
+      "  - {select: list, windows: {sizes: 3}, knockouts: {from: [subject, last], to: last}}\n"
+      "  - {select: list, models: b, windows: {sizes: 2}, knockouts: {from: last, to: last, channels: "
+      "slow}}\n");
+  EXPECT_THAT(cells(kA, kRanks), ElementsAre("10: last->last 3", "10: subject->last 1 3", "12: last->last 3",
+                                             "12: subject->last 1 3"));
   EXPECT_THAT(cells(kB, kRanks),
-              ElementsAre("10: last->last 3", "10: last->last/slow 2", "10: subject->last 1 3", "11: subject->last 1 3",
-                          "12: last->last 3", "12: last->last/slow 2", "12: subject->last 3", "13: subject->last 1 3",
-                          "14: subject->last 1 3"));
+              ElementsAre("10: last->last 3", "10: last->last/slow 2", "10: subject->last 1 3",
+                          "11: subject->last 1 3", "12: last->last 3", "12: last->last/slow 2",
+                          "12: subject->last 3", "13: subject->last 1 3", "14: subject->last 1 3"));
   EXPECT_THAT(sets_swept(config_), ElementsAre(0U, 1U));
   EXPECT_THAT(judges_of(config_, kA), ElementsAre(kA));
   EXPECT_THAT(missing_ids(config_, dataset_), ElementsAre(HasSubstr("1 of 3 ids")));
 }
 
 TEST_F(Asked, ARankWidensASet) {
-  read("select: {correct_for: a, rank: 3}\nsweep: {windows: {sizes: 1}, knockouts: {from: last, to: last}}\n");
+  read(
+      "select: {correct_for: a, rank: 3}\nsweep: {windows: {sizes: 1}, knockouts: {from: last, to: last}}\n");
   EXPECT_THAT(cells(kB, kRanks),
               ElementsAre("10: last->last 1", "11: last->last 1", "12: last->last 1", "14: last->last 1"));
   EXPECT_THAT(judges_of(config_, kB), ElementsAre(kA, kB));
 }
 
 TEST_F(Asked, HeatMapsByCountAndById) {
-  read("select: {correct_for: self}\n"
-       "heatmaps: [{windows: [1, 2], prompts: 1}, {window: 3, ids: [10, 13, 12], models: a}]\n");
+  read(
+      "select: {correct_for: self}\n"
+      "heatmaps: [{windows: [1, 2], prompts: 1}, {window: 3, ids: [10, 13, 12], models: a}]\n");
   const AskedPrompts a = asked_in_heatmaps(config_, dataset_, planned_.models[kA], kA, kRanks);
   ASSERT_THAT(a.parts, SizeIs(2));
   EXPECT_THAT(a.prompts, ElementsAre(0U, 2U));  // all three windows of prompt 10, one of 12; 13 failed
@@ -113,9 +118,12 @@ TEST_F(Asked, HeatMapsByCountAndById) {
 TEST_F(Asked, OnlyListsOfIdsReadOnlyTheirPrompts) {
   std::string lines;
   for (int id = 10; id < 15; ++id)
-    lines += "{\"id\": " + std::to_string(id) + ", \"prompt\": \"A is\", \"subject\": \"A\", \"answer\": \"B\"}\n";
+    lines +=
+        "{\"id\": " + std::to_string(id) + ", \"prompt\": \"A is\", \"subject\": \"A\", \"answer\": \"B\"}\n";
   const std::string file = scratch_.write("facts.jsonl", lines);
-  read("select: {ids: LISTED}\nsweep: {windows: {sizes: 1}, knockouts: {from: last, to: last}}\nheatmaps: {window: 1, ids: [14]}\n");
+  read(
+      "select: {ids: LISTED}\nsweep: {windows: {sizes: 1}, knockouts: {from: last, to: last}}\nheatmaps: "
+      "{window: 1, ids: [14]}\n");
   config_.dataset.path = file;
   EXPECT_THAT(read_prompts(config_).prompts, SizeIs(3));
   config_.dataset.limit = 1;
@@ -126,10 +134,11 @@ TEST_F(Asked, OnlyListsOfIdsReadOnlyTheirPrompts) {
 }
 
 TEST_F(Asked, UnitsCoverEveryPartOnce) {
-  read("select: [{name: own, correct_for: self}, {name: list, ids: LISTED}]\n"
-       "sweep: [{windows: {sizes: 1}, knockouts: {from: subject, to: last}},\n"
-       "        {select: list, windows: {sizes: 3}, knockouts: {from: last, to: last}}]\n"
-       "heatmaps: {window: 2, ids: [11, 12]}\n");
+  read(
+      "select: [{name: own, correct_for: self}, {name: list, ids: LISTED}]\n"
+      "sweep: [{windows: {sizes: 1}, knockouts: {from: subject, to: last}},\n"
+      "        {select: list, windows: {sizes: 3}, knockouts: {from: last, to: last}}]\n"
+      "heatmaps: {window: 2, ids: [11, 12]}\n");
   RunPlan plan(config_, dataset_, planned_);
   std::map<std::pair<std::string, std::int64_t>, int> times;  // (what, prompt) of model b
   for (const Task& task : plan.initial()) {
@@ -141,7 +150,8 @@ TEST_F(Asked, UnitsCoverEveryPartOnce) {
       const Unit unit = decode_unit(next.payload);
       if (unit.model != kB) continue;
       for (const Prompt& prompt : unit.prompts) {
-        for (const AskedEdge& edge : unit.edges) ++times[{label_of(planned_.job.models[kB].edges[edge.edge]), prompt.id}];
+        for (const AskedEdge& edge : unit.edges)
+          ++times[{label_of(planned_.job.models[kB].edges[edge.edge]), prompt.id}];
         if (!unit.heatmaps.empty()) ++times[{"heatmap", prompt.id}];
       }
     }

@@ -39,7 +39,8 @@ void add_sweeps(const Config& config, const std::string& model, Cells& cells) {
         for (const TokenRole to : knockout.to)
           for (const ChannelSet& channels : knockout.channels)
             for (const int size : sweep.windows.sizes)
-              cells.insert(model + ": " + label_of({from, to, channels}) + " " + std::to_string(size) + " on " + set);
+              cells.insert(model + ": " + label_of({from, to, channels}) + " " + std::to_string(size) +
+                           " on " + set);
   }
 }
 
@@ -83,16 +84,20 @@ TEST(PaperConfigs, EverythingIsTheUnionOfTheOthers) {
     if (name != "everything") together.merge(cells_of(config));
   }
   const Cells everything = cells_of(configs.at("everything"));
-  for (const std::string& cell : together) EXPECT_TRUE(everything.contains(cell)) << "everything.yaml lacks " << cell;
-  for (const std::string& cell : everything) EXPECT_TRUE(together.contains(cell)) << "only everything.yaml has " << cell;
+  for (const std::string& cell : together)
+    EXPECT_TRUE(everything.contains(cell)) << "everything.yaml lacks " << cell;
+  for (const std::string& cell : everything)
+    EXPECT_TRUE(together.contains(cell)) << "only everything.yaml has " << cell;
 }
 
 TEST(PaperConfigs, ThePublishedSetsAreComplete) {
-  const std::vector<std::int64_t> common = read_ids(kFolder / "common_574.txt"), important = read_ids(kFolder / "important_1090.txt");
+  const std::vector<std::int64_t> common = read_ids(kFolder / "common_574.txt"),
+                                  important = read_ids(kFolder / "important_1090.txt");
   EXPECT_EQ(common.size(), 574U);
   EXPECT_EQ(important.size(), 1090U);
   const std::set<std::int64_t> wider(important.begin(), important.end());
-  for (const std::int64_t id : common) EXPECT_TRUE(wider.contains(id)) << id;  // right for 17 models, so for 12 of them
+  for (const std::int64_t id : common)
+    EXPECT_TRUE(wider.contains(id)) << id;  // right for 17 models, so for 12 of them
   EXPECT_LT(*wider.rbegin(), 21919);
 }
 
