@@ -60,7 +60,7 @@ bool print_results(const std::filesystem::path& results) {
   const ResultsReader reader(results);
   std::cout << fmt::format("  results.h5: {}, {} of {} units\n", reader.info().complete ? "complete" : "part of the run",
                            reader.info().units_done, reader.info().units_planned);
-  if (!reader.failures().empty()) std::cout << fmt::format("  {} failures:\n", reader.failures().size());
+  if (!reader.failures().empty()) std::cout << fmt::format("  {} failures (run --retry-failed repeats them; bad records stay bad):\n", reader.failures().size());
   for (size_t i = 0; i < std::min(reader.failures().size(), kShownFailures); ++i) {
     const FailureRecord& failure = reader.failures()[i];
     std::cout << fmt::format("    {} {} {} {}\n", failure.stage, failure.model, failure.prompt.empty() ? "" : "prompt " + failure.prompt + ":", failure.reason);
