@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "bench/run_main.hpp"
 #include "model/checkpoint/config_file.hpp"
 #include "model/families/family.hpp"
 
@@ -63,10 +64,5 @@ int main(int argc, char** argv) {
     std::cerr << "usage: hollow_models PUBLISHED DIR\n";
     return 2;
   }
-  try {
-    return factflow::write_all(argv[1], argv[2]);
-  } catch (const std::exception& error) {
-    std::cerr << "hollow_models: " << error.what() << '\n';
-    return 1;
-  }
+  return factflow::run_main([&] { return factflow::write_all(argv[1], argv[2]); });
 }

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/error.hpp"
+#include "bench/run_main.hpp"
 #include "model/device.hpp"
 #include "model/families/family.hpp"
 #include "model/network.hpp"
@@ -135,13 +136,5 @@ int run(int argc, char** argv) {
 }  // namespace factflow
 
 int main(int argc, char** argv) {
-  try {
-    return factflow::run(argc, argv);
-  } catch (const factflow::Error& error) {
-    std::cerr << error.what() << '\n';
-    return error.exit_code();
-  } catch (const std::exception& error) {
-    std::cerr << error.what() << '\n';
-    return 1;
-  }
+  return factflow::run_main([&] { return factflow::run(argc, argv); });
 }

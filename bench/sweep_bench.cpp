@@ -15,6 +15,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "bench/run_main.hpp"
 #include "bench/shapes.hpp"
 #include "model/device.hpp"
 #include "model/replay.hpp"
@@ -241,13 +242,5 @@ int run_benchmark(int argc, char** argv) {
 }  // namespace factflow
 
 int main(int argc, char** argv) {
-  try {
-    return factflow::run_benchmark(argc, argv);
-  } catch (const factflow::Error& error) {
-    std::cerr << error.what() << '\n';
-    return error.exit_code();
-  } catch (const std::exception& error) {
-    std::cerr << error.what() << '\n';
-    return 1;
-  }
+  return factflow::run_main([&] { return factflow::run_benchmark(argc, argv); });
 }
