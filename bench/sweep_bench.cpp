@@ -137,9 +137,8 @@ double flops_of(const Network& network, const ReplayCost& cost) {
 // A line of the table from which `factflow plan` estimates times.
 void append_rate(const std::string& file, const Network& network, at::Device device, double flops_per_second) {
   const Architecture& architecture = network.architecture();
-  const bool mamba = std::holds_alternative<MambaShape>(architecture.shape), mamba2 = std::holds_alternative<Mamba2Shape>(architecture.shape);
   std::ofstream out(file, std::ios::app);
-  out << fmt::format("\"{}\",{},{},{},{:.4g}\n", describe(device), to_string(network.precision()), mamba ? "mamba" : mamba2 ? "mamba2" : "attention",
+  out << fmt::format("\"{}\",{},{},{},{:.4g}\n", describe(device), to_string(network.precision()), architecture.mixing(),
                      architecture.hidden, flops_per_second);
   if (!out) throw RunError(fmt::format("{}: cannot be written", file));
 }

@@ -34,6 +34,11 @@ void ignore_common_keys(ConfigReader& config) {
 
 }  // namespace
 
+std::string Architecture::mixing() const {
+  if (std::holds_alternative<MambaShape>(shape)) return "mamba";
+  return std::holds_alternative<Mamba2Shape>(shape) ? "mamba2" : "attention";
+}
+
 int Architecture::channels() const {
   if (const auto* shape1 = std::get_if<MambaShape>(&shape)) return shape1->inner;
   if (const auto* shape2 = std::get_if<Mamba2Shape>(&shape)) return shape2->heads;

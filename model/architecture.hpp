@@ -87,6 +87,8 @@ struct Architecture {
   bool is_state_space() const { return !std::holds_alternative<TransformerShape>(shape); }
   // What channel sets choose among: channels (Mamba-1), heads (Mamba-2), 0 for transformers.
   int channels() const;
+  // How tokens are mixed: "mamba", "mamba2" or "attention".
+  std::string mixing() const;
 };
 
 // Throws InputError naming `file` and the key for a family that is not known, a missing or misshapen value, and every key

@@ -46,11 +46,6 @@ std::vector<MeasuredRate> read_rates(std::string_view text, const std::string& w
 
 }  // namespace
 
-std::string kind_of(const Architecture& architecture) {
-  if (std::holds_alternative<MambaShape>(architecture.shape)) return "mamba";
-  return std::holds_alternative<Mamba2Shape>(architecture.shape) ? "mamba2" : "attention";
-}
-
 RateTable::RateTable() : rates_(read_rates(kMeasuredRates, "measured rates")) {}
 
 RateTable::RateTable(const std::filesystem::path& file) : rates_(read_rates(read_file(file), file.string())) {}
@@ -63,7 +58,7 @@ std::vector<std::string> RateTable::devices(const std::string& precision) const 
 }
 
 double RateTable::flops_per_second(const std::string& device, const std::string& precision, const Architecture& architecture) const {
-  const std::string kind = kind_of(architecture);
+  const std::string kind = architecture.mixing();
   const MeasuredRate *below = nullptr, *above = nullptr;  // the nearest widths on both sides
   for (const MeasuredRate& rate : rates_) {
     if (rate.device != device || rate.precision != precision || rate.kind != kind) continue;

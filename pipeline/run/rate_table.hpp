@@ -14,12 +14,10 @@ namespace factflow {
 struct MeasuredRate {
   std::string device;     // "NVIDIA H100 80GB HBM3", "2 cores, avx512"
   std::string precision;  // as in `run: {precision: ...}`
-  std::string kind;       // how tokens are mixed: "mamba", "mamba2" or "attention"
+  std::string kind;       // Architecture::mixing()
   int hidden = 0;         // width of the residual stream
   double flops_per_second = 0;
 };
-
-std::string kind_of(const Architecture& architecture);
 
 class RateTable {
  public:
