@@ -250,12 +250,13 @@ void Coordinator::commit() {
 // ---- handing out
 
 void Coordinator::hand_out() {
+  const bool alone = workers_.size() == 1 && options_.claims == nullptr;
   for (std::size_t depth = 1; depth <= kTasksInHand; ++depth) {
     for (std::size_t i = 0; i < workers_.size(); ++i) {
       if (queue_.empty()) return;
-      // Near the end nobody fetches ahead: a task waiting behind a long one could run elsewhere.
-      if (depth > 1 && queue_.size() < workers_.size()) return;
-      if (workers_[i].ready && workers_[i].in_hand.size() < depth) hand_one_to(static_cast<int>(i));
+      const Worker& worker = workers_[i];
+      if (!worker.ready || worker.in_hand.size() >= depth) continue;
+      if (depth == 1 || alone || queue_.may_fetch_ahead(worker.in_hand.front().task)) hand_one_to(static_cast<int>(i));
     }
   }
 }

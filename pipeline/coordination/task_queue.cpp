@@ -32,6 +32,12 @@ std::optional<Attempt> TaskQueue::pop(int worker) {
   return attempt;
 }
 
+// The next task is hardly longer than the one in work, since the longest goes first. As long as everybody's
+// share of what is left is longer than both, somebody else will be busy just as long.
+bool TaskQueue::may_fetch_ahead(const Task& in_work) const {
+  return cost() >= 2 * in_work.cost * static_cast<double>(model_of_.size());
+}
+
 double TaskQueue::cost() const {
   double sum = 0;
   for (const auto& [number, model] : models_) sum += model.cost;

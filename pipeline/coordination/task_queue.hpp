@@ -29,6 +29,10 @@ class TaskQueue {
   void push(Attempt attempt);
   std::optional<Attempt> pop(int worker);
 
+  // Whether a worker with `in_work` should get its next task before it needs one: not if the others could be
+  // out of work before it begins that one.
+  bool may_fetch_ahead(const Task& in_work) const;
+
   std::size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
   double cost() const;

@@ -1,22 +1,24 @@
 #include "pipeline/run/plan_size.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 namespace factflow {
 namespace {
 
-constexpr double kBytesPerToken = 4;        // of English text
+constexpr double kBytesPerToken = 4;         // of English text
 constexpr double kBytesPerEvaluation = 120;  // of one prompt
 constexpr double kBytesPerRow = 8;           // a probability and a rank
-constexpr std::int64_t kProgram = std::int64_t{3} << 30;      // libtorch with its CUDA libraries, MPI, the dataset
-constexpr std::int64_t kActivations = std::int64_t{2} << 30;  // what the engine takes on a CPU unless told otherwise
+constexpr std::int64_t kProgram = std::int64_t{3}
+                                  << 30;  // libtorch with its CUDA libraries, MPI, the dataset
+constexpr std::int64_t kActivations = std::int64_t{2}
+                                      << 30;  // what the engine takes on a CPU unless told otherwise
 
-Estimate estimate(Stage stage, const PromptPart& part, const ModelJob& job, const PlannedModel& model, double tokens) {
+Estimate estimate(Stage stage, const PromptPart& part, size_t units, const ModelJob& job,
+                  const PlannedModel& model, double tokens) {
   const double prompts = part.count;
   const PromptCost cost = estimated_cost(stage, part, job, model, tokens);
   Estimate e;
-  e.units = std::ceil(prompts / prompts_per_unit(stage, part, job));
+  e.units = static_cast<double>(units);
   e.rows = prompts * (stage == Stage::kEvaluate ? 1.0 : cost.rows);
   e.flops = prompts * cost.flops;
   e.bytes = stage == Stage::kEvaluate ? prompts * kBytesPerEvaluation : e.rows * kBytesPerRow;
@@ -38,17 +40,21 @@ double tokens_per_prompt(const Dataset& dataset) {
   return std::max(1.0, bytes / kBytesPerToken / static_cast<double>(dataset.prompts.size()));
 }
 
-std::vector<WorkLine> work_of_model(const Config& config, const Dataset& dataset, const PlannedJob& planned, std::uint32_t model) {
+std::vector<WorkLine> work_of_model(const Config& config, const Dataset& dataset, const PlannedJob& planned,
+                                    std::uint32_t model) {
   const CleanRanks all_right(config.models.size(), std::vector<std::int32_t>(dataset.prompts.size(), 1));
   const PlannedModel& one = planned.models[model];
   const double tokens = tokens_per_prompt(dataset);
   std::vector<WorkLine> lines;
-  const auto add = [&](Stage stage, const PromptPart& part) {
-    lines.push_back({stage, part, estimate(stage, part, planned.job.models[model], one, tokens)});
+  const ModelJob& job = planned.job.models[model];
+  const auto add = [&](Stage stage, const std::vector<PromptPart>& parts) {
+    const std::vector<std::vector<std::uint32_t>> sizes = unit_sizes(stage, parts, job);
+    for (size_t i = 0; i < parts.size(); ++i)
+      lines.push_back({stage, parts[i], estimate(stage, parts[i], sizes[i].size(), job, one, tokens)});
   };
-  add(Stage::kEvaluate, {0, static_cast<std::uint32_t>(dataset.prompts.size()), {}, {}});
-  for (const PromptPart& part : asked_in_sweeps(config, dataset, one, model, all_right).parts) add(Stage::kSweep, part);
-  for (const PromptPart& part : asked_in_heatmaps(config, dataset, one, model, all_right).parts) add(Stage::kHeatmap, part);
+  add(Stage::kEvaluate, {{0, static_cast<std::uint32_t>(dataset.prompts.size()), {}, {}}});
+  add(Stage::kSweep, asked_in_sweeps(config, dataset, one, model, all_right).parts);
+  add(Stage::kHeatmap, asked_in_heatmaps(config, dataset, one, model, all_right).parts);
   return lines;
 }
 
@@ -69,8 +75,8 @@ PlanSize size_of_plan(const Config& config, const Dataset& dataset, const Planne
   return size;
 }
 
-double seconds_on(const std::string& device, const std::string& precision, const PlannedJob& planned, const PlanSize& size,
-                  const RateTable& rates) {
+double seconds_on(const std::string& device, const std::string& precision, const PlannedJob& planned,
+                  const PlanSize& size, const RateTable& rates) {
   double seconds = 0;
   for (size_t m = 0; m < size.flops_of_model.size(); ++m) {
     const double rate = rates.flops_per_second(device, precision, planned.models[m].architecture);

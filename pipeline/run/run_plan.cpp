@@ -6,63 +6,83 @@
 #include <xxhash.h>
 
 #include "base/error.hpp"
+#include "pipeline/run/unit_sizes.hpp"
 
 namespace factflow {
 namespace {
 
 // A unit is large enough to keep matrix products busy, small enough to spread over ranks and to lose little.
-constexpr double kRowsPerUnit = 16384;
-constexpr std::uint32_t kPromptsPerEvaluation = 512;  // a unit's name has 10 bits for the number of its prompts
+// Towards the end of a list units become smaller, down to the second number (unit_sizes.hpp).
+constexpr double kRowsPerUnit[] = {16384, 2048};
+constexpr std::uint32_t kPromptsPerEvaluation[] = {512, 64};  // about nine columns each
 constexpr std::uint32_t kPromptsPerHeatmap = 8;
+constexpr double kMostPrompts = 512;  // a unit's name has 10 bits for the number of its prompts
 constexpr double kBytesPerToken = 4;  // of English text, for estimates before anything is tokenized
 
-std::vector<Window> windows_asked(const std::vector<WindowSeries>& series, const std::vector<std::uint32_t>& asked) {
+std::vector<Window> windows_asked(const std::vector<WindowSeries>& series,
+                                  const std::vector<std::uint32_t>& asked) {
   std::vector<Window> windows;
   for (const std::uint32_t one : asked)
     windows.insert(windows.end(), series[one].windows.begin(), series[one].windows.end());
   return windows;
 }
 
-// One-token rows x layers above them, of all windows of one cut; windows of one start share layers (docs/replay.md).
+// One-token rows x layers above them, of all windows of one cut; windows of one start share layers
+// (docs/replay.md).
 double row_layers(const std::vector<Window>& windows, int layers) {
   double total = 0;
   std::vector<int> longest(static_cast<size_t>(layers) + 1, 0);
   for (const Window& window : windows)
-    longest[static_cast<size_t>(window.begin)] = std::max(longest[static_cast<size_t>(window.begin)], window.end);
+    longest[static_cast<size_t>(window.begin)] =
+        std::max(longest[static_cast<size_t>(window.begin)], window.end);
   for (const Window& window : windows)
     total += layers - (window.end == longest[static_cast<size_t>(window.begin)] ? window.begin : window.end);
   return total;
+}
+
+// Rows of one prompt, the clean run's left out.
+double knockouts_asked(const PromptPart& part, const ModelJob& job) {
+  double rows = 0;
+  for (const AskedEdge& asked : part.edges)
+    rows += static_cast<double>(windows_asked(job.sweep, asked.series).size());
+  return rows;
 }
 
 // 16 bits of what is asked of which prompts.
 std::uint32_t digest_of(const AskedPrompts& asked) {
   std::vector<std::uint32_t> content = asked.prompts;
   for (const PromptPart& part : asked.parts) content.push_back(part.count);
-  return static_cast<std::uint32_t>(XXH3_64bits(content.data(), content.size() * sizeof(content[0])) & 0xffff);
+  return static_cast<std::uint32_t>(XXH3_64bits(content.data(), content.size() * sizeof(content[0])) &
+                                    0xffff);
 }
 
 }  // namespace
 
 std::uint64_t id_of(const UnitName& unit) {
   return static_cast<std::uint64_t>(unit.stage) << 62 | static_cast<std::uint64_t>(unit.model) << 50 |
-         static_cast<std::uint64_t>(unit.begin) << 26 | static_cast<std::uint64_t>(unit.count) << 16 | unit.selection;
+         static_cast<std::uint64_t>(unit.begin) << 26 | static_cast<std::uint64_t>(unit.count) << 16 |
+         unit.selection;
 }
 
 UnitName unit_named(std::uint64_t id) {
-  return {static_cast<Stage>(id >> 62), static_cast<std::uint32_t>(id >> 50 & 0xfff), static_cast<std::uint32_t>(id >> 26 & 0xffffff),
-          static_cast<std::uint32_t>(id >> 16 & 0x3ff), static_cast<std::uint32_t>(id & 0xffff)};
+  return {static_cast<Stage>(id >> 62), static_cast<std::uint32_t>(id >> 50 & 0xfff),
+          static_cast<std::uint32_t>(id >> 26 & 0xffffff), static_cast<std::uint32_t>(id >> 16 & 0x3ff),
+          static_cast<std::uint32_t>(id & 0xffff)};
 }
 
 std::string describe(const UnitName& unit, const std::string& model) {
-  return fmt::format("{} of {}, prompts {} to {}", name_of(unit.stage), model, unit.begin + 1, unit.begin + unit.count);
+  return fmt::format("{} of {}, prompts {} to {}", name_of(unit.stage), model, unit.begin + 1,
+                     unit.begin + unit.count);
 }
 
-PromptCost estimated_cost(Stage stage, const PromptPart& part, const ModelJob& job, const PlannedModel& model, double tokens) {
+PromptCost estimated_cost(Stage stage, const PromptPart& part, const ModelJob& job, const PlannedModel& model,
+                          double tokens) {
   const Architecture& architecture = model.architecture;
   const double head = 2.0 * architecture.hidden * architecture.vocabulary;
   // Everything that is not the embedding is multiplied once per column.
   const double layer = 2.0 * (static_cast<double>(model.parameters) / architecture.layers -
-                              (architecture.tied_head ? 1.0 : 2.0) * architecture.hidden * architecture.vocabulary / architecture.layers);
+                              (architecture.tied_head ? 1.0 : 2.0) * architecture.hidden *
+                                  architecture.vocabulary / architecture.layers);
   double column_layers = tokens * architecture.layers;
   PromptCost cost;
   for (const AskedEdge& asked : part.edges) {
@@ -79,19 +99,27 @@ PromptCost estimated_cost(Stage stage, const PromptPart& part, const ModelJob& j
   return cost;
 }
 
-std::uint32_t prompts_per_unit(Stage stage, const PromptPart& part, const ModelJob& job) {
-  if (stage == Stage::kEvaluate) return kPromptsPerEvaluation;
-  if (stage == Stage::kHeatmap) return kPromptsPerHeatmap;
-  double rows = 0;
-  for (const AskedEdge& asked : part.edges) rows += static_cast<double>(windows_asked(job.sweep, asked.series).size());
-  return static_cast<std::uint32_t>(std::clamp(kRowsPerUnit / std::max(rows, 1.0), 1.0, 512.0));
+std::vector<std::vector<std::uint32_t>> unit_sizes(Stage stage, const std::vector<PromptPart>& parts,
+                                                   const ModelJob& job) {
+  std::vector<SizedPart> sized;
+  for (const PromptPart& part : parts) {
+    SizedPart& one = sized.emplace_back(SizedPart{part.count, kPromptsPerHeatmap, kPromptsPerHeatmap});
+    if (stage == Stage::kEvaluate) one = {part.count, kPromptsPerEvaluation[0], kPromptsPerEvaluation[1]};
+    if (stage == Stage::kSweep) {
+      const double rows = std::max(knockouts_asked(part, job), 1.0);
+      one.largest = static_cast<std::uint32_t>(std::clamp(kRowsPerUnit[0] / rows, 1.0, kMostPrompts));
+      one.smallest = static_cast<std::uint32_t>(std::clamp(kRowsPerUnit[1] / rows, 1.0, kMostPrompts));
+    }
+  }
+  return unit_sizes(sized);
 }
 
 RunPlan::RunPlan(const Config& config, const Dataset& dataset, const PlannedJob& planned)
     : config_(config), dataset_(dataset), planned_(planned) {
   const size_t models = config.models.size(), prompts = dataset.prompts.size();
   if (models >= 1 << 12 || prompts >= 1 << 24)
-    throw InputError(config.file.string(), fmt::format("at most {} models and {} prompts fit one run", (1 << 12) - 1, (1 << 24) - 1));
+    throw InputError(config.file.string(), fmt::format("at most {} models and {} prompts fit one run",
+                                                       (1 << 12) - 1, (1 << 24) - 1));
   double bytes = 0;
   for (const Prompt& prompt : dataset.prompts) bytes += static_cast<double>(prompt.text.size());
   tokens_ = std::max(1.0, bytes / kBytesPerToken / static_cast<double>(std::max<size_t>(prompts, 1)));
@@ -113,7 +141,8 @@ Task RunPlan::task(const UnitName& unit) {
   for (std::uint32_t i = unit.begin; i < unit.begin + unit.count; ++i)
     content.prompts.push_back(dataset_.prompts[evaluate ? i : all.prompts[i]]);
   units_.push_back(id_of(unit));
-  const PromptCost cost = estimated_cost(unit.stage, part, planned_.job.models[unit.model], planned_.models[unit.model], tokens_);
+  const PromptCost cost =
+      estimated_cost(unit.stage, part, planned_.job.models[unit.model], planned_.models[unit.model], tokens_);
   return {id_of(unit), unit.model, unit.count * cost.flops, encode(content)};
 }
 
@@ -122,35 +151,30 @@ std::string RunPlan::name_of(std::uint64_t unit) const {
   return "unit \"" + describe(name, config_.models[name.model].name) + "\"";
 }
 
-// Of `all`, a unit as long as its list or part.
-std::vector<Task> RunPlan::slices(const UnitName& all, std::uint32_t per_unit) {
+std::vector<Task> RunPlan::units_of(Stage stage, std::uint32_t model, const std::vector<PromptPart>& parts,
+                                    std::uint32_t selection) {
+  const std::vector<std::vector<std::uint32_t>> sizes = unit_sizes(stage, parts, planned_.job.models[model]);
   std::vector<Task> tasks;
-  for (std::uint32_t done = 0; done < all.count; done += per_unit) {
-    UnitName unit = all;
-    unit.begin = all.begin + done;
-    unit.count = std::min(per_unit, all.count - done);
-    tasks.push_back(task(unit));
+  for (size_t part = 0; part < parts.size(); ++part) {
+    std::uint32_t begin = parts[part].begin;
+    for (const std::uint32_t count : sizes[part]) {
+      tasks.push_back(task({stage, model, begin, count, selection}));
+      begin += count;
+    }
   }
   return tasks;
 }
 
-std::vector<Task> RunPlan::slices(Stage stage, std::uint32_t model) {
+std::vector<Task> RunPlan::units_asked(Stage stage, std::uint32_t model) {
   const AskedPrompts& all = asked(stage, model);
-  const std::uint32_t digest = digest_of(all);
-  std::vector<Task> tasks;
-  for (const PromptPart& part : all.parts) {
-    std::vector<Task> more = slices({stage, model, part.begin, part.count, digest},
-                                    prompts_per_unit(stage, part, planned_.job.models[model]));
-    std::move(more.begin(), more.end(), std::back_inserter(tasks));
-  }
-  return tasks;
+  return units_of(stage, model, all.parts, digest_of(all));
 }
 
 std::vector<Task> RunPlan::initial() {
   std::vector<Task> tasks;
-  const auto prompts = static_cast<std::uint32_t>(dataset_.prompts.size());
+  const PromptPart all{0, static_cast<std::uint32_t>(dataset_.prompts.size()), {}, {}};
   for (std::uint32_t m = 0; m < config_.models.size(); ++m) {
-    std::vector<Task> more = slices({Stage::kEvaluate, m, 0, prompts, 0}, kPromptsPerEvaluation);
+    std::vector<Task> more = units_of(Stage::kEvaluate, m, {all}, 0);
     std::move(more.begin(), more.end(), std::back_inserter(tasks));
   }
   return tasks;
@@ -161,15 +185,18 @@ std::vector<Task> RunPlan::completed(std::uint64_t id, std::string result) {
   compute_seconds_ += report_of(result).seconds;
   if (unit.stage != Stage::kEvaluate) return {};
   const EvaluationUnit evaluation = decode_evaluation(result);
-  if (evaluation.prompts.size() != unit.count) throw RunError("an evaluation of another number of prompts than its unit has");
+  if (evaluation.prompts.size() != unit.count)
+    throw RunError("an evaluation of another number of prompts than its unit has");
   const std::string digest = evaluation.facts.checkpoint_digest + " " + evaluation.facts.tokenizer_digest;
   std::string& known = digests_[unit.model];
   if (!known.empty() && known != digest)
-    throw RunError(fmt::format("model {}: its files are not the same on all ranks, or changed since the run began ({} against {})",
-                               config_.models[unit.model].name, digest, known));
+    throw RunError(fmt::format(
+        "model {}: its files are not the same on all ranks, or changed since the run began ({} against {})",
+        config_.models[unit.model].name, digest, known));
   known = digest;
   for (std::uint32_t i = 0; i < unit.count; ++i)
-    ranks_[unit.model][unit.begin + i] = evaluation.prompts[i].failure.empty() ? evaluation.prompts[i].rank : 0;
+    ranks_[unit.model][unit.begin + i] =
+        evaluation.prompts[i].failure.empty() ? evaluation.prompts[i].rank : 0;
   return evaluated(unit);
 }
 
@@ -180,7 +207,8 @@ std::vector<Task> RunPlan::failed(std::uint64_t id, const std::string&) {
 
 bool RunPlan::may_release(std::uint32_t model) const {
   const std::vector<std::uint32_t> needed = judges_of(config_, model);
-  return std::all_of(needed.begin(), needed.end(), [&](std::uint32_t m) { return evaluations_left_[m] == 0; });
+  return std::all_of(needed.begin(), needed.end(),
+                     [&](std::uint32_t m) { return evaluations_left_[m] == 0; });
 }
 
 std::vector<Task> RunPlan::evaluated(const UnitName& unit) {
@@ -200,7 +228,7 @@ std::vector<Task> RunPlan::release(std::uint32_t model) {
   const PlannedModel& planned = planned_.models[model];
   sweeps_[model] = asked_in_sweeps(config_, dataset_, planned, model, ranks_);
   heatmaps_[model] = asked_in_heatmaps(config_, dataset_, planned, model, ranks_);
-  std::vector<Task> tasks = slices(Stage::kSweep, model), more = slices(Stage::kHeatmap, model);
+  std::vector<Task> tasks = units_asked(Stage::kSweep, model), more = units_asked(Stage::kHeatmap, model);
   std::move(more.begin(), more.end(), std::back_inserter(tasks));
   return tasks;
 }

@@ -1,4 +1,5 @@
-// Which units a run consists of: evaluate -> select -> sweep and heatmaps. The plan alone decides, never the ranks.
+// Which units a run consists of: evaluate -> select -> sweep and heatmaps. The plan alone decides, never the
+// ranks.
 #pragma once
 
 #include <cstdint>
@@ -15,14 +16,15 @@
 
 namespace factflow {
 
-// A unit names a slice of a list of prompts: all prompts for evaluate, those that are asked something for sweep and heatmap.
+// A unit names a slice of a list of prompts: all prompts for evaluate, those that are asked something for
+// sweep and heatmap.
 struct UnitName {
   Stage stage = Stage::kEvaluate;
   std::uint32_t model = 0;
   std::uint32_t begin = 0;
   std::uint32_t count = 0;
-  // A digest of the list, 0 for evaluate. Failures that are repeated, or another file of ids, change what is selected: units
-  // of another list then have other names, and their results on record are left alone.
+  // A digest of the list, 0 for evaluate. Failures that are repeated, or another file of ids, change what is
+  // selected: units of another list then have other names, and their results on record are left alone.
   std::uint32_t selection = 0;
 };
 // Stage, model, begin, count and selection in 2, 12, 24, 10 and 16 bits.
@@ -31,13 +33,17 @@ UnitName unit_named(std::uint64_t id);
 // "sweep of mamba, prompts 9 to 16"
 std::string describe(const UnitName& unit, const std::string& model);
 
-// How large a unit of a part is, in prompts, and what one prompt of it costs: pure functions of the configuration.
-std::uint32_t prompts_per_unit(Stage stage, const PromptPart& part, const ModelJob& job);
+// How many prompts the units of each part hold ([part][unit]), and what one prompt of a part costs: pure
+// functions of the configuration. `parts`: all of a model's stage.
+std::vector<std::vector<std::uint32_t>> unit_sizes(Stage stage, const std::vector<PromptPart>& parts,
+                                                   const ModelJob& job);
 struct PromptCost {
-  double rows = 0;   // answers read, the clean run's left out
-  double flops = 0;  // of the matrix products, for a prompt of `tokens` tokens whose knockouts replay one token
+  double rows = 0;  // answers read, the clean run's left out
+  double flops =
+      0;  // of the matrix products, for a prompt of `tokens` tokens whose knockouts replay one token
 };
-PromptCost estimated_cost(Stage stage, const PromptPart& part, const ModelJob& job, const PlannedModel& model, double tokens);
+PromptCost estimated_cost(Stage stage, const PromptPart& part, const ModelJob& job, const PlannedModel& model,
+                          double tokens);
 
 class RunPlan final : public TaskSource {
  public:
@@ -61,11 +67,14 @@ class RunPlan final : public TaskSource {
     return select_prompts(config_, set, dataset_, model, ranks_);
   }
   double compute_seconds() const { return compute_seconds_; }  // of all finished units, over all ranks
-  const std::vector<std::uint64_t>& units() const { return units_; }  // released so far, parts of split ones included
+  const std::vector<std::uint64_t>& units() const {
+    return units_;
+  }  // released so far, parts of split ones included
 
  private:
-  std::vector<Task> slices(const UnitName& all, std::uint32_t per_unit);
-  std::vector<Task> slices(Stage stage, std::uint32_t model);
+  std::vector<Task> units_of(Stage stage, std::uint32_t model, const std::vector<PromptPart>& parts,
+                             std::uint32_t selection);
+  std::vector<Task> units_asked(Stage stage, std::uint32_t model);
   bool may_release(std::uint32_t model) const;
   Task task(const UnitName& unit);
   std::vector<Task> evaluated(const UnitName& unit);
@@ -76,10 +85,10 @@ class RunPlan final : public TaskSource {
   const PlannedJob& planned_;
   double tokens_;  // estimated tokens of a prompt
   CleanRanks ranks_;
-  std::vector<std::uint32_t> evaluations_left_;        // [model] prompts
-  std::vector<std::string> digests_;                   // [model] checkpoint and tokenizer, once known
+  std::vector<std::uint32_t> evaluations_left_;  // [model] prompts
+  std::vector<std::string> digests_;             // [model] checkpoint and tokenizer, once known
   std::vector<bool> released_;
-  std::vector<AskedPrompts> sweeps_, heatmaps_;        // [model]
+  std::vector<AskedPrompts> sweeps_, heatmaps_;  // [model]
   std::vector<std::uint64_t> units_;
   double compute_seconds_ = 0;
 };

@@ -42,7 +42,7 @@ struct Scenario {
   }
 };
 
-// Three models, all windows: about 20 units, so that a run can be interrupted between them.
+// Three models, all windows: about 40 units, so that a run can be interrupted between them.
 inline Scenario many_units() {
   Scenario scenario;
   scenario.name = "units";

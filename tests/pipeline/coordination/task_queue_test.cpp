@@ -51,5 +51,15 @@ TEST(TaskQueue, AFailedTaskGoesToAnotherWorkerIfThereIsOne) {
   EXPECT_TRUE(one.pop(0).has_value());
 }
 
+TEST(TaskQueue, NobodyFetchesAheadWhatOthersCouldBegin) {
+  TaskQueue queue(2);
+  const Task in_work{99, 0, 1, ""};
+  for (std::uint64_t i = 0; i < 4; ++i) queue.push({{i, 0, 1, ""}});
+  EXPECT_TRUE(queue.may_fetch_ahead(in_work));
+  queue.pop(0);
+  EXPECT_FALSE(queue.may_fetch_ahead(in_work));
+  EXPECT_TRUE(queue.may_fetch_ahead({98, 0, 0.5, ""})) << "a short one is over while three others wait";
+}
+
 }  // namespace
 }  // namespace factflow
