@@ -1,12 +1,12 @@
 // The conversation between the coordinator and a worker.
 //
-//   worker       -> kHello                              once, at start; payload: host and process, for
-//   messages coordinator  -> kTask*                              at most kTasksInHand not yet answered worker
-//   -> kResult | kFailure                  one for each task that it began both         -> kHeartbeat at a
-//   steady rate, whatever is being computed coordinator  -> kFinish                             end after the
-//   task in work, forget those not yet begun coordinator  -> kCancel                             the same,
-//   and leave the task in work as soon as possible worker       -> kGoodbye                            the
-//   last message; afterwards the worker receives nothing
+// worker      -> kHello             once, at start; payload: host and process, for messages
+// coordinator -> kTask*             at most kTasksInHand that are not yet answered
+// worker      -> kResult, kFailure  one for each task that it began
+// both        -> kHeartbeat         at a steady rate, whatever is being computed
+// coordinator -> kFinish            end after the task in work, forget those not yet begun
+// coordinator -> kCancel            the same, and leave the task in work as soon as possible
+// worker      -> kGoodbye           the last message; afterwards the worker receives nothing
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,8 @@ enum class MessageKind : std::uint32_t {
   kGoodbye
 };
 
-// The task in work and one fetched ahead, so that a worker never waits for an answer.
-inline constexpr int kTasksInHand = 2;
+// The task in work and some fetched ahead, so that a worker has work while the coordinator waits for a disk.
+inline constexpr int kTasksInHand = 4;
 
 enum class FailureKind : std::uint8_t {
   kOutOfMemory = 1,  // the unit did not fit on the device; it may be split

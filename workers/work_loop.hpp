@@ -41,7 +41,7 @@ struct WorkLoopOptions {
 using ComputeFunction = std::function<std::string(std::uint64_t unit, const std::string& payload,
                                                   const std::atomic<bool>& cancelled)>;
 
-// Runs until the coordinator ends it. A second thread receives, fetches one task ahead and sends heartbeats,
+// Runs until the coordinator ends it. A second thread receives, fetches tasks ahead and sends heartbeats,
 // so none of that waits for `compute`. Returns the number of units answered. Throws RunError if the
 // coordinator is lost.
 std::uint64_t work(WorkerTransport& transport, const ComputeFunction& compute,

@@ -17,6 +17,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kTurn{20};  // the longest wait for a message
+constexpr std::size_t kTasksInHandSharing = 2;  // what is claimed no other process can begin
 
 Message make_message(MessageKind kind, std::uint64_t unit = 0, std::string payload = "") {
   return {static_cast<std::uint32_t>(kind), 0, unit, std::move(payload)};
@@ -250,13 +251,14 @@ void Coordinator::commit() {
 // ---- handing out
 
 void Coordinator::hand_out() {
-  const bool alone = workers_.size() == 1 && options_.claims == nullptr;
-  for (std::size_t depth = 1; depth <= kTasksInHand; ++depth) {
+  const bool sharing = options_.claims != nullptr, alone = workers_.size() == 1 && !sharing;
+  const std::size_t most = sharing ? kTasksInHandSharing : kTasksInHand;
+  for (std::size_t depth = 1; depth <= most; ++depth) {
     for (std::size_t i = 0; i < workers_.size(); ++i) {
       if (queue_.empty()) return;
       const Worker& worker = workers_[i];
       if (!worker.ready || worker.in_hand.size() >= depth) continue;
-      if (depth == 1 || alone || queue_.may_fetch_ahead(worker.in_hand.front().task)) hand_one_to(static_cast<int>(i));
+      if (depth == 1 || alone || queue_.may_fetch_ahead(worker.in_hand)) hand_one_to(static_cast<int>(i));
     }
   }
 }

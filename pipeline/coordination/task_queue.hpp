@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
@@ -29,9 +30,9 @@ class TaskQueue {
   void push(Attempt attempt);
   std::optional<Attempt> pop(int worker);
 
-  // Whether a worker with `in_work` should get its next task before it needs one: not if the others could be
-  // out of work before it begins that one.
-  bool may_fetch_ahead(const Task& in_work) const;
+  // Whether a worker with these tasks (at least one) should get another before it needs it: not if the others
+  // could be out of work before it begins that one.
+  bool may_fetch_ahead(const std::deque<Attempt>& in_hand) const;
 
   std::size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }

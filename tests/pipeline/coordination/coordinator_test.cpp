@@ -1,5 +1,6 @@
 #include "pipeline/coordination/coordinator.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <memory>
@@ -131,6 +132,42 @@ TEST(Coordinator, TellsTheSourceOnlyWhatIsDurable) {
   } plan(directory.path());
   launch(directory.path(), plan, quick());
   EXPECT_EQ(plan.done.size(), 16u);
+}
+
+// Writes nothing down before more units have been computed, at most after 5 s.
+class WaitingDisk : public FileOperations {
+ public:
+  explicit WaitingDisk(const std::atomic<int>& computed) : computed_(computed) {}
+  int sync_data(int file) override {
+    const int before = computed_;
+    const auto deadline = std::chrono::steady_clock::now() + milliseconds(5'000);
+    while (before > 0 && meanwhile < 3 && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(milliseconds(1));
+      meanwhile = std::max(meanwhile, computed_ - before);
+    }
+    return FileOperations::sync_data(file);
+  }
+  int meanwhile = 0;  // units that were computed during one sync, if it waited
+
+ private:
+  const std::atomic<int>& computed_;
+};
+
+TEST(Coordinator, WorkersHaveWorkWhileItWaitsForTheDisk) {
+  const ScratchDirectory directory;
+  StagedPlan plan(1, 40);
+  std::atomic<int> computed{0};
+  WaitingDisk disk(computed);
+  LaunchSetup setup = quick();
+  setup.workers = 1;
+  setup.files = &disk;
+  setup.compute = [&](std::uint64_t unit, const std::string& payload, const std::atomic<bool>& cancelled) {
+    std::this_thread::sleep_for(milliseconds(5));
+    ++computed;
+    return compute_result(unit, payload, cancelled);
+  };
+  launch(directory.path(), plan, setup);
+  EXPECT_GE(disk.meanwhile, 3);
 }
 
 TEST(Coordinator, RetriesAFailedUnitOnceOnAnotherWorker) {

@@ -53,12 +53,13 @@ TEST(TaskQueue, AFailedTaskGoesToAnotherWorkerIfThereIsOne) {
 
 TEST(TaskQueue, NobodyFetchesAheadWhatOthersCouldBegin) {
   TaskQueue queue(2);
-  const Task in_work{99, 0, 1, ""};
+  const Attempt task{{99, 0, 1, ""}}, short_task{{98, 0, 0.5, ""}};
   for (std::uint64_t i = 0; i < 4; ++i) queue.push({{i, 0, 1, ""}});
-  EXPECT_TRUE(queue.may_fetch_ahead(in_work));
+  EXPECT_TRUE(queue.may_fetch_ahead({task}));
+  EXPECT_FALSE(queue.may_fetch_ahead({task, task}));
+  EXPECT_TRUE(queue.may_fetch_ahead({short_task, short_task, short_task}));
   queue.pop(0);
-  EXPECT_FALSE(queue.may_fetch_ahead(in_work));
-  EXPECT_TRUE(queue.may_fetch_ahead({98, 0, 0.5, ""})) << "a short one is over while three others wait";
+  EXPECT_FALSE(queue.may_fetch_ahead({task}));
 }
 
 }  // namespace

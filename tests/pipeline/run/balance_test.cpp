@@ -1,6 +1,7 @@
 // How evenly the units of a real plan spread over equal workers: plays through who takes what and when,
 // without computing any.
 #include <algorithm>
+#include <deque>
 #include <functional>
 #include <queue>
 #include <utility>
@@ -11,6 +12,7 @@
 
 #include "pipeline/coordination/task_queue.hpp"
 #include "pipeline/run/run_plan.hpp"
+#include "workers/protocol.hpp"
 
 namespace factflow {
 namespace {
@@ -47,7 +49,7 @@ class Play {
       const size_t worker = ends_.top().second;
       now = ends_.top().first;
       ends_.pop();
-      hands_[worker].erase(hands_[worker].begin());
+      hands_[worker].pop_front();
       if (!hands_[worker].empty()) begin(worker, now);
       hand_out(now);
     }
@@ -56,19 +58,21 @@ class Play {
 
  private:
   void hand_out(double now) {
-    for (size_t depth = 1; depth <= 2; ++depth)
+    for (size_t depth = 1; depth <= kTasksInHand; ++depth)
       for (size_t i = 0; i < hands_.size(); ++i) {
-        if (hands_[i].size() >= depth || (depth > 1 && !queue_.may_fetch_ahead(hands_[i].front()))) continue;
+        if (hands_[i].size() >= depth || (depth > 1 && !queue_.may_fetch_ahead(hands_[i]))) continue;
         std::optional<Attempt> next = queue_.pop(static_cast<int>(i));
         if (!next) return;
-        hands_[i].push_back(std::move(next->task));
+        hands_[i].push_back(std::move(*next));
         if (depth == 1) begin(i, now);
       }
   }
-  void begin(size_t worker, double now) { ends_.emplace(now + hands_[worker].front().cost + fixed_, worker); }
+  void begin(size_t worker, double now) {
+    ends_.emplace(now + hands_[worker].front().task.cost + fixed_, worker);
+  }
 
   TaskQueue queue_;
-  std::vector<std::vector<Task>> hands_;
+  std::vector<std::deque<Attempt>> hands_;
   double fixed_;
   using End = std::pair<double, size_t>;
   std::priority_queue<End, std::vector<End>, std::greater<>> ends_;
