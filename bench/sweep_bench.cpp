@@ -67,20 +67,22 @@ double median_seconds(int repeats, at::Device device, Function function) {
   return times[times.size() / 2];
 }
 
-// The matrix products of the recorded passes and nothing else. Inputs are taken from one large factor of
-// random numbers.
+// The matrix products of the recorded passes and nothing else, with the number types of the sweep's. Inputs
+// are taken from one large factor of random numbers, outputs go to one matrix or are added to another one.
 class Floor {
  public:
   Floor(const Network& network, const ReplayCost& cost, std::int64_t logits_rows)
       : network_(network),
         cost_(cost),
         logits_rows_(logits_rows),
-        workspace_(network.device(), network.type()) {
+        workspace_(network.device(), network.precision()) {
     const at::InferenceMode inference;
     for (const ReplayCost::Pass& pass : cost.passes)
       most_ = std::max<std::int64_t>(most_, pass.columns_alive.back());
-    for (const Projection* product : network.products(0)) prepare(*product);
+    for (const LayerProduct& product : network.products(0)) prepare(*product.projection);
     prepare(network.head());
+    residual_ = workspace_.wide_matrix("residual", most_, network.architecture().hidden);
+    residual_.zero_();
     allow_tf32(network.precision() == Precision::kTf32 || network.precision() == Precision::kTf32x3);
   }
 
@@ -88,31 +90,32 @@ class Floor {
     const at::InferenceMode inference;
     for (const ReplayCost::Pass& pass : cost_.passes) {
       for (int l = 0; l < network_.architecture().layers; ++l)
-        for (const Projection* product : network_.products(l))
-          multiply_one(*product, pass.columns_alive[static_cast<size_t>(l)]);
+        for (const LayerProduct& product : network_.products(l))
+          multiply_one(product, pass.columns_alive[static_cast<size_t>(l)]);
       for (std::int64_t done = 0; done < pass.rows; done += logits_rows_)
-        multiply_one(network_.head(), std::min(logits_rows_, pass.rows - done));
+        multiply_one({&network_.head(), LayerProduct::Into::kWide}, std::min(logits_rows_, pass.rows - done));
     }
   }
 
  private:
   void prepare(const Projection& product) {
-    Factor& factor = factors_[product.inputs()];
-    if (factor.x.defined() || factor.bf16.defined()) return;
-    const auto options = at::TensorOptions().device(network_.device()).dtype(network_.type());
-    const bool parts = product.precision() == Precision::kTf32x3,
-               bf16 = product.precision() == Precision::kBf16;
-    if (!bf16) factor.x = at::randn({most_, product.inputs()}, options);
-    if (parts || bf16)
-      factor.bf16 = at::randn({most_, product.inputs() * (parts ? 2 : 1)}, options).to(at::kBFloat16);
+    if (factors_.count(product.inputs()) > 0) return;
+    Factor factor = workspace_.factor("factor " + std::to_string(product.inputs()), most_, product.inputs());
+    for (at::Tensor part : {factor.numbers, factor.high, factor.parts})
+      if (part.defined()) part.normal_();
+    factors_[product.inputs()] = factor;
   }
 
-  void multiply_one(const Projection& product, std::int64_t columns) {
-    const Factor& all = factors_.at(product.inputs());
-    const auto first = [&](const at::Tensor& t) { return t.defined() ? t.narrow(0, 0, columns) : t; };
-    const std::int64_t padded = padded_vocabulary(product.outputs());
-    multiply({first(all.x), first(all.bf16)}, product, {}, false,
-             workspace_.matrix("out", columns, padded).narrow(1, 0, product.outputs()));
+  void multiply_one(const LayerProduct& product, std::int64_t columns) {
+    using Into = LayerProduct::Into;
+    const Projection& projection = *product.projection;
+    const Factor factor = factors_.at(projection.inputs()).first_rows(columns);
+    if (product.into == Into::kResidual)
+      return multiply_into(factor, projection, {}, residual_.narrow(0, 0, columns));
+    const std::int64_t padded = padded_vocabulary(projection.outputs());
+    const at::Tensor out = product.into == Into::kWide ? workspace_.wide_matrix("wide out", columns, padded)
+                                                       : workspace_.matrix("out", columns, padded);
+    multiply(factor, projection, {}, out.narrow(1, 0, projection.outputs()));
   }
 
   const Network& network_;
@@ -120,26 +123,31 @@ class Floor {
   std::int64_t logits_rows_, most_ = 1;
   Workspace workspace_;
   std::map<std::int64_t, Factor> factors_;  // by width
+  at::Tensor residual_;
 };
 
 // Of the matrix products.
 double flops_of(const Network& network, const ReplayCost& cost) {
   double flops = 0;
-  const auto product = [](const Projection& p) { return 2.0 * static_cast<double>(p.inputs()) * static_cast<double>(p.outputs()); };
+  const auto product = [](const Projection& p) {
+    return 2.0 * static_cast<double>(p.inputs()) * static_cast<double>(p.outputs());
+  };
   for (const ReplayCost::Pass& pass : cost.passes) {
     for (int l = 0; l < network.architecture().layers; ++l)
-      for (const Projection* p : network.products(l)) flops += product(*p) * pass.columns_alive[static_cast<size_t>(l)];
+      for (const LayerProduct& p : network.products(l))
+        flops += product(*p.projection) * pass.columns_alive[static_cast<size_t>(l)];
     flops += product(network.head()) * static_cast<double>(pass.rows);
   }
   return flops;
 }
 
 // A line of the table from which `factflow plan` estimates times.
-void append_rate(const std::string& file, const Network& network, at::Device device, double flops_per_second) {
+void append_rate(const std::string& file, const Network& network, at::Device device,
+                 double flops_per_second) {
   const Architecture& architecture = network.architecture();
   std::ofstream out(file, std::ios::app);
-  out << fmt::format("\"{}\",{},{},{},{:.4g}\n", describe(device), to_string(network.precision()), architecture.mixing(),
-                     architecture.hidden, flops_per_second);
+  out << fmt::format("\"{}\",{},{},{},{:.4g}\n", describe(device), to_string(network.precision()),
+                     architecture.mixing(), architecture.hidden, flops_per_second);
   if (!out) throw RunError(fmt::format("{}: cannot be written", file));
 }
 
@@ -160,10 +168,12 @@ void bench(const BenchShape& shape, const po::variables_map& values) {
   });
   const ReplayCost cost = engine.cost();
   const double flops = flops_of(*network, cost);
-  if (values.count("rates") != 0) append_rate(values["rates"].as<std::string>(), *network, device, flops / sweep);
+  if (values.count("rates") != 0)
+    append_rate(values["rates"].as<std::string>(), *network, device, flops / sweep);
   if (values["sweep-only"].as<bool>()) {
-    std::cout << fmt::format("{:<16} {:<6} {:>8} {:>9.3f} s, {:.4g} FLOP, {:.4g} column-layers\n", shape.name, to_string(precision),
-                             format_count(static_cast<double>(cost.knockouts)), sweep, flops, static_cast<double>(cost.column_layers))
+    std::cout << fmt::format("{:<16} {:<6} {:>8} {:>9.3f} s, {:.4g} FLOP, {:.4g} column-layers\n", shape.name,
+                             to_string(precision), format_count(static_cast<double>(cost.knockouts)), sweep,
+                             flops, static_cast<double>(cost.column_layers))
               << std::flush;
     return;
   }

@@ -14,15 +14,31 @@
 #include "model/weights.hpp"
 
 namespace factflow {
-std::unique_ptr<Network> Network::load(std::shared_ptr<const Checkpoint> checkpoint, at::Device device, Precision precision) {
+namespace {
+
+// Rows of zeros below a head of an odd vocabulary: cuBLAS has faster products for multiples of eight.
+at::Tensor with_padding(const at::Tensor& head) {
+  const std::int64_t rows = head.size(0);
+  if (padded_vocabulary(rows) == rows) return head;
+  at::Tensor padded = at::zeros({padded_vocabulary(rows), head.size(1)}, head.options());
+  padded.narrow(0, 0, rows).copy_(head);
+  return padded;
+}
+
+}  // namespace
+
+std::unique_ptr<Network> Network::load(std::shared_ptr<const Checkpoint> checkpoint, at::Device device,
+                                       Precision precision) {
   check_precision(device, precision);
-  const Architecture architecture = read_architecture(checkpoint->config(), checkpoint->directory() / "config.json");
+  const Architecture architecture =
+      read_architecture(checkpoint->config(), checkpoint->directory() / "config.json");
   const Family& family = family_named(architecture.family);
   Weights weights(std::move(checkpoint), family.tensors(architecture), device, precision);
   return build(architecture, weights);
 }
 
-std::unique_ptr<Network> Network::random(const Architecture& architecture, at::Device device, Precision precision, std::uint64_t seed) {
+std::unique_ptr<Network> Network::random(const Architecture& architecture, at::Device device,
+                                         Precision precision, std::uint64_t seed) {
   check_precision(device, precision);
   Weights weights(family_named(architecture.family).tensors(architecture), device, precision, seed);
   return build(architecture, weights);
@@ -35,32 +51,44 @@ std::unique_ptr<Network> Network::build(const Architecture& architecture, Weight
   return network;
 }
 
-Network::Network(Architecture architecture, Weights& weights, const std::string& embedding, const std::string& head,
-                 const std::string& position_embedding, Norm final_norm)
+Network::Network(Architecture architecture, Weights& weights, const std::string& embedding,
+                 const std::string& head, const std::string& position_embedding, Norm final_norm)
     : architecture_(std::move(architecture)), final_norm_(std::move(final_norm)) {
   embedding_ = weights.take(embedding);
-  head_ = weights.projection(architecture_.tied_head ? embedding_ : weights.take(head));
+  at::Tensor output = architecture_.tied_head ? embedding_ : weights.take(head);
+  if (output.is_cuda()) {
+    output = with_padding(output);
+    if (architecture_.tied_head) embedding_ = output.narrow(0, 0, embedding_.size(0));  // one copy of both
+  }
+  head_ = weights.projection(output);
   if (!position_embedding.empty()) position_embedding_ = weights.take(position_embedding);
 }
 
-void Network::embed(const kernels::Rows& rows, const at::Tensor& tokens, const at::Tensor& positions, at::Tensor hidden) const {
+void Network::embed(const kernels::Rows& rows, const at::Tensor& tokens, const at::Tensor& positions,
+                    at::Tensor hidden) const {
   gather_rows(rows, embedding_, tokens, hidden);
   if (position_embedding_.defined()) hidden.add_(position_embedding_.index_select(0, positions));
 }
 
-void Network::logits(const kernels::Rows& rows, const at::Tensor& hidden, Workspace& workspace, at::Tensor out) const {
-  at::Tensor normalised = workspace.matrix("normalised", hidden.size(0), hidden.size(1));
+at::Tensor Network::logits(const kernels::Rows& rows, const at::Tensor& hidden, Workspace& workspace) const {
+  const Factor normalised = workspace.factor("normalised", hidden.size(0), hidden.size(1));
   apply_norm(rows, final_norm_, hidden, normalised);
-  linear(rows, workspace, normalised, head_, {}, out);
+  const at::Tensor all =
+      workspace.wide_matrix("logits", hidden.size(0), padded_vocabulary(architecture_.vocabulary));
+  multiply(normalised, head_, {}, all.narrow(1, 0, head_.outputs()));
+  return all.narrow(1, 0, architecture_.vocabulary);
 }
 
-std::vector<double> Network::decay_norms(int) const { return {}; }
+std::vector<double> Network::decay_norms(int) const {
+  return {};
+}
 
 at::Tensor Network::channel_masks(int layer, const std::vector<ChannelSet>& sets) const {
   const std::vector<double> norms = decay_norms(layer);
   const auto channels = static_cast<std::int64_t>(norms.size());
   if (channels == 0 || sets.empty()) return {};
-  at::Tensor masks = at::empty({static_cast<std::int64_t>(sets.size()), channels}, at::TensorOptions().dtype(at::kByte));
+  at::Tensor masks =
+      at::empty({static_cast<std::int64_t>(sets.size()), channels}, at::TensorOptions().dtype(at::kByte));
   auto* out = masks.data_ptr<std::uint8_t>();
   for (const ChannelSet& set : sets)
     for (const bool loses : channels_of(set, norms)) *out++ = loses ? 1 : 0;
@@ -89,12 +117,17 @@ std::vector<bool> channels_of(const ChannelSet& set, const std::vector<double>& 
 bool is_empty(const ChannelSet& set, int channels) {
   using Kind = ChannelSet::Kind;
   switch (set.kind) {
-    case Kind::kAll: return channels == 0;
+    case Kind::kAll:
+      return channels == 0;
     case Kind::kSlow:
-    case Kind::kFast: return channels / 3 == 0;
+    case Kind::kFast:
+      return channels / 3 == 0;
     case Kind::kNotSlow:
-    case Kind::kNotFast: return channels - channels / 3 == 0;
-    case Kind::kQuantile: return std::int64_t{channels} * set.slice / set.slices == std::int64_t{channels} * (set.slice - 1) / set.slices;
+    case Kind::kNotFast:
+      return channels - channels / 3 == 0;
+    case Kind::kQuantile:
+      return std::int64_t{channels} * set.slice / set.slices ==
+             std::int64_t{channels} * (set.slice - 1) / set.slices;
   }
   return true;
 }

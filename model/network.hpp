@@ -20,10 +20,13 @@ class Weights;
 
 class Network {
  public:
-  // Throws InputError for whatever is wrong with the checkpoint, RunError if the device has too little memory.
-  static std::unique_ptr<Network> load(std::shared_ptr<const Checkpoint> checkpoint, at::Device device, Precision precision);
+  // Throws InputError for whatever is wrong with the checkpoint, RunError if the device has too little
+  // memory.
+  static std::unique_ptr<Network> load(std::shared_ptr<const Checkpoint> checkpoint, at::Device device,
+                                       Precision precision);
   // The same architecture with random weights, for benchmarks.
-  static std::unique_ptr<Network> random(const Architecture& architecture, at::Device device, Precision precision, std::uint64_t seed);
+  static std::unique_ptr<Network> random(const Architecture& architecture, at::Device device,
+                                         Precision precision, std::uint64_t seed);
 
   virtual ~Network() = default;
   Network(const Network&) = delete;
@@ -31,27 +34,31 @@ class Network {
 
   const Architecture& architecture() const { return architecture_; }
   at::Device device() const { return embedding_.device(); }
-  at::ScalarType type() const { return embedding_.scalar_type(); }
+  at::ScalarType type() const { return embedding_.scalar_type(); }  // of wide numbers (model/precision.hpp)
   Precision precision() const { return head_.precision(); }
   std::int64_t parameters() const { return parameters_; }
 
   // hidden [columns, hidden] = what enters layer 0. tokens int32 [columns]; positions are those of `rows`.
-  void embed(const kernels::Rows& rows, const at::Tensor& tokens, const at::Tensor& positions, at::Tensor hidden) const;
+  void embed(const kernels::Rows& rows, const at::Tensor& tokens, const at::Tensor& positions,
+             at::Tensor hidden) const;
   // step.hidden += the layer's output.
   virtual void layer(Step& step) const = 0;
-  // logits [rows, vocabulary] of final hidden states [rows, hidden].
-  void logits(const kernels::Rows& rows, const at::Tensor& hidden, Workspace& workspace, at::Tensor out) const;
+  // logits [rows, vocabulary] of final hidden states [rows, hidden], in a buffer of the workspace. Rows start
+  // at multiples of eight numbers, whatever the vocabulary: wide loads, and faster products.
+  at::Tensor logits(const kernels::Rows& rows, const at::Tensor& hidden, Workspace& workspace) const;
 
-  // [sets, channels] uint8 on the network's device: 1 where the set loses the edge in this layer. State-space models only.
+  // [sets, channels] uint8 on the network's device: 1 where the set loses the edge in this layer. State-space
+  // models only.
   at::Tensor channel_masks(int layer, const std::vector<ChannelSet>& sets) const;
-  // L1 norm of exp(-exp(A_log)) per channel (Mamba-1) or head (Mamba-2) of a layer, in float64; section 3.3 of the paper.
+  // L1 norm of exp(-exp(A_log)) per channel (Mamba-1) or head (Mamba-2) of a layer, in float64; section 3.3
+  // of the paper.
   virtual std::vector<double> decay_norms(int layer) const;
 
-  // Bytes of activations that a layer needs for one column and for one state slot, an upper estimate for planning.
+  // Bytes of activations and factors that a layer needs for one column, and of one state slot, for planning.
   virtual std::int64_t bytes_per_column() const = 0;
   virtual std::int64_t bytes_per_state() const { return 0; }
-  // The matrices that every column of a layer is multiplied by, in order. For cost models and benchmarks.
-  virtual std::vector<const Projection*> products(int layer) const = 0;
+  // The products with every column of a layer, in order. For cost models and benchmarks.
+  virtual std::vector<LayerProduct> products(int layer) const = 0;
   const Projection& head() const { return head_; }
 
  protected:
@@ -65,7 +72,7 @@ class Network {
 
   at::Tensor embedding_;           // [vocabulary, hidden]
   at::Tensor position_embedding_;  // [positions, hidden] or undefined
-  Projection head_;                // [vocabulary, hidden]
+  Projection head_;                // [vocabulary, hidden], on a GPU padded with rows of zeros
   Norm final_norm_;
   std::int64_t parameters_ = 0;
 };

@@ -1,46 +1,37 @@
 #include "model/ops.hpp"
 
 #include <stdexcept>
-#include <type_traits>
+
+#include "model/kernel_views.hpp"
 
 namespace factflow {
 namespace {
 
+using kernels::Wide;
+
 template <class T>
 const kernels::KernelTable<T>& table_for(const at::Tensor& tensor) {
 #ifdef FACTFLOW_CUDA
-  if constexpr (std::is_same_v<T, float>)
-    if (tensor.is_cuda()) return kernels::cuda_kernels();
+  if constexpr (!std::is_same_v<T, double>)
+    if (tensor.is_cuda()) return kernels::cuda_kernels<T>();
 #endif
-  if (!tensor.is_cpu()) throw std::logic_error("no kernels for this device");
-  return kernels::cpu_kernels<T>();
+  if constexpr (!std::is_same_v<T, kernels::Bfloat16>)
+    if (tensor.is_cpu()) return kernels::cpu_kernels<T>();
+  throw std::logic_error("no kernels for this device and number type");
 }
 
-// Calls function(T{}) with the number type of `tensor`.
+// Calls function(T{}) with the number type of activations.
 template <class Function>
-void with_type(const at::Tensor& tensor, Function function) {
-  if (tensor.scalar_type() == at::kDouble) return function(double{});
-  if (tensor.scalar_type() == at::kFloat) return function(float{});
+void with_type(at::ScalarType type, Function function) {
+  if (type == at::kDouble) return function(double{});
+  if (type == at::kFloat) return function(float{});
+  if (type == at::kBFloat16) return function(kernels::Bfloat16{});
   throw std::logic_error("no kernels for this number type");
 }
 
-template <class T>
-kernels::Matrix<const T> input(const at::Tensor& t) {
-  TORCH_INTERNAL_ASSERT(t.dim() == 2 && (t.stride(1) == 1 || t.size(1) == 1));
-  return {t.data_ptr<T>(), t.stride(0)};
-}
-
-template <class T>
-kernels::Matrix<T> output(const at::Tensor& t) {
-  TORCH_INTERNAL_ASSERT(t.dim() == 2 && (t.stride(1) == 1 || t.size(1) == 1));
-  return {t.data_ptr<T>(), t.stride(0)};
-}
-
-template <class T>
-const T* pointer(const at::Tensor& t) {
-  if (!t.defined()) return nullptr;
-  TORCH_INTERNAL_ASSERT(t.is_contiguous());
-  return t.data_ptr<T>();
+// Parts are written from float32 activations.
+at::ScalarType type_of(const Factor& factor) {
+  return factor.numbers.defined() ? factor.numbers.scalar_type() : at::kFloat;
 }
 
 // fp64 is the arithmetic of the float64 oracle, which is transformers' own: its weighted RMS norms are
@@ -53,42 +44,42 @@ at::Tensor normalised_in_float(const at::Tensor& x, double epsilon) {
 
 }  // namespace
 
-void apply_norm(const kernels::Rows& rows, const Norm& norm, const at::Tensor& x, at::Tensor out) {
+void apply_norm(const kernels::Rows& rows, const Norm& norm, const at::Tensor& x, const Factor& out) {
   if (x.scalar_type() == at::kDouble && norm.weight.defined() && !norm.subtract_mean) {
     const at::Tensor whole = norm.offset.defined() ? x + norm.offset : x;
-    out.copy_(normalised_in_float(whole.to(at::kFloat), norm.epsilon) * norm.weight);
+    out.numbers.copy_(normalised_in_float(whole.to(at::kFloat), norm.epsilon) * norm.weight);
     return;
   }
-  with_type(x, [&](auto type) {
+  with_type(type_of(out), [&](auto type) {
     using T = decltype(type);
     table_for<T>(x).norm(
-        rows, {input<T>(x), output<T>(out), pointer<T>(norm.weight), pointer<T>(norm.bias), x.size(0),
-               x.size(1), norm.epsilon, norm.subtract_mean, pointer<T>(norm.offset)});
+        rows, {input<Wide<T>>(x), output<T>(out), pointer<Wide<T>>(norm.weight), pointer<Wide<T>>(norm.bias),
+               x.size(0), x.size(1), norm.epsilon, norm.subtract_mean, pointer<Wide<T>>(norm.offset)});
   });
 }
 
 void convolve(const kernels::Rows& rows, const Convolution& convolution, const at::Tensor& x,
-              at::Tensor out) {
-  with_type(x, [&](auto type) {
+              const Factor& out) {
+  with_type(x.scalar_type(), [&](auto type) {
     using T = decltype(type);
     table_for<T>(x).conv(
-        rows, {input<T>(x), output<T>(out), pointer<T>(convolution.weight), pointer<T>(convolution.bias),
-               x.size(1), static_cast<int>(convolution.weight.size(0))});
+        rows, {input<T>(x), output<T>(out), pointer<Wide<T>>(convolution.weight),
+               pointer<Wide<T>>(convolution.bias), x.size(1), static_cast<int>(convolution.weight.size(0))});
   });
 }
 
 void selective_scan(const kernels::Rows& rows, const SelectiveScan& scan, const at::Tensor& x,
                     const at::Tensor& z, const at::Tensor& dt, const at::Tensor& b, const at::Tensor& c,
-                    const at::Tensor& channel_masks, at::Tensor states, at::Tensor out) {
-  with_type(x, [&](auto type) {
+                    const at::Tensor& channel_masks, at::Tensor states, const Factor& out) {
+  with_type(x.scalar_type(), [&](auto type) {
     using T = decltype(type);
     kernels::ScanArgs<T> args{input<T>(x), input<T>(z), input<T>(dt),
                               input<T>(b), input<T>(c), output<T>(out)};
-    args.dt_bias = pointer<T>(scan.dt_bias);
-    args.a = pointer<T>(scan.a);
-    args.d = pointer<T>(scan.d);
+    args.dt_bias = pointer<Wide<T>>(scan.dt_bias);
+    args.a = pointer<Wide<T>>(scan.a);
+    args.d = pointer<Wide<T>>(scan.d);
     args.lose = pointer<std::uint8_t>(channel_masks);
-    args.states = states.defined() ? states.data_ptr<T>() : nullptr;
+    args.states = states.defined() ? states.data_ptr<Wide<T>>() : nullptr;
     args.channels = x.size(1);
     args.state_count = static_cast<int>(scan.a.size(0));
     table_for<T>(x).scan(rows, args);
@@ -98,12 +89,12 @@ void selective_scan(const kernels::Rows& rows, const SelectiveScan& scan, const 
 void state_space_dual(const kernels::Rows& rows, const StateSpaceDual& dual, const at::Tensor& x,
                       const at::Tensor& b, const at::Tensor& c, const at::Tensor& dt,
                       const at::Tensor& channel_masks, at::Tensor out) {
-  with_type(x, [&](auto type) {
+  with_type(x.scalar_type(), [&](auto type) {
     using T = decltype(type);
     kernels::DualArgs<T> args{input<T>(x), input<T>(b), input<T>(c), input<T>(dt), output<T>(out)};
-    args.dt_bias = pointer<T>(dual.dt_bias);
-    args.a = pointer<T>(dual.a);
-    args.d = pointer<T>(dual.d);
+    args.dt_bias = pointer<Wide<T>>(dual.dt_bias);
+    args.a = pointer<Wide<T>>(dual.a);
+    args.d = pointer<Wide<T>>(dual.d);
     args.lose = pointer<std::uint8_t>(channel_masks);
     args.dt_min = dual.dt_min;
     args.dt_max = dual.dt_max;
@@ -116,48 +107,49 @@ void state_space_dual(const kernels::Rows& rows, const StateSpaceDual& dual, con
 }
 
 void apply_gated_norm(const kernels::Rows& rows, const GatedNorm& norm, const at::Tensor& y,
-                      const at::Tensor& z, at::Tensor out) {
+                      const at::Tensor& z, const Factor& out) {
   if (y.scalar_type() == at::kDouble && !norm.norm_before_gate) {
     const at::Tensor gated = y.to(at::kFloat) * at::silu(z.to(at::kFloat));
     const at::Tensor groups = gated.reshape({y.size(0), -1, norm.group});
-    out.copy_(normalised_in_float(groups, norm.epsilon).reshape(y.sizes()) * norm.weight);
+    out.numbers.copy_(normalised_in_float(groups, norm.epsilon).reshape(y.sizes()) * norm.weight);
     return;
   }
-  with_type(y, [&](auto type) {
+  with_type(y.scalar_type(), [&](auto type) {
     using T = decltype(type);
-    table_for<T>(y).gated_norm(rows, {input<T>(y), input<T>(z), output<T>(out), pointer<T>(norm.weight),
+    table_for<T>(y).gated_norm(rows, {input<T>(y), input<T>(z), output<T>(out), pointer<Wide<T>>(norm.weight),
                                       y.size(0), y.size(1), norm.group, norm.epsilon, norm.norm_before_gate});
   });
 }
 
 void rotate(const kernels::Rows& rows, const at::Tensor& cosine, const at::Tensor& sine, int head_size,
             at::Tensor heads) {
-  with_type(heads, [&](auto type) {
+  with_type(heads.scalar_type(), [&](auto type) {
     using T = decltype(type);
     table_for<T>(heads).rotary(
-        rows, {output<T>(heads), pointer<T>(cosine), pointer<T>(sine),
+        rows, {output<T>(heads), pointer<Wide<T>>(cosine), pointer<Wide<T>>(sine),
                static_cast<int>(heads.size(1)) / head_size, head_size, 2 * static_cast<int>(cosine.size(1))});
   });
 }
 
 void attend(const kernels::Rows& rows, const Attention& attention, const at::Tensor& query_key_value,
-            at::Tensor out) {
+            const Factor& out) {
   const std::int64_t queries = static_cast<std::int64_t>(attention.heads) * attention.head_size;
   const std::int64_t keys = static_cast<std::int64_t>(attention.key_heads) * attention.head_size;
-  with_type(query_key_value, [&](auto type) {
+  with_type(query_key_value.scalar_type(), [&](auto type) {
     using T = decltype(type);
+    const auto part = [&](std::int64_t begin, std::int64_t count) {
+      return input<T>(query_key_value.narrow(1, begin, count));
+    };
     table_for<T>(query_key_value)
-        .attention(
-            rows, {input<T>(query_key_value.narrow(1, 0, queries)),
-                   input<T>(query_key_value.narrow(1, queries, keys)),
-                   input<T>(query_key_value.narrow(1, queries + keys, keys)), output<T>(out), attention.heads,
-                   attention.key_heads, attention.head_size, attention.scale, attention.sliding_window});
+        .attention(rows, {part(0, queries), part(queries, keys), part(queries + keys, keys), output<T>(out),
+                          attention.heads, attention.key_heads, attention.head_size, attention.scale,
+                          attention.sliding_window});
   });
 }
 
 void activate(const kernels::Rows& rows, kernels::Activation activation, const at::Tensor& gate,
-              const at::Tensor& up, at::Tensor out) {
-  with_type(gate, [&](auto type) {
+              const at::Tensor& up, const Factor& out) {
+  with_type(gate.scalar_type(), [&](auto type) {
     using T = decltype(type);
     const kernels::Matrix<const T> second = up.defined() ? input<T>(up) : kernels::Matrix<const T>{};
     table_for<T>(gate).activation(
@@ -166,8 +158,8 @@ void activate(const kernels::Rows& rows, kernels::Activation activation, const a
 }
 
 void gather_rows(const kernels::Rows& rows, const at::Tensor& x, const at::Tensor& index, at::Tensor out) {
-  with_type(x, [&](auto type) {
-    using T = decltype(type);
+  with_type(x.scalar_type(), [&](auto type) {
+    using T = Wide<decltype(type)>;
     table_for<T>(x).gather(
         rows, {input<T>(x), output<T>(out), pointer<std::int32_t>(index), index.size(0), x.size(1)});
   });
@@ -175,8 +167,8 @@ void gather_rows(const kernels::Rows& rows, const at::Tensor& x, const at::Tenso
 
 void answer_statistics(const kernels::Rows& rows, const at::Tensor& logits, const at::Tensor& answer,
                        at::Tensor log_probability, at::Tensor rank) {
-  with_type(logits, [&](auto type) {
-    using T = decltype(type);
+  with_type(logits.scalar_type(), [&](auto type) {
+    using T = Wide<decltype(type)>;
     table_for<T>(logits).answer(
         rows, {input<T>(logits), pointer<std::int32_t>(answer), log_probability.data_ptr<double>(),
                rank.data_ptr<std::int32_t>(), logits.size(0), logits.size(1)});

@@ -17,19 +17,17 @@ namespace factflow {
 struct Step {
   const kernels::Rows& rows;  // on the device of `hidden`
   int layer;
-  at::Tensor hidden;          // [columns, hidden] residual stream, updated in place
-  at::Tensor channel_masks;   // [masks, channels] uint8, this layer's: 1 where a channel set loses the edge; or undefined
+  at::Tensor hidden;         // [columns, hidden] residual stream, updated in place
+  at::Tensor channel_masks;  // [masks, channels] uint8, this layer's: 1 where a channel set loses the edge;
+                             // or undefined
   Workspace& workspace;
   std::int64_t columns() const { return hidden.size(0); }
   at::Tensor matrix(const char* name, std::int64_t width) { return workspace.matrix(name, columns(), width); }
-
-  // out = x W^T (+ bias)
-  void project(const at::Tensor& x, const Projection& projection, const at::Tensor& bias, at::Tensor out) {
-    linear(rows, workspace, x, projection, bias, std::move(out));
+  at::Tensor wide_matrix(const char* name, std::int64_t width) {
+    return workspace.wide_matrix(name, columns(), width);
   }
-  // hidden += x W^T (+ bias)
-  void project_into_residual(const at::Tensor& x, const Projection& projection, const at::Tensor& bias) {
-    add_linear(rows, workspace, x, projection, bias, hidden);
+  Factor factor(const char* name, std::int64_t width, bool with_numbers = false) {
+    return workspace.factor(name, columns(), width, with_numbers);
   }
 };
 
@@ -39,31 +37,39 @@ struct Norm {
   bool subtract_mean = false;  // LayerNorm, else RMSNorm
   at::Tensor offset = {};      // [width], added to x first; undefined = none
 };
-void apply_norm(const kernels::Rows& rows, const Norm& norm, const at::Tensor& x, at::Tensor out);
+// x [rows, width], wide numbers.
+void apply_norm(const kernels::Rows& rows, const Norm& norm, const at::Tensor& x, const Factor& out);
 
 struct Convolution {
   at::Tensor weight;  // [kernel, channels], weight[k] for the token k positions back
   at::Tensor bias;    // [channels] or undefined
 };
-void convolve(const kernels::Rows& rows, const Convolution& convolution, const at::Tensor& x, at::Tensor out);
+void convolve(const kernels::Rows& rows, const Convolution& convolution, const at::Tensor& x,
+              const Factor& out);
 
 struct SelectiveScan {
   at::Tensor a;        // [states, channels] -exp(A_log) transposed
   at::Tensor d;        // [channels]
   at::Tensor dt_bias;  // [channels]
 };
-// x, z, dt [columns, channels]; b, c [columns, states]; states [slots, states, channels] is written for the replayed rows.
-void selective_scan(const kernels::Rows& rows, const SelectiveScan& scan, const at::Tensor& x, const at::Tensor& z,
-                    const at::Tensor& dt, const at::Tensor& b, const at::Tensor& c, const at::Tensor& channel_masks,
-                    at::Tensor states, at::Tensor out);
+// Whether the scan leaves its states in memory: on CUDA those of one-token rows never get there.
+inline bool states_stored(at::Device device, bool suffixes) {
+  return device.is_cpu() || suffixes;
+}
+// x, z, dt [columns, channels]; b, c [columns, states]; states [slots, states, channels], wide, is written
+// for the replayed rows if states_stored, else empty.
+void selective_scan(const kernels::Rows& rows, const SelectiveScan& scan, const at::Tensor& x,
+                    const at::Tensor& z, const at::Tensor& dt, const at::Tensor& b, const at::Tensor& c,
+                    const at::Tensor& channel_masks, at::Tensor states, const Factor& out);
 
 struct StateSpaceDual {
   at::Tensor a, d, dt_bias;  // [heads]
   double dt_min = 0, dt_max = 0;
   int heads = 0, head_size = 0, groups = 1, states = 0;
 };
-void state_space_dual(const kernels::Rows& rows, const StateSpaceDual& dual, const at::Tensor& x, const at::Tensor& b,
-                      const at::Tensor& c, const at::Tensor& dt, const at::Tensor& channel_masks, at::Tensor out);
+void state_space_dual(const kernels::Rows& rows, const StateSpaceDual& dual, const at::Tensor& x,
+                      const at::Tensor& b, const at::Tensor& c, const at::Tensor& dt,
+                      const at::Tensor& channel_masks, at::Tensor out);
 
 struct GatedNorm {
   at::Tensor weight;  // [width]
@@ -71,11 +77,12 @@ struct GatedNorm {
   double epsilon = 1e-5;
   bool norm_before_gate = false;
 };
-void apply_gated_norm(const kernels::Rows& rows, const GatedNorm& norm, const at::Tensor& y, const at::Tensor& z,
-                      at::Tensor out);
+void apply_gated_norm(const kernels::Rows& rows, const GatedNorm& norm, const at::Tensor& y,
+                      const at::Tensor& z, const Factor& out);
 
 // cosine, sine [positions, dimensions / 2]; heads [columns, count * head_size] is rotated in place.
-void rotate(const kernels::Rows& rows, const at::Tensor& cosine, const at::Tensor& sine, int head_size, at::Tensor heads);
+void rotate(const kernels::Rows& rows, const at::Tensor& cosine, const at::Tensor& sine, int head_size,
+            at::Tensor heads);
 
 struct Attention {
   int heads = 0, key_heads = 0, head_size = 0;
@@ -83,17 +90,20 @@ struct Attention {
   std::int32_t sliding_window = 0;
 };
 // query_key_value [columns, (heads + 2 key_heads) * head_size]: queries, keys, values side by side.
-void attend(const kernels::Rows& rows, const Attention& attention, const at::Tensor& query_key_value, at::Tensor out);
+void attend(const kernels::Rows& rows, const Attention& attention, const at::Tensor& query_key_value,
+            const Factor& out);
 
 // out = act(gate) * up; `up` undefined: act(gate). In place is allowed.
-void activate(const kernels::Rows& rows, kernels::Activation activation, const at::Tensor& gate, const at::Tensor& up,
-              at::Tensor out);
+void activate(const kernels::Rows& rows, kernels::Activation activation, const at::Tensor& gate,
+              const at::Tensor& up, const Factor& out);
 
 // out[i] = x[index[i]]; index int32 [rows].
 void gather_rows(const kernels::Rows& rows, const at::Tensor& x, const at::Tensor& index, at::Tensor out);
 
 // Numbers from one row of logits to the next.
-inline std::int64_t padded_vocabulary(std::int64_t vocabulary) { return (vocabulary + 7) / 8 * 8; }
+inline std::int64_t padded_vocabulary(std::int64_t vocabulary) {
+  return (vocabulary + 7) / 8 * 8;
+}
 
 // logits [rows, vocabulary], answer int32 [rows]; log_probability float64 [rows], rank int32 [rows].
 void answer_statistics(const kernels::Rows& rows, const at::Tensor& logits, const at::Tensor& answer,

@@ -65,6 +65,7 @@ DevicePlan::DevicePlan(const ReplayPlan& plan, const std::vector<std::int32_t>& 
   Layout layout;
   const std::int64_t rows_at = layout.add(plan.rows), slots_at = layout.add(plan.slots),
                      flags_at = layout.add(plan.flags), groups_at = layout.add(plan.groups),
+                     parts_at = layout.add(plan.parts), replays_at = layout.add(plan.replays),
                      group_rows_at = layout.add(plan.group_rows), previous_at = layout.add(plan.previous),
                      position_at = layout.add(plan.position), row_of_at = layout.add(plan.row_of),
                      slot_begin_at = layout.add(plan.slot_begin), parent_at = layout.add(plan.parent),
@@ -89,15 +90,19 @@ DevicePlan::DevicePlan(const ReplayPlan& plan, const std::vector<std::int32_t>& 
   view.slots = reinterpret_cast<const kernels::StateSlot*>(base + slots_at);
   view.flags = base + flags_at;
   view.groups = reinterpret_cast<const kernels::RowGroup*>(base + groups_at);
+  view.replays = reinterpret_cast<const kernels::LastToken*>(base + replays_at);
+  view.parts = reinterpret_cast<const kernels::ScanPart*>(base + parts_at);
   view.group_rows = reinterpret_cast<const std::int32_t*>(base + group_rows_at);
   view.previous = reinterpret_cast<const std::int32_t*>(base + previous_at);
   view.position = reinterpret_cast<const std::int32_t*>(base + position_at);
   view.row_of = reinterpret_cast<const std::int32_t*>(base + row_of_at);
   view.slot_begin = reinterpret_cast<const std::int32_t*>(base + slot_begin_at);
   view.group_count = static_cast<std::int32_t>(plan.groups.size());
+  view.part_count = static_cast<std::int32_t>(plan.parts.size());
+  view.every_channel = std::all_of(plan.channel_sets.begin(), plan.channel_sets.end(),
+                                   [](const ChannelSet& set) { return set.kind == ChannelSet::Kind::kAll; });
   view.clean_count = static_cast<std::int32_t>(plan.slot_begin.size()) - 1;
   view.slot_count = static_cast<std::int32_t>(plan.slots.size());
-  view.most_kept = plan.most_kept;
   view.longest = plan.longest;
   view.suffixes = plan.suffixes;
   view.blocked = reinterpret_cast<unsigned long long*>(blocked.data_ptr());
@@ -122,7 +127,7 @@ Pass::Pass(const Network& network, const std::vector<at::Tensor>& channel_masks,
 // one.
 at::Tensor Pass::climb(const Network& network, const std::vector<at::Tensor>& channel_masks,
                        Workspace& workspace) {
-  at::Tensor hidden = workspace.matrix("hidden", plan_.columns(), network.architecture().hidden);
+  at::Tensor hidden = workspace.wide_matrix("hidden", plan_.columns(), network.architecture().hidden);
   device_.view.column_count = plan_.clean_columns;
   network.embed(device_.view, device_.tokens, device_.position.narrow(0, 0, plan_.clean_columns),
                 hidden.narrow(0, 0, plan_.clean_columns));
@@ -158,12 +163,9 @@ void Pass::read_answers(const Network& network, const at::Tensor& hidden, Worksp
     const std::int64_t end =
         std::min(begin + logits_rows, begin < clean_rows && top_tokens > 0 ? clean_rows : rows);
     const std::int64_t count = end - begin;
-    at::Tensor chunk = workspace.matrix("last", count, network.architecture().hidden);
-    // Rows start at multiples of four numbers, whatever the vocabulary: wide loads, and faster products.
-    at::Tensor logits =
-        workspace.matrix("logits", count, padded_vocabulary(vocabulary)).narrow(1, 0, vocabulary);
+    at::Tensor chunk = workspace.wide_matrix("last", count, network.architecture().hidden);
     gather_rows(device_.view, hidden, device_.last_column.narrow(0, begin, count), chunk);
-    network.logits(device_.view, chunk, workspace, logits);
+    const at::Tensor logits = network.logits(device_.view, chunk, workspace);
     answer_statistics(device_.view, logits, device_.answers.narrow(0, begin, count),
                       log_probability.narrow(0, begin, count), rank.narrow(0, begin, count));
     if (begin < clean_rows && top_tokens > 0) {

@@ -7,7 +7,6 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
-#include "model/projection.hpp"
 
 namespace factflow {
 namespace {
@@ -38,8 +37,20 @@ std::string to_string(Precision precision) {
   return "";
 }
 
-at::ScalarType activation_type(Precision precision) {
+at::ScalarType wide_type(Precision precision) {
   return precision == Precision::kFp64 ? at::kDouble : at::kFloat;
+}
+
+at::ScalarType activation_type(Precision precision) {
+  return precision == Precision::kBf16 ? at::kBFloat16 : wide_type(precision);
+}
+
+std::int64_t activation_bytes(Precision precision) {
+  return static_cast<std::int64_t>(c10::elementSize(activation_type(precision)));
+}
+
+std::int64_t factor_bytes(Precision precision) {
+  return precision == Precision::kTf32x3 ? 8 : activation_bytes(precision);
 }
 
 void check_precision(at::Device device, Precision precision) {
@@ -50,9 +61,6 @@ void check_precision(at::Device device, Precision precision) {
   if (!device.is_cpu() && precision == Precision::kFp64)
     throw InputError("precision", "fp64 is not supported on a CUDA device",
                      "use fp32, tf32x3, tf32 or bf16, or device: cpu");
-  if ((precision == Precision::kTf32x3 || precision == Precision::kBf16) && !bf16_products_supported())
-    throw InputError("precision", fmt::format("{} needs libtorch 2.8 or newer", to_string(precision)),
-                     "use fp32 or tf32");
 }
 
 }  // namespace factflow

@@ -24,41 +24,39 @@ class Projection {
   Projection() = default;
   Projection(const at::Tensor& weight, Precision precision);  // [out, in]
 
-  bool defined() const { return weight_.defined() || bf16_.defined(); }
-  std::int64_t outputs() const { return outputs_; }
-  std::int64_t inputs() const { return inputs_; }
+  bool defined() const { return weight_.defined(); }
+  std::int64_t outputs() const { return weight_.size(0); }
+  std::int64_t inputs() const { return weight_.size(1); }
   Precision precision() const { return precision_; }
-  const at::Tensor& weight() const { return weight_; }  // as loaded, or W_high; undefined in bf16
-  const at::Tensor& bf16() const { return bf16_; }      // W rounded, or W_high | W_low; undefined elsewhere
+  const at::Tensor& weight() const { return weight_; }  // as loaded, in bf16 rounded, in tf32x3 W_high
+  const at::Tensor& parts() const { return parts_; }    // tf32x3: W_high | W_low
 
  private:
-  at::Tensor weight_, bf16_;
-  std::int64_t outputs_ = 0, inputs_ = 0;
+  at::Tensor weight_, parts_;
   Precision precision_ = Precision::kFp32;
 };
 
-// What is multiplied, in the same number types: x or its high part, and the bfloat16 parts (low | high).
-struct Factor {
-  at::Tensor x;     // [rows, in]
-  at::Tensor bf16;  // [rows, in] or [rows, 2 in]
+// A product of a layer as it is computed there. For cost models and benchmarks.
+struct LayerProduct {
+  enum class Into {
+    kActivations,
+    kWide,
+    kResidual
+  };  // written as either type, or added to the residual stream
+  const Projection* projection;
+  Into into = Into::kActivations;
 };
-// Makes the factor of x in buffers of the workspace, which the next call reuses.
-Factor factor_of(const kernels::Rows& rows, Workspace& workspace, const at::Tensor& x, Precision precision);
-// out = factor W^T (+ bias), or with `accumulate` out += factor W^T (+ bias).
-void multiply(const Factor& factor, const Projection& projection, const at::Tensor& bias, bool accumulate,
-              at::Tensor out);
 
-// out = x W^T (+ bias)
-void linear(const kernels::Rows& rows, Workspace& workspace, const at::Tensor& x,
-            const Projection& projection, const at::Tensor& bias, at::Tensor out);
-// residual += x W^T (+ bias)
-void add_linear(const kernels::Rows& rows, Workspace& workspace, const at::Tensor& x,
-                const Projection& projection, const at::Tensor& bias, at::Tensor residual);
-
-// Bytes that factor_of keeps for one row of a product with `inputs` inputs.
-std::int64_t factor_bytes(Precision precision, std::int64_t inputs);
-
-// Whether this libtorch multiplies bfloat16 inputs into float32 outputs (2.8 or newer, with CUDA).
-bool bf16_products_supported();
+// x as a factor, for an x that no kernel wrote so; in buffers of the workspace if it has to be converted.
+Factor factor_of(const kernels::Rows& rows, Workspace& workspace, const at::Tensor& x);
+// out = factor W^T (+ bias). In bf16 `out` is of bfloat16, and so is `bias`, or both are of float.
+void multiply(const Factor& factor, const Projection& projection, const at::Tensor& bias, at::Tensor out);
+// residual += factor W^T (+ bias)
+void multiply_into(const Factor& factor, const Projection& projection, const at::Tensor& bias,
+                   at::Tensor residual);
+// out = gelu(factor W^T + bias), GELU's tanh form, in tf32 and bf16; else false, and nothing is done.
+// cuBLAS's tanh costs less than a passage over memory, but six times fp32's error (docs/precision.md).
+bool multiply_gelu(const Factor& factor, const Projection& projection, const at::Tensor& bias,
+                   at::Tensor out);
 
 }  // namespace factflow

@@ -46,7 +46,7 @@ ReplayEngine::ReplayEngine(const Network& network, std::int64_t memory_limit, st
     : network_(network),
       memory_limit_(memory_limit),
       rows_per_pass_(rows_per_pass),
-      workspace_(network.device(), network.type()) {
+      workspace_(network.device(), network.precision()) {
   const bool cpu = network.device().is_cpu();
   if (memory_limit_ <= 0) {
     const std::int64_t free = free_memory(network.device());
@@ -65,15 +65,15 @@ std::int64_t ReplayEngine::logits_rows() const {
 std::int64_t ReplayEngine::bytes_needed(const ReplayPlan& plan) const {
   const auto element = static_cast<std::int64_t>(c10::elementSize(network_.type()));
   const std::int64_t hidden = network_.architecture().hidden;
-  std::int64_t widest = hidden;
-  for (const Projection* product : network_.products(0)) widest = std::max(widest, product->inputs());
-  const std::int64_t column =
-      hidden * element + network_.bytes_per_column() + factor_bytes(network_.precision(), widest) + 20;
+  const std::int64_t column = hidden * element + network_.bytes_per_column() + 20;
   const std::int64_t rows =
       std::min<std::int64_t>(logits_rows(), static_cast<std::int64_t>(plan.rows.size()));
-  const std::int64_t states = static_cast<std::int64_t>(plan.slots.size()) * network_.bytes_per_state();
+  const std::int64_t slots =
+      states_stored(network_.device(), plan.suffixes) ? static_cast<std::int64_t>(plan.slots.size()) : 0;
+  const std::int64_t states = slots * network_.bytes_per_state();
   const std::int64_t head =
-      rows * element * (padded_vocabulary(network_.architecture().vocabulary) + 2 * hidden);
+      rows * (element * (padded_vocabulary(network_.architecture().vocabulary) + hidden) +
+              factor_bytes(network_.precision()) * hidden);
   return (plan.columns() * column + states + head) / 8 *
          9;  // buffers are made an eighth larger than asked for
 }

@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <functional>
-#include <map>
 #include <numeric>
 #include <stdexcept>
 #include <string>
-#include <tuple>
 
 #include "model/network.hpp"
 
@@ -17,19 +15,27 @@ namespace {
 struct EffectiveCut {
   int request = 0;
   std::vector<int> targets, sources;
-  int channels = 0;  // index of the channel set
-  std::map<int, std::vector<int>> ends_of_start;  // ascending, unique
+  int channels = 0;             // index of the channel set
+  std::vector<Window> windows;  // ascending, unique, none empty
+  size_t first_window = 0;      // of all cuts' windows
 
   int first_token() const { return targets.front(); }
 };
 
+bool before(const Window& a, const Window& b) {
+  return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
+}
+bool equal(const Window& a, const Window& b) {
+  return a.begin == b.begin && a.end == b.end;
+}
+
 // A row before rows are ordered by birth.
 struct Birth {
   int layer = 0;
-  int cut = 0;
-  int start = 0;
-  int end = 0;           // window end this row answers for
-  bool trajectory = true;  // else a shorter window that leaves its trajectory at `layer`
+  size_t cut = 0;
+  size_t window = 0;      // of the cut; the row answers for it
+  size_t trajectory = 0;  // the longest window of the same start: itself, or that of the trajectory which the
+                          // row leaves at `layer`
 };
 
 class Planner {
@@ -51,18 +57,17 @@ class Planner {
   }
 
  private:
-  // Cuts are equal if they block the same pairs on the same channels: positions that block nothing are dropped first.
-  using CutKey = std::tuple<std::vector<int>, std::vector<int>, int>;
-
   void check(const ReplayRequest& request) const {
     if (request.ids.empty()) throw std::invalid_argument("a prompt without tokens");
     const int length = static_cast<int>(request.ids.size());
     const auto inside = [&](int position) { return position >= 0 && position < length; };
     for (const EdgeCut& cut : request.cuts) {
-      if (!std::all_of(cut.targets.begin(), cut.targets.end(), inside) || !std::all_of(cut.sources.begin(), cut.sources.end(), inside))
+      if (!std::all_of(cut.targets.begin(), cut.targets.end(), inside) ||
+          !std::all_of(cut.sources.begin(), cut.sources.end(), inside))
         throw std::invalid_argument("a knockout outside the prompt's " + std::to_string(length) + " tokens");
       for (const std::vector<int>* positions : {&cut.targets, &cut.sources})
-        if (std::adjacent_find(positions->begin(), positions->end(), std::greater_equal<>()) != positions->end())
+        if (std::adjacent_find(positions->begin(), positions->end(), std::greater_equal<>()) !=
+            positions->end())
           throw std::invalid_argument("positions of a knockout that are not ascending, or twice the same");
       for (const Window& window : cut.windows)
         if (window.begin < 0 || window.end > layers_ || window.begin > window.end)
@@ -73,7 +78,8 @@ class Planner {
   int channel_index(const ChannelSet& set) {
     const auto found = std::find(plan_.channel_sets.begin(), plan_.channel_sets.end(), set);
     if (found == plan_.channel_sets.end()) plan_.channel_sets.push_back(set);
-    return static_cast<int>(std::find(plan_.channel_sets.begin(), plan_.channel_sets.end(), set) - plan_.channel_sets.begin());
+    return static_cast<int>(std::find(plan_.channel_sets.begin(), plan_.channel_sets.end(), set) -
+                            plan_.channel_sets.begin());
   }
 
   bool channels_exist(const ChannelSet& set) const {
@@ -84,30 +90,47 @@ class Planner {
   void collect_cuts() {
     cut_of_.resize(requests_.size());
     for (size_t r = 0; r < requests_.size(); ++r) {
-      std::map<CutKey, int> known;
-      for (const EdgeCut& cut : requests_[r].cuts) {
-        cut_of_[r].push_back(-1);
-        if (cut.targets.empty() || cut.sources.empty() || !channels_exist(cut.channels)) continue;
-        std::vector<int> targets, sources;
-        const int first_source = *std::min_element(cut.sources.begin(), cut.sources.end());
-        const int last_target = *std::max_element(cut.targets.begin(), cut.targets.end());
-        for (const int target : cut.targets)
-          if (target >= first_source) targets.push_back(target);
-        for (const int source : cut.sources)
-          if (source <= last_target) sources.push_back(source);
-        if (targets.empty()) continue;
-        const int channels = channel_index(cut.channels);
-        const auto [entry, added] = known.try_emplace({targets, sources, channels}, static_cast<int>(cuts_.size()));
-        if (added) cuts_.push_back({static_cast<int>(r), targets, sources, channels, {}});
-        cut_of_[r].back() = entry->second;
-        for (const Window& window : cut.windows) {
-          if (window.begin == window.end) continue;  // an empty window is the clean run
-          std::vector<int>& ends = cuts_[static_cast<size_t>(entry->second)].ends_of_start[window.begin];
-          if (const auto at = std::lower_bound(ends.begin(), ends.end(), window.end); at == ends.end() || *at != window.end)
-            ends.insert(at, window.end);
-        }
-      }
+      const size_t first = cuts_.size();
+      cut_of_[r].reserve(requests_[r].cuts.size());
+      for (const EdgeCut& cut : requests_[r].cuts)
+        cut_of_[r].push_back(collect(static_cast<int>(r), first, cut));
     }
+    size_t windows = 0;
+    for (EffectiveCut& cut : cuts_) {
+      cut.first_window = windows;
+      windows += cut.windows.size();
+    }
+    row_of_window_.resize(windows);
+    rows_of_cuts_.resize(windows);
+  }
+
+  // The index of the cut among the effective ones, of which those of its request begin at `first`; -1: it
+  // blocks nothing. Cuts are equal if they block the same pairs on the same channels: positions that block
+  // nothing are dropped.
+  int collect(int request, size_t first, const EdgeCut& cut) {
+    if (cut.targets.empty() || cut.sources.empty() || !channels_exist(cut.channels)) return -1;
+    EffectiveCut effective{request, {}, {}, 0, {}, 0};
+    for (const int target : cut.targets)
+      if (target >= cut.sources.front()) effective.targets.push_back(target);
+    for (const int source : cut.sources)
+      if (source <= cut.targets.back()) effective.sources.push_back(source);
+    if (effective.targets.empty()) return -1;
+    effective.channels = channel_index(cut.channels);
+    const auto known = std::find_if(
+        cuts_.begin() + static_cast<std::ptrdiff_t>(first), cuts_.end(), [&](const EffectiveCut& other) {
+          return other.channels == effective.channels && other.targets == effective.targets &&
+                 other.sources == effective.sources;
+        });
+    const size_t index = static_cast<size_t>(known - cuts_.begin());
+    if (known == cuts_.end()) cuts_.push_back(std::move(effective));
+    std::vector<Window>& windows = cuts_[index].windows;
+    windows.reserve(windows.size() + cut.windows.size());
+    for (const Window& window : cut.windows)
+      if (window.begin != window.end) windows.push_back(window);  // an empty window is the clean run
+    if (!std::is_sorted(windows.begin(), windows.end(), before))
+      std::sort(windows.begin(), windows.end(), before);
+    windows.erase(std::unique(windows.begin(), windows.end(), equal), windows.end());
+    return static_cast<int>(index);
   }
 
   void add_row(const kernels::Row& row, int request) {
@@ -134,7 +157,8 @@ class Planner {
     plan_.clean_columns = plan_.columns();
   }
 
-  // Token flags of each cut, and the states that its rows start from: of each prompt first the full ones, then the kept ones.
+  // Token flags of each cut, and the states that its rows start from: of each prompt first the full ones,
+  // then the kept ones.
   void add_slots() {
     flags_of_.resize(cuts_.size());
     full_of_.assign(cuts_.size(), -1);
@@ -143,7 +167,8 @@ class Planner {
     size_t next = 0;
     for (size_t r = 0; r < requests_.size(); ++r) {
       const size_t first = next;
-      for (; next < cuts_.size() && cuts_[next].request == static_cast<int>(r); ++next) add_flags(next, requests_[r].ids.size());
+      for (; next < cuts_.size() && cuts_[next].request == static_cast<int>(r); ++next)
+        add_flags(next, requests_[r].ids.size());
       if (keep_states_) {
         add_full_slots(first, next);
         add_kept_slots(first, next);
@@ -165,126 +190,206 @@ class Planner {
     return static_cast<std::int32_t>(plan_.slots.size()) - 1;
   }
 
+  // Prompts have few cuts, so a list is searched faster than a map is made.
   void add_full_slots(size_t begin, size_t end) {
-    std::map<int, std::int32_t> full;  // by token count
     for (size_t c = begin; c < end; ++c) {
       const int tokens = cuts_[c].first_token();
       if (tokens == 0) continue;
-      const auto [slot, added] = full.try_emplace(tokens, 0);
-      if (added) slot->second = add_slot(tokens, -1);
-      full_of_[c] = kept_of_[c] = slot->second;
+      size_t same = begin;
+      while (same < c && cuts_[same].first_token() != tokens) ++same;
+      full_of_[c] = kept_of_[c] = same < c ? full_of_[same] : add_slot(tokens, -1);
     }
+  }
+
+  // The sources before the first target: those that a kept state leaves out.
+  std::span<const int> sources_before(size_t c) const {
+    const std::vector<int>& sources = cuts_[c].sources;
+    return {sources.begin(), std::lower_bound(sources.begin(), sources.end(), cuts_[c].first_token())};
   }
 
   void add_kept_slots(size_t begin, size_t end) {
-    std::map<std::pair<int, std::vector<int>>, std::int32_t> kept;  // by token count and sources before it
     for (size_t c = begin; c < end; ++c) {
-      const EffectiveCut& cut = cuts_[c];
-      const int tokens = cut.first_token();
-      std::vector<int> before(cut.sources.begin(), std::lower_bound(cut.sources.begin(), cut.sources.end(), tokens));
-      if (before.empty()) continue;
-      const auto [slot, added] = kept.try_emplace({tokens, std::move(before)}, 0);
-      if (added) slot->second = add_slot(tokens, flags_of_[c]);
-      kept_of_[c] = slot->second;
+      const std::span<const int> left_out = sources_before(c);
+      if (left_out.empty()) continue;
+      size_t same = begin;
+      while (same < c && (cuts_[same].first_token() != cuts_[c].first_token() ||
+                          !std::ranges::equal(sources_before(same), left_out)))
+        ++same;
+      kept_of_[c] = same < c ? kept_of_[same] : add_slot(cuts_[c].first_token(), flags_of_[c]);
     }
-    plan_.most_kept = std::max(plan_.most_kept, static_cast<std::int32_t>(kept.size()));
   }
 
-  std::vector<std::vector<Birth>> births_by_layer() const {
-    std::vector<std::vector<Birth>> births(static_cast<size_t>(layers_));
+  // In order of layer, then of cut, then of window.
+  std::vector<Birth> births() const {
+    std::vector<Birth> all;
+    all.reserve(row_of_window_.size());
     for (size_t c = 0; c < cuts_.size(); ++c) {
-      for (const auto& [start, ends] : cuts_[c].ends_of_start) {
-        births[static_cast<size_t>(start)].push_back({start, static_cast<int>(c), start, ends.back(), true});
-        for (size_t i = 0; i + 1 < ends.size(); ++i)
-          births[static_cast<size_t>(ends[i])].push_back({ends[i], static_cast<int>(c), start, ends[i], false});
+      const std::vector<Window>& windows = cuts_[c].windows;
+      for (size_t begin = 0, end = 0; begin < windows.size(); begin = end) {
+        while (end < windows.size() && windows[end].begin == windows[begin].begin) ++end;
+        for (size_t w = begin; w < end; ++w)
+          all.push_back({w + 1 == end ? windows[w].begin : windows[w].end, c, w, end - 1});
       }
     }
-    return births;
+    std::stable_sort(all.begin(), all.end(),
+                     [](const Birth& a, const Birth& b) { return a.layer < b.layer; });
+    return all;
   }
 
   void add_replayed_rows() {
-    row_of_window_.resize(cuts_.size());
-    rows_of_cut_.resize(cuts_.size());
-    std::vector<std::map<int, std::int32_t>> trajectory(cuts_.size());  // start -> row
-    for (const std::vector<Birth>& born : births_by_layer()) {
-      for (const Birth& birth : born) {
-        const auto c = static_cast<size_t>(birth.cut);
-        const EffectiveCut& cut = cuts_[c];
-        const kernels::Row& clean = plan_.rows[static_cast<size_t>(cut.request)];
-        const std::int32_t first = cut.first_token();
-        const std::int32_t source = birth.trajectory
-                                        ? clean.column + first
-                                        : plan_.rows[static_cast<size_t>(trajectory[c].at(birth.start))].column;
-        kernels::Row row{plan_.columns(), first, clean.count - first, clean.column, -1, 0, 0, cut.channels, full_of_[c], kept_of_[c]};
-        plan_.suffixes = plan_.suffixes || row.count > 1;
-        if (birth.trajectory) {
-          row.flags = flags_of_[c];
-          row.window_begin = birth.start;
-          row.window_end = birth.end;
-          trajectory[c][birth.start] = static_cast<std::int32_t>(plan_.rows.size());
-          plan_.blocked_edges += static_cast<std::uint64_t>(count_edges(cut.targets, cut.sources)) *
-                                 static_cast<std::uint64_t>(birth.end - birth.start);
-        }
-        rows_of_cut_[c].push_back(static_cast<std::int32_t>(plan_.rows.size()));
-        row_of_window_[c].push_back({{birth.start, birth.end}, static_cast<std::int32_t>(plan_.rows.size())});
-        for (std::int32_t i = 0; i < row.count; ++i) plan_.parent.push_back(source + i);
-        add_row(row, cut.request);
+    std::vector<size_t> born_of_cut(cuts_.size());
+    const std::vector<Birth> all = births();
+    size_t next = 0;
+    for (int layer = 0; layer < layers_; ++layer) {
+      for (; next < all.size() && all[next].layer == layer; ++next) {
+        const size_t c = all[next].cut;
+        rows_of_cuts_[cuts_[c].first_window + born_of_cut[c]++] = add_replayed_row(all[next]);
       }
       plan_.rows_alive.push_back(static_cast<std::int32_t>(plan_.rows.size()));
       plan_.columns_alive.push_back(plan_.columns());
     }
   }
 
+  std::int32_t add_replayed_row(const Birth& birth) {
+    const EffectiveCut& cut = cuts_[birth.cut];
+    const kernels::Row clean = plan_.rows[static_cast<size_t>(cut.request)];
+    const std::int32_t first = cut.first_token(), index = static_cast<std::int32_t>(plan_.rows.size());
+    kernels::Row row{plan_.columns(),
+                     first,
+                     clean.count - first,
+                     clean.column,
+                     -1,
+                     0,
+                     0,
+                     cut.channels,
+                     full_of_[birth.cut],
+                     kept_of_[birth.cut]};
+    plan_.suffixes = plan_.suffixes || row.count > 1;
+    std::int32_t parent = clean.column + first;
+    if (birth.window == birth.trajectory) {
+      const Window& window = cut.windows[birth.window];
+      row.flags = flags_of_[birth.cut];
+      row.window_begin = window.begin;
+      row.window_end = window.end;
+      plan_.blocked_edges += static_cast<std::uint64_t>(count_edges(cut.targets, cut.sources)) *
+                             static_cast<std::uint64_t>(window.end - window.begin);
+    } else {
+      parent = plan_.rows[static_cast<size_t>(row_of_window_[cut.first_window + birth.trajectory])].column;
+    }
+    row_of_window_[cut.first_window + birth.window] = index;
+    for (std::int32_t i = 0; i < row.count; ++i) plan_.parent.push_back(parent + i);
+    add_row(row, cut.request);
+    return index;
+  }
+
+  // In order of birth.
+  std::span<const std::int32_t> rows_of_cut(size_t c) const {
+    return std::span(rows_of_cuts_).subspan(cuts_[c].first_window, cuts_[c].windows.size());
+  }
+
+  // Rows of several tokens by cut; of one token by prompt and kept state (kernels::ScanPart). Families
+  // without states need neither.
   void add_groups() {
-    for (const std::vector<std::int32_t>& rows : rows_of_cut_) {
-      for (size_t begin = 0; begin < rows.size(); begin += kernels::kRowsPerGroup) {
-        const size_t count = std::min<size_t>(kernels::kRowsPerGroup, rows.size() - begin);
-        plan_.groups.push_back({static_cast<std::int32_t>(plan_.group_rows.size()), static_cast<std::int32_t>(count)});
-        const auto first = rows.begin() + static_cast<std::ptrdiff_t>(begin);
-        plan_.group_rows.insert(plan_.group_rows.end(), first, first + static_cast<std::ptrdiff_t>(count));
+    if (!keep_states_) return;
+    size_t next = 0;
+    for (size_t r = 0; r < requests_.size(); ++r) {
+      const size_t first = next;
+      while (next < cuts_.size() && cuts_[next].request == static_cast<int>(r)) ++next;
+      for (size_t c = first; c < next; ++c) {
+        const std::span<const std::int32_t> rows = rows_of_cut(c);
+        if (is_replay_of_one_token(c) || rows.empty()) continue;
+        plan_.groups.push_back(
+            {static_cast<std::int32_t>(plan_.group_rows.size()), static_cast<std::int32_t>(rows.size())});
+        plan_.group_rows.insert(plan_.group_rows.end(), rows.begin(), rows.end());
       }
+      add_parts(static_cast<std::int32_t>(r), first, next);
+    }
+    // The longest first, so that a device is not left with one of them at the end.
+    const auto steps = [&](const kernels::ScanPart& part) {
+      return plan_.rows[static_cast<size_t>(part.clean_row)].count + part.count;
+    };
+    std::stable_sort(plan_.parts.begin(), plan_.parts.end(),
+                     [&](const auto& a, const auto& b) { return steps(a) > steps(b); });
+  }
+
+  bool is_replay_of_one_token(size_t c) const {
+    return cuts_[c].first_token() + 1 ==
+           static_cast<int>(requests_[static_cast<size_t>(cuts_[c].request)].ids.size());
+  }
+
+  // The cuts [begin, end) are those of clean row r.
+  void add_parts(std::int32_t r, size_t begin, size_t end) {
+    const std::int32_t slot_end = plan_.slot_begin[static_cast<size_t>(r) + 1];
+    std::int32_t kept = plan_.slot_begin[static_cast<size_t>(r)];
+    while (kept < slot_end && plan_.slots[static_cast<size_t>(kept)].flags < 0) ++kept;
+    bool leads = true;
+    do {
+      const std::int32_t kept_count = std::min(kernels::kKeptPerPart, slot_end - kept);
+      const auto first = static_cast<std::int32_t>(plan_.replays.size());
+      for (size_t c = begin; c < end; ++c) {
+        if (!is_replay_of_one_token(c)) continue;
+        if (kept_of_[c] >= kept && kept_of_[c] < kept + kept_count) add_last_tokens(c, kept_of_[c] - kept);
+        if (leads && kept_of_[c] == full_of_[c]) add_last_tokens(c, kernels::kKeptPerPart);
+      }
+      const std::int32_t count = static_cast<std::int32_t>(plan_.replays.size()) - first;
+      for (std::int32_t done = 0; done == 0 || done < count; done += kernels::kRowsPerPart) {
+        plan_.parts.push_back({r, kept, kept_count, first + done,
+                               std::min(kernels::kRowsPerPart, count - done), leads ? 1 : 0});
+        leads = false;
+      }
+      kept += kept_count;
+    } while (kept < slot_end);
+  }
+
+  void add_last_tokens(size_t c, std::int32_t kept) {
+    const EffectiveCut& cut = cuts_[c];
+    const bool self = std::binary_search(cut.sources.begin(), cut.sources.end(), cut.first_token());
+    for (const std::int32_t index : rows_of_cut(c)) {
+      const kernels::Row& row = plan_.rows[static_cast<size_t>(index)];
+      plan_.replays.push_back({row.column, row.window_begin, row.window_end, kept, row.channels, self ? 1 : 0,
+                               static_cast<std::int32_t>(cut.sources.size())});
     }
   }
 
   void find_answers() {
-    for (auto& rows : row_of_window_) std::sort(rows.begin(), rows.end());
+    plan_.answer_row.reserve(requests_.size());
     for (size_t r = 0; r < requests_.size(); ++r) {
       auto& answers = plan_.answer_row.emplace_back();
+      answers.reserve(requests_[r].cuts.size());
       for (size_t i = 0; i < requests_[r].cuts.size(); ++i) {
-        auto& rows = answers.emplace_back();
+        const std::vector<Window>& windows = requests_[r].cuts[i].windows;
         const int cut = cut_of_[r][i];
-        for (const Window& window : requests_[r].cuts[i].windows) {
-          if (cut < 0)
-            rows.push_back(ReplayPlan::kNoEdge);
-          else if (window.begin == window.end)
-            rows.push_back(static_cast<std::int32_t>(r));
-          else
-            rows.push_back(row_of(cut, window));
-        }
+        auto& rows = answers.emplace_back();
+        rows.reserve(windows.size());
+        for (const Window& window : windows)
+          rows.push_back(cut < 0                      ? ReplayPlan::kNoEdge
+                         : window.begin == window.end ? static_cast<std::int32_t>(r)
+                                                      : row_of(static_cast<size_t>(cut), window));
       }
     }
   }
 
-  std::int32_t row_of(int cut, const Window& window) const {
-    const auto& rows = row_of_window_[static_cast<size_t>(cut)];
-    const std::pair<int, int> key{window.begin, window.end};
-    return std::lower_bound(rows.begin(), rows.end(), key, [](const auto& entry, const auto& wanted) { return entry.first < wanted; })->second;
+  std::int32_t row_of(size_t c, const Window& window) const {
+    const std::vector<Window>& windows = cuts_[c].windows;
+    const auto found = std::lower_bound(windows.begin(), windows.end(), window, before);
+    return row_of_window_[cuts_[c].first_window + static_cast<size_t>(found - windows.begin())];
   }
 
   std::span<const ReplayRequest> requests_;
   int layers_, channel_count_;
   bool keep_states_;
   ReplayPlan plan_;
-  std::vector<EffectiveCut> cuts_;           // grouped by request
-  std::vector<std::vector<int>> cut_of_;     // [request][cut] index in cuts_, -1: blocks nothing
+  std::vector<EffectiveCut> cuts_;        // grouped by request
+  std::vector<std::vector<int>> cut_of_;  // [request][cut] index in cuts_, -1: blocks nothing
   std::vector<std::int32_t> flags_of_, full_of_, kept_of_;  // per effective cut
-  std::vector<std::vector<std::pair<std::pair<int, int>, std::int32_t>>> row_of_window_;  // per cut: (start, end) -> row
-  std::vector<std::vector<std::int32_t>> rows_of_cut_;  // in order of birth
+  std::vector<std::int32_t> row_of_window_;                 // row of every cut's every window
+  std::vector<std::int32_t> rows_of_cuts_;  // the rows of every cut in order of birth, at its first_window
 };
 
 }  // namespace
 
-ReplayPlan plan_replay(std::span<const ReplayRequest> requests, int layers, int channel_count, bool keep_states) {
+ReplayPlan plan_replay(std::span<const ReplayRequest> requests, int layers, int channel_count,
+                       bool keep_states) {
   return Planner(requests, layers, channel_count, keep_states).run();
 }
 

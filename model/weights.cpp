@@ -13,13 +13,16 @@ namespace factflow {
 namespace {
 
 // The stored values as a CPU tensor of `type`; shares the file's map where nothing has to be converted.
-at::Tensor read_tensor(const std::shared_ptr<const Checkpoint>& checkpoint, const StoredTensor& stored, at::ScalarType type) {
+at::Tensor read_tensor(const std::shared_ptr<const Checkpoint>& checkpoint, const StoredTensor& stored,
+                       at::ScalarType type) {
   const auto address = reinterpret_cast<std::uintptr_t>(stored.bytes.data());
   if (type == at::kFloat && stored.type == StoredType::kF32 && address % alignof(float) == 0) {
     auto* data = const_cast<std::byte*>(stored.bytes.data());  // never written: weights are constant
-    return at::from_blob(data, stored.shape, [checkpoint](void*) {}, at::TensorOptions().dtype(at::kFloat));
+    return at::from_blob(
+        data, stored.shape, [checkpoint](void*) {}, at::TensorOptions().dtype(at::kFloat));
   }
-  at::Tensor tensor = at::empty(stored.shape, at::TensorOptions().dtype(type == at::kDouble ? at::kDouble : at::kFloat));
+  at::Tensor tensor =
+      at::empty(stored.shape, at::TensorOptions().dtype(type == at::kDouble ? at::kDouble : at::kFloat));
   const auto count = static_cast<size_t>(stored.count());
   if (type == at::kDouble)
     convert(stored, 0, std::span<double>(tensor.data_ptr<double>(), count));
@@ -30,26 +33,35 @@ at::Tensor read_tensor(const std::shared_ptr<const Checkpoint>& checkpoint, cons
 
 }  // namespace
 
-Weights::Weights(std::shared_ptr<const Checkpoint> checkpoint, TensorTable table, at::Device device, Precision precision)
-    : checkpoint_(std::move(checkpoint)), table_(std::move(table)), device_(device), precision_(precision), type_(activation_type(precision)) {
+Weights::Weights(std::shared_ptr<const Checkpoint> checkpoint, TensorTable table, at::Device device,
+                 Precision precision)
+    : checkpoint_(std::move(checkpoint)),
+      table_(std::move(table)),
+      device_(device),
+      precision_(precision),
+      type_(wide_type(precision)) {
   check_tensors(*checkpoint_, table_);
 }
 
 Weights::Weights(TensorTable table, at::Device device, Precision precision, std::uint64_t seed)
-    : table_(std::move(table)), device_(device), precision_(precision), type_(activation_type(precision)) {
+    : table_(std::move(table)), device_(device), precision_(precision), type_(wide_type(precision)) {
   at::manual_seed(seed);
 }
 
 bool Weights::has(const std::string& name) const {
-  return std::any_of(table_.entries.begin(), table_.entries.end(), [&](const TensorEntry& e) { return e.name == name; });
+  return std::any_of(table_.entries.begin(), table_.entries.end(),
+                     [&](const TensorEntry& e) { return e.name == name; });
 }
 
-// Norms and D near one, A_log as Mamba initialises it, everything else with the variance that keeps its output's.
+// Norms and D near one, A_log as Mamba initialises it, everything else with the variance that keeps its
+// output's.
 at::Tensor Weights::random(const std::string& name) const {
-  const auto entry = std::find_if(table_.entries.begin(), table_.entries.end(), [&](const TensorEntry& e) { return e.name == name; });
+  const auto entry = std::find_if(table_.entries.begin(), table_.entries.end(),
+                                  [&](const TensorEntry& e) { return e.name == name; });
   const auto options = at::TensorOptions().device(device_).dtype(type_);
   if (name.ends_with("A_log")) return at::rand(entry->shape, options).mul_(15).add_(1).log_();
-  if (entry->shape.size() == 1) return at::randn(entry->shape, options).mul_(0.1).add_(name.ends_with("bias") ? 0 : 1);
+  if (entry->shape.size() == 1)
+    return at::randn(entry->shape, options).mul_(0.1).add_(name.ends_with("bias") ? 0 : 1);
   return at::randn(entry->shape, options).mul_(1 / std::sqrt(static_cast<double>(entry->shape.back())));
 }
 
@@ -58,7 +70,8 @@ at::Tensor Weights::take(const std::string& name) {
   const StoredTensor* stored = has(name) ? find_tensor(*checkpoint_, table_, name) : nullptr;
   if (stored == nullptr) throw std::logic_error("tensor outside the family's table: " + name);
   if (const std::int64_t bad = count_non_finite(*stored))
-    throw InputError(stored->file, fmt::format("tensor {}: {} of {} values are NaN or infinite", name, bad, stored->count()));
+    throw InputError(stored->file, fmt::format("tensor {}: {} of {} values are NaN or infinite", name, bad,
+                                               stored->count()));
   return read_tensor(checkpoint_, *stored, type_).to(device_, type_);
 }
 

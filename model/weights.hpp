@@ -14,9 +14,10 @@ namespace factflow {
 
 class Weights {
  public:
-  // Checks every name and shape first: throws InputError for the first missing, extra or misshapen tensor. A float tensor
-  // that needs no conversion stays in the file's map when the device is the CPU.
-  Weights(std::shared_ptr<const Checkpoint> checkpoint, TensorTable table, at::Device device, Precision precision);
+  // Checks every name and shape first: throws InputError for the first missing, extra or misshapen tensor. A
+  // float tensor that needs no conversion stays in the file's map when the device is the CPU.
+  Weights(std::shared_ptr<const Checkpoint> checkpoint, TensorTable table, at::Device device,
+          Precision precision);
 
   // Random tensors of the table's shapes, scaled so that activations stay of order one. For benchmarks.
   Weights(TensorTable table, at::Device device, Precision precision, std::uint64_t seed);
@@ -29,6 +30,10 @@ class Weights {
   Projection projection(const at::Tensor& weight) const { return Projection(weight, precision_); }
   Projection projection(const std::string& name) { return projection(take(name)); }
   bool has(const std::string& name) const;  // whether the table asks for it
+  // A bias that is added to activations, in their type; undefined if the table does not ask for it.
+  at::Tensor activation_bias(const std::string& name) {
+    return has(name) ? take(name).to(activation_type(precision_)) : at::Tensor();
+  }
 
   at::Device device() const { return device_; }
   Precision precision() const { return precision_; }

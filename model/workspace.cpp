@@ -2,11 +2,22 @@
 
 namespace factflow {
 
-at::Tensor Workspace::matrix(const std::string& name, std::int64_t rows, std::int64_t columns) {
-  return matrix(name, rows, columns, c10::typeMetaToScalarType(options_.dtype()));
+Factor Factor::columns(std::int64_t begin, std::int64_t count) const {
+  Factor some{numbers.defined() ? numbers.narrow(1, begin, count) : numbers};
+  if (!high.defined()) return some;
+  some.high = high.narrow(1, begin, count);
+  some.parts = parts.narrow(1, begin, distance + count);
+  some.distance = distance;
+  return some;
 }
 
-at::Tensor Workspace::matrix(const std::string& name, std::int64_t rows, std::int64_t columns, at::ScalarType type) {
+Factor Factor::first_rows(std::int64_t count) const {
+  const auto first = [&](const at::Tensor& t) { return t.defined() ? t.narrow(0, 0, count) : t; };
+  return {first(numbers), first(high), first(parts), distance};
+}
+
+at::Tensor Workspace::matrix(const std::string& name, std::int64_t rows, std::int64_t columns,
+                             at::ScalarType type) {
   at::Tensor& buffer = buffers_[name];
   const std::int64_t wanted = rows * columns;
   if (!buffer.defined() || buffer.numel() < wanted) {
@@ -14,6 +25,22 @@ at::Tensor Workspace::matrix(const std::string& name, std::int64_t rows, std::in
     buffer = at::empty({wanted + wanted / 8}, options_.dtype(type));
   }
   return buffer.narrow(0, 0, wanted).view({rows, columns});
+}
+
+Factor Workspace::factor(const std::string& name, std::int64_t rows, std::int64_t columns,
+                         bool with_numbers) {
+  const bool parts = precision_ == Precision::kTf32x3;
+  Factor factor{with_numbers || !parts ? matrix(name, rows, columns) : at::Tensor()};
+  if (!parts) return factor;
+  factor.high = matrix(name + " high", rows, columns);
+  factor.parts = matrix(name + " parts", rows, 2 * columns, at::kBFloat16);
+  factor.distance = columns;
+  return factor;
+}
+
+Factor Workspace::factor_over(const std::string& name, const at::Tensor& activations) {
+  if (precision_ != Precision::kTf32x3) return {activations};
+  return factor(name, activations.size(0), activations.size(1));
 }
 
 }  // namespace factflow

@@ -1,4 +1,5 @@
-// Mamba-1 (Gu & Dao 2023) and Falcon-Mamba, which normalises dt, B and C, as transformers and mamba_ssm save them.
+// Mamba-1 (Gu & Dao 2023) and Falcon-Mamba, which normalises dt, B and C, as transformers and mamba_ssm save
+// them.
 #include <cmath>
 
 #include <fmt/format.h>
@@ -15,12 +16,12 @@ constexpr int kMaxStates = 256;  // of the CPU kernel's scratch
 
 struct MambaLayer {
   Norm norm;
-  Projection in;             // [2 inner, hidden]: x above z
+  Projection in;  // [2 inner, hidden]: x above z
   Convolution convolution;
-  Projection parameters;     // [rank + 2 states, inner]: dt above B above C
-  Projection time_step;      // [inner, rank]
+  Projection parameters;  // [rank + 2 states, inner]: dt above B above C
+  Projection time_step;   // [inner, rank]
   SelectiveScan scan;
-  Projection out;            // [hidden, inner]
+  Projection out;  // [hidden, inner]
   at::Tensor in_bias, out_bias;
   std::vector<double> decay_norms;
 };
@@ -29,58 +30,91 @@ class Mamba final : public Network {
  public:
   Mamba(const Architecture& architecture, Weights& weights, const std::string& embedding, Norm final_norm,
         std::vector<MambaLayer> layers)
-      : Network(architecture, weights, embedding, "lm_head.weight", "", std::move(final_norm)), layers_(std::move(layers)) {}
+      : Network(architecture, weights, embedding, "lm_head.weight", "", std::move(final_norm)),
+        layers_(std::move(layers)) {}
 
   void layer(Step& step) const override;
-  std::vector<double> decay_norms(int layer) const override { return layers_[static_cast<size_t>(layer)].decay_norms; }
+  std::vector<double> decay_norms(int layer) const override {
+    return layers_[static_cast<size_t>(layer)].decay_norms;
+  }
   std::int64_t bytes_per_column() const override;
   std::int64_t bytes_per_state() const override;
-  std::vector<const Projection*> products(int layer) const override;
+  std::vector<LayerProduct> products(int layer) const override;
 
  private:
+  struct TokenParameters {
+    Factor low_rank;  // of dt, [columns, rank]
+    at::Tensor b, c;  // [columns, states]
+  };
+  TokenParameters token_parameters(Step& step, const MambaLayer& layer, const Factor& x) const;
+
   std::vector<MambaLayer> layers_;
 };
 
 void Mamba::layer(Step& step) const {
   const MambaShape& shape = architecture_.mamba();
   const MambaLayer& layer = layers_[static_cast<size_t>(step.layer)];
-  at::Tensor normalised = step.matrix("normalised", architecture_.hidden);
-  at::Tensor xz = step.matrix("xz", 2 * shape.inner);
-  at::Tensor x = step.matrix("x", shape.inner);
-  at::Tensor parameters = step.matrix("parameters", shape.time_step_rank + 2 * shape.states);
-  at::Tensor dt = step.matrix("dt", shape.inner);
+  const Factor normalised = step.factor("normalised", architecture_.hidden);
+  const Factor x = step.factor("x", shape.inner, /*with_numbers=*/true);
+  const Factor mixed = step.factor("mixed", shape.inner);
+  const at::Tensor xz = step.matrix("xz", 2 * shape.inner), dt = step.matrix("dt", shape.inner);
   round_residual(step.hidden);
   apply_norm(step.rows, layer.norm, step.hidden, normalised);
-  step.project(normalised, layer.in, layer.in_bias, xz);
+  multiply(normalised, layer.in, layer.in_bias, xz);
   const at::Tensor z = xz.narrow(1, shape.inner, shape.inner);
   convolve(step.rows, layer.convolution, xz.narrow(1, 0, shape.inner), x);
-  step.project(x, layer.parameters, {}, parameters);
-  const at::Tensor low_rank = parameters.narrow(1, 0, shape.time_step_rank);
-  const at::Tensor b = parameters.narrow(1, shape.time_step_rank, shape.states);
-  const at::Tensor c = parameters.narrow(1, shape.time_step_rank + shape.states, shape.states);
-  if (shape.normalise_parameters)
-    for (const at::Tensor& part : {low_rank, b, c}) apply_norm(step.rows, {{}, {}, shape.parameter_epsilon, false}, part, part);
-  step.project(low_rank, layer.time_step, {}, dt);
-  at::Tensor states = step.workspace.matrix("states", step.rows.slot_count, static_cast<std::int64_t>(shape.states) * shape.inner);
-  at::Tensor mixed = step.matrix("mixed", shape.inner);
-  selective_scan(step.rows, layer.scan, x, z, dt, b, c, step.channel_masks, states, mixed);
-  step.project_into_residual(mixed, layer.out, layer.out_bias);
+  const TokenParameters parameters = token_parameters(step, layer, x);
+  multiply(parameters.low_rank, layer.time_step, {}, dt);
+  const std::int64_t slots = states_stored(device(), step.rows.suffixes) ? step.rows.slot_count : 0;
+  const at::Tensor states =
+      step.workspace.wide_matrix("states", slots, static_cast<std::int64_t>(shape.states) * shape.inner);
+  selective_scan(step.rows, layer.scan, x.numbers, z, dt, parameters.b, parameters.c, step.channel_masks,
+                 states, mixed);
+  multiply_into(mixed, layer.out, layer.out_bias, step.hidden);
+}
+
+Mamba::TokenParameters Mamba::token_parameters(Step& step, const MambaLayer& layer, const Factor& x) const {
+  const MambaShape& shape = architecture_.mamba();
+  const std::int64_t rank = shape.time_step_rank, states = shape.states;
+  if (!shape.normalise_parameters) {
+    const at::Tensor all = step.matrix("parameters", rank + 2 * states);
+    multiply(x, layer.parameters, {}, all);
+    return {factor_of(step.rows, step.workspace, all.narrow(1, 0, rank)), all.narrow(1, rank, states),
+            all.narrow(1, rank + states, states)};
+  }
+  const at::Tensor all = step.wide_matrix("parameters", rank + 2 * states);
+  multiply(x, layer.parameters, {}, all);
+  const TokenParameters normalised{step.factor("low rank", rank), step.matrix("b", states),
+                                   step.matrix("c", states)};
+  const Norm norm{{}, {}, shape.parameter_epsilon, false};
+  apply_norm(step.rows, norm, all.narrow(1, 0, rank), normalised.low_rank);
+  apply_norm(step.rows, norm, all.narrow(1, rank, states), {normalised.b});
+  apply_norm(step.rows, norm, all.narrow(1, rank + states, states), {normalised.c});
+  return normalised;
 }
 
 std::int64_t Mamba::bytes_per_column() const {
   const MambaShape& shape = architecture_.mamba();
-  const std::int64_t width = architecture_.hidden + 5 * static_cast<std::int64_t>(shape.inner) + shape.time_step_rank + 2 * shape.states;
-  return width * static_cast<std::int64_t>(c10::elementSize(type()));
+  const std::int64_t wide = shape.time_step_rank + 2 * static_cast<std::int64_t>(shape.states);
+  const std::int64_t activations =
+      4 * static_cast<std::int64_t>(shape.inner) + wide;  // x, z, x after the convolution, dt
+  const std::int64_t factors =
+      architecture_.hidden + 2 * static_cast<std::int64_t>(shape.inner) + shape.time_step_rank;
+  return activations * activation_bytes(precision()) + factors * factor_bytes(precision()) +
+         wide * static_cast<std::int64_t>(c10::elementSize(type()));
 }
 
 std::int64_t Mamba::bytes_per_state() const {
   const MambaShape& shape = architecture_.mamba();
-  return static_cast<std::int64_t>(shape.states) * shape.inner * static_cast<std::int64_t>(c10::elementSize(type()));
+  return static_cast<std::int64_t>(shape.states) * shape.inner *
+         static_cast<std::int64_t>(c10::elementSize(type()));
 }
 
-std::vector<const Projection*> Mamba::products(int index) const {
+std::vector<LayerProduct> Mamba::products(int index) const {
   const MambaLayer& layer = layers_[static_cast<size_t>(index)];
-  return {&layer.in, &layer.parameters, &layer.time_step, &layer.out};
+  using Into = LayerProduct::Into;
+  const Into parameters = architecture_.mamba().normalise_parameters ? Into::kWide : Into::kActivations;
+  return {{&layer.in}, {&layer.parameters, parameters}, {&layer.time_step}, {&layer.out, Into::kResidual}};
 }
 
 int read_rank(ConfigReader& config, const std::string& key, int hidden) {
@@ -105,19 +139,23 @@ Architecture read_transformers_mamba(ConfigReader& config) {
   shape.conv_bias = config.flag("use_conv_bias", true);
   config.expect("hidden_act", "silu");
   // Initialisation, choices between equivalent kernels, and the mamba_ssm keys that some conversions kept.
-  config.ignore({"rescale_prenorm_residual", "residual_in_fp32", "time_step_floor", "time_step_init_scheme", "time_step_max",
-                 "time_step_min", "time_step_scale", "use_associative_scan", "use_mambapy", "use_falcon_mambapy", "d_inner", "d_model",
-                 "n_layer", "fused_add_norm", "rms_norm", "pad_vocab_size_multiple", "ssm_cfg", "max_position_embeddings"});
+  config.ignore({"rescale_prenorm_residual", "residual_in_fp32", "time_step_floor", "time_step_init_scheme",
+                 "time_step_max", "time_step_min", "time_step_scale", "use_associative_scan", "use_mambapy",
+                 "use_falcon_mambapy", "d_inner", "d_model", "n_layer", "fused_add_norm", "rms_norm",
+                 "pad_vocab_size_multiple", "ssm_cfg", "max_position_embeddings"});
   config.expect_layers("layer_types", architecture.layers, {"linear_attention", "mamba"});
   if (shape.states > kMaxStates)
-    config.fail("state_size", fmt::format("at most {} states per channel are supported, found {}", kMaxStates, shape.states));
+    config.fail("state_size", fmt::format("at most {} states per channel are supported, found {}", kMaxStates,
+                                          shape.states));
   architecture.shape = shape;
   return architecture;
 }
 
 }  // namespace
 
-Architecture read_mamba(ConfigReader& config) { return read_transformers_mamba(config); }
+Architecture read_mamba(ConfigReader& config) {
+  return read_transformers_mamba(config);
+}
 
 Architecture read_falcon_mamba(ConfigReader& config) {
   Architecture architecture = read_transformers_mamba(config);
@@ -136,7 +174,8 @@ Architecture read_mamba_ssm_1(ConfigReader& ssm, Architecture architecture) {
   shape.bias = ssm.flag("bias", false);
   shape.conv_bias = ssm.flag("conv_bias", true);
   ssm.ignore({"dt_min", "dt_max", "dt_init", "dt_scale", "dt_init_floor", "use_fast_path"});
-  if (shape.states > kMaxStates) ssm.fail("d_state", fmt::format("at most {} are supported, found {}", kMaxStates, shape.states));
+  if (shape.states > kMaxStates)
+    ssm.fail("d_state", fmt::format("at most {} are supported, found {}", kMaxStates, shape.states));
   architecture.family = "mamba";
   architecture.shape = shape;
   return architecture;
@@ -165,26 +204,32 @@ TensorTable mamba_tensors(const Architecture& architecture) {
 }
 
 std::unique_ptr<Network> build_mamba(const Architecture& architecture, Weights& weights) {
-  const auto optional = [&](const std::string& name) { return weights.has(name) ? weights.take(name) : at::Tensor(); };
-  const auto norm = [&](const std::string& name) { return Norm{weights.take(name), {}, architecture.norm_epsilon, false}; };
+  const auto optional = [&](const std::string& name) {
+    return weights.has(name) ? weights.take(name) : at::Tensor();
+  };
+  const auto norm = [&](const std::string& name) {
+    return Norm{weights.take(name), {}, architecture.norm_epsilon, false};
+  };
   std::vector<MambaLayer> layers;
   for (int i = 0; i < architecture.layers; ++i) {
     const std::string mixer = fmt::format("backbone.layers.{}.mixer.", i);
     MambaLayer layer;
     layer.norm = norm(fmt::format("backbone.layers.{}.norm.weight", i));
     layer.in = weights.projection(mixer + "in_proj.weight");
-    layer.in_bias = optional(mixer + "in_proj.bias");
+    layer.in_bias = weights.activation_bias(mixer + "in_proj.bias");
     layer.convolution = {causal_taps(weights.take(mixer + "conv1d.weight")), optional(mixer + "conv1d.bias")};
     layer.parameters = weights.projection(mixer + "x_proj.weight");
     layer.time_step = weights.projection(mixer + "dt_proj.weight");
     const at::Tensor a_log = weights.take(mixer + "A_log");
-    layer.scan = {a_log.exp().neg().t().contiguous(), weights.take(mixer + "D"), weights.take(mixer + "dt_proj.bias")};
+    layer.scan = {a_log.exp().neg().t().contiguous(), weights.take(mixer + "D"),
+                  weights.take(mixer + "dt_proj.bias")};
     layer.out = weights.projection(mixer + "out_proj.weight");
     layer.out_bias = optional(mixer + "out_proj.bias");
     layer.decay_norms = decay_norms_of(a_log);
     layers.push_back(std::move(layer));
   }
-  return std::make_unique<Mamba>(architecture, weights, "backbone.embeddings.weight", norm("backbone.norm_f.weight"), std::move(layers));
+  return std::make_unique<Mamba>(architecture, weights, "backbone.embeddings.weight",
+                                 norm("backbone.norm_f.weight"), std::move(layers));
 }
 
 }  // namespace factflow

@@ -1,5 +1,6 @@
-// Mamba-2 (Dao & Gu 2024), as transformers and mamba_ssm save it. Tokens are mixed in the quadratic form: prompts are far
-// shorter than the state, so it costs less than the recurrence and needs no state at all (docs/replay.md).
+// Mamba-2 (Dao & Gu 2024), as transformers and mamba_ssm save it. Tokens are mixed in the quadratic form:
+// prompts are far shorter than the state, so it costs less than the recurrence and needs no state at all
+// (docs/replay.md).
 #include <fmt/format.h>
 
 #include "model/families/declarations.hpp"
@@ -15,11 +16,11 @@ constexpr int kMostTaps = 1024;          // of the convolution, so that no produ
 
 struct Mamba2Layer {
   Norm norm;
-  Projection in;            // [2 mlp + 2 inner + 2 groups states + heads, hidden]: mlp gate, mlp, z, x, B, C, dt
+  Projection in;  // [2 mlp + 2 inner + 2 groups states + heads, hidden]: mlp gate, mlp, z, x, B, C, dt
   Convolution convolution;  // over x, B and C
   StateSpaceDual dual;
   GatedNorm gated_norm;
-  Projection out;           // [hidden, mlp + inner]
+  Projection out;  // [hidden, mlp + inner]
   at::Tensor in_bias, out_bias;
   std::vector<double> decay_norms;
 };
@@ -28,12 +29,15 @@ class Mamba2 final : public Network {
  public:
   Mamba2(const Architecture& architecture, Weights& weights, const std::string& embedding, Norm final_norm,
          std::vector<Mamba2Layer> layers)
-      : Network(architecture, weights, embedding, "lm_head.weight", "", std::move(final_norm)), layers_(std::move(layers)) {}
+      : Network(architecture, weights, embedding, "lm_head.weight", "", std::move(final_norm)),
+        layers_(std::move(layers)) {}
 
   void layer(Step& step) const override;
-  std::vector<double> decay_norms(int layer) const override { return layers_[static_cast<size_t>(layer)].decay_norms; }
+  std::vector<double> decay_norms(int layer) const override {
+    return layers_[static_cast<size_t>(layer)].decay_norms;
+  }
   std::int64_t bytes_per_column() const override;
-  std::vector<const Projection*> products(int layer) const override;
+  std::vector<LayerProduct> products(int layer) const override;
 
  private:
   std::vector<Mamba2Layer> layers_;
@@ -50,37 +54,42 @@ std::int64_t projected(const Mamba2Shape& shape) {
 void Mamba2::layer(Step& step) const {
   const Mamba2Shape& shape = architecture_.mamba2();
   const Mamba2Layer& layer = layers_[static_cast<size_t>(step.layer)];
-  const std::int64_t mlp = shape.mlp_size, inner = shape.inner, states = static_cast<std::int64_t>(shape.groups) * shape.states;
-  at::Tensor normalised = step.matrix("normalised", architecture_.hidden);
-  at::Tensor all = step.matrix("projected", projected(shape));
-  at::Tensor xbc = step.matrix("xbc", conv_channels(shape));
-  at::Tensor mixed = step.matrix("mixed", mlp + inner);
+  const std::int64_t mlp = shape.mlp_size, inner = shape.inner,
+                     states = static_cast<std::int64_t>(shape.groups) * shape.states;
+  const Factor normalised = step.factor("normalised", architecture_.hidden);
+  const Factor mixed = step.factor("mixed", mlp + inner), gated = mixed.columns(mlp, inner);
+  const at::Tensor all = step.matrix("projected", projected(shape)),
+                   xbc = step.matrix("xbc", conv_channels(shape));
   round_residual(step.hidden);
   apply_norm(step.rows, layer.norm, step.hidden, normalised);
-  step.project(normalised, layer.in, layer.in_bias, all);
+  multiply(normalised, layer.in, layer.in_bias, all);
   const at::Tensor z = all.narrow(1, 2 * mlp, inner);
   const at::Tensor dt = all.narrow(1, 2 * mlp + inner + conv_channels(shape), shape.heads);
-  convolve(step.rows, layer.convolution, all.narrow(1, 2 * mlp + inner, conv_channels(shape)), xbc);
-  at::Tensor y = mixed.narrow(1, mlp, inner);
+  convolve(step.rows, layer.convolution, all.narrow(1, 2 * mlp + inner, conv_channels(shape)), {xbc});
+  const at::Tensor y = gated.numbers.defined() ? gated.numbers : step.matrix("y", inner);
   state_space_dual(step.rows, layer.dual, xbc.narrow(1, 0, inner), xbc.narrow(1, inner, states),
                    xbc.narrow(1, inner + states, states), dt, step.channel_masks, y);
   if (shape.gated_norm)
-    apply_gated_norm(step.rows, layer.gated_norm, y, z, y);
+    apply_gated_norm(step.rows, layer.gated_norm, y, z, gated);
   else
-    activate(step.rows, kernels::Activation::kSilu, z, y, y);
-  if (mlp > 0) activate(step.rows, kernels::Activation::kSilu, all.narrow(1, 0, mlp), all.narrow(1, mlp, mlp), mixed.narrow(1, 0, mlp));
-  step.project_into_residual(mixed, layer.out, layer.out_bias);
+    activate(step.rows, kernels::Activation::kSilu, z, y, gated);
+  if (mlp > 0)
+    activate(step.rows, kernels::Activation::kSilu, all.narrow(1, 0, mlp), all.narrow(1, mlp, mlp),
+             mixed.columns(0, mlp));
+  multiply_into(mixed, layer.out, layer.out_bias, step.hidden);
 }
 
 std::int64_t Mamba2::bytes_per_column() const {
   const Mamba2Shape& shape = architecture_.mamba2();
-  const std::int64_t width = architecture_.hidden + projected(shape) + conv_channels(shape) + shape.mlp_size + shape.inner;
-  return width * static_cast<std::int64_t>(c10::elementSize(type()));
+  const std::int64_t activations =
+      projected(shape) + conv_channels(shape) + (precision() == Precision::kTf32x3 ? shape.inner : 0);
+  const std::int64_t factors = static_cast<std::int64_t>(architecture_.hidden) + shape.mlp_size + shape.inner;
+  return activations * activation_bytes(precision()) + factors * factor_bytes(precision());
 }
 
-std::vector<const Projection*> Mamba2::products(int index) const {
+std::vector<LayerProduct> Mamba2::products(int index) const {
   const Mamba2Layer& layer = layers_[static_cast<size_t>(index)];
-  return {&layer.in, &layer.out};
+  return {{&layer.in}, {&layer.out, LayerProduct::Into::kResidual}};
 }
 
 void check(ConfigReader& config, const std::string& key, const Mamba2Shape& shape) {
@@ -115,8 +124,9 @@ Architecture read_mamba2(ConfigReader& config) {
   shape.head_size = config.integer("head_dim", 64);
   shape.inner = config.expanded("expand", 2.0, architecture.hidden);
   if (static_cast<std::int64_t>(shape.heads) * shape.head_size != shape.inner)
-    config.fail("num_heads", fmt::format("num_heads * head_dim = {} must equal expand * hidden_size = {}",
-                                         static_cast<std::int64_t>(shape.heads) * shape.head_size, shape.inner));
+    config.fail("num_heads",
+                fmt::format("num_heads * head_dim = {} must equal expand * hidden_size = {}",
+                            static_cast<std::int64_t>(shape.heads) * shape.head_size, shape.inner));
   shape.groups = config.integer("n_groups", 8);
   shape.states = config.integer("state_size", 128);
   shape.conv_kernel = config.integer("conv_kernel", 4, 1, kMostTaps);
@@ -128,9 +138,10 @@ Architecture read_mamba2(ConfigReader& config) {
   config.expect("rms_norm", true);
   config.expect_layers("layer_types", architecture.layers, {"linear_attention", "mamba2"});
   // norm_before_gate: Mamba-Codestral's file says true, but transformers does not read it and gates first.
-  config.ignore({"chunk_size", "rescale_prenorm_residual", "residual_in_fp32", "time_step_floor", "time_step_max", "time_step_min",
-                 "time_step_rank", "time_step_init_scheme", "time_step_scale", "use_associative_scan", "intermediate_size",
-                 "A_initializer_range", "max_position_embeddings", "norm_before_gate"});
+  config.ignore({"chunk_size", "rescale_prenorm_residual", "residual_in_fp32", "time_step_floor",
+                 "time_step_max", "time_step_min", "time_step_rank", "time_step_init_scheme",
+                 "time_step_scale", "use_associative_scan", "intermediate_size", "A_initializer_range",
+                 "max_position_embeddings", "norm_before_gate"});
   check(config, "n_groups", shape);
   architecture.shape = shape;
   return architecture;
@@ -143,7 +154,8 @@ Architecture read_mamba_ssm_2(ConfigReader& ssm, Architecture architecture) {
   shape.mlp_size = expanded - shape.inner;
   if (shape.mlp_size < 0) ssm.fail("d_ssm", fmt::format("expected at most expand * d_model = {}", expanded));
   shape.head_size = ssm.integer("headdim", 64);
-  if (shape.inner % shape.head_size != 0) ssm.fail("headdim", fmt::format("expected a divisor of {}", shape.inner));
+  if (shape.inner % shape.head_size != 0)
+    ssm.fail("headdim", fmt::format("expected a divisor of {}", shape.inner));
   shape.heads = shape.inner / shape.head_size;
   shape.groups = ssm.integer("ngroups", 1);
   shape.states = ssm.integer("d_state", 128);
@@ -154,7 +166,8 @@ Architecture read_mamba_ssm_2(ConfigReader& ssm, Architecture architecture) {
   shape.norm_before_gate = ssm.flag("norm_before_gate", false);
   read_limits(ssm, "dt_limit", shape);
   ssm.expect("D_has_hdim", false);
-  ssm.ignore({"conv_init", "A_init_range", "dt_min", "dt_max", "dt_init_floor", "chunk_size", "use_mem_eff_path"});
+  ssm.ignore(
+      {"conv_init", "A_init_range", "dt_min", "dt_max", "dt_init_floor", "chunk_size", "use_mem_eff_path"});
   check(ssm, "ngroups", shape);
   shape.norm_group = shape.inner / shape.groups;  // mamba_ssm normalises each group on its own
   architecture.family = "mamba2";
@@ -183,26 +196,39 @@ TensorTable mamba2_tensors(const Architecture& architecture) {
 
 std::unique_ptr<Network> build_mamba2(const Architecture& architecture, Weights& weights) {
   const Mamba2Shape& shape = architecture.mamba2();
-  const auto optional = [&](const std::string& name) { return weights.has(name) ? weights.take(name) : at::Tensor(); };
-  const auto norm = [&](const std::string& name) { return Norm{weights.take(name), {}, architecture.norm_epsilon, false}; };
+  const auto optional = [&](const std::string& name) {
+    return weights.has(name) ? weights.take(name) : at::Tensor();
+  };
+  const auto norm = [&](const std::string& name) {
+    return Norm{weights.take(name), {}, architecture.norm_epsilon, false};
+  };
   std::vector<Mamba2Layer> layers;
   for (int i = 0; i < architecture.layers; ++i) {
     const std::string mixer = fmt::format("backbone.layers.{}.mixer.", i);
     Mamba2Layer layer;
     layer.norm = norm(fmt::format("backbone.layers.{}.norm.weight", i));
     layer.in = weights.projection(mixer + "in_proj.weight");
-    layer.in_bias = optional(mixer + "in_proj.bias");
+    layer.in_bias = weights.activation_bias(mixer + "in_proj.bias");
     layer.convolution = {causal_taps(weights.take(mixer + "conv1d.weight")), optional(mixer + "conv1d.bias")};
     const at::Tensor a_log = weights.take(mixer + "A_log");
-    layer.dual = {a_log.exp().neg(), weights.take(mixer + "D"), weights.take(mixer + "dt_bias"), shape.dt_min, shape.dt_max,
-                  shape.heads, shape.head_size, shape.groups, shape.states};
-    layer.gated_norm = {optional(mixer + "norm.weight"), shape.norm_group, architecture.norm_epsilon, shape.norm_before_gate};
+    layer.dual = {a_log.exp().neg(),
+                  weights.take(mixer + "D"),
+                  weights.take(mixer + "dt_bias"),
+                  shape.dt_min,
+                  shape.dt_max,
+                  shape.heads,
+                  shape.head_size,
+                  shape.groups,
+                  shape.states};
+    layer.gated_norm = {optional(mixer + "norm.weight"), shape.norm_group, architecture.norm_epsilon,
+                        shape.norm_before_gate};
     layer.out = weights.projection(mixer + "out_proj.weight");
     layer.out_bias = optional(mixer + "out_proj.bias");
     layer.decay_norms = decay_norms_of(a_log);
     layers.push_back(std::move(layer));
   }
-  return std::make_unique<Mamba2>(architecture, weights, "backbone.embeddings.weight", norm("backbone.norm_f.weight"), std::move(layers));
+  return std::make_unique<Mamba2>(architecture, weights, "backbone.embeddings.weight",
+                                  norm("backbone.norm_f.weight"), std::move(layers));
 }
 
 }  // namespace factflow

@@ -12,8 +12,9 @@
 namespace factflow {
 namespace {
 
-// A bias that is added to the residual stream is the same for every token, so the stream goes without it and each norm adds what has
-// come together below it: two passages over the stream fewer in every layer. Returns the final norm.
+// A bias that is added to the residual stream is the same for every token, so the stream goes without it and
+// each norm adds what has come together below it: two passages over the stream fewer in every layer. Returns
+// the final norm.
 Norm fold_biases(std::vector<TransformerLayer>& layers, Norm final_norm, bool parallel_residual) {
   at::Tensor sum;  // [hidden], undefined = nothing yet
   const auto add = [&](const at::Tensor& bias) {
@@ -37,52 +38,65 @@ Transformer::Transformer(const Architecture& architecture, Weights& weights, con
                          std::vector<TransformerLayer> layers)
     : Network(architecture, weights, embedding, head, position_embedding,
               fold_biases(layers, std::move(final_norm), architecture.transformer().parallel_residual)),
-      layers_(std::move(layers)) {}
+      layers_(std::move(layers)) {
+  for (TransformerLayer& layer : layers_)
+    for (at::Tensor* bias : {&layer.query_key_value_bias, &layer.mlp_in_bias})
+      if (bias->defined()) *bias = bias->to(activation_type(precision()));
+}
 
 void Transformer::layer(Step& step) const {
   const TransformerLayer& layer = layers_[static_cast<size_t>(step.layer)];
-  at::Tensor normalised = step.matrix("normalised", architecture_.hidden);
+  const Factor normalised = step.factor("normalised", architecture_.hidden);
   if (architecture_.transformer().parallel_residual) {
-    at::Tensor mlp_input = step.matrix("mlp normalised", architecture_.hidden);
+    const Factor mlp_input = step.factor("mlp normalised", architecture_.hidden);
     apply_norm(step.rows, layer.attention_norm, step.hidden, normalised);
     apply_norm(step.rows, layer.mlp_norm, step.hidden, mlp_input);
-    attend_to_past(step, layer);
+    attend_to_past(step, layer, normalised);
     feed_forward(step, layer, mlp_input);
     return;
   }
   apply_norm(step.rows, layer.attention_norm, step.hidden, normalised);
-  attend_to_past(step, layer);
+  attend_to_past(step, layer, normalised);
   apply_norm(step.rows, layer.mlp_norm, step.hidden, normalised);
   feed_forward(step, layer, normalised);
 }
 
-// Reads "normalised"; the keys and values of a token stay in its column, where later columns of the row find them.
-void Transformer::attend_to_past(Step& step, const TransformerLayer& layer) const {
+// The keys and values of a token stay in its column, where later columns of the row find them.
+void Transformer::attend_to_past(Step& step, const TransformerLayer& layer, const Factor& input) const {
   const TransformerShape& shape = architecture_.transformer();
   const std::int64_t queries = static_cast<std::int64_t>(shape.heads) * shape.head_size;
   const std::int64_t keys = static_cast<std::int64_t>(shape.key_heads) * shape.head_size;
-  at::Tensor qkv = step.matrix("query key value", queries + 2 * keys);
-  step.project(step.matrix("normalised", architecture_.hidden), layer.query_key_value, layer.query_key_value_bias, qkv);
+  const at::Tensor qkv = step.matrix("query key value", queries + 2 * keys);
+  multiply(input, layer.query_key_value, layer.query_key_value_bias, qkv);
   if (shape.rotary.dimensions > 0) {
     const auto [cosine, sine] = rotary_tables(step.rows.longest);
     rotate(step.rows, cosine, sine, shape.head_size, qkv.narrow(1, 0, queries + keys));
   }
   Attention attention{shape.heads, shape.key_heads, shape.head_size, 1.0 / std::sqrt(shape.head_size)};
   if (shape.scale_by_layer) attention.scale /= step.layer + 1;
-  if (!shape.sliding_windows.empty()) attention.sliding_window = shape.sliding_windows[static_cast<size_t>(step.layer)];
-  at::Tensor mixed = step.matrix("mixed", queries);
+  if (!shape.sliding_windows.empty())
+    attention.sliding_window = shape.sliding_windows[static_cast<size_t>(step.layer)];
+  const Factor mixed = step.factor("mixed", queries);
   attend(step.rows, attention, qkv, mixed);
-  step.project_into_residual(mixed, layer.attention_output, {});
+  multiply_into(mixed, layer.attention_output, {}, step.hidden);
 }
 
-void Transformer::feed_forward(Step& step, const TransformerLayer& layer, const at::Tensor& input) const {
+void Transformer::feed_forward(Step& step, const TransformerLayer& layer, const Factor& input) const {
+  multiply_into(activated(step, layer, input), layer.mlp_out, {}, step.hidden);
+}
+
+Factor Transformer::activated(Step& step, const TransformerLayer& layer, const Factor& input) const {
   const TransformerShape& shape = architecture_.transformer();
-  at::Tensor inner = step.matrix("mlp", layer.mlp_in.outputs());
-  step.project(input, layer.mlp_in, layer.mlp_in_bias, inner);
-  at::Tensor gate = inner.narrow(1, 0, shape.mlp_size);
-  activate(step.rows, shape.activation, gate, shape.gated_mlp ? inner.narrow(1, shape.mlp_size, shape.mlp_size) : at::Tensor(),
-           gate);
-  step.project_into_residual(gate, layer.mlp_out, {});
+  const at::Tensor inner = step.matrix("mlp", layer.mlp_in.outputs());
+  if (!shape.gated_mlp && shape.activation == kernels::Activation::kGeluTanh &&
+      multiply_gelu(input, layer.mlp_in, layer.mlp_in_bias, inner))
+    return {inner};
+  multiply(input, layer.mlp_in, layer.mlp_in_bias, inner);
+  const at::Tensor gate = inner.narrow(1, 0, shape.mlp_size);
+  const Factor out = step.workspace.factor_over("mlp activated", gate);
+  activate(step.rows, shape.activation, gate,
+           shape.gated_mlp ? inner.narrow(1, shape.mlp_size, shape.mlp_size) : at::Tensor(), out);
+  return out;
 }
 
 std::pair<at::Tensor, at::Tensor> Transformer::rotary_tables(std::int32_t positions) const {
@@ -105,22 +119,30 @@ std::pair<at::Tensor, at::Tensor> Transformer::rotary_tables(std::int32_t positi
 
 std::int64_t Transformer::bytes_per_column() const {
   const TransformerShape& shape = architecture_.transformer();
-  const std::int64_t attention = static_cast<std::int64_t>(2 * shape.heads + 2 * shape.key_heads) * shape.head_size;
-  const std::int64_t mlp = static_cast<std::int64_t>(shape.mlp_size) * (shape.gated_mlp ? 2 : 1);
+  const std::int64_t queries = static_cast<std::int64_t>(shape.heads) * shape.head_size, mlp = shape.mlp_size;
+  const std::int64_t activations = queries +
+                                   2 * static_cast<std::int64_t>(shape.key_heads) * shape.head_size +
+                                   mlp * (shape.gated_mlp ? 2 : 1);
   const std::int64_t norms = architecture_.hidden * (shape.parallel_residual ? 2 : 1);
-  return (attention + mlp + norms) * static_cast<std::int64_t>(c10::elementSize(type()));
+  const std::int64_t factors = norms + queries + (precision() == Precision::kTf32x3 ? mlp : 0);
+  return activations * activation_bytes(precision()) + factors * factor_bytes(precision());
 }
 
-std::vector<const Projection*> Transformer::products(int index) const {
+std::vector<LayerProduct> Transformer::products(int index) const {
   const TransformerLayer& layer = layers_[static_cast<size_t>(index)];
-  return {&layer.query_key_value, &layer.attention_output, &layer.mlp_in, &layer.mlp_out};
+  using Into = LayerProduct::Into;
+  return {{&layer.query_key_value},
+          {&layer.attention_output, Into::kResidual},
+          {&layer.mlp_in},
+          {&layer.mlp_out, Into::kResidual}};
 }
 
 std::vector<double> inverse_frequencies(const Rotary& rotary) {
   std::vector<double> frequencies;
   for (int i = 0; i < rotary.dimensions; i += 2) {
     // transformers computes and keeps them in float32.
-    double frequency = 1.0F / std::pow(static_cast<float>(rotary.theta), static_cast<float>(i) / static_cast<float>(rotary.dimensions));
+    double frequency = 1.0F / std::pow(static_cast<float>(rotary.theta),
+                                       static_cast<float>(i) / static_cast<float>(rotary.dimensions));
     if (rotary.scaling == Rotary::Scaling::kLinear) frequency /= rotary.factor;
     if (rotary.scaling == Rotary::Scaling::kLlama3) {
       const double wavelength = 2 * std::numbers::pi / frequency;
@@ -158,8 +180,9 @@ void read_scaling(ConfigReader& rope, Rotary& rotary) {
   }
   if (!(rotary.factor > 0)) rope.fail("factor", "expected a positive number");
   if (!(rotary.low_frequency_factor > 0 && rotary.high_frequency_factor > rotary.low_frequency_factor))
-    rope.fail("high_freq_factor", fmt::format("expected a number above low_freq_factor = {}, itself above 0, found {}",
-                                              rotary.low_frequency_factor, rotary.high_frequency_factor));
+    rope.fail("high_freq_factor",
+              fmt::format("expected a number above low_freq_factor = {}, itself above 0, found {}",
+                          rotary.low_frequency_factor, rotary.high_frequency_factor));
 }
 
 }  // namespace
@@ -175,20 +198,25 @@ Rotary read_rotary(ConfigReader& config, int head_size, double share) {
     read_scaling(rope, rotary);
     rope.finish();
   }
-  if (!(share > 0 && share <= 1)) config.fail("rotary_pct", fmt::format("expected a share of the head in (0, 1], found {}", share));
+  if (!(share > 0 && share <= 1))
+    config.fail("rotary_pct", fmt::format("expected a share of the head in (0, 1], found {}", share));
   rotary.dimensions = static_cast<int>(head_size * share);
   if (!(rotary.theta > 0) || rotary.dimensions < 2 || 2 * ((rotary.dimensions + 1) / 2) > head_size)
-    config.fail("rope_theta", fmt::format("cannot rotate {} of {} dimensions with base {}", rotary.dimensions, head_size, rotary.theta));
+    config.fail("rope_theta", fmt::format("cannot rotate {} of {} dimensions with base {}", rotary.dimensions,
+                                          head_size, rotary.theta));
   return rotary;
 }
 
-kernels::Activation read_activation(ConfigReader& config, const std::string& key, const std::string& fallback) {
+kernels::Activation read_activation(ConfigReader& config, const std::string& key,
+                                    const std::string& fallback) {
   const std::string name = config.word(key, fallback);
   if (name == "silu" || name == "swish") return kernels::Activation::kSilu;
-  if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast") return kernels::Activation::kGeluTanh;
+  if (name == "gelu_new" || name == "gelu_pytorch_tanh" || name == "gelu_fast")
+    return kernels::Activation::kGeluTanh;
   if (name == "gelu") return kernels::Activation::kGelu;
   if (name == "relu") return kernels::Activation::kRelu;
-  config.fail(key, fmt::format("supported are silu, gelu, gelu_new, gelu_pytorch_tanh and relu, found '{}'", name));
+  config.fail(
+      key, fmt::format("supported are silu, gelu, gelu_new, gelu_pytorch_tanh and relu, found '{}'", name));
 }
 
 }  // namespace factflow

@@ -1,4 +1,5 @@
-// Causal attention of short prompts on CUDA. The softmax is kept up to date while the keys pass (Milakov & Gimelshein 2018).
+// Causal attention of short prompts on CUDA. The softmax is kept up to date while the keys pass (Milakov &
+// Gimelshein 2018).
 #pragma once
 
 #include "model/kernels/cuda_common.cuh"
@@ -14,11 +15,14 @@ struct Sight {
   std::int32_t t, begin;
   bool target;
 
-  __device__ Sight(const Rows& rows, std::int32_t column, std::int32_t window) : row(rows.rows[rows.row_of[column]]), t(rows.position[column]) {
+  __device__ Sight(const Rows& rows, std::int32_t column, std::int32_t window)
+      : row(rows.rows[rows.row_of[column]]), t(rows.position[column]) {
     target = in_window(row, rows.layer) && (rows.flags[row.flags + t] & kTarget) != 0;
     begin = window > 0 && t >= window ? t - window + 1 : 0;
   }
-  __device__ bool blocked(const Rows& rows, std::int32_t s) const { return target && (rows.flags[row.flags + s] & kSource) != 0; }
+  __device__ bool blocked(const Rows& rows, std::int32_t s) const {
+    return target && (rows.flags[row.flags + s] & kSource) != 0;
+  }
 };
 
 __device__ inline void count_blocked(const Rows& rows, const Sight& sight) {
@@ -28,24 +32,23 @@ __device__ inline void count_blocked(const Rows& rows, const Sight& sight) {
   atomicAdd(rows.blocked, edges);
 }
 
-__device__ inline float dot4(float4 a, float4 b) { return (a.x * b.x + a.y * b.y) + (a.z * b.z + a.w * b.w); }
+__device__ inline float dot4(float4 a, float4 b) {
+  return (a.x * b.x + a.y * b.y) + (a.z * b.z + a.w * b.w);
+}
 
-// kLanes threads share a head, kFours float4 each: head_size = 4 kLanes kFours. A warp takes 32 / kLanes heads of one column.
-template <int kLanes, int kFours>
-__global__ void attention_wide_kernel(Rows rows, AttentionArgs<float> a) {
-  constexpr int kHeadsPerWarp = 32 / kLanes;
-  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int warps_per_column = (a.heads + kHeadsPerWarp - 1) / kHeadsPerWarp;
-  const std::int64_t item = static_cast<std::int64_t>(blockIdx.x) * (blockDim.x / 32) + warp;
-  if (item >= static_cast<std::int64_t>(rows.column_count) * warps_per_column) return;
-  const auto column = static_cast<std::int32_t>(item / warps_per_column);
-  const int wanted = static_cast<int>(item % warps_per_column) * kHeadsPerWarp + lane / kLanes;
+// kLanes threads share a head, kFours float4 each: head_size = 4 kLanes kFours. A warp takes 32 / kLanes
+// heads of one column.
+template <int kLanes, int kFours, class T>
+__device__ void attend_wide(const Rows& rows, const AttentionArgs<T>& a, std::int32_t column,
+                            int first_head) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int wanted = first_head + lane / kLanes;
   const int head = min(wanted, a.heads - 1);  // lanes of a missing head follow the last one and write nothing
   const Sight sight(rows, column, a.sliding_window);
   if (wanted == 0 && lane == 0) count_blocked(rows, sight);
   const int part = lane % kLanes * 4;
   const std::int64_t key_at = static_cast<std::int64_t>(head / (a.heads / a.key_heads)) * a.head_size + part;
-  const float* q = a.q.data + column * a.q.stride + head * a.head_size + part;
+  const T* q = a.q.data + column * a.q.stride + head * a.head_size + part;
   float4 query[kFours], sum[kFours];
 #pragma unroll
   for (int p = 0; p < kFours; ++p) {
@@ -66,7 +69,7 @@ __global__ void attention_wide_kernel(Rows rows, AttentionArgs<float> a) {
       seen[i] = sees ? column_of(sight.row, s) : -1;
       score[i] = 0;
       if (!sees) continue;
-      const float* k = a.k.data + seen[i] * a.k.stride + key_at;
+      const T* k = a.k.data + seen[i] * a.k.stride + key_at;
 #pragma unroll
       for (int p = 0; p < kFours; ++p) score[i] += dot4(query[p], load4(k + p * 4 * kLanes));
     }
@@ -85,32 +88,47 @@ __global__ void attention_wide_kernel(Rows rows, AttentionArgs<float> a) {
     const float shrink = expf(largest - next);
     total *= shrink;
 #pragma unroll
-    for (int p = 0; p < kFours; ++p) sum[p] = make_float4(sum[p].x * shrink, sum[p].y * shrink, sum[p].z * shrink, sum[p].w * shrink);
+    for (int p = 0; p < kFours; ++p)
+      sum[p] = make_float4(sum[p].x * shrink, sum[p].y * shrink, sum[p].z * shrink, sum[p].w * shrink);
 #pragma unroll
     for (int i = 0; i < kKeysAtOnce; ++i) {
       if (seen[i] < 0) continue;
       const float weight = expf(score[i] - next);
       total += weight;
-      const float* v = a.v.data + seen[i] * a.v.stride + key_at;
+      const T* v = a.v.data + seen[i] * a.v.stride + key_at;
 #pragma unroll
       for (int p = 0; p < kFours; ++p) {
         const float4 value = load4(v + p * 4 * kLanes);
-        sum[p] = make_float4(sum[p].x + weight * value.x, sum[p].y + weight * value.y, sum[p].z + weight * value.z, sum[p].w + weight * value.w);
+        sum[p] = make_float4(sum[p].x + weight * value.x, sum[p].y + weight * value.y,
+                             sum[p].z + weight * value.z, sum[p].w + weight * value.w);
       }
     }
     largest = next;
   }
   if (wanted >= a.heads) return;
   const float inverse = any ? 1.0f / total : 0.0f;  // a column left with no key outputs 0
-  float* out = a.out.data + column * a.out.stride + head * a.head_size + part;
 #pragma unroll
   for (int p = 0; p < kFours; ++p)
-    store4(out + p * 4 * kLanes, make_float4(sum[p].x * inverse, sum[p].y * inverse, sum[p].z * inverse, sum[p].w * inverse));
+    put4(a.out, column, head * a.head_size + part + p * 4 * kLanes,
+         make_float4(sum[p].x * inverse, sum[p].y * inverse, sum[p].z * inverse, sum[p].w * inverse));
+}
+
+// Block (columns, heads of a warp). Neighbouring columns often are replays of one prompt, whose keys and
+// values then are in the processor's own cache.
+constexpr int kColumnsPerBlock = 16;
+template <int kLanes, int kFours, class T>
+__global__ void attention_wide_kernel(Rows rows, AttentionArgs<T> a) {
+  const std::int32_t begin = static_cast<std::int32_t>(blockIdx.x) * kColumnsPerBlock,
+                     end = min(begin + kColumnsPerBlock, rows.column_count);
+  for (std::int32_t column = begin + static_cast<std::int32_t>(threadIdx.x) / 32; column < end;
+       column += kThreads / 32)
+    attend_wide<kLanes, kFours>(rows, a, column, static_cast<int>(blockIdx.y) * (32 / kLanes));
 }
 
 // Any head size up to 256, one warp per column and head.
 constexpr int kMaxHeadParts = 8;
-__global__ void attention_kernel(Rows rows, AttentionArgs<float> a) {
+template <class T>
+__global__ void attention_kernel(Rows rows, AttentionArgs<T> a) {
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const std::int64_t item = static_cast<std::int64_t>(blockIdx.x) * (blockDim.x / 32) + warp;
   if (item >= static_cast<std::int64_t>(rows.column_count) * a.heads) return;
@@ -119,61 +137,72 @@ __global__ void attention_kernel(Rows rows, AttentionArgs<float> a) {
   const Sight sight(rows, column, a.sliding_window);
   if (head == 0 && lane == 0) count_blocked(rows, sight);
   const std::int64_t key_head = static_cast<std::int64_t>(head / (a.heads / a.key_heads)) * a.head_size;
-  const float* q = a.q.data + column * a.q.stride + head * a.head_size;
+  const T* q = a.q.data + column * a.q.stride + head * a.head_size;
   float query[kMaxHeadParts], sum[kMaxHeadParts];
 #pragma unroll
   for (int p = 0; p < kMaxHeadParts; ++p) {
-    query[p] = p * 32 + lane < a.head_size ? q[p * 32 + lane] * static_cast<float>(a.scale) : 0.0f;
+    query[p] = p * 32 + lane < a.head_size ? load(q + p * 32 + lane) * static_cast<float>(a.scale) : 0.0f;
     sum[p] = 0;
   }
   float largest = -INFINITY, total = 0;
   for (std::int32_t s = sight.begin; s <= sight.t; ++s) {
     if (sight.blocked(rows, s)) continue;
     const std::int64_t seen = column_of(sight.row, s);
-    const float* k = a.k.data + seen * a.k.stride + key_head;
-    const float* v = a.v.data + seen * a.v.stride + key_head;
+    const T* k = a.k.data + seen * a.k.stride + key_head;
+    const T* v = a.v.data + seen * a.v.stride + key_head;
     float score = 0;
 #pragma unroll
     for (int p = 0; p < kMaxHeadParts; ++p)
-      if (p * 32 + lane < a.head_size) score += query[p] * k[p * 32 + lane];
+      if (p * 32 + lane < a.head_size) score += query[p] * load(k + p * 32 + lane);
     score = warp_sum(score);
     const float next = fmaxf(largest, score), shrink = expf(largest - next), weight = expf(score - next);
     total = total * shrink + weight;
 #pragma unroll
     for (int p = 0; p < kMaxHeadParts; ++p)
-      if (p * 32 + lane < a.head_size) sum[p] = sum[p] * shrink + weight * v[p * 32 + lane];
+      if (p * 32 + lane < a.head_size) sum[p] = sum[p] * shrink + weight * load(v + p * 32 + lane);
     largest = next;
   }
-  float* out = a.out.data + column * a.out.stride + head * a.head_size;
 #pragma unroll
   for (int p = 0; p < kMaxHeadParts; ++p)
-    if (p * 32 + lane < a.head_size) out[p * 32 + lane] = largest == -INFINITY ? 0.0f : sum[p] / total;
+    if (p * 32 + lane < a.head_size)
+      put(a.out, column, head * a.head_size + p * 32 + lane, largest == -INFINITY ? 0.0f : sum[p] / total);
 }
 
-template <int kLanes, int kFours>
-void launch_wide_attention(const Rows& rows, const AttentionArgs<float>& a) {
+template <int kLanes, int kFours, class T>
+void launch_wide_attention(const Rows& rows, const AttentionArgs<T>& a) {
   constexpr int kHeadsPerWarp = 32 / kLanes;
-  const std::int64_t warps = static_cast<std::int64_t>(rows.column_count) * ((a.heads + kHeadsPerWarp - 1) / kHeadsPerWarp);
-  attention_wide_kernel<kLanes, kFours><<<blocks_for(warps, kThreads / 32), kThreads, 0, stream_of(rows)>>>(rows, a);
+  const dim3 grid(blocks_for(rows.column_count, kColumnsPerBlock), blocks_for(a.heads, kHeadsPerWarp));
+  attention_wide_kernel<kLanes, kFours><<<grid, kThreads, 0, stream_of(rows)>>>(rows, a);
   check("attention_wide");
 }
 
-inline void attention(const Rows& rows, const AttentionArgs<float>& a) {
+template <class T>
+void attention(const Rows& rows, const AttentionArgs<T>& a) {
   if (a.head_size > 32 * kMaxHeadParts)
-    throw std::runtime_error("the CUDA attention takes heads of at most 256 dimensions; this model runs with device: cpu");
+    throw std::runtime_error(
+        "the CUDA attention takes heads of at most 256 dimensions; this model runs with device: cpu");
   if (rows.column_count == 0) return;
-  if (in_fours(a.q.data, a.q.stride) && in_fours(a.k.data, a.k.stride) && in_fours(a.v.data, a.v.stride) && in_fours(a.out.data, a.out.stride)) {
+  if (in_fours(a.q.data, a.q.stride) && in_fours(a.k.data, a.k.stride) && in_fours(a.v.data, a.v.stride) &&
+      in_fours(a.out)) {
     switch (a.head_size) {
-      case 32: return launch_wide_attention<4, 2>(rows, a);
-      case 64: return launch_wide_attention<8, 2>(rows, a);
-      case 80: return launch_wide_attention<4, 5>(rows, a);
-      case 96: return launch_wide_attention<8, 3>(rows, a);
-      case 128: return launch_wide_attention<16, 2>(rows, a);
-      case 256: return launch_wide_attention<32, 2>(rows, a);
-      default: break;
+      case 32:
+        return launch_wide_attention<4, 2>(rows, a);
+      case 64:
+        return launch_wide_attention<8, 2>(rows, a);
+      case 80:
+        return launch_wide_attention<4, 5>(rows, a);
+      case 96:
+        return launch_wide_attention<8, 3>(rows, a);
+      case 128:
+        return launch_wide_attention<16, 2>(rows, a);
+      case 256:
+        return launch_wide_attention<32, 2>(rows, a);
+      default:
+        break;
     }
   }
-  attention_kernel<<<blocks_for(static_cast<std::int64_t>(rows.column_count) * a.heads, kThreads / 32), kThreads, 0, stream_of(rows)>>>(rows, a);
+  attention_kernel<<<blocks_for(static_cast<std::int64_t>(rows.column_count) * a.heads, kThreads / 32),
+                     kThreads, 0, stream_of(rows)>>>(rows, a);
   check("attention");
 }
 

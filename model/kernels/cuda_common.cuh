@@ -1,11 +1,13 @@
 // What all CUDA kernels share: launches, rows, and the functions of one number.
 #pragma once
 
-#include <cuda_runtime.h>
-
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
+
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
 
 #include "model/kernels/kernels.hpp"
 
@@ -18,24 +20,98 @@ constexpr float kLog2E = 1.44269504088896341f;
 
 inline void check(const char* kernel) {
   const cudaError_t error = cudaGetLastError();
-  if (error != cudaSuccess) throw std::runtime_error(std::string("CUDA kernel ") + kernel + ": " + cudaGetErrorString(error));
+  if (error != cudaSuccess)
+    throw std::runtime_error(std::string("CUDA kernel ") + kernel + ": " + cudaGetErrorString(error));
 }
 
-inline cudaStream_t stream_of(const Rows& rows) { return static_cast<cudaStream_t>(rows.stream); }
+inline cudaStream_t stream_of(const Rows& rows) {
+  return static_cast<cudaStream_t>(rows.stream);
+}
 
-inline unsigned blocks_for(std::int64_t items, int per_block) { return static_cast<unsigned>((items + per_block - 1) / per_block); }
+inline unsigned blocks_for(std::int64_t items, int per_block) {
+  return static_cast<unsigned>((items + per_block - 1) / per_block);
+}
 
-// Threads for `width` numbers taken four at a time: whole warps, at most kThreads.
+// Threads for `width` numbers taken four at a time, in as few turns as kThreads allow and with little idle in
+// the last one.
 inline int threads_for(std::int64_t width) {
-  const std::int64_t wanted = (width / 4 + 31) / 32 * 32;
-  return wanted < 32 ? 32 : wanted > kThreads ? kThreads : static_cast<int>(wanted);
+  const std::int64_t fours = (width + 3) / 4, turns = (fours + kThreads - 1) / kThreads;
+  const std::int64_t wanted = ((fours + turns - 1) / (turns > 0 ? turns : 1) + 31) / 32 * 32;
+  return wanted < 32 ? 32 : static_cast<int>(wanted);
 }
 
-// Whether rows of a matrix can be read four numbers at a time.
-inline bool in_fours(const void* data, std::int64_t stride) { return stride % 4 == 0 && reinterpret_cast<std::uintptr_t>(data) % 16 == 0; }
+// Whether rows of a matrix can be read and written four numbers at a time.
+template <class T>
+bool in_fours(const T* data, std::int64_t stride) {
+  return stride % 4 == 0 && reinterpret_cast<std::uintptr_t>(data) % (4 * sizeof(T)) == 0;
+}
+template <class T>
+bool in_fours(const Factor<T>& out) {
+  return in_fours(out.data, out.stride) && in_fours(out.high.data, out.high.stride) &&
+         in_fours(out.parts.data, out.parts.stride) && out.width % 4 == 0;
+}
 
-__device__ inline float4 load4(const float* from) { return *reinterpret_cast<const float4*>(from); }
-__device__ inline void store4(float* to, float4 value) { *reinterpret_cast<float4*>(to) = value; }
+// Activations are float or bfloat16 in memory and float in registers.
+__device__ inline float load(const float* from) {
+  return *from;
+}
+__device__ inline float load(const Bfloat16* from) {
+  return __uint_as_float(static_cast<std::uint32_t>(from->bits) << 16);
+}
+__device__ inline void store(float* to, float value) {
+  *to = value;
+}
+__device__ inline void store(Bfloat16* to, float value) {
+  to->bits = __bfloat16_as_ushort(__float2bfloat16_rn(value));
+}
+
+__device__ inline float4 load4(const float* from) {
+  return *reinterpret_cast<const float4*>(from);
+}
+__device__ inline float4 load4(const Bfloat16* from) {
+  const uint2 x = *reinterpret_cast<const uint2*>(from);
+  return make_float4(__uint_as_float(x.x << 16), __uint_as_float(x.x & 0xffff0000u),
+                     __uint_as_float(x.y << 16), __uint_as_float(x.y & 0xffff0000u));
+}
+__device__ inline void store4(float* to, float4 value) {
+  *reinterpret_cast<float4*>(to) = value;
+}
+__device__ inline void store4(Bfloat16* to, float4 value) {
+  const __nv_bfloat162 low = __floats2bfloat162_rn(value.x, value.y),
+                       high = __floats2bfloat162_rn(value.z, value.w);
+  *reinterpret_cast<uint2*>(to) =
+      make_uint2(reinterpret_cast<const std::uint32_t&>(low), reinterpret_cast<const std::uint32_t&>(high));
+}
+
+// To the nearest number of 11 significant bits, which TF32 holds exactly. Inf and NaN stay.
+__device__ inline float to_tf32(float x) {
+  const std::uint32_t bits = __float_as_uint(x);
+  return (bits & 0x7f800000u) == 0x7f800000u ? x : __uint_as_float((bits + 0x1000u) & ~0x1fffu);
+}
+
+// Number j of a row of a factor.
+template <class T>
+__device__ inline void put(const Factor<T>& out, std::int64_t row, std::int64_t j, float value) {
+  if (out.data != nullptr) store(out.data + row * out.stride + j, value);
+  if (out.high.data == nullptr) return;
+  const float high = to_tf32(value);
+  out.high.data[row * out.high.stride + j] = high;
+  Bfloat16* parts = out.parts.data + row * out.parts.stride + j;
+  store(parts, value - high);
+  store(parts + out.width, high);
+}
+
+// Numbers j to j + 3.
+template <class T>
+__device__ inline void put4(const Factor<T>& out, std::int64_t row, std::int64_t j, float4 v) {
+  if (out.data != nullptr) store4(out.data + row * out.stride + j, v);
+  if (out.high.data == nullptr) return;
+  const float4 high = make_float4(to_tf32(v.x), to_tf32(v.y), to_tf32(v.z), to_tf32(v.w));
+  store4(out.high.data + row * out.high.stride + j, high);
+  Bfloat16* parts = out.parts.data + row * out.parts.stride + j;
+  store4(parts, make_float4(v.x - high.x, v.y - high.y, v.z - high.z, v.w - high.w));
+  store4(parts + out.width, high);
+}
 
 __device__ inline bool in_window(const Row& row, int layer) {
   return row.flags >= 0 && layer >= row.window_begin && layer < row.window_end;
@@ -45,15 +121,37 @@ __device__ inline std::int32_t column_of(const Row& row, std::int32_t token) {
   return token < row.first_token ? row.clean_column + token : row.column + token - row.first_token;
 }
 
-__device__ inline float sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
-__device__ inline float silu(float x) { return x * sigmoid(x); }
-__device__ inline float softplus(float x) { return x > 20.0f ? x : log1pf(__expf(x)); }
-
-// 2^x in one instruction; results below the normal range become 0.
+// 2^x and 1/x in one instruction; results below the normal range become 0.
 __device__ inline float exp2_fast(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
+}
+__device__ inline float inverse_fast(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+__device__ inline float sigmoid(float x) {
+  return inverse_fast(1.0f + exp2_fast(-kLog2E * x));
+}
+__device__ inline float silu(float x) {
+  return x * sigmoid(x);
+}
+
+// log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), and log(1 + e) = 2 artanh(s) with s = e / (2 + e) in (0, 1/3],
+// whose series in s^2 is cut where it is below 2^-25 of the result.
+__device__ inline float softplus(float x) {
+  const float e = exp2_fast(-kLog2E * fabsf(x)), s = e * inverse_fast(2.0f + e), square = s * s;
+  float series = 2.0f / 15.0f;
+  series = series * square + 2.0f / 13.0f;
+  series = series * square + 2.0f / 11.0f;
+  series = series * square + 2.0f / 9.0f;
+  series = series * square + 2.0f / 7.0f;
+  series = series * square + 2.0f / 5.0f;
+  series = series * square + 2.0f / 3.0f;
+  return fmaxf(x, 0.0f) + s * (series * square + 2.0f);
 }
 
 __device__ inline float warp_sum(float x) {

@@ -10,12 +10,12 @@ constexpr int kDualTile = 32;  // source tokens handled at a time
 
 // Shared memory of a block, `heads` heads of one group.
 struct DualShared {
-  std::int32_t* column;  // [kDualTile] of the source tokens, nearest first
+  std::int32_t* column;   // [kDualTile] of the source tokens, nearest first
   std::uint8_t* blocked;  // [kDualTile]
-  float* score;          // [kDualTile] C . B
-  float* segment;        // [heads] sum of dt A over the tokens passed
-  float* dt;             // [kDualTile, heads]
-  float* weight;         // [kDualTile, heads]
+  float* score;           // [kDualTile] C . B
+  float* segment;         // [heads] sum of dt A over the tokens passed
+  float* dt;              // [kDualTile, heads]
+  float* weight;          // [kDualTile, heads]
 
   __device__ DualShared(float* memory, int heads)
       : column(reinterpret_cast<std::int32_t*>(memory)),
@@ -24,14 +24,19 @@ struct DualShared {
         segment(score + kDualTile),
         dt(segment + heads),
         weight(dt + kDualTile * heads) {}
-  static size_t bytes(int heads) { return sizeof(float) * static_cast<size_t>(3 * kDualTile + heads + 2 * kDualTile * heads); }
+  static size_t bytes(int heads) {
+    return sizeof(float) * static_cast<size_t>(3 * kDualTile + heads + 2 * kDualTile * heads);
+  }
 };
 
-// One block per column and group. Source tokens are taken in tiles from the column's own token backwards. Everything that
-// waits for memory is done by all threads at once; only the running sum of dt A goes token by token.
-__global__ void dual_kernel(Rows rows, DualArgs<float> a, bool wide) {
+// One block per column and group. Source tokens are taken in tiles from the column's own token backwards.
+// Everything that waits for memory is done by all threads at once; only the running sum of dt A goes token by
+// token.
+template <class T>
+__global__ void dual_kernel(Rows rows, DualArgs<T> a, bool wide) {
   extern __shared__ float memory[];
-  const int heads = a.heads / a.groups, thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
+  const int heads = a.heads / a.groups, thread = static_cast<int>(threadIdx.x),
+            threads = static_cast<int>(blockDim.x);
   const DualShared shared(memory, heads);
   const std::int32_t column = static_cast<std::int32_t>(blockIdx.x);
   const int group = static_cast<int>(blockIdx.y), first = group * heads;
@@ -40,9 +45,9 @@ __global__ void dual_kernel(Rows rows, DualArgs<float> a, bool wide) {
   const bool target = in_window(row, rows.layer) && (rows.flags[row.flags + t] & kTarget) != 0;
   const std::uint8_t* lose = target ? a.lose + row.channels * a.heads + first : nullptr;
   const int channels = heads * a.head_size, offset = first * a.head_size;
-  const float* own = a.x.data + column * a.x.stride + offset;
-  float* out = a.out.data + column * a.out.stride + offset;
-  const float* c = a.c.data + column * a.c.stride + group * a.states;
+  const T* own = a.x.data + column * a.x.stride + offset;
+  T* out = a.out.data + column * a.out.stride + offset;
+  const T* c = a.c.data + column * a.c.stride + group * a.states;
   for (int h = thread; h < heads; h += threads) shared.segment[h] = 0;
   for (std::int32_t top = t; top >= 0; top -= kDualTile) {
     const int tile = top + 1 < kDualTile ? top + 1 : kDualTile;
@@ -56,13 +61,13 @@ __global__ void dual_kernel(Rows rows, DualArgs<float> a, bool wide) {
     __syncthreads();
     for (int i = thread; i < tile * heads; i += threads) {
       const int h = first + i % heads;
-      const float dt = softplus(a.dt.data[shared.column[i / heads] * a.dt.stride + h] + a.dt_bias[h]);
+      const float dt = softplus(load(a.dt.data + shared.column[i / heads] * a.dt.stride + h) + a.dt_bias[h]);
       shared.dt[i] = fminf(fmaxf(dt, static_cast<float>(a.dt_min)), static_cast<float>(a.dt_max));
     }
     for (int i = thread / 32; i < tile; i += threads / 32) {
-      const float* b = a.b.data + shared.column[i] * a.b.stride + group * a.states;
+      const T* b = a.b.data + shared.column[i] * a.b.stride + group * a.states;
       float sum = 0;
-      for (int n = thread % 32; n < a.states; n += 32) sum += c[n] * b[n];
+      for (int n = thread % 32; n < a.states; n += 32) sum += load(c + n) * load(b + n);
       sum = warp_sum(sum);
       if (thread % 32 == 0) shared.score[i] = sum;
     }
@@ -99,22 +104,27 @@ __global__ void dual_kernel(Rows rows, DualArgs<float> a, bool wide) {
     } else {
       for (int j = thread; j < channels; j += threads) {
         const int h = j / a.head_size;
-        float y = begins ? a.d[first + h] * own[j] : out[j];
-        for (int i = 0; i < tile; ++i) y += shared.weight[i * heads + h] * a.x.data[shared.column[i] * a.x.stride + offset + j];
-        out[j] = y;
+        float y = begins ? a.d[first + h] * load(own + j) : load(out + j);
+        for (int i = 0; i < tile; ++i)
+          y += shared.weight[i * heads + h] * load(a.x.data + shared.column[i] * a.x.stride + offset + j);
+        store(out + j, y);
       }
     }
   }
 }
 
-inline void dual(const Rows& rows, const DualArgs<float>& a) {
+template <class T>
+void dual(const Rows& rows, const DualArgs<T>& a) {
   if (rows.column_count == 0) return;
   const size_t bytes = DualShared::bytes(a.heads / a.groups);
-  if (cudaFuncSetAttribute(dual_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)) != cudaSuccess) {
+  if (cudaFuncSetAttribute(dual_kernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                           static_cast<int>(bytes)) != cudaSuccess) {
     static_cast<void>(cudaGetLastError());
-    throw std::runtime_error("this GPU has too little shared memory for the heads of one group; the model runs with device: cpu");
+    throw std::runtime_error(
+        "this GPU has too little shared memory for the heads of one group; the model runs with device: cpu");
   }
-  const bool wide = a.head_size % 4 == 0 && in_fours(a.x.data, a.x.stride) && in_fours(a.out.data, a.out.stride);
+  const bool wide =
+      a.head_size % 4 == 0 && in_fours(a.x.data, a.x.stride) && in_fours(a.out.data, a.out.stride);
   const dim3 grid(static_cast<unsigned>(rows.column_count), static_cast<unsigned>(a.groups));
   dual_kernel<<<grid, kThreads, bytes, stream_of(rows)>>>(rows, a, wide);
   check("dual");

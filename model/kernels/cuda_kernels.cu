@@ -1,5 +1,5 @@
-// The CUDA table. Plain CUDA without libtorch headers: it compiles wherever nvcc is, and is compared with the CPU table by
-// tests/model and by `factflow verify --device cuda`. Products of matrices are libtorch's.
+// The CUDA table. Plain CUDA without libtorch headers: it compiles wherever nvcc is, and is compared with the
+// CPU table by tests/model and by `factflow verify --device cuda`. Products of matrices are libtorch's.
 #include "model/kernels/cuda_attention.cuh"
 #include "model/kernels/cuda_dual.cuh"
 #include "model/kernels/cuda_rows.cuh"
@@ -8,11 +8,32 @@
 
 namespace factflow::kernels {
 
-const KernelTable<float>& cuda_kernels() {
-  static const KernelTable<float> table{norm, conv, scan, dual, gated_norm, rotary, attention, activation, gather, answer};
-  return table;
+namespace {
+
+template <class T>
+constexpr KernelTable<T> kTable{norm<T>,   conv<T>,      scan<T>,       dual<T>, gated_norm<T>,
+                                rotary<T>, attention<T>, activation<T>, gather,  answer};
+
+}  // namespace
+
+template <>
+const KernelTable<float>& cuda_kernels<float>() {
+  return kTable<float>;
+}
+template <>
+const KernelTable<Bfloat16>& cuda_kernels<Bfloat16>() {
+  return kTable<Bfloat16>;
 }
 
-void cuda_split(const Rows& rows, const SplitArgs& args) { split(rows, args); }
+template <>
+void cuda_factor(const Rows& rows, const Matrix<const float>& x, const Factor<float>& out, std::int64_t count,
+                 std::int64_t width) {
+  write_factor(rows, x, out, count, width);
+}
+template <>
+void cuda_factor(const Rows& rows, const Matrix<const float>& x, const Factor<Bfloat16>& out,
+                 std::int64_t count, std::int64_t width) {
+  write_factor(rows, x, out, count, width);
+}
 
 }  // namespace factflow::kernels

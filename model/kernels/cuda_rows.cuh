@@ -1,5 +1,5 @@
-// Kernels that treat every row of a matrix alike: norms, activations, convolution, answers. All are bound by memory, so each
-// reads its input once, four numbers at a time where alignment allows.
+// Kernels that treat every row of a matrix alike: norms, activations, convolution, answers. All are bound by
+// memory, so each reads its input once, four numbers at a time where alignment allows.
 #pragma once
 
 #include "model/kernels/cuda_common.cuh"
@@ -7,175 +7,252 @@
 namespace factflow::kernels {
 namespace {
 
-constexpr int kHeldFours = 8;  // float4 that a thread of a norm holds: widths up to 4 * kThreads * kHeldFours
+constexpr int kHeldFours = 8;  // float4 of its row that a thread of a norm holds
 
-__device__ inline float sum4(float4 v) { return (v.x + v.y) + (v.z + v.w); }
-
-// Normalises the row that the block holds in registers; `write(j, value)` takes four normalised numbers.
-template <class Write>
-__device__ void norm_held(float4 (&held)[kHeldFours], std::int64_t width, bool subtract_mean, double epsilon, float* scratch, Write write) {
-  const auto each = [&](auto function) {
-#pragma unroll
-    for (int i = 0; i < kHeldFours; ++i) {
-      const std::int64_t j = 4 * (threadIdx.x + static_cast<std::int64_t>(i) * blockDim.x);
-      if (j < width) function(j, held[i]);
-    }
-  };
-  if (subtract_mean) {
-    float sum = 0;
-    each([&](std::int64_t, float4& v) { sum += sum4(v); });
-    const float mean = block_sum(sum, scratch) / static_cast<float>(width);
-    each([&](std::int64_t, float4& v) { v = make_float4(v.x - mean, v.y - mean, v.z - mean, v.w - mean); });
-  }
-  float square = 0;
-  each([&](std::int64_t, float4& v) { square += sum4(make_float4(v.x * v.x, v.y * v.y, v.z * v.z, v.w * v.w)); });
-  square = block_sum(square, scratch);
-  const float scale = 1.0f / sqrtf(square / static_cast<float>(width) + static_cast<float>(epsilon));
-  each([&](std::int64_t j, float4& v) { write(j, make_float4(v.x * scale, v.y * scale, v.z * scale, v.w * scale)); });
+__device__ inline float sum4(float4 v) {
+  return (v.x + v.y) + (v.z + v.w);
+}
+__device__ inline float4 times(float4 a, float4 b) {
+  return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w);
+}
+__device__ inline float4 plus(float4 a, float4 b) {
+  return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
+}
+__device__ inline float4 silu4(float4 a) {
+  return make_float4(silu(a.x), silu(a.y), silu(a.z), silu(a.w));
 }
 
-__device__ inline float4 times(float4 a, float4 b) { return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w); }
-__device__ inline float4 plus(float4 a, float4 b) { return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w); }
-__device__ inline float4 silu4(float4 a) { return make_float4(silu(a.x), silu(a.y), silu(a.z), silu(a.w)); }
-
-// Widths of a multiple of four; out may be x.
-__global__ void norm_wide_kernel(NormArgs<float> a) {
-  __shared__ float scratch[32];
-  const float* x = a.x.data + blockIdx.x * a.x.stride;
-  float* out = a.out.data + blockIdx.x * a.out.stride;
-  float4 held[kHeldFours];
-#pragma unroll
-  for (int i = 0; i < kHeldFours; ++i) {
-    const std::int64_t j = 4 * (threadIdx.x + static_cast<std::int64_t>(i) * blockDim.x);
-    if (j >= a.width) continue;
-    held[i] = load4(x + j);
-    if (a.offset != nullptr) held[i] = plus(held[i], load4(a.offset + j));
+// The threads that share a row of a norm: a warp, which waits for no other one, or a whole block.
+template <bool kWarp>
+struct RowThreads {
+  __device__ static std::int64_t row() {
+    return kWarp ? static_cast<std::int64_t>(blockIdx.x) * (kThreads / 32) + threadIdx.x / 32 : blockIdx.x;
   }
-  norm_held(held, a.width, a.subtract_mean, a.epsilon, scratch, [&](std::int64_t j, float4 value) {
-    if (a.weight != nullptr) value = times(value, load4(a.weight + j));
-    if (a.bias != nullptr) value = plus(value, load4(a.bias + j));
-    store4(out + j, value);
+  __device__ static int rank() { return static_cast<int>(kWarp ? threadIdx.x % 32 : threadIdx.x); }
+  __device__ static int count() { return static_cast<int>(kWarp ? 32 : blockDim.x); }
+  __device__ static float sum(float x) {
+    __shared__ float scratch[32];
+    return kWarp ? warp_sum(x) : block_sum(x, scratch);
+  }
+};
+
+// A row of `width` numbers, a multiple of four, in the registers of its threads.
+template <bool kWarp>
+struct HeldRow {
+  using Threads = RowThreads<kWarp>;
+  float4 held[kHeldFours];
+  std::int64_t width;
+
+  __device__ explicit HeldRow(std::int64_t w) : width(w) {}
+
+  template <class Function>  // function(j, numbers j to j + 3)
+  __device__ void each(Function function) {
+#pragma unroll
+    for (int i = 0; i < kHeldFours; ++i) {
+      const std::int64_t j = 4 * (Threads::rank() + static_cast<std::int64_t>(i) * Threads::count());
+      if (j < width) function(j, held[i]);
+    }
+  }
+  __device__ void normalise(bool subtract_mean, double epsilon) {
+    if (subtract_mean) {
+      float sum = 0;
+      each([&](std::int64_t, float4& v) { sum += sum4(v); });
+      const float mean = Threads::sum(sum) / static_cast<float>(width);
+      each([&](std::int64_t, float4& v) { v = make_float4(v.x - mean, v.y - mean, v.z - mean, v.w - mean); });
+    }
+    float square = 0;
+    each([&](std::int64_t, float4& v) { square += sum4(times(v, v)); });
+    square = Threads::sum(square);
+    const float scale = 1.0f / sqrtf(square / static_cast<float>(width) + static_cast<float>(epsilon));
+    each([&](std::int64_t, float4& v) {
+      v = make_float4(v.x * scale, v.y * scale, v.z * scale, v.w * scale);
+    });
+  }
+};
+
+// How the rows of a norm of `width` are spread: warps, blocks of 128 or 256 threads, or 0 if no thread may
+// hold so much.
+inline int held_threads(std::int64_t width) {
+  for (const int threads : {32, 128, kThreads})
+    if (width <= std::int64_t{4} * kHeldFours * threads) return threads;
+  return 0;
+}
+
+template <bool kWarp, class T>
+__global__ void norm_wide_kernel(NormArgs<T> a) {
+  const std::int64_t row = RowThreads<kWarp>::row();
+  if (row >= a.rows) return;
+  HeldRow<kWarp> held(a.width);
+  held.each([&](std::int64_t j, float4& v) {
+    v = load4(a.x.data + row * a.x.stride + j);
+    if (a.offset != nullptr) v = plus(v, load4(a.offset + j));
+  });
+  held.normalise(a.subtract_mean, a.epsilon);
+  held.each([&](std::int64_t j, float4 v) {
+    if (a.weight != nullptr) v = times(v, load4(a.weight + j));
+    if (a.bias != nullptr) v = plus(v, load4(a.bias + j));
+    put4(a.out, row, j, v);
   });
 }
 
-// Any width and alignment.
-__global__ void norm_kernel(NormArgs<float> a) {
-  __shared__ float scratch[32];
+// Any width and alignment; out may be x.
+template <class T>
+__global__ void norm_kernel(NormArgs<T> a) {
+  using Threads = RowThreads<false>;
   const std::int64_t row = blockIdx.x;
   const float* x = a.x.data + row * a.x.stride;
-  float* out = a.out.data + row * a.out.stride;
   const auto at = [&](std::int64_t j) { return a.offset != nullptr ? x[j] + a.offset[j] : x[j]; };
   float mean = 0;
   if (a.subtract_mean) {
     for (std::int64_t j = threadIdx.x; j < a.width; j += blockDim.x) mean += at(j);
-    mean = block_sum(mean, scratch) / static_cast<float>(a.width);
+    mean = Threads::sum(mean) / static_cast<float>(a.width);
   }
   float square = 0;
   for (std::int64_t j = threadIdx.x; j < a.width; j += blockDim.x) square += (at(j) - mean) * (at(j) - mean);
-  square = block_sum(square, scratch);
+  square = Threads::sum(square);
   const float scale = 1.0f / sqrtf(square / static_cast<float>(a.width) + static_cast<float>(a.epsilon));
   for (std::int64_t j = threadIdx.x; j < a.width; j += blockDim.x) {
     float value = (at(j) - mean) * scale;
     if (a.weight != nullptr) value *= a.weight[j];
     if (a.bias != nullptr) value += a.bias[j];
-    out[j] = value;
+    put(a.out, row, j, value);
   }
 }
 
-inline void norm(const Rows& rows, const NormArgs<float>& a) {
+template <class T>
+void norm(const Rows& rows, const NormArgs<T>& a) {
   if (a.rows == 0) return;
-  const bool wide = a.width % 4 == 0 && a.width <= 4 * kThreads * kHeldFours && in_fours(a.x.data, a.x.stride) &&
-                    in_fours(a.out.data, a.out.stride) && in_fours(a.weight, 0) && in_fours(a.bias, 0) && in_fours(a.offset, 0);
-  if (wide)
-    norm_wide_kernel<<<static_cast<unsigned>(a.rows), threads_for(a.width), 0, stream_of(rows)>>>(a);
-  else
+  const int threads = held_threads(a.width);
+  const bool wide = a.width % 4 == 0 && threads > 0 && in_fours(a.x.data, a.x.stride) && in_fours(a.out) &&
+                    in_fours(a.weight, 0) && in_fours(a.bias, 0) && in_fours(a.offset, 0);
+  if (!wide)
     norm_kernel<<<static_cast<unsigned>(a.rows), kThreads, 0, stream_of(rows)>>>(a);
+  else if (threads == 32)
+    norm_wide_kernel<true><<<blocks_for(a.rows, kThreads / 32), kThreads, 0, stream_of(rows)>>>(a);
+  else
+    norm_wide_kernel<false><<<static_cast<unsigned>(a.rows), threads, 0, stream_of(rows)>>>(a);
   check("norm");
 }
 
-// Groups of a multiple of four channels, held in registers between the two readings.
-__global__ void gated_norm_wide_kernel(GatedNormArgs<float> a) {
-  __shared__ float scratch[32];
-  const std::int64_t begin = static_cast<std::int64_t>(blockIdx.y) * a.group;
-  const float* y = a.y.data + blockIdx.x * a.y.stride + begin;
-  const float* z = a.z.data + blockIdx.x * a.z.stride + begin;
-  float* out = a.out.data + blockIdx.x * a.out.stride + begin;
-  float4 held[kHeldFours];
-#pragma unroll
-  for (int i = 0; i < kHeldFours; ++i) {
-    const std::int64_t j = 4 * (threadIdx.x + static_cast<std::int64_t>(i) * blockDim.x);
-    if (j < a.group) held[i] = a.norm_before_gate ? load4(y + j) : times(load4(y + j), silu4(load4(z + j)));
-  }
-  norm_held(held, a.group, false, a.epsilon, scratch, [&](std::int64_t j, float4 value) {
-    value = times(value, load4(a.weight + begin + j));
-    store4(out + j, a.norm_before_gate ? times(value, silu4(load4(z + j))) : value);
+// Groups of a multiple of four channels.
+template <bool kWarp, class T>
+__global__ void gated_norm_wide_kernel(GatedNormArgs<T> a) {
+  const std::int64_t row = RowThreads<kWarp>::row(), begin = static_cast<std::int64_t>(blockIdx.y) * a.group;
+  if (row >= a.rows) return;
+  const T* y = a.y.data + row * a.y.stride + begin;
+  const T* z = a.z.data + row * a.z.stride + begin;
+  HeldRow<kWarp> held(a.group);
+  held.each([&](std::int64_t j, float4& v) {
+    v = a.norm_before_gate ? load4(y + j) : times(load4(y + j), silu4(load4(z + j)));
+  });
+  held.normalise(false, a.epsilon);
+  held.each([&](std::int64_t j, float4 v) {
+    v = times(v, load4(a.weight + begin + j));
+    put4(a.out, row, begin + j, a.norm_before_gate ? times(v, silu4(load4(z + j))) : v);
   });
 }
 
-__global__ void gated_norm_kernel(GatedNormArgs<float> a) {
-  __shared__ float scratch[32];
+template <class T>
+__global__ void gated_norm_kernel(GatedNormArgs<T> a) {
   const std::int64_t row = blockIdx.x, begin = static_cast<std::int64_t>(blockIdx.y) * a.group;
-  const float* y = a.y.data + row * a.y.stride + begin;
-  const float* z = a.z.data + row * a.z.stride + begin;
-  float* out = a.out.data + row * a.out.stride + begin;
-  const float* weight = a.weight + begin;
+  const T* y = a.y.data + row * a.y.stride + begin;
+  const T* z = a.z.data + row * a.z.stride + begin;
+  const auto at = [&](std::int64_t j) {
+    return a.norm_before_gate ? load(y + j) : load(y + j) * silu(load(z + j));
+  };
   float square = 0;
-  for (std::int64_t j = threadIdx.x; j < a.group; j += blockDim.x) {
-    const float value = a.norm_before_gate ? y[j] : y[j] * silu(z[j]);
-    square += value * value;
-    out[j] = value;
-  }
-  square = block_sum(square, scratch);
+  for (std::int64_t j = threadIdx.x; j < a.group; j += blockDim.x) square += at(j) * at(j);
+  square = RowThreads<false>::sum(square);
   const float scale = 1.0f / sqrtf(square / static_cast<float>(a.group) + static_cast<float>(a.epsilon));
   for (std::int64_t j = threadIdx.x; j < a.group; j += blockDim.x)
-    out[j] *= scale * weight[j] * (a.norm_before_gate ? silu(z[j]) : 1.0f);
+    put(a.out, row, begin + j,
+        at(j) * scale * a.weight[begin + j] * (a.norm_before_gate ? silu(load(z + j)) : 1.0f));
 }
 
-inline void gated_norm(const Rows& rows, const GatedNormArgs<float>& a) {
+template <class T>
+void gated_norm(const Rows& rows, const GatedNormArgs<T>& a) {
   if (a.rows == 0) return;
-  const dim3 grid(static_cast<unsigned>(a.rows), static_cast<unsigned>(a.width / a.group));
-  const bool wide = a.group % 4 == 0 && a.group <= 4 * kThreads * kHeldFours && in_fours(a.y.data, a.y.stride) &&
-                    in_fours(a.z.data, a.z.stride) && in_fours(a.out.data, a.out.stride) && in_fours(a.weight, 0);
-  if (wide)
-    gated_norm_wide_kernel<<<grid, threads_for(a.group), 0, stream_of(rows)>>>(a);
+  const auto groups = static_cast<unsigned>(a.width / a.group);
+  const int threads = held_threads(a.group);
+  const bool wide = a.group % 4 == 0 && threads > 0 && in_fours(a.y.data, a.y.stride) &&
+                    in_fours(a.z.data, a.z.stride) && in_fours(a.out) && in_fours(a.weight, 0);
+  if (!wide)
+    gated_norm_kernel<<<dim3(static_cast<unsigned>(a.rows), groups), kThreads, 0, stream_of(rows)>>>(a);
+  else if (threads == 32)
+    gated_norm_wide_kernel<true>
+        <<<dim3(blocks_for(a.rows, kThreads / 32), groups), kThreads, 0, stream_of(rows)>>>(a);
   else
-    gated_norm_kernel<<<grid, kThreads, 0, stream_of(rows)>>>(a);
+    gated_norm_wide_kernel<false>
+        <<<dim3(static_cast<unsigned>(a.rows), groups), threads, 0, stream_of(rows)>>>(a);
   check("gated_norm");
 }
 
-__global__ void conv_kernel(Rows rows, ConvArgs<float> a) {
+template <class T>
+__global__ void conv_kernel(Rows rows, ConvArgs<T> a) {
   const std::int32_t column = static_cast<std::int32_t>(blockIdx.x);
   const std::int64_t channel = static_cast<std::int64_t>(blockIdx.y) * blockDim.x + threadIdx.x;
   if (channel >= a.channels) return;
   float sum = a.bias != nullptr ? a.bias[channel] : 0.0f;
   std::int32_t seen = column;
   for (int k = 0; k < a.kernel && seen >= 0; ++k, seen = rows.previous[seen])
-    sum += a.weight[k * a.channels + channel] * a.x.data[seen * a.x.stride + channel];
-  a.out.data[column * a.out.stride + channel] = silu(sum);
+    sum += a.weight[k * a.channels + channel] * load(a.x.data + seen * a.x.stride + channel);
+  put(a.out, column, channel, silu(sum));
 }
 
-// The same for kernels of up to kMaxTaps tokens, which are looked up once, and four channels a thread.
+// The same for kernels of up to kMaxTaps tokens, four channels a thread. A block takes some columns in a row:
+// often these are replays of one token of one prompt, which see the same tokens before their own, so those
+// are added up once.
 constexpr int kMaxTaps = 4;
-__global__ void conv_wide_kernel(Rows rows, ConvArgs<float> a) {
-  const std::int32_t column = static_cast<std::int32_t>(blockIdx.x);
-  std::int32_t seen[kMaxTaps];
-  seen[0] = column;
+constexpr int kConvColumns = 8;
+template <class T>
+__global__ void conv_wide_kernel(Rows rows, ConvArgs<T> a) {
+  const std::int32_t first = static_cast<std::int32_t>(blockIdx.x) * kConvColumns;
+  const std::int64_t channel = 4 * (static_cast<std::int64_t>(blockIdx.y) * blockDim.x + threadIdx.x);
+  __shared__ std::int32_t seen[kConvColumns][kMaxTaps];  // the column of each tap; -1: none
+  if (threadIdx.x < kConvColumns) {
+    std::int32_t column = first + static_cast<std::int32_t>(threadIdx.x) < rows.column_count
+                              ? first + static_cast<std::int32_t>(threadIdx.x)
+                              : -1;
+    for (int k = 0; k < kMaxTaps; ++k) {
+      seen[threadIdx.x][k] = column;
+      column = column >= 0 && k + 1 < a.kernel ? rows.previous[column] : -1;
+    }
+  }
+  __syncthreads();
+  if (channel >= a.channels) return;
+  float4 weight[kMaxTaps], own[kConvColumns];
 #pragma unroll
-  for (int k = 1; k < kMaxTaps; ++k) seen[k] = k < a.kernel && seen[k - 1] >= 0 ? rows.previous[seen[k - 1]] : -1;
-  for (std::int64_t channel = 4 * static_cast<std::int64_t>(threadIdx.x); channel < a.channels; channel += 4 * blockDim.x) {
-    float4 sum = a.bias != nullptr ? load4(a.bias + channel) : make_float4(0, 0, 0, 0);
+  for (int i = 0; i < kConvColumns; ++i)
+    if (first + i < rows.column_count) own[i] = load4(a.x.data + (first + i) * a.x.stride + channel);
 #pragma unroll
-    for (int k = 0; k < kMaxTaps; ++k)
-      if (seen[k] >= 0) sum = plus(sum, times(load4(a.weight + k * a.channels + channel), load4(a.x.data + seen[k] * a.x.stride + channel)));
-    store4(a.out.data + column * a.out.stride + channel, silu4(sum));
+  for (int k = 0; k < kMaxTaps; ++k)
+    weight[k] = k < a.kernel ? load4(a.weight + k * a.channels + channel) : make_float4(0, 0, 0, 0);
+  const float4 bias = a.bias != nullptr ? load4(a.bias + channel) : make_float4(0, 0, 0, 0);
+  std::int32_t summed = -2;  // the token before, up to which `past` adds up; -1: none
+  float4 past = bias;
+#pragma unroll
+  for (int i = 0; i < kConvColumns; ++i) {
+    if (first + i >= rows.column_count) break;
+    if (seen[i][1] != summed) {
+      summed = seen[i][1];
+      past = bias;
+#pragma unroll
+      for (int k = 1; k < kMaxTaps; ++k)
+        if (seen[i][k] >= 0)
+          past = plus(past, times(weight[k], load4(a.x.data + seen[i][k] * a.x.stride + channel)));
+    }
+    put4(a.out, first + i, channel, silu4(plus(past, times(weight[0], own[i]))));
   }
 }
 
-inline void conv(const Rows& rows, const ConvArgs<float>& a) {
+template <class T>
+void conv(const Rows& rows, const ConvArgs<T>& a) {
   if (rows.column_count == 0) return;
-  if (a.kernel <= kMaxTaps && a.channels % 4 == 0 && in_fours(a.x.data, a.x.stride) && in_fours(a.out.data, a.out.stride) && in_fours(a.weight, 0) &&
-      in_fours(a.bias, 0)) {
-    conv_wide_kernel<<<static_cast<unsigned>(rows.column_count), threads_for(a.channels), 0, stream_of(rows)>>>(rows, a);
+  if (a.kernel <= kMaxTaps && a.channels % 4 == 0 && in_fours(a.x.data, a.x.stride) && in_fours(a.out) &&
+      in_fours(a.weight, 0) && in_fours(a.bias, 0)) {
+    const int threads = threads_for(a.channels);
+    const dim3 grid(blocks_for(rows.column_count, kConvColumns), blocks_for(a.channels / 4, threads));
+    conv_wide_kernel<<<grid, threads, 0, stream_of(rows)>>>(rows, a);
     check("conv_wide");
     return;
   }
@@ -184,21 +261,23 @@ inline void conv(const Rows& rows, const ConvArgs<float>& a) {
   check("conv");
 }
 
-__global__ void rotary_kernel(Rows rows, RotaryArgs<float> a) {
+template <class T>
+__global__ void rotary_kernel(Rows rows, RotaryArgs<T> a) {
   const std::int32_t column = static_cast<std::int32_t>(blockIdx.x);
   const int half = a.rotary / 2;
   const float* cosine = a.cosine + static_cast<std::int64_t>(rows.position[column]) * half;
   const float* sine = a.sine + static_cast<std::int64_t>(rows.position[column]) * half;
   for (int j = static_cast<int>(threadIdx.x); j < a.count * half; j += static_cast<int>(blockDim.x)) {
     const int i = j % half;
-    float* x = a.heads.data + column * a.heads.stride + (j / half) * a.head_size;
-    const float low = x[i], high = x[i + half];
-    x[i] = low * cosine[i] - high * sine[i];
-    x[i + half] = high * cosine[i] + low * sine[i];
+    T* x = a.heads.data + column * a.heads.stride + (j / half) * a.head_size;
+    const float low = load(x + i), high = load(x + i + half);
+    store(x + i, low * cosine[i] - high * sine[i]);
+    store(x + i + half, high * cosine[i] + low * sine[i]);
   }
 }
 
-inline void rotary(const Rows& rows, const RotaryArgs<float>& a) {
+template <class T>
+void rotary(const Rows& rows, const RotaryArgs<T>& a) {
   if (rows.column_count == 0) return;
   rotary_kernel<<<static_cast<unsigned>(rows.column_count), kThreads, 0, stream_of(rows)>>>(rows, a);
   check("rotary");
@@ -206,35 +285,43 @@ inline void rotary(const Rows& rows, const RotaryArgs<float>& a) {
 
 __device__ inline float activate(Activation kind, float x) {
   switch (kind) {
-    case Activation::kSilu: return silu(x);
-    case Activation::kGeluTanh: return x * sigmoid(2.0f * 0.7978845608028654f * (x + 0.044715f * x * x * x));
-    case Activation::kGelu: return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f));
-    case Activation::kRelu: return fmaxf(x, 0.0f);
+    case Activation::kSilu:
+      return silu(x);
+    case Activation::kGeluTanh:
+      return x * sigmoid(2.0f * 0.7978845608028654f * (x + 0.044715f * x * x * x));
+    case Activation::kGelu:
+      return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f));
+    case Activation::kRelu:
+      return fmaxf(x, 0.0f);
   }
   return x;
 }
 
-__global__ void activation_kernel(ActivationArgs<float> a) {
+template <class T>
+__global__ void activation_kernel(ActivationArgs<T> a) {
   const std::int64_t row = blockIdx.x, j = static_cast<std::int64_t>(blockIdx.y) * blockDim.x + threadIdx.x;
   if (j >= a.width) return;
-  const float value = activate(a.activation, a.gate.data[row * a.gate.stride + j]);
-  a.out.data[row * a.out.stride + j] = a.up.data != nullptr ? value * a.up.data[row * a.up.stride + j] : value;
+  const float value = activate(a.activation, load(a.gate.data + row * a.gate.stride + j));
+  put(a.out, row, j, a.up.data != nullptr ? value * load(a.up.data + row * a.up.stride + j) : value);
 }
 
-__global__ void activation_wide_kernel(ActivationArgs<float> a) {
+template <class T>
+__global__ void activation_wide_kernel(ActivationArgs<T> a) {
   const std::int64_t row = blockIdx.x;
   for (std::int64_t j = 4 * static_cast<std::int64_t>(threadIdx.x); j < a.width; j += 4 * blockDim.x) {
     float4 value = load4(a.gate.data + row * a.gate.stride + j);
-    value = make_float4(activate(a.activation, value.x), activate(a.activation, value.y), activate(a.activation, value.z),
-                        activate(a.activation, value.w));
+    value = make_float4(activate(a.activation, value.x), activate(a.activation, value.y),
+                        activate(a.activation, value.z), activate(a.activation, value.w));
     if (a.up.data != nullptr) value = times(value, load4(a.up.data + row * a.up.stride + j));
-    store4(a.out.data + row * a.out.stride + j, value);
+    put4(a.out, row, j, value);
   }
 }
 
-inline void activation(const Rows& rows, const ActivationArgs<float>& a) {
+template <class T>
+void activation(const Rows& rows, const ActivationArgs<T>& a) {
   if (a.rows == 0) return;
-  if (a.width % 4 == 0 && in_fours(a.gate.data, a.gate.stride) && in_fours(a.up.data, a.up.stride) && in_fours(a.out.data, a.out.stride)) {
+  if (a.width % 4 == 0 && in_fours(a.gate.data, a.gate.stride) && in_fours(a.up.data, a.up.stride) &&
+      in_fours(a.out)) {
     activation_wide_kernel<<<static_cast<unsigned>(a.rows), threads_for(a.width), 0, stream_of(rows)>>>(a);
     check("activation_wide");
     return;
@@ -249,7 +336,8 @@ __global__ void gather_kernel(GatherArgs<float> a, bool wide) {
   const float* x = a.x.data + from * a.x.stride;
   float* out = a.out.data + row * a.out.stride;
   if (wide)
-    for (std::int64_t j = 4 * static_cast<std::int64_t>(threadIdx.x); j < a.width; j += 4 * blockDim.x) store4(out + j, load4(x + j));
+    for (std::int64_t j = 4 * static_cast<std::int64_t>(threadIdx.x); j < a.width; j += 4 * blockDim.x)
+      store4(out + j, load4(x + j));
   else
     for (std::int64_t j = threadIdx.x; j < a.width; j += blockDim.x) out[j] = x[j];
 }
@@ -261,19 +349,33 @@ inline void gather(const Rows& rows, const GatherArgs<float>& a) {
   check("gather");
 }
 
-// One passage over the logits, four at a time: the sum of exponentials is kept relative to the largest logit met so far. A NaN
-// stays in the sum, and so does an infinite logit, as inf - inf.
+// One passage over the logits: the sum of exponentials is kept relative to the largest logit met so far. A
+// NaN stays in the sum, and so does an infinite logit, as inf - inf.
 struct SoftmaxSum {
   float largest = -INFINITY, sum = 0, likelier = 0;
 
-  __device__ void add(float4 x, float right) {
-    const float next = fmaxf(fmaxf(largest, fmaxf(x.x, x.y)), fmaxf(x.z, x.w));
-    sum = sum * expf(largest - next) + sum4(make_float4(expf(x.x - next), expf(x.y - next), expf(x.z - next), expf(x.w - next)));
+  // Some float4 at a time, so that their loads overlap and the sum is rescaled once for all of them.
+  template <int kFours>
+  __device__ void add(const float4 (&x)[kFours], float right) {
+    float next = largest;
+#pragma unroll
+    for (int i = 0; i < kFours; ++i) next = fmaxf(fmaxf(next, fmaxf(x[i].x, x[i].y)), fmaxf(x[i].z, x[i].w));
+    sum *= exponential(largest - next);
+#pragma unroll
+    for (int i = 0; i < kFours; ++i) {
+      sum += sum4(make_float4(exponential(x[i].x - next), exponential(x[i].y - next),
+                              exponential(x[i].z - next), exponential(x[i].w - next)));
+      // Exact: a vocabulary is far below 2^24.
+      likelier += (x[i].x > right ? 1.0f : 0.0f) + (x[i].y > right ? 1.0f : 0.0f) +
+                  (x[i].z > right ? 1.0f : 0.0f) + (x[i].w > right ? 1.0f : 0.0f);
+    }
     largest = next;
-    // Exact: a vocabulary is far below 2^24.
-    likelier += (x.x > right ? 1.0f : 0.0f) + (x.y > right ? 1.0f : 0.0f) + (x.z > right ? 1.0f : 0.0f) + (x.w > right ? 1.0f : 0.0f);
+  }
+  __device__ static float exponential(float x) {
+    return exp2_fast(x * kLog2E);
   }
 };
+constexpr int kFoursAtOnce = 4;
 
 __global__ void answer_kernel(AnswerArgs<float> a, bool wide) {
   __shared__ float scratch[32];
@@ -282,27 +384,43 @@ __global__ void answer_kernel(AnswerArgs<float> a, bool wide) {
   const float* logits = a.logits.data + row * a.logits.stride;
   const float right = logits[a.answer[row]];
   SoftmaxSum own;
+  const float4 none = make_float4(-INFINITY, -INFINITY, -INFINITY, -INFINITY);
   const std::int64_t fours = wide ? a.vocabulary / 4 * 4 : 0;
-  for (std::int64_t j = 4 * static_cast<std::int64_t>(threadIdx.x); j < fours; j += 4 * blockDim.x) own.add(load4(logits + j), right);
-  for (std::int64_t j = fours + threadIdx.x; j < a.vocabulary; j += blockDim.x)
-    own.add(make_float4(logits[j], -INFINITY, -INFINITY, -INFINITY), right);
+  for (std::int64_t begin = 4 * static_cast<std::int64_t>(threadIdx.x); begin < fours;
+       begin += 4 * kFoursAtOnce * blockDim.x) {
+    float4 x[kFoursAtOnce];
+#pragma unroll
+    for (int i = 0; i < kFoursAtOnce; ++i) {
+      const std::int64_t j = begin + 4 * i * static_cast<std::int64_t>(blockDim.x);
+      x[i] = j < fours ? load4(logits + j) : none;
+    }
+    own.add(x, right);
+  }
+  for (std::int64_t j = fours + threadIdx.x; j < a.vocabulary; j += blockDim.x) {
+    const float4 x[1] = {make_float4(logits[j], -INFINITY, -INFINITY, -INFINITY)};
+    own.add(x, right);
+  }
   float largest = own.largest;
-  for (int offset = 16; offset > 0; offset /= 2) largest = fmaxf(largest, __shfl_xor_sync(kAll, largest, offset));
+  for (int offset = 16; offset > 0; offset /= 2)
+    largest = fmaxf(largest, __shfl_xor_sync(kAll, largest, offset));
   if (threadIdx.x % 32 == 0) largest_of[threadIdx.x / 32] = largest;
   __syncthreads();
   for (int w = 0; w < static_cast<int>(blockDim.x) / 32; ++w) largest = fmaxf(largest, largest_of[w]);
   // A thread that met nothing has largest = -inf and sum = 0.
-  const float sum = block_sum(own.largest == -INFINITY ? own.sum : own.sum * expf(own.largest - largest), scratch);
+  const float sum =
+      block_sum(own.largest == -INFINITY ? own.sum : own.sum * expf(own.largest - largest), scratch);
   const float likelier = block_sum(own.likelier, scratch);
   if (threadIdx.x == 0) {
-    a.log_probability[row] = static_cast<double>(right) - static_cast<double>(largest) - log(static_cast<double>(sum));
+    a.log_probability[row] =
+        static_cast<double>(right) - static_cast<double>(largest) - log(static_cast<double>(sum));
     a.rank[row] = 1 + static_cast<std::int32_t>(likelier);
   }
 }
 
 inline void answer(const Rows& rows, const AnswerArgs<float>& a) {
   if (a.rows == 0) return;
-  answer_kernel<<<static_cast<unsigned>(a.rows), kThreads, 0, stream_of(rows)>>>(a, in_fours(a.logits.data, a.logits.stride));
+  answer_kernel<<<static_cast<unsigned>(a.rows), kThreads, 0, stream_of(rows)>>>(
+      a, in_fours(a.logits.data, a.logits.stride));
   check("answer");
 }
 

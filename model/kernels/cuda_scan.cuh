@@ -1,7 +1,11 @@
-// Mamba-1's selective scan on CUDA: clean rows leave states behind, from which the replayed rows read.
+// Mamba-1's selective scan on CUDA.
 //
-// Bound by exponentials (one per channel and state) and by memory, in this order. So a token's decays are computed once for the
-// full and the kept states of its prompt together, and the states that a cut's rows start from are read once for all of them.
+// Bound by exponentials (one per channel and state) and by memory, in this order. One block runs the clean
+// row of a prompt on some channels, carrying beside the full state up to three that leave out the sources of
+// a cut; when it comes to the last token it reads these states, still in registers, for all replays of that
+// token, and then goes on with the clean one. So states never travel through memory, a token's decays are
+// computed once for all of them, and the inputs of the next tokens are on their way while one is computed.
+// Replays of several tokens start from states in memory, in a kernel of their own.
 #pragma once
 
 #include <cuda_pipeline_primitives.h>
@@ -11,11 +15,12 @@
 namespace factflow::kernels {
 namespace {
 
-constexpr int kScanThreads = 128;  // channels of one block
-constexpr int kMaxStates = 16;     // states per channel that fit registers
-constexpr int kKeptAtOnce = 3;     // kept states that one block carries beside the full one
-constexpr int kTokenTile = 16;     // tokens whose B and C are staged at a time
-constexpr int kRowsAhead = 4;      // rows whose inputs are on their way
+constexpr int kScanThreads = 128;         // channels of one block
+constexpr int kMaxStates = 16;            // states per channel that fit registers
+constexpr int kTokenTile = 16;            // clean tokens whose B and C are staged at a time
+constexpr int kInputRing = 8;             // tokens whose inputs are in shared memory or on their way
+constexpr int kFullState = kKeptPerPart;  // index of the full state after the kept ones of a part
+constexpr int kBlockedBit = 1 << 8;       // beside such an index
 
 // One channel's constants, with A ready for exp2.
 struct ScanThread {
@@ -23,109 +28,34 @@ struct ScanThread {
   float d, bias;
   std::int64_t channel;
 
-  __device__ ScanThread(const ScanArgs<float>& args, std::int64_t c) : d(args.d[c]), bias(args.dt_bias[c]), channel(c) {
+  template <class T>
+  __device__ ScanThread(const ScanArgs<T>& args, std::int64_t c)
+      : d(args.d[c]), bias(args.dt_bias[c]), channel(c) {
 #pragma unroll
-    for (int n = 0; n < kMaxStates; ++n) a[n] = n < args.state_count ? args.a[n * args.channels + c] * kLog2E : 0.0f;
+    for (int n = 0; n < kMaxStates; ++n)
+      a[n] = n < args.state_count ? args.a[n * args.channels + c] * kLog2E : 0.0f;
   }
 };
 
-__device__ inline void load_state(const ScanArgs<float>& a, std::int32_t slot, std::int64_t channel, float (&h)[kMaxStates]) {
+template <class T>
+__device__ float* state_at(const ScanArgs<T>& a, std::int32_t slot, std::int64_t channel) {
+  return a.states + static_cast<std::int64_t>(slot) * a.state_count * a.channels + channel;
+}
+
+template <class T>
+__device__ void load_state(const ScanArgs<T>& a, std::int32_t slot, std::int64_t channel,
+                           float (&h)[kMaxStates]) {
 #pragma unroll
   for (int n = 0; n < kMaxStates; ++n)
-    h[n] = slot < 0 || n >= a.state_count ? 0.0f
-                                          : a.states[(static_cast<std::int64_t>(slot) * a.state_count + n) * a.channels + channel];
+    h[n] = slot < 0 || n >= a.state_count ? 0.0f : state_at(a, slot, channel)[n * a.channels];
 }
 
-__device__ inline void store_state(const ScanArgs<float>& a, std::int32_t slot, std::int64_t channel, const float (&h)[kMaxStates]) {
+template <class T>
+__device__ void store_state(const ScanArgs<T>& a, std::int32_t slot, std::int64_t channel,
+                            const float (&h)[kMaxStates]) {
 #pragma unroll
   for (int n = 0; n < kMaxStates; ++n)
-    if (n < a.state_count) a.states[(static_cast<std::int64_t>(slot) * a.state_count + n) * a.channels + channel] = h[n];
-}
-
-// B and C of one token, the same for all channels. States that a model lacks hold zeros, so that loops need no bounds.
-struct alignas(16) Parameters {
-  float b[kMaxStates], c[kMaxStates];
-  std::uint32_t kept;  // bit k: the k-th kept state takes this token's input
-};
-
-__device__ inline void stage(const ScanArgs<float>& a, std::int64_t column, int n, Parameters& to) {
-  to.b[n] = n < a.state_count ? a.b.data[column * a.b.stride + n] : 0.0f;
-  to.c[n] = n < a.state_count ? a.c.data[column * a.c.stride + n] : 0.0f;
-}
-
-// Clean rows. Block (r, tile, part): prompt r's scan and three of its kept states; part 0 also writes the output and the full
-// states. The slots of a prompt are its full states, then its kept ones.
-__global__ void scan_clean_kernel(Rows rows, ScanArgs<float> a) {
-  __shared__ Parameters staged[kTokenTile];
-  const Row row = rows.rows[blockIdx.x];
-  const std::int32_t slot_end = rows.slot_begin[blockIdx.x + 1];
-  std::int32_t kept_begin = rows.slot_begin[blockIdx.x];
-  while (kept_begin < slot_end && rows.slots[kept_begin].flags < 0) ++kept_begin;
-  const std::int32_t full_end = kept_begin;
-  const bool own = blockIdx.z == 0;
-  kept_begin += static_cast<std::int32_t>(blockIdx.z) * kKeptAtOnce;
-  if (!own && kept_begin >= slot_end) return;
-  const std::int64_t channel = static_cast<std::int64_t>(blockIdx.y) * kScanThreads + threadIdx.x;
-  const bool active = channel < a.channels;
-  const ScanThread thread(a, active ? channel : 0);
-  StateSlot slot[kKeptAtOnce];
-  float h[kMaxStates], kept[kKeptAtOnce][kMaxStates];
-#pragma unroll
-  for (int k = 0; k < kKeptAtOnce; ++k) slot[k] = kept_begin + k < slot_end ? rows.slots[kept_begin + k] : StateSlot{0, -1};
-#pragma unroll
-  for (int n = 0; n < kMaxStates; ++n) {
-    h[n] = 0;
-#pragma unroll
-    for (int k = 0; k < kKeptAtOnce; ++k) kept[k][n] = 0;
-  }
-  const std::int32_t tokens = own ? row.count : max(slot[0].tokens, max(slot[1].tokens, slot[2].tokens));
-  float x = 0, z = 0, dt_raw = 0;  // of the token that comes next
-  const auto fetch = [&](std::int32_t t) {
-    if (t >= tokens || !active) return;
-    const std::int64_t column = row.column + t;
-    x = a.x.data[column * a.x.stride + channel];
-    dt_raw = a.dt.data[column * a.dt.stride + channel];
-    if (own) z = a.z.data[column * a.z.stride + channel];
-  };
-  fetch(0);
-  for (std::int32_t begin = 0; begin < tokens; begin += kTokenTile) {
-    __syncthreads();
-    for (int i = static_cast<int>(threadIdx.x); i < kTokenTile * kMaxStates && begin + i / kMaxStates < tokens; i += kScanThreads)
-      stage(a, row.column + begin + i / kMaxStates, i % kMaxStates, staged[i / kMaxStates]);
-    for (int i = static_cast<int>(threadIdx.x); i < kTokenTile && begin + i < tokens; i += kScanThreads) {
-      std::uint32_t bits = 0;
-#pragma unroll
-      for (int k = 0; k < kKeptAtOnce; ++k)
-        if (slot[k].flags >= 0 && begin + i < slot[k].tokens && (rows.flags[slot[k].flags + begin + i] & kSource) == 0) bits |= 1u << k;
-      staged[i].kept = bits;
-    }
-    __syncthreads();
-    if (!active) continue;
-    for (std::int32_t t = begin; t < tokens && t < begin + kTokenTile; ++t) {
-      const Parameters& parameters = staged[t - begin];
-      const float own_x = x, own_z = z, dt = softplus(dt_raw + thread.bias), input = dt * own_x;
-      fetch(t + 1);
-      float kept_input[kKeptAtOnce];
-#pragma unroll
-      for (int k = 0; k < kKeptAtOnce; ++k) kept_input[k] = (parameters.kept >> k & 1u) != 0 ? input : 0.0f;
-      float y = 0;
-#pragma unroll
-      for (int n = 0; n < kMaxStates; ++n) {
-        const float decay = exp2_fast(dt * thread.a[n]), b = parameters.b[n];
-        h[n] = decay * h[n] + b * input;
-        y += parameters.c[n] * h[n];
-#pragma unroll
-        for (int k = 0; k < kKeptAtOnce; ++k) kept[k][n] = decay * kept[k][n] + b * kept_input[k];
-      }
-#pragma unroll
-      for (int k = 0; k < kKeptAtOnce; ++k)
-        if (slot[k].flags >= 0 && slot[k].tokens == t + 1) store_state(a, kept_begin + k, channel, kept[k]);
-      if (!own) continue;
-      a.out.data[(row.column + t) * a.out.stride + channel] = (y + thread.d * own_x) * silu(own_z);
-      for (std::int32_t s = rows.slot_begin[blockIdx.x]; s < full_end; ++s)
-        if (rows.slots[s].tokens == t + 1) store_state(a, s, channel, h);
-    }
-  }
+    if (n < a.state_count) state_at(a, slot, channel)[n * a.channels] = h[n];
 }
 
 // Edges that targets of the row do not see, from flags alone: what the kept state leaves out.
@@ -139,21 +69,215 @@ __device__ inline unsigned long long edges_not_seen(const Rows& rows, const Row&
   return edges;
 }
 
-// What a thread needs of a one-token row. Staged for a whole group at once, so that no row waits for its own description.
+// B and C of one clean token, the same for all channels. States that a model lacks hold zeros, so that loops
+// need no bounds.
+struct alignas(16) CleanToken {
+  float b[kMaxStates], c[kMaxStates];
+  std::uint32_t kept;  // bit k: the part's k-th kept state takes this token's input
+};
+
+// What all channels share of a replay of one token.
 struct alignas(16) OneToken {
   float c[kMaxStates];
-  float c_times_b;      // C . B: what the token's own input contributes, the same for all channels
-  std::int32_t column;  // -1: not alive
+  float c_times_b;        // C . B: what the token's own input contributes
+  std::int32_t column;    // -1: fills up a pair
+  std::int32_t channels;  // index of the channel mask
   std::uint8_t blocked, self;
 };
 
-// A row's inputs to the block's channels.
-struct RowInput {
-  float x[kScanThreads], z[kScanThreads], dt[kScanThreads];
+// The replays of a part that are alive, those that read kept state 0 first, those that read the full state
+// last, each state's filled up to an even number.
+constexpr int kMostTokens = kRowsPerPart + kKeptPerPart + 1;
+struct PartTokens {
+  OneToken token[kMostTokens];
+  std::int32_t fetched[kMostTokens + kInputRing];  // columns in the order in which inputs are fetched, beyond
+                                                   // the last one too
+  int end[kKeptPerPart + 1];                       // of each state's tokens
 };
 
+// Fills in everything but C, by all threads of the block. `last` is the column of the last clean token.
+__device__ inline void stage_replays(const Rows& rows, const ScanPart& part, std::int32_t last,
+                                     PartTokens& staged) {
+  constexpr int kTurns = kRowsPerPart / kScanThreads;
+  __shared__ int count[kKeptPerPart + 1];
+  const int thread = static_cast<int>(threadIdx.x);
+  if (thread <= kKeptPerPart) count[thread] = 0;
+  __syncthreads();
+  int state[kTurns], place[kTurns];
+  LastToken token[kTurns];
+#pragma unroll
+  for (int i = 0; i < kTurns; ++i) {
+    state[i] = -1;
+    const std::int32_t k = thread + i * kScanThreads;
+    if (k >= part.count) continue;
+    token[i] = rows.replays[part.begin + k];
+    if (token[i].column >= rows.column_count) continue;  // not born yet
+    const bool cut = rows.layer >= token[i].window_begin && rows.layer < token[i].window_end;
+    if (cut && blockIdx.y == 0) atomicAdd(rows.blocked, static_cast<unsigned long long>(token[i].edges));
+    state[i] = cut ? token[i].kept : kFullState;
+    if (!cut) token[i].self = 0;
+    place[i] = atomicAdd(&count[state[i]], 1);
+    if (cut) state[i] |= kBlockedBit;
+  }
+  __syncthreads();
+  const auto begin_of = [&](int s) {
+    int begin = 0;
+    for (int before = 0; before < s; ++before) begin += (count[before] + 1) / 2 * 2;
+    return begin;
+  };
+  if (thread <= kKeptPerPart) {
+    staged.end[thread] = begin_of(thread + 1);
+    if (count[thread] % 2 != 0) {
+      OneToken& filling = staged.token[staged.end[thread] - 1];
+      filling.column = -1;
+      filling.channels = 0;
+      filling.blocked = filling.self = 0;
+      staged.fetched[staged.end[thread] - 1] = last;
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < kTurns; ++i) {
+    if (state[i] < 0) continue;
+    const int s = state[i] & ~kBlockedBit, at = begin_of(s) + place[i];
+    OneToken& to = staged.token[at];
+    to.column = staged.fetched[at] = token[i].column;
+    to.channels = token[i].channels;
+    to.blocked = (state[i] & kBlockedBit) != 0 ? 1 : 0;
+    to.self = static_cast<std::uint8_t>(token[i].self);
+  }
+  const int alive = begin_of(kKeptPerPart + 1);
+  if (thread < kInputRing) staged.fetched[alive + thread] = last;
+  __syncthreads();
+}
+
+// C and C . B of the replays, some at a time so that their loads overlap.
+template <class T>
+__device__ void stage_parameters(const ScanArgs<T>& a, PartTokens& staged) {
+  constexpr int kTokensAtOnce = kScanThreads / kMaxStates, kTurns = 8;
+  const int n = static_cast<int>(threadIdx.x) % kMaxStates, alive = staged.end[kFullState];
+  const int own = static_cast<int>(threadIdx.x) / kMaxStates;
+  for (int first = own; first - own < alive; first += kTurns * kTokensAtOnce) {
+    float b[kTurns], c[kTurns];
+#pragma unroll
+    for (int i = 0; i < kTurns; ++i) {
+      const int token = first + i * kTokensAtOnce;
+      const std::int64_t column = token < alive && n < a.state_count ? staged.token[token].column : -1;
+      b[i] = column >= 0 ? load(a.b.data + column * a.b.stride + n) : 0.0f;
+      c[i] = column >= 0 ? load(a.c.data + column * a.c.stride + n) : 0.0f;
+    }
+#pragma unroll
+    for (int i = 0; i < kTurns; ++i) {
+      const int token = first + i * kTokensAtOnce;
+      float product = c[i] * b[i];
+      for (int offset = kMaxStates / 2; offset > 0; offset /= 2)
+        product += __shfl_xor_sync(kAll, product, offset);
+      if (token >= alive) continue;
+      staged.token[token].c[n] = c[i];
+      if (n == 0) staged.token[token].c_times_b = product;
+    }
+  }
+}
+
+// B, C and the kept states' share of the clean tokens [begin, end), by all threads of the block.
+template <class T>
+__device__ void stage_clean(const Rows& rows, const ScanArgs<T>& a, const Row& row,
+                            const StateSlot (&slot)[kKeptPerPart], std::int32_t begin, std::int32_t end,
+                            CleanToken* staged) {
+  const int count = end - begin;
+  for (int i = static_cast<int>(threadIdx.x); i < count * kMaxStates; i += kScanThreads) {
+    const int t = i / kMaxStates, n = i % kMaxStates;
+    const std::int64_t column = row.column + begin + t;
+    staged[t].b[n] = n < a.state_count ? load(a.b.data + column * a.b.stride + n) : 0.0f;
+    staged[t].c[n] = n < a.state_count ? load(a.c.data + column * a.c.stride + n) : 0.0f;
+  }
+  for (int t = static_cast<int>(threadIdx.x); t < count; t += kScanThreads) {
+    std::uint32_t bits = 0;
+#pragma unroll
+    for (int k = 0; k < kKeptPerPart; ++k)
+      if (slot[k].flags >= 0 && begin + t < slot[k].tokens &&
+          (rows.flags[slot[k].flags + begin + t] & kSource) == 0)
+        bits |= 1u << k;
+    staged[t].kept = bits;
+  }
+}
+
+// A token's inputs to a warp's channels: 32 of x, of z and of dt.
+template <class T>
+struct alignas(16) WarpInput {
+  T numbers[3 * 32];
+};
+struct ChannelInput {
+  float x, z, dt;  // dt before bias and softplus
+};
+
+// base + index * bytes in one instruction.
+template <class T>
+__device__ inline T* at_row(T* base, std::int32_t index, std::int32_t bytes) {
+  T* address;
+  asm("mad.wide.s32 %0, %1, %2, %3;" : "=l"(address) : "r"(index), "r"(bytes), "l"(base));
+  return address;
+}
+
+// Inputs are copied to shared memory some tokens before they are needed, by the very warp that will read
+// them: each of its first lanes copies 16 bytes of x, z or dt. With kAny inputs may be aligned as they like:
+// each lane loads what it needs.
+template <bool kAny, class T>
+class InputQueue {
+ public:
+  __device__ InputQueue(WarpInput<T>* ring, const ScanArgs<T>& a, std::int64_t channel)
+      : ring_(ring), a_(a), channel_(channel) {
+    constexpr int kPerCopy = 16 / sizeof(T), kLanes = 32 / kPerCopy;
+    const int lane = static_cast<int>(threadIdx.x) % 32, which = lane / kLanes,
+              first = lane % kLanes * kPerCopy;
+    const Matrix<const T>& matrix = which == 0 ? a.x : which == 1 ? a.z : a.dt;
+    const std::int64_t begin = channel - lane + first;
+    from_ = matrix.data + begin;
+    bytes_ = static_cast<int>(matrix.stride * static_cast<std::int64_t>(sizeof(T)));
+    to_ = lane * kPerCopy;
+    copies_ = lane < 3 * kLanes && begin < a.channels;
+  }
+
+  __device__ void fetch(std::int32_t column, unsigned index) {
+    if constexpr (kAny) {
+      T* to = ring_[index % kInputRing].numbers + threadIdx.x % 32;
+      if (channel_ < a_.channels) {
+        to[0] = a_.x.data[column * a_.x.stride + channel_];
+        to[32] = a_.z.data[column * a_.z.stride + channel_];
+        to[64] = a_.dt.data[column * a_.dt.stride + channel_];
+      }
+    } else if (copies_) {
+      __pipeline_memcpy_async(ring_[index % kInputRing].numbers + to_, at_row(from_, column, bytes_), 16);
+    }
+    __pipeline_commit();
+  }
+  __device__ ChannelInput take(unsigned index) const {
+    __pipeline_wait_prior(kInputRing - 2);
+    __syncwarp();
+    const T* from = ring_[index % kInputRing].numbers + threadIdx.x % 32;
+    return {load(from), load(from + 32), load(from + 64)};
+  }
+
+ private:
+  WarpInput<T>* ring_;
+  const ScanArgs<T>& a_;
+  std::int64_t channel_;
+  const T* from_;
+  int bytes_, to_;
+  bool copies_;
+};
+
+// Whether inputs can be copied 16 bytes at a time.
+template <class T>
+bool in_copies(const ScanArgs<T>& a) {
+  const auto aligned = [](const Matrix<const T>& m) {
+    return m.stride * sizeof(T) % 16 == 0 && reinterpret_cast<std::uintptr_t>(m.data) % 16 == 0;
+  };
+  return a.channels * sizeof(T) % 16 == 0 && aligned(a.x) && aligned(a.z) && aligned(a.dt);
+}
+
 // sum_n C[n] exp(dt A[n]) h[n], what a token reads from the state before it.
-__device__ inline float read_state(const ScanThread& thread, float dt, const float (&h)[kMaxStates], const float (&c)[kMaxStates]) {
+__device__ inline float read_state(const ScanThread& thread, float dt, const float (&h)[kMaxStates],
+                                   const float (&c)[kMaxStates]) {
   float even = 0, odd = 0;
 #pragma unroll
   for (int n = 0; n < kMaxStates; n += 2) {
@@ -163,85 +287,150 @@ __device__ inline float read_state(const ScanThread& thread, float dt, const flo
   return even + odd;
 }
 
-// Describes the alive one-token rows of a group, by all threads of the block.
-__device__ inline void stage_group(const Rows& rows, const ScanArgs<float>& a, const RowGroup& group, OneToken* tokens) {
-  for (int i = static_cast<int>(threadIdx.x); i < group.count; i += kScanThreads) {
-    const std::int32_t index = rows.group_rows[group.begin + i];
-    tokens[i].column = -1;
-    if (index >= rows.count) continue;
-    const Row row = rows.rows[index];
-    const bool cut = in_window(row, rows.layer);
-    if (cut && blockIdx.y == 0) atomicAdd(rows.blocked, edges_not_seen(rows, row));
-    const std::uint8_t flag = cut ? rows.flags[row.flags + row.first_token] : std::uint8_t{0};
-    tokens[i].column = row.column;
-    tokens[i].blocked = (flag & kTarget) != 0 ? 1 : 0;
-    tokens[i].self = (flag & kTarget) != 0 && (flag & kSource) != 0 ? 1 : 0;
+// h of one token later, and what the token reads from it.
+__device__ inline float advance(const ScanThread& thread, const CleanToken& token, float dt, float input,
+                                float (&h)[kMaxStates]) {
+  float y = 0;
+#pragma unroll
+  for (int n = 0; n < kMaxStates; ++n) {
+    h[n] = exp2_fast(dt * thread.a[n]) * h[n] + token.b[n] * input;
+    y += token.c[n] * h[n];
   }
-  __syncthreads();
-  const int n = static_cast<int>(threadIdx.x) % kMaxStates;
-  for (int i = static_cast<int>(threadIdx.x) / kMaxStates; i < kRowsPerGroup; i += kScanThreads / kMaxStates) {
-    const std::int64_t column = i < group.count ? tokens[i].column : -1;
-    const bool there = column >= 0 && n < a.state_count;
-    const float c = there ? a.c.data[column * a.c.stride + n] : 0.0f;
-    float product = there ? c * a.b.data[column * a.b.stride + n] : 0.0f;
-    for (int offset = kMaxStates / 2; offset > 0; offset /= 2) product += __shfl_xor_sync(kAll, product, offset);
-    if (column < 0) continue;
-    tokens[i].c[n] = c;
-    if (n == 0) tokens[i].c_times_b = product;
-  }
-  __syncthreads();
+  return y;
 }
 
-// Replayed rows of one token, in groups of rows that start from the same states: those are read once for all of them. Registers are
-// kept few, since what hides the memory's latency is the number of warps.
-__global__ void __launch_bounds__(kScanThreads, 6) scan_replay_kernel(Rows rows, ScanArgs<float> a) {
-  __shared__ OneToken tokens[kRowsPerGroup];
-  __shared__ RowInput inputs[kRowsAhead];
-  const RowGroup group = rows.groups[blockIdx.x];
-  if (rows.group_rows[group.begin] >= rows.count) return;  // rows are in order of birth
-  const Row first = rows.rows[rows.group_rows[group.begin]];
-  if (first.count > 1) return;
-  stage_group(rows, a, group, tokens);
-  const std::int64_t channel = static_cast<std::int64_t>(blockIdx.y) * kScanThreads + threadIdx.x;
-  if (channel >= a.channels) return;
-  const ScanThread thread(a, channel);
-  float full[kMaxStates], kept[kMaxStates];
-  load_state(a, first.full_state, channel, full);
-  load_state(a, first.kept_state, channel, kept);
-  // On a channel that keeps the edge the full state is read in the window too.
-  const bool loses = a.lose == nullptr || a.lose[first.channels * a.channels + channel] != 0;
-  if (!loses) {
+// The same with the kept states, which share the decays.
+__device__ inline float advance(const ScanThread& thread, const CleanToken& token, float dt, float input,
+                                float (&h)[kMaxStates], float (&kept)[kKeptPerPart][kMaxStates]) {
+  float kept_input[kKeptPerPart], y = 0;
 #pragma unroll
-    for (int n = 0; n < kMaxStates; ++n) kept[n] = full[n];
+  for (int k = 0; k < kKeptPerPart; ++k) kept_input[k] = (token.kept >> k & 1u) != 0 ? input : 0.0f;
+#pragma unroll
+  for (int n = 0; n < kMaxStates; ++n) {
+    const float decay = exp2_fast(dt * thread.a[n]), b = token.b[n];
+    h[n] = decay * h[n] + b * input;
+    y += token.c[n] * h[n];
+#pragma unroll
+    for (int k = 0; k < kKeptPerPart; ++k) kept[k][n] = decay * kept[k][n] + b * kept_input[k];
   }
-  // Every thread fetches its own numbers and waits for nobody else's.
+  return y;
+}
+
+// What a replay reads: in the window the kept state, elsewhere and on channels that keep the edge the full
+// one.
+template <bool kAny, class T>
+__device__ float read_replay(const ScanThread& thread, const ScanArgs<T>& a, const OneToken& token,
+                             const ChannelInput& input, bool active, bool full, const float (&h)[kMaxStates],
+                             const float (&kept)[kMaxStates]) {
+  const float dt = softplus(input.dt + thread.bias);
+  const bool loses =
+      !kAny || token.blocked == 0 || !active || a.lose[token.channels * a.channels + thread.channel] != 0;
+  float y;
+  if (full) {
+    y = read_state(thread, dt, h, token.c);
+  } else if (!kAny) {
+    y = read_state(thread, dt, kept, token.c);
+  } else {
+    float read[kMaxStates];
+#pragma unroll
+    for (int n = 0; n < kMaxStates; ++n) read[n] = loses ? kept[n] : h[n];
+    y = read_state(thread, dt, read, token.c);
+  }
+  const float own = token.c_times_b * (dt * input.x);
+  return loses && token.self != 0 ? y : y + own;
+}
+
+// Block (part, tile of channels). kAny: cuts may spare some channels, and inputs may be aligned as they like.
+template <bool kAny, class T>
+__global__ void __launch_bounds__(kScanThreads, 4) scan_kernel(Rows rows, ScanArgs<T> a) {
+  __shared__ WarpInput<T> ring[kScanThreads / 32][kInputRing];
+  __shared__ CleanToken clean[kTokenTile];
+  __shared__ PartTokens replays;
+  const ScanPart part = rows.parts[blockIdx.x];
+  const Row row = rows.rows[part.clean_row];
+  const std::int32_t before =
+      row.count - 1;  // clean tokens before the last one, which is the one that is replayed
+  StateSlot slot[kKeptPerPart];
+  bool stores = false;
+#pragma unroll
+  for (int k = 0; k < kKeptPerPart; ++k) {
+    slot[k] = k < part.kept_count ? rows.slots[part.kept_begin + k] : StateSlot{0, -1};
+    stores = stores || (slot[k].flags >= 0 && slot[k].tokens < before);
+  }
+  stage_replays(rows, part, row.column + before, replays);
+  if (part.leads == 0 && replays.end[kFullState] == 0 && !stores) return;
+  const bool keeps = stores || replays.end[kKeptPerPart - 1] > 0;
+
+  const std::int64_t channel = static_cast<std::int64_t>(blockIdx.y) * kScanThreads + threadIdx.x;
+  const bool active = channel < a.channels;
+  const ScanThread thread(a, active ? channel : 0);
+  float h[kMaxStates] = {}, kept[kKeptPerPart][kMaxStates] = {};
+
+  // Inputs are needed in this order: the clean tokens before the last one, the replays, the last clean token.
+  InputQueue<kAny, T> queue(ring[threadIdx.x / 32], a, channel);
   const auto fetch = [&](int i) {
-    const std::int64_t column = i < group.count ? tokens[i].column : -1;
-    if (column >= 0) {
-      RowInput& to = inputs[i % kRowsAhead];
-      __pipeline_memcpy_async(&to.x[threadIdx.x], a.x.data + column * a.x.stride + channel, sizeof(float));
-      __pipeline_memcpy_async(&to.z[threadIdx.x], a.z.data + column * a.z.stride + channel, sizeof(float));
-      __pipeline_memcpy_async(&to.dt[threadIdx.x], a.dt.data + column * a.dt.stride + channel, sizeof(float));
-    }
-    __pipeline_commit();
+    queue.fetch(i < before ? row.column + i : replays.fetched[i - before], static_cast<unsigned>(i));
   };
 #pragma unroll
-  for (int i = 0; i < kRowsAhead - 1; ++i) fetch(i);
-  for (int i = 0; i < group.count && tokens[i].column >= 0; ++i) {
-    const OneToken& token = tokens[i];
-    __pipeline_wait_prior(kRowsAhead - 2);
-    const RowInput& input = inputs[i % kRowsAhead];
-    const float own_x = input.x[threadIdx.x], own_z = input.z[threadIdx.x], dt = softplus(input.dt[threadIdx.x] + thread.bias);
-    fetch(i + kRowsAhead - 1);
-    float y = token.blocked != 0 ? read_state(thread, dt, kept, token.c) : read_state(thread, dt, full, token.c);
-    if (!(loses && token.self != 0)) y += token.c_times_b * (dt * own_x);
-    a.out.data[static_cast<std::int64_t>(token.column) * a.out.stride + channel] = (y + thread.d * own_x) * silu(own_z);
+  for (int i = 0; i < kInputRing - 1; ++i) fetch(i);
+  stage_parameters(a, replays);
+  int taken = 0;
+  const auto write = [&](std::int32_t column, float y, const ChannelInput& input) {
+    if (active && column >= 0) put(a.out, column, channel, (y + thread.d * input.x) * silu(input.z));
+  };
+
+  for (std::int32_t begin = 0; begin < row.count; begin += kTokenTile) {
+    const std::int32_t end = min(begin + kTokenTile, row.count);
+    __syncthreads();
+    stage_clean(rows, a, row, slot, begin, end, clean);
+    __syncthreads();
+    for (std::int32_t t = begin; t < min(end, before); ++t, ++taken) {
+      const CleanToken& token = clean[t - begin];
+      const ChannelInput input = queue.take(static_cast<unsigned>(taken));
+      fetch(taken + kInputRing - 1);
+      const float dt = softplus(input.dt + thread.bias);
+      const float y = keeps ? advance(thread, token, dt, dt * input.x, h, kept)
+                            : advance(thread, token, dt, dt * input.x, h);
+      if (part.leads != 0) write(row.column + t, y, input);
+      if (!rows.suffixes || !active) continue;
+      // What replays of several tokens start from.
+      for (std::int32_t s = rows.slot_begin[part.clean_row];
+           part.leads != 0 && s < rows.slot_begin[part.clean_row + 1]; ++s)
+        if (rows.slots[s].flags < 0 && rows.slots[s].tokens == t + 1) store_state(a, s, channel, h);
+#pragma unroll
+      for (int k = 0; k < kKeptPerPart; ++k)
+        if (slot[k].flags >= 0 && slot[k].tokens == t + 1)
+          store_state(a, part.kept_begin + k, channel, kept[k]);
+    }
   }
+  // Two replays at a time, so that one's latencies hide behind the other's arithmetic.
+#pragma unroll
+  for (int s = 0; s <= kKeptPerPart; ++s) {
+    const int end = replays.end[s];
+    for (int i = s > 0 ? replays.end[s - 1] : 0; i < end; i += 2, taken += 2) {
+      const OneToken &first = replays.token[i], &second = replays.token[i + 1];
+      const ChannelInput first_input = queue.take(static_cast<unsigned>(taken));
+      queue.fetch(replays.fetched[i + kInputRing - 1], static_cast<unsigned>(taken + kInputRing - 1));
+      const ChannelInput second_input = queue.take(static_cast<unsigned>(taken + 1));
+      queue.fetch(replays.fetched[i + kInputRing], static_cast<unsigned>(taken + kInputRing));
+      const float y = read_replay<kAny>(thread, a, first, first_input, active, s == kFullState, h,
+                                        kept[s % kKeptPerPart]);
+      const float second_y = read_replay<kAny>(thread, a, second, second_input, active, s == kFullState, h,
+                                               kept[s % kKeptPerPart]);
+      write(first.column, y, first_input);
+      write(second.column, second_y, second_input);
+    }
+  }
+  if (part.leads == 0) return;
+  const ChannelInput input = queue.take(static_cast<unsigned>(taken));
+  const float dt = softplus(input.dt + thread.bias);
+  write(row.column + before, advance(thread, clean[before % kTokenTile], dt, dt * input.x, h), input);
 }
 
 // One channel of several-token rows: the full and the kept state side by side; only targets read the second.
-__device__ inline void scan_suffix(const Rows& rows, const ScanArgs<float>& a, const ScanThread& thread, const Row& row, bool two,
-                                   const float (&full)[kMaxStates], const float (&kept)[kMaxStates]) {
+template <class T>
+__device__ void scan_suffix(const Rows& rows, const ScanArgs<T>& a, const ScanThread& thread, const Row& row,
+                            bool two, const float (&full)[kMaxStates], const float (&kept)[kMaxStates]) {
   const std::int64_t channel = thread.channel;
   float h[kMaxStates], k[kMaxStates];
 #pragma unroll
@@ -252,34 +441,35 @@ __device__ inline void scan_suffix(const Rows& rows, const ScanArgs<float>& a, c
   for (std::int32_t s = 0; s < row.count; ++s) {
     const std::int64_t column = row.column + s;
     const std::uint8_t flag = two ? rows.flags[row.flags + row.first_token + s] : std::uint8_t{0};
-    const float x = a.x.data[column * a.x.stride + channel];
-    const float z = a.z.data[column * a.z.stride + channel];
-    const float dt = softplus(a.dt.data[column * a.dt.stride + channel] + thread.bias);
+    const float x = load(a.x.data + column * a.x.stride + channel);
+    const float z = load(a.z.data + column * a.z.stride + channel);
+    const float dt = softplus(load(a.dt.data + column * a.dt.stride + channel) + thread.bias);
     const float input = dt * x, kept_input = (flag & kSource) != 0 ? 0.0f : input;
-    const float* b = a.b.data + column * a.b.stride;
-    const float* c = a.c.data + column * a.c.stride;
+    const T* b = a.b.data + column * a.b.stride;
+    const T* c = a.c.data + column * a.c.stride;
     float y = 0, y_kept = 0;
 #pragma unroll
     for (int n = 0; n < kMaxStates; ++n) {
       if (n >= a.state_count) break;
-      const float decay = exp2_fast(dt * thread.a[n]), bn = b[n], cn = c[n];
+      const float decay = exp2_fast(dt * thread.a[n]), bn = load(b + n), cn = load(c + n);
       h[n] = decay * h[n] + bn * input;
       k[n] = decay * k[n] + bn * kept_input;
       y += cn * h[n];
       y_kept += cn * k[n];
     }
     const float read = (flag & kTarget) != 0 ? y_kept : y;
-    a.out.data[column * a.out.stride + channel] = (read + thread.d * x) * silu(z);
+    put(a.out, column, channel, (read + thread.d * x) * silu(z));
   }
 }
 
 // Groups of rows of several tokens.
-__global__ void scan_suffix_kernel(Rows rows, ScanArgs<float> a) {
+template <class T>
+__global__ void scan_suffix_kernel(Rows rows, ScanArgs<T> a) {
   const RowGroup group = rows.groups[blockIdx.x];
   if (rows.group_rows[group.begin] >= rows.count) return;
   const Row first = rows.rows[rows.group_rows[group.begin]];
   const std::int64_t channel = static_cast<std::int64_t>(blockIdx.y) * kScanThreads + threadIdx.x;
-  if (first.count == 1 || channel >= a.channels) return;
+  if (channel >= a.channels) return;
   const ScanThread thread(a, channel);
   float full[kMaxStates], kept[kMaxStates];
   load_state(a, first.full_state, channel, full);
@@ -293,23 +483,23 @@ __global__ void scan_suffix_kernel(Rows rows, ScanArgs<float> a) {
   }
 }
 
-inline void scan(const Rows& rows, const ScanArgs<float>& a) {
+template <class T>
+void scan(const Rows& rows, const ScanArgs<T>& a) {
   if (a.state_count > kMaxStates)
-    throw std::runtime_error("the CUDA scan holds at most 16 states per channel; this model runs with device: cpu");
+    throw std::runtime_error(
+        "the CUDA scan holds at most 16 states per channel; this model runs with device: cpu");
+  if (rows.part_count == 0) return;
   const unsigned tiles = blocks_for(a.channels, kScanThreads);
-  if (rows.clean_count > 0) {
-    const unsigned parts = rows.most_kept > kKeptAtOnce ? blocks_for(rows.most_kept, kKeptAtOnce) : 1;
-    scan_clean_kernel<<<dim3(static_cast<unsigned>(rows.clean_count), tiles, parts), kScanThreads, 0, stream_of(rows)>>>(rows, a);
-    check("scan_clean");
-  }
-  if (rows.count > rows.clean_count && rows.group_count > 0) {
-    const dim3 grid(static_cast<unsigned>(rows.group_count), tiles);
-    scan_replay_kernel<<<grid, kScanThreads, 0, stream_of(rows)>>>(rows, a);
-    check("scan_replay");
-    if (rows.suffixes) {
-      scan_suffix_kernel<<<grid, kScanThreads, 0, stream_of(rows)>>>(rows, a);
-      check("scan_suffix");
-    }
+  const dim3 grid(static_cast<unsigned>(rows.part_count), tiles);
+  if (rows.every_channel && in_copies(a))
+    scan_kernel<false><<<grid, kScanThreads, 0, stream_of(rows)>>>(rows, a);
+  else
+    scan_kernel<true><<<grid, kScanThreads, 0, stream_of(rows)>>>(rows, a);
+  check("scan");
+  if (rows.group_count > 0 && rows.count > rows.clean_count) {
+    scan_suffix_kernel<<<dim3(static_cast<unsigned>(rows.group_count), tiles), kScanThreads, 0,
+                         stream_of(rows)>>>(rows, a);
+    check("scan_suffix");
   }
 }
 

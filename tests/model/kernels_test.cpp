@@ -101,6 +101,7 @@ class Values {
   }
   Matrix<const T> in() const { return {values_.data(), width_}; }
   Matrix<T> out() { return {values_.data(), width_}; }
+  kernels::Factor<T> factor() { return {out()}; }
   const T* data() const { return values_.data(); }
   T* data() { return values_.data(); }
   T at(std::int64_t row, std::int64_t column) const {
@@ -138,7 +139,7 @@ struct ScanInputs {
       for (const bool loses : channels_of(set, norms)) lose.push_back(loses ? 1 : 0);
   }
   kernels::ScanArgs<T> args() {
-    kernels::ScanArgs<T> args{x.in(), z.in(), dt.in(), b.in(), c.in(), out.out()};
+    kernels::ScanArgs<T> args{x.in(), z.in(), dt.in(), b.in(), c.in(), out.factor()};
     args.dt_bias = bias.data();
     args.a = a.data();
     args.d = d.data();
@@ -213,12 +214,13 @@ void run_token_mixers(const KernelTable<T>& table, Outputs& outputs) {
   const Values<T> q(columns, 28, 31), k(columns, 14, 32), v(columns, 14, 33);
   for (const std::int32_t window : {0, 3}) {
     Values<T> mixed(columns, 28, 34);
-    table.attention(pass.rows(), {q.in(), k.in(), v.in(), mixed.out(), 4, 2, 7, 0.37, window});
+    table.attention(pass.rows(), {q.in(), k.in(), v.in(), mixed.factor(), 4, 2, 7, 0.37, window});
     outputs["attention " + std::to_string(window)] = mixed.all();
   }
   const Values<T> taps(4, Pass::kChannels, 41), conv_bias(1, Pass::kChannels, 42);
   Values<T> convolved(columns, Pass::kChannels, 43);
-  table.conv(pass.rows(), {scan.x.in(), convolved.out(), taps.data(), conv_bias.data(), Pass::kChannels, 4});
+  table.conv(pass.rows(),
+             {scan.x.in(), convolved.factor(), taps.data(), conv_bias.data(), Pass::kChannels, 4});
   outputs["conv"] = convolved.all();
   outputs["blocked"] = {static_cast<double>(pass.blocked())};
 }
@@ -231,20 +233,20 @@ void run_elementwise(const KernelTable<T>& table, Outputs& outputs) {
   const Values<T> x(columns, width, 51), up(columns, width, 52), weight(1, width, 53), bias(1, width, 54);
   Values<T> out(columns, width, 55);
   const auto keep = [&](const std::string& name) { outputs[name] = out.all(); };
-  table.norm(rows, {x.in(), out.out(), weight.data(), nullptr, columns, width, 1e-5, false});
+  table.norm(rows, {x.in(), out.factor(), weight.data(), nullptr, columns, width, 1e-5, false});
   keep("rms norm");
-  table.norm(rows, {x.in(), out.out(), nullptr, nullptr, columns, width, 1e-5, false});
+  table.norm(rows, {x.in(), out.factor(), nullptr, nullptr, columns, width, 1e-5, false});
   keep("weightless norm");
-  table.norm(rows, {x.in(), out.out(), weight.data(), bias.data(), columns, width, 1e-5, true});
+  table.norm(rows, {x.in(), out.factor(), weight.data(), bias.data(), columns, width, 1e-5, true});
   keep("layer norm");
   for (const bool before : {false, true}) {
-    table.gated_norm(rows, {x.in(), up.in(), out.out(), weight.data(), columns, width, 35, 1e-5, before});
+    table.gated_norm(rows, {x.in(), up.in(), out.factor(), weight.data(), columns, width, 35, 1e-5, before});
     keep(before ? "norm before gate" : "gated norm");
   }
   using kernels::Activation;
   for (const Activation activation :
        {Activation::kSilu, Activation::kGeluTanh, Activation::kGelu, Activation::kRelu}) {
-    table.activation(rows, {x.in(), up.in(), out.out(), columns, width, activation});
+    table.activation(rows, {x.in(), up.in(), out.factor(), columns, width, activation});
     keep("activation " + std::to_string(static_cast<int>(activation)));
   }
   Values<T> heads(columns, width, 56);

@@ -1,4 +1,5 @@
-// Products with weights. What a GPU's precisions cost is measured by `factflow verify --device cuda` and bench/.
+// Products with weights. What a GPU's precisions cost is measured by `factflow verify --device cuda` and
+// bench/.
 #include "model/projection.hpp"
 
 #include <gmock/gmock.h>
@@ -17,9 +18,6 @@ class ProjectionTest : public testing::TestWithParam<Precision> {
     return at::randn(shape, at::TensorOptions().dtype(activation_type(GetParam())));
   }
   double tolerance() const { return GetParam() == Precision::kFp64 ? 1e-12 : 1e-5; }
-
-  kernels::Rows rows_;
-  Workspace workspace_{at::kCPU, activation_type(GetParam())};
 };
 
 TEST_P(ProjectionTest, MultipliesAddsTheBiasAndAccumulates) {
@@ -29,27 +27,29 @@ TEST_P(ProjectionTest, MultipliesAddsTheBiasAndAccumulates) {
   EXPECT_EQ(projection.inputs(), 5);
   const at::Tensor product = x.matmul(weight.t());
   at::Tensor out = at::empty_like(before);
-  linear(rows_, workspace_, x, projection, {}, out);
+  multiply({x}, projection, {}, out);
   EXPECT_LT((out - product).abs().max().item<double>(), tolerance());
-  linear(rows_, workspace_, x, projection, bias, out);
+  multiply({x}, projection, bias, out);
   EXPECT_LT((out - product - bias).abs().max().item<double>(), tolerance());
   out = before.clone();
-  add_linear(rows_, workspace_, x, projection, bias, out);
+  multiply_into({x}, projection, bias, out);
   EXPECT_LT((out - before - product - bias).abs().max().item<double>(), tolerance());
 }
 
 TEST_P(ProjectionTest, TakesTransposedWeightsAndPartsOfWiderMatrices) {
   const at::Tensor stored = random({5, 7}), wide = random({3, 9});
   at::Tensor out = random({3, 11});
-  linear(rows_, workspace_, wide.narrow(1, 2, 5), Projection(stored.t(), GetParam()), {}, out.narrow(1, 4, 7));
-  EXPECT_LT((out.narrow(1, 4, 7) - wide.narrow(1, 2, 5).matmul(stored)).abs().max().item<double>(), tolerance());
+  multiply({wide.narrow(1, 2, 5)}, Projection(stored.t(), GetParam()), {}, out.narrow(1, 4, 7));
+  EXPECT_LT((out.narrow(1, 4, 7) - wide.narrow(1, 2, 5).matmul(stored)).abs().max().item<double>(),
+            tolerance());
 }
 
 INSTANTIATE_TEST_SUITE_P(Cpu, ProjectionTest, testing::Values(Precision::kFp64, Precision::kFp32),
                          [](const auto& test) { return to_string(test.param); });
 
 TEST(Precisions, NamesAreReadAsTheyAreWritten) {
-  for (const char* name : {"fp64", "fp32", "tf32x3", "tf32", "bf16"}) EXPECT_EQ(to_string(parse_precision(name)), name);
+  for (const char* name : {"fp64", "fp32", "tf32x3", "tf32", "bf16"})
+    EXPECT_EQ(to_string(parse_precision(name)), name);
   EXPECT_THROW(parse_precision("fp16"), InputError);
 }
 

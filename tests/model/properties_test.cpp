@@ -213,7 +213,7 @@ class ForgetfulNetwork final : public Network {
             {weights.take("transformer.ln_f.weight"), weights.take("transformer.ln_f.bias"), 1e-5, true}) {}
   void layer(Step&) const override {}
   std::int64_t bytes_per_column() const override { return 8; }
-  std::vector<const Projection*> products(int) const override { return {}; }
+  std::vector<LayerProduct> products(int) const override { return {}; }
 };
 
 TEST(BlockedEdges, AnInterventionThatDoesNotFireIsAnError) {
