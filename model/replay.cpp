@@ -1,6 +1,7 @@
 #include "model/replay.hpp"
 
 #include <algorithm>
+#include <future>
 #include <iterator>
 #include <limits>
 #include <optional>
@@ -17,6 +18,8 @@ namespace {
 
 constexpr std::int64_t kLogitsBytes = std::int64_t{256} << 20;  // of one chunk of logits
 constexpr std::int64_t kRowsPerPass = 16384;  // on a GPU; bench/RESULTS.md has the others tried
+constexpr std::int64_t kQuickModel =
+    1'000'000'000;  // parameters, below which planning a pass takes a while beside it
 
 // Indices that would otherwise be read from outside a tensor.
 void check_tokens(const ReplayRequest& request, const Architecture& architecture) {
@@ -78,11 +81,19 @@ std::int64_t ReplayEngine::bytes_needed(const ReplayPlan& plan) const {
          9;  // buffers are made an eighth larger than asked for
 }
 
-// Plans a pass of the first requests: as many as are wanted in one, or fewer if they do not fit the memory.
-ReplayEngine::Planned ReplayEngine::plan_front(std::span<const ReplayRequest> requests) const {
+// Nothing runs while the first pass is planned, so quick models begin with short ones.
+std::int64_t ReplayEngine::rows_of_pass(int index) const {
+  const bool short_ones = index < 2 && network_.parameters() < kQuickModel;
+  return short_ones ? rows_per_pass_ >> (2 - index) : rows_per_pass_;
+}
+
+// Plans a pass of the first requests: as many as have about `rows` rows, or fewer if they do not fit the
+// memory.
+ReplayEngine::Planned ReplayEngine::plan_front(std::span<const ReplayRequest> requests,
+                                               std::int64_t rows) const {
   const Architecture& architecture = network_.architecture();
   const bool keep_states = std::holds_alternative<MambaShape>(architecture.shape);
-  for (size_t count = count_front(requests, rows_per_pass_);; count = (count + 1) / 2) {
+  for (size_t count = count_front(requests, rows);; count = (count + 1) / 2) {
     ReplayPlan plan =
         plan_replay(requests.first(count), architecture.layers, architecture.channels(), keep_states);
     if (count == 1 || bytes_needed(plan) <= memory_limit_) return {std::move(plan), count};
@@ -96,11 +107,17 @@ std::vector<ReplayResult> ReplayEngine::run(std::span<const ReplayRequest> reque
   const auto append = [&](std::vector<ReplayResult> more) {
     std::move(more.begin(), more.end(), std::back_inserter(results));
   };
-  // While the device works on one pass, the next one is planned and the answers of the one before are
-  // unpacked.
+  // While the device works on one pass, the next one is planned by a thread of its own, and the answers of
+  // the one before are unpacked.
   std::optional<Pass> under_way;
-  for (size_t done = 0; done < requests.size();) {
-    Planned planned = plan_front(requests.subspan(done));
+  std::future<Planned> planning;
+  size_t done = 0;
+  for (int index = 0; done < requests.size(); ++index) {
+    Planned planned = index == 0 ? plan_front(requests, rows_of_pass(0)) : planning.get();
+    if (const size_t next = done + planned.requests; next < requests.size())
+      planning = std::async(std::launch::async, [this, rest = requests.subspan(next), index] {
+        return plan_front(rest, rows_of_pass(index + 1));
+      });
     const std::int64_t needed = bytes_needed(planned.plan);
     if (needed > memory_limit_) {
       if (under_way) append(under_way->collect());

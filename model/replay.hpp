@@ -34,13 +34,16 @@ struct ReplayCost {
 class ReplayEngine {
  public:
   // memory_limit: bytes for activations; 0 = three quarters of what is free on a GPU, at most 2 GiB on a CPU.
-  // rows_per_pass: about how many rows go up the layers together; 0 = enough to keep the device busy while the next pass is planned.
-  explicit ReplayEngine(const Network& network, std::int64_t memory_limit = 0, std::int64_t rows_per_pass = 0);
+  // rows_per_pass: about how many rows go up the layers together at most; 0 = enough to keep the device busy
+  // while the next pass is planned.
+  explicit ReplayEngine(const Network& network, std::int64_t memory_limit = 0,
+                        std::int64_t rows_per_pass = 0);
 
-  // One result per request, in order; independent of how requests are split into passes up to rounding. A result with a
-  // NaN log-probability in `clean` or in a knockout that has edges means that the model's output was not finite.
-  // Throws std::invalid_argument for impossible tokens, positions or windows, MemoryError if a single prompt does not fit, and
-  // std::logic_error if the kernels blocked another number of edges than the plan expects.
+  // One result per request, in order; independent of how requests are split into passes up to rounding. A
+  // result with a NaN log-probability in `clean` or in a knockout that has edges means that the model's
+  // output was not finite. Throws std::invalid_argument for impossible tokens, positions or windows,
+  // MemoryError if a single prompt does not fit, and std::logic_error if the kernels blocked another number
+  // of edges than the plan expects.
   std::vector<ReplayResult> run(std::span<const ReplayRequest> requests, int top_tokens = 0);
 
   // Since the last reset_cost().
@@ -54,7 +57,8 @@ class ReplayEngine {
     ReplayPlan plan;
     size_t requests = 0;  // taken, from the front
   };
-  Planned plan_front(std::span<const ReplayRequest> requests) const;
+  std::int64_t rows_of_pass(int index) const;
+  Planned plan_front(std::span<const ReplayRequest> requests, std::int64_t rows) const;
   std::vector<ReplayResult> run_in_two(const ReplayRequest& request, int top_tokens, std::int64_t needed);
   std::int64_t bytes_needed(const ReplayPlan& plan) const;
   void record_cost(const ReplayPlan& plan);
@@ -63,8 +67,8 @@ class ReplayEngine {
   const Network& network_;
   std::int64_t memory_limit_;
   std::int64_t rows_per_pass_;
-  std::vector<ChannelSet> masked_sets_;     // what the masks below are of
-  std::vector<at::Tensor> channel_masks_;   // [layer]
+  std::vector<ChannelSet> masked_sets_;    // what the masks below are of
+  std::vector<at::Tensor> channel_masks_;  // [layer]
   Workspace workspace_;
   ReplayCost cost_;
 };

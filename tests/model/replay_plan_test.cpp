@@ -1,6 +1,7 @@
 // Which columns a pass needs, where they are born and what they cost: plain data, no model.
 #include "model/replay_plan.hpp"
 
+#include <map>
 #include <stdexcept>
 
 #include <gmock/gmock.h>
@@ -146,6 +147,76 @@ TEST(ReplayPlan, StatesAreSharedByWhatPrecedesTheFirstTarget) {
   EXPECT_NE(row(4).kept_state, row(0).kept_state);
   EXPECT_EQ(row(5).full_state, -1);
   EXPECT_TRUE(plan_of({prompt(5, cuts)}, 12, false).slots.empty());
+}
+
+// What each block of the CUDA scan carries: every replay of a last token once, beside the state that it
+// reads.
+TEST(ReplayPlan, EveryReplayOfALastTokenIsInOnePartBesideItsState) {
+  const std::vector<Window> windows = all_starts({2, 3});
+  std::vector<EdgeCut> cuts;
+  for (const std::vector<int>& sources : {std::vector<int>{0}, {1}, {2}, {0, 1}, {1, 2}, {6}, {2, 6}})
+    cuts.push_back({{6}, sources, {}, windows});
+  cuts.push_back({{5, 6}, {1}, {}, windows});  // two tokens: not in a part
+  const ReplayPlan plan = plan_of({prompt(7, cuts), prompt(1, {{{0}, {0}, {}, windows}}), prompt(3, {})});
+  std::map<std::int32_t, const kernels::LastToken*> of_column;
+  std::map<std::int32_t, int> leading;
+  for (const kernels::ScanPart& part : plan.parts) {
+    leading[part.clean_row] += part.leads;
+    EXPECT_LE(part.kept_count, kernels::kKeptPerPart);
+    EXPECT_LE(part.count, kernels::kRowsPerPart);
+    for (std::int32_t i = part.begin; i < part.begin + part.count; ++i) {
+      const kernels::LastToken& token = plan.replays[static_cast<size_t>(i)];
+      EXPECT_TRUE(of_column.emplace(token.column, &token).second);
+      const kernels::Row& row =
+          plan.rows[static_cast<size_t>(plan.row_of[static_cast<size_t>(token.column)])];
+      EXPECT_EQ(row.clean_column, plan.rows[static_cast<size_t>(part.clean_row)].column);
+      EXPECT_EQ(token.window_begin, row.window_begin);
+      EXPECT_EQ(token.window_end, row.window_end);
+      EXPECT_EQ(token.kept == kernels::kKeptPerPart ? row.full_state : part.kept_begin + token.kept,
+                row.kept_state);
+    }
+  }
+  EXPECT_EQ(leading, (std::map<std::int32_t, int>{{0, 1}, {1, 1}, {2, 1}}));
+  EXPECT_EQ(plan.replays.size(), of_column.size());
+  size_t one_token = 0;
+  std::uint64_t edges = 0;
+  for (size_t r = 3; r < plan.rows.size(); ++r) {
+    const kernels::Row& row = plan.rows[r];
+    if (row.count > 1) continue;
+    ++one_token;
+    ASSERT_EQ(of_column.count(row.column), 1u);
+    const kernels::LastToken& token = *of_column[row.column];
+    edges += static_cast<std::uint64_t>(token.edges) *
+             static_cast<std::uint64_t>(token.window_end - token.window_begin);
+    const bool in_flags = row.flags >= 0 && (plan.flags[static_cast<size_t>(row.flags + row.first_token)] &
+                                             kernels::kSource) != 0;
+    if (row.flags >= 0) {
+      EXPECT_EQ(token.self != 0, in_flags);
+    }
+  }
+  EXPECT_EQ(one_token, plan.replays.size());
+  // The cut of two tokens blocks two edges in each layer of its trajectories, which end with the longer
+  // window.
+  std::uint64_t of_suffixes = 0;
+  for (const kernels::Row& row : plan.rows)
+    if (row.count == 2 && row.first_token == 5)
+      of_suffixes += 2 * static_cast<std::uint64_t>(row.window_end - row.window_begin);
+  EXPECT_EQ(edges + of_suffixes, plan.blocked_edges);
+}
+
+TEST(ReplayPlan, ManyReplaysOfAPromptFillSeveralParts) {
+  std::vector<EdgeCut> cuts;
+  for (int source = 0; source < 40; ++source) cuts.push_back({{40}, {source}, {}, all_starts({1, 2, 3})});
+  const ReplayPlan plan = plan_of({prompt(41, cuts)});
+  size_t rows = 0;
+  int leading = 0;
+  for (const kernels::ScanPart& part : plan.parts) {
+    rows += static_cast<size_t>(part.count);
+    leading += part.leads;
+  }
+  EXPECT_EQ(rows, plan.rows.size() - 1);
+  EXPECT_EQ(leading, 1);
+  EXPECT_GE(plan.parts.size(), 14u);  // forty kept states
 }
 
 TEST(ReplayPlan, ImpossibleRequestsAreRefused) {
