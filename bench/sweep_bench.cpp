@@ -155,6 +155,7 @@ void bench(const BenchShape& shape, const po::variables_map& values) {
   const at::Device device = choose_device(values["device"].as<std::string>());
   const Precision precision = parse_precision(values["precision"].as<std::string>());
   const Architecture architecture = bench_architecture(shape);
+  restart_peak_memory(device);
   const auto network = Network::random(architecture, device, precision, 1);
   std::vector<int> sizes = values["windows"].as<std::vector<int>>();
   const std::vector<ReplayRequest> requests = make_requests(values["prompts"].as<int>(), architecture, sizes);

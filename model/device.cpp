@@ -169,6 +169,13 @@ std::int64_t peak_memory(at::Device device) {
   return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
 }
 
+void restart_peak_memory(at::Device device) {
+  release_cached_memory(device);
+#ifdef FACTFLOW_CUDA
+  if (device.is_cuda()) c10::cuda::CUDACachingAllocator::resetPeakStats(device.index());
+#endif
+}
+
 int set_threads(int threads, int local_size) {
   if (threads <= 0) threads = std::max(1, usable_cores() / std::max(1, local_size));
   at::set_num_threads(threads);

@@ -25,8 +25,9 @@ bool is_out_of_memory(const c10::Error& error);
 void release_cached_memory(at::Device device);  // what libtorch keeps of freed tensors; nothing on the CPU
 void* current_stream(at::Device device);        // cudaStream_t, nullptr on the CPU
 void synchronise(at::Device device);            // waits for what was launched; nothing to do on the CPU
-std::int64_t peak_memory(
-    at::Device device);  // bytes: of tensors on a GPU, resident set of the process on the CPU
+// Bytes: reserved for tensors on a GPU since the last restart, resident set of the process on the CPU.
+std::int64_t peak_memory(at::Device device);
+void restart_peak_memory(at::Device device);  // releases cached memory too; nothing on the CPU
 
 // A host tensor [count] that copies to and from `device` without the host waiting: in pinned memory for a
 // GPU.
