@@ -340,6 +340,20 @@ __device__ float read_replay(const ScanThread& thread, const ScanArgs<T>& a, con
   return loses && token.self != 0 ? y : y + own;
 }
 
+// What replays of several tokens start from: the part's states after `tokens` tokens, where there is a slot
+// for them.
+template <class T>
+__device__ void store_slots(const Rows& rows, const ScanArgs<T>& a, const ScanPart& part,
+                            const StateSlot (&slot)[kKeptPerPart], std::int32_t tokens, std::int64_t channel,
+                            const float (&h)[kMaxStates], const float (&kept)[kKeptPerPart][kMaxStates]) {
+  if (part.leads != 0)
+    for (std::int32_t s = rows.slot_begin[part.clean_row]; s < rows.slot_begin[part.clean_row + 1]; ++s)
+      if (rows.slots[s].flags < 0 && rows.slots[s].tokens == tokens) store_state(a, s, channel, h);
+#pragma unroll
+  for (int k = 0; k < kKeptPerPart; ++k)
+    if (slot[k].flags >= 0 && slot[k].tokens == tokens) store_state(a, part.kept_begin + k, channel, kept[k]);
+}
+
 // Block (part, tile of channels). kAny: cuts may spare some channels, and inputs may be aligned as they like.
 template <bool kAny, class T>
 __global__ void __launch_bounds__(kScanThreads, 4) scan_kernel(Rows rows, ScanArgs<T> a) {
@@ -348,8 +362,7 @@ __global__ void __launch_bounds__(kScanThreads, 4) scan_kernel(Rows rows, ScanAr
   __shared__ PartTokens replays;
   const ScanPart part = rows.parts[blockIdx.x];
   const Row row = rows.rows[part.clean_row];
-  const std::int32_t before =
-      row.count - 1;  // clean tokens before the last one, which is the one that is replayed
+  const std::int32_t before = row.count - 1;  // clean tokens before the one that is replayed
   StateSlot slot[kKeptPerPart];
   bool stores = false;
 #pragma unroll
@@ -392,15 +405,7 @@ __global__ void __launch_bounds__(kScanThreads, 4) scan_kernel(Rows rows, ScanAr
       const float y = keeps ? advance(thread, token, dt, dt * input.x, h, kept)
                             : advance(thread, token, dt, dt * input.x, h);
       if (part.leads != 0) write(row.column + t, y, input);
-      if (!rows.suffixes || !active) continue;
-      // What replays of several tokens start from.
-      for (std::int32_t s = rows.slot_begin[part.clean_row];
-           part.leads != 0 && s < rows.slot_begin[part.clean_row + 1]; ++s)
-        if (rows.slots[s].flags < 0 && rows.slots[s].tokens == t + 1) store_state(a, s, channel, h);
-#pragma unroll
-      for (int k = 0; k < kKeptPerPart; ++k)
-        if (slot[k].flags >= 0 && slot[k].tokens == t + 1)
-          store_state(a, part.kept_begin + k, channel, kept[k]);
+      if (rows.suffixes && active) store_slots(rows, a, part, slot, t + 1, channel, h, kept);
     }
   }
   // Two replays at a time, so that one's latencies hide behind the other's arithmetic.
