@@ -172,8 +172,7 @@ template <int kLanes, int kFours, class T>
 void launch_wide_attention(const Rows& rows, const AttentionArgs<T>& a) {
   constexpr int kHeadsPerWarp = 32 / kLanes;
   const dim3 grid(blocks_for(rows.column_count, kColumnsPerBlock), blocks_for(a.heads, kHeadsPerWarp));
-  attention_wide_kernel<kLanes, kFours><<<grid, kThreads, 0, stream_of(rows)>>>(rows, a);
-  check("attention_wide");
+  launch("attention_wide", attention_wide_kernel<kLanes, kFours, T>, {grid, kThreads}, rows, rows, a);
 }
 
 template <class T>
@@ -201,9 +200,8 @@ void attention(const Rows& rows, const AttentionArgs<T>& a) {
         break;
     }
   }
-  attention_kernel<<<blocks_for(static_cast<std::int64_t>(rows.column_count) * a.heads, kThreads / 32),
-                     kThreads, 0, stream_of(rows)>>>(rows, a);
-  check("attention");
+  const std::int64_t warps = static_cast<std::int64_t>(rows.column_count) * a.heads;
+  launch("attention", attention_kernel<T>, {blocks_for(warps, kThreads / 32), kThreads}, rows, rows, a);
 }
 
 }  // namespace

@@ -18,14 +18,36 @@ constexpr int kThreads = 256;
 constexpr unsigned kAll = 0xffffffffu;
 constexpr float kLog2E = 1.44269504088896341f;
 
-inline void check(const char* kernel) {
+struct LaunchShape {
+  dim3 grid;
+  int threads;                   // of a block
+  std::size_t shared_bytes = 0;  // of dynamic_shared()
+};
+
+// Throws std::runtime_error if the device refuses. Without nvcc the kernel runs in
+// tests/model/cuda_emulation.
+template <class... Parameters, class... Arguments>
+void launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& shape, const Rows& rows,
+            const Arguments&... arguments) {
+  const auto threads = static_cast<unsigned>(shape.threads);
+#ifdef __CUDACC__
+  kernel<<<shape.grid, threads, shape.shared_bytes, static_cast<cudaStream_t>(rows.stream)>>>(arguments...);
+#else
+  static_cast<void>(rows);
+  emulation::launch(shape.grid, threads, shape.shared_bytes, [&] { kernel(arguments...); });
+#endif
   const cudaError_t error = cudaGetLastError();
   if (error != cudaSuccess)
-    throw std::runtime_error(std::string("CUDA kernel ") + kernel + ": " + cudaGetErrorString(error));
+    throw std::runtime_error(std::string("CUDA kernel ") + name + ": " + cudaGetErrorString(error));
 }
 
-inline cudaStream_t stream_of(const Rows& rows) {
-  return static_cast<cudaStream_t>(rows.stream);
+__device__ inline float* dynamic_shared() {
+#ifdef __CUDACC__
+  extern __shared__ float memory[];
+  return memory;
+#else
+  return emulation::dynamic_shared();
+#endif
 }
 
 inline unsigned blocks_for(std::int64_t items, int per_block) {
@@ -77,10 +99,11 @@ __device__ inline void store4(float* to, float4 value) {
   *reinterpret_cast<float4*>(to) = value;
 }
 __device__ inline void store4(Bfloat16* to, float4 value) {
-  const __nv_bfloat162 low = __floats2bfloat162_rn(value.x, value.y),
-                       high = __floats2bfloat162_rn(value.z, value.w);
-  *reinterpret_cast<uint2*>(to) =
-      make_uint2(reinterpret_cast<const std::uint32_t&>(low), reinterpret_cast<const std::uint32_t&>(high));
+  const __nv_bfloat162 pairs[2] = {__floats2bfloat162_rn(value.x, value.y),
+                                   __floats2bfloat162_rn(value.z, value.w)};
+  uint2 bits;
+  memcpy(&bits, pairs, sizeof(bits));
+  *reinterpret_cast<uint2*>(to) = bits;
 }
 
 // To the nearest number of 11 significant bits, which TF32 holds exactly. Inf and NaN stay.
@@ -123,14 +146,22 @@ __device__ inline std::int32_t column_of(const Row& row, std::int32_t token) {
 
 // 2^x and 1/x in one instruction; results below the normal range become 0.
 __device__ inline float exp2_fast(float x) {
+#ifdef __CUDACC__
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
+#else
+  return exp2f(x);
+#endif
 }
 __device__ inline float inverse_fast(float x) {
+#ifdef __CUDACC__
   float y;
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
+#else
+  return 1.0f / x;
+#endif
 }
 
 __device__ inline float sigmoid(float x) {

@@ -34,10 +34,9 @@ struct DualShared {
 // token.
 template <class T>
 __global__ void dual_kernel(Rows rows, DualArgs<T> a, bool wide) {
-  extern __shared__ float memory[];
   const int heads = a.heads / a.groups, thread = static_cast<int>(threadIdx.x),
             threads = static_cast<int>(blockDim.x);
-  const DualShared shared(memory, heads);
+  const DualShared shared(dynamic_shared(), heads);
   const std::int32_t column = static_cast<std::int32_t>(blockIdx.x);
   const int group = static_cast<int>(blockIdx.y), first = group * heads;
   const Row row = rows.rows[rows.row_of[column]];
@@ -126,8 +125,7 @@ void dual(const Rows& rows, const DualArgs<T>& a) {
   const bool wide =
       a.head_size % 4 == 0 && in_fours(a.x.data, a.x.stride) && in_fours(a.out.data, a.out.stride);
   const dim3 grid(static_cast<unsigned>(rows.column_count), static_cast<unsigned>(a.groups));
-  dual_kernel<<<grid, kThreads, bytes, stream_of(rows)>>>(rows, a, wide);
-  check("dual");
+  launch("dual", dual_kernel<T>, {grid, kThreads, bytes}, rows, rows, a, wide);
 }
 
 }  // namespace

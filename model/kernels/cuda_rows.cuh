@@ -125,13 +125,13 @@ void norm(const Rows& rows, const NormArgs<T>& a) {
   const int threads = held_threads(a.width);
   const bool wide = a.width % 4 == 0 && threads > 0 && in_fours(a.x.data, a.x.stride) && in_fours(a.out) &&
                     in_fours(a.weight, 0) && in_fours(a.bias, 0) && in_fours(a.offset, 0);
+  const auto count = static_cast<unsigned>(a.rows);
   if (!wide)
-    norm_kernel<<<static_cast<unsigned>(a.rows), kThreads, 0, stream_of(rows)>>>(a);
+    launch("norm", norm_kernel<T>, {count, kThreads}, rows, a);
   else if (threads == 32)
-    norm_wide_kernel<true><<<blocks_for(a.rows, kThreads / 32), kThreads, 0, stream_of(rows)>>>(a);
+    launch("norm_wide", norm_wide_kernel<true, T>, {blocks_for(a.rows, kThreads / 32), kThreads}, rows, a);
   else
-    norm_wide_kernel<false><<<static_cast<unsigned>(a.rows), threads, 0, stream_of(rows)>>>(a);
-  check("norm");
+    launch("norm_wide", norm_wide_kernel<false, T>, {count, threads}, rows, a);
 }
 
 // Groups of a multiple of four channels.
@@ -176,15 +176,14 @@ void gated_norm(const Rows& rows, const GatedNormArgs<T>& a) {
   const int threads = held_threads(a.group);
   const bool wide = a.group % 4 == 0 && threads > 0 && in_fours(a.y.data, a.y.stride) &&
                     in_fours(a.z.data, a.z.stride) && in_fours(a.out) && in_fours(a.weight, 0);
+  const dim3 grid(static_cast<unsigned>(a.rows), groups);
   if (!wide)
-    gated_norm_kernel<<<dim3(static_cast<unsigned>(a.rows), groups), kThreads, 0, stream_of(rows)>>>(a);
+    launch("gated_norm", gated_norm_kernel<T>, {grid, kThreads}, rows, a);
   else if (threads == 32)
-    gated_norm_wide_kernel<true>
-        <<<dim3(blocks_for(a.rows, kThreads / 32), groups), kThreads, 0, stream_of(rows)>>>(a);
+    launch("gated_norm_wide", gated_norm_wide_kernel<true, T>,
+           {dim3(blocks_for(a.rows, kThreads / 32), groups), kThreads}, rows, a);
   else
-    gated_norm_wide_kernel<false>
-        <<<dim3(static_cast<unsigned>(a.rows), groups), threads, 0, stream_of(rows)>>>(a);
-  check("gated_norm");
+    launch("gated_norm_wide", gated_norm_wide_kernel<false, T>, {grid, threads}, rows, a);
 }
 
 template <class T>
@@ -252,13 +251,11 @@ void conv(const Rows& rows, const ConvArgs<T>& a) {
       in_fours(a.weight, 0) && in_fours(a.bias, 0)) {
     const int threads = threads_for(a.channels);
     const dim3 grid(blocks_for(rows.column_count, kConvColumns), blocks_for(a.channels / 4, threads));
-    conv_wide_kernel<<<grid, threads, 0, stream_of(rows)>>>(rows, a);
-    check("conv_wide");
+    launch("conv_wide", conv_wide_kernel<T>, {grid, threads}, rows, rows, a);
     return;
   }
   const dim3 grid(static_cast<unsigned>(rows.column_count), blocks_for(a.channels, kThreads));
-  conv_kernel<<<grid, kThreads, 0, stream_of(rows)>>>(rows, a);
-  check("conv");
+  launch("conv", conv_kernel<T>, {grid, kThreads}, rows, rows, a);
 }
 
 template <class T>
@@ -279,8 +276,7 @@ __global__ void rotary_kernel(Rows rows, RotaryArgs<T> a) {
 template <class T>
 void rotary(const Rows& rows, const RotaryArgs<T>& a) {
   if (rows.column_count == 0) return;
-  rotary_kernel<<<static_cast<unsigned>(rows.column_count), kThreads, 0, stream_of(rows)>>>(rows, a);
-  check("rotary");
+  launch("rotary", rotary_kernel<T>, {static_cast<unsigned>(rows.column_count), kThreads}, rows, rows, a);
 }
 
 __device__ inline float activate(Activation kind, float x) {
@@ -322,13 +318,12 @@ void activation(const Rows& rows, const ActivationArgs<T>& a) {
   if (a.rows == 0) return;
   if (a.width % 4 == 0 && in_fours(a.gate.data, a.gate.stride) && in_fours(a.up.data, a.up.stride) &&
       in_fours(a.out)) {
-    activation_wide_kernel<<<static_cast<unsigned>(a.rows), threads_for(a.width), 0, stream_of(rows)>>>(a);
-    check("activation_wide");
+    launch("activation_wide", activation_wide_kernel<T>,
+           {static_cast<unsigned>(a.rows), threads_for(a.width)}, rows, a);
     return;
   }
   const dim3 grid(static_cast<unsigned>(a.rows), blocks_for(a.width, kThreads));
-  activation_kernel<<<grid, kThreads, 0, stream_of(rows)>>>(a);
-  check("activation");
+  launch("activation", activation_kernel<T>, {grid, kThreads}, rows, a);
 }
 
 __global__ void gather_kernel(GatherArgs<float> a, bool wide) {
@@ -345,8 +340,7 @@ __global__ void gather_kernel(GatherArgs<float> a, bool wide) {
 inline void gather(const Rows& rows, const GatherArgs<float>& a) {
   if (a.rows == 0) return;
   const bool wide = a.width % 4 == 0 && in_fours(a.x.data, a.x.stride) && in_fours(a.out.data, a.out.stride);
-  gather_kernel<<<static_cast<unsigned>(a.rows), threads_for(a.width), 0, stream_of(rows)>>>(a, wide);
-  check("gather");
+  launch("gather", gather_kernel, {static_cast<unsigned>(a.rows), threads_for(a.width)}, rows, a, wide);
 }
 
 // One passage over the logits: the sum of exponentials is kept relative to the largest logit met so far. A
@@ -419,9 +413,8 @@ __global__ void answer_kernel(AnswerArgs<float> a, bool wide) {
 
 inline void answer(const Rows& rows, const AnswerArgs<float>& a) {
   if (a.rows == 0) return;
-  answer_kernel<<<static_cast<unsigned>(a.rows), kThreads, 0, stream_of(rows)>>>(
-      a, in_fours(a.logits.data, a.logits.stride));
-  check("answer");
+  launch("answer", answer_kernel, {static_cast<unsigned>(a.rows), kThreads}, rows, a,
+         in_fours(a.logits.data, a.logits.stride));
 }
 
 }  // namespace

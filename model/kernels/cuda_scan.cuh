@@ -213,9 +213,13 @@ struct ChannelInput {
 // base + index * bytes in one instruction.
 template <class T>
 __device__ inline T* at_row(T* base, std::int32_t index, std::int32_t bytes) {
+#ifdef __CUDACC__
   T* address;
   asm("mad.wide.s32 %0, %1, %2, %3;" : "=l"(address) : "r"(index), "r"(bytes), "l"(base));
   return address;
+#else
+  return base + index * (bytes / static_cast<std::int64_t>(sizeof(T)));
+#endif
 }
 
 // Inputs are copied to shared memory some tokens before they are needed, by the very warp that will read
@@ -496,16 +500,11 @@ void scan(const Rows& rows, const ScanArgs<T>& a) {
   if (rows.part_count == 0) return;
   const unsigned tiles = blocks_for(a.channels, kScanThreads);
   const dim3 grid(static_cast<unsigned>(rows.part_count), tiles);
-  if (rows.every_channel && in_copies(a))
-    scan_kernel<false><<<grid, kScanThreads, 0, stream_of(rows)>>>(rows, a);
-  else
-    scan_kernel<true><<<grid, kScanThreads, 0, stream_of(rows)>>>(rows, a);
-  check("scan");
-  if (rows.group_count > 0 && rows.count > rows.clean_count) {
-    scan_suffix_kernel<<<dim3(static_cast<unsigned>(rows.group_count), tiles), kScanThreads, 0,
-                         stream_of(rows)>>>(rows, a);
-    check("scan_suffix");
-  }
+  const bool any = !rows.every_channel || !in_copies(a);
+  launch("scan", any ? scan_kernel<true, T> : scan_kernel<false, T>, {grid, kScanThreads}, rows, rows, a);
+  if (rows.group_count > 0 && rows.count > rows.clean_count)
+    launch("scan_suffix", scan_suffix_kernel<T>,
+           {dim3(static_cast<unsigned>(rows.group_count), tiles), kScanThreads}, rows, rows, a);
 }
 
 }  // namespace

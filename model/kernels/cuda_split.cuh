@@ -22,9 +22,8 @@ void write_factor(const Rows& rows, const Matrix<const float>& x, const Factor<T
                   std::int64_t width) {
   if (count == 0) return;
   const bool wide = width % 4 == 0 && in_fours(x.data, x.stride) && in_fours(out);
-  factor_kernel<<<static_cast<unsigned>(count), threads_for(width), 0, stream_of(rows)>>>(x, out, width,
-                                                                                          wide);
-  check("factor");
+  launch("factor", factor_kernel<T>, {static_cast<unsigned>(count), threads_for(width)}, rows, x, out, width,
+         wide);
 }
 
 }  // namespace

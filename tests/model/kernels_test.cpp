@@ -1,7 +1,8 @@
-// The kernels by themselves: Mamba-1's kept state against the materialised matrix, and the instruction sets
-// against each other.
+// The kernels by themselves: Mamba-1's kept state against the materialised matrix, the instruction sets
+// against each other, and the CUDA kernels, emulated (cuda_emulation/), against them.
 #include "model/kernels/kernels.hpp"
 
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -28,20 +29,41 @@ FACTFLOW_DECLARE(avx2)
 FACTFLOW_DECLARE(avx512)
 #endif
 
+// The CUDA tables, as plain C++.
+template <class T>
+const KernelTable<T>& emulated_kernels();
+template <class T>
+void emulated_factor(const Rows& rows, const Matrix<const float>& x, const Factor<T>& out, std::int64_t count,
+                     std::int64_t width);
+
 }  // namespace kernels
 
 namespace {
+
+using kernels::Bfloat16;
+using kernels::Wide;
 
 using kernels::KernelTable;
 using kernels::Matrix;
 using kernels::Row;
 
-// A one-layer pass over two prompts with cuts of every form.
+// What the kernels are tried with: widths that no vector divides and cuts of some channels, or what the fast
+// ones take.
+struct Sizes {
+  int channels, states;
+  bool channel_sets;
+  int dual_head, attention_head;  // dimensions
+};
+constexpr Sizes kOdd = {67, 5, true, 7, 7};  // two blocks of channels, the second of three
+constexpr Sizes kEven = {136, 16, false, 8, 64};
+
+// A one-layer pass over three prompts with cuts of every form.
 class Pass {
  public:
-  Pass() {
+  explicit Pass(const Sizes& sizes = kOdd) {
     const std::vector<Window> on = {{0, 1}};
-    const ChannelSet slow = parse_channel_set("slow"), quantile = parse_channel_set("quantile 2/3");
+    const ChannelSet slow = sizes.channel_sets ? parse_channel_set("slow") : ChannelSet{},
+                     quantile = sizes.channel_sets ? parse_channel_set("quantile 2/3") : ChannelSet{};
     const std::vector<ReplayRequest> requests = {
         {{1, 2, 3, 4, 5, 6, 7},
          0,
@@ -54,7 +76,8 @@ class Pass {
           {{0, 1, 2, 3, 4, 5, 6}, {0, 3}, quantile, on}}},
         {{1, 2, 3}, 0, {{{2}, {0}, quantile, on}, {{1}, {0, 1}, {}, on}}},
         {{1}, 0, {{{0}, {0}, {}, on}}}};
-    plan_ = plan_replay(requests, 1, kChannels, true);
+    plan_ = plan_replay(requests, 1, sizes.channels, true);
+    every_channel_ = !sizes.channel_sets;
   }
 
   const ReplayPlan& plan() const { return plan_; }
@@ -73,6 +96,14 @@ class Pass {
     rows.flags = plan_.flags.data();
     rows.slots = plan_.slots.data();
     rows.slot_begin = plan_.slot_begin.data();
+    rows.groups = plan_.groups.data();
+    rows.group_rows = plan_.group_rows.data();
+    rows.group_count = static_cast<std::int32_t>(plan_.groups.size());
+    rows.parts = plan_.parts.data();
+    rows.replays = plan_.replays.data();
+    rows.part_count = static_cast<std::int32_t>(plan_.parts.size());
+    rows.suffixes = plan_.suffixes;
+    rows.every_channel = every_channel_;
     rows.blocked = &blocked_;
     return rows;
   }
@@ -82,14 +113,29 @@ class Pass {
            (plan_.flags[static_cast<size_t>(row.flags + source)] & kernels::kSource) != 0;
   }
 
-  static constexpr int kChannels = 67;  // two blocks, the second of three channels
-
  private:
   ReplayPlan plan_;
+  bool every_channel_ = false;
   unsigned long long blocked_ = 0;
 };
 
-// Random values that float32 holds exactly, as T.
+template <class T>
+T from_float(float value) {
+  return static_cast<T>(value);
+}
+template <>
+Bfloat16 from_float(float value) {
+  return {static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16)};
+}
+template <class T>
+double to_double(T value) {
+  return static_cast<double>(value);
+}
+double to_double(Bfloat16 value) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16);
+}
+
+// Random values that bfloat16 holds exactly, as T.
 template <class T>
 class Values {
  public:
@@ -97,7 +143,8 @@ class Values {
       : width_(columns), values_(static_cast<size_t>(rows * columns)) {
     std::mt19937 random(seed);
     std::normal_distribution<float> normal(0, scale);
-    for (T& value : values_) value = static_cast<T>(normal(random));
+    for (T& value : values_)
+      value = from_float<T>(static_cast<float>(to_double(from_float<Bfloat16>(normal(random)))));
   }
   Matrix<const T> in() const { return {values_.data(), width_}; }
   Matrix<T> out() { return {values_.data(), width_}; }
@@ -107,34 +154,42 @@ class Values {
   T at(std::int64_t row, std::int64_t column) const {
     return values_[static_cast<size_t>(row * width_ + column)];
   }
-  std::vector<double> all() const { return {values_.begin(), values_.end()}; }
+  std::vector<double> all() const {
+    std::vector<double> all;
+    for (const T value : values_) all.push_back(to_double(value));
+    return all;
+  }
 
  private:
   std::int64_t width_;
   std::vector<T> values_;
 };
 
-constexpr int kStates = 5;
+template <class T>
+void make_negative(Values<T>& values, std::int64_t count) {
+  for (std::int64_t i = 0; i < count; ++i) values.data()[i] = -std::abs(values.data()[i]);
+}
 
 template <class T>
 struct ScanInputs {
-  explicit ScanInputs(const ReplayPlan& plan)
-      : x(plan.columns(), Pass::kChannels, 1),
-        z(plan.columns(), Pass::kChannels, 2),
-        dt(plan.columns(), Pass::kChannels, 3),
-        b(plan.columns(), kStates, 4),
-        c(plan.columns(), kStates, 5),
-        bias(1, Pass::kChannels, 6),
-        a(kStates, Pass::kChannels, 7),
-        d(1, Pass::kChannels, 8),
-        out(plan.columns(), Pass::kChannels, 9),
-        states(static_cast<std::int64_t>(plan.slots.size()) * kStates, Pass::kChannels, 10) {
-    for (int i = 0; i < kStates * Pass::kChannels; ++i) a.data()[i] = -std::abs(a.data()[i]);
+  explicit ScanInputs(const ReplayPlan& plan, const Sizes& of = kOdd)
+      : sizes(of),
+        x(plan.columns(), of.channels, 1),
+        z(plan.columns(), of.channels, 2),
+        dt(plan.columns(), of.channels, 3),
+        b(plan.columns(), of.states, 4),
+        c(plan.columns(), of.states, 5),
+        bias(1, of.channels, 6),
+        a(of.states, of.channels, 7),
+        d(1, of.channels, 8),
+        out(plan.columns(), of.channels, 9),
+        states(static_cast<std::int64_t>(plan.slots.size()) * of.states, of.channels, 10) {
+    make_negative(a, std::int64_t{of.states} * of.channels);
     // What is read before it is written shows.
-    for (size_t i = 0; i < plan.slots.size() * kStates * Pass::kChannels; ++i)
-      states.data()[i] = std::numeric_limits<T>::quiet_NaN();
+    for (std::int64_t i = 0; i < static_cast<std::int64_t>(plan.slots.size()) * of.states * of.channels; ++i)
+      states.data()[i] = std::numeric_limits<Wide<T>>::quiet_NaN();
     std::vector<double> norms;
-    for (int i = 0; i < Pass::kChannels; ++i) norms.push_back((i * 29) % 67);
+    for (int i = 0; i < of.channels; ++i) norms.push_back((i * 29) % of.channels);
     for (const ChannelSet& set : plan.channel_sets)
       for (const bool loses : channels_of(set, norms)) lose.push_back(loses ? 1 : 0);
   }
@@ -145,11 +200,15 @@ struct ScanInputs {
     args.d = d.data();
     args.lose = lose.data();
     args.states = states.data();
-    args.channels = Pass::kChannels;
-    args.state_count = kStates;
+    args.channels = sizes.channels;
+    args.state_count = sizes.states;
     return args;
   }
-  Values<T> x, z, dt, b, c, bias, a, d, out, states;
+  Sizes sizes;
+  Values<T> x, z, dt, b, c;
+  Values<Wide<T>> bias, a, d;
+  Values<T> out;
+  Values<Wide<T>> states;
   std::vector<std::uint8_t> lose;
 };
 
@@ -163,13 +222,13 @@ double materialised(const Pass& pass, const ScanInputs<double>& in, const Row& r
     return std::log1p(std::exp(in.dt.at(column(s), channel) + in.bias.at(0, channel)));
   };
   const bool loses =
-      row.flags >= 0 && in.lose[static_cast<size_t>(row.channels * Pass::kChannels + channel)] != 0;
+      row.flags >= 0 && in.lose[static_cast<size_t>(row.channels * kOdd.channels + channel)] != 0;
   double y = in.d.at(0, channel) * in.x.at(column(t), channel);
   for (std::int32_t s = 0; s <= t; ++s) {
     if (loses && pass.loses_edge(row, t, s)) continue;
     double span = 0, entry = 0;
     for (std::int32_t i = s + 1; i <= t; ++i) span += delta(i);
-    for (int n = 0; n < kStates; ++n)
+    for (int n = 0; n < kOdd.states; ++n)
       entry += in.c.at(column(t), n) * in.b.at(column(s), n) * std::exp(span * in.a.at(n, channel));
     y += entry * delta(s) * in.x.at(column(s), channel);
   }
@@ -184,7 +243,7 @@ TEST(Scan, TheKeptStateIsTheMatrixWithItsBlockedEntriesZeroed) {
   ASSERT_GT(pass.plan().slots.size(), 5u);
   for (const Row& row : pass.plan().rows)
     for (std::int32_t i = 0; i < row.count; ++i)
-      for (int channel = 0; channel < Pass::kChannels; ++channel)
+      for (int channel = 0; channel < kOdd.channels; ++channel)
         ASSERT_NEAR(in.out.at(row.column + i, channel),
                     materialised(pass, in, row, row.first_token + i, channel), 1e-12)
             << "row of " << row.count << " tokens from " << row.first_token << ", token " << i << ", channel "
@@ -195,52 +254,61 @@ TEST(Scan, TheKeptStateIsTheMatrixWithItsBlockedEntriesZeroed) {
 using Outputs = std::map<std::string, std::vector<double>>;
 
 template <class T>
-void run_token_mixers(const KernelTable<T>& table, Outputs& outputs) {
-  Pass pass;
+void run_token_mixers(const KernelTable<T>& table, const Sizes& sizes, Outputs& outputs) {
+  Pass pass(sizes);
   const std::int64_t columns = pass.plan().columns();
-  ScanInputs<T> scan(pass.plan());
+  ScanInputs<T> scan(pass.plan(), sizes);
   table.scan(pass.rows(), scan.args());
   outputs["scan"] = scan.out.all();
-  // Eight heads of seven, two groups; the masks are longer than they need to be.
-  const Values<T> x(columns, 56, 21), b(columns, 10, 22), c(columns, 10, 23), dt(columns, 8, 24),
-      bias(1, 8, 25), d(1, 8, 26);
-  Values<T> a(1, 8, 27), y(columns, 56, 28);
-  for (int h = 0; h < 8; ++h) a.data()[h] = -std::abs(a.data()[h]);
-  kernels::DualArgs<T> dual{x.in(),   b.in(),           c.in(), dt.in(), y.out(), bias.data(), a.data(),
-                            d.data(), scan.lose.data(), 0.01,   2.0,     8,       7,           2,
+  // Eight heads in two groups; the masks are longer than they need to be.
+  const int dual_width = 8 * sizes.dual_head;
+  const Values<T> x(columns, dual_width, 21), b(columns, 10, 22), c(columns, 10, 23), dt(columns, 8, 24);
+  const Values<Wide<T>> bias(1, 8, 25), d(1, 8, 26);
+  Values<Wide<T>> a(1, 8, 27);
+  Values<T> y(columns, dual_width, 28);
+  make_negative(a, 8);
+  kernels::DualArgs<T> dual{x.in(),   b.in(),           c.in(), dt.in(), y.out(), bias.data(),     a.data(),
+                            d.data(), scan.lose.data(), 0.01,   2.0,     8,       sizes.dual_head, 2,
                             5};
   table.dual(pass.rows(), dual);
   outputs["dual"] = y.all();
-  const Values<T> q(columns, 28, 31), k(columns, 14, 32), v(columns, 14, 33);
+  const int head = sizes.attention_head;
+  const Values<T> q(columns, 4 * head, 31), k(columns, 2 * head, 32), v(columns, 2 * head, 33);
   for (const std::int32_t window : {0, 3}) {
-    Values<T> mixed(columns, 28, 34);
-    table.attention(pass.rows(), {q.in(), k.in(), v.in(), mixed.factor(), 4, 2, 7, 0.37, window});
+    Values<T> mixed(columns, 4 * head, 34);
+    table.attention(pass.rows(), {q.in(), k.in(), v.in(), mixed.factor(), 4, 2, head, 0.37, window});
     outputs["attention " + std::to_string(window)] = mixed.all();
   }
-  const Values<T> taps(4, Pass::kChannels, 41), conv_bias(1, Pass::kChannels, 42);
-  Values<T> convolved(columns, Pass::kChannels, 43);
+  const Values<Wide<T>> taps(4, sizes.channels, 41), conv_bias(1, sizes.channels, 42);
+  Values<T> convolved(columns, sizes.channels, 43);
   table.conv(pass.rows(),
-             {scan.x.in(), convolved.factor(), taps.data(), conv_bias.data(), Pass::kChannels, 4});
+             {scan.x.in(), convolved.factor(), taps.data(), conv_bias.data(), sizes.channels, 4});
   outputs["conv"] = convolved.all();
   outputs["blocked"] = {static_cast<double>(pass.blocked())};
 }
 
+// `width` is divided by two groups and by heads of `head_size` dimensions.
 template <class T>
-void run_elementwise(const KernelTable<T>& table, Outputs& outputs) {
+void run_elementwise(const KernelTable<T>& table, std::int64_t width, int head_size, Outputs& outputs) {
   Pass pass;
   const kernels::Rows rows = pass.rows();
-  const std::int64_t columns = pass.plan().columns(), width = 70;
-  const Values<T> x(columns, width, 51), up(columns, width, 52), weight(1, width, 53), bias(1, width, 54);
+  const std::int64_t columns = pass.plan().columns(), group = width / 2;
+  const Values<T> x(columns, width, 51), up(columns, width, 52);
+  const Values<Wide<T>> residual(columns, width, 51), weight(1, width, 53), bias(1, width, 54),
+      offset(1, width, 60);
   Values<T> out(columns, width, 55);
-  const auto keep = [&](const std::string& name) { outputs[name] = out.all(); };
-  table.norm(rows, {x.in(), out.factor(), weight.data(), nullptr, columns, width, 1e-5, false});
+  const auto keep = [&](const std::string& name) { outputs[name + " " + std::to_string(width)] = out.all(); };
+  table.norm(rows,
+             {residual.in(), out.factor(), weight.data(), nullptr, columns, width, 1e-5, false, nullptr});
   keep("rms norm");
-  table.norm(rows, {x.in(), out.factor(), nullptr, nullptr, columns, width, 1e-5, false});
+  table.norm(rows, {residual.in(), out.factor(), nullptr, nullptr, columns, width, 1e-5, false, nullptr});
   keep("weightless norm");
-  table.norm(rows, {x.in(), out.factor(), weight.data(), bias.data(), columns, width, 1e-5, true});
+  table.norm(rows, {residual.in(), out.factor(), weight.data(), bias.data(), columns, width, 1e-5, true,
+                    offset.data()});
   keep("layer norm");
   for (const bool before : {false, true}) {
-    table.gated_norm(rows, {x.in(), up.in(), out.factor(), weight.data(), columns, width, 35, 1e-5, before});
+    table.gated_norm(rows,
+                     {x.in(), up.in(), out.factor(), weight.data(), columns, width, group, 1e-5, before});
     keep(before ? "norm before gate" : "gated norm");
   }
   using kernels::Activation;
@@ -250,26 +318,41 @@ void run_elementwise(const KernelTable<T>& table, Outputs& outputs) {
     keep("activation " + std::to_string(static_cast<int>(activation)));
   }
   Values<T> heads(columns, width, 56);
-  const Values<T> cosine(pass.plan().longest, 3, 57), sine(pass.plan().longest, 3, 58);
-  table.rotary(rows, {heads.out(), cosine.data(), sine.data(), 7, 10, 6});
-  outputs["rotary"] = heads.all();
-  const std::vector<std::int32_t> index = {4, 0, 4};
-  table.gather(rows, {x.in(), out.out(), index.data(), 3, width});
-  keep("gather");
-  const Values<T> logits(3, 1500, 59, 4);
-  std::vector<double> log_probability(3);
-  std::vector<std::int32_t> rank(3);
-  const std::vector<std::int32_t> answer = {7, 1499, 1023};
-  table.answer(rows, {logits.in(), answer.data(), log_probability.data(), rank.data(), 3, 1500});
-  outputs["answer"] = log_probability;
-  outputs["rank"] = {rank.begin(), rank.end()};
+  const Values<Wide<T>> cosine(pass.plan().longest, 3, 57), sine(pass.plan().longest, 3, 58);
+  table.rotary(rows,
+               {heads.out(), cosine.data(), sine.data(), static_cast<int>(width) / head_size, head_size, 6});
+  outputs["rotary " + std::to_string(width)] = heads.all();
 }
 
 template <class T>
-Outputs outputs_of(const KernelTable<T>& table) {
+void run_answers(const KernelTable<T>& table, std::int64_t vocabulary, Outputs& outputs) {
+  Pass pass;
+  const Values<Wide<T>> x(5, vocabulary, 51), logits(3, vocabulary, 59, 4);
+  Values<Wide<T>> gathered(3, vocabulary, 55);
+  const std::vector<std::int32_t> index = {4, 0, 4};
+  table.gather(pass.rows(), {x.in(), gathered.out(), index.data(), 3, vocabulary});
+  std::vector<double> log_probability(3);
+  std::vector<std::int32_t> rank(3);
+  const std::vector<std::int32_t> answer = {7, static_cast<std::int32_t>(vocabulary) - 1, 1023};
+  table.answer(pass.rows(), {logits.in(), answer.data(), log_probability.data(), rank.data(), 3, vocabulary});
+  const std::string width = " " + std::to_string(vocabulary);
+  outputs["gather" + width] = gathered.all();
+  outputs["answer" + width] = log_probability;
+  outputs["rank" + width] = {rank.begin(), rank.end()};
+}
+
+template <class T>
+Outputs outputs_of(const KernelTable<T>& table, const Sizes& sizes = kOdd) {
   Outputs outputs;
-  run_token_mixers(table, outputs);
-  run_elementwise(table, outputs);
+  run_token_mixers(table, sizes, outputs);
+  if (sizes.channel_sets) {
+    run_elementwise(table, 70, 10, outputs);
+    run_answers(table, 1501, outputs);
+  } else {
+    run_elementwise(table, 72, 8, outputs);    // a warp's norm
+    run_elementwise(table, 2304, 8, outputs);  // a block's
+    run_answers(table, 1500, outputs);
+  }
   return outputs;
 }
 
@@ -304,6 +387,44 @@ TEST(InstructionSets, Avx512AgreesWithGeneric) {
               3e-7);
 }
 #endif
+
+TEST(Emulation, CudaKernelsAgreeWithGeneric) {
+  for (const Sizes& sizes : {kOdd, kEven})
+    expect_near(outputs_of(kernels::emulated_kernels<float>(), sizes),
+                outputs_of(kernels::generic::float_table(), sizes), 2e-5);
+}
+
+// Outputs are rounded to eight bits, and the convolution's and the gate's before the next step too.
+TEST(Emulation, Bfloat16KernelsAgreeWithGeneric) {
+  for (const Sizes& sizes : {kOdd, kEven})
+    expect_near(outputs_of(kernels::emulated_kernels<Bfloat16>(), sizes),
+                outputs_of(kernels::generic::float_table(), sizes), 1.0 / 256);
+}
+
+// What tf32x3 multiplies: 11 bits, and what they leave over in bfloat16, which together hold 19 bits at
+// least.
+TEST(Emulation, FactorsInPartsAddUp) {
+  for (const std::int64_t width : {30, 32}) {
+    const std::int64_t rows = 3;
+    std::mt19937 random(3);
+    std::normal_distribution<float> normal;
+    std::vector<float> x(static_cast<size_t>(rows * width)), high(x.size());
+    for (float& value : x) value = normal(random);
+    std::vector<Bfloat16> parts(2 * x.size());
+    kernels::Factor<float> out;
+    out.high = {high.data(), width};
+    out.parts = {parts.data(), 2 * width};
+    out.width = width;
+    kernels::emulated_factor<float>({}, {x.data(), width}, out, rows, width);
+    for (std::int64_t row = 0; row < rows; ++row)
+      for (std::int64_t j = 0; j < width; ++j) {
+        const auto at = static_cast<size_t>(row * width + j), part = static_cast<size_t>(2 * row * width + j);
+        EXPECT_EQ(std::bit_cast<std::uint32_t>(high[at]) & 0x1fff, 0u);
+        EXPECT_NEAR(high[at] + to_double(parts[part]), x[at], std::abs(x[at]) / (1 << 19));
+        EXPECT_NEAR(to_double(parts[part + static_cast<size_t>(width)]), high[at], std::abs(high[at]) / 256);
+      }
+  }
+}
 
 TEST(Answer, LogitsThatAreNotFiniteGiveNoProbability) {
   Pass pass;
