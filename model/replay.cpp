@@ -96,7 +96,8 @@ ReplayEngine::Planned ReplayEngine::plan_front(std::span<const ReplayRequest> re
   for (size_t count = count_front(requests, rows);; count = (count + 1) / 2) {
     ReplayPlan plan =
         plan_replay(requests.first(count), architecture.layers, architecture.channels(), keep_states);
-    if (count == 1 || bytes_needed(plan) <= memory_limit_) return {std::move(plan), count};
+    const std::int64_t bytes = bytes_needed(plan);
+    if (count == 1 || bytes <= memory_limit_) return {std::move(plan), count, bytes};
   }
 }
 
@@ -118,11 +119,10 @@ std::vector<ReplayResult> ReplayEngine::run(std::span<const ReplayRequest> reque
       planning = std::async(std::launch::async, [this, rest = requests.subspan(next), index] {
         return plan_front(rest, rows_of_pass(index + 1));
       });
-    const std::int64_t needed = bytes_needed(planned.plan);
-    if (needed > memory_limit_) {
+    if (planned.bytes > memory_limit_) {
       if (under_way) append(under_way->collect());
       under_way.reset();
-      append(run_in_two(requests[done], top_tokens, needed));
+      append(run_in_two(requests[done], top_tokens, planned.bytes));
     } else {
       record_cost(planned.plan);
       const std::vector<at::Tensor>& masks = channel_masks(planned.plan.channel_sets);

@@ -55,7 +55,8 @@ class ReplayEngine {
  private:
   struct Planned {
     ReplayPlan plan;
-    size_t requests = 0;  // taken, from the front
+    size_t requests = 0;     // taken, from the front
+    std::int64_t bytes = 0;  // needed; beyond the memory limit only if a single request is
   };
   std::int64_t rows_of_pass(int index) const;
   Planned plan_front(std::span<const ReplayRequest> requests, std::int64_t rows) const;

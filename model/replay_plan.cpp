@@ -25,9 +25,6 @@ struct EffectiveCut {
 bool before(const Window& a, const Window& b) {
   return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
 }
-bool equal(const Window& a, const Window& b) {
-  return a.begin == b.begin && a.end == b.end;
-}
 
 // A row before rows are ordered by birth.
 struct Birth {
@@ -129,7 +126,7 @@ class Planner {
       if (window.begin != window.end) windows.push_back(window);  // an empty window is the clean run
     if (!std::is_sorted(windows.begin(), windows.end(), before))
       std::sort(windows.begin(), windows.end(), before);
-    windows.erase(std::unique(windows.begin(), windows.end(), equal), windows.end());
+    windows.erase(std::unique(windows.begin(), windows.end()), windows.end());
     return static_cast<int>(index);
   }
 
