@@ -1,6 +1,7 @@
 #include "model/device.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 
 #include <ATen/Context.h>
@@ -33,11 +34,17 @@ int gpu_count() {
 #endif
 }
 
-int usable_cores() {
+// How many cores a process may run on; 0 if that cannot be read. pid 0: this process.
+int cores_of(pid_t pid) {
   cpu_set_t set;
   CPU_ZERO(&set);
-  if (::sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1, static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN)));
+  return ::sched_getaffinity(pid, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
+}
+
+// The cores that a launcher has, divided among the ranks that it started here: what each would have unbound.
+int share_of_launcher(int local_size) {
+  const int cores = std::max({1, cores_of(0), cores_of(::getppid())});
+  return std::max(1, cores / std::max(1, local_size));
 }
 
 template <class Function>
@@ -172,16 +179,28 @@ std::int64_t peak_memory(at::Device device) {
 void restart_peak_memory(at::Device device) {
   release_cached_memory(device);
 #ifdef FACTFLOW_CUDA
+  if (device.is_cuda())
+    at::empty({1}, at::TensorOptions().device(device));  // before, there are no statistics
   if (device.is_cuda()) c10::cuda::CUDACachingAllocator::resetPeakStats(device.index());
 #endif
 }
 
 int set_threads(int threads, int local_size) {
-  if (threads <= 0) threads = std::max(1, usable_cores() / std::max(1, local_size));
+  if (threads <= 0) threads = std::clamp(cores_of(0), 1, share_of_launcher(local_size));
   at::set_num_threads(threads);
   omp_set_num_threads(threads);  // a wheel's libtorch may carry an OpenMP runtime of its own
   if (auto* set = symbol<void(int)>("openblas_set_num_threads")) set(threads);
   return threads;
+}
+
+std::string binding_warning(int local_size) {
+  const int mine = cores_of(0), share = share_of_launcher(local_size);
+  const bool open_mpi = std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr;
+  if (!open_mpi || mine == 0 || mine >= share) return "";
+  return fmt::format(
+      "mpirun binds each rank to {} of the {} cores that it could have: mpirun --bind-to none leaves them "
+      "all",
+      mine, share);
 }
 
 std::string slow_blas_warning() {

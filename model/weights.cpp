@@ -39,12 +39,17 @@ Weights::Weights(std::shared_ptr<const Checkpoint> checkpoint, TensorTable table
       table_(std::move(table)),
       device_(device),
       precision_(precision),
-      type_(wide_type(precision)) {
+      type_(wide_type(precision)),
+      uploader_(device) {
   check_tensors(*checkpoint_, table_);
 }
 
 Weights::Weights(TensorTable table, at::Device device, Precision precision, std::uint64_t seed)
-    : table_(std::move(table)), device_(device), precision_(precision), type_(wide_type(precision)) {
+    : table_(std::move(table)),
+      device_(device),
+      precision_(precision),
+      type_(wide_type(precision)),
+      uploader_(device) {
   at::manual_seed(seed);
 }
 
@@ -69,10 +74,14 @@ at::Tensor Weights::take(const std::string& name) {
   if (!checkpoint_) return random(name);
   const StoredTensor* stored = has(name) ? find_tensor(*checkpoint_, table_, name) : nullptr;
   if (stored == nullptr) throw std::logic_error("tensor outside the family's table: " + name);
-  if (const std::int64_t bad = count_non_finite(*stored))
-    throw InputError(stored->file, fmt::format("tensor {}: {} of {} values are NaN or infinite", name, bad,
-                                               stored->count()));
-  return read_tensor(checkpoint_, *stored, type_).to(device_, type_);
+  const Uploader::Uploaded read =
+      device_.is_cpu()
+          ? Uploader::Uploaded{read_tensor(checkpoint_, *stored, type_), count_non_finite(*stored)}
+          : uploader_.upload(*stored, type_);
+  if (read.non_finite > 0)
+    throw InputError(stored->file, fmt::format("tensor {}: {} of {} values are NaN or infinite", name,
+                                               read.non_finite, stored->count()));
+  return read.tensor;
 }
 
 at::Tensor Weights::stack(std::initializer_list<std::string> names) {

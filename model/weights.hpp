@@ -9,6 +9,7 @@
 #include "model/checkpoint/checkpoint.hpp"
 #include "model/projection.hpp"
 #include "model/tensor_table.hpp"
+#include "model/upload.hpp"
 
 namespace factflow {
 
@@ -22,7 +23,7 @@ class Weights {
   // Random tensors of the table's shapes, scaled so that activations stay of order one. For benchmarks.
   Weights(TensorTable table, at::Device device, Precision precision, std::uint64_t seed);
 
-  // The tensor in the table's shape; throws InputError if it holds NaN or Inf. Upload is tensor by tensor.
+  // The tensor in the table's shape; throws InputError if it holds NaN or Inf.
   at::Tensor take(const std::string& name);
   // Rows of several tensors one below the other.
   at::Tensor stack(std::initializer_list<std::string> names);
@@ -46,6 +47,7 @@ class Weights {
   at::Device device_;
   Precision precision_;
   at::ScalarType type_;  // of the tensors taken
+  Uploader uploader_;
 };
 
 }  // namespace factflow

@@ -32,7 +32,6 @@ PromptEvaluation record(const LoadedModel& model, const TokenizedPrompt& prompt,
 
 EvaluationUnit evaluate(LoadedModel& model, const std::vector<Prompt>& prompts) {
   EvaluationUnit unit;
-  unit.facts = model.facts();
   unit.prompts.resize(prompts.size());
   const TokenizedSlice slice =
       tokenize_slice(model, prompts, [&](size_t i, std::string reason) { unit.prompts[i].failure = std::move(reason); });
@@ -40,6 +39,7 @@ EvaluationUnit evaluate(LoadedModel& model, const std::vector<Prompt>& prompts) 
   for (const TokenizedPrompt& prompt : slice.prompts) requests.push_back({prompt.ids, prompt.answer, {}});
   const std::vector<ReplayResult> results = model.replay(requests, kTopTokens);
   for (size_t k = 0; k < results.size(); ++k) unit.prompts[slice.index[k]] = record(model, slice.prompts[k], results[k]);
+  unit.facts = model.facts();
   return unit;
 }
 

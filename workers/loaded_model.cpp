@@ -12,6 +12,7 @@ namespace factflow {
 
 LoadedModel::LoadedModel(const ModelJob& job, at::Device device, Precision precision, std::int64_t memory_limit, std::string host)
     : checkpoint_(std::make_shared<const Checkpoint>(Checkpoint::open(job.path))),
+      digest_(std::async(std::launch::async, [checkpoint = checkpoint_] { return checkpoint->digest(); })),
       tokenizer_(Tokenizer::load(job.tokenizer.empty() ? checkpoint_->directory() : std::filesystem::path(job.tokenizer))),
       network_(Network::load(checkpoint_, device, precision)),
       engine_(std::in_place, *network_, memory_limit),
@@ -27,7 +28,7 @@ const ModelFacts& LoadedModel::facts() {
   if (!facts_) {
     const Architecture& architecture = network_->architecture();
     facts_ = ModelFacts{architecture.family, architecture.layers, architecture.hidden, architecture.vocabulary,
-                        network_->parameters(), checkpoint_->digest(), tokenizer_.digest(), library_versions(),
+                        network_->parameters(), digest_.get(), tokenizer_.digest(), library_versions(),
                         describe(network_->device()), host_};
   }
   return *facts_;

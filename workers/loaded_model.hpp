@@ -1,6 +1,7 @@
 // A model on its device, with tokenizer and engine.
 #pragma once
 
+#include <future>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,7 +23,7 @@ class LoadedModel {
 
   const Tokenizer& tokenizer() const { return tokenizer_; }
   const Network& network() const { return *network_; }
-  const ModelFacts& facts();  // reads the whole checkpoint once, for its digest
+  const ModelFacts& facts();  // waits for the checkpoint's digest
 
   // The prompt's tokens, checked against the model. Throws InputError.
   TokenizedPrompt tokenize_prompt(const Prompt& prompt) const;
@@ -32,6 +33,7 @@ class LoadedModel {
 
  private:
   std::shared_ptr<const Checkpoint> checkpoint_;
+  std::future<std::string> digest_;  // reads the whole checkpoint while it is loaded
   Tokenizer tokenizer_;
   std::unique_ptr<Network> network_;
   std::optional<ReplayEngine> engine_;

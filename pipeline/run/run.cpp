@@ -243,7 +243,10 @@ Ready prepare(Launch& launch, const RunOptions& options, OptionalDesk& desk) {
   launch.together([&] {
     worker = std::make_unique<Worker>(job, assign_device(job.device, job.share_gpus, outlooks, launch.rank()), launch.ranks_on_node(), launch.host());
   });
-  if (desk) desk->say(fmt::format("{} {} on {}", launch.size(), launch.size() == 1 ? "rank" : "ranks", worker->device()));
+  if (desk) {
+    desk->say(fmt::format("{} {} on {}", launch.size(), launch.size() == 1 ? "rank" : "ranks", worker->device()));
+    if (const std::string warning = binding_warning(launch.ranks_on_node()); !warning.empty()) desk->say("warning: " + warning);
+  }
   return {std::move(worker), job.heartbeat_timeout};
 }
 
