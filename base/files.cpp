@@ -1,16 +1,17 @@
 #include "base/files.hpp"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <random>
 #include <utility>
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <ftw.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/error.hpp"
 #include "base/file_operations.hpp"
@@ -48,9 +49,9 @@ std::string read_file(const std::filesystem::path& path, size_t limit) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   const size_t size = regular_file_size(file.get(), path);
   if (size > limit)
-    throw InputError(path.string(), fmt::format("is {} large, expected at most {}",
-                                                format_bytes(static_cast<double>(size)),
-                                                format_bytes(static_cast<double>(limit))));
+    throw InputError(path.string(),
+                     fmt::format("is {} large, expected at most {}", format_bytes(static_cast<double>(size)),
+                                 format_bytes(static_cast<double>(limit))));
   std::string bytes(size, '\0');
   size_t done = 0;
   while (done < size) {
@@ -100,6 +101,13 @@ void publish_file(const std::filesystem::path& path, std::string_view bytes) {
     files.unlink(temporary);
     throw;
   }
+}
+
+void remove_tree(const std::filesystem::path& path) {
+  const auto remove = [](const char* one, const struct stat*, int, struct FTW*) { return ::remove(one); };
+  constexpr int kOpenDirectories = 16;
+  if (::nftw(path.c_str(), remove, kOpenDirectories, FTW_DEPTH | FTW_PHYS) != 0 && errno != ENOENT)
+    throw RunError(fmt::format("{} cannot be removed: {}", path.string(), std::strerror(errno)));
 }
 
 }  // namespace factflow

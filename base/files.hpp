@@ -36,4 +36,9 @@ class MappedFile {
 // after a crash at any moment `path` holds either its old content or all of the new. Throws RunError.
 void publish_file(const std::filesystem::path& path, std::string_view bytes);
 
+// Removes a file, or a directory with all in it; a link itself, not what it points to; nothing where there is nothing. Throws
+// RunError. In place of std::filesystem::remove_all: a libtorch wheel exports one of its own, which crashes in a program that
+// the linker gives it to.
+void remove_tree(const std::filesystem::path& path);
+
 }  // namespace factflow

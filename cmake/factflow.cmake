@@ -11,9 +11,6 @@ target_compile_options(factflow_options INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion>
   # GCC 12 reports string concatenation falsely (GCC bug 105651).
   $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict>)
-# A libtorch wheel exports pieces of the C++ library that it was built with, and std::filesystem::remove_all of one crashes: the
-# program's own C++ library is asked first.
-target_link_options(factflow_options INTERFACE "SHELL:-Wl,--push-state,--no-as-needed -lstdc++ -Wl,--pop-state")
 if(FACTFLOW_SANITIZE)
   target_compile_options(factflow_options INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${FACTFLOW_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all>)

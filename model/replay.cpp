@@ -17,11 +17,9 @@ namespace factflow {
 namespace {
 
 constexpr std::int64_t kLogitsBytes = std::int64_t{256} << 20;  // of one chunk of logits
-// On a GPU, of models below and from kQuickModel parameters on: what begins and ends a pass weighs more the
-// quicker it is. bench/RESULTS.md has the others tried.
-constexpr std::int64_t kQuickModel = 1'000'000'000;
-constexpr std::int64_t kRowsOfQuickPass = 32768, kRowsPerPass = 16384;
-constexpr int kShortPasses = 3;  // with which quick models begin
+constexpr std::int64_t kRowsPerPass = 16384;  // on a GPU; bench/RESULTS.md has the others tried
+constexpr std::int64_t kQuickModel =
+    1'000'000'000;  // parameters, below which planning a pass takes a while beside it
 
 // Indices that would otherwise be read from outside a tensor.
 void check_tokens(const ReplayRequest& request, const Architecture& architecture) {
@@ -57,9 +55,7 @@ ReplayEngine::ReplayEngine(const Network& network, std::int64_t memory_limit, st
     const std::int64_t free = free_memory(network.device());
     memory_limit_ = cpu ? std::min(free / 2, std::int64_t{2} << 30) : free / 4 * 3;
   }
-  if (rows_per_pass_ > 0) return;
-  const std::int64_t on_gpu = network.parameters() < kQuickModel ? kRowsOfQuickPass : kRowsPerPass;
-  rows_per_pass_ = cpu ? std::numeric_limits<std::int64_t>::max() : on_gpu;
+  if (rows_per_pass_ <= 0) rows_per_pass_ = cpu ? std::numeric_limits<std::int64_t>::max() : kRowsPerPass;
 }
 
 std::int64_t ReplayEngine::logits_rows() const {
@@ -87,8 +83,8 @@ std::int64_t ReplayEngine::bytes_needed(const ReplayPlan& plan) const {
 
 // Nothing runs while the first pass is planned, so quick models begin with short ones.
 std::int64_t ReplayEngine::rows_of_pass(int index) const {
-  const bool short_one = index < kShortPasses && network_.parameters() < kQuickModel;
-  return short_one ? rows_per_pass_ >> (kShortPasses - index) : rows_per_pass_;
+  const bool short_ones = index < 2 && network_.parameters() < kQuickModel;
+  return short_ones ? rows_per_pass_ >> (2 - index) : rows_per_pass_;
 }
 
 // Plans a pass of the first requests: as many as have about `rows` rows, or fewer if they do not fit the

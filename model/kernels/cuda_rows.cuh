@@ -207,17 +207,6 @@ template <class T>
 __global__ void conv_wide_kernel(Rows rows, ConvArgs<T> a) {
   const std::int32_t first = static_cast<std::int32_t>(blockIdx.x) * kConvColumns;
   const std::int64_t channel = 4 * (static_cast<std::int64_t>(blockIdx.y) * blockDim.x + threadIdx.x);
-  const bool active = channel < a.channels;
-  // These loads are under way while the taps are looked up.
-  float4 weight[kMaxTaps], own[kConvColumns], bias = make_float4(0, 0, 0, 0);
-#pragma unroll
-  for (int i = 0; i < kConvColumns; ++i)
-    if (active && first + i < rows.column_count)
-      own[i] = load4(a.x.data + (first + i) * a.x.stride + channel);
-#pragma unroll
-  for (int k = 0; k < kMaxTaps; ++k)
-    weight[k] = active && k < a.kernel ? load4(a.weight + k * a.channels + channel) : make_float4(0, 0, 0, 0);
-  if (active && a.bias != nullptr) bias = load4(a.bias + channel);
   __shared__ std::int32_t seen[kConvColumns][kMaxTaps];  // the column of each tap; -1: none
   if (threadIdx.x < kConvColumns) {
     std::int32_t column = first + static_cast<std::int32_t>(threadIdx.x) < rows.column_count
@@ -229,7 +218,15 @@ __global__ void conv_wide_kernel(Rows rows, ConvArgs<T> a) {
     }
   }
   __syncthreads();
-  if (!active) return;
+  if (channel >= a.channels) return;
+  float4 weight[kMaxTaps], own[kConvColumns];
+#pragma unroll
+  for (int i = 0; i < kConvColumns; ++i)
+    if (first + i < rows.column_count) own[i] = load4(a.x.data + (first + i) * a.x.stride + channel);
+#pragma unroll
+  for (int k = 0; k < kMaxTaps; ++k)
+    weight[k] = k < a.kernel ? load4(a.weight + k * a.channels + channel) : make_float4(0, 0, 0, 0);
+  const float4 bias = a.bias != nullptr ? load4(a.bias + channel) : make_float4(0, 0, 0, 0);
   std::int32_t summed = -2;  // the token before, up to which `past` adds up; -1: none
   float4 past = bias;
 #pragma unroll

@@ -40,7 +40,7 @@ std::string first_difference(const std::string& ours, const std::string& theirs)
 
 void remove_old_run(const std::filesystem::path& path) {
   for (const char* name : {"journal", "results.h5", "tables", "figures", "report.html", "config.yaml", "identity.yaml", "run.json", "progress.json"})
-    std::filesystem::remove_all(path / name);
+    remove_tree(path / name);
 }
 
 // Which prompts a run reads may hang on files of ids, whose content no configuration shows.

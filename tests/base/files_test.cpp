@@ -23,7 +23,7 @@ class Files : public testing::Test {
     if (::mkdtemp(name.data()) == nullptr) throw RunError("cannot create " + name);
     folder_ = name;
   }
-  ~Files() override { fs::remove_all(folder_); }
+  ~Files() override { remove_tree(folder_); }
 
   fs::path write(const std::string& name, const std::string& bytes) const {
     std::ofstream(folder_ / name, std::ios::binary) << bytes;
@@ -50,6 +50,22 @@ TEST_F(Files, ReadsWholeFilesAsBytes) {
   EXPECT_EQ(read_file(write("some", bytes)), bytes);
   EXPECT_EQ(read_file(write("empty", "")), "");
 }
+
+TEST_F(Files, RemovesTreesButNotWhatLinksPointTo) {
+  const fs::path kept = write("kept", "here");
+  fs::create_directories(folder_ / "tree/a/b");
+  write("tree/a/file", "x");
+  fs::create_symlink(kept, folder_ / "tree/a/link");
+  fs::create_directory_symlink(folder_, folder_ / "tree/around");
+  remove_tree(folder_ / "tree");
+  EXPECT_FALSE(fs::exists(folder_ / "tree"));
+  EXPECT_EQ(read_file(kept), "here");
+  remove_tree(kept);
+  remove_tree(folder_ / "nothing");
+  EXPECT_EQ(entries(), 0u);
+}
+
+TEST_F(Files, SaysWhatCannotBeRemoved) { EXPECT_THROW(remove_tree("/proc/self/status"), RunError); }
 
 TEST_F(Files, RefusesWhatIsTooLargeMissingOrNoFile) {
   const fs::path file = write("large", std::string(2048, 'x'));

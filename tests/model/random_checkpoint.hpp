@@ -10,6 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/files.hpp"
 #include "model/network.hpp"
 
 namespace factflow {
@@ -17,7 +18,7 @@ namespace factflow {
 class TemporaryDirectory {
  public:
   TemporaryDirectory();
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
+  ~TemporaryDirectory() { remove_tree(path_); }
   TemporaryDirectory(const TemporaryDirectory&) = delete;
   TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
   const std::filesystem::path& path() const { return path_; }
