@@ -66,6 +66,9 @@ at::Device choose_device(const std::string& name) {
                      "use device: cpu, or a build with -DFACTFLOW_CUDA=ON on a machine with a GPU");
   const int index = numbered ? std::stoi(name.substr(5)) : 0;
   if (index >= gpus) throw InputError("device", fmt::format("{} does not exist: {} GPUs here", name, gpus));
+#ifdef FACTFLOW_CUDA
+  C10_CUDA_CHECK(cudaSetDevice(index));
+#endif
   return {at::kCUDA, static_cast<c10::DeviceIndex>(index)};
 }
 

@@ -30,17 +30,15 @@ PromptEvaluation record(const LoadedModel& model, const TokenizedPrompt& prompt,
 
 }  // namespace
 
-EvaluationUnit evaluate(LoadedModel& model, const std::vector<Prompt>& prompts) {
-  EvaluationUnit unit;
-  unit.prompts.resize(prompts.size());
-  const TokenizedSlice slice =
-      tokenize_slice(model, prompts, [&](size_t i, std::string reason) { unit.prompts[i].failure = std::move(reason); });
+EvaluationUnit evaluate(LoadedModel& model, const PreparedUnit& prepared) {
+  EvaluationUnit done;
+  done.prompts = failures_of<PromptEvaluation>(prepared);
   std::vector<ReplayRequest> requests;
-  for (const TokenizedPrompt& prompt : slice.prompts) requests.push_back({prompt.ids, prompt.answer, {}});
+  for (const TokenizedPrompt& prompt : prepared.prompts) requests.push_back({prompt.ids, prompt.answer, {}});
   const std::vector<ReplayResult> results = model.replay(requests, kTopTokens);
-  for (size_t k = 0; k < results.size(); ++k) unit.prompts[slice.index[k]] = record(model, slice.prompts[k], results[k]);
-  unit.facts = model.facts();
-  return unit;
+  for (size_t k = 0; k < results.size(); ++k) done.prompts[prepared.index[k]] = record(model, prepared.prompts[k], results[k]);
+  done.facts = model.facts();
+  return done;
 }
 
 }  // namespace factflow

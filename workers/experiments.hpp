@@ -10,30 +10,29 @@
 
 namespace factflow {
 
-// Probability, rank and likeliest tokens of every prompt.
-EvaluationUnit evaluate(LoadedModel& model, const std::vector<Prompt>& prompts);
-// Every edge that the unit asks for, in its windows.
-SweepUnit sweep(LoadedModel& model, const ModelJob& job, const Unit& unit);
-// Every single token -> last, in the windows that the unit asks for.
-HeatmapUnit draw_heatmaps(LoadedModel& model, const ModelJob& job, const Unit& unit);
-
-// Tokenizes the prompts that can be; `fail(i, reason)` hears of the others. Returns tokens and the indices they belong to.
-struct TokenizedSlice {
-  std::vector<TokenizedPrompt> prompts;
-  std::vector<size_t> index;
+// A unit whose prompts have their tokens: what can be done before the device is needed.
+struct PreparedUnit {
+  Unit unit;
+  std::vector<TokenizedPrompt> prompts;  // those that have tokens
+  std::vector<size_t> index;             // which prompt of the unit each of them is
+  std::vector<std::string> failures;     // [prompt of the unit] why it has none; empty = it has
 };
-template <class Fail>
-TokenizedSlice tokenize_slice(const LoadedModel& model, const std::vector<Prompt>& prompts, Fail fail) {
-  TokenizedSlice slice;
-  for (size_t i = 0; i < prompts.size(); ++i) {
-    try {
-      slice.prompts.push_back(model.tokenize_prompt(prompts[i]));
-      slice.index.push_back(i);
-    } catch (const InputError& error) {
-      fail(i, std::string(error.problem()));
-    }
-  }
-  return slice;
+// Only reads the model's tokenizer, so it may run beside a computation with the model.
+PreparedUnit prepare(const LoadedModel& model, Unit unit);
+
+// Probability, rank and likeliest tokens of every prompt.
+EvaluationUnit evaluate(LoadedModel& model, const PreparedUnit& prepared);
+// Every edge that the unit asks for, in its windows.
+SweepUnit sweep(LoadedModel& model, const ModelJob& job, const PreparedUnit& prepared);
+// Every single token -> last, in the windows that the unit asks for.
+HeatmapUnit draw_heatmaps(LoadedModel& model, const ModelJob& job, const PreparedUnit& prepared);
+
+// Results [prompt of the unit], those without tokens failed.
+template <class PromptResult>
+std::vector<PromptResult> failures_of(const PreparedUnit& prepared) {
+  std::vector<PromptResult> results(prepared.failures.size());
+  for (size_t i = 0; i < results.size(); ++i) results[i].failure = prepared.failures[i];
+  return results;
 }
 
 // The windows of the asked series, in order: what a cut of a request carries.

@@ -27,21 +27,19 @@ PromptHeatmap record(const LoadedModel& model, const ModelJob& job, const Unit& 
 
 }  // namespace
 
-HeatmapUnit draw_heatmaps(LoadedModel& model, const ModelJob& job, const Unit& unit) {
+HeatmapUnit draw_heatmaps(LoadedModel& model, const ModelJob& job, const PreparedUnit& prepared) {
   HeatmapUnit done;
-  done.prompts.resize(unit.prompts.size());
-  const TokenizedSlice slice =
-      tokenize_slice(model, unit.prompts, [&](size_t i, std::string reason) { done.prompts[i].failure = std::move(reason); });
-  const std::vector<Window> windows = windows_of(job.heatmaps, unit.heatmaps);
+  done.prompts = failures_of<PromptHeatmap>(prepared);
+  const std::vector<Window> windows = windows_of(job.heatmaps, prepared.unit.heatmaps);
   std::vector<ReplayRequest> requests;
-  for (const TokenizedPrompt& prompt : slice.prompts) {
+  for (const TokenizedPrompt& prompt : prepared.prompts) {
     ReplayRequest& request = requests.emplace_back(ReplayRequest{prompt.ids, prompt.answer, {}});
     const std::vector<int> last = positions_of(TokenRole::kLast, prompt);
     for (int token = 0; token < static_cast<int>(prompt.ids.size()); ++token) request.cuts.push_back({last, {token}, {}, windows});
   }
   const std::vector<ReplayResult> results = model.replay(requests);
   for (size_t k = 0; k < results.size(); ++k)
-    done.prompts[slice.index[k]] = record(model, job, unit, slice.prompts[k], results[k]);
+    done.prompts[prepared.index[k]] = record(model, job, prepared.unit, prepared.prompts[k], results[k]);
   return done;
 }
 

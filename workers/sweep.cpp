@@ -31,17 +31,15 @@ std::vector<Window> windows_of(const std::vector<WindowSeries>& series, const st
   return windows;
 }
 
-SweepUnit sweep(LoadedModel& model, const ModelJob& job, const Unit& unit) {
+SweepUnit sweep(LoadedModel& model, const ModelJob& job, const PreparedUnit& prepared) {
   SweepUnit done;
-  done.prompts.resize(unit.prompts.size());
-  const TokenizedSlice slice =
-      tokenize_slice(model, unit.prompts, [&](size_t i, std::string reason) { done.prompts[i].failure = std::move(reason); });
+  done.prompts = failures_of<PromptSweep>(prepared);
   std::vector<ReplayRequest> requests;
   std::vector<std::vector<std::int64_t>> blocked;
-  for (const TokenizedPrompt& prompt : slice.prompts) {
+  for (const TokenizedPrompt& prompt : prepared.prompts) {
     ReplayRequest& request = requests.emplace_back(ReplayRequest{prompt.ids, prompt.answer, {}});
     std::vector<std::int64_t>& pairs = blocked.emplace_back();
-    for (const AskedEdge& asked : unit.edges) {
+    for (const AskedEdge& asked : prepared.unit.edges) {
       const EdgeSpec& edge = job.edges.at(asked.edge);
       request.cuts.push_back({positions_of(edge.to, prompt), positions_of(edge.from, prompt), edge.channels,
                               windows_of(job.sweep, asked.series)});
@@ -49,7 +47,7 @@ SweepUnit sweep(LoadedModel& model, const ModelJob& job, const Unit& unit) {
     }
   }
   const std::vector<ReplayResult> results = model.replay(requests);
-  for (size_t k = 0; k < results.size(); ++k) done.prompts[slice.index[k]] = record(std::move(blocked[k]), results[k]);
+  for (size_t k = 0; k < results.size(); ++k) done.prompts[prepared.index[k]] = record(std::move(blocked[k]), results[k]);
   return done;
 }
 

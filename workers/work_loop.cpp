@@ -53,6 +53,13 @@ class Mailbox {
     return task;
   }
 
+  // The task that next() will return, if it has come.
+  std::optional<Message> coming() {
+    const std::lock_guard lock(mutex_);
+    if (over_ || tasks_.empty()) return std::nullopt;
+    return tasks_.front();
+  }
+
   void answer(Message message) { transport_.send(std::move(message)); }
   const std::atomic<bool>& cancelled() const { return cancelled_; }
 
@@ -172,6 +179,8 @@ std::uint64_t work(WorkerTransport& transport, const ComputeFunction& compute,
   std::uint64_t answered = 0;
   Mailbox mailbox(transport, options);
   while (const std::optional<Message> task = mailbox.next()) {
+    if (options.foresee)
+      if (const std::optional<Message> coming = mailbox.coming()) options.foresee(coming->unit, coming->payload);
     std::optional<Message> answer = compute_answer(*task, compute, mailbox.cancelled());
     if (!answer) continue;
     if (answer->payload.size() > kLargestPayload)

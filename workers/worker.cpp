@@ -2,7 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <future>
+#include <map>
 #include <new>
+#include <optional>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -20,6 +24,12 @@ struct Worker::Device {
   Precision precision;
 };
 
+// Units that threads of their own prepare; nothing comes of one that belongs to another model than the loaded
+// one. The futures wait for the threads when they go.
+struct Worker::Foreseen {
+  std::map<std::uint64_t, std::future<std::optional<PreparedUnit>>> units;
+};
+
 namespace {
 
 template <class Result>
@@ -33,7 +43,7 @@ std::string timed(std::chrono::steady_clock::time_point start, Result result) {
 }  // namespace
 
 Worker::Worker(Job job, const std::string& device_name, int ranks_on_node, std::string host)
-    : job_(std::move(job)), host_(std::move(host)) {
+    : job_(std::move(job)), host_(std::move(host)), foreseen_(std::make_unique<Foreseen>()) {
   threads_ = set_threads(job_.threads_per_rank, ranks_on_node);
   const at::Device device = choose_device(device_name);
   device_ = std::make_unique<Device>(Device{device, parse_precision(job_.precision)});
@@ -45,24 +55,52 @@ Worker::~Worker() = default;
 
 std::string Worker::device() const { return device_name_; }
 
+void Worker::unload() {
+  foreseen_->units.clear();
+  loaded_.reset();
+}
+
 LoadedModel& Worker::load(std::uint32_t model) {
   if (!loaded_ || loaded_index_ != model) {
-    loaded_.reset();  // the old weights go before the new ones come
+    unload();  // the old weights go before the new ones come
     loaded_ = std::make_unique<LoadedModel>(job_.models.at(model), device_->device, device_->precision, job_.memory_limit, host_);
     loaded_index_ = model;
   }
   return *loaded_;
 }
 
-std::string Worker::compute(const std::string& payload, const std::atomic<bool>& cancelled) {
+void Worker::foresee(std::uint64_t id, std::string payload) {
+  if (!loaded_ || foreseen_->units.contains(id)) return;
+  try {
+    foreseen_->units[id] = std::async(
+        std::launch::async,
+        [model = loaded_.get(), index = loaded_index_, payload = std::move(payload)]() -> std::optional<PreparedUnit> {
+          Unit unit = decode_unit(payload);
+          if (unit.model != index) return std::nullopt;
+          return prepare(*model, std::move(unit));
+        });
+  } catch (const std::system_error&) {  // no thread to be had: the unit is prepared when it comes
+    foreseen_->units.erase(id);
+  }
+}
+
+PreparedUnit Worker::prepared(std::uint64_t id, const std::string& payload) {
+  if (auto foreseen = foreseen_->units.extract(id))
+    if (std::optional<PreparedUnit> unit = foreseen.mapped().get()) return std::move(*unit);
+  Unit unit = decode_unit(payload);
+  const LoadedModel& model = load(unit.model);
+  return prepare(model, std::move(unit));
+}
+
+std::string Worker::compute(std::uint64_t id, const std::string& payload, const std::atomic<bool>& cancelled) {
   const auto start = std::chrono::steady_clock::now();
   if (cancelled) throw UnitCancelled{};
-  const Unit unit = decode_unit(payload);
   try {
-    LoadedModel& model = load(unit.model);
-    const ModelJob& job = job_.models.at(unit.model);
-    switch (unit.stage) {
-      case Stage::kEvaluate: return timed(start, evaluate(model, unit.prompts));
+    const PreparedUnit unit = prepared(id, payload);
+    const ModelJob& job = job_.models.at(unit.unit.model);
+    LoadedModel& model = *loaded_;
+    switch (unit.unit.stage) {
+      case Stage::kEvaluate: return timed(start, evaluate(model, unit));
       case Stage::kSweep: return timed(start, sweep(model, job, unit));
       case Stage::kHeatmap: return timed(start, draw_heatmaps(model, job, unit));
     }
@@ -70,14 +108,14 @@ std::string Worker::compute(const std::string& payload, const std::atomic<bool>&
   } catch (const MemoryError& error) {
     throw UnitFailure(FailureKind::kOutOfMemory, error.what());
   } catch (const std::bad_alloc&) {
-    loaded_.reset();
+    unload();
     throw UnitFailure(FailureKind::kOutOfMemory, "out of memory on the host");
   } catch (const InputError& error) {
     // A model that cannot be loaded here can be loaded nowhere: the run is told what is wrong and ends.
     throw UnitFailure(FailureKind::kBadInput, error.what());
   } catch (const c10::Error& error) {
     const bool memory = is_out_of_memory(error);
-    if (memory) loaded_.reset();
+    if (memory) unload();
     throw UnitFailure(memory ? FailureKind::kOutOfMemory : FailureKind::kError, error.what_without_backtrace());
   }
 }

@@ -12,6 +12,7 @@
 namespace factflow {
 
 class LoadedModel;
+struct PreparedUnit;
 
 class Worker {
  public:
@@ -21,12 +22,16 @@ class Worker {
 
   // Payload of a task in, bytes of its result out (the type belongs to the stage; unit.hpp). A prompt that fails is
   // recorded inside the result; only failures of the unit as a whole throw UnitFailure.
-  std::string compute(const std::string& payload, const std::atomic<bool>& cancelled);
+  std::string compute(std::uint64_t id, const std::string& payload, const std::atomic<bool>& cancelled);
+  // Prepares, beside the next call of compute(), the unit of the one after it.
+  void foresee(std::uint64_t id, std::string payload);
 
   std::string device() const;  // "NVIDIA H100 80GB HBM3", "CPU, avx512, 1 threads"
 
  private:
   LoadedModel& load(std::uint32_t model);
+  void unload();
+  PreparedUnit prepared(std::uint64_t id, const std::string& payload);
 
   Job job_;
   std::string host_;
@@ -36,6 +41,8 @@ class Worker {
   std::unique_ptr<Device> device_;
   std::uint32_t loaded_index_ = 0;
   std::unique_ptr<LoadedModel> loaded_;
+  struct Foreseen;
+  std::unique_ptr<Foreseen> foreseen_;  // reads the loaded model, so it goes first
 };
 
 }  // namespace factflow

@@ -257,9 +257,10 @@ int compute(Launch& launch, const OptionalDesk& desk, Ready& ready) {
   distributed.work.heartbeat_interval = heartbeat_interval(ready.heartbeat_timeout);
   distributed.work.coordinator_timeout = std::chrono::seconds(ready.heartbeat_timeout);
   distributed.make_coordinator = [&](CoordinatorTransport& transport) { return desk->coordinator(transport); };
-  distributed.compute = [&](std::uint64_t, const std::string& payload, const std::atomic<bool>& cancelled) {
-    return worker.compute(payload, cancelled);
+  distributed.compute = [&](std::uint64_t unit, const std::string& payload, const std::atomic<bool>& cancelled) {
+    return worker.compute(unit, payload, cancelled);
   };
+  distributed.work.foresee = [&](std::uint64_t unit, const std::string& payload) { worker.foresee(unit, payload); };
   distributed.report = [&](const std::string& text) { complain(desk, text.c_str()); };
   try {
     const std::optional<Outcome> outcome = run_on_ranks(launch, distributed);

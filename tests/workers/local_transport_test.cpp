@@ -121,6 +121,33 @@ TEST(WorkLoop, AnswersEveryTaskAndSaysGoodbye) {
   EXPECT_EQ(worker.join(), 4u);
 }
 
+TEST(WorkLoop, ForeseesTheTaskAfterTheOneThatIsComputed) {
+  constexpr std::uint64_t kTasks = 50;
+  std::vector<std::uint64_t> foreseen;
+  std::uint64_t computed = 0;
+  WorkLoopOptions options;
+  options.foresee = [&](std::uint64_t unit, const std::string& payload) {
+    EXPECT_EQ(unit, computed + 2);  // `computed` + 1 comes now
+    EXPECT_EQ(payload, std::to_string(unit));
+    foreseen.push_back(unit);
+  };
+  OneWorker worker(
+      [&](std::uint64_t unit, const std::string&, const std::atomic<bool>&) {
+        EXPECT_EQ(unit, ++computed);
+        std::this_thread::sleep_for(milliseconds(1));
+        return std::string();
+      },
+      options);
+  for (std::uint64_t unit = 1; unit <= kTasks; ++unit)
+    worker.tell(MessageKind::kTask, unit, std::to_string(unit));
+  EXPECT_EQ(kind_of(next(worker.transport())), MessageKind::kHello);
+  for (std::uint64_t unit = 1; unit <= kTasks; ++unit)
+    EXPECT_EQ(kind_of(next(worker.transport())), MessageKind::kResult);
+  worker.tell(MessageKind::kFinish);
+  EXPECT_EQ(worker.join(), kTasks);
+  EXPECT_FALSE(foreseen.empty());
+}
+
 TEST(WorkLoop, FinishForgetsWhatHasNotBegun) {
   std::atomic<bool> begun{false}, go{false};
   OneWorker worker([&](std::uint64_t, const std::string&, const std::atomic<bool>&) {

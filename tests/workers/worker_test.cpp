@@ -1,0 +1,112 @@
+// Units that were foreseen, of the loaded model and of another one, give what units that come unannounced give.
+#include "workers/worker.hpp"
+
+#include <atomic>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "workers/job.hpp"
+#include "workers/unit.hpp"
+
+namespace factflow {
+namespace {
+
+Job two_models() {
+  Job job;
+  job.device = "cpu";
+  job.threads_per_rank = 1;
+  for (const char* name : {"gpt2", "mamba"}) {
+    ModelJob& model = job.models.emplace_back();
+    model.name = name;
+    model.path = model.tokenizer = std::string(FACTFLOW_SOURCE_DIR "/demo/models/") + name;
+    model.edges = {{TokenRole::kSubject, TokenRole::kLast, {}}, {TokenRole::kLast, TokenRole::kLast, {}}};
+    model.sweep = {{3, {0, 4, 8}, {{0, 3}, {4, 7}, {8, 11}}}};
+    model.heatmaps = model.sweep;
+  }
+  return job;
+}
+
+// One without a subject in its text, so without tokens of it.
+std::vector<Prompt> prompts() {
+  std::vector<Prompt> some;
+  for (const std::string subject : {"France", "Japan", "", "Peru"}) {
+    Prompt prompt;
+    prompt.id = static_cast<std::int64_t>(some.size());
+    prompt.text = "The capital of " + subject + " is";
+    prompt.subject = subject;
+    prompt.subject_begin = 15;
+    prompt.answer = " Paris";
+    some.push_back(prompt);
+  }
+  return some;
+}
+
+std::vector<std::string> units() {
+  std::vector<std::string> payloads;
+  for (const std::uint32_t model : {0u, 0u, 1u, 1u, 0u}) {
+    Unit unit{Stage::kEvaluate, model, prompts(), {}, {}};
+    payloads.push_back(encode(unit));
+    unit.stage = Stage::kSweep;
+    unit.edges = {{0, {0}}, {1, {0}}};
+    payloads.push_back(encode(unit));
+    unit = {Stage::kHeatmap, model, prompts(), {}, {0}};
+    payloads.push_back(encode(unit));
+  }
+  return payloads;
+}
+
+// Results in the order of units(), without the seconds that they took.
+std::vector<std::string> compute_all(bool foresee) {
+  Worker worker(two_models(), "cpu", 1, "here");
+  const std::vector<std::string> payloads = units();
+  const std::atomic<bool> cancelled{false};
+  std::vector<std::string> results;
+  for (size_t i = 0; i < payloads.size(); ++i) {
+    if (foresee && i + 1 < payloads.size()) worker.foresee(i + 1, payloads[i + 1]);
+    const std::string bytes = worker.compute(i, payloads[i], cancelled);
+    EXPECT_EQ(report_of(bytes).failed, 1u);
+    switch (decode_unit(payloads[i]).stage) {
+      case Stage::kEvaluate: {
+        EvaluationUnit result = decode_evaluation(bytes);
+        result.report.seconds = 0;
+        results.push_back(encode(result));
+        break;
+      }
+      case Stage::kSweep: {
+        SweepUnit result = decode_sweep(bytes);
+        result.report.seconds = 0;
+        EXPECT_EQ(result.prompts.at(2).failure.empty(), false);
+        EXPECT_EQ(result.prompts.at(3).probability.at(0).size(), 3u);
+        results.push_back(encode(result));
+        break;
+      }
+      case Stage::kHeatmap: {
+        HeatmapUnit result = decode_heatmap(bytes);
+        result.report.seconds = 0;
+        results.push_back(encode(result));
+        break;
+      }
+    }
+  }
+  return results;
+}
+
+TEST(Worker, ForeseenUnitsGiveTheSameResults) { EXPECT_EQ(compute_all(true), compute_all(false)); }
+
+TEST(Worker, WhatWasForeseenMayNeverCome) {
+  Worker worker(two_models(), "cpu", 1, "here");
+  const std::vector<std::string> payloads = units();
+  const std::atomic<bool> cancelled{false};
+  worker.foresee(1, payloads[1]);  // before any model is loaded
+  worker.compute(0, payloads[0], cancelled);
+  worker.foresee(7, payloads[7]);
+  worker.foresee(8, "no unit");
+  EXPECT_ANY_THROW(worker.compute(8, "no unit", cancelled));
+  worker.compute(7, payloads[7], cancelled);
+  worker.foresee(9, payloads[9]);
+}
+
+}  // namespace
+}  // namespace factflow
