@@ -17,7 +17,7 @@ build: install
 	@cmake --build --preset release --target factflow
 
 demo: build
-	mpirun --oversubscribe -n 2 $(BUILD)/factflow run configs/demo.yaml
+	mpirun --bind-to none --oversubscribe -n 2 $(BUILD)/factflow run configs/demo.yaml
 	$(BUILD)/factflow analyse runs/demo
 
 test: install

@@ -10,8 +10,8 @@
 namespace factflow {
 namespace {
 
-constexpr std::int64_t kBytesPerThread = std::int64_t{1}
-                                         << 20;  // at least, so that small tensors wake nobody up
+// At least, so that small tensors wake nobody up.
+constexpr std::int64_t kBytesPerThread = std::int64_t{1} << 20;
 
 at::ScalarType as_torch(StoredType type) {
   switch (type) {

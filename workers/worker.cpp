@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <future>
 #include <map>
 #include <new>
 #include <optional>
-#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
@@ -79,12 +79,12 @@ void Worker::foresee(std::uint64_t id, std::string payload) {
           if (unit.model != index) return std::nullopt;
           return prepare(*model, std::move(unit));
         });
-  } catch (const std::system_error&) {  // no thread to be had: the unit is prepared when it comes
+  } catch (const std::exception&) {  // no thread or no memory to be had: the unit is prepared when it comes
     foreseen_->units.erase(id);
   }
 }
 
-PreparedUnit Worker::prepared(std::uint64_t id, const std::string& payload) {
+PreparedUnit Worker::ready_unit(std::uint64_t id, const std::string& payload) {
   if (auto foreseen = foreseen_->units.extract(id))
     if (std::optional<PreparedUnit> unit = foreseen.mapped().get()) return std::move(*unit);
   Unit unit = decode_unit(payload);
@@ -96,13 +96,13 @@ std::string Worker::compute(std::uint64_t id, const std::string& payload, const 
   const auto start = std::chrono::steady_clock::now();
   if (cancelled) throw UnitCancelled{};
   try {
-    const PreparedUnit unit = prepared(id, payload);
-    const ModelJob& job = job_.models.at(unit.unit.model);
+    const PreparedUnit prepared = ready_unit(id, payload);
+    const ModelJob& job = job_.models.at(prepared.unit.model);
     LoadedModel& model = *loaded_;
-    switch (unit.unit.stage) {
-      case Stage::kEvaluate: return timed(start, evaluate(model, unit));
-      case Stage::kSweep: return timed(start, sweep(model, job, unit));
-      case Stage::kHeatmap: return timed(start, draw_heatmaps(model, job, unit));
+    switch (prepared.unit.stage) {
+      case Stage::kEvaluate: return timed(start, evaluate(model, prepared));
+      case Stage::kSweep: return timed(start, sweep(model, job, prepared));
+      case Stage::kHeatmap: return timed(start, draw_heatmaps(model, job, prepared));
     }
     throw std::logic_error("a unit of an unknown stage");
   } catch (const MemoryError& error) {

@@ -31,7 +31,7 @@ class Worker {
  private:
   LoadedModel& load(std::uint32_t model);
   void unload();
-  PreparedUnit prepared(std::uint64_t id, const std::string& payload);
+  PreparedUnit ready_unit(std::uint64_t id, const std::string& payload);
 
   Job job_;
   std::string host_;
