@@ -14,6 +14,7 @@
 #include <boost/program_options.hpp>
 #include <unistd.h>
 
+#include "base/files.hpp"
 #include "base/text.hpp"
 #include "pipeline/coordination/coordinator.hpp"
 #include "workers/local_transport.hpp"
@@ -126,8 +127,8 @@ int main(int argc, char** argv) {
   const factflow::Settings settings = factflow::parse(argc, argv);
   std::filesystem::path directory = settings.directory;
   if (directory.empty()) directory = std::filesystem::current_path() / "coordinator_bench_journal";
-  std::filesystem::remove_all(directory);
+  factflow::remove_tree(directory);
   factflow::run(settings, directory);
-  std::filesystem::remove_all(directory);
+  factflow::remove_tree(directory);
   return 0;
 }

@@ -34,7 +34,7 @@ class Analyse : public testing::Test {
     folder_ = std::filesystem::path(testing::TempDir()) / ("factflow_analyse_" + std::to_string(::getpid()));
     std::filesystem::create_directories(folder_);
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
+  void TearDown() override { remove_tree(folder_); }
 
   std::string text(const std::string& file) const { return read_file(folder_ / file); }
 

@@ -28,7 +28,7 @@ class TemporaryDirectory {
     if (::mkdtemp(name.data()) == nullptr) throw RunError("cannot create " + name);
     path_ = name;
   }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
+  ~TemporaryDirectory() { remove_tree(path_); }
   TemporaryDirectory(const TemporaryDirectory&) = delete;
   TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
 

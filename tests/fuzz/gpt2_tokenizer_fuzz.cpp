@@ -8,6 +8,7 @@
 #include <fstream>
 #include <string>
 
+#include "base/files.hpp"
 #include "tests/fuzz/tokenizer_fuzz.hpp"
 
 namespace {
@@ -19,7 +20,7 @@ struct Folder {
     if (::mkdtemp(name.data()) == nullptr) std::abort();
     path = name;
   }
-  ~Folder() { std::filesystem::remove_all(path); }
+  ~Folder() { factflow::remove_tree(path); }
   std::filesystem::path path;
 };
 

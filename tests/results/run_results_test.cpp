@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/error.hpp"
+#include "base/files.hpp"
 #include "results/hdf5_file.hpp"
 #include "results/seal.hpp"
 
@@ -30,7 +31,7 @@ class RunResults : public testing::Test {
     std::filesystem::create_directories(folder_);
     path_ = folder_ / "results.h5";
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
+  void TearDown() override { remove_tree(folder_); }
 
   std::size_t files() const {
     return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(folder_), {}));

@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 
+#include "base/files.hpp"
 #include "results/run_results.hpp"
 #include "tests/system/damaged_model.hpp"
 #include "tests/system/program.hpp"
@@ -149,7 +150,7 @@ TEST_F(BadInput, NotANumberAmongTheWeights) {
   scenario.select = "self";
   expect_text_refused(scenario.yaml(), {"damaged/model.safetensors: tensor " + std::string(kTensor) +
                                         ": 1 of 65536 values are NaN"});
-  std::filesystem::remove_all(model.path());
+  remove_tree(model.path());
   std::filesystem::copy(demo_path("models/gpt2"), model.path());
   const std::string out = (scratch_.path() / "out").string();
   const Ended repaired = run_program({"run", (scratch_.path() / "bad.yaml").string(), "--out", out});

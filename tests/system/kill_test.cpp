@@ -127,7 +127,7 @@ class Killed : public ::testing::Test {
     ASSERT_EQ(continued.code, 0) << continued.all();
     EXPECT_GE(journal_bytes(name), durable);
     EXPECT_EQ(results_difference(out("undisturbed") + "/results.h5", out(name) + "/results.h5"), "");
-    std::filesystem::remove_all(out(name));
+    remove_tree(out(name));
   }
 
   TemporaryDirectory scratch_;

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/error.hpp"
 #include "base/files.hpp"
 
 namespace factflow::testing {
@@ -91,8 +92,10 @@ Program::~Program() {
     signal_group(SIGKILL);
     poll(0);
   }
-  std::error_code ignored;
-  std::filesystem::remove_all(output_, ignored);
+  try {
+    remove_tree(output_);
+  } catch (const RunError&) {  // somebody still writes there
+  }
 }
 
 void Program::signal_group(int number) const {

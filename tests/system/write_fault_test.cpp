@@ -118,7 +118,7 @@ class WriteFault : public ::testing::TestWithParam<Fault> {
     const Forked again = forked(out);
     ASSERT_EQ(again.code, 0) << again.said;
     EXPECT_EQ(results_difference(path("whole") + "/results.h5", path(out) + "/results.h5"), "");
-    std::filesystem::remove_all(path(out));
+    remove_tree(path(out));
   }
 
   void SetUp() override {

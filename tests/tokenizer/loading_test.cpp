@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/error.hpp"
+#include "base/files.hpp"
 #include "test_tokenizers.hpp"
 
 namespace factflow {
@@ -206,7 +207,7 @@ TEST(Loading, MessagesAreOneShortLine) {
 class LegacyFiles : public testing::Test {
  protected:
   void SetUp() override { std::filesystem::create_directories(path_); }
-  void TearDown() override { std::filesystem::remove_all(path_); }
+  void TearDown() override { remove_tree(path_); }
   void write(const std::string& name, const std::string& text) const { std::ofstream(path_ / name) << text; }
   std::string error() const {
     try {

@@ -142,7 +142,7 @@ TEST_F(Kill, AnyProcessAtAnyMomentLosesNothingThatWasDone) {
     const auto killed = steady_clock::now();
     interrupted += process.wait() != 0;
     EXPECT_LT(steady_clock::now() - killed, milliseconds(10'000)) << "every other rank ends within seconds";
-    std::filesystem::remove_all(run_ / "pids");
+    remove_tree(run_ / "pids");
     if (expect_nothing_lost(durable) < undisturbed(kUnits).size()) continue;
     EXPECT_EQ(results(), undisturbed(kUnits));
     ++finished;

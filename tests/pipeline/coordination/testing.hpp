@@ -12,7 +12,9 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "base/error.hpp"
 #include "base/file_operations.hpp"
+#include "base/files.hpp"
 #include "pipeline/coordination/coordinator.hpp"
 #include "tests/pipeline/coordination/faulty_files.hpp"
 
@@ -26,8 +28,10 @@ class ScratchDirectory {
     path_ = name;
   }
   ~ScratchDirectory() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
+    try {
+      remove_tree(path_);
+    } catch (const RunError&) {  // somebody still writes there
+    }
   }
   ScratchDirectory(const ScratchDirectory&) = delete;
   ScratchDirectory& operator=(const ScratchDirectory&) = delete;

@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/files.hpp"
+
 namespace factflow {
 
 class TemporaryDirectory {
@@ -17,7 +19,7 @@ class TemporaryDirectory {
     if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary directory");
     path_ = pattern;
   }
-  ~TemporaryDirectory() { std::filesystem::remove_all(path_); }
+  ~TemporaryDirectory() { remove_tree(path_); }
   TemporaryDirectory(const TemporaryDirectory&) = delete;
   TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
 
