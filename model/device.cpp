@@ -91,7 +91,9 @@ std::string describe(at::Device device) {
   if (device.is_cuda()) return at::cuda::getDeviceProperties(device.index())->name;
 #endif
   static_cast<void>(device);
-  return fmt::format("CPU, {}, {} threads", kernels::cpu_instruction_set(), at::get_num_threads());
+  const int threads = at::get_num_threads();
+  return fmt::format("CPU, {}, {} {}", kernels::cpu_instruction_set(), threads,
+                     threads == 1 ? "thread" : "threads");
 }
 
 std::int64_t free_memory(at::Device device) {

@@ -26,7 +26,7 @@ class Worker {
   // Prepares, beside the next call of compute(), the unit of the one after it.
   void foresee(std::uint64_t id, std::string payload);
 
-  std::string device() const;  // "NVIDIA H100 80GB HBM3", "CPU, avx512, 1 threads"
+  std::string device() const;  // "NVIDIA H100 80GB HBM3", "CPU, avx512, 1 thread"
 
  private:
   LoadedModel& load(std::uint32_t model);

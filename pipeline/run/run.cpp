@@ -132,9 +132,9 @@ class Desk {
  private:
   void introduce() {
     if (const std::string warning = slow_blas_warning(); !warning.empty()) display_.line("warning: " + warning);
-    display_.line(fmt::format("{}: {} prompts ({}{}), {} models, into {}", config_.name, dataset_.prompts.size(), dataset_.format,
+    display_.line(fmt::format("{}: {} prompts ({}{}), {} {}, into {}", config_.name, dataset_.prompts.size(), dataset_.format,
                               dataset_.bad.empty() ? "" : fmt::format(", {} bad records left out", dataset_.bad.size()),
-                              config_.models.size(), directory_.path.string()));
+                              config_.models.size(), config_.models.size() == 1 ? "model" : "models", directory_.path.string()));
     for (const std::string& sentence : missing_ids(config_, dataset_)) display_.line("  " + sentence);
     for (size_t m = 0; m < config_.models.size(); ++m)
       if (!planned_.models[m].skipped.empty())
