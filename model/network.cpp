@@ -10,6 +10,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "model/device.hpp"
 #include "model/families/family.hpp"
 #include "model/weights.hpp"
 
@@ -48,6 +49,7 @@ std::unique_ptr<Network> Network::build(const Architecture& architecture, Weight
   const Family& family = family_named(architecture.family);
   std::unique_ptr<Network> network = family.build(architecture, weights);
   network->parameters_ = family.tensors(architecture).parameters();
+  release_cached_memory(weights.device());  // of what the weights were converted from
   return network;
 }
 
