@@ -10,9 +10,11 @@
 
 namespace factflow {
 
-LoadedModel::LoadedModel(const ModelJob& job, at::Device device, Precision precision, std::int64_t memory_limit, std::string host)
+LoadedModel::LoadedModel(const ModelJob& job, at::Device device, Precision precision, std::int64_t memory_limit, std::string host,
+                         bool facts_wanted)
     : checkpoint_(std::make_shared<const Checkpoint>(Checkpoint::open(job.path))),
-      digest_(std::async(std::launch::async, [checkpoint = checkpoint_] { return checkpoint->digest(); })),
+      digest_(std::async(facts_wanted ? std::launch::async : std::launch::deferred,
+                         [checkpoint = checkpoint_] { return checkpoint->digest(); })),
       tokenizer_(Tokenizer::load(job.tokenizer.empty() ? checkpoint_->directory() : std::filesystem::path(job.tokenizer))),
       network_(Network::load(checkpoint_, device, precision)),
       engine_(std::in_place, *network_, memory_limit),

@@ -19,11 +19,13 @@ namespace factflow {
 
 class LoadedModel {
  public:
-  LoadedModel(const ModelJob& job, at::Device device, Precision precision, std::int64_t memory_limit, std::string host);
+  // facts_wanted: facts() will be called, so the checkpoint's digest is computed while the model is loaded.
+  LoadedModel(const ModelJob& job, at::Device device, Precision precision, std::int64_t memory_limit, std::string host,
+              bool facts_wanted = false);
 
   const Tokenizer& tokenizer() const { return tokenizer_; }
   const Network& network() const { return *network_; }
-  const ModelFacts& facts();  // waits for the checkpoint's digest
+  const ModelFacts& facts();  // the checkpoint's digest reads all of it once
 
   // The prompt's tokens, checked against the model. Throws InputError.
   TokenizedPrompt tokenize_prompt(const Prompt& prompt) const;
@@ -33,7 +35,7 @@ class LoadedModel {
 
  private:
   std::shared_ptr<const Checkpoint> checkpoint_;
-  std::future<std::string> digest_;  // reads the whole checkpoint while it is loaded
+  std::future<std::string> digest_;  // deferred until facts() if no facts were wanted
   Tokenizer tokenizer_;
   std::unique_ptr<Network> network_;
   std::optional<ReplayEngine> engine_;

@@ -60,11 +60,12 @@ void Worker::unload() {
   loaded_.reset();
 }
 
-LoadedModel& Worker::load(std::uint32_t model) {
-  if (!loaded_ || loaded_index_ != model) {
+LoadedModel& Worker::load(const Unit& unit) {
+  if (!loaded_ || loaded_index_ != unit.model) {
     unload();  // the old weights go before the new ones come
-    loaded_ = std::make_unique<LoadedModel>(job_.models.at(model), device_->device, device_->precision, job_.memory_limit, host_);
-    loaded_index_ = model;
+    loaded_ = std::make_unique<LoadedModel>(job_.models.at(unit.model), device_->device, device_->precision, job_.memory_limit,
+                                            host_, unit.stage == Stage::kEvaluate);
+    loaded_index_ = unit.model;
   }
   return *loaded_;
 }
@@ -88,7 +89,7 @@ PreparedUnit Worker::ready_unit(std::uint64_t id, const std::string& payload) {
   if (auto foreseen = foreseen_->units.extract(id))
     if (std::optional<PreparedUnit> unit = foreseen.mapped().get()) return std::move(*unit);
   Unit unit = decode_unit(payload);
-  const LoadedModel& model = load(unit.model);
+  const LoadedModel& model = load(unit);
   return prepare(model, std::move(unit));
 }
 

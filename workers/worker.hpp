@@ -29,7 +29,7 @@ class Worker {
   std::string device() const;  // "NVIDIA H100 80GB HBM3", "CPU, avx512, 1 thread"
 
  private:
-  LoadedModel& load(std::uint32_t model);
+  LoadedModel& load(const Unit& unit);  // the unit's model
   void unload();
   PreparedUnit ready_unit(std::uint64_t id, const std::string& payload);
 
