@@ -184,9 +184,9 @@ std::int64_t peak_memory(at::Device device) {
 void restart_peak_memory(at::Device device) {
   release_cached_memory(device);
 #ifdef FACTFLOW_CUDA
-  if (device.is_cuda())
-    at::empty({1}, at::TensorOptions().device(device));  // before, there are no statistics
-  if (device.is_cuda()) c10::cuda::CUDACachingAllocator::resetPeakStats(device.index());
+  if (!device.is_cuda()) return;
+  at::empty({1}, at::TensorOptions().device(device));  // before the first tensor there are no statistics
+  c10::cuda::CUDACachingAllocator::resetPeakStats(device.index());
 #endif
 }
 
@@ -202,10 +202,8 @@ std::string binding_warning(int local_size) {
   const int mine = cores_of(0), share = share_of_launcher(local_size);
   const bool open_mpi = std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr;
   if (!open_mpi || mine == 0 || mine >= share) return "";
-  return fmt::format(
-      "mpirun binds each rank to {} of the {} cores that it could have: mpirun --bind-to none leaves them "
-      "all",
-      mine, share);
+  return fmt::format("mpirun binds each rank to {} of its {} cores: mpirun --bind-to none leaves it all",
+                     mine, share);
 }
 
 std::string slow_blas_warning() {

@@ -18,8 +18,8 @@ namespace {
 
 constexpr std::int64_t kLogitsBytes = std::int64_t{256} << 20;  // of one chunk of logits
 constexpr std::int64_t kRowsPerPass = 16384;  // on a GPU; bench/RESULTS.md has the others tried
-constexpr std::int64_t kQuickModel =
-    1'000'000'000;  // parameters, below which planning a pass takes a while beside it
+// Parameters, below which planning takes long beside a pass.
+constexpr std::int64_t kQuickModel = 1'000'000'000;
 
 // Indices that would otherwise be read from outside a tensor.
 void check_tokens(const ReplayRequest& request, const Architecture& architecture) {

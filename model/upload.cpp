@@ -36,13 +36,12 @@ std::int64_t copy_and_count(const StoredTensor& stored, std::int64_t begin, std:
     const auto element = static_cast<std::int64_t>(size_of(stored.type));
     first = first / element * element;  // pieces of whole elements
     last = last == count ? last : last / element * element;
-    StoredTensor part{
-        stored.type,
-        {(last - first) / element},
-        stored.bytes.subspan(static_cast<size_t>(begin + first), static_cast<size_t>(last - first)),
-        stored.file};
-    std::memcpy(out + first, part.bytes.data(), part.bytes.size());
-    part.bytes = {reinterpret_cast<const std::byte*>(out + first), part.bytes.size()};
+    const auto bytes = static_cast<size_t>(last - first);
+    std::memcpy(out + first, stored.bytes.data() + begin + first, bytes);
+    const StoredTensor part{stored.type,
+                            {(last - first) / element},
+                            {reinterpret_cast<const std::byte*>(out + first), bytes},
+                            stored.file};
     non_finite += count_non_finite(part);
   });
   return non_finite;

@@ -180,7 +180,8 @@ std::uint64_t work(WorkerTransport& transport, const ComputeFunction& compute,
   Mailbox mailbox(transport, options);
   while (const std::optional<Message> task = mailbox.next()) {
     if (options.foresee)
-      if (const std::optional<Message> coming = mailbox.coming()) options.foresee(coming->unit, coming->payload);
+      if (std::optional<Message> coming = mailbox.coming())
+        options.foresee(coming->unit, std::move(coming->payload));
     std::optional<Message> answer = compute_answer(*task, compute, mailbox.cancelled());
     if (!answer) continue;
     if (answer->payload.size() > kLargestPayload)

@@ -34,9 +34,9 @@ struct WorkLoopOptions {
   // then, so a process of its own ends itself here (Launch::abort). Afterwards `cancelled` is set and work()
   // throws RunError.
   std::function<void(const std::string& reason)> on_coordinator_lost;
-  // Called before a task is computed, with the one that comes after it if that is already here, so that it can
-  // be prepared meanwhile. Must not throw.
-  std::function<void(std::uint64_t unit, const std::string& payload)> foresee;
+  // Called before a task is computed, with the one that comes after it if that is already here, so that it
+  // can be prepared meanwhile. Must not throw.
+  std::function<void(std::uint64_t unit, std::string payload)> foresee;
 };
 
 // What a worker does with one task: payload in, result out. Called on the thread that called work().

@@ -260,7 +260,7 @@ int compute(Launch& launch, const OptionalDesk& desk, Ready& ready) {
   distributed.compute = [&](std::uint64_t unit, const std::string& payload, const std::atomic<bool>& cancelled) {
     return worker.compute(unit, payload, cancelled);
   };
-  distributed.work.foresee = [&](std::uint64_t unit, const std::string& payload) { worker.foresee(unit, payload); };
+  distributed.work.foresee = [&](std::uint64_t unit, std::string payload) { worker.foresee(unit, std::move(payload)); };
   distributed.report = [&](const std::string& text) { complain(desk, text.c_str()); };
   try {
     const std::optional<Outcome> outcome = run_on_ranks(launch, distributed);
