@@ -16,35 +16,10 @@
 #include <gtest/gtest.h>
 
 #include "base/error.hpp"
-#include "base/files.hpp"
 #include "model/checkpoint/checkpoint.hpp"
+#include "tests/temporary_directory.hpp"
 
 namespace factflow {
-
-class TemporaryDirectory {
- public:
-  TemporaryDirectory() {
-    std::string name = (std::filesystem::temp_directory_path() / "factflow_checkpoint.XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw RunError("cannot create " + name);
-    path_ = name;
-  }
-  ~TemporaryDirectory() { remove_tree(path_); }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-
-  const std::filesystem::path& path() const { return path_; }
-
-  // Writes a file, with the directories it needs, and returns its path.
-  std::filesystem::path write(const std::string& name, const std::string& bytes) const {
-    const std::filesystem::path file = path_ / name;
-    std::filesystem::create_directories(file.parent_path());
-    std::ofstream(file, std::ios::binary) << bytes;
-    return file;
-  }
-
- private:
-  std::filesystem::path path_;
-};
 
 inline std::filesystem::path test_folder() {
   return std::filesystem::path(FACTFLOW_SOURCE_DIR) / "tests" / "checkpoint";

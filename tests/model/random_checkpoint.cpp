@@ -27,12 +27,6 @@ float offset_of(const std::string& name) {
 
 }  // namespace
 
-TemporaryDirectory::TemporaryDirectory() {
-  std::string name = (std::filesystem::temp_directory_path() / "factflow_model.XXXXXX").string();
-  if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot create " + name);
-  path_ = name;
-}
-
 json small_config(const std::string& name) {
   const json decoder = {{"hidden_size", 16},
                         {"num_hidden_layers", 3},

@@ -10,22 +10,10 @@
 
 #include <nlohmann/json.hpp>
 
-#include "base/files.hpp"
 #include "model/network.hpp"
+#include "tests/temporary_directory.hpp"
 
 namespace factflow {
-
-class TemporaryDirectory {
- public:
-  TemporaryDirectory();
-  ~TemporaryDirectory() { remove_tree(path_); }
-  TemporaryDirectory(const TemporaryDirectory&) = delete;
-  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 struct NamedTensor {
   std::vector<std::int64_t> shape;

@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.hpp"
-#include "tests/pipeline/input/temporary_directory.hpp"
+#include "tests/temporary_directory.hpp"
 
 namespace factflow::testing {
 

@@ -9,7 +9,7 @@
 #include "jobs/job_queue.hpp"
 #include "jobs/job_size.hpp"
 #include "jobs/submission.hpp"
-#include "tests/pipeline/input/temporary_directory.hpp"
+#include "tests/temporary_directory.hpp"
 
 namespace factflow {
 namespace {

@@ -13,7 +13,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/error.hpp"
 #include "base/files.hpp"
 
 namespace factflow::testing {
@@ -62,9 +61,6 @@ std::string Ended::all() const {
 }
 
 Program::Program(const std::vector<std::string>& arguments, Start start) : start_(std::move(start)) {
-  std::string folder = (std::filesystem::temp_directory_path() / "factflow-output-XXXXXX").string();
-  if (::mkdtemp(folder.data()) == nullptr) throw std::runtime_error("no temporary directory");
-  output_ = folder;
   std::vector<std::string> words = command_line(arguments, start_);
   pid_ = ::fork();
   if (pid_ < 0) throw std::runtime_error("cannot fork");
@@ -91,10 +87,6 @@ Program::~Program() {
   if (!ended_) {
     signal_group(SIGKILL);
     poll(0);
-  }
-  try {
-    remove_tree(output_);
-  } catch (const RunError&) {  // somebody still writes there
   }
 }
 

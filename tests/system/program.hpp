@@ -9,6 +9,8 @@
 
 #include <sys/types.h>
 
+#include "tests/temporary_directory.hpp"
+
 namespace factflow::testing {
 
 struct Ended {
@@ -48,7 +50,7 @@ class Program {
   void poll(int options);
 
   Start start_;
-  std::filesystem::path output_;  // directory with the files out and err
+  TemporaryDirectory output_;  // with the files out and err
   pid_t pid_ = -1;
   int status_ = 0;
   bool ended_ = false;

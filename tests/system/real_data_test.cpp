@@ -2,7 +2,7 @@
 #include <gmock/gmock.h>
 
 #include "results/run_results.hpp"
-#include "tests/pipeline/input/temporary_directory.hpp"
+#include "tests/temporary_directory.hpp"
 #include "tests/system/program.hpp"
 #include "tests/system/scenario.hpp"
 

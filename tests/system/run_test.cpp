@@ -8,7 +8,7 @@
 
 #include "base/files.hpp"
 #include "results/run_results.hpp"
-#include "tests/pipeline/input/temporary_directory.hpp"
+#include "tests/temporary_directory.hpp"
 #include "tests/system/program.hpp"
 #include "tests/system/results_difference.hpp"
 #include "tests/system/scenario.hpp"

@@ -20,7 +20,7 @@
 #include "pipeline/run/run.hpp"
 #include "results/run_results.hpp"
 #include "tests/pipeline/coordination/faulty_files.hpp"
-#include "tests/pipeline/input/temporary_directory.hpp"
+#include "tests/temporary_directory.hpp"
 #include "tests/system/program.hpp"
 #include "tests/system/results_difference.hpp"
 #include "tests/system/scenario.hpp"

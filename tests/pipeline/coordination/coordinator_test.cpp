@@ -22,7 +22,6 @@ using std::chrono::milliseconds;
 using testing::Crash;
 using testing::FaultyFiles;
 using ::testing::HasSubstr;
-using testing::ScratchDirectory;
 using testing::StagedPlan;
 
 constexpr const char* kIdentity = "identity";
@@ -87,7 +86,7 @@ std::map<std::uint64_t, std::string> expected_results(std::uint32_t models, std:
 
 TEST(Coordinator, FinishesAllStagesWithAnyNumberOfWorkers) {
   for (const int workers : {1, 2, 5, 32}) {
-    const ScratchDirectory directory;
+    const TemporaryDirectory directory;
     StagedPlan plan(3, 20);
     LaunchSetup setup = quick();
     setup.workers = workers;
@@ -100,13 +99,13 @@ TEST(Coordinator, FinishesAllStagesWithAnyNumberOfWorkers) {
 }
 
 TEST(Coordinator, AnEmptyPlanEndsAtOnce) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   StagedPlan plan(0, 0);
   EXPECT_EQ(launch(directory.path(), plan, quick()).units_done, 0u);
 }
 
 TEST(Coordinator, ASecondLaunchComputesNothing) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   StagedPlan first(2, 10), second(2, 10);
   launch(directory.path(), first, quick());
   LaunchSetup setup = quick();
@@ -120,7 +119,7 @@ TEST(Coordinator, ASecondLaunchComputesNothing) {
 }
 
 TEST(Coordinator, TellsTheSourceOnlyWhatIsDurable) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   struct Watching : StagedPlan {
     Watching(const std::filesystem::path& path) : StagedPlan(1, 8), directory(path) {}
     std::vector<Task> completed(std::uint64_t unit, std::string result) override {
@@ -154,7 +153,7 @@ class WaitingDisk : public FileOperations {
 };
 
 TEST(Coordinator, WorkersHaveWorkWhileItWaitsForTheDisk) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   StagedPlan plan(1, 40);
   std::atomic<int> computed{0};
   WaitingDisk disk(computed);
@@ -171,7 +170,7 @@ TEST(Coordinator, WorkersHaveWorkWhileItWaitsForTheDisk) {
 }
 
 TEST(Coordinator, RetriesAFailedUnitOnceOnAnotherWorker) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   StagedPlan plan(2, 6);
   std::mutex mutex;
   std::map<std::uint64_t, std::vector<std::thread::id>> attempts;
@@ -195,7 +194,7 @@ TEST(Coordinator, RetriesAFailedUnitOnceOnAnotherWorker) {
 }
 
 TEST(Coordinator, KeepsAFailureOnRecordUntilToldToRetry) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   std::atomic<bool> broken{true};
   std::atomic<int> computed{0};
   LaunchSetup setup = quick();
@@ -218,7 +217,7 @@ TEST(Coordinator, KeepsAFailureOnRecordUntilToldToRetry) {
 }
 
 TEST(Coordinator, RepeatsUnitsInWhichPromptsFailedWhenToldTo) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   std::atomic<bool> broken{true};
   std::atomic<int> computed{0};
   LaunchSetup setup = quick();
@@ -243,7 +242,7 @@ TEST(Coordinator, RepeatsUnitsInWhichPromptsFailedWhenToldTo) {
 }
 
 TEST(Coordinator, SplitsAUnitThatDoesNotFitAndRemembersIt) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   std::atomic<int> too_large{0};
   LaunchSetup setup = quick();
   setup.compute = [&](std::uint64_t unit, const std::string& payload, const std::atomic<bool>& cancelled) {
@@ -270,7 +269,7 @@ TEST(Coordinator, SplitsAUnitThatDoesNotFitAndRemembersIt) {
 }
 
 TEST(Coordinator, AFatalFailureEndsTheRunAndKeepsWhatIsDone) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   StagedPlan plan(1, 50);
   LaunchSetup setup = quick();
   setup.compute = [&](std::uint64_t unit, const std::string& payload, const std::atomic<bool>& cancelled) {
@@ -292,7 +291,7 @@ TEST(Coordinator, AFatalFailureEndsTheRunAndKeepsWhatIsDone) {
 }
 
 TEST(Coordinator, ASilentWorkerEndsTheRunWithItsNameAndUnit) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   StagedPlan plan(1, 30);
   LocalTransport transport(2);
   JournalIndex index(system_files(), directory.path(), kIdentity);
@@ -320,7 +319,7 @@ TEST(Coordinator, ASilentWorkerEndsTheRunWithItsNameAndUnit) {
 }
 
 TEST(Coordinator, LongUnitsDoNotLookLikeLostWorkers) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   StagedPlan plan(1, 1);
   LocalTransport transport(1);
   JournalIndex index(system_files(), directory.path(), kIdentity);
@@ -346,7 +345,7 @@ TEST(Coordinator, LongUnitsDoNotLookLikeLostWorkers) {
 }
 
 TEST(Coordinator, AStopRequestFinishesWhatIsInWorkAndResumes) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   std::atomic<int> stop{0}, computed{0};
   LaunchSetup setup = quick();
   setup.options.stop = &stop;
@@ -369,7 +368,7 @@ TEST(Coordinator, AStopRequestFinishesWhatIsInWorkAndResumes) {
 
 TEST(Coordinator, ASecondStopRequestOrTheGraceTimeCancels) {
   for (const int requests : {1, 2}) {
-    const ScratchDirectory directory;
+    const TemporaryDirectory directory;
     StagedPlan plan(1, 4);
     std::atomic<int> stop{0};
     LaunchSetup setup = quick();
@@ -388,7 +387,7 @@ TEST(Coordinator, ASecondStopRequestOrTheGraceTimeCancels) {
 }
 
 TEST(Coordinator, ReportsProgressThatAddsUp) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   StagedPlan plan(2, 10);
   LaunchSetup setup = quick();
   setup.options.progress_interval = milliseconds(0);
@@ -413,7 +412,7 @@ TEST(Coordinator, CostsThatAreNoCostsDoNoHarm) {
     std::vector<Task> failed(std::uint64_t, const std::string&) override { return {}; }
     std::vector<Task> split(std::uint64_t) override { return {}; }
   } plan;
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   LaunchSetup setup = quick();
   Progress last;
   setup.options.on_progress = [&](const Progress& progress) { last = progress; };
@@ -426,7 +425,7 @@ TEST(Coordinator, APlanThatReleasesAUnitTwiceIsAnError) {
     Twice() : StagedPlan(1, 2) {}
     std::vector<Task> completed(std::uint64_t, std::string) override { return {{1, 0, 1, "1"}}; }
   } plan;
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   EXPECT_THROW(launch(directory.path(), plan, quick()), std::logic_error);
 }
 
@@ -437,7 +436,7 @@ class EveryStep : public ::testing::TestWithParam<FaultyFiles::Fault> {};
 TEST_P(EveryStep, LosesNothingThatWasDurable) {
   const auto expected = expected_results(2, 4);
   for (int step = 1;; ++step) {
-    const ScratchDirectory directory;
+    const TemporaryDirectory directory;
     FaultyFiles files;
     files.fail_at = step;
     files.fault = GetParam();
@@ -478,7 +477,7 @@ INSTANTIATE_TEST_SUITE_P(Faults, EveryStep,
                                            FaultyFiles::Fault::kPowerLoss));
 
 TEST(Coordinator, IndependentProcessesShareTheUnits) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   std::mutex mutex;
   std::map<std::uint64_t, int> computed;
   const auto compute = [&](std::uint64_t unit, const std::string& payload,

@@ -10,7 +10,6 @@ namespace factflow {
 namespace {
 
 using ::testing::HasSubstr;
-using testing::ScratchDirectory;
 
 constexpr const char* kIdentity = "0123456789abcdef";
 
@@ -46,14 +45,14 @@ void overwrite(const std::filesystem::path& path, const std::string& bytes) {
 }
 
 TEST(Journal, GivesBackWhatWasCommitted) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   write_units(directory / "journal", 0, 5, 4);
   write_units(directory / "journal", 20, 1, 1);
   expect_units(JournalIndex(system_files(), directory / "journal", kIdentity), 21);
 }
 
 TEST(Journal, HoldsEmptyAndLargePayloads) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   const std::string large(std::size_t{40} << 20, 'L');
   {
     const JournalIndex index(system_files(), directory.path(), kIdentity);
@@ -68,7 +67,7 @@ TEST(Journal, HoldsEmptyAndLargePayloads) {
 }
 
 TEST(Journal, WhatWasNotCommittedIsNotThere) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   {
     const JournalIndex index(system_files(), directory.path(), kIdentity);
     Journal journal(system_files(), directory.path(), kIdentity, "main", index);
@@ -78,7 +77,7 @@ TEST(Journal, WhatWasNotCommittedIsNotThere) {
 }
 
 TEST(Journal, CutsATornEndWhereverItIsTorn) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   testing::UnsyncedFiles files;
   write_units(directory / "whole", 0, 2, 3);
   const std::string two = read_file(directory / "whole" / "main.journal");
@@ -95,7 +94,7 @@ TEST(Journal, CutsATornEndWhereverItIsTorn) {
 
 // Pages of an unsynced commit may reach the disk in any order: garbage or zeros anywhere in the last frame.
 TEST(Journal, CutsALastFrameThatIsDamagedAnywhere) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   testing::UnsyncedFiles files;
   write_units(directory / "whole", 0, 2, 3);
   const std::string two = read_file(directory / "whole" / "main.journal");
@@ -111,7 +110,7 @@ TEST(Journal, CutsALastFrameThatIsDamagedAnywhere) {
 }
 
 TEST(Journal, DamageBeforeTheLastFrameIsAnErrorThatNamesThePlace) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   testing::UnsyncedFiles files;
   write_units(directory / "whole", 0, 4, 2);
   const std::string whole = read_file(directory / "whole" / "main.journal");
@@ -131,7 +130,7 @@ TEST(Journal, DamageBeforeTheLastFrameIsAnErrorThatNamesThePlace) {
 }
 
 TEST(Journal, HugeLengthsInTheFileAreNotBelieved) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   write_units(directory.path(), 0, 1, 2);
   const std::filesystem::path file = directory / "main.journal";
   const std::string good = read_file(file);
@@ -145,7 +144,7 @@ TEST(Journal, HugeLengthsInTheFileAreNotBelieved) {
 }
 
 TEST(Journal, RefusesFilesThatAreNotOfThisRun) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   write_units(directory.path(), 0, 1, 1);
   const std::filesystem::path file = directory / "main.journal";
   const std::string good = read_file(file);
@@ -170,14 +169,14 @@ TEST(Journal, RefusesFilesThatAreNotOfThisRun) {
 }
 
 TEST(Journal, SeveralWritersMakeOneTruth) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   write_units(directory.path(), 0, 2, 5, "job-1");
   write_units(directory.path(), 8, 1, 4, "job-2");  // 8 and 9 twice
   expect_units(JournalIndex(system_files(), directory.path(), kIdentity), 12);
 }
 
 TEST(Journal, AResultCountsBeforeASplitBeforeAPartialResultBeforeTheLastFailure) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   const JournalIndex empty(system_files(), directory.path(), kIdentity);
   Journal journal(system_files(), directory.path(), kIdentity, "main", empty);
   journal.append(RecordType::kFailed, 1, "first reason");
@@ -205,7 +204,7 @@ TEST(Journal, AResultCountsBeforeASplitBeforeAPartialResultBeforeTheLastFailure)
 }
 
 TEST(Journal, AnIndexFollowsWritersThatAreStillWriting) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   JournalIndex index(system_files(), directory.path(), kIdentity);
   write_units(directory.path(), 0, 1, 3, "job-1");
   EXPECT_EQ(index.refresh(), 3u);
@@ -225,7 +224,7 @@ TEST(Journal, AnIndexFollowsWritersThatAreStillWriting) {
 }
 
 TEST(Journal, ASecondWriterOfOneFileIsRefused) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   const JournalIndex index(system_files(), directory.path(), kIdentity);
   const Journal journal(system_files(), directory.path(), kIdentity, "main", index);
   EXPECT_THROW(Journal(system_files(), directory.path(), kIdentity, "main", index), RunError);
@@ -233,7 +232,7 @@ TEST(Journal, ASecondWriterOfOneFileIsRefused) {
 
 TEST(Journal, AReadOnlyDirectorySaysSo) {
   if (::geteuid() == 0) GTEST_SKIP() << "root may write anywhere";
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   std::filesystem::permissions(directory.path(),
                                std::filesystem::perms::owner_read | std::filesystem::perms::owner_exec);
   const JournalIndex index(system_files(), directory.path(), kIdentity);
@@ -241,7 +240,7 @@ TEST(Journal, AReadOnlyDirectorySaysSo) {
 }
 
 TEST(Journal, TakesNothingMoreAfterAFailedSync) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   testing::FaultyFiles files;
   const JournalIndex index(files, directory.path(), kIdentity);
   Journal journal(files, directory.path(), kIdentity, "main", index);

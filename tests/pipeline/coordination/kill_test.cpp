@@ -21,7 +21,6 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 using ::testing::HasSubstr;
-using testing::ScratchDirectory;
 
 using Results = std::map<std::uint64_t, std::string>;
 
@@ -107,7 +106,7 @@ class Kill : public ::testing::Test {
   }
   std::filesystem::path log() const { return scratch_ / "log"; }
 
-  ScratchDirectory scratch_;
+  TemporaryDirectory scratch_;
   std::filesystem::path run_ = scratch_ / "run";
 };
 

@@ -16,7 +16,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using ::testing::HasSubstr;
-using testing::ScratchDirectory;
 using Mode = RunLock::Mode;
 
 RunLock::Options fast() {
@@ -46,7 +45,7 @@ Owner dead() {
 }
 
 TEST(RunLock, TheSecondLaunchIsRefusedUntilTheFirstEnds) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   {
     const RunLock lock(system_files(), directory / "run", Mode::kExclusive, fast());
     EXPECT_TRUE(lock.held());
@@ -61,7 +60,7 @@ TEST(RunLock, TheSecondLaunchIsRefusedUntilTheFirstEnds) {
 }
 
 TEST(RunLock, SharersGoWithEachOtherButNotWithAnExclusiveLaunch) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   {
     const RunLock first(system_files(), directory.path(), Mode::kShared, fast());
     const RunLock second(system_files(), directory.path(), Mode::kShared, fast());
@@ -72,7 +71,7 @@ TEST(RunLock, SharersGoWithEachOtherButNotWithAnExclusiveLaunch) {
 }
 
 TEST(RunLock, ADeadProcessOfThisMachineIsReplacedAtOnce) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   publish_file(directory / "run.lock", encode_owner(dead()));
   std::filesystem::create_directory(directory / "claims");
   publish_file(directory / "claims" / "owner-1", encode_owner(dead()));
@@ -80,7 +79,7 @@ TEST(RunLock, ADeadProcessOfThisMachineIsReplacedAtOnce) {
 }
 
 TEST(RunLock, AKilledProcessIsReplacedAtOnce) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   const pid_t child = ::fork();
   if (child == 0) {
     const RunLock lock(system_files(), directory.path(), Mode::kExclusive, fast());
@@ -97,7 +96,7 @@ TEST(RunLock, ACrashAtAnyStepLeavesTheDirectoryUsable) {
   for (const Mode mode : {Mode::kExclusive, Mode::kShared}) {
     bool crashed = true;
     for (int step = 1; crashed; ++step) {
-      const ScratchDirectory directory;
+      const TemporaryDirectory directory;
       publish_file(directory / "run.lock", encode_owner(dead()));  // to be removed on the way
       const pid_t child = ::fork();
       if (child == 0) {
@@ -123,7 +122,7 @@ TEST(RunLock, ACrashAtAnyStepLeavesTheDirectoryUsable) {
 }
 
 TEST(RunLock, AnotherMachineLivesAsLongAsItsHeartbeat) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   publish_file(directory / "run.lock", encode_owner(elsewhere()));
   EXPECT_THAT(refusal(directory.path(), Mode::kExclusive), HasSubstr("node17"));
   EXPECT_THAT(refusal(directory.path(), Mode::kExclusive), HasSubstr("last sign of life"));
@@ -132,7 +131,7 @@ TEST(RunLock, AnotherMachineLivesAsLongAsItsHeartbeat) {
 }
 
 TEST(RunLock, AFileThatIsNoLockIsBelievedUntilItIsOld) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   publish_file(directory / "run.lock", "what is this");
   EXPECT_THAT(refusal(directory.path(), Mode::kExclusive), HasSubstr("unknown process"));
   ::usleep(350'000);
@@ -140,7 +139,7 @@ TEST(RunLock, AFileThatIsNoLockIsBelievedUntilItIsOld) {
 }
 
 TEST(RunLock, AHolderThatLostItsLockNotices) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   {
     const RunLock lock(system_files(), directory.path(), Mode::kExclusive, fast());
     EXPECT_NO_THROW(lock.check());
@@ -154,7 +153,7 @@ TEST(RunLock, AHolderThatLostItsLockNotices) {
 
 TEST(RunLock, OfManyThatStartTogetherOneWins) {
   for (int round = 0; round < 10; ++round) {
-    const ScratchDirectory directory;
+    const TemporaryDirectory directory;
     // With a stale lock in the way, which all of them want to remove.
     publish_file(directory / "run.lock", encode_owner(dead()));
     std::atomic<int> winners{0};
@@ -177,7 +176,7 @@ TEST(RunLock, OfManyThatStartTogetherOneWins) {
 }
 
 TEST(RunLock, ALiveLockIsNotRemovedThoughADeadOneWasSeen) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   const RunLock lock(system_files(), directory.path(), Mode::kExclusive, fast());
   publish_file(directory / "own", encode_owner(Owner::self()));
   EXPECT_FALSE(remove_stale(system_files(), lock.file(), "a dead one", directory / "own", milliseconds(300)));
@@ -186,7 +185,7 @@ TEST(RunLock, ALiveLockIsNotRemovedThoughADeadOneWasSeen) {
 }
 
 TEST(RunLock, ARemoverThatDiedIsNoObstacle) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   publish_file(directory / "run.lock", encode_owner(dead()));
   publish_file(directory / "run.lock.removal", encode_owner(dead()));
   EXPECT_EQ(refusal(directory.path(), Mode::kExclusive), "locked");
@@ -194,7 +193,7 @@ TEST(RunLock, ARemoverThatDiedIsNoObstacle) {
 }
 
 TEST(UnitClaims, OneClaimPerUnit) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   const RunLock first_lock(system_files(), directory.path(), Mode::kShared, fast());
   const RunLock second_lock(system_files(), directory.path(), Mode::kShared, fast());
   UnitClaims first(system_files(), directory.path(), first_lock);
@@ -213,7 +212,7 @@ TEST(UnitClaims, OneClaimPerUnit) {
 }
 
 TEST(UnitClaims, AKilledProcessLeavesItsUnitsToOthers) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   const pid_t child = ::fork();
   if (child == 0) {
     const RunLock lock(system_files(), directory.path(), Mode::kShared, fast());
@@ -232,7 +231,7 @@ TEST(UnitClaims, AKilledProcessLeavesItsUnitsToOthers) {
 }
 
 TEST(UnitClaims, ManyProcessesAfterOneStaleClaim) {
-  const ScratchDirectory directory;
+  const TemporaryDirectory directory;
   std::filesystem::create_directories(directory / "claims");
   for (std::uint64_t unit = 0; unit < 50; ++unit)
     publish_file(directory / "claims" / fmt::format("unit-{:016x}", unit), encode_owner(dead()));

@@ -1,4 +1,4 @@
-// Shared by the tests of the coordination: a scratch directory, a plan with stages.
+// Shared by the tests of the coordination: files without syncs, a plan with stages.
 #pragma once
 
 #include <filesystem>
@@ -12,35 +12,12 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "base/error.hpp"
 #include "base/file_operations.hpp"
-#include "base/files.hpp"
 #include "pipeline/coordination/coordinator.hpp"
 #include "tests/pipeline/coordination/faulty_files.hpp"
+#include "tests/temporary_directory.hpp"
 
 namespace factflow::testing {
-
-class ScratchDirectory {
- public:
-  ScratchDirectory() {
-    std::string name = (std::filesystem::temp_directory_path() / "factflow-test-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-    path_ = name;
-  }
-  ~ScratchDirectory() {
-    try {
-      remove_tree(path_);
-    } catch (const RunError&) {  // somebody still writes there
-    }
-  }
-  ScratchDirectory(const ScratchDirectory&) = delete;
-  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
 
 // For tests that write and read thousands of files, none of which needs to survive a power cut.
 class UnsyncedFiles : public FileOperations {

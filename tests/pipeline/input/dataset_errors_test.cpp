@@ -1,7 +1,7 @@
 // Bad records are listed and the reading goes on; a file without any prompt is refused.
 #include "pipeline/input/dataset.hpp"
 #include "tests/pipeline/input/expect_input_error.hpp"
-#include "tests/pipeline/input/temporary_directory.hpp"
+#include "tests/temporary_directory.hpp"
 
 namespace factflow {
 namespace {

@@ -2,7 +2,7 @@
 #include "pipeline/input/dataset.hpp"
 
 #include "tests/pipeline/input/expect_input_error.hpp"
-#include "tests/pipeline/input/temporary_directory.hpp"
+#include "tests/temporary_directory.hpp"
 
 namespace factflow {
 namespace {

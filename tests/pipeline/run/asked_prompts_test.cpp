@@ -7,7 +7,7 @@
 
 #include "base/error.hpp"
 #include "pipeline/run/run_plan.hpp"
-#include "tests/pipeline/input/temporary_directory.hpp"
+#include "tests/temporary_directory.hpp"
 
 namespace factflow {
 namespace {
