@@ -1,7 +1,6 @@
 #include "random_checkpoint.hpp"
 
 #include <cmath>
-#include <cstdlib>
 #include <fstream>
 #include <random>
 #include <stdexcept>
