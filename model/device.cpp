@@ -134,6 +134,13 @@ void* current_stream(at::Device device) {
   return nullptr;
 }
 
+c10::Stream another_stream(at::Device device) {
+#ifdef FACTFLOW_CUDA
+  if (device.is_cuda()) return at::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index()).unwrap();
+#endif
+  return c10::Stream(c10::Stream::DEFAULT, device);
+}
+
 void allow_tf32(bool allow) {
   at::globalContext().setAllowTF32CuBLAS(allow);
 }

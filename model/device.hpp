@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <ATen/ATen.h>
+#include <c10/core/Stream.h>
 
 namespace factflow {
 
@@ -24,7 +25,10 @@ std::int64_t free_memory(at::Device device);  // bytes
 bool is_out_of_memory(const c10::Error& error);
 void release_cached_memory(at::Device device);  // what libtorch keeps of freed tensors; nothing on the CPU
 void* current_stream(at::Device device);        // cudaStream_t, nullptr on the CPU
-void synchronise(at::Device device);            // waits for what was launched; nothing to do on the CPU
+// A stream whose work runs beside that of others, made current by a c10::StreamGuard; on the CPU the only
+// one.
+c10::Stream another_stream(at::Device device);
+void synchronise(at::Device device);  // waits for what was launched; nothing to do on the CPU
 // Bytes: reserved for tensors on a GPU since the last restart, resident set of the process on the CPU.
 std::int64_t peak_memory(at::Device device);
 void restart_peak_memory(at::Device device);  // releases cached memory too; nothing on the CPU

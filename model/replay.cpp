@@ -1,13 +1,14 @@
 #include "model/replay.hpp"
 
 #include <algorithm>
+#include <deque>
 #include <future>
 #include <iterator>
 #include <limits>
-#include <optional>
 #include <stdexcept>
 #include <utility>
 
+#include <c10/core/StreamGuard.h>
 #include <fmt/format.h>
 
 #include "base/text.hpp"
@@ -18,6 +19,7 @@ namespace {
 
 constexpr std::int64_t kLogitsBytes = std::int64_t{256} << 20;  // of one chunk of logits
 constexpr std::int64_t kRowsPerPass = 16384;  // on a GPU; bench/RESULTS.md has the others tried
+constexpr int kLanesOnGpu = 2;
 // Parameters, below which planning takes long beside a pass.
 constexpr std::int64_t kQuickModel = 1'000'000'000;
 
@@ -48,9 +50,11 @@ size_t count_front(std::span<const ReplayRequest> requests, std::int64_t rows) {
 ReplayEngine::ReplayEngine(const Network& network, std::int64_t memory_limit, std::int64_t rows_per_pass)
     : network_(network),
       memory_limit_(memory_limit),
-      rows_per_pass_(rows_per_pass),
-      workspace_(network.device(), network.precision()) {
+      rows_per_pass_(rows_per_pass) {
   const bool cpu = network.device().is_cpu();
+  for (int i = 0; i < (cpu ? 1 : kLanesOnGpu); ++i)
+    lanes_.push_back({{network.device(), network.precision()}, another_stream(network.device())});
+  synchronise(network.device());  // lanes do not wait for the stream that brings the weights
   if (memory_limit_ <= 0) {
     const std::int64_t free = free_memory(network.device());
     memory_limit_ = cpu ? std::min(free / 2, std::int64_t{2} << 30) : free / 4 * 3;
@@ -61,8 +65,7 @@ ReplayEngine::ReplayEngine(const Network& network, std::int64_t memory_limit, st
 std::int64_t ReplayEngine::logits_rows() const {
   const auto row = static_cast<std::int64_t>(c10::elementSize(network_.type())) *
                    padded_vocabulary(network_.architecture().vocabulary);
-  const std::int64_t share = std::min(kLogitsBytes, memory_limit_ / 8);
-  return std::max<std::int64_t>(1, share / row);
+  return std::max<std::int64_t>(1, std::min(kLogitsBytes, share() / 8) / row);
 }
 
 std::int64_t ReplayEngine::bytes_needed(const ReplayPlan& plan) const {
@@ -87,8 +90,8 @@ std::int64_t ReplayEngine::rows_of_pass(int index) const {
   return short_ones ? rows_per_pass_ >> (2 - index) : rows_per_pass_;
 }
 
-// Plans a pass of the first requests: as many as have about `rows` rows, or fewer if they do not fit the
-// memory.
+// Plans a pass of the first requests: as many as have about `rows` rows, or fewer if they do not fit a lane's
+// share of the memory.
 ReplayEngine::Planned ReplayEngine::plan_front(std::span<const ReplayRequest> requests,
                                                std::int64_t rows) const {
   const Architecture& architecture = network_.architecture();
@@ -97,7 +100,7 @@ ReplayEngine::Planned ReplayEngine::plan_front(std::span<const ReplayRequest> re
     ReplayPlan plan =
         plan_replay(requests.first(count), architecture.layers, architecture.channels(), keep_states);
     const std::int64_t bytes = bytes_needed(plan);
-    if (count == 1 || bytes <= memory_limit_) return {std::move(plan), count, bytes};
+    if (count == 1 || bytes <= share()) return {std::move(plan), count, bytes};
   }
 }
 
@@ -108,33 +111,57 @@ std::vector<ReplayResult> ReplayEngine::run(std::span<const ReplayRequest> reque
   const auto append = [&](std::vector<ReplayResult> more) {
     std::move(more.begin(), more.end(), std::back_inserter(results));
   };
-  // While the device works on one pass, the next one is planned by a thread of its own, and the answers of
-  // the one before are unpacked.
-  std::optional<Pass> under_way;
+  // While the device works on passes, the next one is planned by a thread of its own, and the answers of
+  // those before are unpacked.
+  std::deque<Pass> under_way;
+  const auto collect_until = [&](size_t left) {
+    for (; under_way.size() > left; under_way.pop_front()) append(under_way.front().collect());
+  };
   std::future<Planned> planning;
   size_t done = 0;
   for (int index = 0; done < requests.size(); ++index) {
     Planned planned = index == 0 ? plan_front(requests, rows_of_pass(0)) : planning.get();
-    if (const size_t next = done + planned.requests; next < requests.size())
-      planning = std::async(std::launch::async, [this, rest = requests.subspan(next), index] {
+    const auto taken = requests.subspan(done, planned.requests);
+    done += planned.requests;
+    if (done < requests.size())
+      planning = std::async(std::launch::async, [this, rest = requests.subspan(done), index] {
         return plan_front(rest, rows_of_pass(index + 1));
       });
-    if (planned.bytes > memory_limit_) {
-      if (under_way) append(under_way->collect());
-      under_way.reset();
-      append(run_in_two(requests[done], top_tokens, planned.bytes));
+    if (planned.bytes > share()) {
+      collect_until(0);
+      append(planned.bytes > memory_limit_ ? run_in_two(taken[0], top_tokens, planned.bytes)
+                                           : run_alone(std::move(planned), taken[0], top_tokens));
     } else {
-      record_cost(planned.plan);
-      const std::vector<at::Tensor>& masks = channel_masks(planned.plan.channel_sets);
-      Pass next(network_, masks, workspace_, std::move(planned.plan),
-                requests.subspan(done, planned.requests), top_tokens, logits_rows());
-      if (under_way) append(under_way->collect());
-      under_way.emplace(std::move(next));
+      Lane& lane = lanes_[static_cast<size_t>(index) % lanes_.size()];
+      under_way.push_back(launch(lane, std::move(planned), taken, top_tokens));
+      collect_until(lanes_.size());
     }
-    done += planned.requests;
   }
-  if (under_way) append(under_way->collect());
+  collect_until(0);
   return results;
+}
+
+Pass ReplayEngine::launch(Lane& lane, Planned planned, std::span<const ReplayRequest> requests,
+                          int top_tokens) {
+  record_cost(planned.plan);
+  const std::vector<at::Tensor>& masks = channel_masks(planned.plan.channel_sets);
+  const c10::StreamGuard guard(lane.stream);
+  return {network_, masks, lane.workspace, std::move(planned.plan), requests, top_tokens, logits_rows()};
+}
+
+// A request that needs more than a lane's share takes the memory of all.
+std::vector<ReplayResult> ReplayEngine::run_alone(Planned planned, const ReplayRequest& request,
+                                                  int top_tokens) {
+  free_lanes();
+  std::vector<ReplayResult> results =
+      launch(lanes_.front(), std::move(planned), {&request, 1}, top_tokens).collect();
+  free_lanes();
+  return results;
+}
+
+void ReplayEngine::free_lanes() {
+  for (Lane& lane : lanes_) lane.workspace.clear();
+  release_cached_memory(network_.device());
 }
 
 // Halves the windows of a single prompt by their starts, so that trajectories stay whole.
@@ -171,12 +198,14 @@ std::vector<ReplayResult> ReplayEngine::run_in_two(const ReplayRequest& request,
 }
 
 // Made once for all passes with the same sets: ranking channels and uploading masks would interrupt every
-// layer.
+// layer. They are the one thing that lanes share and that changes.
 const std::vector<at::Tensor>& ReplayEngine::channel_masks(const std::vector<ChannelSet>& sets) {
   if (channel_masks_.empty() || masked_sets_ != sets) {
+    synchronise(network_.device());
     channel_masks_.clear();
     for (int l = 0; l < network_.architecture().layers; ++l)
       channel_masks_.push_back(network_.channel_masks(l, sets));
+    synchronise(network_.device());
     masked_sets_ = sets;
   }
   return channel_masks_;

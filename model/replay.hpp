@@ -56,11 +56,21 @@ class ReplayEngine {
   struct Planned {
     ReplayPlan plan;
     size_t requests = 0;     // taken, from the front
-    std::int64_t bytes = 0;  // needed; beyond the memory limit only if a single request is
+    std::int64_t bytes = 0;  // needed; beyond a lane's share only if a single request is
+  };
+  // Passes go through lanes in turn. On a GPU there are two, so that one's kernels fill the gaps between the
+  // other's.
+  struct Lane {
+    Workspace workspace;
+    c10::Stream stream;
   };
   std::int64_t rows_of_pass(int index) const;
   Planned plan_front(std::span<const ReplayRequest> requests, std::int64_t rows) const;
+  Pass launch(Lane& lane, Planned planned, std::span<const ReplayRequest> requests, int top_tokens);
+  std::vector<ReplayResult> run_alone(Planned planned, const ReplayRequest& request, int top_tokens);
   std::vector<ReplayResult> run_in_two(const ReplayRequest& request, int top_tokens, std::int64_t needed);
+  std::int64_t share() const { return memory_limit_ / static_cast<std::int64_t>(lanes_.size()); }
+  void free_lanes();
   std::int64_t bytes_needed(const ReplayPlan& plan) const;
   void record_cost(const ReplayPlan& plan);
   const std::vector<at::Tensor>& channel_masks(const std::vector<ChannelSet>& sets);
@@ -70,7 +80,7 @@ class ReplayEngine {
   std::int64_t rows_per_pass_;
   std::vector<ChannelSet> masked_sets_;    // what the masks below are of
   std::vector<at::Tensor> channel_masks_;  // [layer]
-  Workspace workspace_;
+  std::vector<Lane> lanes_;
   ReplayCost cost_;
 };
 

@@ -112,11 +112,49 @@ __device__ inline float to_tf32(float x) {
   return (bits & 0x7f800000u) == 0x7f800000u ? x : __uint_as_float((bits + 0x1000u) & ~0x1fffu);
 }
 
+// base + index * bytes in one instruction.
+template <class T>
+__device__ inline T* at_row(T* base, std::int32_t index, std::int32_t bytes) {
+#ifdef __CUDACC__
+  T* address;
+  asm("mad.wide.s32 %0, %1, %2, %3;" : "=l"(address) : "r"(index), "r"(bytes), "l"(base));
+  return address;
+#else
+  return base + index * (bytes / static_cast<std::int64_t>(sizeof(T)));
+#endif
+}
+
+// Stores if `wanted`, without a branch, so that the value is on its way before it is known whether it is wanted.
+__device__ inline void store_if(bool wanted, float* to, float value) {
+#ifdef __CUDACC__
+  asm volatile(
+      "{.reg .pred p; setp.ne.s32 p, %0, 0; @p st.global.f32 [%1], %2;}" ::"r"(static_cast<int>(wanted)),
+      "l"(to), "f"(value));
+#else
+  if (wanted) store(to, value);
+#endif
+}
+__device__ inline void store_if(bool wanted, Bfloat16* to, float value) {
+#ifdef __CUDACC__
+  asm volatile(
+      "{.reg .pred p; setp.ne.s32 p, %0, 0; @p st.global.b16 [%1], %2;}" ::"r"(static_cast<int>(wanted)),
+      "l"(to), "h"(__bfloat16_as_ushort(__float2bfloat16_rn(value))));
+#else
+  if (wanted) store(to, value);
+#endif
+}
+
+// Whether a factor is in parts. One of bfloat16 never is.
+template <class T>
+__device__ inline bool in_parts(const Factor<T>& out) {
+  return std::is_same_v<T, float> && out.high.data != nullptr;
+}
+
 // Number j of a row of a factor.
 template <class T>
 __device__ inline void put(const Factor<T>& out, std::int64_t row, std::int64_t j, float value) {
-  if (out.data != nullptr) store(out.data + row * out.stride + j, value);
-  if (out.high.data == nullptr) return;
+  if (!in_parts(out) || out.data != nullptr) store(out.data + row * out.stride + j, value);
+  if (!in_parts(out)) return;
   const float high = to_tf32(value);
   out.high.data[row * out.high.stride + j] = high;
   Bfloat16* parts = out.parts.data + row * out.parts.stride + j;
@@ -124,11 +162,22 @@ __device__ inline void put(const Factor<T>& out, std::int64_t row, std::int64_t 
   store(parts + out.width, high);
 }
 
+// The same if `wanted`.
+template <class T>
+__device__ inline void put_if(bool wanted, const Factor<T>& out, std::int32_t row, std::int64_t j,
+                              float value) {
+  if (in_parts(out)) {
+    if (wanted) put(out, row, j, value);
+  } else {
+    store_if(wanted, at_row(out.data + j, row, static_cast<std::int32_t>(out.stride * sizeof(T))), value);
+  }
+}
+
 // Numbers j to j + 3.
 template <class T>
 __device__ inline void put4(const Factor<T>& out, std::int64_t row, std::int64_t j, float4 v) {
-  if (out.data != nullptr) store4(out.data + row * out.stride + j, v);
-  if (out.high.data == nullptr) return;
+  if (!in_parts(out) || out.data != nullptr) store4(out.data + row * out.stride + j, v);
+  if (!in_parts(out)) return;
   const float4 high = make_float4(to_tf32(v.x), to_tf32(v.y), to_tf32(v.z), to_tf32(v.w));
   store4(out.high.data + row * out.high.stride + j, high);
   Bfloat16* parts = out.parts.data + row * out.parts.stride + j;
@@ -171,18 +220,20 @@ __device__ inline float silu(float x) {
   return x * sigmoid(x);
 }
 
-// log(1 + e^x) = max(x, 0) + log(1 + e^-|x|), and log(1 + e) = 2 artanh(s) with s = e / (2 + e) in (0, 1/3],
-// whose series in s^2 is cut where it is below 2^-25 of the result.
+// log(1 + e^x) = max(x, 0) + log(1 + e), e = e^-|x| in (0, 1], and log(1 + e) / e by its minimax polynomial,
+// to 1.8e-7 of the result in float: exponentials are scarcer than multiplications, reciprocals as scarce.
 __device__ inline float softplus(float x) {
-  const float e = exp2_fast(-kLog2E * fabsf(x)), s = e * inverse_fast(2.0f + e), square = s * s;
-  float series = 2.0f / 15.0f;
-  series = series * square + 2.0f / 13.0f;
-  series = series * square + 2.0f / 11.0f;
-  series = series * square + 2.0f / 9.0f;
-  series = series * square + 2.0f / 7.0f;
-  series = series * square + 2.0f / 5.0f;
-  series = series * square + 2.0f / 3.0f;
-  return fmaxf(x, 0.0f) + s * (series * square + 2.0f);
+  const float e = exp2_fast(-kLog2E * fabsf(x));
+  float series = 0.0052326940931379795f;
+  series = series * e - 0.02950523979961872f;
+  series = series * e + 0.07822595536708832f;
+  series = series * e - 0.13663245737552643f;
+  series = series * e + 0.19106006622314453f;
+  series = series * e - 0.2484298199415207f;
+  series = series * e + 0.3331909775733948f;
+  series = series * e - 0.4999949336051941f;
+  series = series * e + 0.9999999403953552f;
+  return fmaxf(x, 0.0f) + e * series;
 }
 
 __device__ inline float warp_sum(float x) {

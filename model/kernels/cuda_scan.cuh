@@ -19,6 +19,7 @@ constexpr int kScanThreads = 128;         // channels of one block
 constexpr int kMaxStates = 16;            // states per channel that fit registers
 constexpr int kTokenTile = 16;            // clean tokens whose B and C are staged at a time
 constexpr int kInputRing = 8;             // tokens whose inputs are in shared memory or on their way
+constexpr int kAhead = kInputRing - 2;    // of them on their way, while two are read
 constexpr int kFullState = kKeptPerPart;  // index of the full state after the kept ones of a part
 constexpr int kBlockedBit = 1 << 8;       // beside such an index
 
@@ -79,7 +80,7 @@ struct alignas(16) CleanToken {
 // What all channels share of a replay of one token.
 struct alignas(16) OneToken {
   float c[kMaxStates];
-  float c_times_b;        // C . B: what the token's own input contributes
+  float c_times_b;        // C . B: what the token's own input contributes; without kAny 0 if it is cut
   std::int32_t column;    // -1: fills up a pair
   std::int32_t channels;  // index of the channel mask
   std::uint8_t blocked, self;
@@ -151,29 +152,34 @@ __device__ inline void stage_replays(const Rows& rows, const ScanPart& part, std
 }
 
 // C and C . B of the replays, some at a time so that their loads overlap.
-template <class T>
+template <bool kAny, class T>
 __device__ void stage_parameters(const ScanArgs<T>& a, PartTokens& staged) {
-  constexpr int kTokensAtOnce = kScanThreads / kMaxStates, kTurns = 8;
-  const int n = static_cast<int>(threadIdx.x) % kMaxStates, alive = staged.end[kFullState];
-  const int own = static_cast<int>(threadIdx.x) / kMaxStates;
+  constexpr int kTokensAtOnce = kScanThreads / kMaxStates, kTurns = 4;
+  const int n = static_cast<int>(threadIdx.x) % kMaxStates, own = static_cast<int>(threadIdx.x) / kMaxStates;
+  const int alive = staged.end[kFullState], state = min(n, a.state_count - 1);
+  const float present = n < a.state_count ? 1.0f : 0.0f;
+  const auto bytes = [](const Matrix<const T>& m) { return static_cast<std::int32_t>(m.stride * sizeof(T)); };
+  const std::int32_t b_bytes = bytes(a.b), c_bytes = bytes(a.c);
   for (int first = own; first - own < alive; first += kTurns * kTokensAtOnce) {
     float b[kTurns], c[kTurns];
 #pragma unroll
     for (int i = 0; i < kTurns; ++i) {
-      const int token = first + i * kTokensAtOnce;
-      const std::int64_t column = token < alive && n < a.state_count ? staged.token[token].column : -1;
-      b[i] = column >= 0 ? load(a.b.data + column * a.b.stride + n) : 0.0f;
-      c[i] = column >= 0 ? load(a.c.data + column * a.c.stride + n) : 0.0f;
+      // Whatever fills up a pair reads some column, and nobody reads what comes of it.
+      const std::int32_t column = max(staged.token[min(first + i * kTokensAtOnce, alive - 1)].column, 0);
+      b[i] = load(at_row(a.b.data + state, column, b_bytes));
+      c[i] = load(at_row(a.c.data + state, column, c_bytes)) * present;
     }
 #pragma unroll
     for (int i = 0; i < kTurns; ++i) {
-      const int token = first + i * kTokensAtOnce;
       float product = c[i] * b[i];
+#pragma unroll
       for (int offset = kMaxStates / 2; offset > 0; offset /= 2)
         product += __shfl_xor_sync(kAll, product, offset);
+      const int token = first + i * kTokensAtOnce;
       if (token >= alive) continue;
       staged.token[token].c[n] = c[i];
-      if (n == 0) staged.token[token].c_times_b = product;
+      const bool keeps_own = kAny || staged.token[token].self == 0;
+      if (n == 0) staged.token[token].c_times_b = keeps_own ? product : 0.0f;
     }
   }
 }
@@ -206,21 +212,15 @@ template <class T>
 struct alignas(16) WarpInput {
   T numbers[3 * 32];
 };
-struct ChannelInput {
-  float x, z, dt;  // dt before bias and softplus
-};
 
-// base + index * bytes in one instruction.
-template <class T>
-__device__ inline T* at_row(T* base, std::int32_t index, std::int32_t bytes) {
-#ifdef __CUDACC__
-  T* address;
-  asm("mad.wide.s32 %0, %1, %2, %3;" : "=l"(address) : "r"(index), "r"(bytes), "l"(base));
-  return address;
-#else
-  return base + index * (bytes / static_cast<std::int64_t>(sizeof(T)));
-#endif
-}
+// One channel of it, ready to meet the state: nothing of this waits for what is read there.
+struct ChannelToken {
+  float dt, input;   // dt x, what enters the state per B
+  float skip, gate;  // D x and silu(z)
+
+  __device__ ChannelToken(const ScanThread& thread, float x, float z, float raw_dt)
+      : dt(softplus(raw_dt + thread.bias)), input(dt * x), skip(thread.d * x), gate(silu(z)) {}
+};
 
 // Inputs are copied to shared memory some tokens before they are needed, by the very warp that will read
 // them: each of its first lanes copies 16 bytes of x, z or dt. With kAny inputs may be aligned as they like:
@@ -254,11 +254,15 @@ class InputQueue {
     }
     __pipeline_commit();
   }
-  __device__ ChannelInput take(unsigned index) const {
-    __pipeline_wait_prior(kInputRing - 2);
+  // Waits until the first `count` tokens that were fetched and not read yet have come.
+  template <int count>
+  __device__ void wait() const {
+    __pipeline_wait_prior(kAhead - count);
     __syncwarp();
+  }
+  __device__ ChannelToken read(const ScanThread& thread, unsigned index) const {
     const T* from = ring_[index % kInputRing].numbers + threadIdx.x % 32;
-    return {load(from), load(from + 32), load(from + 64)};
+    return {thread, load(from), load(from + 32), load(from + 64)};
   }
 
  private:
@@ -292,27 +296,27 @@ __device__ inline float read_state(const ScanThread& thread, float dt, const flo
 }
 
 // h of one token later, and what the token reads from it.
-__device__ inline float advance(const ScanThread& thread, const CleanToken& token, float dt, float input,
+__device__ inline float advance(const ScanThread& thread, const CleanToken& token, const ChannelToken& own,
                                 float (&h)[kMaxStates]) {
   float y = 0;
 #pragma unroll
   for (int n = 0; n < kMaxStates; ++n) {
-    h[n] = exp2_fast(dt * thread.a[n]) * h[n] + token.b[n] * input;
+    h[n] = exp2_fast(own.dt * thread.a[n]) * h[n] + token.b[n] * own.input;
     y += token.c[n] * h[n];
   }
   return y;
 }
 
 // The same with the kept states, which share the decays.
-__device__ inline float advance(const ScanThread& thread, const CleanToken& token, float dt, float input,
+__device__ inline float advance(const ScanThread& thread, const CleanToken& token, const ChannelToken& own,
                                 float (&h)[kMaxStates], float (&kept)[kKeptPerPart][kMaxStates]) {
   float kept_input[kKeptPerPart], y = 0;
 #pragma unroll
-  for (int k = 0; k < kKeptPerPart; ++k) kept_input[k] = (token.kept >> k & 1u) != 0 ? input : 0.0f;
+  for (int k = 0; k < kKeptPerPart; ++k) kept_input[k] = (token.kept >> k & 1u) != 0 ? own.input : 0.0f;
 #pragma unroll
   for (int n = 0; n < kMaxStates; ++n) {
-    const float decay = exp2_fast(dt * thread.a[n]), b = token.b[n];
-    h[n] = decay * h[n] + b * input;
+    const float decay = exp2_fast(own.dt * thread.a[n]), b = token.b[n];
+    h[n] = decay * h[n] + b * own.input;
     y += token.c[n] * h[n];
 #pragma unroll
     for (int k = 0; k < kKeptPerPart; ++k) kept[k][n] = decay * kept[k][n] + b * kept_input[k];
@@ -324,24 +328,22 @@ __device__ inline float advance(const ScanThread& thread, const CleanToken& toke
 // one.
 template <bool kAny, class T>
 __device__ float read_replay(const ScanThread& thread, const ScanArgs<T>& a, const OneToken& token,
-                             const ChannelInput& input, bool active, bool full, const float (&h)[kMaxStates],
+                             const ChannelToken& own, bool active, bool full, const float (&h)[kMaxStates],
                              const float (&kept)[kMaxStates]) {
-  const float dt = softplus(input.dt + thread.bias);
   const bool loses =
       !kAny || token.blocked == 0 || !active || a.lose[token.channels * a.channels + thread.channel] != 0;
   float y;
   if (full) {
-    y = read_state(thread, dt, h, token.c);
+    y = read_state(thread, own.dt, h, token.c);
   } else if (!kAny) {
-    y = read_state(thread, dt, kept, token.c);
+    y = read_state(thread, own.dt, kept, token.c);
   } else {
     float read[kMaxStates];
 #pragma unroll
     for (int n = 0; n < kMaxStates; ++n) read[n] = loses ? kept[n] : h[n];
-    y = read_state(thread, dt, read, token.c);
+    y = read_state(thread, own.dt, read, token.c);
   }
-  const float own = token.c_times_b * (dt * input.x);
-  return loses && token.self != 0 ? y : y + own;
+  return kAny && loses && token.self != 0 ? y : y + token.c_times_b * own.input;
 }
 
 // What replays of several tokens start from: the part's states after `tokens` tokens, where there is a slot
@@ -367,19 +369,20 @@ __global__ void __launch_bounds__(kScanThreads, 4) scan_kernel(Rows rows, ScanAr
   const ScanPart part = rows.parts[blockIdx.x];
   const Row row = rows.rows[part.clean_row];
   const std::int32_t before = row.count - 1;  // clean tokens before the one that is replayed
-  StateSlot slot[kKeptPerPart];
+  __shared__ StateSlot slot[kKeptPerPart];    // of the part's kept states
+  if (threadIdx.x < kKeptPerPart)
+    slot[threadIdx.x] = static_cast<int>(threadIdx.x) < part.kept_count
+                            ? rows.slots[part.kept_begin + threadIdx.x]
+                            : StateSlot{0, -1};
+  __syncthreads();
   bool stores = false;
-#pragma unroll
-  for (int k = 0; k < kKeptPerPart; ++k) {
-    slot[k] = k < part.kept_count ? rows.slots[part.kept_begin + k] : StateSlot{0, -1};
-    stores = stores || (slot[k].flags >= 0 && slot[k].tokens < before);
-  }
+  for (int k = 0; k < kKeptPerPart; ++k) stores = stores || (slot[k].flags >= 0 && slot[k].tokens < before);
   stage_replays(rows, part, row.column + before, replays);
   if (part.leads == 0 && replays.end[kFullState] == 0 && !stores) return;
   const bool keeps = stores || replays.end[kKeptPerPart - 1] > 0;
 
   const std::int64_t channel = static_cast<std::int64_t>(blockIdx.y) * kScanThreads + threadIdx.x;
-  const bool active = channel < a.channels;
+  const bool active = static_cast<int>(channel) < static_cast<int>(a.channels);
   const ScanThread thread(a, active ? channel : 0);
   float h[kMaxStates] = {}, kept[kKeptPerPart][kMaxStates] = {};
 
@@ -389,11 +392,11 @@ __global__ void __launch_bounds__(kScanThreads, 4) scan_kernel(Rows rows, ScanAr
     queue.fetch(i < before ? row.column + i : replays.fetched[i - before], static_cast<unsigned>(i));
   };
 #pragma unroll
-  for (int i = 0; i < kInputRing - 1; ++i) fetch(i);
-  stage_parameters(a, replays);
+  for (int i = 0; i < kAhead; ++i) fetch(i);
+  stage_parameters<kAny>(a, replays);
   int taken = 0;
-  const auto write = [&](std::int32_t column, float y, const ChannelInput& input) {
-    if (active && column >= 0) put(a.out, column, channel, (y + thread.d * input.x) * silu(input.z));
+  const auto write = [&](std::int32_t column, float y, const ChannelToken& own) {
+    put_if(active && column >= 0, a.out, column, channel, (y + own.skip) * own.gate);
   };
 
   for (std::int32_t begin = 0; begin < row.count; begin += kTokenTile) {
@@ -403,12 +406,11 @@ __global__ void __launch_bounds__(kScanThreads, 4) scan_kernel(Rows rows, ScanAr
     __syncthreads();
     for (std::int32_t t = begin; t < min(end, before); ++t, ++taken) {
       const CleanToken& token = clean[t - begin];
-      const ChannelInput input = queue.take(static_cast<unsigned>(taken));
-      fetch(taken + kInputRing - 1);
-      const float dt = softplus(input.dt + thread.bias);
-      const float y = keeps ? advance(thread, token, dt, dt * input.x, h, kept)
-                            : advance(thread, token, dt, dt * input.x, h);
-      if (part.leads != 0) write(row.column + t, y, input);
+      queue.template wait<1>();
+      const ChannelToken own = queue.read(thread, static_cast<unsigned>(taken));
+      fetch(taken + kAhead);
+      const float y = keeps ? advance(thread, token, own, h, kept) : advance(thread, token, own, h);
+      if (part.leads != 0) write(row.column + t, y, own);
       if (rows.suffixes && active) store_slots(rows, a, part, slot, t + 1, channel, h, kept);
     }
   }
@@ -418,22 +420,23 @@ __global__ void __launch_bounds__(kScanThreads, 4) scan_kernel(Rows rows, ScanAr
     const int end = replays.end[s];
     for (int i = s > 0 ? replays.end[s - 1] : 0; i < end; i += 2, taken += 2) {
       const OneToken &first = replays.token[i], &second = replays.token[i + 1];
-      const ChannelInput first_input = queue.take(static_cast<unsigned>(taken));
-      queue.fetch(replays.fetched[i + kInputRing - 1], static_cast<unsigned>(taken + kInputRing - 1));
-      const ChannelInput second_input = queue.take(static_cast<unsigned>(taken + 1));
-      queue.fetch(replays.fetched[i + kInputRing], static_cast<unsigned>(taken + kInputRing));
-      const float y = read_replay<kAny>(thread, a, first, first_input, active, s == kFullState, h,
-                                        kept[s % kKeptPerPart]);
-      const float second_y = read_replay<kAny>(thread, a, second, second_input, active, s == kFullState, h,
+      queue.template wait<2>();
+      const ChannelToken own = queue.read(thread, static_cast<unsigned>(taken)),
+                         second_own = queue.read(thread, static_cast<unsigned>(taken + 1));
+      queue.fetch(replays.fetched[i + kAhead], static_cast<unsigned>(taken + kAhead));
+      queue.fetch(replays.fetched[i + 1 + kAhead], static_cast<unsigned>(taken + 1 + kAhead));
+      const float y =
+          read_replay<kAny>(thread, a, first, own, active, s == kFullState, h, kept[s % kKeptPerPart]);
+      const float second_y = read_replay<kAny>(thread, a, second, second_own, active, s == kFullState, h,
                                                kept[s % kKeptPerPart]);
-      write(first.column, y, first_input);
-      write(second.column, second_y, second_input);
+      write(first.column, y, own);
+      write(second.column, second_y, second_own);
     }
   }
   if (part.leads == 0) return;
-  const ChannelInput input = queue.take(static_cast<unsigned>(taken));
-  const float dt = softplus(input.dt + thread.bias);
-  write(row.column + before, advance(thread, clean[before % kTokenTile], dt, dt * input.x, h), input);
+  queue.template wait<1>();
+  const ChannelToken own = queue.read(thread, static_cast<unsigned>(taken));
+  write(row.column + before, advance(thread, clean[before % kTokenTile], own, h), own);
 }
 
 // One channel of several-token rows: the full and the kept state side by side; only targets read the second.
