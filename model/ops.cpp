@@ -70,7 +70,8 @@ void convolve(const kernels::Rows& rows, const Convolution& convolution, const a
 
 void selective_scan(const kernels::Rows& rows, const SelectiveScan& scan, const at::Tensor& x,
                     const at::Tensor& z, const at::Tensor& dt, const at::Tensor& b, const at::Tensor& c,
-                    const at::Tensor& channel_masks, at::Tensor states, const Factor& out) {
+                    const at::Tensor& channel_masks, at::Tensor states, at::Tensor scratch,
+                    const Factor& out) {
   with_type(x.scalar_type(), [&](auto type) {
     using T = decltype(type);
     kernels::ScanArgs<T> args{input<T>(x), input<T>(z), input<T>(dt),
@@ -80,6 +81,7 @@ void selective_scan(const kernels::Rows& rows, const SelectiveScan& scan, const 
     args.d = pointer<Wide<T>>(scan.d);
     args.lose = pointer<std::uint8_t>(channel_masks);
     args.states = states.defined() ? states.data_ptr<Wide<T>>() : nullptr;
+    args.scratch = scratch.data_ptr();
     args.channels = x.size(1);
     args.state_count = static_cast<int>(scan.a.size(0));
     table_for<T>(x).scan(rows, args);

@@ -57,10 +57,12 @@ inline bool states_stored(at::Device device, bool suffixes) {
   return device.is_cpu() || suffixes;
 }
 // x, z, dt [columns, channels]; b, c [columns, states]; states [slots, states, channels], wide, is written
-// for the replayed rows if states_stored, else empty.
+// for the replayed rows if states_stored, else empty; scratch: kernels::scan_scratch_bytes on CUDA, else
+// empty.
 void selective_scan(const kernels::Rows& rows, const SelectiveScan& scan, const at::Tensor& x,
                     const at::Tensor& z, const at::Tensor& dt, const at::Tensor& b, const at::Tensor& c,
-                    const at::Tensor& channel_masks, at::Tensor states, const Factor& out);
+                    const at::Tensor& channel_masks, at::Tensor states, at::Tensor scratch,
+                    const Factor& out);
 
 struct StateSpaceDual {
   at::Tensor a, d, dt_bias;  // [heads]

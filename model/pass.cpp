@@ -66,7 +66,7 @@ DevicePlan::DevicePlan(const ReplayPlan& plan, const std::vector<std::int32_t>& 
   const std::int64_t rows_at = layout.add(plan.rows), slots_at = layout.add(plan.slots),
                      flags_at = layout.add(plan.flags), groups_at = layout.add(plan.groups),
                      parts_at = layout.add(plan.parts), replays_at = layout.add(plan.replays),
-                     group_rows_at = layout.add(plan.group_rows), previous_at = layout.add(plan.previous),
+                     group_rows_at = layout.add(plan.group_rows), before_at = layout.add(plan.before),
                      position_at = layout.add(plan.position), row_of_at = layout.add(plan.row_of),
                      slot_begin_at = layout.add(plan.slot_begin), parent_at = layout.add(plan.parent),
                      tokens_at = layout.add(plan.tokens), last_column_at = layout.add(columns),
@@ -93,12 +93,14 @@ DevicePlan::DevicePlan(const ReplayPlan& plan, const std::vector<std::int32_t>& 
   view.replays = reinterpret_cast<const kernels::LastToken*>(base + replays_at);
   view.parts = reinterpret_cast<const kernels::ScanPart*>(base + parts_at);
   view.group_rows = reinterpret_cast<const std::int32_t*>(base + group_rows_at);
-  view.previous = reinterpret_cast<const std::int32_t*>(base + previous_at);
+  view.before = reinterpret_cast<const kernels::TokensBefore*>(base + before_at);
   view.position = reinterpret_cast<const std::int32_t*>(base + position_at);
   view.row_of = reinterpret_cast<const std::int32_t*>(base + row_of_at);
   view.slot_begin = reinterpret_cast<const std::int32_t*>(base + slot_begin_at);
   view.group_count = static_cast<std::int32_t>(plan.groups.size());
   view.part_count = static_cast<std::int32_t>(plan.parts.size());
+  view.replay_count = static_cast<std::int32_t>(plan.replays.size());
+  view.part_tokens = plan.part_tokens;
   view.every_channel = std::all_of(plan.channel_sets.begin(), plan.channel_sets.end(),
                                    [](const ChannelSet& set) { return set.kind == ChannelSet::Kind::kAll; });
   view.clean_count = static_cast<std::int32_t>(plan.slot_begin.size()) - 1;

@@ -48,9 +48,7 @@ size_t count_front(std::span<const ReplayRequest> requests, std::int64_t rows) {
 }  // namespace
 
 ReplayEngine::ReplayEngine(const Network& network, std::int64_t memory_limit, std::int64_t rows_per_pass)
-    : network_(network),
-      memory_limit_(memory_limit),
-      rows_per_pass_(rows_per_pass) {
+    : network_(network), memory_limit_(memory_limit), rows_per_pass_(rows_per_pass) {
   const bool cpu = network.device().is_cpu();
   for (int i = 0; i < (cpu ? 1 : kLanesOnGpu); ++i)
     lanes_.push_back({{network.device(), network.precision()}, another_stream(network.device())});
@@ -76,7 +74,10 @@ std::int64_t ReplayEngine::bytes_needed(const ReplayPlan& plan) const {
       std::min<std::int64_t>(logits_rows(), static_cast<std::int64_t>(plan.rows.size()));
   const std::int64_t slots =
       states_stored(network_.device(), plan.suffixes) ? static_cast<std::int64_t>(plan.slots.size()) : 0;
-  const std::int64_t states = slots * network_.bytes_per_state();
+  const std::int64_t states =
+      slots * network_.bytes_per_state() +
+      kernels::scan_scratch_bytes(static_cast<std::int64_t>(plan.parts.size()),
+                                  static_cast<std::int64_t>(plan.replays.size()), plan.part_tokens);
   const std::int64_t head =
       rows * (element * (padded_vocabulary(network_.architecture().vocabulary) + hidden) +
               factor_bytes(network_.precision()) * hidden);

@@ -134,8 +134,13 @@ class Planner {
     plan_.request_of.push_back(request);
     for (std::int32_t i = 0; i < row.count; ++i) {
       const std::int32_t token = row.first_token + i;
-      const std::int32_t before = i > 0 ? row.column + i - 1 : row.clean_column + token - 1;
-      plan_.previous.push_back(token == 0 ? -1 : before);
+      kernels::TokensBefore before{{-1, -1, -1}};
+      if (token > 0) {
+        const std::int32_t last = i > 0 ? row.column + i - 1 : row.clean_column + token - 1;
+        const kernels::TokensBefore& earlier = plan_.before[static_cast<size_t>(last)];
+        before = {{last, earlier.column[0], earlier.column[1]}};
+      }
+      plan_.before.push_back(before);
       plan_.position.push_back(token);
       plan_.row_of.push_back(static_cast<std::int32_t>(plan_.rows.size()));
     }
@@ -307,6 +312,10 @@ class Planner {
     };
     std::stable_sort(plan_.parts.begin(), plan_.parts.end(),
                      [&](const auto& a, const auto& b) { return steps(a) > steps(b); });
+    for (kernels::ScanPart& part : plan_.parts) {
+      part.clean_begin = plan_.part_tokens;
+      plan_.part_tokens += plan_.rows[static_cast<size_t>(part.clean_row)].count;
+    }
   }
 
   bool is_replay_of_one_token(size_t c) const {
@@ -331,7 +340,7 @@ class Planner {
       const std::int32_t count = static_cast<std::int32_t>(plan_.replays.size()) - first;
       for (std::int32_t done = 0; done == 0 || done < count; done += kernels::kRowsPerPart) {
         plan_.parts.push_back({r, kept, kept_count, first + done,
-                               std::min(kernels::kRowsPerPart, count - done), leads ? 1 : 0});
+                               std::min(kernels::kRowsPerPart, count - done), leads ? 1 : 0, 0});
         leads = false;
       }
       kept += kept_count;

@@ -39,7 +39,8 @@ struct ReplayPlan {
   // Rows in order of birth; clean rows, one per request, first. Offsets into the arrays below as in
   // kernels::Rows.
   std::vector<kernels::Row> rows;
-  std::vector<std::int32_t> previous, position, row_of;  // per column
+  std::vector<kernels::TokensBefore> before;   // per column
+  std::vector<std::int32_t> position, row_of;  // per column
   std::vector<std::uint8_t> flags;
   std::vector<kernels::StateSlot> slots;
   std::vector<std::int32_t> slot_begin;  // per clean row, + 1
@@ -48,6 +49,7 @@ struct ReplayPlan {
   std::vector<std::int32_t> group_rows;
   std::vector<kernels::ScanPart> parts;
   std::vector<kernels::LastToken> replays;
+  std::int32_t part_tokens = 0;      // see kernels::Rows
   std::vector<std::int32_t> tokens;  // token ids of the clean columns
   std::int32_t clean_columns = 0;
   std::int32_t longest = 0;
@@ -67,7 +69,7 @@ struct ReplayPlan {
 
   std::uint64_t blocked_edges = 0;  // (target, source) pairs x layers that the kernels must report as blocked
 
-  std::int32_t columns() const { return static_cast<std::int32_t>(previous.size()); }
+  std::int32_t columns() const { return static_cast<std::int32_t>(before.size()); }
 };
 
 // `channel_count`: what channel sets choose among; 0 for transformers, where only `all` blocks anything.

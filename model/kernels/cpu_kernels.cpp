@@ -66,7 +66,7 @@ void conv(const Rows& rows, const ConvArgs<T>& a) {
     T* out = a.out.data + c * a.out.stride;
     for (std::int64_t j = 0; j < a.channels; ++j) out[j] = a.bias != nullptr ? a.bias[j] : T(0);
     std::int32_t seen = c;
-    for (int k = 0; k < a.kernel && seen >= 0; ++k, seen = rows.previous[seen]) {
+    for (int k = 0; k < a.kernel && seen >= 0; ++k, seen = rows.before[seen].column[0]) {
       const T* x = a.x.data + seen * a.x.stride;
       const T* w = a.weight + k * a.channels;
 #pragma omp simd

@@ -2,6 +2,8 @@
 // memory, so each reads its input once, four numbers at a time where alignment allows.
 #pragma once
 
+#include <cuda_pipeline_primitives.h>
+
 #include "model/kernels/cuda_common.cuh"
 
 namespace factflow::kernels {
@@ -193,54 +195,85 @@ __global__ void conv_kernel(Rows rows, ConvArgs<T> a) {
   if (channel >= a.channels) return;
   float sum = a.bias != nullptr ? a.bias[channel] : 0.0f;
   std::int32_t seen = column;
-  for (int k = 0; k < a.kernel && seen >= 0; ++k, seen = rows.previous[seen])
+  for (int k = 0; k < a.kernel && seen >= 0; ++k, seen = rows.before[seen].column[0])
     sum += a.weight[k * a.channels + channel] * load(a.x.data + seen * a.x.stride + channel);
   put(a.out, column, channel, silu(sum));
 }
 
 // The same for kernels of up to kMaxTaps tokens, four channels a thread. A block takes some columns in a row:
 // often these are replays of one token of one prompt, which see the same tokens before their own, so those
-// are added up once.
+// are loaded and added up once. What a thread adds up it copies to shared memory some columns before, so that
+// memory is never idle.
 constexpr int kMaxTaps = 4;
-constexpr int kConvColumns = 8;
+constexpr int kConvThreads = 128;
+constexpr int kConvColumns = 16;
 template <class T>
-__global__ void conv_wide_kernel(Rows rows, ConvArgs<T> a) {
+struct ConvQueue {
+  static constexpr int kDepth = 32 / sizeof(T) / 2;  // columns on their way; the same in bytes for all types
+  T numbers[kDepth][kMaxTaps][4 * kConvThreads];     // of the column's own token and of those before it
+  struct alignas(16) {
+    TokensBefore before;
+    bool differ;  // from those of the column before
+  } tokens[kConvColumns];
+};
+
+template <class T>
+__global__ void __launch_bounds__(kConvThreads) conv_wide_kernel(Rows rows, ConvArgs<T> a) {
+  using Queue = ConvQueue<T>;
+  __shared__ Queue queue;
   const std::int32_t first = static_cast<std::int32_t>(blockIdx.x) * kConvColumns;
-  const std::int64_t channel = 4 * (static_cast<std::int64_t>(blockIdx.y) * blockDim.x + threadIdx.x);
-  __shared__ std::int32_t seen[kConvColumns][kMaxTaps];  // the column of each tap; -1: none
-  if (threadIdx.x < kConvColumns) {
-    std::int32_t column = first + static_cast<std::int32_t>(threadIdx.x) < rows.column_count
-                              ? first + static_cast<std::int32_t>(threadIdx.x)
-                              : -1;
-    for (int k = 0; k < kMaxTaps; ++k) {
-      seen[threadIdx.x][k] = column;
-      column = column >= 0 && k + 1 < a.kernel ? rows.previous[column] : -1;
-    }
+  const std::int32_t count = min(kConvColumns, rows.column_count - first);
+  if (const int i = static_cast<int>(threadIdx.x); i < count) {
+    queue.tokens[i].before = rows.before[first + i];
+    queue.tokens[i].differ =
+        i == 0 || queue.tokens[i].before.column[0] != rows.before[first + i - 1].column[0];
   }
-  __syncthreads();
-  if (channel >= a.channels) return;
-  float4 weight[kMaxTaps], own[kConvColumns];
-#pragma unroll
-  for (int i = 0; i < kConvColumns; ++i)
-    if (first + i < rows.column_count) own[i] = load4(a.x.data + (first + i) * a.x.stride + channel);
+  const std::int64_t channel = 4 * (static_cast<std::int64_t>(blockIdx.y) * kConvThreads + threadIdx.x);
+  const bool active = channel < a.channels;
+  const float4 none = make_float4(0, 0, 0, 0);
+  float4 weight[kMaxTaps];
 #pragma unroll
   for (int k = 0; k < kMaxTaps; ++k)
-    weight[k] = k < a.kernel ? load4(a.weight + k * a.channels + channel) : make_float4(0, 0, 0, 0);
-  const float4 bias = a.bias != nullptr ? load4(a.bias + channel) : make_float4(0, 0, 0, 0);
-  std::int32_t summed = -2;  // the token before, up to which `past` adds up; -1: none
-  float4 past = bias;
+    weight[k] = active && k < a.kernel ? load4(a.weight + k * a.channels + channel) : none;
+  const float4 bias = active && a.bias != nullptr ? load4(a.bias + channel) : none;
+  __syncthreads();
+  if (!active) return;
+
+  const T* x = a.x.data + channel;
+  const auto bytes = static_cast<std::int32_t>(a.x.stride * static_cast<std::int64_t>(sizeof(T)));
+  const auto place = [&](int i, int k) { return queue.numbers[i % Queue::kDepth][k] + 4 * threadIdx.x; };
+  const auto fetch = [&](int i) {
+    if (i < count) {
+      __pipeline_memcpy_async(place(i, 0), at_row(x, first + i, bytes), 4 * sizeof(T));
+      if (queue.tokens[i].differ)
 #pragma unroll
-  for (int i = 0; i < kConvColumns; ++i) {
-    if (first + i >= rows.column_count) break;
-    if (seen[i][1] != summed) {
-      summed = seen[i][1];
-      past = bias;
-#pragma unroll
-      for (int k = 1; k < kMaxTaps; ++k)
-        if (seen[i][k] >= 0)
-          past = plus(past, times(weight[k], load4(a.x.data + seen[i][k] * a.x.stride + channel)));
+        for (int k = 1; k < kMaxTaps; ++k)
+          if (queue.tokens[i].before.column[k - 1] >= 0)
+            __pipeline_memcpy_async(place(i, k), at_row(x, queue.tokens[i].before.column[k - 1], bytes),
+                                    4 * sizeof(T));
     }
-    put4(a.out, first + i, channel, silu4(plus(past, times(weight[0], own[i]))));
+    __pipeline_commit();
+  };
+#pragma unroll 1
+  for (int i = 0; i < Queue::kDepth; ++i) fetch(i);
+  float4 past = bias;
+  for (int turn = 0; turn < count; turn += Queue::kDepth) {
+#pragma unroll
+    for (int j = 0; j < Queue::kDepth; ++j) {
+      const int i = turn + j;
+      if (i >= count) break;
+      __pipeline_wait_prior(Queue::kDepth - 1);
+      if (queue.tokens[i].differ) {
+        past = bias;
+#pragma unroll
+        for (int k = 1; k < kMaxTaps; ++k)
+          if (queue.tokens[i].before.column[k - 1] >= 0)
+            past = plus(past, times(weight[k], load4(place(j, k))));
+      }
+      const float4 own = load4(place(j, 0));
+      fetch(i + Queue::kDepth);
+      put4(a.out, first + i, channel, silu4(plus(past, times(weight[0], own))));
+    }
   }
 }
 
@@ -249,9 +282,8 @@ void conv(const Rows& rows, const ConvArgs<T>& a) {
   if (rows.column_count == 0) return;
   if (a.kernel <= kMaxTaps && a.channels % 4 == 0 && in_fours(a.x.data, a.x.stride) && in_fours(a.out) &&
       in_fours(a.weight, 0) && in_fours(a.bias, 0)) {
-    const int threads = threads_for(a.channels);
-    const dim3 grid(blocks_for(rows.column_count, kConvColumns), blocks_for(a.channels / 4, threads));
-    launch("conv_wide", conv_wide_kernel<T>, {grid, threads}, rows, rows, a);
+    const dim3 grid(blocks_for(rows.column_count, kConvColumns), blocks_for(a.channels / 4, kConvThreads));
+    launch("conv_wide", conv_wide_kernel<T>, {grid, kConvThreads}, rows, rows, a);
     return;
   }
   const dim3 grid(static_cast<unsigned>(rows.column_count), blocks_for(a.channels, kThreads));
@@ -386,7 +418,7 @@ __global__ void answer_kernel(AnswerArgs<float> a, bool wide) {
 #pragma unroll
     for (int i = 0; i < kFoursAtOnce; ++i) {
       const std::int64_t j = begin + 4 * i * static_cast<std::int64_t>(blockDim.x);
-      x[i] = j < fours ? load4(logits + j) : none;
+      x[i] = j < fours ? load4_once(logits + j) : none;
     }
     own.add(x, right);
   }

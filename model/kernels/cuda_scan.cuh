@@ -15,13 +15,13 @@
 namespace factflow::kernels {
 namespace {
 
-constexpr int kScanThreads = 128;         // channels of one block
+constexpr int kScanThreads = 128;  // channels of one block
+constexpr int kPrepareThreads = 256;
 constexpr int kMaxStates = 16;            // states per channel that fit registers
 constexpr int kTokenTile = 16;            // clean tokens whose B and C are staged at a time
 constexpr int kInputRing = 8;             // tokens whose inputs are in shared memory or on their way
 constexpr int kAhead = kInputRing - 2;    // of them on their way, while two are read
 constexpr int kFullState = kKeptPerPart;  // index of the full state after the kept ones of a part
-constexpr int kBlockedBit = 1 << 8;       // beside such an index
 
 // One channel's constants, with A ready for exp2.
 struct ScanThread {
@@ -32,9 +32,13 @@ struct ScanThread {
   template <class T>
   __device__ ScanThread(const ScanArgs<T>& args, std::int64_t c)
       : d(args.d[c]), bias(args.dt_bias[c]), channel(c) {
+    const float* from = args.a + c;
+    const auto bytes = static_cast<std::int32_t>(args.channels * sizeof(float));
 #pragma unroll
-    for (int n = 0; n < kMaxStates; ++n)
-      a[n] = n < args.state_count ? args.a[n * args.channels + c] * kLog2E : 0.0f;
+    for (int n = 0; n < kMaxStates; ++n) {
+      const float loaded = *at_row(from, min(n, args.state_count - 1), bytes);
+      a[n] = n < args.state_count ? loaded * kLog2E : 0.0f;
+    }
   }
 };
 
@@ -74,137 +78,180 @@ __device__ inline unsigned long long edges_not_seen(const Rows& rows, const Row&
 // need no bounds.
 struct alignas(16) CleanToken {
   float b[kMaxStates], c[kMaxStates];
-  std::uint32_t kept;  // bit k: the part's k-th kept state takes this token's input
+  std::uint32_t kept;  // two bits for each kept state of the part: what the token does to it
+};
+enum KeptAction : std::uint32_t {
+  kFollows,  // the sources are still to come, or nobody reads the state: it is the full one
+  kParts,    // the first source: the full state before it, decayed
+  kSkips,    // another source: decays
+  kTakes     // anything else: decays and takes the token's input
 };
 
 // What all channels share of a replay of one token.
 struct alignas(16) OneToken {
   float c[kMaxStates];
   float c_times_b;        // C . B: what the token's own input contributes; without kAny 0 if it is cut
-  std::int32_t column;    // -1: fills up a pair
+  std::int32_t column;    // of its inputs
   std::int32_t channels;  // index of the channel mask
   std::uint8_t blocked, self;
 };
 
-// The replays of a part that are alive, those that read kept state 0 first, those that read the full state
-// last, each state's filled up to an even number.
-constexpr int kMostTokens = kRowsPerPart + kKeptPerPart + 1;
-struct PartTokens {
-  OneToken token[kMostTokens];
-  std::int32_t fetched[kMostTokens + kInputRing];  // columns in the order in which inputs are fetched, beyond
-                                                   // the last one too
-  int end[kKeptPerPart + 1];                       // of each state's tokens
+struct alignas(16) PartHeader {
+  std::int32_t column, before;         // the clean row's first; its tokens before the one that is replayed
+  std::int32_t end[kKeptPerPart + 1];  // of the replays that read each kept state, then the full one
+  std::uint8_t runs, leads, keeps;     // whether there is anything to do, ScanPart::leads, whether anybody
+                                       // reads a kept state
 };
 
-// Fills in everything but C, by all threads of the block. `last` is the column of the last clean token.
-__device__ inline void stage_replays(const Rows& rows, const ScanPart& part, std::int32_t last,
-                                     PartTokens& staged) {
-  constexpr int kTurns = kRowsPerPart / kScanThreads;
-  __shared__ int count[kKeptPerPart + 1];
+// What prepare_kernel leaves for the blocks of all parts.
+static_assert(kBytesPerPart == sizeof(PartHeader) && kBytesPerReplay == sizeof(OneToken) &&
+              kBytesPerCleanToken == sizeof(CleanToken));
+struct Prepared {
+  PartHeader* header;
+  OneToken* replays;
+  CleanToken* clean;
+
+  // Of the block's part.
+  __device__ Prepared(const Rows& rows, void* scratch, const ScanPart& part) {
+    auto* headers = static_cast<PartHeader*>(scratch);
+    auto* tokens = reinterpret_cast<OneToken*>(headers + rows.part_count);
+    header = headers + blockIdx.x;
+    replays = tokens + part.begin;
+    clean = reinterpret_cast<CleanToken*>(tokens + rows.replay_count) + part.clean_begin;
+  }
+};
+
+// The replays of a part that are alive, those that read kept state 0 first, those that read the full state
+// last, by all threads of the block. C and C . B stay open.
+struct AliveReplays {
+  OneToken token[kRowsPerPart];
+  int end[kKeptPerPart + 1];
+};
+__device__ inline void find_replays(const Rows& rows, const ScanPart& part, AliveReplays& alive) {
+  static_assert(kRowsPerPart <= kPrepareThreads);
+  __shared__ int count[kKeptPerPart + 1], edges;
   const int thread = static_cast<int>(threadIdx.x);
   if (thread <= kKeptPerPart) count[thread] = 0;
-  __syncthreads();
-  int state[kTurns], place[kTurns];
-  LastToken token[kTurns];
-#pragma unroll
-  for (int i = 0; i < kTurns; ++i) {
-    state[i] = -1;
-    const std::int32_t k = thread + i * kScanThreads;
-    if (k >= part.count) continue;
-    token[i] = rows.replays[part.begin + k];
-    if (token[i].column >= rows.column_count) continue;  // not born yet
-    const bool cut = rows.layer >= token[i].window_begin && rows.layer < token[i].window_end;
-    if (cut && blockIdx.y == 0) atomicAdd(rows.blocked, static_cast<unsigned long long>(token[i].edges));
-    state[i] = cut ? token[i].kept : kFullState;
-    if (!cut) token[i].self = 0;
-    place[i] = atomicAdd(&count[state[i]], 1);
-    if (cut) state[i] |= kBlockedBit;
+  if (thread == 0) edges = 0;
+  LastToken token{};
+  bool born = false, cut = false;
+  if (thread < part.count) {
+    token = rows.replays[part.begin + thread];
+    born = token.column < rows.column_count;
+    cut = born && rows.layer >= token.window_begin && rows.layer < token.window_end;
   }
   __syncthreads();
+  const int state = cut ? token.kept : kFullState;
+  int place = 0;
+  if (born) place = atomicAdd(&count[state], 1);
+  if (cut) atomicAdd(&edges, token.edges);
+  __syncthreads();
+  if (thread == 0 && edges > 0) atomicAdd(rows.blocked, static_cast<unsigned long long>(edges));
   const auto begin_of = [&](int s) {
     int begin = 0;
-    for (int before = 0; before < s; ++before) begin += (count[before] + 1) / 2 * 2;
+    for (int before = 0; before < s; ++before) begin += count[before];
     return begin;
   };
-  if (thread <= kKeptPerPart) {
-    staged.end[thread] = begin_of(thread + 1);
-    if (count[thread] % 2 != 0) {
-      OneToken& filling = staged.token[staged.end[thread] - 1];
-      filling.column = -1;
-      filling.channels = 0;
-      filling.blocked = filling.self = 0;
-      staged.fetched[staged.end[thread] - 1] = last;
-    }
+  if (thread <= kKeptPerPart) alive.end[thread] = begin_of(thread + 1);
+  if (born) {
+    OneToken& to = alive.token[begin_of(state) + place];
+    to.column = token.column;
+    to.channels = token.channels;
+    to.blocked = cut ? 1 : 0;
+    to.self = cut ? static_cast<std::uint8_t>(token.self) : 0;
   }
-#pragma unroll
-  for (int i = 0; i < kTurns; ++i) {
-    if (state[i] < 0) continue;
-    const int s = state[i] & ~kBlockedBit, at = begin_of(s) + place[i];
-    OneToken& to = staged.token[at];
-    to.column = staged.fetched[at] = token[i].column;
-    to.channels = token[i].channels;
-    to.blocked = (state[i] & kBlockedBit) != 0 ? 1 : 0;
-    to.self = static_cast<std::uint8_t>(token[i].self);
-  }
-  const int alive = begin_of(kKeptPerPart + 1);
-  if (thread < kInputRing) staged.fetched[alive + thread] = last;
   __syncthreads();
 }
 
-// C and C . B of the replays, some at a time so that their loads overlap.
+// What token t does to the kept states of a part.
+__device__ inline std::uint32_t kept_actions(const Rows& rows, const StateSlot (&slot)[kKeptPerPart],
+                                             std::int32_t t) {
+  std::uint32_t actions = 0;
+#pragma unroll
+  for (int k = 0; k < kKeptPerPart; ++k) {
+    if (slot[k].flags < 0 || t >= slot[k].tokens) continue;
+    const std::uint8_t* flags = rows.flags + slot[k].flags;
+    bool parted = false;
+    for (std::int32_t before = 0; before < t && !parted; ++before) parted = (flags[before] & kSource) != 0;
+    const std::uint32_t action = (flags[t] & kSource) == 0 ? (parted ? kTakes : kFollows)
+                                 : parted                  ? kSkips
+                                                           : kParts;
+    actions |= action << 2 * k;
+  }
+  return actions;
+}
+
+// Block: a part. Does for all its tiles of channels what they have in common, so that they wait for memory
+// once.
 template <bool kAny, class T>
-__device__ void stage_parameters(const ScanArgs<T>& a, PartTokens& staged) {
-  constexpr int kTokensAtOnce = kScanThreads / kMaxStates, kTurns = 4;
+__global__ void __launch_bounds__(kPrepareThreads) prepare_kernel(Rows rows, ScanArgs<T> a) {
+  __shared__ AliveReplays alive;
+  constexpr int kTokensAtOnce = kPrepareThreads / kMaxStates;
+  const ScanPart part = rows.parts[blockIdx.x];
+  const Row row = rows.rows[part.clean_row];
+  const std::int32_t before = row.count - 1;
+  const Prepared to(rows, a.scratch, part);
+  StateSlot slot[kKeptPerPart];
+  bool stores = false;
+#pragma unroll
+  for (int k = 0; k < kKeptPerPart; ++k) {
+    slot[k] = k < part.kept_count ? rows.slots[part.kept_begin + k] : StateSlot{0, -1};
+    stores = stores || (slot[k].flags >= 0 && slot[k].tokens < before);
+  }
+  find_replays(rows, part, alive);
+  const int count = alive.end[kFullState];
+  const bool runs = part.leads != 0 || count > 0 || stores;
+  if (threadIdx.x == 0) {
+    PartHeader header{};
+    header.column = row.column;
+    header.before = before;
+    for (int s = 0; s <= kKeptPerPart; ++s) header.end[s] = alive.end[s];
+    header.runs = runs ? 1 : 0;
+    header.leads = part.leads != 0 ? 1 : 0;
+    header.keeps = stores || alive.end[kFullState - 1] > 0 ? 1 : 0;
+    *to.header = header;
+  }
+  if (!runs) return;
+
   const int n = static_cast<int>(threadIdx.x) % kMaxStates, own = static_cast<int>(threadIdx.x) / kMaxStates;
-  const int alive = staged.end[kFullState], state = min(n, a.state_count - 1);
-  const float present = n < a.state_count ? 1.0f : 0.0f;
-  const auto bytes = [](const Matrix<const T>& m) { return static_cast<std::int32_t>(m.stride * sizeof(T)); };
-  const std::int32_t b_bytes = bytes(a.b), c_bytes = bytes(a.c);
-  for (int first = own; first - own < alive; first += kTurns * kTokensAtOnce) {
-    float b[kTurns], c[kTurns];
+  const bool present = n < a.state_count;
+  const auto parameter = [&](const Matrix<const T>& of, std::int64_t column) {
+    return present ? load(of.data + column * of.stride + n) : 0.0f;
+  };
+#pragma unroll 4
+  for (int first = 0; first < count; first += kTokensAtOnce) {
+    const int i = min(first + own, count - 1);
+    const OneToken& token = alive.token[i];
+    const float c = parameter(a.c, token.column);
+    float product = c * parameter(a.b, token.column);
 #pragma unroll
-    for (int i = 0; i < kTurns; ++i) {
-      // Whatever fills up a pair reads some column, and nobody reads what comes of it.
-      const std::int32_t column = max(staged.token[min(first + i * kTokensAtOnce, alive - 1)].column, 0);
-      b[i] = load(at_row(a.b.data + state, column, b_bytes));
-      c[i] = load(at_row(a.c.data + state, column, c_bytes)) * present;
-    }
-#pragma unroll
-    for (int i = 0; i < kTurns; ++i) {
-      float product = c[i] * b[i];
-#pragma unroll
-      for (int offset = kMaxStates / 2; offset > 0; offset /= 2)
-        product += __shfl_xor_sync(kAll, product, offset);
-      const int token = first + i * kTokensAtOnce;
-      if (token >= alive) continue;
-      staged.token[token].c[n] = c[i];
-      const bool keeps_own = kAny || staged.token[token].self == 0;
-      if (n == 0) staged.token[token].c_times_b = keeps_own ? product : 0.0f;
-    }
+    for (int offset = kMaxStates / 2; offset > 0; offset /= 2)
+      product += __shfl_xor_sync(kAll, product, offset);
+    if (first + own >= count) continue;
+    to.replays[i].c[n] = c;
+    if (n != 0) continue;
+    to.replays[i].c_times_b = kAny || token.self == 0 ? product : 0.0f;
+    to.replays[i].column = token.column;
+    to.replays[i].channels = token.channels;
+    to.replays[i].blocked = token.blocked;
+    to.replays[i].self = token.self;
+  }
+#pragma unroll 2
+  for (int t = own; t < row.count; t += kTokensAtOnce) {
+    to.clean[t].b[n] = parameter(a.b, row.column + t);
+    to.clean[t].c[n] = parameter(a.c, row.column + t);
+    if (n == 0) to.clean[t].kept = kept_actions(rows, slot, t);
   }
 }
 
-// B, C and the kept states' share of the clean tokens [begin, end), by all threads of the block.
-template <class T>
-__device__ void stage_clean(const Rows& rows, const ScanArgs<T>& a, const Row& row,
-                            const StateSlot (&slot)[kKeptPerPart], std::int32_t begin, std::int32_t end,
-                            CleanToken* staged) {
-  const int count = end - begin;
-  for (int i = static_cast<int>(threadIdx.x); i < count * kMaxStates; i += kScanThreads) {
-    const int t = i / kMaxStates, n = i % kMaxStates;
-    const std::int64_t column = row.column + begin + t;
-    staged[t].b[n] = n < a.state_count ? load(a.b.data + column * a.b.stride + n) : 0.0f;
-    staged[t].c[n] = n < a.state_count ? load(a.c.data + column * a.c.stride + n) : 0.0f;
-  }
-  for (int t = static_cast<int>(threadIdx.x); t < count; t += kScanThreads) {
-    std::uint32_t bits = 0;
-#pragma unroll
-    for (int k = 0; k < kKeptPerPart; ++k)
-      if (slot[k].flags >= 0 && begin + t < slot[k].tokens &&
-          (rows.flags[slot[k].flags + begin + t] & kSource) == 0)
-        bits |= 1u << k;
-    staged[t].kept = bits;
-  }
+// Copies items into shared memory behind the block's back, 16 bytes a thread at a time.
+template <class Item>
+__device__ void copy_ahead(Item* to, const Item* from, int count) {
+  constexpr int kPieces = sizeof(Item) / 16;
+#pragma unroll 1
+  for (int i = static_cast<int>(threadIdx.x); i < count * kPieces; i += kScanThreads)
+    __pipeline_memcpy_async(reinterpret_cast<float4*>(to) + i, reinterpret_cast<const float4*>(from) + i, 16);
+  __pipeline_commit();
 }
 
 // A token's inputs to a warp's channels: 32 of x, of z and of dt.
@@ -284,64 +331,92 @@ bool in_copies(const ScanArgs<T>& a) {
 }
 
 // sum_n C[n] exp(dt A[n]) h[n], what a token reads from the state before it.
-__device__ inline float read_state(const ScanThread& thread, float dt, const float (&h)[kMaxStates],
+__device__ inline float read_state(const float (&a)[kMaxStates], float dt, const float (&h)[kMaxStates],
                                    const float (&c)[kMaxStates]) {
   float even = 0, odd = 0;
 #pragma unroll
   for (int n = 0; n < kMaxStates; n += 2) {
-    even += c[n] * (exp2_fast(dt * thread.a[n]) * h[n]);
-    odd += c[n + 1] * (exp2_fast(dt * thread.a[n + 1]) * h[n + 1]);
+    even += c[n] * (exp2_fast(dt * a[n]) * h[n]);
+    odd += c[n + 1] * (exp2_fast(dt * a[n + 1]) * h[n + 1]);
   }
   return even + odd;
 }
 
-// h of one token later, and what the token reads from it.
-__device__ inline float advance(const ScanThread& thread, const CleanToken& token, const ChannelToken& own,
-                                float (&h)[kMaxStates]) {
-  float y = 0;
-#pragma unroll
-  for (int n = 0; n < kMaxStates; ++n) {
-    h[n] = exp2_fast(own.dt * thread.a[n]) * h[n] + token.b[n] * own.input;
-    y += token.c[n] * h[n];
-  }
-  return y;
-}
+// The channels' A beside the states of clean tokens: in registers there would be no room for a token's decays
+// to be computed side by side.
+struct SharedA {
+  float4 fours[kMaxStates / 4][kScanThreads];  // each thread reads what it wrote
 
-// The same with the kept states, which share the decays.
-__device__ inline float advance(const ScanThread& thread, const CleanToken& token, const ChannelToken& own,
-                                float (&h)[kMaxStates], float (&kept)[kKeptPerPart][kMaxStates]) {
-  float kept_input[kKeptPerPart], y = 0;
+  __device__ void write(const float (&a)[kMaxStates]) {
 #pragma unroll
-  for (int k = 0; k < kKeptPerPart; ++k) kept_input[k] = (token.kept >> k & 1u) != 0 ? own.input : 0.0f;
+    for (int i = 0; i < kMaxStates / 4; ++i)
+      fours[i][threadIdx.x] = make_float4(a[4 * i], a[4 * i + 1], a[4 * i + 2], a[4 * i + 3]);
+  }
+  __device__ void read(float (&a)[kMaxStates]) const {
+#pragma unroll
+    for (int i = 0; i < kMaxStates / 4; ++i) {
+      const float4 four = fours[i][threadIdx.x];
+      a[4 * i] = four.x;
+      a[4 * i + 1] = four.y;
+      a[4 * i + 2] = four.z;
+      a[4 * i + 3] = four.w;
+    }
+  }
+};
+
+// The states of one token later, and what the token reads from the full one.
+template <bool kKeeps>
+__device__ float advance(const SharedA& shared, const CleanToken& token, const ChannelToken& own,
+                         float (&h)[kMaxStates], float (&kept)[kKeptPerPart][kMaxStates]) {
+  float decay[kMaxStates], input[kMaxStates], even = 0, odd = 0;
+  shared.read(decay);
 #pragma unroll
   for (int n = 0; n < kMaxStates; ++n) {
-    const float decay = exp2_fast(own.dt * thread.a[n]), b = token.b[n];
-    h[n] = decay * h[n] + b * own.input;
-    y += token.c[n] * h[n];
-#pragma unroll
-    for (int k = 0; k < kKeptPerPart; ++k) kept[k][n] = decay * kept[k][n] + b * kept_input[k];
+    decay[n] = exp2_fast(own.dt * decay[n]);
+    input[n] = token.b[n] * own.input;
   }
-  return y;
+  if constexpr (kKeeps) {
+#pragma unroll
+    for (int k = 0; k < kKeptPerPart; ++k) {  // all threads take the same branch
+      const std::uint32_t action = token.kept >> 2 * k & 3u;
+      if (action == kTakes) {
+#pragma unroll
+        for (int n = 0; n < kMaxStates; ++n) kept[k][n] = decay[n] * kept[k][n] + input[n];
+      } else if (action == kSkips) {
+#pragma unroll
+        for (int n = 0; n < kMaxStates; ++n) kept[k][n] *= decay[n];
+      } else if (action == kParts) {
+#pragma unroll
+        for (int n = 0; n < kMaxStates; ++n) kept[k][n] = decay[n] * h[n];
+      }
+    }
+  }
+#pragma unroll
+  for (int n = 0; n < kMaxStates; ++n) {
+    h[n] = decay[n] * h[n] + input[n];
+    (n % 2 == 0 ? even : odd) += token.c[n] * h[n];
+  }
+  return even + odd;
 }
 
 // What a replay reads: in the window the kept state, elsewhere and on channels that keep the edge the full
 // one.
 template <bool kAny, class T>
-__device__ float read_replay(const ScanThread& thread, const ScanArgs<T>& a, const OneToken& token,
-                             const ChannelToken& own, bool active, bool full, const float (&h)[kMaxStates],
-                             const float (&kept)[kMaxStates]) {
+__device__ float read_replay(const float (&decay)[kMaxStates], const ScanArgs<T>& a, const OneToken& token,
+                             const ChannelToken& own, std::int64_t channel, bool active, bool full,
+                             const float (&h)[kMaxStates], const float (&kept)[kMaxStates]) {
   const bool loses =
-      !kAny || token.blocked == 0 || !active || a.lose[token.channels * a.channels + thread.channel] != 0;
+      !kAny || token.blocked == 0 || !active || a.lose[token.channels * a.channels + channel] != 0;
   float y;
   if (full) {
-    y = read_state(thread, own.dt, h, token.c);
+    y = read_state(decay, own.dt, h, token.c);
   } else if (!kAny) {
-    y = read_state(thread, own.dt, kept, token.c);
+    y = read_state(decay, own.dt, kept, token.c);
   } else {
     float read[kMaxStates];
 #pragma unroll
     for (int n = 0; n < kMaxStates; ++n) read[n] = loses ? kept[n] : h[n];
-    y = read_state(thread, own.dt, read, token.c);
+    y = read_state(decay, own.dt, read, token.c);
   }
   return kAny && loses && token.self != 0 ? y : y + token.c_times_b * own.input;
 }
@@ -349,94 +424,117 @@ __device__ float read_replay(const ScanThread& thread, const ScanArgs<T>& a, con
 // What replays of several tokens start from: the part's states after `tokens` tokens, where there is a slot
 // for them.
 template <class T>
-__device__ void store_slots(const Rows& rows, const ScanArgs<T>& a, const ScanPart& part,
-                            const StateSlot (&slot)[kKeptPerPart], std::int32_t tokens, std::int64_t channel,
-                            const float (&h)[kMaxStates], const float (&kept)[kKeptPerPart][kMaxStates]) {
+__device__ void store_slots(const Rows& rows, const ScanArgs<T>& a, const ScanPart& part, std::int32_t tokens,
+                            std::int64_t channel, const float (&h)[kMaxStates],
+                            const float (&kept)[kKeptPerPart][kMaxStates]) {
   if (part.leads != 0)
     for (std::int32_t s = rows.slot_begin[part.clean_row]; s < rows.slot_begin[part.clean_row + 1]; ++s)
       if (rows.slots[s].flags < 0 && rows.slots[s].tokens == tokens) store_state(a, s, channel, h);
 #pragma unroll
   for (int k = 0; k < kKeptPerPart; ++k)
-    if (slot[k].flags >= 0 && slot[k].tokens == tokens) store_state(a, part.kept_begin + k, channel, kept[k]);
+    if (k < part.kept_count && rows.slots[part.kept_begin + k].flags >= 0 &&
+        rows.slots[part.kept_begin + k].tokens == tokens)
+      store_state(a, part.kept_begin + k, channel, kept[k]);
 }
+
+template <class T>
+struct ScanShared {
+  PartHeader header;
+  WarpInput<T> ring[kScanThreads / 32][kInputRing];
+  CleanToken clean[kTokenTile];
+  OneToken replays[kRowsPerPart + kInputRing];
+  SharedA a;
+};
 
 // Block (part, tile of channels). kAny: cuts may spare some channels, and inputs may be aligned as they like.
 template <bool kAny, class T>
 __global__ void __launch_bounds__(kScanThreads, 4) scan_kernel(Rows rows, ScanArgs<T> a) {
-  __shared__ WarpInput<T> ring[kScanThreads / 32][kInputRing];
-  __shared__ CleanToken clean[kTokenTile];
-  __shared__ PartTokens replays;
-  const ScanPart part = rows.parts[blockIdx.x];
-  const Row row = rows.rows[part.clean_row];
-  const std::int32_t before = row.count - 1;  // clean tokens before the one that is replayed
-  __shared__ StateSlot slot[kKeptPerPart];    // of the part's kept states
-  if (threadIdx.x < kKeptPerPart)
-    slot[threadIdx.x] = static_cast<int>(threadIdx.x) < part.kept_count
-                            ? rows.slots[part.kept_begin + threadIdx.x]
-                            : StateSlot{0, -1};
-  __syncthreads();
-  bool stores = false;
-  for (int k = 0; k < kKeptPerPart; ++k) stores = stores || (slot[k].flags >= 0 && slot[k].tokens < before);
-  stage_replays(rows, part, row.column + before, replays);
-  if (part.leads == 0 && replays.end[kFullState] == 0 && !stores) return;
-  const bool keeps = stores || replays.end[kKeptPerPart - 1] > 0;
-
+  __shared__ ScanShared<T> shared;
+  auto& [header, ring, clean, replays, shared_a] = shared;
+  const ScanPart& part = rows.parts[blockIdx.x];
+  const Prepared prepared(rows, a.scratch, part);
+  const PartHeader found = *prepared.header;
+  if (found.runs == 0) return;
+  if (threadIdx.x == 0) header = found;
+  const int alive = found.end[kFullState];
+  copy_ahead(replays, prepared.replays, alive);
+  copy_ahead(clean, prepared.clean, min(found.before + 1, kTokenTile));
+  if (static_cast<int>(threadIdx.x) < kInputRing)
+    replays[alive + threadIdx.x].column = found.column + found.before;
   const std::int64_t channel = static_cast<std::int64_t>(blockIdx.y) * kScanThreads + threadIdx.x;
   const bool active = static_cast<int>(channel) < static_cast<int>(a.channels);
   const ScanThread thread(a, active ? channel : 0);
-  float h[kMaxStates] = {}, kept[kKeptPerPart][kMaxStates] = {};
+  shared_a.write(thread.a);
+  __pipeline_wait_prior(0);
+  __syncthreads();
 
+  const std::int32_t first_column = header.column, before = header.before;
   // Inputs are needed in this order: the clean tokens before the last one, the replays, the last clean token.
   InputQueue<kAny, T> queue(ring[threadIdx.x / 32], a, channel);
   const auto fetch = [&](int i) {
-    queue.fetch(i < before ? row.column + i : replays.fetched[i - before], static_cast<unsigned>(i));
+    queue.fetch(i < before ? first_column + i : replays[i - before].column, static_cast<unsigned>(i));
   };
 #pragma unroll
   for (int i = 0; i < kAhead; ++i) fetch(i);
-  stage_parameters<kAny>(a, replays);
   int taken = 0;
   const auto write = [&](std::int32_t column, float y, const ChannelToken& own) {
-    put_if(active && column >= 0, a.out, column, channel, (y + own.skip) * own.gate);
+    put_if(active, a.out, column, channel, (y + own.skip) * own.gate);
   };
 
-  for (std::int32_t begin = 0; begin < row.count; begin += kTokenTile) {
-    const std::int32_t end = min(begin + kTokenTile, row.count);
-    __syncthreads();
-    stage_clean(rows, a, row, slot, begin, end, clean);
-    __syncthreads();
+  float h[kMaxStates] = {}, kept[kKeptPerPart][kMaxStates] = {};
+  for (std::int32_t begin = 0; begin <= before; begin += kTokenTile) {
+    const std::int32_t end = min(begin + kTokenTile, before + 1);
+    if (begin > 0) {
+      __syncthreads();
+      copy_ahead(clean, prepared.clean + begin, end - begin);
+      __pipeline_wait_prior(0);
+      __syncthreads();
+    }
     for (std::int32_t t = begin; t < min(end, before); ++t, ++taken) {
       const CleanToken& token = clean[t - begin];
       queue.template wait<1>();
       const ChannelToken own = queue.read(thread, static_cast<unsigned>(taken));
       fetch(taken + kAhead);
-      const float y = keeps ? advance(thread, token, own, h, kept) : advance(thread, token, own, h);
-      if (part.leads != 0) write(row.column + t, y, own);
-      if (rows.suffixes && active) store_slots(rows, a, part, slot, t + 1, channel, h, kept);
+      const float y = header.keeps != 0 ? advance<true>(shared_a, token, own, h, kept)
+                                        : advance<false>(shared_a, token, own, h, kept);
+      if (header.leads != 0) write(first_column + t, y, own);
+      if (rows.suffixes && active) store_slots(rows, a, part, t + 1, channel, h, kept);
     }
   }
   // Two replays at a time, so that one's latencies hide behind the other's arithmetic.
+  float decay[kMaxStates];
+  shared_a.read(decay);
 #pragma unroll
   for (int s = 0; s <= kKeptPerPart; ++s) {
-    const int end = replays.end[s];
-    for (int i = s > 0 ? replays.end[s - 1] : 0; i < end; i += 2, taken += 2) {
-      const OneToken &first = replays.token[i], &second = replays.token[i + 1];
+    const auto read = [&](const OneToken& token, const ChannelToken& own) {
+      return read_replay<kAny>(decay, a, token, own, channel, active, s == kFullState, h,
+                               kept[s % kKeptPerPart]);
+    };
+    const int end = header.end[s];
+    int i = s > 0 ? header.end[s - 1] : 0;
+    for (; i + 1 < end; i += 2, taken += 2) {
+      const OneToken &first = replays[i], &second = replays[i + 1];
       queue.template wait<2>();
       const ChannelToken own = queue.read(thread, static_cast<unsigned>(taken)),
                          second_own = queue.read(thread, static_cast<unsigned>(taken + 1));
-      queue.fetch(replays.fetched[i + kAhead], static_cast<unsigned>(taken + kAhead));
-      queue.fetch(replays.fetched[i + 1 + kAhead], static_cast<unsigned>(taken + 1 + kAhead));
-      const float y =
-          read_replay<kAny>(thread, a, first, own, active, s == kFullState, h, kept[s % kKeptPerPart]);
-      const float second_y = read_replay<kAny>(thread, a, second, second_own, active, s == kFullState, h,
-                                               kept[s % kKeptPerPart]);
+      queue.fetch(replays[i + kAhead].column, static_cast<unsigned>(taken + kAhead));
+      queue.fetch(replays[i + 1 + kAhead].column, static_cast<unsigned>(taken + 1 + kAhead));
+      const float y = read(first, own), second_y = read(second, second_own);
       write(first.column, y, own);
       write(second.column, second_y, second_own);
     }
+    if (i < end) {
+      queue.template wait<1>();
+      const ChannelToken own = queue.read(thread, static_cast<unsigned>(taken));
+      queue.fetch(replays[i + kAhead].column, static_cast<unsigned>(taken + kAhead));
+      write(replays[i].column, read(replays[i], own), own);
+      ++taken;
+    }
   }
-  if (part.leads == 0) return;
+  if (header.leads == 0) return;
   queue.template wait<1>();
   const ChannelToken own = queue.read(thread, static_cast<unsigned>(taken));
-  write(row.column + before, advance(thread, clean[before % kTokenTile], own, h), own);
+  write(first_column + before, advance<false>(shared_a, clean[before % kTokenTile], own, h, kept), own);
 }
 
 // One channel of several-token rows: the full and the kept state side by side; only targets read the second.
@@ -504,6 +602,8 @@ void scan(const Rows& rows, const ScanArgs<T>& a) {
   const unsigned tiles = blocks_for(a.channels, kScanThreads);
   const dim3 grid(static_cast<unsigned>(rows.part_count), tiles);
   const bool any = !rows.every_channel || !in_copies(a);
+  launch("prepare_scan", any ? prepare_kernel<true, T> : prepare_kernel<false, T>, {grid.x, kPrepareThreads},
+         rows, rows, a);
   launch("scan", any ? scan_kernel<true, T> : scan_kernel<false, T>, {grid, kScanThreads}, rows, rows, a);
   if (rows.group_count > 0 && rows.count > rows.clean_count)
     launch("scan_suffix", scan_suffix_kernel<T>,

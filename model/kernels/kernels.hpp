@@ -57,7 +57,8 @@ struct ScanPart {
   std::int32_t kept_count;
   std::int32_t begin;
   std::int32_t count;
-  std::int32_t leads;  // 0 or 1
+  std::int32_t leads;        // 0 or 1
+  std::int32_t clean_begin;  // clean tokens of the parts before it
 };
 inline constexpr std::int32_t kKeptPerPart = 3;
 inline constexpr std::int32_t kRowsPerPart = 256;
@@ -74,16 +75,27 @@ struct alignas(16) LastToken {
   std::int32_t edges;     // that the cut blocks in each of these layers
 };
 
+// The columns of the three tokens before a column's own, the nearest first, as that column sees them; -1
+// where there is none.
+struct alignas(16) TokensBefore {
+  std::int32_t column[3];
+};
+
+// What the CUDA scan prepares in each layer for the blocks of a part (model/kernels/cuda_scan.cuh), in bytes.
+inline constexpr std::int64_t kBytesPerPart = 32, kBytesPerReplay = 80, kBytesPerCleanToken = 144;
+inline std::int64_t scan_scratch_bytes(std::int64_t parts, std::int64_t replays, std::int64_t clean_tokens) {
+  return parts * kBytesPerPart + replays * kBytesPerReplay + clean_tokens * kBytesPerCleanToken;
+}
+
 // The rows that are alive in one layer. Clean rows come first. Pointers are on the device of the table.
 struct Rows {
   const Row* rows = nullptr;
   std::int32_t clean_count = 0;
-  std::int32_t count = 0;         // alive rows, clean ones included
-  std::int32_t column_count = 0;  // alive columns
-  std::int32_t longest = 0;       // tokens of the longest prompt
-  std::int32_t slot_count = 0;    // state slots of all clean rows
-  const std::int32_t* previous =
-      nullptr;  // [columns] column of the token before, as this column sees it; -1 at token 0
+  std::int32_t count = 0;                    // alive rows, clean ones included
+  std::int32_t column_count = 0;             // alive columns
+  std::int32_t longest = 0;                  // tokens of the longest prompt
+  std::int32_t slot_count = 0;               // state slots of all clean rows
+  const TokensBefore* before = nullptr;      // [columns]
   const std::int32_t* position = nullptr;    // [columns] token position
   const std::int32_t* row_of = nullptr;      // [columns] row of each column
   const std::uint8_t* flags = nullptr;       // kTarget | kSource per token and cut
@@ -95,8 +107,10 @@ struct Rows {
   const LastToken* replays = nullptr;        // of the parts
   std::int32_t group_count = 0;
   std::int32_t part_count = 0;
-  bool suffixes = false;      // whether some replayed row has several tokens
-  bool every_channel = true;  // whether all cuts are on all channels
+  std::int32_t replay_count = 0;
+  std::int32_t part_tokens = 0;  // clean tokens of all parts
+  bool suffixes = false;         // whether some replayed row has several tokens
+  bool every_channel = true;     // whether all cuts are on all channels
   std::int32_t layer = 0;
   unsigned long long* blocked = nullptr;  // counts the edges that were blocked, over all layers
   void* stream = nullptr;                 // CUDA stream
@@ -178,6 +192,7 @@ struct ScanArgs {
   const Wide<T>* d = nullptr;          // [channels]
   const std::uint8_t* lose = nullptr;  // [masks, channels] 1 where a channel set loses the edge
   Wide<T>* states = nullptr;  // [slots, states, channels]; on CUDA only if there are rows of several tokens
+  void* scratch = nullptr;    // scan_scratch_bytes() on CUDA, aligned to 16
   std::int64_t channels = 0;
   int state_count = 16;
 };

@@ -75,7 +75,15 @@ class Pass {
           {{3, 6}, {0, 4}, slow, on},
           {{0, 1, 2, 3, 4, 5, 6}, {0, 3}, quantile, on}}},
         {{1, 2, 3}, 0, {{{2}, {0}, quantile, on}, {{1}, {0, 1}, {}, on}}},
-        {{1}, 0, {{{0}, {0}, {}, on}}}};
+        {{1}, 0, {{{0}, {0}, {}, on}}},
+        // Longer than what the CUDA scan has of a prompt at a time.
+        {{1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2},
+         0,
+         {{{19}, {0}, {}, on},
+          {{19}, {1, 17}, slow, on},
+          {{19}, {2}, {}, on},
+          {{19}, {3}, {}, on},
+          {{19}, {16, 18}, {}, on}}}};
     plan_ = plan_replay(requests, 1, sizes.channels, true);
     every_channel_ = !sizes.channel_sets;
   }
@@ -90,7 +98,7 @@ class Pass {
     rows.column_count = plan_.columns();
     rows.longest = plan_.longest;
     rows.slot_count = static_cast<std::int32_t>(plan_.slots.size());
-    rows.previous = plan_.previous.data();
+    rows.before = plan_.before.data();
     rows.position = plan_.position.data();
     rows.row_of = plan_.row_of.data();
     rows.flags = plan_.flags.data();
@@ -102,6 +110,8 @@ class Pass {
     rows.parts = plan_.parts.data();
     rows.replays = plan_.replays.data();
     rows.part_count = static_cast<std::int32_t>(plan_.parts.size());
+    rows.replay_count = static_cast<std::int32_t>(plan_.replays.size());
+    rows.part_tokens = plan_.part_tokens;
     rows.suffixes = plan_.suffixes;
     rows.every_channel = every_channel_;
     rows.blocked = &blocked_;
@@ -183,7 +193,10 @@ struct ScanInputs {
         a(of.states, of.channels, 7),
         d(1, of.channels, 8),
         out(plan.columns(), of.channels, 9),
-        states(static_cast<std::int64_t>(plan.slots.size()) * of.states, of.channels, 10) {
+        states(static_cast<std::int64_t>(plan.slots.size()) * of.states, of.channels, 10),
+        scratch(static_cast<size_t>(
+            kernels::scan_scratch_bytes(static_cast<std::int64_t>(plan.parts.size()),
+                                        static_cast<std::int64_t>(plan.replays.size()), plan.part_tokens))) {
     make_negative(a, std::int64_t{of.states} * of.channels);
     // What is read before it is written shows.
     for (std::int64_t i = 0; i < static_cast<std::int64_t>(plan.slots.size()) * of.states * of.channels; ++i)
@@ -200,6 +213,7 @@ struct ScanInputs {
     args.d = d.data();
     args.lose = lose.data();
     args.states = states.data();
+    args.scratch = scratch.data();
     args.channels = sizes.channels;
     args.state_count = sizes.states;
     return args;
@@ -209,6 +223,7 @@ struct ScanInputs {
   Values<Wide<T>> bias, a, d;
   Values<T> out;
   Values<Wide<T>> states;
+  std::vector<std::byte> scratch;
   std::vector<std::uint8_t> lose;
 };
 

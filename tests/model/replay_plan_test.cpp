@@ -32,11 +32,20 @@ std::vector<Window> all_starts(std::vector<int> sizes) {
   return windows;
 }
 
+// The columns of the tokens `distance` + 1 before each column's own.
+std::vector<std::int32_t> before(const ReplayPlan& plan, size_t distance) {
+  std::vector<std::int32_t> columns;
+  for (const kernels::TokensBefore& tokens : plan.before) columns.push_back(tokens.column[distance]);
+  return columns;
+}
+
 TEST(ReplayPlan, ACleanRunHasEveryTokenInEveryLayer) {
   const ReplayPlan plan = plan_of({prompt(4, {}), prompt(2, {})});
   EXPECT_EQ(plan.rows.size(), 2u);
   EXPECT_THAT(plan.tokens, ElementsAre(100, 101, 102, 103, 100, 101));
-  EXPECT_THAT(plan.previous, ElementsAre(-1, 0, 1, 2, -1, 4));
+  EXPECT_THAT(before(plan, 0), ElementsAre(-1, 0, 1, 2, -1, 4));
+  EXPECT_THAT(before(plan, 1), ElementsAre(-1, -1, 0, 1, -1, -1));
+  EXPECT_THAT(before(plan, 2), ElementsAre(-1, -1, -1, 0, -1, -1));
   EXPECT_THAT(plan.position, ElementsAre(0, 1, 2, 3, 0, 1));
   EXPECT_THAT(plan.row_of, ElementsAre(0, 0, 0, 0, 1, 1));
   EXPECT_EQ(plan.longest, 4);
@@ -53,9 +62,9 @@ TEST(ReplayPlan, AReplayedRowHoldsTheTokensFromTheFirstTargetOn) {
   EXPECT_EQ(row.column, 5);
   EXPECT_EQ(row.window_begin, 2);
   EXPECT_EQ(row.window_end, 4);
-  EXPECT_THAT(plan.parent, ElementsAre(3, 4));  // copies of the clean columns
-  EXPECT_EQ(plan.previous[5], 2);               // its first token sees the clean column of token 2
-  EXPECT_EQ(plan.previous[6], 5);
+  EXPECT_THAT(plan.parent, ElementsAre(3, 4));               // copies of the clean columns
+  EXPECT_THAT(plan.before[5].column, ElementsAre(2, 1, 0));  // its first token sees the clean columns
+  EXPECT_THAT(plan.before[6].column, ElementsAre(5, 2, 1));
   EXPECT_THAT(plan.columns_alive, ElementsAre(5, 5, 7, 7, 7, 7));
   EXPECT_EQ(plan.blocked_edges, 2u * 2u);  // two targets, one source, two layers
 }
