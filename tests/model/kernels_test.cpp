@@ -38,6 +38,13 @@ void emulated_factor(const Rows& rows, const Matrix<const float>& x, const Facto
 
 }  // namespace kernels
 
+}  // namespace factflow
+
+namespace emulation {
+void copy_late(bool late);  // tests/model/cuda_emulation
+}
+
+namespace factflow {
 namespace {
 
 using kernels::Bfloat16;
@@ -53,9 +60,11 @@ struct Sizes {
   int channels, states;
   bool channel_sets;
   int dual_head, attention_head;  // dimensions
+  bool suffixes;                  // replays of several tokens too
 };
-constexpr Sizes kOdd = {67, 5, true, 7, 7};  // two blocks of channels, the second of three
-constexpr Sizes kEven = {136, 16, false, 8, 64};
+constexpr Sizes kOdd = {67, 5, true, 7, 7, true};  // less than a block of channels
+constexpr Sizes kEven = {136, 16, false, 8, 64, true};
+constexpr Sizes kLastTokens = {136, 16, false, 8, 64, false};
 
 // A one-layer pass over three prompts with cuts of every form.
 class Pass {
@@ -64,26 +73,30 @@ class Pass {
     const std::vector<Window> on = {{0, 1}};
     const ChannelSet slow = sizes.channel_sets ? parse_channel_set("slow") : ChannelSet{},
                      quantile = sizes.channel_sets ? parse_channel_set("quantile 2/3") : ChannelSet{};
-    const std::vector<ReplayRequest> requests = {
-        {{1, 2, 3, 4, 5, 6, 7},
-         0,
-         {{{6}, {1, 2}, {}, on},
-          {{6}, {6}, slow, on},
-          {{6}, {0, 6}, quantile, on},
-          {{6}, {0, 1, 2, 3, 4, 5, 6}, {}, on},
-          {{2, 3}, {1, 2, 3}, {}, on},
-          {{3, 6}, {0, 4}, slow, on},
-          {{0, 1, 2, 3, 4, 5, 6}, {0, 3}, quantile, on}}},
-        {{1, 2, 3}, 0, {{{2}, {0}, quantile, on}, {{1}, {0, 1}, {}, on}}},
-        {{1}, 0, {{{0}, {0}, {}, on}}},
-        // Longer than what the CUDA scan has of a prompt at a time.
-        {{1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2},
-         0,
-         {{{19}, {0}, {}, on},
-          {{19}, {1, 17}, slow, on},
-          {{19}, {2}, {}, on},
-          {{19}, {3}, {}, on},
-          {{19}, {16, 18}, {}, on}}}};
+    std::vector<ReplayRequest> requests = {{{1, 2, 3, 4, 5, 6, 7},
+                                            0,
+                                            {{{6}, {1, 2}, {}, on},
+                                             {{6}, {6}, slow, on},
+                                             {{6}, {0, 6}, quantile, on},
+                                             {{6}, {0, 1, 2, 3, 4, 5, 6}, {}, on},
+                                             {{2, 3}, {1, 2, 3}, {}, on},
+                                             {{3, 6}, {0, 4}, slow, on},
+                                             {{0, 1, 2, 3, 4, 5, 6}, {0, 3}, quantile, on}}},
+                                           {{1, 2, 3}, 0, {{{2}, {0}, quantile, on}, {{1}, {0, 1}, {}, on}}},
+                                           {{1}, 0, {{{0}, {0}, {}, on}}},
+                                           // Longer than what the CUDA scan has of a prompt at a time.
+                                           {{1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2},
+                                            0,
+                                            {{{19}, {0}, {}, on},
+                                             {{19}, {1, 17}, slow, on},
+                                             {{19}, {2}, {}, on},
+                                             {{19}, {3}, {}, on},
+                                             {{19}, {16, 18}, {}, on}}}};
+    if (!sizes.suffixes)
+      for (ReplayRequest& request : requests)
+        std::erase_if(request.cuts, [&](const EdgeCut& cut) {
+          return cut.targets.front() + 1 < static_cast<int>(request.ids.size());
+        });
     plan_ = plan_replay(requests, 1, sizes.channels, true);
     every_channel_ = !sizes.channel_sets;
   }
@@ -403,22 +416,30 @@ TEST(InstructionSets, Avx512AgreesWithGeneric) {
 }
 #endif
 
-TEST(Emulation, CudaKernelsAgreeWithGeneric) {
-  for (const Sizes& sizes : {kOdd, kEven})
+// Whether copies to shared memory are done at once or as late as a kernel lets them: a GPU is in between.
+class Emulation : public testing::TestWithParam<bool> {
+ protected:
+  Emulation() { emulation::copy_late(GetParam()); }
+};
+INSTANTIATE_TEST_SUITE_P(Copies, Emulation, testing::Bool(),
+                         [](const auto& of) { return of.param ? "AsLateAsTheyMay" : "AtOnce"; });
+
+TEST_P(Emulation, CudaKernelsAgreeWithGeneric) {
+  for (const Sizes& sizes : {kOdd, kEven, kLastTokens})
     expect_near(outputs_of(kernels::emulated_kernels<float>(), sizes),
                 outputs_of(kernels::generic::float_table(), sizes), 2e-5);
 }
 
 // Outputs are rounded to eight bits, and the convolution's and the gate's before the next step too.
-TEST(Emulation, Bfloat16KernelsAgreeWithGeneric) {
-  for (const Sizes& sizes : {kOdd, kEven})
+TEST_P(Emulation, Bfloat16KernelsAgreeWithGeneric) {
+  for (const Sizes& sizes : {kOdd, kEven, kLastTokens})
     expect_near(outputs_of(kernels::emulated_kernels<Bfloat16>(), sizes),
                 outputs_of(kernels::generic::float_table(), sizes), 1.0 / 256);
 }
 
 // What tf32x3 multiplies: 11 bits, and what they leave over in bfloat16, which together hold 19 bits at
 // least.
-TEST(Emulation, FactorsInPartsAddUp) {
+TEST_P(Emulation, FactorsInPartsAddUp) {
   for (const std::int64_t width : {30, 32}) {
     const std::int64_t rows = 3;
     std::mt19937 random(3);

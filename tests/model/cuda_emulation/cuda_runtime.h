@@ -3,7 +3,7 @@
 // header of this name.
 //
 // One block runs after the other, so shared variables are static ones. A shuffle or a barrier ends a fiber's
-// turn. Copies to shared memory are done at once.
+// turn. Copies to shared memory are done at once, or after copy_late(true) as late as the kernel allows.
 #pragma once
 
 #include <cmath>

@@ -1,10 +1,12 @@
 #include <algorithm>
+#include <deque>
 #include <memory>
 #include <stdexcept>
 #include <vector>
 
 #include <ucontext.h>
 
+#include "cuda_pipeline_primitives.h"
 #include "cuda_runtime.h"
 
 namespace emulation {
@@ -13,11 +15,20 @@ namespace {
 constexpr std::size_t kStackBytes = 64 << 10;
 constexpr unsigned kWarp = 32;
 
+struct Copy {
+  void* to;
+  const void* from;
+  std::size_t bytes;
+};
+using CopyGroup = std::vector<Copy>;
+
 struct Fiber {
   enum class State { kReady, kAtBlock, kAtWarp, kDone };
   ucontext_t context;
   std::unique_ptr<char[]> stack{new char[kStackBytes]};
   State state = State::kReady;
+  CopyGroup begun;
+  std::deque<CopyGroup> committed;
 };
 
 std::vector<std::unique_ptr<Fiber>> fibers;  // kept from block to block
@@ -26,6 +37,7 @@ unsigned current = 0;
 ucontext_t scheduler;
 const std::function<void()>* kernel = nullptr;
 std::vector<float> shared;
+bool late_copies = false;
 float shuffled[1024];
 
 void run_fiber() {
@@ -55,6 +67,8 @@ void start_fibers() {
   for (unsigned i = 0; i < running; ++i) {
     Fiber& fiber = *fibers[i];
     fiber.state = Fiber::State::kReady;
+    fiber.begun.clear();
+    fiber.committed.clear();
     getcontext(&fiber.context);
     fiber.context.uc_stack.ss_sp = fiber.stack.get();
     fiber.context.uc_stack.ss_size = kStackBytes;
@@ -63,21 +77,28 @@ void start_fibers() {
   }
 }
 
+// Every ready thread of a warp until it waits; false if there is none. A warp runs ahead of the others as far
+// as it can, so that what it should have waited for is missing.
+bool run_warp(unsigned begin, unsigned end) {
+  bool any = false;
+  for (current = begin; current < end; ++current) {
+    if (fibers[current]->state != Fiber::State::kReady) continue;
+    any = true;
+    threadIdx = dim3(current, 0, 0);
+    swapcontext(&scheduler, &fibers[current]->context);
+  }
+  if (all(begin, end, Fiber::State::kAtWarp)) release(begin, end, Fiber::State::kAtWarp);
+  return any;
+}
+
 void run_block() {
   start_fibers();
   while (!all(0, running, Fiber::State::kDone)) {
     bool any = false;
-    for (current = 0; current < running; ++current) {
-      if (fibers[current]->state != Fiber::State::kReady) continue;
-      any = true;
-      threadIdx = dim3(current, 0, 0);
-      swapcontext(&scheduler, &fibers[current]->context);
-    }
+    for (unsigned begin = 0; begin < running; begin += kWarp)
+      while (run_warp(begin, std::min(begin + kWarp, running))) any = true;
     if (!any) throw std::logic_error("threads of a block wait for each other");
     if (all(0, running, Fiber::State::kAtBlock)) release(0, running, Fiber::State::kAtBlock);
-    for (unsigned begin = 0; begin < running; begin += kWarp)
-      if (all(begin, std::min(begin + kWarp, running), Fiber::State::kAtWarp))
-        release(begin, std::min(begin + kWarp, running), Fiber::State::kAtWarp);
   }
 }
 
@@ -114,6 +135,29 @@ float shuffle_xor(float value, int mask) {
   const float other = shuffled[threadIdx.x - lane + (lane ^ static_cast<unsigned>(mask))];
   wait_for_warp();
   return other;
+}
+
+void copy_late(bool late) {
+  late_copies = late;
+}
+
+void copy(void* to, const void* from, std::size_t bytes) {
+  if (late_copies)
+    fibers[threadIdx.x]->begun.push_back({to, from, bytes});
+  else
+    std::memcpy(to, from, bytes);
+}
+
+void commit_copies() {
+  Fiber& fiber = *fibers[threadIdx.x];
+  fiber.committed.push_back(std::move(fiber.begun));
+  fiber.begun.clear();
+}
+
+void wait_for_copies(std::size_t but) {
+  std::deque<CopyGroup>& committed = fibers[threadIdx.x]->committed;
+  for (; committed.size() > but; committed.pop_front())
+    for (const Copy& copy : committed.front()) std::memcpy(copy.to, copy.from, copy.bytes);
 }
 
 }  // namespace emulation
