@@ -109,7 +109,7 @@ class Floor {
   void multiply_one(const LayerProduct& product, std::int64_t columns) {
     using Into = LayerProduct::Into;
     const Projection& projection = *product.projection;
-    const Factor factor = factors_.at(projection.inputs()).first_rows(columns);
+    const Factor factor = factors_.at(projection.inputs()).some_rows(0, columns);
     if (product.into == Into::kResidual)
       return multiply_into(factor, projection, {}, residual_.narrow(0, 0, columns));
     const std::int64_t padded = padded_vocabulary(projection.outputs());

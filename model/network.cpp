@@ -72,12 +72,17 @@ void Network::embed(const kernels::Rows& rows, const at::Tensor& tokens, const a
   if (position_embedding_.defined()) hidden.add_(position_embedding_.index_select(0, positions));
 }
 
-at::Tensor Network::logits(const kernels::Rows& rows, const at::Tensor& hidden, Workspace& workspace) const {
-  const Factor normalised = workspace.factor("normalised", hidden.size(0), hidden.size(1));
+Factor Network::final_states(const kernels::Rows& rows, const at::Tensor& hidden,
+                             Workspace& workspace) const {
+  Factor normalised = workspace.factor("normalised", hidden.size(0), hidden.size(1));
   apply_norm(rows, final_norm_, hidden, normalised);
+  return normalised;
+}
+
+at::Tensor Network::logits(const Factor& states, Workspace& workspace) const {
   const at::Tensor all =
-      workspace.wide_matrix("logits", hidden.size(0), padded_vocabulary(architecture_.vocabulary));
-  multiply(normalised, head_, {}, all.narrow(1, 0, head_.outputs()));
+      workspace.wide_matrix("logits", states.rows(), padded_vocabulary(architecture_.vocabulary));
+  multiply(states, head_, {}, all.narrow(1, 0, head_.outputs()));
   return all.narrow(1, 0, architecture_.vocabulary);
 }
 

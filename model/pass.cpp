@@ -160,14 +160,15 @@ void Pass::read_answers(const Network& network, const at::Tensor& hidden, Worksp
   const auto on_device = at::TensorOptions().device(network.device());
   const at::Tensor log_probability = at::empty({rows}, on_device.dtype(at::kDouble));
   const at::Tensor rank = at::empty({rows}, on_device.dtype(at::kInt));
+  const at::Tensor last = workspace.wide_matrix("last", rows, network.architecture().hidden);
+  gather_rows(device_.view, hidden, device_.last_column, last);
+  const Factor states = network.final_states(device_.view, last, workspace);
   for (std::int64_t begin = 0; begin < rows;) {
     // Chunks do not straddle the end of the clean rows, of which the likeliest tokens may be wanted.
     const std::int64_t end =
         std::min(begin + logits_rows, begin < clean_rows && top_tokens > 0 ? clean_rows : rows);
     const std::int64_t count = end - begin;
-    at::Tensor chunk = workspace.wide_matrix("last", count, network.architecture().hidden);
-    gather_rows(device_.view, hidden, device_.last_column.narrow(0, begin, count), chunk);
-    const at::Tensor logits = network.logits(device_.view, chunk, workspace);
+    const at::Tensor logits = network.logits(states.some_rows(begin, count), workspace);
     answer_statistics(device_.view, logits, device_.answers.narrow(0, begin, count),
                       log_probability.narrow(0, begin, count), rank.narrow(0, begin, count));
     if (begin < clean_rows && top_tokens > 0) {

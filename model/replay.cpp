@@ -69,9 +69,8 @@ std::int64_t ReplayEngine::logits_rows() const {
 std::int64_t ReplayEngine::bytes_needed(const ReplayPlan& plan) const {
   const auto element = static_cast<std::int64_t>(c10::elementSize(network_.type()));
   const std::int64_t hidden = network_.architecture().hidden;
-  const std::int64_t column = hidden * element + network_.bytes_per_column() + 20;
-  const std::int64_t rows =
-      std::min<std::int64_t>(logits_rows(), static_cast<std::int64_t>(plan.rows.size()));
+  const std::int64_t column = hidden * element + network_.bytes_per_column() + 32;
+  const auto rows = static_cast<std::int64_t>(plan.rows.size());
   const std::int64_t slots =
       states_stored(network_.device(), plan.suffixes) ? static_cast<std::int64_t>(plan.slots.size()) : 0;
   const std::int64_t states =
@@ -79,8 +78,8 @@ std::int64_t ReplayEngine::bytes_needed(const ReplayPlan& plan) const {
       kernels::scan_scratch_bytes(static_cast<std::int64_t>(plan.parts.size()),
                                   static_cast<std::int64_t>(plan.replays.size()), plan.part_tokens);
   const std::int64_t head =
-      rows * (element * (padded_vocabulary(network_.architecture().vocabulary) + hidden) +
-              factor_bytes(network_.precision()) * hidden);
+      element * (std::min(logits_rows(), rows) * padded_vocabulary(network_.architecture().vocabulary) +
+                 rows * hidden);
   return (plan.columns() * column + states + head) / 8 *
          9;  // buffers are made an eighth larger than asked for
 }

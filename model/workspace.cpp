@@ -11,9 +11,9 @@ Factor Factor::columns(std::int64_t begin, std::int64_t count) const {
   return some;
 }
 
-Factor Factor::first_rows(std::int64_t count) const {
-  const auto first = [&](const at::Tensor& t) { return t.defined() ? t.narrow(0, 0, count) : t; };
-  return {first(numbers), first(high), first(parts), distance};
+Factor Factor::some_rows(std::int64_t begin, std::int64_t count) const {
+  const auto some = [&](const at::Tensor& t) { return t.defined() ? t.narrow(0, begin, count) : t; };
+  return {some(numbers), some(high), some(parts), distance};
 }
 
 at::Tensor Workspace::matrix(const std::string& name, std::int64_t rows, std::int64_t columns,

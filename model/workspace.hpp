@@ -22,7 +22,7 @@ struct Factor {
   std::int64_t rows() const { return numbers.defined() ? numbers.size(0) : high.size(0); }
   std::int64_t width() const { return numbers.defined() ? numbers.size(1) : high.size(1); }
   Factor columns(std::int64_t begin, std::int64_t count) const;
-  Factor first_rows(std::int64_t count) const;
+  Factor some_rows(std::int64_t begin, std::int64_t count) const;
 };
 
 class Workspace {

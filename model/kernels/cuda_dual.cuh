@@ -60,7 +60,8 @@ __global__ void dual_kernel(Rows rows, DualArgs<T> a, bool wide) {
     __syncthreads();
     for (int i = thread; i < tile * heads; i += threads) {
       const int h = first + i % heads;
-      const float dt = softplus(load(a.dt.data + shared.column[i / heads] * a.dt.stride + h) + a.dt_bias[h]);
+      const float dt =
+          softplus<T>(load(a.dt.data + shared.column[i / heads] * a.dt.stride + h) + a.dt_bias[h]);
       shared.dt[i] = fminf(fmaxf(dt, static_cast<float>(a.dt_min)), static_cast<float>(a.dt_max));
     }
     for (int i = thread / 32; i < tile; i += threads / 32) {

@@ -5,7 +5,8 @@
 // a cut; when it comes to the last token it reads these states, still in registers, for all replays of that
 // token, and then goes on with the clean one. So states never travel through memory, a token's decays are
 // computed once for all of them, and the inputs of the next tokens are on their way while one is computed.
-// Replays of several tokens start from states in memory, in a kernel of their own.
+// What all channels of a part share is prepared for its blocks by a kernel before. Replays of several tokens
+// start from states in memory, in a kernel of their own.
 #pragma once
 
 #include <cuda_pipeline_primitives.h>
@@ -23,24 +24,23 @@ constexpr int kInputRing = 8;             // tokens whose inputs are in shared m
 constexpr int kAhead = kInputRing - 2;    // of them on their way, while two are read
 constexpr int kFullState = kKeptPerPart;  // index of the full state after the kept ones of a part
 
-// One channel's constants, with A ready for exp2.
-struct ScanThread {
-  float a[kMaxStates];
+struct alignas(8) ChannelConstants {
   float d, bias;
-  std::int64_t channel;
-
-  template <class T>
-  __device__ ScanThread(const ScanArgs<T>& args, std::int64_t c)
-      : d(args.d[c]), bias(args.dt_bias[c]), channel(c) {
-    const float* from = args.a + c;
-    const auto bytes = static_cast<std::int32_t>(args.channels * sizeof(float));
-#pragma unroll
-    for (int n = 0; n < kMaxStates; ++n) {
-      const float loaded = *at_row(from, min(n, args.state_count - 1), bytes);
-      a[n] = n < args.state_count ? loaded * kLog2E : 0.0f;
-    }
-  }
 };
+
+// A channel's A, ready for exp2. States that a model lacks have zeros.
+template <class T>
+__device__ void load_a(const ScanArgs<T>& args, std::int64_t channel, float (&a)[kMaxStates]) {
+  const float* from = args.a + channel;
+  if (args.state_count == kMaxStates) {
+#pragma unroll
+    for (int n = 0; n < kMaxStates; ++n, from += args.channels) a[n] = *from * kLog2E;
+  } else {
+#pragma unroll
+    for (int n = 0; n < kMaxStates; ++n, from += args.channels)
+      a[n] = n < args.state_count ? *from * kLog2E : 0.0f;
+  }
+}
 
 template <class T>
 __device__ float* state_at(const ScanArgs<T>& a, std::int32_t slot, std::int64_t channel) {
@@ -163,22 +163,18 @@ __device__ inline void find_replays(const Rows& rows, const ScanPart& part, Aliv
   __syncthreads();
 }
 
-// What token t does to the kept states of a part.
-__device__ inline std::uint32_t kept_actions(const Rows& rows, const StateSlot (&slot)[kKeptPerPart],
-                                             std::int32_t t) {
-  std::uint32_t actions = 0;
-#pragma unroll
-  for (int k = 0; k < kKeptPerPart; ++k) {
-    if (slot[k].flags < 0 || t >= slot[k].tokens) continue;
-    const std::uint8_t* flags = rows.flags + slot[k].flags;
-    bool parted = false;
-    for (std::int32_t before = 0; before < t && !parted; ++before) parted = (flags[before] & kSource) != 0;
-    const std::uint32_t action = (flags[t] & kSource) == 0 ? (parted ? kTakes : kFollows)
-                                 : parted                  ? kSkips
-                                                           : kParts;
-    actions |= action << 2 * k;
-  }
-  return actions;
+__device__ inline std::int32_t first_source(const Rows& rows, const StateSlot& slot) {
+  std::int32_t t = 0;
+  while (t < slot.tokens && (rows.flags[slot.flags + t] & kSource) == 0) ++t;
+  return t;
+}
+
+// What token t does to a kept state.
+__device__ inline std::uint32_t kept_action(const Rows& rows, const StateSlot& slot, std::int32_t first,
+                                            std::int32_t t) {
+  if (slot.flags < 0 || t >= slot.tokens || t < first) return kFollows;
+  if (t == first) return kParts;
+  return (rows.flags[slot.flags + t] & kSource) != 0 ? kSkips : kTakes;
 }
 
 // Block: a part. Does for all its tiles of channels what they have in common, so that they wait for memory
@@ -186,6 +182,7 @@ __device__ inline std::uint32_t kept_actions(const Rows& rows, const StateSlot (
 template <bool kAny, class T>
 __global__ void __launch_bounds__(kPrepareThreads) prepare_kernel(Rows rows, ScanArgs<T> a) {
   __shared__ AliveReplays alive;
+  __shared__ std::int32_t first[kKeptPerPart];  // source of each kept state
   constexpr int kTokensAtOnce = kPrepareThreads / kMaxStates;
   const ScanPart part = rows.parts[blockIdx.x];
   const Row row = rows.rows[part.clean_row];
@@ -197,6 +194,7 @@ __global__ void __launch_bounds__(kPrepareThreads) prepare_kernel(Rows rows, Sca
   for (int k = 0; k < kKeptPerPart; ++k) {
     slot[k] = k < part.kept_count ? rows.slots[part.kept_begin + k] : StateSlot{0, -1};
     stores = stores || (slot[k].flags >= 0 && slot[k].tokens < before);
+    if (static_cast<int>(threadIdx.x) == k) first[k] = first_source(rows, slot[k]);
   }
   find_replays(rows, part, alive);
   const int count = alive.end[kFullState];
@@ -219,15 +217,15 @@ __global__ void __launch_bounds__(kPrepareThreads) prepare_kernel(Rows rows, Sca
     return present ? load(of.data + column * of.stride + n) : 0.0f;
   };
 #pragma unroll 4
-  for (int first = 0; first < count; first += kTokensAtOnce) {
-    const int i = min(first + own, count - 1);
+  for (int begin = 0; begin < count; begin += kTokensAtOnce) {
+    const int i = min(begin + own, count - 1);
     const OneToken& token = alive.token[i];
     const float c = parameter(a.c, token.column);
     float product = c * parameter(a.b, token.column);
 #pragma unroll
     for (int offset = kMaxStates / 2; offset > 0; offset /= 2)
       product += __shfl_xor_sync(kAll, product, offset);
-    if (first + own >= count) continue;
+    if (begin + own >= count) continue;
     to.replays[i].c[n] = c;
     if (n != 0) continue;
     to.replays[i].c_times_b = kAny || token.self == 0 ? product : 0.0f;
@@ -240,7 +238,11 @@ __global__ void __launch_bounds__(kPrepareThreads) prepare_kernel(Rows rows, Sca
   for (int t = own; t < row.count; t += kTokensAtOnce) {
     to.clean[t].b[n] = parameter(a.b, row.column + t);
     to.clean[t].c[n] = parameter(a.c, row.column + t);
-    if (n == 0) to.clean[t].kept = kept_actions(rows, slot, t);
+    if (n != 0) continue;
+    std::uint32_t actions = 0;
+#pragma unroll
+    for (int k = 0; k < kKeptPerPart; ++k) actions |= kept_action(rows, slot[k], first[k], t) << 2 * k;
+    to.clean[t].kept = actions;
   }
 }
 
@@ -265,8 +267,12 @@ struct ChannelToken {
   float dt, input;   // dt x, what enters the state per B
   float skip, gate;  // D x and silu(z)
 
-  __device__ ChannelToken(const ScanThread& thread, float x, float z, float raw_dt)
-      : dt(softplus(raw_dt + thread.bias)), input(dt * x), skip(thread.d * x), gate(silu(z)) {}
+  template <class T>
+  __device__ ChannelToken(const ChannelConstants& channel, const T* x, const T* z, const T* raw_dt)
+      : dt(softplus<T>(load(raw_dt) + channel.bias)),
+        input(dt * load(x)),
+        skip(channel.d * load(x)),
+        gate(silu(load(z))) {}
 };
 
 // Inputs are copied to shared memory some tokens before they are needed, by the very warp that will read
@@ -274,18 +280,22 @@ struct ChannelToken {
 // each lane loads what it needs.
 template <bool kAny, class T>
 class InputQueue {
+  static constexpr int kTokenLanes = sizeof(WarpInput<T>) / 16;  // lanes that copy a token
+  static constexpr bool kTwoAtOnce = 2 * kTokenLanes <= 32;
+
  public:
   __device__ InputQueue(WarpInput<T>* ring, const ScanArgs<T>& a, std::int64_t channel)
       : ring_(ring), a_(a), channel_(channel) {
     constexpr int kPerCopy = 16 / sizeof(T), kLanes = 32 / kPerCopy;
-    const int lane = static_cast<int>(threadIdx.x) % 32, which = lane / kLanes,
-              first = lane % kLanes * kPerCopy;
+    const int warp_lane = static_cast<int>(threadIdx.x) % 32, lane = warp_lane % kTokenLanes,
+              which = lane / kLanes, first = lane % kLanes * kPerCopy;
     const Matrix<const T>& matrix = which == 0 ? a.x : which == 1 ? a.z : a.dt;
-    const std::int64_t begin = channel - lane + first;
+    const std::int64_t begin = channel - warp_lane + first;
     from_ = matrix.data + begin;
     bytes_ = static_cast<int>(matrix.stride * static_cast<std::int64_t>(sizeof(T)));
     to_ = lane * kPerCopy;
-    copies_ = lane < 3 * kLanes && begin < a.channels;
+    copies_ = begin < a.channels && warp_lane < kTokenLanes;
+    copies_second_ = kTwoAtOnce && begin < a.channels && warp_lane / kTokenLanes == 1;
   }
 
   __device__ void fetch(std::int32_t column, unsigned index) {
@@ -301,15 +311,28 @@ class InputQueue {
     }
     __pipeline_commit();
   }
+  // Two tokens in a row, at once where a warp has the lanes for it.
+  __device__ void fetch_two(std::int32_t column, std::int32_t second, unsigned index) {
+    if constexpr (kAny || !kTwoAtOnce) {
+      fetch(column, index);
+      fetch(second, index + 1);
+    } else {
+      if (copies_ || copies_second_)
+        __pipeline_memcpy_async(ring_[(copies_ ? index : index + 1) % kInputRing].numbers + to_,
+                                at_row(from_, copies_ ? column : second, bytes_), 16);
+      __pipeline_commit();
+      __pipeline_commit();
+    }
+  }
   // Waits until the first `count` tokens that were fetched and not read yet have come.
   template <int count>
   __device__ void wait() const {
     __pipeline_wait_prior(kAhead - count);
     __syncwarp();
   }
-  __device__ ChannelToken read(const ScanThread& thread, unsigned index) const {
+  __device__ ChannelToken read(const ChannelConstants& channel, unsigned index) const {
     const T* from = ring_[index % kInputRing].numbers + threadIdx.x % 32;
-    return {thread, load(from), load(from + 32), load(from + 64)};
+    return {channel, from, from + 32, from + 64};
   }
 
  private:
@@ -318,7 +341,7 @@ class InputQueue {
   std::int64_t channel_;
   const T* from_;
   int bytes_, to_;
-  bool copies_;
+  bool copies_, copies_second_;  // whether this lane takes part in copying a token, or the second one of two
 };
 
 // Whether inputs can be copied 16 bytes at a time.
@@ -331,21 +354,22 @@ bool in_copies(const ScanArgs<T>& a) {
 }
 
 // sum_n C[n] exp(dt A[n]) h[n], what a token reads from the state before it.
-__device__ inline float read_state(const float (&a)[kMaxStates], float dt, const float (&h)[kMaxStates],
+__device__ inline float read_state(const float (&rate)[kMaxStates], float dt, const float (&h)[kMaxStates],
                                    const float (&c)[kMaxStates]) {
   float even = 0, odd = 0;
 #pragma unroll
   for (int n = 0; n < kMaxStates; n += 2) {
-    even += c[n] * (exp2_fast(dt * a[n]) * h[n]);
-    odd += c[n + 1] * (exp2_fast(dt * a[n + 1]) * h[n + 1]);
+    even += c[n] * (exp2_fast(dt * rate[n]) * h[n]);
+    odd += c[n + 1] * (exp2_fast(dt * rate[n + 1]) * h[n + 1]);
   }
   return even + odd;
 }
 
 // The channels' A beside the states of clean tokens: in registers there would be no room for a token's decays
 // to be computed side by side.
-struct SharedA {
-  float4 fours[kMaxStates / 4][kScanThreads];  // each thread reads what it wrote
+struct SharedChannels {  // each thread reads what it wrote
+  float4 fours[kMaxStates / 4][kScanThreads];
+  ChannelConstants constants[kScanThreads];
 
   __device__ void write(const float (&a)[kMaxStates]) {
 #pragma unroll
@@ -366,10 +390,10 @@ struct SharedA {
 
 // The states of one token later, and what the token reads from the full one.
 template <bool kKeeps>
-__device__ float advance(const SharedA& shared, const CleanToken& token, const ChannelToken& own,
+__device__ float advance(const SharedChannels& channels, const CleanToken& token, const ChannelToken& own,
                          float (&h)[kMaxStates], float (&kept)[kKeptPerPart][kMaxStates]) {
   float decay[kMaxStates], input[kMaxStates], even = 0, odd = 0;
-  shared.read(decay);
+  channels.read(decay);
 #pragma unroll
   for (int n = 0; n < kMaxStates; ++n) {
     decay[n] = exp2_fast(own.dt * decay[n]);
@@ -402,21 +426,21 @@ __device__ float advance(const SharedA& shared, const CleanToken& token, const C
 // What a replay reads: in the window the kept state, elsewhere and on channels that keep the edge the full
 // one.
 template <bool kAny, class T>
-__device__ float read_replay(const float (&decay)[kMaxStates], const ScanArgs<T>& a, const OneToken& token,
+__device__ float read_replay(const float (&rate)[kMaxStates], const ScanArgs<T>& a, const OneToken& token,
                              const ChannelToken& own, std::int64_t channel, bool active, bool full,
                              const float (&h)[kMaxStates], const float (&kept)[kMaxStates]) {
   const bool loses =
       !kAny || token.blocked == 0 || !active || a.lose[token.channels * a.channels + channel] != 0;
   float y;
   if (full) {
-    y = read_state(decay, own.dt, h, token.c);
+    y = read_state(rate, own.dt, h, token.c);
   } else if (!kAny) {
-    y = read_state(decay, own.dt, kept, token.c);
+    y = read_state(rate, own.dt, kept, token.c);
   } else {
     float read[kMaxStates];
 #pragma unroll
     for (int n = 0; n < kMaxStates; ++n) read[n] = loses ? kept[n] : h[n];
-    y = read_state(decay, own.dt, read, token.c);
+    y = read_state(rate, own.dt, read, token.c);
   }
   return kAny && loses && token.self != 0 ? y : y + token.c_times_b * own.input;
 }
@@ -443,14 +467,15 @@ struct ScanShared {
   WarpInput<T> ring[kScanThreads / 32][kInputRing];
   CleanToken clean[kTokenTile];
   OneToken replays[kRowsPerPart + kInputRing];
-  SharedA a;
+  SharedChannels channels;
 };
 
 // Block (part, tile of channels). kAny: cuts may spare some channels, and inputs may be aligned as they like.
-template <bool kAny, class T>
+// kStores: there are replays of several tokens, which start from states in memory.
+template <bool kAny, bool kStores, class T>
 __global__ void __launch_bounds__(kScanThreads, 4) scan_kernel(Rows rows, ScanArgs<T> a) {
   __shared__ ScanShared<T> shared;
-  auto& [header, ring, clean, replays, shared_a] = shared;
+  auto& [header, ring, clean, replays, channels] = shared;
   const ScanPart& part = rows.parts[blockIdx.x];
   const Prepared prepared(rows, a.scratch, part);
   const PartHeader found = *prepared.header;
@@ -463,20 +488,32 @@ __global__ void __launch_bounds__(kScanThreads, 4) scan_kernel(Rows rows, ScanAr
     replays[alive + threadIdx.x].column = found.column + found.before;
   const std::int64_t channel = static_cast<std::int64_t>(blockIdx.y) * kScanThreads + threadIdx.x;
   const bool active = static_cast<int>(channel) < static_cast<int>(a.channels);
-  const ScanThread thread(a, active ? channel : 0);
-  shared_a.write(thread.a);
-  __pipeline_wait_prior(0);
-  __syncthreads();
-
-  const std::int32_t first_column = header.column, before = header.before;
   // Inputs are needed in this order: the clean tokens before the last one, the replays, the last clean token.
   InputQueue<kAny, T> queue(ring[threadIdx.x / 32], a, channel);
+  const std::int32_t first_column = found.column, before = found.before;
   const auto fetch = [&](int i) {
     queue.fetch(i < before ? first_column + i : replays[i - before].column, static_cast<unsigned>(i));
   };
+  const bool known = before >= kAhead;  // the first of them, without waiting for the replays' columns
+  if (known)
 #pragma unroll
-  for (int i = 0; i < kAhead; ++i) fetch(i);
+    for (int i = 0; i < kAhead; ++i) queue.fetch(first_column + i, static_cast<unsigned>(i));
+  float rate[kMaxStates];
+  load_a(a, active ? channel : 0, rate);
+  channels.write(rate);
+  channels.constants[threadIdx.x] = {a.d[active ? channel : 0], a.dt_bias[active ? channel : 0]};
+  if (known)
+    __pipeline_wait_prior(kAhead);
+  else
+    __pipeline_wait_prior(0);
+  __syncthreads();
+  if (!known)
+#pragma unroll 1
+    for (int i = 0; i < kAhead; ++i) fetch(i);
   int taken = 0;
+  const auto take = [&](int i) {
+    return queue.read(channels.constants[threadIdx.x], static_cast<unsigned>(i));
+  };
   const auto write = [&](std::int32_t column, float y, const ChannelToken& own) {
     put_if(active, a.out, column, channel, (y + own.skip) * own.gate);
   };
@@ -493,21 +530,20 @@ __global__ void __launch_bounds__(kScanThreads, 4) scan_kernel(Rows rows, ScanAr
     for (std::int32_t t = begin; t < min(end, before); ++t, ++taken) {
       const CleanToken& token = clean[t - begin];
       queue.template wait<1>();
-      const ChannelToken own = queue.read(thread, static_cast<unsigned>(taken));
+      const ChannelToken own = take(taken);
       fetch(taken + kAhead);
-      const float y = header.keeps != 0 ? advance<true>(shared_a, token, own, h, kept)
-                                        : advance<false>(shared_a, token, own, h, kept);
+      const float y = header.keeps != 0 ? advance<true>(channels, token, own, h, kept)
+                                        : advance<false>(channels, token, own, h, kept);
       if (header.leads != 0) write(first_column + t, y, own);
-      if (rows.suffixes && active) store_slots(rows, a, part, t + 1, channel, h, kept);
+      if (kStores && active) store_slots(rows, a, part, t + 1, channel, h, kept);
     }
   }
   // Two replays at a time, so that one's latencies hide behind the other's arithmetic.
-  float decay[kMaxStates];
-  shared_a.read(decay);
+  channels.read(rate);
 #pragma unroll
   for (int s = 0; s <= kKeptPerPart; ++s) {
     const auto read = [&](const OneToken& token, const ChannelToken& own) {
-      return read_replay<kAny>(decay, a, token, own, channel, active, s == kFullState, h,
+      return read_replay<kAny>(rate, a, token, own, channel, active, s == kFullState, h,
                                kept[s % kKeptPerPart]);
     };
     const int end = header.end[s];
@@ -515,17 +551,16 @@ __global__ void __launch_bounds__(kScanThreads, 4) scan_kernel(Rows rows, ScanAr
     for (; i + 1 < end; i += 2, taken += 2) {
       const OneToken &first = replays[i], &second = replays[i + 1];
       queue.template wait<2>();
-      const ChannelToken own = queue.read(thread, static_cast<unsigned>(taken)),
-                         second_own = queue.read(thread, static_cast<unsigned>(taken + 1));
-      queue.fetch(replays[i + kAhead].column, static_cast<unsigned>(taken + kAhead));
-      queue.fetch(replays[i + 1 + kAhead].column, static_cast<unsigned>(taken + 1 + kAhead));
+      const ChannelToken own = take(taken), second_own = take(taken + 1);
+      queue.fetch_two(replays[i + kAhead].column, replays[i + 1 + kAhead].column,
+                      static_cast<unsigned>(taken + kAhead));
       const float y = read(first, own), second_y = read(second, second_own);
       write(first.column, y, own);
       write(second.column, second_y, second_own);
     }
     if (i < end) {
       queue.template wait<1>();
-      const ChannelToken own = queue.read(thread, static_cast<unsigned>(taken));
+      const ChannelToken own = take(taken);
       queue.fetch(replays[i + kAhead].column, static_cast<unsigned>(taken + kAhead));
       write(replays[i].column, read(replays[i], own), own);
       ++taken;
@@ -533,15 +568,16 @@ __global__ void __launch_bounds__(kScanThreads, 4) scan_kernel(Rows rows, ScanAr
   }
   if (header.leads == 0) return;
   queue.template wait<1>();
-  const ChannelToken own = queue.read(thread, static_cast<unsigned>(taken));
-  write(first_column + before, advance<false>(shared_a, clean[before % kTokenTile], own, h, kept), own);
+  const ChannelToken own = take(taken);
+  write(first_column + before, advance<false>(channels, clean[before % kTokenTile], own, h, kept), own);
 }
 
 // One channel of several-token rows: the full and the kept state side by side; only targets read the second.
 template <class T>
-__device__ void scan_suffix(const Rows& rows, const ScanArgs<T>& a, const ScanThread& thread, const Row& row,
-                            bool two, const float (&full)[kMaxStates], const float (&kept)[kMaxStates]) {
-  const std::int64_t channel = thread.channel;
+__device__ void scan_suffix(const Rows& rows, const ScanArgs<T>& a, std::int64_t channel,
+                            const ChannelConstants& constants, const float (&rate)[kMaxStates],
+                            const Row& row, bool two, const float (&full)[kMaxStates],
+                            const float (&kept)[kMaxStates]) {
   float h[kMaxStates], k[kMaxStates];
 #pragma unroll
   for (int n = 0; n < kMaxStates; ++n) {
@@ -553,7 +589,7 @@ __device__ void scan_suffix(const Rows& rows, const ScanArgs<T>& a, const ScanTh
     const std::uint8_t flag = two ? rows.flags[row.flags + row.first_token + s] : std::uint8_t{0};
     const float x = load(a.x.data + column * a.x.stride + channel);
     const float z = load(a.z.data + column * a.z.stride + channel);
-    const float dt = softplus(load(a.dt.data + column * a.dt.stride + channel) + thread.bias);
+    const float dt = softplus<T>(load(a.dt.data + column * a.dt.stride + channel) + constants.bias);
     const float input = dt * x, kept_input = (flag & kSource) != 0 ? 0.0f : input;
     const T* b = a.b.data + column * a.b.stride;
     const T* c = a.c.data + column * a.c.stride;
@@ -561,14 +597,14 @@ __device__ void scan_suffix(const Rows& rows, const ScanArgs<T>& a, const ScanTh
 #pragma unroll
     for (int n = 0; n < kMaxStates; ++n) {
       if (n >= a.state_count) break;
-      const float decay = exp2_fast(dt * thread.a[n]), bn = load(b + n), cn = load(c + n);
+      const float decay = exp2_fast(dt * rate[n]), bn = load(b + n), cn = load(c + n);
       h[n] = decay * h[n] + bn * input;
       k[n] = decay * k[n] + bn * kept_input;
       y += cn * h[n];
       y_kept += cn * k[n];
     }
     const float read = (flag & kTarget) != 0 ? y_kept : y;
-    put(a.out, column, channel, (read + thread.d * x) * silu(z));
+    put(a.out, column, channel, (read + constants.d * x) * silu(z));
   }
 }
 
@@ -580,8 +616,9 @@ __global__ void scan_suffix_kernel(Rows rows, ScanArgs<T> a) {
   const Row first = rows.rows[rows.group_rows[group.begin]];
   const std::int64_t channel = static_cast<std::int64_t>(blockIdx.y) * kScanThreads + threadIdx.x;
   if (channel >= a.channels) return;
-  const ScanThread thread(a, channel);
-  float full[kMaxStates], kept[kMaxStates];
+  const ChannelConstants constants{a.d[channel], a.dt_bias[channel]};
+  float rate[kMaxStates], full[kMaxStates], kept[kMaxStates];
+  load_a(a, channel, rate);
   load_state(a, first.full_state, channel, full);
   load_state(a, first.kept_state, channel, kept);
   const bool loses = a.lose == nullptr || a.lose[first.channels * a.channels + channel] != 0;
@@ -589,7 +626,7 @@ __global__ void scan_suffix_kernel(Rows rows, ScanArgs<T> a) {
     const Row row = rows.rows[rows.group_rows[i]];
     const bool cut = in_window(row, rows.layer);
     if (cut && channel == 0) atomicAdd(rows.blocked, edges_not_seen(rows, row));
-    scan_suffix(rows, a, thread, row, loses && cut, full, kept);
+    scan_suffix(rows, a, channel, constants, rate, row, loses && cut, full, kept);
   }
 }
 
@@ -604,7 +641,9 @@ void scan(const Rows& rows, const ScanArgs<T>& a) {
   const bool any = !rows.every_channel || !in_copies(a);
   launch("prepare_scan", any ? prepare_kernel<true, T> : prepare_kernel<false, T>, {grid.x, kPrepareThreads},
          rows, rows, a);
-  launch("scan", any ? scan_kernel<true, T> : scan_kernel<false, T>, {grid, kScanThreads}, rows, rows, a);
+  const auto kernel = any ? (rows.suffixes ? scan_kernel<true, true, T> : scan_kernel<true, false, T>)
+                          : (rows.suffixes ? scan_kernel<false, true, T> : scan_kernel<false, false, T>);
+  launch("scan", kernel, {grid, kScanThreads}, rows, rows, a);
   if (rows.group_count > 0 && rows.count > rows.clean_count)
     launch("scan_suffix", scan_suffix_kernel<T>,
            {dim3(static_cast<unsigned>(rows.group_count), tiles), kScanThreads}, rows, rows, a);
