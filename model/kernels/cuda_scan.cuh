@@ -475,7 +475,10 @@ struct ScanShared {
 template <bool kAny, bool kStores, class T>
 __global__ void __launch_bounds__(kScanThreads, 4) scan_kernel(Rows rows, ScanArgs<T> a) {
   __shared__ ScanShared<T> shared;
-  auto& [header, ring, clean, replays, channels] = shared;
+  PartHeader& header = shared.header;
+  OneToken* const replays = shared.replays;
+  CleanToken* const clean = shared.clean;
+  SharedChannels& channels = shared.channels;
   const ScanPart& part = rows.parts[blockIdx.x];
   const Prepared prepared(rows, a.scratch, part);
   const PartHeader found = *prepared.header;
@@ -489,7 +492,7 @@ __global__ void __launch_bounds__(kScanThreads, 4) scan_kernel(Rows rows, ScanAr
   const std::int64_t channel = static_cast<std::int64_t>(blockIdx.y) * kScanThreads + threadIdx.x;
   const bool active = static_cast<int>(channel) < static_cast<int>(a.channels);
   // Inputs are needed in this order: the clean tokens before the last one, the replays, the last clean token.
-  InputQueue<kAny, T> queue(ring[threadIdx.x / 32], a, channel);
+  InputQueue<kAny, T> queue(shared.ring[threadIdx.x / 32], a, channel);
   const std::int32_t first_column = found.column, before = found.before;
   const auto fetch = [&](int i) {
     queue.fetch(i < before ? first_column + i : replays[i - before].column, static_cast<unsigned>(i));
