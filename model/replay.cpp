@@ -47,10 +47,12 @@ size_t count_front(std::span<const ReplayRequest> requests, std::int64_t rows) {
 
 }  // namespace
 
-ReplayEngine::ReplayEngine(const Network& network, std::int64_t memory_limit, std::int64_t rows_per_pass)
+ReplayEngine::ReplayEngine(const Network& network, std::int64_t memory_limit, std::int64_t rows_per_pass,
+                           int lanes)
     : network_(network), memory_limit_(memory_limit), rows_per_pass_(rows_per_pass) {
   const bool cpu = network.device().is_cpu();
-  for (int i = 0; i < (cpu ? 1 : kLanesOnGpu); ++i)
+  if (lanes <= 0) lanes = cpu ? 1 : kLanesOnGpu;
+  for (int i = 0; i < lanes; ++i)
     lanes_.push_back({{network.device(), network.precision()}, another_stream(network.device())});
   synchronise(network.device());  // lanes do not wait for the stream that brings the weights
   if (memory_limit_ <= 0) {
@@ -78,8 +80,8 @@ std::int64_t ReplayEngine::bytes_needed(const ReplayPlan& plan) const {
       kernels::scan_scratch_bytes(static_cast<std::int64_t>(plan.parts.size()),
                                   static_cast<std::int64_t>(plan.replays.size()), plan.part_tokens);
   const std::int64_t head =
-      element * (std::min(logits_rows(), rows) * padded_vocabulary(network_.architecture().vocabulary) +
-                 rows * hidden);
+      element *
+      (std::min(logits_rows(), rows) * padded_vocabulary(network_.architecture().vocabulary) + rows * hidden);
   return (plan.columns() * column + states + head) / 8 *
          9;  // buffers are made an eighth larger than asked for
 }

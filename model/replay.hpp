@@ -35,9 +35,10 @@ class ReplayEngine {
  public:
   // memory_limit: bytes for activations; 0 = three quarters of what is free on a GPU, at most 2 GiB on a CPU.
   // rows_per_pass: about how many rows go up the layers together at most; 0 = enough to keep the device busy
-  // while the next pass is planned.
-  explicit ReplayEngine(const Network& network, std::int64_t memory_limit = 0,
-                        std::int64_t rows_per_pass = 0);
+  // while the next pass is planned. lanes: how many passes are under way together; 0 = two on a GPU, where
+  // one's kernels fill the gaps between the other's, and one on a CPU.
+  explicit ReplayEngine(const Network& network, std::int64_t memory_limit = 0, std::int64_t rows_per_pass = 0,
+                        int lanes = 0);
 
   // One result per request, in order; independent of how requests are split into passes up to rounding. A
   // result with a NaN log-probability in `clean` or in a knockout that has edges means that the model's
@@ -58,9 +59,7 @@ class ReplayEngine {
     size_t requests = 0;     // taken, from the front
     std::int64_t bytes = 0;  // needed; beyond a lane's share only if a single request is
   };
-  // Passes go through lanes in turn. On a GPU there are two, so that one's kernels fill the gaps between the
-  // other's.
-  struct Lane {
+  struct Lane {  // passes take turns in them
     Workspace workspace;
     c10::Stream stream;
   };
