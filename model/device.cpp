@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <omp.h>
 #include <sched.h>
+#include <strings.h>
 #include <sys/resource.h>
 #include <torch/version.h>
 #include <unistd.h>
@@ -214,12 +215,17 @@ std::string binding_warning(int local_size) {
 }
 
 std::string slow_blas_warning() {
-  if (at::hasMKL() || symbol<char*()>("openblas_get_config") != nullptr ||
-      symbol<void(int)>("bli_thread_set_num_threads") != nullptr)
-    return "";
-  return "matrix products run on the reference BLAS, about 30 times slower than OpenBLAS: install "
-         "libopenblas0-pthread "
-         "(Debian: apt-get install libopenblas0-pthread)";
+  if (at::hasMKL() || symbol<void(int)>("bli_thread_set_num_threads") != nullptr) return "";
+  auto* pool = symbol<int()>("openblas_get_parallel");
+  if (pool == nullptr)
+    return "matrix products run on the reference BLAS, about 30 times slower than OpenBLAS: install "
+           "libopenblas0-openmp";
+  constexpr int kThreadsOfItsOwn = 1;
+  const char* policy = std::getenv("OMP_WAIT_POLICY");
+  const bool waits_idly = policy != nullptr && ::strcasecmp(policy, "passive") == 0;
+  if (pool() != kThreadsOfItsOwn || at::get_num_threads() == 1 || waits_idly) return "";
+  return "OpenBLAS's threads and OpenMP's wait on the same cores, for up to half of the time: install "
+         "libopenblas0-openmp in place of libopenblas0-pthread, or set OMP_WAIT_POLICY=passive";
 }
 
 std::string library_versions() {

@@ -58,7 +58,8 @@ int set_threads(int threads, int local_size);
 // share, else "".
 std::string binding_warning(int local_size);
 
-// One line of advice if matrix products run on a slow BLAS, else "".
+// One line of advice if matrix products run on a slow BLAS, or, with several threads (set_threads), on one
+// whose threads get in the way of the kernels'; else "".
 std::string slow_blas_warning();
 std::string library_versions();  // "libtorch 1.13.1, OpenBLAS 0.3.21"
 

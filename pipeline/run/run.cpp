@@ -131,7 +131,6 @@ class Desk {
 
  private:
   void introduce() {
-    if (const std::string warning = slow_blas_warning(); !warning.empty()) display_.line("warning: " + warning);
     display_.line(fmt::format("{}: {} prompts ({}{}), {} {}, into {}", config_.name, dataset_.prompts.size(), dataset_.format,
                               dataset_.bad.empty() ? "" : fmt::format(", {} bad records left out", dataset_.bad.size()),
                               config_.models.size(), config_.models.size() == 1 ? "model" : "models", directory_.path.string()));
@@ -245,7 +244,8 @@ Ready prepare(Launch& launch, const RunOptions& options, OptionalDesk& desk) {
   });
   if (desk) {
     desk->say(fmt::format("{} {} on {}", launch.size(), launch.size() == 1 ? "rank" : "ranks", worker->device()));
-    if (const std::string warning = binding_warning(launch.ranks_on_node()); !warning.empty()) desk->say("warning: " + warning);
+    for (const std::string& warning : {binding_warning(launch.ranks_on_node()), slow_blas_warning()})
+      if (!warning.empty()) desk->say("warning: " + warning);
   }
   return {std::move(worker), job.heartbeat_timeout};
 }
