@@ -90,23 +90,11 @@ __device__ inline void store(Bfloat16* to, float value) {
 __device__ inline float4 load4(const float* from) {
   return *reinterpret_cast<const float4*>(from);
 }
-
-// Four numbers as they are in memory, zeros until they are loaded.
-template <class T>
-struct Four {
-  float4 bits = make_float4(0, 0, 0, 0);
-  __device__ void load(const float* from) { bits = load4(from); }
-  __device__ float4 numbers() const { return bits; }
-};
-template <>
-struct Four<Bfloat16> {
-  uint2 bits = make_uint2(0, 0);
-  __device__ void load(const Bfloat16* from) { bits = *reinterpret_cast<const uint2*>(from); }
-  __device__ float4 numbers() const {
-    return make_float4(__uint_as_float(bits.x << 16), __uint_as_float(bits.x & 0xffff0000u),
-                       __uint_as_float(bits.y << 16), __uint_as_float(bits.y & 0xffff0000u));
-  }
-};
+__device__ inline float4 load4(const Bfloat16* from) {
+  const uint2 x = *reinterpret_cast<const uint2*>(from);
+  return make_float4(__uint_as_float(x.x << 16), __uint_as_float(x.x & 0xffff0000u),
+                     __uint_as_float(x.y << 16), __uint_as_float(x.y & 0xffff0000u));
+}
 // What nobody reads again, so that it displaces nothing from the cache.
 __device__ inline float4 load4_once(const float* from) {
 #ifdef __CUDACC__
@@ -114,11 +102,6 @@ __device__ inline float4 load4_once(const float* from) {
 #else
   return load4(from);
 #endif
-}
-__device__ inline float4 load4(const Bfloat16* from) {
-  Four<Bfloat16> four;
-  four.load(from);
-  return four.numbers();
 }
 
 __device__ inline void store4(float* to, float4 value) {

@@ -209,11 +209,11 @@ constexpr int kConvThreads = 128;
 constexpr int kConvColumns = 16;
 template <class T>
 struct ConvQueue {
-  static constexpr int kDepth = 32 / sizeof(T) / 2;  // columns on their way; the same in bytes for all types
-  T numbers[kDepth][kMaxTaps][4 * kConvThreads];     // of the column's own token and of those before it
+  static constexpr int kDepth = 16 / sizeof(T);   // columns on their way; the same in bytes for all types
+  T numbers[kDepth][kMaxTaps][4 * kConvThreads];  // of the column's own token and of those before it
   struct alignas(16) {
-    TokensBefore before;
-    bool differ;  // from those of the column before
+    TokensBefore before;  // beyond the kernel's taps none
+    bool differ;          // from those of the column before
   } tokens[kConvColumns];
 };
 
@@ -224,9 +224,12 @@ __global__ void __launch_bounds__(kConvThreads) conv_wide_kernel(Rows rows, Conv
   const std::int32_t first = static_cast<std::int32_t>(blockIdx.x) * kConvColumns;
   const std::int32_t count = min(kConvColumns, rows.column_count - first);
   if (const int i = static_cast<int>(threadIdx.x); i < count) {
-    queue.tokens[i].before = rows.before[first + i];
-    queue.tokens[i].differ =
-        i == 0 || queue.tokens[i].before.column[0] != rows.before[first + i - 1].column[0];
+    TokensBefore before = rows.before[first + i];
+    queue.tokens[i].differ = i == 0 || before.column[0] != rows.before[first + i - 1].column[0];
+#pragma unroll
+    for (int k = 1; k < kMaxTaps; ++k)
+      if (k >= a.kernel) before.column[k - 1] = -1;
+    queue.tokens[i].before = before;
   }
   const std::int64_t channel = 4 * (static_cast<std::int64_t>(blockIdx.y) * kConvThreads + threadIdx.x);
   const bool active = channel < a.channels;

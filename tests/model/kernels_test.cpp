@@ -307,11 +307,13 @@ void run_token_mixers(const KernelTable<T>& table, const Sizes& sizes, Outputs& 
     table.attention(pass.rows(), {q.in(), k.in(), v.in(), mixed.factor(), 4, 2, head, 0.37, window});
     outputs["attention " + std::to_string(window)] = mixed.all();
   }
-  const Values<Wide<T>> taps(4, sizes.channels, 41), conv_bias(1, sizes.channels, 42);
-  Values<T> convolved(columns, sizes.channels, 43);
-  table.conv(pass.rows(),
-             {scan.x.in(), convolved.factor(), taps.data(), conv_bias.data(), sizes.channels, 4});
-  outputs["conv"] = convolved.all();
+  const Values<Wide<T>> taps(5, sizes.channels, 41), conv_bias(1, sizes.channels, 42);
+  for (const int width : {1, 2, 4, 5}) {
+    Values<T> convolved(columns, sizes.channels, 43);
+    table.conv(pass.rows(),
+               {scan.x.in(), convolved.factor(), taps.data(), conv_bias.data(), sizes.channels, width});
+    outputs["conv " + std::to_string(width)] = convolved.all();
+  }
   outputs["blocked"] = {static_cast<double>(pass.blocked())};
 }
 
