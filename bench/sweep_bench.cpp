@@ -80,7 +80,8 @@ class Floor {
     for (const ReplayCost::Pass& pass : cost.passes)
       most_ = std::max<std::int64_t>(most_, pass.columns_alive.back());
     for (const LayerProduct& product : network.products(0)) prepare(*product.projection);
-    prepare(network.head());
+    head_factor_ = workspace_.head_factor("states", logits_rows, network.head().inputs());
+    fill(head_factor_);
     residual_ = workspace_.wide_matrix("residual", most_, network.architecture().hidden);
     residual_.zero_();
     allow_tf32(network.precision() == Precision::kTf32 || network.precision() == Precision::kTf32x3);
@@ -93,7 +94,7 @@ class Floor {
         for (const LayerProduct& product : network_.products(l))
           multiply_one(product, pass.columns_alive[static_cast<size_t>(l)]);
       for (std::int64_t done = 0; done < pass.rows; done += logits_rows_)
-        multiply_one({&network_.head(), LayerProduct::Into::kWide}, std::min(logits_rows_, pass.rows - done));
+        network_.logits(head_factor_.some_rows(0, std::min(logits_rows_, pass.rows - done)), workspace_);
     }
   }
 
@@ -101,9 +102,12 @@ class Floor {
   void prepare(const Projection& product) {
     if (factors_.count(product.inputs()) > 0) return;
     Factor factor = workspace_.factor("factor " + std::to_string(product.inputs()), most_, product.inputs());
+    fill(factor);
+    factors_[product.inputs()] = factor;
+  }
+  static void fill(const Factor& factor) {
     for (at::Tensor part : {factor.numbers, factor.high, factor.parts})
       if (part.defined()) part.normal_();
-    factors_[product.inputs()] = factor;
   }
 
   void multiply_one(const LayerProduct& product, std::int64_t columns) {
@@ -123,6 +127,7 @@ class Floor {
   std::int64_t logits_rows_, most_ = 1;
   Workspace workspace_;
   std::map<std::int64_t, Factor> factors_;  // by width
+  Factor head_factor_;
   at::Tensor residual_;
 };
 

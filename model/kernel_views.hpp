@@ -14,6 +14,8 @@ template <class T>
 T* data_of(const at::Tensor& t) {
   if constexpr (std::is_same_v<T, kernels::Bfloat16>)
     return reinterpret_cast<T*>(t.data_ptr<at::BFloat16>());
+  else if constexpr (std::is_same_v<T, kernels::Float16>)
+    return reinterpret_cast<T*>(t.data_ptr<at::Half>());
   else
     return t.data_ptr<T>();
 }

@@ -62,7 +62,7 @@ Network::Network(Architecture architecture, Weights& weights, const std::string&
     output = with_padding(output);
     if (architecture_.tied_head) embedding_ = output.narrow(0, 0, embedding_.size(0));  // one copy of both
   }
-  head_ = weights.projection(output);
+  head_ = weights.head(output);
   if (!position_embedding.empty()) position_embedding_ = weights.take(position_embedding);
 }
 
@@ -74,14 +74,14 @@ void Network::embed(const kernels::Rows& rows, const at::Tensor& tokens, const a
 
 Factor Network::final_states(const kernels::Rows& rows, const at::Tensor& hidden,
                              Workspace& workspace) const {
-  Factor normalised = workspace.factor("normalised", hidden.size(0), hidden.size(1));
-  apply_norm(rows, final_norm_, hidden, normalised);
-  return normalised;
+  const Factor states = workspace.head_factor("final states", hidden.size(0), hidden.size(1));
+  apply_norm(rows, final_norm_, hidden, states);
+  return states;
 }
 
 at::Tensor Network::logits(const Factor& states, Workspace& workspace) const {
-  const at::Tensor all =
-      workspace.wide_matrix("logits", states.rows(), padded_vocabulary(architecture_.vocabulary));
+  const at::Tensor all = workspace.matrix(
+      "logits", states.rows(), padded_vocabulary(architecture_.vocabulary), head_type(precision()));
   multiply(states, head_, {}, all.narrow(1, 0, head_.outputs()));
   return all.narrow(1, 0, architecture_.vocabulary);
 }

@@ -43,10 +43,10 @@ class Network {
              at::Tensor hidden) const;
   // step.hidden += the layer's output.
   virtual void layer(Step& step) const = 0;
-  // The final norm of hidden states [rows, hidden], in a buffer of the workspace that layers use too.
+  // The final norm of hidden states [rows, hidden], in a buffer of the workspace.
   Factor final_states(const kernels::Rows& rows, const at::Tensor& hidden, Workspace& workspace) const;
-  // logits [rows, vocabulary] of some of them, in a buffer of the workspace. Rows start at multiples of eight
-  // numbers, whatever the vocabulary: wide loads, and faster products.
+  // logits [rows, vocabulary] of some of them, of head_type, in a buffer of the workspace. Rows start at
+  // multiples of eight numbers, whatever the vocabulary: wide loads, and faster products.
   at::Tensor logits(const Factor& states, Workspace& workspace) const;
 
   // [sets, channels] uint8 on the network's device: 1 where the set loses the edge in this layer. State-space

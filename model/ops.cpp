@@ -7,6 +7,7 @@
 namespace factflow {
 namespace {
 
+using kernels::Head;
 using kernels::Wide;
 
 template <class T>
@@ -42,6 +43,19 @@ at::Tensor normalised_in_float(const at::Tensor& x, double epsilon) {
   return (x * at::rsqrt(x.pow(2).mean(-1, true) + epsilon)).to(at::kDouble);
 }
 
+template <class T>
+kernels::NormArgs<T> norm_args(const Norm& norm, const at::Tensor& x, const Factor& out) {
+  return {input<Wide<T>>(x),
+          output<T>(out),
+          pointer<Wide<T>>(norm.weight),
+          pointer<Wide<T>>(norm.bias),
+          x.size(0),
+          x.size(1),
+          norm.epsilon,
+          norm.subtract_mean,
+          pointer<Wide<T>>(norm.offset)};
+}
+
 }  // namespace
 
 void apply_norm(const kernels::Rows& rows, const Norm& norm, const at::Tensor& x, const Factor& out) {
@@ -50,11 +64,11 @@ void apply_norm(const kernels::Rows& rows, const Norm& norm, const at::Tensor& x
     out.numbers.copy_(normalised_in_float(whole.to(at::kFloat), norm.epsilon) * norm.weight);
     return;
   }
+  if (type_of(out) == at::kHalf)
+    return table_for<kernels::Bfloat16>(x).final_norm(rows, norm_args<kernels::Float16>(norm, x, out));
   with_type(type_of(out), [&](auto type) {
     using T = decltype(type);
-    table_for<T>(x).norm(
-        rows, {input<Wide<T>>(x), output<T>(out), pointer<Wide<T>>(norm.weight), pointer<Wide<T>>(norm.bias),
-               x.size(0), x.size(1), norm.epsilon, norm.subtract_mean, pointer<Wide<T>>(norm.offset)});
+    table_for<T>(x).norm(rows, norm_args<T>(norm, x, out));
   });
 }
 
@@ -169,12 +183,14 @@ void gather_rows(const kernels::Rows& rows, const at::Tensor& x, const at::Tenso
 
 void answer_statistics(const kernels::Rows& rows, const at::Tensor& logits, const at::Tensor& answer,
                        at::Tensor log_probability, at::Tensor rank) {
-  with_type(logits.scalar_type(), [&](auto type) {
-    using T = Wide<decltype(type)>;
+  const auto read = [&](auto activation) {
+    using T = decltype(activation);
     table_for<T>(logits).answer(
-        rows, {input<T>(logits), pointer<std::int32_t>(answer), log_probability.data_ptr<double>(),
+        rows, {input<Head<T>>(logits), pointer<std::int32_t>(answer), log_probability.data_ptr<double>(),
                rank.data_ptr<std::int32_t>(), logits.size(0), logits.size(1)});
-  });
+  };
+  if (logits.scalar_type() == at::kHalf) return read(kernels::Bfloat16{});
+  with_type(logits.scalar_type(), read);
 }
 
 }  // namespace factflow

@@ -45,6 +45,10 @@ at::ScalarType activation_type(Precision precision) {
   return precision == Precision::kBf16 ? at::kBFloat16 : wide_type(precision);
 }
 
+at::ScalarType head_type(Precision precision) {
+  return precision == Precision::kBf16 ? at::kHalf : wide_type(precision);
+}
+
 std::int64_t activation_bytes(Precision precision) {
   return static_cast<std::int64_t>(c10::elementSize(activation_type(precision)));
 }

@@ -13,14 +13,16 @@ enum class Precision {
   kTf32x3,  // GPU: products of TF32 inputs, corrected by two bfloat16 products of what TF32 rounds off; close
             // to fp32
   kTf32,    // GPU: inputs of products rounded to 11 significant bits
-  kBf16     // GPU: activations and inputs of products in bfloat16 (8 significant bits)
-};  // the residual stream, states, sums and logits are float32 (float64 in fp64), and so are activations but
-    // for bf16
+  kBf16     // GPU: activations and inputs of products in bfloat16 (8 significant bits), but what the head
+            // multiplies and its logits in float16 (11 bits)
+};  // the residual stream, states and sums are float32 (float64 in fp64), and so are activations and logits
+    // but for bf16
 
 Precision parse_precision(const std::string& name);  // throws InputError
 std::string to_string(Precision precision);
 at::ScalarType activation_type(Precision precision);  // of what is between two products
-at::ScalarType wide_type(Precision precision);        // of weights, the residual stream, states and logits
+at::ScalarType wide_type(Precision precision);        // of weights, the residual stream and states
+at::ScalarType head_type(Precision precision);        // of what the head multiplies and the logits it gives
 // Bytes of one number of an activation, and of one that a product multiplies (model/workspace.hpp).
 std::int64_t activation_bytes(Precision precision);
 std::int64_t factor_bytes(Precision precision);

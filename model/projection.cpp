@@ -78,7 +78,7 @@ void multiply(const Factor& factor, const Projection& projection, const at::Tens
               at::Tensor out) {
   if (projection.precision() == Precision::kTf32x3)
     multiply_parts(factor, projection, bias, accumulate, out);
-  else if (projection.precision() == Precision::kBf16 && out.scalar_type() == at::kFloat)
+  else if (factor.numbers.scalar_type() == at::kBFloat16 && out.scalar_type() == at::kFloat)
     multiply_bf16(factor.numbers, projection.weight(), accumulate, out);
   else
     multiply_alike(factor.numbers, projection.weight(), bias, accumulate, out);
@@ -86,9 +86,9 @@ void multiply(const Factor& factor, const Projection& projection, const at::Tens
 
 }  // namespace
 
-Projection::Projection(const at::Tensor& weight, Precision precision)
+Projection::Projection(const at::Tensor& weight, Precision precision, at::ScalarType inputs)
     : weight_(weight), precision_(precision) {
-  if (precision == Precision::kBf16) weight_ = weight.to(at::kBFloat16).contiguous();
+  if (weight.scalar_type() != inputs) weight_ = weight.to(inputs).contiguous();
   if (precision != Precision::kTf32x3) return;
   Workspace workspace(weight.device(), precision);
   const Factor factor = factor_of({}, workspace, weight.contiguous());

@@ -22,13 +22,16 @@ namespace factflow {
 class Projection {
  public:
   Projection() = default;
-  Projection(const at::Tensor& weight, Precision precision);  // [out, in]
+  Projection(const at::Tensor& weight, Precision precision)  // [out, in]
+      : Projection(weight, precision, activation_type(precision)) {}
+  // Of inputs of another type than activations.
+  Projection(const at::Tensor& weight, Precision precision, at::ScalarType inputs);
 
   bool defined() const { return weight_.defined(); }
   std::int64_t outputs() const { return weight_.size(0); }
   std::int64_t inputs() const { return weight_.size(1); }
   Precision precision() const { return precision_; }
-  const at::Tensor& weight() const { return weight_; }  // as loaded, in bf16 rounded, in tf32x3 W_high
+  const at::Tensor& weight() const { return weight_; }  // in the inputs' type, in tf32x3 W_high
   const at::Tensor& parts() const { return parts_; }    // tf32x3: W_high | W_low
 
  private:
@@ -49,7 +52,8 @@ struct LayerProduct {
 
 // x as a factor, for an x that no kernel wrote so; in buffers of the workspace if it has to be converted.
 Factor factor_of(const kernels::Rows& rows, Workspace& workspace, const at::Tensor& x);
-// out = factor W^T (+ bias). In bf16 `out` is of bfloat16, and so is `bias`, or both are of float.
+// out = factor W^T (+ bias). `out` is of the inputs' type, and so is `bias`, or with bfloat16 both may be of
+// float.
 void multiply(const Factor& factor, const Projection& projection, const at::Tensor& bias, at::Tensor out);
 // residual += factor W^T (+ bias)
 void multiply_into(const Factor& factor, const Projection& projection, const at::Tensor& bias,

@@ -62,10 +62,14 @@ ReplayEngine::ReplayEngine(const Network& network, std::int64_t memory_limit, st
   if (rows_per_pass_ <= 0) rows_per_pass_ = cpu ? std::numeric_limits<std::int64_t>::max() : kRowsPerPass;
 }
 
+// Of one row.
+std::int64_t ReplayEngine::logits_bytes() const {
+  return static_cast<std::int64_t>(c10::elementSize(head_type(network_.precision()))) *
+         padded_vocabulary(network_.architecture().vocabulary);
+}
+
 std::int64_t ReplayEngine::logits_rows() const {
-  const auto row = static_cast<std::int64_t>(c10::elementSize(network_.type())) *
-                   padded_vocabulary(network_.architecture().vocabulary);
-  return std::max<std::int64_t>(1, std::min(kLogitsBytes, share() / 8) / row);
+  return std::max<std::int64_t>(1, std::min(kLogitsBytes, share() / 8) / logits_bytes());
 }
 
 std::int64_t ReplayEngine::bytes_needed(const ReplayPlan& plan) const {
@@ -79,9 +83,8 @@ std::int64_t ReplayEngine::bytes_needed(const ReplayPlan& plan) const {
       slots * network_.bytes_per_state() +
       kernels::scan_scratch_bytes(static_cast<std::int64_t>(plan.parts.size()),
                                   static_cast<std::int64_t>(plan.replays.size()), plan.part_tokens);
-  const std::int64_t head =
-      element *
-      (std::min(logits_rows(), rows) * padded_vocabulary(network_.architecture().vocabulary) + rows * hidden);
+  const std::int64_t head = std::min(logits_rows(), rows) * logits_bytes() +
+                            rows * hidden * (element + factor_bytes(network_.precision()));
   return (plan.columns() * column + states + head) / 8 *
          9;  // buffers are made an eighth larger than asked for
 }

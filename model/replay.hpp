@@ -69,6 +69,7 @@ class ReplayEngine {
   std::vector<ReplayResult> run_alone(Planned planned, const ReplayRequest& request, int top_tokens);
   std::vector<ReplayResult> run_in_two(const ReplayRequest& request, int top_tokens, std::int64_t needed);
   std::int64_t share() const { return memory_limit_ / static_cast<std::int64_t>(lanes_.size()); }
+  std::int64_t logits_bytes() const;
   void free_lanes();
   std::int64_t bytes_needed(const ReplayPlan& plan) const;
   void record_cost(const ReplayPlan& plan);

@@ -84,6 +84,17 @@ at::Tensor Weights::take(const std::string& name) {
   return read.tensor;
 }
 
+Projection Weights::head(const at::Tensor& weight) const {
+  constexpr double kLargest = 65504;  // of float16
+  if (head_type(precision_) == at::kHalf &&
+      std::max(weight.max().item<double>(), -weight.min().item<double>()) > kLargest)
+    throw InputError("precision",
+                     fmt::format("{} multiplies the head in float16, and this model's has numbers beyond {}",
+                                 to_string(precision_), kLargest),
+                     "use tf32 or fp32");
+  return Projection(weight, precision_, head_type(precision_));
+}
+
 at::Tensor Weights::stack(std::initializer_list<std::string> names) {
   std::vector<at::Tensor> parts;
   for (const std::string& name : names) parts.push_back(take(name));

@@ -30,6 +30,8 @@ class Weights {
   // A matrix [out, in] as the precision multiplies it.
   Projection projection(const at::Tensor& weight) const { return Projection(weight, precision_); }
   Projection projection(const std::string& name) { return projection(take(name)); }
+  // The same of the head. Throws InputError if its numbers are beyond the range of head_type.
+  Projection head(const at::Tensor& weight) const;
   bool has(const std::string& name) const;  // whether the table asks for it
   // A bias that is added to activations, in their type; undefined if the table does not ask for it.
   at::Tensor activation_bias(const std::string& name) {

@@ -38,6 +38,11 @@ Factor Workspace::factor(const std::string& name, std::int64_t rows, std::int64_
   return factor;
 }
 
+Factor Workspace::head_factor(const std::string& name, std::int64_t rows, std::int64_t columns) {
+  if (precision_ == Precision::kTf32x3) return factor(name, rows, columns);
+  return {matrix(name, rows, columns, head_type(precision_))};
+}
+
 Factor Workspace::factor_over(const std::string& name, const at::Tensor& activations) {
   if (precision_ != Precision::kTf32x3) return {activations};
   return factor(name, activations.size(0), activations.size(1));

@@ -43,6 +43,8 @@ class Workspace {
   at::Tensor matrix(const std::string& name, std::int64_t rows, std::int64_t columns, at::ScalarType type);
   // The same for what a product multiplies; `with_numbers` if others read it as well.
   Factor factor(const std::string& name, std::int64_t rows, std::int64_t columns, bool with_numbers = false);
+  // The same for what the head multiplies.
+  Factor head_factor(const std::string& name, std::int64_t rows, std::int64_t columns);
   // The same in the memory of `activations`, which it may overwrite, unless there are parts.
   Factor factor_over(const std::string& name, const at::Tensor& activations);
   // Frees every buffer.

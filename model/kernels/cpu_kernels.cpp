@@ -490,7 +490,7 @@ void answer(const Rows&, const AnswerArgs<T>& a) {
 }
 
 template <class T>
-constexpr KernelTable<T> kTable{norm<T>,   conv<T>,      scan<T>,       dual<T>,   gated_norm<T>,
+constexpr KernelTable<T> kTable{norm<T>,   norm<T>,      conv<T>,       scan<T>,   dual<T>,  gated_norm<T>,
                                 rotary<T>, attention<T>, activation<T>, gather<T>, answer<T>};
 
 }  // namespace

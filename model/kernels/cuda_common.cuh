@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
 #include "model/kernels/kernels.hpp"
@@ -73,6 +74,12 @@ bool in_fours(const Factor<T>& out) {
          in_fours(out.parts.data, out.parts.stride) && out.width % 4 == 0;
 }
 
+// Whether rows of a matrix can be read and copied 16 bytes at a time.
+template <class T>
+bool in_sixteens(const Matrix<const T>& matrix) {
+  return matrix.stride * sizeof(T) % 16 == 0 && reinterpret_cast<std::uintptr_t>(matrix.data) % 16 == 0;
+}
+
 // Activations are float or bfloat16 in memory and float in registers.
 __device__ inline float load(const float* from) {
   return *from;
@@ -80,8 +87,14 @@ __device__ inline float load(const float* from) {
 __device__ inline float load(const Bfloat16* from) {
   return __uint_as_float(static_cast<std::uint32_t>(from->bits) << 16);
 }
+__device__ inline float load(const Float16* from) {
+  return __half2float(__ushort_as_half(from->bits));
+}
 __device__ inline void store(float* to, float value) {
   *to = value;
+}
+__device__ inline void store(Float16* to, float value) {
+  to->bits = __half_as_ushort(__float2half_rn(value));
 }
 __device__ inline void store(Bfloat16* to, float value) {
   to->bits = __bfloat16_as_ushort(__float2bfloat16_rn(value));
@@ -95,13 +108,29 @@ __device__ inline float4 load4(const Bfloat16* from) {
   return make_float4(__uint_as_float(x.x << 16), __uint_as_float(x.x & 0xffff0000u),
                      __uint_as_float(x.y << 16), __uint_as_float(x.y & 0xffff0000u));
 }
-// What nobody reads again, so that it displaces nothing from the cache.
-__device__ inline float4 load4_once(const float* from) {
+
+// The numbers of 16 bytes that nobody reads again, so that they displace nothing from the cache.
+__device__ inline uint4 load16_once(const void* from) {
 #ifdef __CUDACC__
-  return __ldcs(reinterpret_cast<const float4*>(from));
+  return __ldcs(static_cast<const uint4*>(from));
 #else
-  return load4(from);
+  return *static_cast<const uint4*>(from);
 #endif
+}
+__device__ inline void load_once(const float* from, float4 (&to)[1]) {
+  const uint4 x = load16_once(from);
+  to[0] = make_float4(__uint_as_float(x.x), __uint_as_float(x.y), __uint_as_float(x.z), __uint_as_float(x.w));
+}
+__device__ inline float4 unpacked_halves(std::uint32_t first, std::uint32_t second) {
+  const auto half = [](std::uint32_t bits) {
+    return __half2float(__ushort_as_half(static_cast<std::uint16_t>(bits)));
+  };
+  return make_float4(half(first), half(first >> 16), half(second), half(second >> 16));
+}
+__device__ inline void load_once(const Float16* from, float4 (&to)[2]) {
+  const uint4 x = load16_once(from);
+  to[0] = unpacked_halves(x.x, x.y);
+  to[1] = unpacked_halves(x.z, x.w);
 }
 
 __device__ inline void store4(float* to, float4 value) {
@@ -121,6 +150,13 @@ __device__ inline void store4(Bfloat16* to, float4 value) {
 #else
   *reinterpret_cast<uint2*>(to) = bits;
 #endif
+}
+
+__device__ inline void store4(Float16* to, float4 value) {
+  store(to, value.x);
+  store(to + 1, value.y);
+  store(to + 2, value.z);
+  store(to + 3, value.w);
 }
 
 // To the nearest number of 11 significant bits, which TF32 holds exactly. Inf and NaN stay.

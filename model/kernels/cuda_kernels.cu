@@ -11,8 +11,9 @@ namespace factflow::kernels {
 namespace {
 
 template <class T>
-constexpr KernelTable<T> kTable{norm<T>,   conv<T>,      scan<T>,       dual<T>, gated_norm<T>,
-                                rotary<T>, attention<T>, activation<T>, gather,  answer};
+constexpr KernelTable<T> kTable{norm<T>,       norm<Head<T>>, conv<T>,        scan<T>,
+                                dual<T>,       gated_norm<T>, rotary<T>,      attention<T>,
+                                activation<T>, gather,        answer<Head<T>>};
 
 }  // namespace
 

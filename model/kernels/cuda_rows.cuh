@@ -383,50 +383,61 @@ inline void gather(const Rows& rows, const GatherArgs<float>& a) {
 struct SoftmaxSum {
   float largest = -INFINITY, sum = 0, likelier = 0;
 
-  // Some float4 at a time, so that their loads overlap and the sum is rescaled once for all of them.
-  template <int kFours>
-  __device__ void add(const float4 (&x)[kFours], float right) {
+  // Some loads at a time, so that they overlap and the sum is rescaled once for all of them.
+  template <int kLoads, int kFours>
+  __device__ void add(const float4 (&x)[kLoads][kFours], float right) {
     float next = largest;
 #pragma unroll
-    for (int i = 0; i < kFours; ++i) next = fmaxf(fmaxf(next, fmaxf(x[i].x, x[i].y)), fmaxf(x[i].z, x[i].w));
+    for (const auto& load : x)
+#pragma unroll
+      for (const float4& four : load) next = fmaxf(fmaxf(next, fmaxf(four.x, four.y)), fmaxf(four.z, four.w));
     sum *= exponential(largest - next);
 #pragma unroll
-    for (int i = 0; i < kFours; ++i) {
-      sum += sum4(make_float4(exponential(x[i].x - next), exponential(x[i].y - next),
-                              exponential(x[i].z - next), exponential(x[i].w - next)));
-      // Exact: a vocabulary is far below 2^24.
-      likelier += (x[i].x > right ? 1.0f : 0.0f) + (x[i].y > right ? 1.0f : 0.0f) +
-                  (x[i].z > right ? 1.0f : 0.0f) + (x[i].w > right ? 1.0f : 0.0f);
-    }
+    for (const auto& load : x)
+#pragma unroll
+      for (const float4& four : load) {
+        sum += sum4(make_float4(exponential(four.x - next), exponential(four.y - next),
+                                exponential(four.z - next), exponential(four.w - next)));
+        // Exact: a vocabulary is far below 2^24.
+        likelier += (four.x > right ? 1.0f : 0.0f) + (four.y > right ? 1.0f : 0.0f) +
+                    (four.z > right ? 1.0f : 0.0f) + (four.w > right ? 1.0f : 0.0f);
+      }
     largest = next;
   }
   __device__ static float exponential(float x) {
     return exp2_fast(x * kLog2E);
   }
 };
-constexpr int kFoursAtOnce = 4;
+constexpr int kNumbersAtOnce = 16;  // of a thread
 
-__global__ void answer_kernel(AnswerArgs<float> a, bool wide) {
+template <class T>
+__global__ void answer_kernel(AnswerArgs<T> a, bool wide) {
+  constexpr int kPerLoad = 16 / sizeof(T), kLoads = kNumbersAtOnce / kPerLoad, kFours = kPerLoad / 4;
   __shared__ float scratch[32];
   __shared__ float largest_of[32];
   const std::int64_t row = blockIdx.x;
-  const float* logits = a.logits.data + row * a.logits.stride;
-  const float right = logits[a.answer[row]];
+  const T* logits = a.logits.data + row * a.logits.stride;
+  const float right = load(logits + a.answer[row]);
   SoftmaxSum own;
   const float4 none = make_float4(-INFINITY, -INFINITY, -INFINITY, -INFINITY);
-  const std::int64_t fours = wide ? a.vocabulary / 4 * 4 : 0;
-  for (std::int64_t begin = 4 * static_cast<std::int64_t>(threadIdx.x); begin < fours;
-       begin += 4 * kFoursAtOnce * blockDim.x) {
-    float4 x[kFoursAtOnce];
+  const auto loaded = static_cast<int>(wide ? a.vocabulary / kPerLoad * kPerLoad : 0);
+  for (int begin = kPerLoad * static_cast<int>(threadIdx.x); begin < loaded;
+       begin += kNumbersAtOnce * static_cast<int>(blockDim.x)) {
+    float4 x[kLoads][kFours];
 #pragma unroll
-    for (int i = 0; i < kFoursAtOnce; ++i) {
-      const std::int64_t j = begin + 4 * i * static_cast<std::int64_t>(blockDim.x);
-      x[i] = j < fours ? load4_once(logits + j) : none;
+    for (int i = 0; i < kLoads; ++i) {
+      const int j = begin + kPerLoad * i * static_cast<int>(blockDim.x);
+      if (j < loaded) {
+        load_once(logits + j, x[i]);
+      } else {
+#pragma unroll
+        for (float4& four : x[i]) four = none;
+      }
     }
     own.add(x, right);
   }
-  for (std::int64_t j = fours + threadIdx.x; j < a.vocabulary; j += blockDim.x) {
-    const float4 x[1] = {make_float4(logits[j], -INFINITY, -INFINITY, -INFINITY)};
+  for (std::int64_t j = loaded + static_cast<int>(threadIdx.x); j < a.vocabulary; j += blockDim.x) {
+    const float4 x[1][1] = {{make_float4(load(logits + j), -INFINITY, -INFINITY, -INFINITY)}};
     own.add(x, right);
   }
   float largest = own.largest;
@@ -446,10 +457,11 @@ __global__ void answer_kernel(AnswerArgs<float> a, bool wide) {
   }
 }
 
-inline void answer(const Rows& rows, const AnswerArgs<float>& a) {
+template <class T>
+void answer(const Rows& rows, const AnswerArgs<T>& a) {
   if (a.rows == 0) return;
-  launch("answer", answer_kernel, {static_cast<unsigned>(a.rows), kThreads}, rows, a,
-         in_fours(a.logits.data, a.logits.stride));
+  launch("answer", answer_kernel<T>, {static_cast<unsigned>(a.rows), kThreads}, rows, a,
+         in_sixteens(a.logits));
 }
 
 }  // namespace

@@ -347,10 +347,7 @@ class InputQueue {
 // Whether inputs can be copied 16 bytes at a time.
 template <class T>
 bool in_copies(const ScanArgs<T>& a) {
-  const auto aligned = [](const Matrix<const T>& m) {
-    return m.stride * sizeof(T) % 16 == 0 && reinterpret_cast<std::uintptr_t>(m.data) % 16 == 0;
-  };
-  return a.channels * sizeof(T) % 16 == 0 && aligned(a.x) && aligned(a.z) && aligned(a.dt);
+  return a.channels * sizeof(T) % 16 == 0 && in_sixteens(a.x) && in_sixteens(a.z) && in_sixteens(a.dt);
 }
 
 // sum_n C[n] exp(dt A[n]) h[n], what a token reads from the state before it.

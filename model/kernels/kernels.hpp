@@ -121,6 +121,12 @@ struct Bfloat16 {
   std::uint16_t bits;
 };
 
+// A float16 number (IEEE half precision): in bf16 what the head multiplies and the logits it gives. They need
+// no wide range, and 11 bits are closer than bfloat16's 8.
+struct Float16 {
+  std::uint16_t bits;
+};
+
 // The number type of weights, states, sums and the residual stream beside activations of type T.
 template <class T>
 struct WideOf {
@@ -130,8 +136,24 @@ template <>
 struct WideOf<Bfloat16> {
   using type = float;
 };
+template <>
+struct WideOf<Float16> {
+  using type = float;
+};
 template <class T>
 using Wide = typename WideOf<T>::type;
+
+// The number type of final states and logits beside activations of type T.
+template <class T>
+struct HeadOf {
+  using type = T;
+};
+template <>
+struct HeadOf<Bfloat16> {
+  using type = Float16;
+};
+template <class T>
+using Head = typename HeadOf<T>::type;
 
 template <class T>
 struct Matrix {  // [rows, columns] with a leading dimension
@@ -289,6 +311,7 @@ struct AnswerArgs {
 template <class T>
 struct KernelTable {
   void (*norm)(const Rows&, const NormArgs<T>&);
+  void (*final_norm)(const Rows&, const NormArgs<Head<T>>&);
   void (*conv)(const Rows&, const ConvArgs<T>&);
   void (*scan)(const Rows&, const ScanArgs<T>&);
   void (*dual)(const Rows&, const DualArgs<T>&);
@@ -297,7 +320,7 @@ struct KernelTable {
   void (*attention)(const Rows&, const AttentionArgs<T>&);
   void (*activation)(const Rows&, const ActivationArgs<T>&);
   void (*gather)(const Rows&, const GatherArgs<Wide<T>>&);
-  void (*answer)(const Rows&, const AnswerArgs<Wide<T>>&);
+  void (*answer)(const Rows&, const AnswerArgs<Head<T>>&);
 };
 
 // The table for this processor: the widest instruction set that it has.

@@ -48,6 +48,8 @@ namespace factflow {
 namespace {
 
 using kernels::Bfloat16;
+using kernels::Float16;
+using kernels::Head;
 using kernels::Wide;
 
 using kernels::KernelTable;
@@ -150,9 +152,16 @@ template <>
 Bfloat16 from_float(float value) {
   return {static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16)};
 }
+template <>
+Float16 from_float(float value) {
+  return {c10::detail::fp16_ieee_from_fp32_value(value)};
+}
 template <class T>
 double to_double(T value) {
   return static_cast<double>(value);
+}
+double to_double(Float16 value) {
+  return c10::detail::fp16_ieee_to_fp32_value(value.bits);
 }
 double to_double(Bfloat16 value) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16);
@@ -336,6 +345,10 @@ void run_elementwise(const KernelTable<T>& table, std::int64_t width, int head_s
   table.norm(rows, {residual.in(), out.factor(), weight.data(), bias.data(), columns, width, 1e-5, true,
                     offset.data()});
   keep("layer norm");
+  Values<Head<T>> final(columns, width, 55);
+  table.final_norm(rows, {residual.in(), final.factor(), weight.data(), bias.data(), columns, width, 1e-5,
+                          true, offset.data()});
+  outputs["final norm " + std::to_string(width)] = final.all();
   for (const bool before : {false, true}) {
     table.gated_norm(rows,
                      {x.in(), up.in(), out.factor(), weight.data(), columns, width, group, 1e-5, before});
@@ -357,7 +370,8 @@ void run_elementwise(const KernelTable<T>& table, std::int64_t width, int head_s
 template <class T>
 void run_answers(const KernelTable<T>& table, std::int64_t vocabulary, Outputs& outputs) {
   Pass pass;
-  const Values<Wide<T>> x(5, vocabulary, 51), logits(3, vocabulary, 59, 4);
+  const Values<Wide<T>> x(5, vocabulary, 51);
+  const Values<Head<T>> logits(3, vocabulary, 59, 4);
   Values<Wide<T>> gathered(3, vocabulary, 55);
   const std::vector<std::int32_t> index = {4, 0, 4};
   table.gather(pass.rows(), {x.in(), gathered.out(), index.data(), 3, vocabulary});
@@ -381,6 +395,7 @@ Outputs outputs_of(const KernelTable<T>& table, const Sizes& sizes = kOdd) {
   } else {
     run_elementwise(table, 72, 8, outputs);    // a warp's norm
     run_elementwise(table, 2304, 8, outputs);  // a block's
+    run_answers(table, 1504, outputs);
     run_answers(table, 1500, outputs);
   }
   return outputs;

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.hpp"
+#include "model/weights.hpp"
 
 namespace factflow {
 namespace {
@@ -46,6 +47,16 @@ TEST_P(ProjectionTest, TakesTransposedWeightsAndPartsOfWiderMatrices) {
 
 INSTANTIATE_TEST_SUITE_P(Cpu, ProjectionTest, testing::Values(Precision::kFp64, Precision::kFp32),
                          [](const auto& test) { return to_string(test.param); });
+
+TEST(Head, IsOfFloat16InBf16AndRefusedBeyondItsRange) {
+  const Weights weights(TensorTable{}, at::kCPU, Precision::kBf16, 1);
+  const at::Tensor largest = at::full({2, 3}, 65504.0), beyond = at::full({2, 3}, -65600.0);
+  EXPECT_EQ(weights.head(largest).weight().scalar_type(), at::kHalf);
+  EXPECT_TRUE(weights.head(largest).weight().to(at::kFloat).equal(largest));
+  EXPECT_THROW(weights.head(beyond), InputError);
+  const Weights wide(TensorTable{}, at::kCPU, Precision::kTf32, 1);
+  EXPECT_TRUE(wide.head(beyond).weight().equal(beyond));
+}
 
 TEST(Precisions, NamesAreReadAsTheyAreWritten) {
   for (const char* name : {"fp64", "fp32", "tf32x3", "tf32", "bf16"})
