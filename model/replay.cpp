@@ -79,13 +79,14 @@ std::int64_t ReplayEngine::bytes_needed(const ReplayPlan& plan) const {
   const auto rows = static_cast<std::int64_t>(plan.rows.size());
   const std::int64_t slots =
       states_stored(network_.device(), plan.suffixes) ? static_cast<std::int64_t>(plan.slots.size()) : 0;
-  const std::int64_t states =
-      slots * network_.bytes_per_state() +
-      kernels::scan_scratch_bytes(static_cast<std::int64_t>(plan.parts.size()),
-                                  static_cast<std::int64_t>(plan.replays.size()), plan.part_tokens);
+  const std::int64_t scratch =
+      network_.bytes_per_state() == 0
+          ? 0
+          : kernels::scan_scratch_bytes(static_cast<std::int64_t>(plan.parts.size()),
+                                        static_cast<std::int64_t>(plan.replays.size()), plan.part_tokens);
   const std::int64_t head = std::min(logits_rows(), rows) * logits_bytes() +
                             rows * hidden * (element + factor_bytes(network_.precision()));
-  return (plan.columns() * column + states + head) / 8 *
+  return (plan.columns() * column + slots * network_.bytes_per_state() + scratch + head) / 8 *
          9;  // buffers are made an eighth larger than asked for
 }
 

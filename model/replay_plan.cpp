@@ -289,17 +289,17 @@ class Planner {
     return std::span(rows_of_cuts_).subspan(cuts_[c].first_window, cuts_[c].windows.size());
   }
 
-  // Rows of several tokens by cut; of one token by prompt and kept state (kernels::ScanPart). Families
-  // without states need neither.
+  // Of state-space models: rows of several tokens by cut if there are states; of one token by prompt and kept
+  // state (kernels::ScanPart).
   void add_groups() {
-    if (!keep_states_) return;
+    if (channel_count_ == 0) return;
     size_t next = 0;
     for (size_t r = 0; r < requests_.size(); ++r) {
       const size_t first = next;
       while (next < cuts_.size() && cuts_[next].request == static_cast<int>(r)) ++next;
       for (size_t c = first; c < next; ++c) {
         const std::span<const std::int32_t> rows = rows_of_cut(c);
-        if (is_replay_of_one_token(c) || rows.empty()) continue;
+        if (!keep_states_ || is_replay_of_one_token(c) || rows.empty()) continue;
         plan_.groups.push_back(
             {static_cast<std::int32_t>(plan_.group_rows.size()), static_cast<std::int32_t>(rows.size())});
         plan_.group_rows.insert(plan_.group_rows.end(), rows.begin(), rows.end());
@@ -353,7 +353,7 @@ class Planner {
     for (const std::int32_t index : rows_of_cut(c)) {
       const kernels::Row& row = plan_.rows[static_cast<size_t>(index)];
       plan_.replays.push_back({row.column, row.window_begin, row.window_end, kept, row.channels, self ? 1 : 0,
-                               static_cast<std::int32_t>(cut.sources.size())});
+                               static_cast<std::int32_t>(cut.sources.size()), row.flags});
     }
   }
 

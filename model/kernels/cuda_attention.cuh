@@ -32,9 +32,6 @@ __device__ inline void count_blocked(const Rows& rows, const Sight& sight) {
   atomicAdd(rows.blocked, edges);
 }
 
-__device__ inline float dot4(float4 a, float4 b) {
-  return (a.x * b.x + a.y * b.y) + (a.z * b.z + a.w * b.w);
-}
 
 // kLanes threads share a head, kFours float4 each: head_size = 4 kLanes kFours. A warp takes 32 / kLanes
 // heads of one column.

@@ -159,6 +159,14 @@ __device__ inline void store4(Float16* to, float4 value) {
   store(to + 3, value.w);
 }
 
+__device__ inline float4 times(float4 a, float4 b) {
+  return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w);
+}
+
+__device__ inline float dot4(float4 a, float4 b) {
+  return (a.x * b.x + a.y * b.y) + (a.z * b.z + a.w * b.w);
+}
+
 // To the nearest number of 11 significant bits, which TF32 holds exactly. Inf and NaN stay.
 __device__ inline float to_tf32(float x) {
   const std::uint32_t bits = __float_as_uint(x);

@@ -9,13 +9,11 @@
 namespace factflow::kernels {
 namespace {
 
-constexpr int kHeldFours = 8;  // float4 of its row that a thread of a norm holds
+constexpr int kHeldFours = 8;   // float4 of its row that a thread of a norm holds
+constexpr int kManyFours = 12;  // the same where that spares a row more than one warp
 
 __device__ inline float sum4(float4 v) {
   return (v.x + v.y) + (v.z + v.w);
-}
-__device__ inline float4 times(float4 a, float4 b) {
-  return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w);
 }
 __device__ inline float4 plus(float4 a, float4 b) {
   return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
@@ -39,36 +37,44 @@ struct RowThreads {
 };
 
 // A row of `width` numbers, a multiple of four, in the registers of its threads.
-template <bool kWarp>
+template <bool kWarp, int kFours = kHeldFours>
 struct HeldRow {
   using Threads = RowThreads<kWarp>;
-  float4 held[kHeldFours];
-  std::int64_t width;
+  float4 held[kFours];
+  int width;
 
-  __device__ explicit HeldRow(std::int64_t w) : width(w) {}
+  __device__ explicit HeldRow(std::int64_t w) : width(static_cast<int>(w)) {}
+  __device__ static int first_of(int i) { return 4 * (Threads::rank() + i * Threads::count()); }
 
+  // With nothing between the loads, so that all are on their way at once.
+  template <class T>
+  __device__ void read(const T* from) {
+#pragma unroll
+    for (int i = 0; i < kFours; ++i) {
+      const int j = first_of(i);
+      held[i] = j < width ? load4(from + j) : make_float4(0, 0, 0, 0);
+    }
+  }
   template <class Function>  // function(j, numbers j to j + 3)
   __device__ void each(Function function) {
 #pragma unroll
-    for (int i = 0; i < kHeldFours; ++i) {
-      const std::int64_t j = 4 * (Threads::rank() + static_cast<std::int64_t>(i) * Threads::count());
+    for (int i = 0; i < kFours; ++i) {
+      const int j = first_of(i);
       if (j < width) function(j, held[i]);
     }
   }
   __device__ void normalise(bool subtract_mean, double epsilon) {
     if (subtract_mean) {
       float sum = 0;
-      each([&](std::int64_t, float4& v) { sum += sum4(v); });
+      each([&](int, float4& v) { sum += sum4(v); });
       const float mean = Threads::sum(sum) / static_cast<float>(width);
-      each([&](std::int64_t, float4& v) { v = make_float4(v.x - mean, v.y - mean, v.z - mean, v.w - mean); });
+      each([&](int, float4& v) { v = make_float4(v.x - mean, v.y - mean, v.z - mean, v.w - mean); });
     }
     float square = 0;
-    each([&](std::int64_t, float4& v) { square += sum4(times(v, v)); });
+    each([&](int, float4& v) { square += sum4(times(v, v)); });
     square = Threads::sum(square);
     const float scale = 1.0f / sqrtf(square / static_cast<float>(width) + static_cast<float>(epsilon));
-    each([&](std::int64_t, float4& v) {
-      v = make_float4(v.x * scale, v.y * scale, v.z * scale, v.w * scale);
-    });
+    each([&](int, float4& v) { v = make_float4(v.x * scale, v.y * scale, v.z * scale, v.w * scale); });
   }
 };
 
@@ -85,12 +91,10 @@ __global__ void norm_wide_kernel(NormArgs<T> a) {
   const std::int64_t row = RowThreads<kWarp>::row();
   if (row >= a.rows) return;
   HeldRow<kWarp> held(a.width);
-  held.each([&](std::int64_t j, float4& v) {
-    v = load4(a.x.data + row * a.x.stride + j);
-    if (a.offset != nullptr) v = plus(v, load4(a.offset + j));
-  });
+  held.read(a.x.data + row * a.x.stride);
+  if (a.offset != nullptr) held.each([&](int j, float4& v) { v = plus(v, load4(a.offset + j)); });
   held.normalise(a.subtract_mean, a.epsilon);
-  held.each([&](std::int64_t j, float4 v) {
+  held.each([&](int j, float4 v) {
     if (a.weight != nullptr) v = times(v, load4(a.weight + j));
     if (a.bias != nullptr) v = plus(v, load4(a.bias + j));
     put4(a.out, row, j, v);
@@ -137,21 +141,24 @@ void norm(const Rows& rows, const NormArgs<T>& a) {
 }
 
 // Groups of a multiple of four channels.
-template <bool kWarp, class T>
-__global__ void gated_norm_wide_kernel(GatedNormArgs<T> a) {
+template <bool kWarp, int kFours, class T>
+__global__ void __launch_bounds__(kThreads, kFours > kHeldFours ? 2 : 1)
+    gated_norm_wide_kernel(GatedNormArgs<T> a) {
   const std::int64_t row = RowThreads<kWarp>::row(), begin = static_cast<std::int64_t>(blockIdx.y) * a.group;
   if (row >= a.rows) return;
   const T* y = a.y.data + row * a.y.stride + begin;
   const T* z = a.z.data + row * a.z.stride + begin;
-  HeldRow<kWarp> held(a.group);
-  held.each([&](std::int64_t j, float4& v) {
-    v = a.norm_before_gate ? load4(y + j) : times(load4(y + j), silu4(load4(z + j)));
-  });
+  HeldRow<kWarp, kFours> held(a.group), gate(a.group);
+  held.read(y);
+  gate.read(z);
+  if (!a.norm_before_gate)
+#pragma unroll
+    for (int i = 0; i < kFours; ++i) held.held[i] = times(held.held[i], silu4(gate.held[i]));
   held.normalise(false, a.epsilon);
-  held.each([&](std::int64_t j, float4 v) {
-    v = times(v, load4(a.weight + begin + j));
-    put4(a.out, row, begin + j, a.norm_before_gate ? times(v, silu4(load4(z + j))) : v);
-  });
+  if (a.norm_before_gate)
+#pragma unroll
+    for (int i = 0; i < kFours; ++i) held.held[i] = times(held.held[i], silu4(gate.held[i]));
+  held.each([&](int j, float4 v) { put4(a.out, row, begin + j, times(v, load4(a.weight + begin + j))); });
 }
 
 template <class T>
@@ -179,13 +186,15 @@ void gated_norm(const Rows& rows, const GatedNormArgs<T>& a) {
   const bool wide = a.group % 4 == 0 && threads > 0 && in_fours(a.y.data, a.y.stride) &&
                     in_fours(a.z.data, a.z.stride) && in_fours(a.out) && in_fours(a.weight, 0);
   const dim3 grid(static_cast<unsigned>(a.rows), groups);
+  const dim3 warps(blocks_for(a.rows, kThreads / 32), groups);
   if (!wide)
     launch("gated_norm", gated_norm_kernel<T>, {grid, kThreads}, rows, a);
   else if (threads == 32)
-    launch("gated_norm_wide", gated_norm_wide_kernel<true, T>,
-           {dim3(blocks_for(a.rows, kThreads / 32), groups), kThreads}, rows, a);
+    launch("gated_norm_wide", gated_norm_wide_kernel<true, kHeldFours, T>, {warps, kThreads}, rows, a);
+  else if (a.group <= 4 * 32 * kManyFours)
+    launch("gated_norm_wide", gated_norm_wide_kernel<true, kManyFours, T>, {warps, kThreads}, rows, a);
   else
-    launch("gated_norm_wide", gated_norm_wide_kernel<false, T>, {grid, threads}, rows, a);
+    launch("gated_norm_wide", gated_norm_wide_kernel<false, kHeldFours, T>, {grid, threads}, rows, a);
 }
 
 template <class T>

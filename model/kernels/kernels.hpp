@@ -49,8 +49,8 @@ struct RowGroup {
 
 // A clean row with at most kKeptPerPart of its kept states, and the replays of its last token that start from
 // those or from the full state: Rows::replays[begin, begin + count). What one block of the CUDA scan carries
-// in registers. The first part of each clean row `leads`: it also writes the clean output and the full states
-// (Mamba-1).
+// in registers. The first part of each clean row `leads`: it also writes the clean output and the full
+// states. Where there are no states (Mamba-2) it has all replays of the last token, kRowsPerPart a part.
 struct ScanPart {
   std::int32_t clean_row;
   std::int32_t kept_begin;  // slots
@@ -73,6 +73,7 @@ struct alignas(16) LastToken {
   std::int32_t channels;  // index of the channel mask
   std::int32_t self;      // 0 or 1: whether the token is a source too
   std::int32_t edges;     // that the cut blocks in each of these layers
+  std::int32_t flags;     // offset of the prompt's token flags of this cut, or -1, as in Row
 };
 
 // The columns of the three tokens before a column's own, the nearest first, as that column sees them; -1

@@ -61,12 +61,12 @@ using kernels::Row;
 struct Sizes {
   int channels, states;
   bool channel_sets;
-  int dual_head, attention_head;  // dimensions
-  bool suffixes;                  // replays of several tokens too
+  int dual_head, dual_states, attention_head;  // dimensions
+  bool suffixes;                               // replays of several tokens too
 };
-constexpr Sizes kOdd = {67, 5, true, 7, 7, true};  // less than a block of channels
-constexpr Sizes kEven = {136, 16, false, 8, 64, true};
-constexpr Sizes kLastTokens = {136, 16, false, 8, 64, false};
+constexpr Sizes kOdd = {67, 5, true, 7, 5, 7, true};  // less than a block of channels
+constexpr Sizes kEven = {136, 16, false, 8, 12, 64, true};
+constexpr Sizes kLastTokens = {136, 16, false, 256, 132, 64, false};
 
 // A one-layer pass over three prompts with cuts of every form.
 class Pass {
@@ -299,14 +299,15 @@ void run_token_mixers(const KernelTable<T>& table, const Sizes& sizes, Outputs& 
   outputs["scan"] = scan.out.all();
   // Eight heads in two groups; the masks are longer than they need to be.
   const int dual_width = 8 * sizes.dual_head;
-  const Values<T> x(columns, dual_width, 21), b(columns, 10, 22), c(columns, 10, 23), dt(columns, 8, 24);
+  const Values<T> x(columns, dual_width, 21), b(columns, 2 * sizes.dual_states, 22),
+      c(columns, 2 * sizes.dual_states, 23), dt(columns, 8, 24);
   const Values<Wide<T>> bias(1, 8, 25), d(1, 8, 26);
   Values<Wide<T>> a(1, 8, 27);
   Values<T> y(columns, dual_width, 28);
   make_negative(a, 8);
-  kernels::DualArgs<T> dual{x.in(),   b.in(),           c.in(), dt.in(), y.out(), bias.data(),     a.data(),
-                            d.data(), scan.lose.data(), 0.01,   2.0,     8,       sizes.dual_head, 2,
-                            5};
+  kernels::DualArgs<T> dual{x.in(),          b.in(),   c.in(),           dt.in(), y.out(), bias.data(),
+                            a.data(),        d.data(), scan.lose.data(), 0.01,    2.0,     8,
+                            sizes.dual_head, 2,        sizes.dual_states};
   table.dual(pass.rows(), dual);
   outputs["dual"] = y.all();
   const int head = sizes.attention_head;
@@ -394,7 +395,8 @@ Outputs outputs_of(const KernelTable<T>& table, const Sizes& sizes = kOdd) {
     run_answers(table, 1501, outputs);
   } else {
     run_elementwise(table, 72, 8, outputs);    // a warp's norm
-    run_elementwise(table, 2304, 8, outputs);  // a block's
+    run_elementwise(table, 2304, 8, outputs);  // a block's, but a warp's of its groups
+    run_elementwise(table, 3200, 8, outputs);
     run_answers(table, 1504, outputs);
     run_answers(table, 1500, outputs);
   }

@@ -158,15 +158,20 @@ TEST(ReplayPlan, StatesAreSharedByWhatPrecedesTheFirstTarget) {
   EXPECT_TRUE(plan_of({prompt(5, cuts)}, 12, false).slots.empty());
 }
 
-// What each block of the CUDA scan carries: every replay of a last token once, beside the state that it
-// reads.
-TEST(ReplayPlan, EveryReplayOfALastTokenIsInOnePartBesideItsState) {
+class Parts : public testing::TestWithParam<bool> {};  // whether there are states
+INSTANTIATE_TEST_SUITE_P(ReplayPlan, Parts, testing::Bool(),
+                         [](const auto& of) { return of.param ? "WithStates" : "WithoutStates"; });
+
+// What each block of CUDA's scan or dual form works on: every replay of a last token once, beside the state
+// that it reads.
+TEST_P(Parts, HaveEveryReplayOfALastTokenOnceBesideItsState) {
   const std::vector<Window> windows = all_starts({2, 3});
   std::vector<EdgeCut> cuts;
   for (const std::vector<int>& sources : {std::vector<int>{0}, {1}, {2}, {0, 1}, {1, 2}, {6}, {2, 6}})
     cuts.push_back({{6}, sources, {}, windows});
   cuts.push_back({{5, 6}, {1}, {}, windows});  // two tokens: not in a part
-  const ReplayPlan plan = plan_of({prompt(7, cuts), prompt(1, {{{0}, {0}, {}, windows}}), prompt(3, {})});
+  const ReplayPlan plan =
+      plan_of({prompt(7, cuts), prompt(1, {{{0}, {0}, {}, windows}}), prompt(3, {})}, 12, GetParam());
   std::map<std::int32_t, const kernels::LastToken*> of_column;
   std::map<std::int32_t, int> leading;
   for (const kernels::ScanPart& part : plan.parts) {
@@ -181,6 +186,7 @@ TEST(ReplayPlan, EveryReplayOfALastTokenIsInOnePartBesideItsState) {
       EXPECT_EQ(row.clean_column, plan.rows[static_cast<size_t>(part.clean_row)].column);
       EXPECT_EQ(token.window_begin, row.window_begin);
       EXPECT_EQ(token.window_end, row.window_end);
+      EXPECT_EQ(token.flags, row.flags);
       EXPECT_EQ(token.kept == kernels::kKeptPerPart ? row.full_state : part.kept_begin + token.kept,
                 row.kept_state);
     }
@@ -213,10 +219,10 @@ TEST(ReplayPlan, EveryReplayOfALastTokenIsInOnePartBesideItsState) {
   EXPECT_EQ(edges + of_suffixes, plan.blocked_edges);
 }
 
-TEST(ReplayPlan, ManyReplaysOfAPromptFillSeveralParts) {
+TEST_P(Parts, AreSeveralForManyReplaysOfAPrompt) {
   std::vector<EdgeCut> cuts;
   for (int source = 0; source < 40; ++source) cuts.push_back({{40}, {source}, {}, all_starts({1, 2, 3})});
-  const ReplayPlan plan = plan_of({prompt(41, cuts)});
+  const ReplayPlan plan = plan_of({prompt(41, cuts)}, 12, GetParam());
   size_t rows = 0;
   int leading = 0;
   for (const kernels::ScanPart& part : plan.parts) {
@@ -225,7 +231,12 @@ TEST(ReplayPlan, ManyReplaysOfAPromptFillSeveralParts) {
   }
   EXPECT_EQ(rows, plan.rows.size() - 1);
   EXPECT_EQ(leading, 1);
-  EXPECT_GE(plan.parts.size(), 14u);  // forty kept states
+  // Forty kept states, three a part; or nothing but replays.
+  EXPECT_EQ(plan.parts.size(), GetParam() ? 14u : (rows + 255) / 256);
+}
+
+TEST(ReplayPlan, TransformersHaveNoParts) {
+  EXPECT_TRUE(plan_of({prompt(3, {{{2}, {0}, {}, {{0, 1}}}})}, 0, false).parts.empty());
 }
 
 TEST(ReplayPlan, ImpossibleRequestsAreRefused) {
