@@ -136,7 +136,6 @@ __global__ void __launch_bounds__(kDualThreads, 4) dual_part_kernel(Rows rows, D
     const int last = min(begin + kDualQueries, total) - 1;
     const int before = last < clean ? last : row.count - 1;  // tokens that the last of them sees
     const auto query = [&](int q) -> const Query& { return tile.queries[min(begin + q, last)]; };
-    __syncthreads();
     for (int i = thread; i < count * kDualQueries; i += threads)
       tile.own_dt[i] = step_size(a, query(i % kDualQueries).column, first + i / kDualQueries);
     // Scores in eights: of two queries and four tokens, then of all queries and their own tokens.

@@ -91,8 +91,10 @@ __global__ void norm_wide_kernel(NormArgs<T> a) {
   const std::int64_t row = RowThreads<kWarp>::row();
   if (row >= a.rows) return;
   HeldRow<kWarp> held(a.width);
-  held.read(a.x.data + row * a.x.stride);
-  if (a.offset != nullptr) held.each([&](int j, float4& v) { v = plus(v, load4(a.offset + j)); });
+  held.each([&](int j, float4& v) {
+    v = load4(a.x.data + row * a.x.stride + j);
+    if (a.offset != nullptr) v = plus(v, load4(a.offset + j));
+  });
   held.normalise(a.subtract_mean, a.epsilon);
   held.each([&](int j, float4 v) {
     if (a.weight != nullptr) v = times(v, load4(a.weight + j));
