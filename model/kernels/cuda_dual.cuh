@@ -1,4 +1,5 @@
-// Mamba-2's token mixing in its quadratic form on CUDA.
+// Mamba-2's token mixing in its quadratic form on CUDA: clean tokens and replays of the last one by part
+// (dual_part_kernel), any other column for itself (dual_kernel).
 #pragma once
 
 #include <algorithm>
@@ -8,28 +9,11 @@
 namespace factflow::kernels {
 namespace {
 
-constexpr int kDualTile = 32;  // source tokens handled at a time
-
-// Shared memory of a block, `heads` heads of one group.
-struct DualShared {
-  std::int32_t* column;   // [kDualTile] of the source tokens, nearest first
-  std::uint8_t* blocked;  // [kDualTile]
-  float* score;           // [kDualTile] C . B
-  float* segment;         // [heads] sum of dt A over the tokens passed
-  float* dt;              // [kDualTile, heads]
-  float* weight;          // [kDualTile, heads]
-
-  __device__ DualShared(float* memory, int heads)
-      : column(reinterpret_cast<std::int32_t*>(memory)),
-        blocked(reinterpret_cast<std::uint8_t*>(memory + kDualTile)),
-        score(memory + 2 * kDualTile),
-        segment(score + kDualTile),
-        dt(segment + heads),
-        weight(dt + kDualTile * heads) {}
-  static size_t bytes(int heads) {
-    return sizeof(float) * static_cast<size_t>(3 * kDualTile + heads + 2 * kDualTile * heads);
-  }
-};
+template <class T>
+__device__ float step_size(const DualArgs<T>& a, std::int32_t column, int head) {
+  const float dt = softplus<T>(load(a.dt.data + column * a.dt.stride + head) + a.dt_bias[head]);
+  return fminf(fmaxf(dt, static_cast<float>(a.dt_min)), static_cast<float>(a.dt_max));
+}
 
 // Clean tokens and replays of the last one see the same tokens before them, so those of a part are added up
 // side by side, eight at a time: what the tokens before them count is found out for all eight, and each
@@ -69,12 +53,6 @@ struct DualTile {
   }
 };
 
-template <class T>
-__device__ float step_size(const DualArgs<T>& a, std::int32_t column, int head) {
-  const float dt = softplus<T>(load(a.dt.data + column * a.dt.stride + head) + a.dt_bias[head]);
-  return fminf(fmaxf(dt, static_cast<float>(a.dt_min)), static_cast<float>(a.dt_max));
-}
-
 __device__ inline float4 plus_times(float4 sum, float factor, float4 x) {
   return make_float4(sum.x + factor * x.x, sum.y + factor * x.y, sum.z + factor * x.z, sum.w + factor * x.w);
 }
@@ -95,127 +73,191 @@ __device__ inline float warp_sums(float (&sum)[8]) {
   return pair + __shfl_xor_sync(kAll, pair, 1);
 }
 
-// Block (part, group and tile of `heads` heads, share of the part's columns).
+// Some queries that are computed at once. Where there are fewer than kDualQueries the last one is repeated.
+struct Queries {
+  const Query* query;
+  int count;
+  int before;  // clean tokens that the last of them sees
+
+  __device__ const Query& operator[](int q) const { return query[min(q, count - 1)]; }
+};
+
+// A block's heads, `first` to `first + count - 1`, which are of one group, of a part.
 template <class T>
-__global__ void __launch_bounds__(kDualThreads, 4) dual_part_kernel(Rows rows, DualArgs<T> a, int heads) {
-  static_assert(kDualQueries == 8);
-  __shared__ int total;  // queries
-  const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
-  const int lane = thread % 32, warp = thread / 32, warps = threads / 32;
-  const int in_group = a.heads / a.groups, tiles = (in_group + heads - 1) / heads;
-  const int group = static_cast<int>(blockIdx.y) / tiles,
-            skipped = static_cast<int>(blockIdx.y) % tiles * heads;
-  const int first = group * in_group + skipped, count = min(heads, in_group - skipped);
-  const int own = rows.longest;  // the position that stands for a query's own token
-  const DualTile tile(dynamic_shared(), own, heads);
-  const ScanPart part = rows.parts[blockIdx.x];
-  const Row row = rows.rows[part.clean_row];
-  const int clean = part.leads != 0 ? row.count : 0;
-  if (thread == 0) total = clean;
-  for (int i = thread; i < clean; i += threads) tile.queries[i] = {row.column + i, i, -1, 0};
-  for (int i = thread; i < (row.count - 1) * count; i += threads)
-    tile.dt[i / count * heads + i % count] = step_size(a, row.column + i / count, first + i % count);
-  __syncthreads();
-  for (int i = thread; i < part.count; i += threads) {
-    const LastToken token = rows.replays[part.begin + i];
-    if (token.column >= rows.column_count) continue;
-    const bool cut = rows.layer >= token.window_begin && rows.layer < token.window_end;
-    tile.queries[atomicAdd(&total, 1)] = {token.column, row.count - 1, cut ? token.flags : -1,
-                                          token.channels};
-    if (cut && blockIdx.y == 0 && blockIdx.z == 0)
-      atomicAdd(rows.blocked, static_cast<unsigned long long>(token.edges));
+struct DualBlock {
+  const Rows& rows;
+  const DualArgs<T>& a;
+  DualTile tile;
+  Row row;    // the clean one
+  int heads;  // for which there is room in the tile
+  int group, first, count;
+  int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
+
+  __device__ int own() const { return rows.longest; }  // the position that stands for a query's own token
+
+  // The clean tokens' dt, and all queries, `total` of them.
+  __device__ void prepare(const ScanPart& part, int& total) const {
+    const int clean = part.leads != 0 ? row.count : 0;
+    if (thread == 0) total = clean;
+    for (int i = thread; i < clean; i += threads) tile.queries[i] = {row.column + i, i, -1, 0};
+    for (int i = thread; i < (row.count - 1) * count; i += threads)
+      tile.dt[i / count * heads + i % count] = step_size(a, row.column + i / count, first + i % count);
+    __syncthreads();
+    for (int i = thread; i < part.count; i += threads) {
+      const LastToken token = rows.replays[part.begin + i];
+      if (token.column >= rows.column_count) continue;
+      const bool cut = rows.layer >= token.window_begin && rows.layer < token.window_end;
+      tile.queries[atomicAdd(&total, 1)] = {token.column, row.count - 1, cut ? token.flags : -1,
+                                            token.channels};
+      if (cut && blockIdx.y == 0 && blockIdx.z == 0)
+        atomicAdd(rows.blocked, static_cast<unsigned long long>(token.edges));
+    }
+    __syncthreads();
   }
-  __syncthreads();
-  const auto bytes_of = [](std::int64_t stride) {
-    return static_cast<std::int32_t>(stride * static_cast<std::int64_t>(sizeof(T)));
-  };
-  const std::int32_t x_bytes = bytes_of(a.x.stride), b_bytes = bytes_of(a.b.stride),
-                     c_bytes = bytes_of(a.c.stride), out_bytes = bytes_of(a.out.stride);
-  for (int begin = static_cast<int>(blockIdx.z) * kDualQueries; begin < total;
-       begin += kDualBlocks * kDualQueries) {
-    const int last = min(begin + kDualQueries, total) - 1;
-    const int before = last < clean ? last : row.count - 1;  // tokens that the last of them sees
-    const auto query = [&](int q) -> const Query& { return tile.queries[min(begin + q, last)]; };
+
+  // In eights: of two queries and four tokens, then of all queries and their own tokens. And the own tokens'
+  // dt.
+  __device__ void find_scores(const Queries& queries) const {
+    const int lane = thread % 32, pairs = kDualQueries / 2, eights = (queries.before + 3) / 4 * pairs;
     for (int i = thread; i < count * kDualQueries; i += threads)
-      tile.own_dt[i] = step_size(a, query(i % kDualQueries).column, first + i / kDualQueries);
-    // Scores in eights: of two queries and four tokens, then of all queries and their own tokens.
-    const int blocks = (before + 3) / 4;
-    for (int i = warp; i <= blocks * kDualQueries / 2; i += warps) {
-      const bool of_own = i == blocks * kDualQueries / 2;
-      const int q = i % (kDualQueries / 2) * 2, s = i / (kDualQueries / 2) * 4;
+      tile.own_dt[i] = step_size(a, queries[i % kDualQueries].column, first + i / kDualQueries);
+    for (int i = thread / 32; i <= eights; i += threads / 32) {
+      const bool of_own = i == eights;
+      const int q = i % pairs * 2, s = i / pairs * 4;
       float sum[8] = {};
       for (int n = 4 * lane; n < a.states; n += 4 * 32) {
-        const T* b = a.b.data + group * a.states + n;
-        const T* c = a.c.data + group * a.states + n;
+        const auto b_of = [&](std::int32_t column) { return load4(at(a.b, group * a.states + n, column)); };
+        const auto c_of = [&](int k) { return load4(at(a.c, group * a.states + n, queries[k].column)); };
         if (of_own) {
 #pragma unroll
-          for (int k = 0; k < kDualQueries; ++k)
-            sum[k] +=
-                dot4(load4(at_row(c, query(k).column, c_bytes)), load4(at_row(b, query(k).column, b_bytes)));
+          for (int k = 0; k < kDualQueries; ++k) sum[k] += dot4(c_of(k), b_of(queries[k].column));
         } else {
-          const float4 even = load4(at_row(c, query(q).column, c_bytes)),
-                       odd = load4(at_row(c, query(q + 1).column, c_bytes));
+          const float4 even = c_of(q), odd = c_of(q + 1);
 #pragma unroll
           for (int k = 0; k < 4; ++k) {
-            const float4 seen = load4(at_row(b, row.column + min(s + k, before - 1), b_bytes));
-            sum[2 * k] += dot4(even, seen);
-            sum[2 * k + 1] += dot4(odd, seen);
+            const float4 b = b_of(row.column + min(s + k, queries.before - 1));
+            sum[2 * k] += dot4(even, b);
+            sum[2 * k + 1] += dot4(odd, b);
           }
         }
       }
       const float score = warp_sums(sum);
-      const int k = lane / 4, token = of_own ? own : s + k / 2;
-      if (lane % 4 == 0 && (of_own || token < before))
+      const int k = lane / 4, token = of_own ? own() : s + k / 2;
+      if (lane % 4 == 0 && (of_own || token < queries.before))
         tile.score[token * kDualQueries + (of_own ? k : q + k % 2)] = score;
     }
     __syncthreads();
+  }
+
+  __device__ void find_weights(const Queries& queries) const {
     for (int i = thread; i < count * kDualQueries; i += threads) {
       const int q = i % kDualQueries, h = i / kDualQueries, head = first + h;
-      const Query of = query(q);
-      const bool loses = of.flags >= 0 && a.lose[of.channels * a.heads + head] != 0;
-      const auto blocked = [&](int s) { return loses && (rows.flags[of.flags + s] & kSource) != 0; };
-      const auto at = [&](int s) { return (s * heads + h) * kDualQueries + q; };
+      const Query query = queries[q];
+      const bool loses = query.flags >= 0 && a.lose[query.channels * a.heads + head] != 0;
+      const auto blocked = [&](int s) { return loses && (rows.flags[query.flags + s] & kSource) != 0; };
       const float dt = tile.own_dt[i], rate = a.a[head] * kLog2E;
-      tile.weight[at(own)] =
-          a.d[head] + (blocked(of.position) ? 0.0f : tile.score[own * kDualQueries + q] * dt);
+      weights(own(), h)[q] =
+          a.d[head] + (blocked(query.position) ? 0.0f : tile.score[own() * kDualQueries + q] * dt);
       float segment = dt * rate;  // sum of dt A over the tokens passed, ready for exp2
-      for (int s = before - 1; s >= 0; --s) {
-        const bool seen = s < of.position;
-        const float weight = tile.score[s * kDualQueries + q] * exp2_fast(segment) * tile.dt[s * heads + h];
-        tile.weight[at(s)] = seen && !blocked(s) ? weight : 0.0f;
-        if (seen) segment += tile.dt[s * heads + h] * rate;
+      for (int s = queries.before - 1; s >= 0; --s) {
+        const float clean_dt = tile.dt[s * heads + h];
+        const float weight = tile.score[s * kDualQueries + q] * exp2_fast(segment) * clean_dt;
+        const bool seen = s < query.position;
+        weights(s, h)[q] = seen && !blocked(s) ? weight : 0.0f;
+        if (seen) segment += clean_dt * rate;
       }
     }
     __syncthreads();
-    const int h = 4 * thread / a.head_size;
-    if (h >= count) continue;
-    const T* x = a.x.data + first * a.head_size + 4 * thread;
-    T* out = a.out.data + first * a.head_size + 4 * thread;
-    const auto weights = [&](int s) { return tile.weight + (s * heads + h) * kDualQueries; };
+  }
+
+  // Four channels of all queries.
+  __device__ void add_up(const Queries& queries) const {
+    const int h = 4 * thread / a.head_size, channel = first * a.head_size + 4 * thread;
+    if (h >= count) return;
     float4 y[kDualQueries];
 #pragma unroll
-    for (int q = 0; q < kDualQueries; ++q) {
-      const float weight = weights(own)[q];
-      y[q] = times(make_float4(weight, weight, weight, weight), load4(at_row(x, query(q).column, x_bytes)));
-    }
+    for (int q = 0; q < kDualQueries; ++q)
+      y[q] = plus_times(make_float4(0, 0, 0, 0), weights(own(), h)[q],
+                        load4(at(a.x, channel, queries[q].column)));
 #pragma unroll 4
-    for (int s = before - 1; s >= 0; --s) {
-      const float4 seen = load4(at_row(x, row.column + s, x_bytes));
-      const float4 low = load4(weights(s)), high = load4(weights(s) + 4);
-      y[0] = plus_times(y[0], low.x, seen);
-      y[1] = plus_times(y[1], low.y, seen);
-      y[2] = plus_times(y[2], low.z, seen);
-      y[3] = plus_times(y[3], low.w, seen);
-      y[4] = plus_times(y[4], high.x, seen);
-      y[5] = plus_times(y[5], high.y, seen);
-      y[6] = plus_times(y[6], high.z, seen);
-      y[7] = plus_times(y[7], high.w, seen);
+    for (int s = queries.before - 1; s >= 0; --s) {
+      const float4 x = load4(at(a.x, channel, row.column + s));
+      const float4 low = load4(weights(s, h)), high = load4(weights(s, h) + 4);
+      y[0] = plus_times(y[0], low.x, x);
+      y[1] = plus_times(y[1], low.y, x);
+      y[2] = plus_times(y[2], low.z, x);
+      y[3] = plus_times(y[3], low.w, x);
+      y[4] = plus_times(y[4], high.x, x);
+      y[5] = plus_times(y[5], high.y, x);
+      y[6] = plus_times(y[6], high.z, x);
+      y[7] = plus_times(y[7], high.w, x);
     }
 #pragma unroll
     for (int q = 0; q < kDualQueries; ++q)
-      if (begin + q <= last) store4(at_row(out, query(q).column, out_bytes), y[q]);
+      if (q < queries.count) store4(at(a.out, channel, queries[q].column), y[q]);
+  }
+
+ private:
+  __device__ float* weights(int s, int h) const {
+    return tile.weight + (s * heads + h) * kDualQueries;
+  }
+  template <class Number>
+  __device__ static Number* at(const Matrix<Number>& matrix, int j, std::int32_t column) {
+    return at_row(matrix.data + j, column,
+                  static_cast<std::int32_t>(matrix.stride * static_cast<int>(sizeof(T))));
+  }
+};
+
+// Block (part, group and tile of `heads` heads, share of the part's queries).
+template <class T>
+__global__ void __launch_bounds__(kDualThreads, 4) dual_part_kernel(Rows rows, DualArgs<T> a, int heads) {
+  static_assert(kDualQueries == 8);
+  __shared__ int total;  // queries
+  const int in_group = a.heads / a.groups, tiles = (in_group + heads - 1) / heads;
+  const int group = static_cast<int>(blockIdx.y) / tiles,
+            begin = static_cast<int>(blockIdx.y) % tiles * heads;
+  const ScanPart& part = rows.parts[blockIdx.x];
+  const DualBlock<T> block{rows,
+                           a,
+                           DualTile(dynamic_shared(), rows.longest, heads),
+                           rows.rows[part.clean_row],
+                           heads,
+                           group,
+                           group * in_group + begin,
+                           min(heads, in_group - begin)};
+  block.prepare(part, total);
+  const int clean = part.leads != 0 ? block.row.count : 0;
+  for (int i = static_cast<int>(blockIdx.z) * kDualQueries; i < total; i += kDualBlocks * kDualQueries) {
+    const int count = min(kDualQueries, total - i), last = i + count - 1;
+    const Queries queries{block.tile.queries + i, count, last < clean ? last : block.row.count - 1};
+    block.find_scores(queries);
+    block.find_weights(queries);
+    block.add_up(queries);
   }
 }
+
+constexpr int kDualTile = 32;  // source tokens handled at a time
+
+// Shared memory of a block, `heads` heads of one group.
+struct DualShared {
+  std::int32_t* column;   // [kDualTile] of the source tokens, nearest first
+  std::uint8_t* blocked;  // [kDualTile]
+  float* score;           // [kDualTile] C . B
+  float* segment;         // [heads] sum of dt A over the tokens passed
+  float* dt;              // [kDualTile, heads]
+  float* weight;          // [kDualTile, heads]
+
+  __device__ DualShared(float* memory, int heads)
+      : column(reinterpret_cast<std::int32_t*>(memory)),
+        blocked(reinterpret_cast<std::uint8_t*>(memory + kDualTile)),
+        score(memory + 2 * kDualTile),
+        segment(score + kDualTile),
+        dt(segment + heads),
+        weight(dt + kDualTile * heads) {}
+  static size_t bytes(int heads) {
+    return sizeof(float) * static_cast<size_t>(3 * kDualTile + heads + 2 * kDualTile * heads);
+  }
+};
 
 // One block per column and group. Source tokens are taken in tiles from the column's own token backwards.
 // Everything that waits for memory is done by all threads at once; only the running sum of dt A goes token by
@@ -248,10 +290,7 @@ __global__ void dual_kernel(Rows rows, DualArgs<T> a, bool wide, bool parts) {
     }
     __syncthreads();
     for (int i = thread; i < tile * heads; i += threads) {
-      const int h = first + i % heads;
-      const float dt =
-          softplus<T>(load(a.dt.data + shared.column[i / heads] * a.dt.stride + h) + a.dt_bias[h]);
-      shared.dt[i] = fminf(fmaxf(dt, static_cast<float>(a.dt_min)), static_cast<float>(a.dt_max));
+      shared.dt[i] = step_size(a, shared.column[i / heads], first + i % heads);
     }
     for (int i = thread / 32; i < tile; i += threads / 32) {
       const T* b = a.b.data + shared.column[i] * a.b.stride + group * a.states;

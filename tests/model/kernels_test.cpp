@@ -66,6 +66,7 @@ struct Sizes {
 };
 constexpr Sizes kOdd = {67, 5, true, 7, 5, 7, true};  // less than a block of channels
 constexpr Sizes kEven = {136, 16, false, 8, 12, 64, true};
+constexpr Sizes kChannelSets = {67, 5, true, 8, 12, 7, true};  // for Mamba-2's heads by part
 constexpr Sizes kLastTokens = {136, 16, false, 256, 132, 64, false};
 
 // A one-layer pass over three prompts with cuts of every form.
@@ -444,14 +445,14 @@ INSTANTIATE_TEST_SUITE_P(Copies, Emulation, testing::Bool(),
                          [](const auto& of) { return of.param ? "AsLateAsTheyMay" : "AtOnce"; });
 
 TEST_P(Emulation, CudaKernelsAgreeWithGeneric) {
-  for (const Sizes& sizes : {kOdd, kEven, kLastTokens})
+  for (const Sizes& sizes : {kOdd, kEven, kChannelSets, kLastTokens})
     expect_near(outputs_of(kernels::emulated_kernels<float>(), sizes),
                 outputs_of(kernels::generic::float_table(), sizes), 2e-5);
 }
 
 // Outputs are rounded to eight bits, and the convolution's and the gate's before the next step too.
 TEST_P(Emulation, Bfloat16KernelsAgreeWithGeneric) {
-  for (const Sizes& sizes : {kOdd, kEven, kLastTokens})
+  for (const Sizes& sizes : {kOdd, kEven, kChannelSets, kLastTokens})
     expect_near(outputs_of(kernels::emulated_kernels<Bfloat16>(), sizes),
                 outputs_of(kernels::generic::float_table(), sizes), 1.0 / 256);
 }
