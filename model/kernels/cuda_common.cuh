@@ -44,7 +44,7 @@ void launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& 
 
 __device__ inline float* dynamic_shared() {
 #ifdef __CUDACC__
-  extern __shared__ float memory[];
+  extern __shared__ __align__(16) float memory[];
   return memory;
 #else
   return emulation::dynamic_shared();
