@@ -71,6 +71,7 @@ constexpr Sizes kLastTokens = {136, 16, false, 256, 132, 64, false};
 // A one-layer pass over three prompts with cuts of every form.
 class Pass {
  public:
+  explicit Pass(const std::vector<ReplayRequest>& requests) : plan_(plan_replay(requests, 1, 8, false)) {}
   explicit Pass(const Sizes& sizes = kOdd) {
     const std::vector<Window> on = {{0, 1}};
     const ChannelSet slow = sizes.channel_sets ? parse_channel_set("slow") : ChannelSet{},
@@ -290,14 +291,10 @@ TEST(Scan, TheKeptStateIsTheMatrixWithItsBlockedEntriesZeroed) {
 
 using Outputs = std::map<std::string, std::vector<double>>;
 
+// The dual form of eight heads in two groups, of which each channel set has some.
 template <class T>
-void run_token_mixers(const KernelTable<T>& table, const Sizes& sizes, Outputs& outputs) {
-  Pass pass(sizes);
+std::vector<double> dual_of(const KernelTable<T>& table, Pass& pass, const Sizes& sizes) {
   const std::int64_t columns = pass.plan().columns();
-  ScanInputs<T> scan(pass.plan(), sizes);
-  table.scan(pass.rows(), scan.args());
-  outputs["scan"] = scan.out.all();
-  // Eight heads in two groups, of which each channel set has some.
   std::vector<std::uint8_t> lose;
   for (size_t i = 0; i < 8 * pass.plan().channel_sets.size(); ++i) lose.push_back(i * i % 3 == 1 ? 1 : 0);
   const int dual_width = 8 * sizes.dual_head;
@@ -311,7 +308,17 @@ void run_token_mixers(const KernelTable<T>& table, const Sizes& sizes, Outputs& 
                             bias.data(), a.data(), d.data(),        lose.data(), 0.01,
                             2.0,         8,        sizes.dual_head, 2,           sizes.dual_states};
   table.dual(pass.rows(), dual);
-  outputs["dual"] = y.all();
+  return y.all();
+}
+
+template <class T>
+void run_token_mixers(const KernelTable<T>& table, const Sizes& sizes, Outputs& outputs) {
+  Pass pass(sizes);
+  const std::int64_t columns = pass.plan().columns();
+  ScanInputs<T> scan(pass.plan(), sizes);
+  table.scan(pass.rows(), scan.args());
+  outputs["scan"] = scan.out.all();
+  outputs["dual"] = dual_of(table, pass, sizes);
   const int head = sizes.attention_head;
   const Values<T> q(columns, 4 * head, 31), k(columns, 2 * head, 32), v(columns, 2 * head, 33);
   for (const std::int32_t window : {0, 3}) {
@@ -456,6 +463,23 @@ TEST_P(Emulation, Bfloat16KernelsAgreeWithGeneric) {
   for (const Sizes& sizes : {kOdd, kEven, kLastTokens})
     expect_near(outputs_of(kernels::emulated_kernels<Bfloat16>(), sizes),
                 outputs_of(kernels::generic::float_table(), sizes), 1.0 / 256);
+}
+
+// More tokens than are handled at a time, by part and, where shared memory does not suffice, one by one.
+TEST(LongPrompts, TheCudaDualFormAgreesWithGeneric) {
+  for (const int tokens : {50, 330}) {
+    const int last = tokens - 1;
+    const std::vector<ReplayRequest> requests = {
+        {std::vector<int>(static_cast<size_t>(tokens), 1),
+         0,
+         {{{last}, {0, 40, 48}, {}, {{0, 1}}}, {{last - 1, last}, {3, last - 1}, {}, {{0, 1}}}}}};
+    Pass pass(requests), expected_pass(requests);
+    const std::vector<double> found = dual_of(kernels::emulated_kernels<float>(), pass, kEven),
+                              expected = dual_of(kernels::generic::float_table(), expected_pass, kEven);
+    expect_near({{"dual", found}}, {{"dual", expected}}, 2e-5);
+    EXPECT_EQ(pass.blocked(), pass.plan().blocked_edges);
+    EXPECT_EQ(expected_pass.blocked(), pass.blocked());
+  }
 }
 
 // What tf32x3 multiplies: 11 bits, and what they leave over in bfloat16, which together hold 19 bits at
