@@ -56,9 +56,13 @@ struct SelectiveScan {
 inline bool states_stored(at::Device device, bool suffixes) {
   return device.is_cpu() || suffixes;
 }
+// Bytes of the scan's scratch memory.
+inline std::int64_t scan_scratch_bytes(at::Device device, std::int64_t parts, std::int64_t replays,
+                                       std::int64_t clean_tokens) {
+  return device.is_cpu() ? 0 : kernels::scan_scratch_bytes(parts, replays, clean_tokens);
+}
 // x, z, dt [columns, channels]; b, c [columns, states]; states [slots, states, channels], wide, is written
-// for the replayed rows if states_stored, else empty; scratch: kernels::scan_scratch_bytes on CUDA, else
-// empty.
+// for the replayed rows if states_stored, else empty; scratch: scan_scratch_bytes.
 void selective_scan(const kernels::Rows& rows, const SelectiveScan& scan, const at::Tensor& x,
                     const at::Tensor& z, const at::Tensor& dt, const at::Tensor& b, const at::Tensor& c,
                     const at::Tensor& channel_masks, at::Tensor states, at::Tensor scratch,

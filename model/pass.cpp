@@ -91,7 +91,7 @@ DevicePlan::DevicePlan(const ReplayPlan& plan, const std::vector<std::int32_t>& 
   view.flags = base + flags_at;
   view.groups = reinterpret_cast<const kernels::RowGroup*>(base + groups_at);
   view.replays = reinterpret_cast<const kernels::LastToken*>(base + replays_at);
-  view.parts = reinterpret_cast<const kernels::ScanPart*>(base + parts_at);
+  view.parts = reinterpret_cast<const kernels::PromptPart*>(base + parts_at);
   view.group_rows = reinterpret_cast<const std::int32_t*>(base + group_rows_at);
   view.before = reinterpret_cast<const kernels::TokensBefore*>(base + before_at);
   view.position = reinterpret_cast<const std::int32_t*>(base + position_at);

@@ -82,8 +82,8 @@ std::int64_t ReplayEngine::bytes_needed(const ReplayPlan& plan) const {
   const std::int64_t scratch =
       network_.bytes_per_state() == 0
           ? 0
-          : kernels::scan_scratch_bytes(static_cast<std::int64_t>(plan.parts.size()),
-                                        static_cast<std::int64_t>(plan.replays.size()), plan.part_tokens);
+          : scan_scratch_bytes(network_.device(), static_cast<std::int64_t>(plan.parts.size()),
+                               static_cast<std::int64_t>(plan.replays.size()), plan.part_tokens);
   const std::int64_t head = std::min(logits_rows(), rows) * logits_bytes() +
                             rows * hidden * (element + factor_bytes(network_.precision()));
   return (plan.columns() * column + slots * network_.bytes_per_state() + scratch + head) / 8 *

@@ -290,7 +290,7 @@ class Planner {
   }
 
   // Of state-space models: rows of several tokens by cut if there are states; of one token by prompt and kept
-  // state (kernels::ScanPart).
+  // state (kernels::PromptPart).
   void add_groups() {
     if (channel_count_ == 0) return;
     size_t next = 0;
@@ -307,12 +307,12 @@ class Planner {
       add_parts(static_cast<std::int32_t>(r), first, next);
     }
     // The longest first, so that a device is not left with one of them at the end.
-    const auto steps = [&](const kernels::ScanPart& part) {
+    const auto steps = [&](const kernels::PromptPart& part) {
       return plan_.rows[static_cast<size_t>(part.clean_row)].count + part.count;
     };
     std::stable_sort(plan_.parts.begin(), plan_.parts.end(),
                      [&](const auto& a, const auto& b) { return steps(a) > steps(b); });
-    for (kernels::ScanPart& part : plan_.parts) {
+    for (kernels::PromptPart& part : plan_.parts) {
       part.clean_begin = plan_.part_tokens;
       plan_.part_tokens += plan_.rows[static_cast<size_t>(part.clean_row)].count;
     }

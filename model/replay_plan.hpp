@@ -47,7 +47,7 @@ struct ReplayPlan {
   // Replayed rows of several tokens by group, of one token by part; see kernels::Rows.
   std::vector<kernels::RowGroup> groups;
   std::vector<std::int32_t> group_rows;
-  std::vector<kernels::ScanPart> parts;
+  std::vector<kernels::PromptPart> parts;
   std::vector<kernels::LastToken> replays;
   std::int32_t part_tokens = 0;      // see kernels::Rows
   std::vector<std::int32_t> tokens;  // token ids of the clean columns

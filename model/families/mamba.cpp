@@ -68,11 +68,10 @@ void Mamba::layer(Step& step) const {
   const std::int64_t slots = states_stored(device(), step.rows.suffixes) ? step.rows.slot_count : 0;
   const at::Tensor states =
       step.workspace.wide_matrix("states", slots, static_cast<std::int64_t>(shape.states) * shape.inner);
-  const std::int64_t prepared =
-      device().is_cpu()
-          ? 0
-          : kernels::scan_scratch_bytes(step.rows.part_count, step.rows.replay_count, step.rows.part_tokens);
-  const at::Tensor scratch = step.workspace.matrix("scan", 1, prepared, at::kByte);
+  const at::Tensor scratch = step.workspace.matrix(
+      "scan", 1,
+      scan_scratch_bytes(device(), step.rows.part_count, step.rows.replay_count, step.rows.part_tokens),
+      at::kByte);
   selective_scan(step.rows, layer.scan, x.numbers, z, dt, parameters.b, parameters.c, step.channel_masks,
                  states, scratch, mixed);
   multiply_into(mixed, layer.out, layer.out_bias, step.hidden);

@@ -32,7 +32,6 @@ __device__ inline void count_blocked(const Rows& rows, const Sight& sight) {
   atomicAdd(rows.blocked, edges);
 }
 
-
 // kLanes threads share a head, kFours float4 each: head_size = 4 kLanes kFours. A warp takes 32 / kLanes
 // heads of one column.
 template <int kLanes, int kFours, class T>
@@ -49,9 +48,7 @@ __device__ void attend_wide(const Rows& rows, const AttentionArgs<T>& a, std::in
   float4 query[kFours], sum[kFours];
 #pragma unroll
   for (int p = 0; p < kFours; ++p) {
-    const float4 x = load4(q + p * 4 * kLanes);
-    const float scale = static_cast<float>(a.scale);
-    query[p] = make_float4(x.x * scale, x.y * scale, x.z * scale, x.w * scale);
+    query[p] = times(load4(q + p * 4 * kLanes), static_cast<float>(a.scale));
     sum[p] = make_float4(0, 0, 0, 0);
   }
   float largest = -INFINITY, total = 0;
@@ -85,8 +82,7 @@ __device__ void attend_wide(const Rows& rows, const AttentionArgs<T>& a, std::in
     const float shrink = expf(largest - next);
     total *= shrink;
 #pragma unroll
-    for (int p = 0; p < kFours; ++p)
-      sum[p] = make_float4(sum[p].x * shrink, sum[p].y * shrink, sum[p].z * shrink, sum[p].w * shrink);
+    for (int p = 0; p < kFours; ++p) sum[p] = times(sum[p], shrink);
 #pragma unroll
     for (int i = 0; i < kKeysAtOnce; ++i) {
       if (seen[i] < 0) continue;
@@ -94,11 +90,7 @@ __device__ void attend_wide(const Rows& rows, const AttentionArgs<T>& a, std::in
       total += weight;
       const T* v = a.v.data + seen[i] * a.v.stride + key_at;
 #pragma unroll
-      for (int p = 0; p < kFours; ++p) {
-        const float4 value = load4(v + p * 4 * kLanes);
-        sum[p] = make_float4(sum[p].x + weight * value.x, sum[p].y + weight * value.y,
-                             sum[p].z + weight * value.z, sum[p].w + weight * value.w);
-      }
+      for (int p = 0; p < kFours; ++p) sum[p] = plus_times(sum[p], weight, load4(v + p * 4 * kLanes));
     }
     largest = next;
   }
@@ -106,8 +98,7 @@ __device__ void attend_wide(const Rows& rows, const AttentionArgs<T>& a, std::in
   const float inverse = any ? 1.0f / total : 0.0f;  // a column left with no key outputs 0
 #pragma unroll
   for (int p = 0; p < kFours; ++p)
-    put4(a.out, column, head * a.head_size + part + p * 4 * kLanes,
-         make_float4(sum[p].x * inverse, sum[p].y * inverse, sum[p].z * inverse, sum[p].w * inverse));
+    put4(a.out, column, head * a.head_size + part + p * 4 * kLanes, times(sum[p], inverse));
 }
 
 // Block (columns, heads of a warp). Neighbouring columns often are replays of one prompt, whose keys and

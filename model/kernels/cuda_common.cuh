@@ -63,21 +63,19 @@ inline int threads_for(std::int64_t width) {
   return wanted < 32 ? 32 : static_cast<int>(wanted);
 }
 
-// Whether rows of a matrix can be read and written four numbers at a time.
+// Whether rows of a matrix can be read and written so many bytes at a time, or four numbers.
+template <class T>
+bool in_pieces(const T* data, std::int64_t stride, std::size_t bytes) {
+  return stride * sizeof(T) % bytes == 0 && reinterpret_cast<std::uintptr_t>(data) % bytes == 0;
+}
 template <class T>
 bool in_fours(const T* data, std::int64_t stride) {
-  return stride % 4 == 0 && reinterpret_cast<std::uintptr_t>(data) % (4 * sizeof(T)) == 0;
+  return in_pieces(data, stride, 4 * sizeof(T));
 }
 template <class T>
 bool in_fours(const Factor<T>& out) {
   return in_fours(out.data, out.stride) && in_fours(out.high.data, out.high.stride) &&
          in_fours(out.parts.data, out.parts.stride) && out.width % 4 == 0;
-}
-
-// Whether rows of a matrix can be read and copied 16 bytes at a time.
-template <class T>
-bool in_sixteens(const Matrix<const T>& matrix) {
-  return matrix.stride * sizeof(T) % 16 == 0 && reinterpret_cast<std::uintptr_t>(matrix.data) % 16 == 0;
 }
 
 // Activations are float or bfloat16 in memory and float in registers.
@@ -110,16 +108,16 @@ __device__ inline float4 load4(const Bfloat16* from) {
 }
 
 // The numbers of 16 bytes that nobody reads again, so that they displace nothing from the cache.
-__device__ inline uint4 load16_once(const void* from) {
+template <class Sixteen>
+__device__ Sixteen load_once(const void* from) {
 #ifdef __CUDACC__
-  return __ldcs(static_cast<const uint4*>(from));
+  return __ldcs(static_cast<const Sixteen*>(from));
 #else
-  return *static_cast<const uint4*>(from);
+  return *static_cast<const Sixteen*>(from);
 #endif
 }
 __device__ inline void load_once(const float* from, float4 (&to)[1]) {
-  const uint4 x = load16_once(from);
-  to[0] = make_float4(__uint_as_float(x.x), __uint_as_float(x.y), __uint_as_float(x.z), __uint_as_float(x.w));
+  to[0] = load_once<float4>(from);
 }
 __device__ inline float4 unpacked_halves(std::uint32_t first, std::uint32_t second) {
   const auto half = [](std::uint32_t bits) {
@@ -128,7 +126,7 @@ __device__ inline float4 unpacked_halves(std::uint32_t first, std::uint32_t seco
   return make_float4(half(first), half(first >> 16), half(second), half(second >> 16));
 }
 __device__ inline void load_once(const Float16* from, float4 (&to)[2]) {
-  const uint4 x = load16_once(from);
+  const uint4 x = load_once<uint4>(from);
   to[0] = unpacked_halves(x.x, x.y);
   to[1] = unpacked_halves(x.z, x.w);
 }
@@ -162,7 +160,12 @@ __device__ inline void store4(Float16* to, float4 value) {
 __device__ inline float4 times(float4 a, float4 b) {
   return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w);
 }
-
+__device__ inline float4 times(float4 a, float b) {
+  return make_float4(a.x * b, a.y * b, a.z * b, a.w * b);
+}
+__device__ inline float4 plus_times(float4 sum, float factor, float4 x) {
+  return make_float4(sum.x + factor * x.x, sum.y + factor * x.y, sum.z + factor * x.z, sum.w + factor * x.w);
+}
 __device__ inline float dot4(float4 a, float4 b) {
   return (a.x * b.x + a.y * b.y) + (a.z * b.z + a.w * b.w);
 }
@@ -183,6 +186,12 @@ __device__ inline T* at_row(T* base, std::int32_t index, std::int32_t bytes) {
 #else
   return base + index * (bytes / static_cast<std::int64_t>(sizeof(T)));
 #endif
+}
+
+// Number j of a row.
+template <class T>
+__device__ inline T* at_row(const Matrix<T>& matrix, std::int32_t row, std::int64_t j) {
+  return at_row(matrix.data + j, row, static_cast<std::int32_t>(matrix.stride * sizeof(T)));
 }
 
 // Stores if `wanted`, without a branch, so that the value is on its way before it is known whether it is
@@ -231,7 +240,7 @@ __device__ inline void put_if(bool wanted, const Factor<T>& out, std::int32_t ro
   if (in_parts(out)) {
     if (wanted) put(out, row, j, value);
   } else {
-    store_if(wanted, at_row(out.data + j, row, static_cast<std::int32_t>(out.stride * sizeof(T))), value);
+    store_if(wanted, at_row(out, row, j), value);
   }
 }
 
@@ -247,8 +256,9 @@ __device__ inline void put4(const Factor<T>& out, std::int64_t row, std::int64_t
   store4(parts + out.width, high);
 }
 
-__device__ inline bool in_window(const Row& row, int layer) {
-  return row.flags >= 0 && layer >= row.window_begin && layer < row.window_end;
+template <class Replay>  // Row or LastToken
+__device__ bool in_window(const Replay& replay, int layer) {
+  return replay.flags >= 0 && layer >= replay.window_begin && layer < replay.window_end;
 }
 
 __device__ inline std::int32_t column_of(const Row& row, std::int32_t token) {

@@ -53,10 +53,6 @@ struct DualTile {
   }
 };
 
-__device__ inline float4 plus_times(float4 sum, float factor, float4 x) {
-  return make_float4(sum.x + factor * x.x, sum.y + factor * x.y, sum.z + factor * x.z, sum.w + factor * x.w);
-}
-
 // Sums of eight numbers over the warp: lane l gets that of number l / 4.
 __device__ inline float warp_sums(float (&sum)[8]) {
   const int lane = static_cast<int>(threadIdx.x % 32);
@@ -96,7 +92,7 @@ struct DualBlock {
   __device__ int own() const { return rows.longest; }  // the position that stands for a query's own token
 
   // The clean tokens' dt, and all queries, `total` of them.
-  __device__ void prepare(const ScanPart& part, int& total) const {
+  __device__ void prepare(const PromptPart& part, int& total) const {
     const int clean = part.leads != 0 ? row.count : 0;
     if (thread == 0) total = clean;
     for (int i = thread; i < clean; i += threads) tile.queries[i] = {row.column + i, i, -1, 0};
@@ -106,7 +102,7 @@ struct DualBlock {
     for (int i = thread; i < part.count; i += threads) {
       const LastToken token = rows.replays[part.begin + i];
       if (token.column >= rows.column_count) continue;
-      const bool cut = rows.layer >= token.window_begin && rows.layer < token.window_end;
+      const bool cut = in_window(token, rows.layer);
       tile.queries[atomicAdd(&total, 1)] = {token.column, row.count - 1, cut ? token.flags : -1,
                                             token.channels};
       if (cut && blockIdx.y == 0 && blockIdx.z == 0)
@@ -126,8 +122,10 @@ struct DualBlock {
       const int q = i % pairs * 2, s = i / pairs * 4;
       float sum[8] = {};
       for (int n = 4 * lane; n < a.states; n += 4 * 32) {
-        const auto b_of = [&](std::int32_t column) { return load4(at(a.b, group * a.states + n, column)); };
-        const auto c_of = [&](int k) { return load4(at(a.c, group * a.states + n, queries[k].column)); };
+        const auto b_of = [&](std::int32_t column) {
+          return load4(at_row(a.b, column, group * a.states + n));
+        };
+        const auto c_of = [&](int k) { return load4(at_row(a.c, queries[k].column, group * a.states + n)); };
         if (of_own) {
 #pragma unroll
           for (int k = 0; k < kDualQueries; ++k) sum[k] += dot4(c_of(k), b_of(queries[k].column));
@@ -177,11 +175,10 @@ struct DualBlock {
     float4 y[kDualQueries];
 #pragma unroll
     for (int q = 0; q < kDualQueries; ++q)
-      y[q] = plus_times(make_float4(0, 0, 0, 0), weights(own(), h)[q],
-                        load4(at(a.x, channel, queries[q].column)));
+      y[q] = times(load4(at_row(a.x, queries[q].column, channel)), weights(own(), h)[q]);
 #pragma unroll 4
     for (int s = queries.before - 1; s >= 0; --s) {
-      const float4 x = load4(at(a.x, channel, row.column + s));
+      const float4 x = load4(at_row(a.x, row.column + s, channel));
       const float4 low = load4(weights(s, h)), high = load4(weights(s, h) + 4);
       y[0] = plus_times(y[0], low.x, x);
       y[1] = plus_times(y[1], low.y, x);
@@ -194,17 +191,12 @@ struct DualBlock {
     }
 #pragma unroll
     for (int q = 0; q < kDualQueries; ++q)
-      if (q < queries.count) store4(at(a.out, channel, queries[q].column), y[q]);
+      if (q < queries.count) store4(at_row(a.out, queries[q].column, channel), y[q]);
   }
 
  private:
   __device__ float* weights(int s, int h) const {
     return tile.weight + (s * heads + h) * kDualQueries;
-  }
-  template <class Number>
-  __device__ static Number* at(const Matrix<Number>& matrix, int j, std::int32_t column) {
-    return at_row(matrix.data + j, column,
-                  static_cast<std::int32_t>(matrix.stride * static_cast<int>(sizeof(T))));
   }
 };
 
@@ -216,7 +208,7 @@ __global__ void __launch_bounds__(kDualThreads, 4) dual_part_kernel(Rows rows, D
   const int in_group = a.heads / a.groups, tiles = (in_group + heads - 1) / heads;
   const int group = static_cast<int>(blockIdx.y) / tiles,
             begin = static_cast<int>(blockIdx.y) % tiles * heads;
-  const ScanPart& part = rows.parts[blockIdx.x];
+  const PromptPart& part = rows.parts[blockIdx.x];
   const DualBlock<T> block{rows,
                            a,
                            DualTile(dynamic_shared(), rows.longest, heads),
@@ -289,9 +281,8 @@ __global__ void dual_kernel(Rows rows, DualArgs<T> a, bool wide, bool parts) {
       if (blocked && group == 0) atomicAdd(rows.blocked, 1ull);
     }
     __syncthreads();
-    for (int i = thread; i < tile * heads; i += threads) {
+    for (int i = thread; i < tile * heads; i += threads)
       shared.dt[i] = step_size(a, shared.column[i / heads], first + i % heads);
-    }
     for (int i = thread / 32; i < tile; i += threads / 32) {
       const T* b = a.b.data + shared.column[i] * a.b.stride + group * a.states;
       float sum = 0;
@@ -319,13 +310,11 @@ __global__ void dual_kernel(Rows rows, DualArgs<T> a, bool wide, bool parts) {
       for (int j = 4 * thread; j < channels; j += 4 * threads) {
         const int h = j / a.head_size;
         const float skip = a.d[first + h];
-        float4 y = begins ? load4(own + j) : load4(out + j);
-        if (begins) y = make_float4(y.x * skip, y.y * skip, y.z * skip, y.w * skip);
+        float4 y = begins ? times(load4(own + j), skip) : load4(out + j);
 #pragma unroll 4
         for (int i = 0; i < tile; ++i) {
-          const float w = shared.weight[i * heads + h];
           const float4 x = load4(a.x.data + shared.column[i] * a.x.stride + offset + j);
-          y = make_float4(y.x + w * x.x, y.y + w * x.y, y.z + w * x.z, y.w + w * x.w);
+          y = plus_times(y, shared.weight[i * heads + h], x);
         }
         store4(out + j, y);
       }
@@ -359,14 +348,13 @@ bool have_shared(void (*kernel)(Parameters...), size_t bytes) {
   return have;
 }
 
-// Whether it took the columns of all parts.
+// Whether it took the columns of all parts. x and out are read and written in fours.
 template <class T>
 bool dual_parts(const Rows& rows, const DualArgs<T>& a) {
   const int heads = heads_of_block(a);
   const size_t bytes = DualTile::bytes(rows.longest, heads);
-  const bool fits = heads > 0 && bytes <= kDualBytes && a.head_size % 4 == 0 && a.states % 4 == 0 &&
-                    in_fours(a.x.data, a.x.stride) && in_fours(a.b.data, a.b.stride) &&
-                    in_fours(a.c.data, a.c.stride) && in_fours(a.out.data, a.out.stride);
+  const bool fits = heads > 0 && bytes <= kDualBytes && a.states % 4 == 0 && in_fours(a.b.data, a.b.stride) &&
+                    in_fours(a.c.data, a.c.stride);
   if (!fits || !have_shared(dual_part_kernel<T>, bytes)) return false;
   const dim3 grid(static_cast<unsigned>(rows.part_count),
                   static_cast<unsigned>(a.groups) * blocks_for(a.heads / a.groups, heads), kDualBlocks);
@@ -378,14 +366,14 @@ bool dual_parts(const Rows& rows, const DualArgs<T>& a) {
 template <class T>
 void dual(const Rows& rows, const DualArgs<T>& a) {
   if (rows.column_count == 0) return;
-  const bool parts = dual_parts(rows, a);
+  const bool wide =
+      a.head_size % 4 == 0 && in_fours(a.x.data, a.x.stride) && in_fours(a.out.data, a.out.stride);
+  const bool parts = wide && dual_parts(rows, a);
   if (parts && !rows.suffixes) return;
   const size_t bytes = DualShared::bytes(a.heads / a.groups);
   if (!have_shared(dual_kernel<T>, bytes))
     throw std::runtime_error(
         "this GPU has too little shared memory for the heads of one group; the model runs with device: cpu");
-  const bool wide =
-      a.head_size % 4 == 0 && in_fours(a.x.data, a.x.stride) && in_fours(a.out.data, a.out.stride);
   const dim3 grid(static_cast<unsigned>(rows.column_count), static_cast<unsigned>(a.groups));
   launch("dual", dual_kernel<T>, {grid, kThreads, bytes}, rows, rows, a, wide, parts);
 }

@@ -74,7 +74,7 @@ struct HeldRow {
     each([&](int, float4& v) { square += sum4(times(v, v)); });
     square = Threads::sum(square);
     const float scale = 1.0f / sqrtf(square / static_cast<float>(width) + static_cast<float>(epsilon));
-    each([&](int, float4& v) { v = make_float4(v.x * scale, v.y * scale, v.z * scale, v.w * scale); });
+    each([&](int, float4& v) { v = times(v, scale); });
   }
 };
 
@@ -153,13 +153,13 @@ __global__ void __launch_bounds__(kThreads, kFours > kHeldFours ? 2 : 1)
   HeldRow<kWarp, kFours> held(a.group), gate(a.group);
   held.read(y);
   gate.read(z);
-  if (!a.norm_before_gate)
+  const auto apply_gate = [&] {
 #pragma unroll
     for (int i = 0; i < kFours; ++i) held.held[i] = times(held.held[i], silu4(gate.held[i]));
+  };
+  if (!a.norm_before_gate) apply_gate();
   held.normalise(false, a.epsilon);
-  if (a.norm_before_gate)
-#pragma unroll
-    for (int i = 0; i < kFours; ++i) held.held[i] = times(held.held[i], silu4(gate.held[i]));
+  if (a.norm_before_gate) apply_gate();
   held.each([&](int j, float4 v) { put4(a.out, row, begin + j, times(v, load4(a.weight + begin + j))); });
 }
 
@@ -253,17 +253,15 @@ __global__ void __launch_bounds__(kConvThreads) conv_wide_kernel(Rows rows, Conv
   __syncthreads();
   if (!active) return;
 
-  const T* x = a.x.data + channel;
-  const auto bytes = static_cast<std::int32_t>(a.x.stride * static_cast<std::int64_t>(sizeof(T)));
   const auto place = [&](int i, int k) { return queue.numbers[i % Queue::kDepth][k] + 4 * threadIdx.x; };
   const auto fetch = [&](int i) {
     if (i < count) {
-      __pipeline_memcpy_async(place(i, 0), at_row(x, first + i, bytes), 4 * sizeof(T));
+      __pipeline_memcpy_async(place(i, 0), at_row(a.x, first + i, channel), 4 * sizeof(T));
       if (queue.tokens[i].differ)
 #pragma unroll
         for (int k = 1; k < kMaxTaps; ++k)
           if (queue.tokens[i].before.column[k - 1] >= 0)
-            __pipeline_memcpy_async(place(i, k), at_row(x, queue.tokens[i].before.column[k - 1], bytes),
+            __pipeline_memcpy_async(place(i, k), at_row(a.x, queue.tokens[i].before.column[k - 1], channel),
                                     4 * sizeof(T));
     }
     __pipeline_commit();
@@ -472,7 +470,7 @@ template <class T>
 void answer(const Rows& rows, const AnswerArgs<T>& a) {
   if (a.rows == 0) return;
   launch("answer", answer_kernel<T>, {static_cast<unsigned>(a.rows), kThreads}, rows, a,
-         in_sixteens(a.logits));
+         in_pieces(a.logits.data, a.logits.stride, 16));
 }
 
 }  // namespace

@@ -99,7 +99,7 @@ struct alignas(16) OneToken {
 struct alignas(16) PartHeader {
   std::int32_t column, before;         // the clean row's first; its tokens before the one that is replayed
   std::int32_t end[kKeptPerPart + 1];  // of the replays that read each kept state, then the full one
-  std::uint8_t runs, leads, keeps;     // whether there is anything to do, ScanPart::leads, whether anybody
+  std::uint8_t runs, leads, keeps;     // whether there is anything to do, PromptPart::leads, whether anybody
                                        // reads a kept state
 };
 
@@ -112,7 +112,7 @@ struct Prepared {
   CleanToken* clean;
 
   // Of the block's part.
-  __device__ Prepared(const Rows& rows, void* scratch, const ScanPart& part) {
+  __device__ Prepared(const Rows& rows, void* scratch, const PromptPart& part) {
     auto* headers = static_cast<PartHeader*>(scratch);
     auto* tokens = reinterpret_cast<OneToken*>(headers + rows.part_count);
     header = headers + blockIdx.x;
@@ -127,7 +127,7 @@ struct AliveReplays {
   OneToken token[kRowsPerPart];
   int end[kKeptPerPart + 1];
 };
-__device__ inline void find_replays(const Rows& rows, const ScanPart& part, AliveReplays& alive) {
+__device__ inline void find_replays(const Rows& rows, const PromptPart& part, AliveReplays& alive) {
   static_assert(kRowsPerPart <= kPrepareThreads);
   __shared__ int count[kKeptPerPart + 1], edges;
   const int thread = static_cast<int>(threadIdx.x);
@@ -138,7 +138,7 @@ __device__ inline void find_replays(const Rows& rows, const ScanPart& part, Aliv
   if (thread < part.count) {
     token = rows.replays[part.begin + thread];
     born = token.column < rows.column_count;
-    cut = born && rows.layer >= token.window_begin && rows.layer < token.window_end;
+    cut = born && in_window(token, rows.layer);
   }
   __syncthreads();
   const int state = cut ? token.kept : kFullState;
@@ -184,7 +184,7 @@ __global__ void __launch_bounds__(kPrepareThreads) prepare_kernel(Rows rows, Sca
   __shared__ AliveReplays alive;
   __shared__ std::int32_t first[kKeptPerPart];  // source of each kept state
   constexpr int kTokensAtOnce = kPrepareThreads / kMaxStates;
-  const ScanPart part = rows.parts[blockIdx.x];
+  const PromptPart part = rows.parts[blockIdx.x];
   const Row row = rows.rows[part.clean_row];
   const std::int32_t before = row.count - 1;
   const Prepared to(rows, a.scratch, part);
@@ -347,7 +347,8 @@ class InputQueue {
 // Whether inputs can be copied 16 bytes at a time.
 template <class T>
 bool in_copies(const ScanArgs<T>& a) {
-  return a.channels * sizeof(T) % 16 == 0 && in_sixteens(a.x) && in_sixteens(a.z) && in_sixteens(a.dt);
+  const auto copied = [](const Matrix<const T>& m) { return in_pieces(m.data, m.stride, 16); };
+  return a.channels * sizeof(T) % 16 == 0 && copied(a.x) && copied(a.z) && copied(a.dt);
 }
 
 // sum_n C[n] exp(dt A[n]) h[n], what a token reads from the state before it.
@@ -445,8 +446,8 @@ __device__ float read_replay(const float (&rate)[kMaxStates], const ScanArgs<T>&
 // What replays of several tokens start from: the part's states after `tokens` tokens, where there is a slot
 // for them.
 template <class T>
-__device__ void store_slots(const Rows& rows, const ScanArgs<T>& a, const ScanPart& part, std::int32_t tokens,
-                            std::int64_t channel, const float (&h)[kMaxStates],
+__device__ void store_slots(const Rows& rows, const ScanArgs<T>& a, const PromptPart& part,
+                            std::int32_t tokens, std::int64_t channel, const float (&h)[kMaxStates],
                             const float (&kept)[kKeptPerPart][kMaxStates]) {
   if (part.leads != 0)
     for (std::int32_t s = rows.slot_begin[part.clean_row]; s < rows.slot_begin[part.clean_row + 1]; ++s)
@@ -476,7 +477,7 @@ __global__ void __launch_bounds__(kScanThreads, 4) scan_kernel(Rows rows, ScanAr
   OneToken* const replays = shared.replays;
   CleanToken* const clean = shared.clean;
   SharedChannels& channels = shared.channels;
-  const ScanPart& part = rows.parts[blockIdx.x];
+  const PromptPart& part = rows.parts[blockIdx.x];
   const Prepared prepared(rows, a.scratch, part);
   const PartHeader found = *prepared.header;
   if (found.runs == 0) return;

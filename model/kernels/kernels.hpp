@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 namespace factflow::kernels {
 
@@ -51,7 +52,7 @@ struct RowGroup {
 // those or from the full state: Rows::replays[begin, begin + count). What one block of the CUDA scan carries
 // in registers. The first part of each clean row `leads`: it also writes the clean output and the full
 // states. Where there are no states (Mamba-2) it has all replays of the last token, kRowsPerPart a part.
-struct ScanPart {
+struct PromptPart {
   std::int32_t clean_row;
   std::int32_t kept_begin;  // slots
   std::int32_t kept_count;
@@ -104,7 +105,7 @@ struct Rows {
   const std::int32_t* slot_begin = nullptr;  // [clean_count + 1] slots of each clean row
   const RowGroup* groups = nullptr;          // [group_count]
   const std::int32_t* group_rows = nullptr;  // rows of the groups
-  const ScanPart* parts = nullptr;           // [part_count]
+  const PromptPart* parts = nullptr;         // [part_count]
   const LastToken* replays = nullptr;        // of the parts
   std::int32_t group_count = 0;
   std::int32_t part_count = 0;
@@ -130,31 +131,11 @@ struct Float16 {
 
 // The number type of weights, states, sums and the residual stream beside activations of type T.
 template <class T>
-struct WideOf {
-  using type = T;
-};
-template <>
-struct WideOf<Bfloat16> {
-  using type = float;
-};
-template <>
-struct WideOf<Float16> {
-  using type = float;
-};
-template <class T>
-using Wide = typename WideOf<T>::type;
+using Wide = std::conditional_t<std::is_floating_point_v<T>, T, float>;
 
 // The number type of final states and logits beside activations of type T.
 template <class T>
-struct HeadOf {
-  using type = T;
-};
-template <>
-struct HeadOf<Bfloat16> {
-  using type = Float16;
-};
-template <class T>
-using Head = typename HeadOf<T>::type;
+using Head = std::conditional_t<std::is_same_v<T, Bfloat16>, Float16, T>;
 
 template <class T>
 struct Matrix {  // [rows, columns] with a leading dimension

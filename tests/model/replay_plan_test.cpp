@@ -174,7 +174,7 @@ TEST_P(Parts, HaveEveryReplayOfALastTokenOnceBesideItsState) {
       plan_of({prompt(7, cuts), prompt(1, {{{0}, {0}, {}, windows}}), prompt(3, {})}, 12, GetParam());
   std::map<std::int32_t, const kernels::LastToken*> of_column;
   std::map<std::int32_t, int> leading;
-  for (const kernels::ScanPart& part : plan.parts) {
+  for (const kernels::PromptPart& part : plan.parts) {
     leading[part.clean_row] += part.leads;
     EXPECT_LE(part.kept_count, kernels::kKeptPerPart);
     EXPECT_LE(part.count, kernels::kRowsPerPart);
@@ -225,7 +225,7 @@ TEST_P(Parts, AreSeveralForManyReplaysOfAPrompt) {
   const ReplayPlan plan = plan_of({prompt(41, cuts)}, 12, GetParam());
   size_t rows = 0;
   int leading = 0;
-  for (const kernels::ScanPart& part : plan.parts) {
+  for (const kernels::PromptPart& part : plan.parts) {
     rows += static_cast<size_t>(part.count);
     leading += part.leads;
   }
