@@ -27,7 +27,7 @@ test: install
 	@tools/run_tests.sh $(BUILD)
 
 format:
-	@git ls-files '*.cpp' '*.hpp' '*.cu' | xargs clang-format -i
+	@git ls-files '*.cpp' '*.hpp' '*.cu' '*.cuh' | xargs clang-format -i
 
 clean:
 	rm -rf $(BUILD)

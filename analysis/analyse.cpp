@@ -21,7 +21,8 @@ void make_folder(const std::filesystem::path& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error)
-    throw RunError(fmt::format("{}: cannot create the directory: {}", folder.string(), error.message()));
+    throw RunError(
+        fmt::format("{}: cannot create the directory: {}", folder.string(), error.message()));
 }
 
 int process_count(int wanted) {
@@ -50,7 +51,8 @@ AnalysisSummary analyse_into(const std::filesystem::path& folder,
 
 }  // namespace
 
-AnalysisSummary analyse(const std::filesystem::path& run_directory, const AnalysisOptions& options) {
+AnalysisSummary analyse(const std::filesystem::path& run_directory,
+                        const AnalysisOptions& options) {
   const ResultsReader reader(run_directory / kResultsFileName);
   return analyse_into(run_directory, {&reader}, options);
 }

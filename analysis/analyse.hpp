@@ -24,15 +24,16 @@ struct AnalysisSummary {
   std::size_t figures = 0;  // each in three formats
 };
 
-// Reads DIR/results.h5 and writes DIR/tables/*.csv, DIR/figures/*.{svg,pdf,png} and DIR/report.html,
-// replacing files of the same names. Results of an unfinished run are analysed as far as they go. The outcome
-// depends on the file and the options only. Throws InputError for missing or damaged results, RunError if
-// gnuplot or the disk fails.
-AnalysisSummary analyse(const std::filesystem::path& run_directory, const AnalysisOptions& options = {});
+// Reads DIR/results.h5 and writes DIR/tables/*.csv, DIR/figures/*.{svg,pdf,png} and
+// DIR/report.html, replacing files of the same names. Results of an unfinished run are analysed as
+// far as they go. The outcome depends on the file and the options only. Throws InputError for
+// missing or damaged results, RunError if gnuplot or the disk fails.
+AnalysisSummary analyse(const std::filesystem::path& run_directory,
+                        const AnalysisOptions& options = {});
 
-// The same over several runs, written into `folder`, which is made: models are called RUN/MODEL, and equal
-// prompts are one, so that models of different runs are compared on the prompts that they share. InputError
-// also for fewer than two runs or a run given twice.
+// The same over several runs, written into `folder`, which is made: models are called RUN/MODEL,
+// and equal prompts are one, so that models of different runs are compared on the prompts that they
+// share. InputError also for fewer than two runs or a run given twice.
 AnalysisSummary compare(const std::vector<std::filesystem::path>& run_directories,
                         const std::filesystem::path& folder, const AnalysisOptions& options = {});
 

@@ -27,8 +27,8 @@ Claim decide(std::string text, std::string rule, std::vector<ModelVerdict> model
 }
 
 std::string describe(const EdgeEffect& e) {
-  return fmt::format("{:+.1f} % [{:+.1f}, {:+.1f}] at {:.0f} % depth", e.drop.value, e.drop.by_prompt.low,
-                     e.drop.by_prompt.high, 100 * e.depth_middle);
+  return fmt::format("{:+.1f} % [{:+.1f}, {:+.1f}] at {:.0f} % depth", e.drop.value,
+                     e.drop.by_prompt.low, e.drop.by_prompt.high, 100 * e.depth_middle);
 }
 
 // Whether the middle of the strongest window lies in [low, high], and the drop is real.
@@ -57,9 +57,11 @@ Claim subject_late(const std::vector<EdgeEffect>& effects) {
   for (const EdgeEffect& e : effects)
     if (e.edge.label == "subject->last") models.push_back(depth_between(e, 0.5, 0.9));
   return decide(
-      "Blocking subject \u2192 last lowers the answer's probability most at late-intermediate depth, in "
+      "Blocking subject \u2192 last lowers the answer's probability most at late-intermediate "
+      "depth, in "
       "every model",
-      "The middle of the strongest window lies between 50 % and 90 % of the layers (95 % bootstrap interval) "
+      "The middle of the strongest window lies between 50 % and 90 % of the layers (95 % bootstrap "
+      "interval) "
       "and "
       "the drop differs from zero (Holm-corrected t test).",
       std::move(models));
@@ -68,10 +70,11 @@ Claim subject_late(const std::vector<EdgeEffect>& effects) {
 Claim last_raises(const std::vector<EdgeEffect>& effects) {
   std::vector<ModelVerdict> models;
   for (const EdgeEffect& e : effects) {
-    if (e.edge.label != "last->last" || (e.family != "mamba" && e.family != "falcon_mamba")) continue;
+    if (e.edge.label != "last->last" || (e.family != "mamba" && e.family != "falcon_mamba"))
+      continue;
     ModelVerdict result{e.model, Verdict::kCannotTell,
-                        fmt::format("{:+.1f} % [{:+.1f}, {:+.1f}]", e.late.value, e.late.by_prompt.low,
-                                    e.late.by_prompt.high)};
+                        fmt::format("{:+.1f} % [{:+.1f}, {:+.1f}]", e.late.value,
+                                    e.late.by_prompt.low, e.late.by_prompt.high)};
     if (e.n >= kFewestPrompts && e.late.by_prompt.low > 0) result.verdict = Verdict::kHolds;
     if (e.n >= kFewestPrompts && e.late.by_prompt.high <= 0) result.verdict = Verdict::kDoesNotHold;
     models.push_back(result);
@@ -79,7 +82,8 @@ Claim last_raises(const std::vector<EdgeEffect>& effects) {
   return decide(
       "Blocking last \u2192 last in the last layers raises the answer's probability in Mamba-1 and "
       "Falcon-Mamba",
-      "The mean change over the last tenth of the window starts is above zero (95 % bootstrap interval).",
+      "The mean change over the last tenth of the window starts is above zero (95 % bootstrap "
+      "interval).",
       std::move(models));
 }
 
@@ -88,20 +92,20 @@ Claim first_matters(const std::vector<EdgeEffect>& effects) {
   for (const EdgeEffect& e : effects) {
     if (e.edge.label != "first->last") continue;
     ModelVerdict result{e.model, Verdict::kCannotTell, describe(e)};
-    const bool depends = e.drop.by_prompt.high<-kSmallEffect, spared = e.drop.by_prompt.low> - kSmallEffect;
+    const bool depends =
+        e.drop.by_prompt.high<-kSmallEffect, spared = e.drop.by_prompt.low> - kSmallEffect;
     const bool wanted = is_state_space(e.family) ? spared : depends,
                refuted = is_state_space(e.family) ? depends : spared;
     if (e.n >= kFewestPrompts && wanted) result.verdict = Verdict::kHolds;
     if (e.n >= kFewestPrompts && refuted) result.verdict = Verdict::kDoesNotHold;
     models.push_back(result);
   }
-  return decide(
-      "Transformers depend on the first position, Mamba models do not",
-      fmt::format(
-          "first \u2192 last: in Transformers the largest drop exceeds {0:.0f} %, in Mamba models it stays "
-          "below {0:.0f} % (95 % bootstrap interval).",
-          kSmallEffect),
-      std::move(models));
+  return decide("Transformers depend on the first position, Mamba models do not",
+                fmt::format("first \u2192 last: in Transformers the largest drop exceeds {0:.0f} "
+                            "%, in Mamba models it stays "
+                            "below {0:.0f} % (95 % bootstrap interval).",
+                            kSmallEffect),
+                std::move(models));
 }
 
 const ChannelRatio* find(const std::vector<ChannelRatio>& channels, const std::string& model,
@@ -113,7 +117,8 @@ const ChannelRatio* find(const std::vector<ChannelRatio>& channels, const std::s
   return nullptr;
 }
 
-Claim slow_mirrors(const std::vector<EdgeEffect>& effects, const std::vector<ChannelRatio>& channels) {
+Claim slow_mirrors(const std::vector<EdgeEffect>& effects,
+                   const std::vector<ChannelRatio>& channels) {
   std::vector<ModelVerdict> models;
   for (const EdgeEffect& e : effects) {
     if (e.edge.label != "subject->last" || !is_state_space(e.family)) continue;
@@ -132,12 +137,15 @@ Claim slow_mirrors(const std::vector<EdgeEffect>& effects, const std::vector<Cha
                     slow->numerator, slow->at_start.value, a.low, a.high, fast->numerator,
                     fast->at_start.value, b.low, b.high)};
     if (slow->n >= kFewestPrompts && a.low > 0.5 && b.high < 0.5) result.verdict = Verdict::kHolds;
-    if (slow->n >= kFewestPrompts && (a.high < 0.5 || b.low > 0.5)) result.verdict = Verdict::kDoesNotHold;
+    if (slow->n >= kFewestPrompts && (a.high < 0.5 || b.low > 0.5))
+      result.verdict = Verdict::kDoesNotHold;
     models.push_back(result);
   }
   return decide(
-      "Slow (context-dependent) channels carry the subject's flow, fast (context-independent) ones do not",
-      "At the start where the full subject \u2192 last knockout is strongest, blocking the slow channels "
+      "Slow (context-dependent) channels carry the subject's flow, fast (context-independent) ones "
+      "do not",
+      "At the start where the full subject \u2192 last knockout is strongest, blocking the slow "
+      "channels "
       "gives more than "
       "half of its effect and blocking the fast ones less than half (95 % bootstrap interval).",
       std::move(models));
@@ -149,17 +157,18 @@ Claim relation_early(const std::vector<EdgeEffect>& effects) {
                        [&](const EdgeEffect& e) { return e.edge.label == label; });
   };
   // `relation` holds the last token itself, so the other one says more where both were run.
-  const std::string label = has("relation-minus-last->last") ? "relation-minus-last->last" : "relation->last";
+  const std::string label =
+      has("relation-minus-last->last") ? "relation-minus-last->last" : "relation->last";
   std::vector<ModelVerdict> models;
   for (const EdgeEffect& e : effects)
-    if (e.edge.label == label && !is_state_space(e.family)) models.push_back(depth_between(e, 0, 0.5));
-  return decide(
-      "In Transformers, relation tokens matter early",
-      fmt::format(
-          "{}: the middle of the strongest window lies in the lower half of the layers (95 % bootstrap "
-          "interval) and the drop differs from zero (Holm-corrected t test).",
-          parse_edge(label).display()),
-      std::move(models));
+    if (e.edge.label == label && !is_state_space(e.family))
+      models.push_back(depth_between(e, 0, 0.5));
+  return decide("In Transformers, relation tokens matter early",
+                fmt::format("{}: the middle of the strongest window lies in the lower half of the "
+                            "layers (95 % bootstrap "
+                            "interval) and the drop differs from zero (Holm-corrected t test).",
+                            parse_edge(label).display()),
+                std::move(models));
 }
 
 Claim small_oversensitive(const std::vector<SensitivityPair>& pairs) {
@@ -176,8 +185,10 @@ Claim small_oversensitive(const std::vector<SensitivityPair>& pairs) {
   }
   return decide(
       "Small models are oversensitive: knockouts move them more than large models of their family",
-      "The mean size of the relative change over all starts and all edges into the last token (at most 100 % "
-      "each) is larger in the family's smallest model than in its largest, on the same prompts (95 % t "
+      "The mean size of the relative change over all starts and all edges into the last token (at "
+      "most 100 % "
+      "each) is larger in the family's smallest model than in its largest, on the same prompts (95 "
+      "% t "
       "interval of the paired differences).",
       std::move(models));
 }

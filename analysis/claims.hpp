@@ -1,5 +1,5 @@
-// What the paper claims, put to the test of this run. Source: Endy et al., ACL 2025 (arXiv 2505.24244),
-// section 5.
+// What the paper claims, put to the test of this run. Source: Endy et al., ACL 2025 (arXiv
+// 2505.24244), section 5.
 #pragma once
 
 #include <string>
@@ -19,13 +19,14 @@ struct ModelVerdict {
   std::string evidence;  // the numbers that decided
 };
 
-// The whole holds if it holds in every model that it is about, does not hold if it fails in one, and cannot
-// be told otherwise.
+// The whole holds if it holds in every model that it is about, does not hold if it fails in one,
+// and cannot be told otherwise.
 struct Claim {
   std::string text;
   std::string rule;  // how a model's verdict is reached
   Verdict verdict = Verdict::kCannotTell;
-  std::vector<ModelVerdict> models;  // empty: the run holds no model or edge that the claim is about
+  // Empty: the run holds no model or edge that the claim is about.
+  std::vector<ModelVerdict> models;
 };
 
 // `effects` of one window size for each model, with confidence intervals by prompt.

@@ -1,4 +1,5 @@
-// Tidy CSV tables (RFC 4180): one header row, numbers with 17 significant digits, NaN for what is undefined.
+// Tidy CSV tables (RFC 4180): one header row, numbers with 17 significant digits, NaN for what is
+// undefined.
 #pragma once
 
 #include <cstddef>
@@ -14,8 +15,8 @@ class CsvTable {
  public:
   explicit CsvTable(const std::vector<std::string>& columns);
 
-  // Cells fill the current row from left to right; end_row() throws std::logic_error unless all columns are
-  // filled.
+  // Cells fill the current row from left to right; end_row() throws std::logic_error unless all
+  // columns are filled.
   CsvTable& cell(std::string_view text);
   CsvTable& cell(const char* text) { return cell(std::string_view(text)); }
   CsvTable& cell(double number);

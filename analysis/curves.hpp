@@ -12,7 +12,8 @@
 
 namespace factflow {
 
-// One window start. Means are over the n prompts whose relative change is defined there (WindowData::valid).
+// One window start. Means are over the n prompts whose relative change is defined there
+// (WindowData::valid).
 struct CurvePoint {
   std::int64_t start = 0;
   double depth = 0;  // start / layers
@@ -24,7 +25,8 @@ struct CurvePoint {
   // Bootstrap intervals of the mean relative change over the prompts that are valid at every start.
   Interval change_by_prompt, change_by_relation;
   double median_change = 0;  // percent
-  double log_change = 0;     // mean of ln(p / p_clean), p at least 1.2e-38 (the smallest normal float32)
+  // Mean of ln(p / p_clean), p at least 1.2e-38 (the smallest normal float32).
+  double log_change = 0;
   double mean_rank = 0;
   double p_value = 0;  // t test of "mean relative change = 0"
   double p_holm = 0;   // the same, Holm-corrected over the starts of this curve
@@ -42,7 +44,8 @@ struct Curve {
   std::vector<CurvePoint> points;  // one for each start, n may be 0
 };
 
-// One curve for each edge; `effects` are of the same window. `level` = confidence level of the t intervals.
+// One curve for each edge; `effects` are of the same window. `level` = confidence level of the t
+// intervals.
 std::vector<Curve> make_curves(const WindowData& window, const std::vector<EdgeEffect>& effects,
                                double level);
 

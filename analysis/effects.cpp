@@ -14,8 +14,8 @@ namespace {
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr std::size_t kResamplesAtOnce = 32;  // curves of so many stay in the first-level cache
 
-// Resamples of the prompts of a model: which cluster each prompt belongs to and how often each cluster was
-// drawn.
+// Resamples of the prompts of a model: which cluster each prompt belongs to and how often each
+// cluster was drawn.
 struct Resampling {
   std::vector<std::size_t> cluster;  // of each prompt
   std::size_t clusters = 0;
@@ -30,7 +30,8 @@ Resampling by_prompt(std::size_t prompts, const BootstrapOptions& options) {
   return sampling;
 }
 
-Resampling by_relation(const ModelData& model, const PromptTable& prompts, const BootstrapOptions& options) {
+Resampling by_relation(const ModelData& model, const PromptTable& prompts,
+                       const BootstrapOptions& options) {
   Resampling sampling;
   std::map<std::string, std::size_t> known;
   for (const std::size_t row : model.prompt_row)
@@ -49,8 +50,9 @@ struct EdgeMeans {
   std::vector<double> relation_curves;  // [resample, start] by relation
 };
 
-std::vector<double> resample(const std::vector<double>& changes, const std::vector<std::size_t>& prompts,
-                             std::size_t starts, const Resampling& sampling) {
+std::vector<double> resample(const std::vector<double>& changes,
+                             const std::vector<std::size_t>& prompts, std::size_t starts,
+                             const Resampling& sampling) {
   std::vector<double> sums(sampling.clusters * starts, 0);
   std::vector<double> members(sampling.clusters, 0);
   for (std::size_t row = 0; row < prompts.size(); ++row) {
@@ -61,7 +63,8 @@ std::vector<double> resample(const std::vector<double>& changes, const std::vect
   }
   std::vector<double> curves(sampling.resamples * starts, 0);
   std::vector<double> weights(sampling.resamples, 0);
-  // Cluster by cluster within a block of resamples: the sums of a cluster are loaded once for all of them.
+  // Cluster by cluster within a block of resamples: the sums of a cluster are loaded once for all
+  // of them.
   for (std::size_t begin = 0; begin < sampling.resamples; begin += kResamplesAtOnce)
     for (std::size_t cluster = 0; cluster < sampling.clusters; ++cluster) {
       if (members[cluster] == 0) continue;
@@ -107,9 +110,9 @@ Estimate estimate(const EdgeMeans& means, double level, const Statistic& statist
   const auto interval = [&](const std::vector<double>& curves) {
     std::vector<double> replicates;
     for (std::size_t at = 0; at < curves.size(); at += starts)
-      replicates.push_back(
-          statistic(std::vector<double>(curves.begin() + static_cast<std::ptrdiff_t>(at),
-                                        curves.begin() + static_cast<std::ptrdiff_t>(at + starts))));
+      replicates.push_back(statistic(
+          std::vector<double>(curves.begin() + static_cast<std::ptrdiff_t>(at),
+                              curves.begin() + static_cast<std::ptrdiff_t>(at + starts))));
     return percentile_interval(replicates, level);
   };
   return {statistic(means.mean), interval(means.prompt_curves), interval(means.relation_curves)};
@@ -127,7 +130,8 @@ double middle_of(const WindowData& window, double start) {
   return (start + reach) / static_cast<double>(window.model->info.layers);
 }
 
-EdgeEffect summarise(const WindowData& window, std::size_t edge, const EdgeMeans& means, double level) {
+EdgeEffect summarise(const WindowData& window, std::size_t edge, const EdgeMeans& means,
+                     double level) {
   const ModelInfo& info = window.model->info;
   EdgeEffect effect;
   effect.model = info.name;
@@ -145,18 +149,24 @@ EdgeEffect summarise(const WindowData& window, std::size_t edge, const EdgeMeans
   for (std::size_t i = 0; i < starts; ++i) depth[i] = window.depth(i);
   const std::size_t late = std::max<std::size_t>(1, starts / 10);
   using Values = std::vector<double>;
-  effect.drop = estimate(means, level, [](const Values& curve) { return value_at_minimum(curve, curve); });
-  effect.start = estimate(means, level, [&](const Values& curve) { return value_at_minimum(curve, start); });
-  effect.depth = estimate(means, level, [&](const Values& curve) { return value_at_minimum(curve, depth); });
-  effect.area = estimate(means, level, [&](const Values& curve) { return area_under(depth, curve); });
+  effect.drop =
+      estimate(means, level, [](const Values& curve) { return value_at_minimum(curve, curve); });
+  effect.start =
+      estimate(means, level, [&](const Values& curve) { return value_at_minimum(curve, start); });
+  effect.depth =
+      estimate(means, level, [&](const Values& curve) { return value_at_minimum(curve, depth); });
+  effect.area =
+      estimate(means, level, [&](const Values& curve) { return area_under(depth, curve); });
   effect.late = estimate(means, level, [&](const Values& curve) {
-    return mean(Values(curve.end() - static_cast<std::ptrdiff_t>(std::min(late, curve.size())), curve.end()));
+    return mean(Values(curve.end() - static_cast<std::ptrdiff_t>(std::min(late, curve.size())),
+                       curve.end()));
   });
   effect.depth_middle = middle_of(window, effect.start.value);
   std::vector<double> p_values(starts);
   for (std::size_t i = 0; i < starts; ++i) {
     Values changes;
-    for (const std::size_t prompt : means.prompts) changes.push_back(window.change(edge, prompt, i));
+    for (const std::size_t prompt : means.prompts)
+      changes.push_back(window.change(edge, prompt, i));
     p_values[i] = t_test(changes);
   }
   effect.p_holm = value_at_minimum(means.mean, holm(p_values));
@@ -164,7 +174,8 @@ EdgeEffect summarise(const WindowData& window, std::size_t edge, const EdgeMeans
 }
 
 // The interval of each start's mean, from curves [resample, start].
-std::vector<Interval> start_intervals(const std::vector<double>& curves, std::size_t starts, double level) {
+std::vector<Interval> start_intervals(const std::vector<double>& curves, std::size_t starts,
+                                      double level) {
   std::vector<Interval> intervals;
   std::vector<double> column;
   for (std::size_t start = 0; start < starts; ++start) {
@@ -188,7 +199,8 @@ double ratio(double numerator, double denominator) {
   return denominator == 0 ? kNan : numerator / denominator;
 }
 
-// Both curves of each resample come from the same draw of prompts, so the ratio's interval is a paired one.
+// Both curves of each resample come from the same draw of prompts, so the ratio's interval is a
+// paired one.
 ChannelRatio compare(const WindowData& window, const EdgeName& top, const EdgeName& bottom,
                      const EdgeMeans& above, const EdgeMeans& below, double level) {
   ChannelRatio result;
@@ -202,21 +214,25 @@ ChannelRatio compare(const WindowData& window, const EdgeName& top, const EdgeNa
   const std::size_t starts = window.starts();
   std::vector<double> depth(starts);
   for (std::size_t i = 0; i < starts; ++i) depth[i] = window.depth(i);
-  const auto both = [&](const std::vector<double>& a, const std::vector<double>& b, Estimate& at_start,
-                        Estimate& area, Interval Estimate::*field) {
+  const auto both = [&](const std::vector<double>& a, const std::vector<double>& b,
+                        Estimate& at_start, Estimate& area, Interval Estimate::*field) {
     std::vector<double> change_ratios, area_ratios;
     for (std::size_t at = 0; at < a.size(); at += starts) {
-      const auto from = static_cast<std::ptrdiff_t>(at), to = static_cast<std::ptrdiff_t>(at + starts);
+      const auto from = static_cast<std::ptrdiff_t>(at),
+                 to = static_cast<std::ptrdiff_t>(at + starts);
       const std::vector<double> upper(a.begin() + from, a.begin() + to),
           lower(b.begin() + from, b.begin() + to);
-      change_ratios.push_back(ratio(value_at_minimum(lower, upper), value_at_minimum(lower, lower)));
+      change_ratios.push_back(
+          ratio(value_at_minimum(lower, upper), value_at_minimum(lower, lower)));
       area_ratios.push_back(ratio(area_under(depth, upper), area_under(depth, lower)));
     }
     at_start.*field = percentile_interval(change_ratios, level);
     area.*field = percentile_interval(area_ratios, level);
   };
-  both(above.prompt_curves, below.prompt_curves, result.at_start, result.area, &Estimate::by_prompt);
-  both(above.relation_curves, below.relation_curves, result.at_start, result.area, &Estimate::by_relation);
+  both(above.prompt_curves, below.prompt_curves, result.at_start, result.area,
+       &Estimate::by_prompt);
+  both(above.relation_curves, below.relation_curves, result.at_start, result.area,
+       &Estimate::by_relation);
   const std::size_t lowest = index_of_minimum(below.mean);
   result.start = lowest < starts ? window.cells.starts[lowest] : -1;
   result.numerator_change = value_at_minimum(below.mean, above.mean);
@@ -226,7 +242,8 @@ ChannelRatio compare(const WindowData& window, const EdgeName& top, const EdgeNa
   return result;
 }
 
-std::vector<std::size_t> intersection(const std::vector<std::size_t>& a, const std::vector<std::size_t>& b) {
+std::vector<std::size_t> intersection(const std::vector<std::size_t>& a,
+                                      const std::vector<std::size_t>& b) {
   std::vector<std::size_t> shared;
   std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(shared));
   return shared;
@@ -238,7 +255,8 @@ std::vector<std::pair<std::size_t, std::size_t>> channel_pairs(const ModelData& 
   for (std::size_t top = 0; top < model.edges.size(); ++top)
     for (std::size_t bottom = 0; bottom < model.edges.size(); ++bottom) {
       const EdgeName &a = model.edges[top], &b = model.edges[bottom];
-      const bool compared = (!a.whole() && b.whole()) || (a.channels == "slow" && b.channels == "fast");
+      const bool compared =
+          (!a.whole() && b.whole()) || (a.channels == "slow" && b.channels == "fast");
       if (compared && a.flow() == b.flow()) pairs.emplace_back(top, bottom);
     }
   return pairs;
@@ -255,7 +273,8 @@ WindowEffects measure_effects(const WindowData& window, const PromptTable& promp
   std::vector<EdgeMeans> means(model.edges.size());
   effects.edges.resize(model.edges.size());
   parallel_for(model.edges.size(), [&](std::size_t edge) {
-    means[edge] = edge_means(window, edge, window.complete_prompts(edge), over_prompts, over_relations);
+    means[edge] =
+        edge_means(window, edge, window.complete_prompts(edge), over_prompts, over_relations);
     effects.edges[edge] = summarise(window, edge, means[edge], options.level);
     effects.edges[edge].relations = over_relations.clusters;
     effects.edges[edge].starts = bootstrap_starts(means[edge], options.level);
@@ -265,7 +284,8 @@ WindowEffects measure_effects(const WindowData& window, const PromptTable& promp
   parallel_for(pairs.size(), [&](std::size_t i) {
     const auto [top, bottom] = pairs[i];
     const EdgeName &a = model.edges[top], &b = model.edges[bottom];
-    // Sets of one flow block the same token pairs; their prompts differ only where one of them failed.
+    // Sets of one flow block the same token pairs; their prompts differ only where one of them
+    // failed.
     if (means[top].prompts == means[bottom].prompts) {
       effects.channels[i] = compare(window, a, b, means[top], means[bottom], options.level);
       return;

@@ -1,5 +1,5 @@
-// One line of numbers for each edge of a window: where the curve is lowest and how much lies under it, with
-// bootstrap intervals; and how much of an edge's effect a set of channels carries.
+// One line of numbers for each edge of a window: where the curve is lowest and how much lies under
+// it, with bootstrap intervals; and how much of an edge's effect a set of channels carries.
 #pragma once
 
 #include <cstddef>
@@ -18,8 +18,9 @@ struct BootstrapOptions {
   double level = 0.95;
 };
 
-// A number with its bootstrap intervals: over prompts, and over relations with all their prompts (NaN for
-// fewer than two relations). Percentile method; the search for the lowest start is part of each resample.
+// A number with its bootstrap intervals: over prompts, and over relations with all their prompts
+// (NaN for fewer than two relations). Percentile method; the search for the lowest start is part of
+// each resample.
 struct Estimate {
   double value = 0;
   Interval by_prompt;
@@ -45,16 +46,17 @@ struct EdgeEffect {
   Estimate drop;   // lowest mean relative change over the starts, percent
   Estimate start;  // the start where that is
   Estimate depth;  // start / layers
-  double depth_middle =
-      0;              // of the middle of the window there, as a share of the layers: 0 = bottom, 1 = top
-  Estimate area;      // under the mean relative change over relative depth: percent x depth
-  Estimate late;      // mean relative change over the last tenth of the starts (at least one), percent
+  // Of the middle of the window there, as a share of the layers: 0 = bottom, 1 = top.
+  double depth_middle = 0;
+  Estimate area;  // under the mean relative change over relative depth: percent x depth
+  // Mean relative change over the last tenth of the starts (at least one), percent.
+  Estimate late;
   double p_holm = 0;  // t test of the mean at `start` against 0, Holm-corrected over the starts
   std::vector<StartBootstrap> starts;  // of the mean relative change, one for each start
 };
 
-// The share of an edge's effect: numerator / denominator of the same flow with different channels, same
-// prompts.
+// The share of an edge's effect: numerator / denominator of the same flow with different channels,
+// same prompts.
 struct ChannelRatio {
   std::string model;
   std::string prompts;  // set of prompts

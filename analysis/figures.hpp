@@ -1,6 +1,6 @@
-// Which figures a study gets: every kind of the paper for which it holds the ingredients, as plots for
-// draw(), with captions. Source of what they look like: the figures of Endy et al., ACL 2025 (arXiv
-// 2505.24244).
+// Which figures a study gets: every kind of the paper for which it holds the ingredients, as plots
+// for draw(), with captions. Source of what they look like: the figures of Endy et al., ACL 2025
+// (arXiv 2505.24244).
 #pragma once
 
 #include <cstddef>
@@ -16,8 +16,9 @@ namespace factflow {
 struct FigureOptions {
   std::size_t models = 24;           // figures of single models are drawn for the first so many
   std::size_t heatmap_prompts = 20;  // likewise for the prompts of heat maps
-  double heatmap_limit = 0.3;        // colour range of p - p_clean; values beyond it take the end colours
-  std::string palette = "RdYlGn";    // or "RdBu"
+  // Colour range of p - p_clean; values beyond it take the end colours.
+  double heatmap_limit = 0.3;
+  std::string palette = "RdYlGn";  // or "RdBu"
 };
 
 struct Figure {
@@ -42,7 +43,9 @@ class Stems {
 };
 
 // The two halves of make_figures().
-void add_line_figures(const Study& study, const FigureOptions& options, Stems& stems, FigureSet& set);
-void add_heatmap_figures(const Study& study, const FigureOptions& options, Stems& stems, FigureSet& set);
+void add_line_figures(const Study& study, const FigureOptions& options, Stems& stems,
+                      FigureSet& set);
+void add_heatmap_figures(const Study& study, const FigureOptions& options, Stems& stems,
+                         FigureSet& set);
 
 }  // namespace factflow

@@ -19,10 +19,11 @@ std::string percent_range(double low, double high) {
 
 std::string one_model(const EdgeEffect& e) {
   return fmt::format(
-      "{} matters most at relative depth {:.2f} [{:.2f}, {:.2f}] in {}: {:+.1f} % [{:+.1f}, {:+.1f}] (n = "
+      "{} matters most at relative depth {:.2f} [{:.2f}, {:.2f}] in {}: {:+.1f} % [{:+.1f}, "
+      "{:+.1f}] (n = "
       "{}).",
-      e.edge.display(), e.depth.value, e.depth.by_prompt.low, e.depth.by_prompt.high, e.model, e.drop.value,
-      e.drop.by_prompt.low, e.drop.by_prompt.high, e.n);
+      e.edge.display(), e.depth.value, e.depth.by_prompt.low, e.depth.by_prompt.high, e.model,
+      e.drop.value, e.drop.by_prompt.low, e.drop.by_prompt.high, e.n);
 }
 
 // "in 3 of 3 Transformers, by 60 to 64 %, most at a relative depth of 4 to 9 %"
@@ -37,14 +38,15 @@ std::string many_models(const std::vector<const EdgeEffect*>& effects, const std
   if (drop.empty()) return share;
   const auto [first, last] = std::minmax_element(depth.begin(), depth.end());
   const auto [smallest, largest] = std::minmax_element(drop.begin(), drop.end());
-  return fmt::format("{}, by {}, most at a relative depth of {}", share, percent_range(*smallest, *largest),
-                     percent_range(*first, *last));
+  return fmt::format("{}, by {}, most at a relative depth of {}", share,
+                     percent_range(*smallest, *largest), percent_range(*first, *last));
 }
 
 std::string sentence_about(const std::vector<const EdgeEffect*>& effects) {
   std::vector<const EdgeEffect*> transformers, state_space;
   for (const EdgeEffect* effect : effects)
-    if (effect->n > 0) (is_state_space(effect->family) ? state_space : transformers).push_back(effect);
+    if (effect->n > 0)
+      (is_state_space(effect->family) ? state_space : transformers).push_back(effect);
   const std::size_t measured = transformers.size() + state_space.size();
   const std::string edge = effects[0]->edge.display();
   if (measured == 0) return fmt::format("{}: no prompt has this edge.", edge);
@@ -67,7 +69,8 @@ std::string align(const std::vector<std::vector<std::string>>& rows) {
   for (const auto& row : rows) {
     std::string line;
     for (std::size_t i = 0; i < row.size(); ++i)
-      line += i < 2 ? fmt::format("{:<{}}  ", row[i], widths[i]) : fmt::format("{:>{}}  ", row[i], widths[i]);
+      line += i < 2 ? fmt::format("{:<{}}  ", row[i], widths[i])
+                    : fmt::format("{:>{}}  ", row[i], widths[i]);
     line.erase(line.find_last_not_of(' ') + 1);
     text += line + "\n";
   }
@@ -79,14 +82,15 @@ std::string table_text(const Study& study) {
       {"model", "edge", "window", "largest drop %", "95% interval", "start", "depth", "n"}};
   for (const EdgeEffect& e : study.main_effects) {
     if (e.n == 0) {
-      rows.push_back({e.model, e.edge.label, std::to_string(e.window), "no such edge", "", "", "", "0"});
+      rows.push_back(
+          {e.model, e.edge.label, std::to_string(e.window), "no such edge", "", "", "", "0"});
       continue;
     }
     rows.push_back({e.model, e.edge.label, std::to_string(e.window),
                     fmt::format("{:+.1f}{}", e.drop.value, is_real(e) ? "" : " ns"),
                     fmt::format("[{:+.1f}, {:+.1f}]", e.drop.by_prompt.low, e.drop.by_prompt.high),
-                    fmt::format("{:.0f}/{}", e.start.value, e.layers), fmt::format("{:.2f}", e.depth.value),
-                    std::to_string(e.n)});
+                    fmt::format("{:.0f}/{}", e.start.value, e.layers),
+                    fmt::format("{:.2f}", e.depth.value), std::to_string(e.n)});
   }
   return align(rows);
 }
@@ -100,7 +104,8 @@ bool is_real(const EdgeEffect& effect) {
 std::vector<FindingSentence> finding_sentences(const Study& study) {
   std::vector<std::string> labels;
   for (const EdgeEffect& effect : study.main_effects)
-    if (effect.edge.whole() && std::find(labels.begin(), labels.end(), effect.edge.label) == labels.end())
+    if (effect.edge.whole() &&
+        std::find(labels.begin(), labels.end(), effect.edge.label) == labels.end())
       labels.push_back(effect.edge.label);
   std::vector<FindingSentence> sentences;
   for (const std::string& label : labels) {
@@ -121,8 +126,9 @@ std::string unfinished(const Study& study) {
     complete = complete && source.info.complete;
   }
   if (complete) return "";
-  return fmt::format("The run is not finished: {} of {} units are in, and every number is about those only.",
-                     done, planned);
+  return fmt::format(
+      "The run is not finished: {} of {} units are in, and every number is about those only.", done,
+      planned);
 }
 
 std::vector<std::string> gaps(const Study& study) {
@@ -133,13 +139,15 @@ std::vector<std::string> gaps(const Study& study) {
   std::size_t without = 0, total = 0;
   for (const ModelData& model : study.run.models) {
     total += model.axes.blocked.size();
-    without += static_cast<std::size_t>(std::count(model.axes.blocked.begin(), model.axes.blocked.end(), 0));
+    without += static_cast<std::size_t>(
+        std::count(model.axes.blocked.begin(), model.axes.blocked.end(), 0));
   }
   if (without > 0)
-    lines.push_back(fmt::format(
-        "{:.0f} % of all (edge, prompt) pairs do not exist (a prompt that starts with its subject has no "
-        "context, for instance) and are left out of every mean.",
-        100.0 * static_cast<double>(without) / static_cast<double>(total)));
+    lines.push_back(
+        fmt::format("{:.0f} % of all (edge, prompt) pairs do not exist (a prompt that starts with "
+                    "its subject has no "
+                    "context, for instance) and are left out of every mean.",
+                    100.0 * static_cast<double>(without) / static_cast<double>(total)));
   return lines;
 }
 
@@ -148,8 +156,8 @@ std::string findings_text(const Study& study) {
   if (study.main_effects.empty()) {
     text = "No knockouts in these results.\n";
   } else {
-    text = fmt::format("Findings, window of {} layers (ns = not different from zero)\n\n{}\n", study.window,
-                       table_text(study));
+    text = fmt::format("Findings, window of {} layers (ns = not different from zero)\n\n{}\n",
+                       study.window, table_text(study));
     for (const FindingSentence& sentence : finding_sentences(study))
       text += fmt::format("- {}\n", sentence.text);
     text += "\nClaims of the paper\n";
@@ -158,7 +166,8 @@ std::string findings_text(const Study& study) {
                           claim.models.empty() ? " (not in this run)" : "");
   }
   std::vector<std::string> missing = gaps(study);
-  if (const std::string line = unfinished(study); !line.empty()) missing.insert(missing.begin(), line);
+  if (const std::string line = unfinished(study); !line.empty())
+    missing.insert(missing.begin(), line);
   if (!missing.empty()) text += "\n";
   for (const std::string& line : missing) text += fmt::format("! {}\n", line);
   return text;

@@ -11,8 +11,8 @@ namespace factflow {
 // Whether a drop is one: below zero by a t test, Holm-corrected over the starts, at the 5 % level.
 bool is_real(const EdgeEffect& effect);
 
-// One sentence for each edge (all channels), from tests of the data. Transformers and state-space models
-// apart.
+// One sentence for each edge (all channels), from tests of the data. Transformers and state-space
+// models apart.
 struct FindingSentence {
   EdgeName edge;
   std::string text;
@@ -22,7 +22,8 @@ std::vector<FindingSentence> finding_sentences(const Study& study);
 // "The run is not finished: ...", or "" if it is.
 std::string unfinished(const Study& study);
 
-// What else is missing from the results, in sentences: failures, edges that some prompts do not have.
+// What else is missing from the results, in sentences: failures, edges that some prompts do not
+// have.
 std::vector<std::string> gaps(const Study& study);
 
 // The table, the sentences, the claims and the gaps as plain text, lines of about 110 letters.

@@ -34,7 +34,8 @@ using File = std::unique_ptr<std::FILE, CloseFile>;
 File temporary_file() {
   File file(std::tmpfile());
   if (!file)
-    throw RunError(fmt::format("cannot make a temporary file for gnuplot: {}", std::strerror(errno)));
+    throw RunError(
+        fmt::format("cannot make a temporary file for gnuplot: {}", std::strerror(errno)));
   return file;
 }
 
@@ -53,16 +54,19 @@ std::string terminal_of(const Plot& plot, const std::string& format) {
         "background rgb 'white'",
         plot.width, plot.height, kFont, kCairoPoint);
   return fmt::format(
-      "set terminal pngcairo size {:.0f},{:.0f} enhanced font '{},9' fontscale {:.4f} linewidth {:.4f} "
+      "set terminal pngcairo size {:.0f},{:.0f} enhanced font '{},9' fontscale {:.4f} linewidth "
+      "{:.4f} "
       "pointscale {:.4f} dashlength 0.6 background rgb 'white'",
-      plot.width * kPixelsPerInch, plot.height * kPixelsPerInch, kFont, scale * kCairoPoint, scale, scale);
+      plot.width * kPixelsPerInch, plot.height * kPixelsPerInch, kFont, scale * kCairoPoint, scale,
+      scale);
 }
 
 std::string script_of(const Plot& plot) {
   std::string script = plot.data;
   for (const std::string& format : plot.formats)
-    script += fmt::format("reset\nset minussign\n{}\nset output '{}.{}'\n{}\nunset multiplot\nunset output\n",
-                          terminal_of(plot, format), plot.stem, format, plot.script);
+    script += fmt::format(
+        "reset\nset minussign\n{}\nset output '{}.{}'\n{}\nunset multiplot\nunset output\n",
+        terminal_of(plot, format), plot.stem, format, plot.script);
   return script + "undefine $*\n";
 }
 
@@ -85,9 +89,10 @@ class Process {
     const int error = ::posix_spawnp(&child_, name, &actions, nullptr, arguments, environ);
     ::posix_spawn_file_actions_destroy(&actions);
     if (error != 0)
-      throw RunError(fmt::format(
-          "cannot start gnuplot: {}; install it (Debian: gnuplot-nox); the tables are already written",
-          std::strerror(error)));
+      throw RunError(
+          fmt::format("cannot start gnuplot: {}; install it (Debian: gnuplot-nox); the tables are "
+                      "already written",
+                      std::strerror(error)));
   }
   ~Process() {
     if (child_ > 0) ::waitpid(child_, nullptr, 0);
@@ -149,12 +154,13 @@ void draw(const std::vector<Plot>& plots, const std::filesystem::path& folder, i
   std::vector<std::string> scripts(shares, "set encoding utf8\n");
   for (std::size_t i = 0; i < plots.size(); ++i) scripts[i % shares] += script_of(plots[i]);
   std::vector<std::unique_ptr<Process>> running;
-  for (const std::string& script : scripts) running.push_back(std::make_unique<Process>(script, folder));
+  for (const std::string& script : scripts)
+    running.push_back(std::make_unique<Process>(script, folder));
   for (const auto& process : running) process->wait();
   for_each_file([&](const std::filesystem::path& file) {
     if (std::filesystem::file_size(file, error) == 0 || error)
-      throw RunError(fmt::format("{}: gnuplot drew no picture; its {} terminal may be missing", file.string(),
-                                 file.extension().string()));
+      throw RunError(fmt::format("{}: gnuplot drew no picture; its {} terminal may be missing",
+                                 file.string(), file.extension().string()));
   });
 }
 

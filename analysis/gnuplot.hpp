@@ -8,8 +8,8 @@
 
 namespace factflow {
 
-// A single-quoted gnuplot string, in which nothing is expanded; line breaks and control characters are made
-// visible.
+// A single-quoted gnuplot string, in which nothing is expanded; line breaks and control characters
+// are made visible.
 std::string gnuplot_quote(std::string_view text);
 
 // One figure as it should look, whatever the format.

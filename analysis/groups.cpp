@@ -9,7 +9,8 @@ namespace {
 // Sorts numbers by value and texts by letters.
 using Key = std::pair<std::int64_t, std::string>;
 
-Key key_of(const ModelData& model, const PromptTable& prompts, std::size_t prompt, Grouping grouping) {
+Key key_of(const ModelData& model, const PromptTable& prompts, std::size_t prompt,
+           Grouping grouping) {
   if (grouping == Grouping::kRelation) return {0, prompts.relation[model.prompt_row[prompt]]};
   const std::size_t row = model.evaluation_row[prompt];
   const EvaluationResult& clean = model.evaluation;

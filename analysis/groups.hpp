@@ -1,5 +1,5 @@
-// Does an edge matter more for some prompts than for others? Effects by relation, subject length and
-// distance.
+// Does an edge matter more for some prompts than for others? Effects by relation, subject length
+// and distance.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,8 @@ namespace factflow {
 enum class Grouping {
   kRelation,       // the dataset's relation id
   kSubjectLength,  // tokens of the subject
-  kDistance,       // tokens after the subject's end: 1 = the subject's last token is the last but one of the
-                   // prompt
+  kDistance,  // tokens after the subject's end: 1 = the subject's last token is the last but one of
+              // the prompt
 };
 
 // One group of the prompts that are valid at every start.

@@ -1,5 +1,5 @@
-// Heat maps: for each prompt all models at one window size, and for each model its prompts at every window
-// size.
+// Heat maps: for each prompt all models at one window size, and for each model its prompts at every
+// window size.
 #include <algorithm>
 #include <limits>
 #include <map>
@@ -53,8 +53,8 @@ class HeatmapFigures {
       }
     }
     if (order.size() > options_.heatmap_prompts) {
-      set_.omitted.push_back(
-          fmt::format("Heat maps are drawn for {} of {} prompts.", options_.heatmap_prompts, order.size()));
+      set_.omitted.push_back(fmt::format("Heat maps are drawn for {} of {} prompts.",
+                                         options_.heatmap_prompts, order.size()));
       order.resize(options_.heatmap_prompts);
     }
     for (const std::int64_t prompt : order) {
@@ -81,7 +81,8 @@ class HeatmapFigures {
       captions += (captions.empty() ? "" : "; ") + prompt_text(prompt);
     }
     add("heatmap_windows_" + model.info.name,
-        fmt::format("{}, heat maps at every window size: {}", model.info.name, captions), std::move(figure));
+        fmt::format("{}, heat maps at every window size: {}", model.info.name, captions),
+        std::move(figure));
   }
 
   void add(const std::string& stem, std::string caption, HeatmapPlot figure) {
@@ -95,21 +96,21 @@ class HeatmapFigures {
     set_.figures.push_back({std::move(caption), render(figure, options_)});
   }
 
-  void add_panel(HeatmapPlot& figure, const ModelData& model, std::int64_t window, std::int64_t prompt,
-                 bool name_model) {
+  void add_panel(HeatmapPlot& figure, const ModelData& model, std::int64_t window,
+                 std::int64_t prompt, bool name_model) {
     HeatmapPanel panel;
     panel.data = load_heatmap(model, window, prompt);
     if (panel.data.tokens.size() > kMostTokens) {
-      set_.omitted.push_back(fmt::format("The heat map of prompt {} in {} is not drawn: {} tokens.", prompt,
-                                         model.info.name, panel.data.tokens.size()));
+      set_.omitted.push_back(fmt::format("The heat map of prompt {} in {} is not drawn: {} tokens.",
+                                         prompt, model.info.name, panel.data.tokens.size()));
       return;
     }
     const EvaluationResult& clean = model.evaluation;
-    const auto row = static_cast<std::size_t>(std::find(clean.prompt.begin(), clean.prompt.end(), prompt) -
-                                              clean.prompt.begin());
+    const auto row = static_cast<std::size_t>(
+        std::find(clean.prompt.begin(), clean.prompt.end(), prompt) - clean.prompt.begin());
     const bool known = row < clean.prompt.size();
-    panel.clean =
-        known ? static_cast<double>(clean.probability[row]) : std::numeric_limits<double>::quiet_NaN();
+    panel.clean = known ? static_cast<double>(clean.probability[row])
+                        : std::numeric_limits<double>::quiet_NaN();
     if (known) {
       const int tokens = static_cast<int>(panel.data.tokens.size());
       panel.subject_begin = std::clamp(clean.subject_begin[row], 0, tokens);
@@ -138,7 +139,8 @@ class HeatmapFigures {
 
 }  // namespace
 
-void add_heatmap_figures(const Study& study, const FigureOptions& options, Stems& stems, FigureSet& set) {
+void add_heatmap_figures(const Study& study, const FigureOptions& options, Stems& stems,
+                         FigureSet& set) {
   HeatmapFigures(study, options, stems, set).add_all();
 }
 

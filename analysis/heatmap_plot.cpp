@@ -14,7 +14,8 @@ namespace {
 
 // Inches.
 constexpr double kFullWidth = 6.3, kColumnWidth = 3.03;
-constexpr double kRight = 0.68, kTop = 0.26, kBottom = 0.44, kRow = 0.155, kLetter = 0.068, kRowGap = 0.62;
+constexpr double kRight = 0.68, kTop = 0.26, kBottom = 0.44, kRow = 0.155, kLetter = 0.068,
+                 kRowGap = 0.62;
 constexpr double kLeastWidth = 0.6;       // of a panel's area
 constexpr std::size_t kLongestName = 18;  // letters
 
@@ -22,15 +23,17 @@ std::string shorten(const std::string& text, std::size_t letters) {
   std::string result;
   std::size_t count = 0;
   for (const char c : text) {
-    if ((static_cast<unsigned char>(c) & 0xC0) != 0x80 && ++count > letters) return result + "\u2026";
+    if ((static_cast<unsigned char>(c) & 0xC0) != 0x80 && ++count > letters)
+      return result + "\u2026";
     result += c;
   }
   return result;
 }
 
 std::size_t count_letters(const std::string& text) {
-  return static_cast<std::size_t>(std::count_if(
-      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  }));
 }
 
 // A token as a row's name: no leading space, never empty, the last one starred.
@@ -75,7 +78,8 @@ Layout lay_out(const HeatmapPlot& figure, double width, std::size_t columns) {
   layout.height = kTop + kBottom;
   for (std::size_t i = 0; i < figure.panels.size(); ++i) {
     if (i % layout.columns == 0) layout.row_heights.push_back(0);
-    const double height = kRow * std::max(static_cast<double>(figure.panels[i].data.tokens.size()), 4.0);
+    const double height =
+        kRow * std::max(static_cast<double>(figure.panels[i].data.tokens.size()), 4.0);
     layout.row_heights.back() = std::max(layout.row_heights.back(), height);
   }
   for (const double height : layout.row_heights) layout.height += height + kRowGap;
@@ -86,7 +90,8 @@ Layout lay_out(const HeatmapPlot& figure, double width, std::size_t columns) {
 std::string token_tics(const HeatmapResult& data) {
   std::string names;
   for (std::size_t token = 0; token < data.tokens.size(); ++token)
-    names += fmt::format("{}{} {}", token == 0 ? "" : ", ", gnuplot_quote(row_name(data, token)), token);
+    names +=
+        fmt::format("{}{} {}", token == 0 ? "" : ", ", gnuplot_quote(row_name(data, token)), token);
   return fmt::format("set ytics ({}) noenhanced\nset yrange [{}:-0.5]\n", names,
                      static_cast<double>(data.tokens.size()) - 0.5);
 }
@@ -96,7 +101,8 @@ std::string depth_tics(const HeatmapResult& data) {
   const double last = data.starts.empty() ? 0 : static_cast<double>(data.starts.size() - 1);
   std::string tics;
   for (int percent = 0; percent <= 100; percent += 20)
-    tics += fmt::format("{}'{}' {}", percent == 0 ? "" : ", ", percent, std::floor(percent / 100.0 * last));
+    tics += fmt::format("{}'{}' {}", percent == 0 ? "" : ", ", percent,
+                        std::floor(percent / 100.0 * last));
   return fmt::format("set xtics ({}) offset 0,0.3\nset xrange [-0.5:{}]\n", tics, last + 0.5);
 }
 
@@ -109,7 +115,8 @@ std::string panel_script(const HeatmapPlot& figure, const Layout& layout, std::s
   const double left = column_width * static_cast<double>(column) + layout.names;
   const double bottom = top - kRow * std::max(static_cast<double>(panel.data.tokens.size()), 4.0);
   std::string script = fmt::format(
-      "set lmargin at screen {:.4f}\nset rmargin at screen {:.4f}\nset tmargin at screen {:.4f}\nset bmargin "
+      "set lmargin at screen {:.4f}\nset rmargin at screen {:.4f}\nset tmargin at screen "
+      "{:.4f}\nset bmargin "
       "at screen "
       "{:.4f}\nset title {} noenhanced offset 0,-0.7\n",
       left / layout.width, (left + layout.panel_width) / layout.width, top / layout.height,
@@ -117,11 +124,13 @@ std::string panel_script(const HeatmapPlot& figure, const Layout& layout, std::s
   script += token_tics(panel.data) + depth_tics(panel.data);
   if (panel.subject_end > panel.subject_begin)
     script += fmt::format(
-        "set arrow 1 from graph -0.02,first {} to graph -0.02,first {} nohead front lc rgb '{}' lw 3\n",
+        "set arrow 1 from graph -0.02,first {} to graph -0.02,first {} nohead front lc rgb '{}' lw "
+        "3\n",
         panel.subject_begin - 0.42, panel.subject_end - 0.58, role_style("subject").color);
   const bool any = std::any_of(panel.data.probability.begin(), panel.data.probability.end(),
                                [&](float p) { return !std::isnan(p) && !std::isnan(panel.clean); });
-  return script + (any ? fmt::format("plot $m{} using 1:2:3 with image pixels\n", index) : "plot NaN\n") +
+  return script +
+         (any ? fmt::format("plot $m{} using 1:2:3 with image pixels\n", index) : "plot NaN\n") +
          "unset arrow 1\nunset label\nunset colorbox\n";
 }
 
@@ -133,18 +142,22 @@ std::string common_script(const Layout& layout, const FigureOptions& options) {
       "set label 'Layer depth (%)' at screen {:.4f},{:.4f} center noenhanced\n",
       0.5 * (layout.width - kRight + layout.names) / layout.width, 0.1 / layout.height);
   script += fmt::format(
-      "set palette defined ({})\nset cbrange [{}:{}]\nset cbtics ('\u2212{}' {}, '0' 0, '+{}' {}) scale 0.4\n"
-      "set colorbox user origin screen {:.4f},screen {:.4f} size screen {:.4f},screen {:.4f} border\n"
+      "set palette defined ({})\nset cbrange [{}:{}]\nset cbtics ('\u2212{}' {}, '0' 0, '+{}' {}) "
+      "scale 0.4\n"
+      "set colorbox user origin screen {:.4f},screen {:.4f} size screen {:.4f},screen {:.4f} "
+      "border\n"
       "set label 'p \u2212 p(clean)' at screen {:.4f},screen {:.4f} center rotate by 90\n",
       diverging_palette(options.palette), -limit, limit, limit, -limit, limit, limit,
       1 - (kRight - 0.09) / layout.width, 1 - (kTop + layout.row_heights[0]) / layout.height,
       0.1 / layout.width, layout.row_heights[0] / layout.height, 1 - 0.09 / layout.width,
       1 - (kTop + 0.5 * layout.row_heights[0]) / layout.height);
   return script +
-         "set object 1 rectangle from graph 0,0 to graph 1,1 behind fc rgb '#DDDDDD' fs solid noborder\n";
+         "set object 1 rectangle from graph 0,0 to graph 1,1 behind fc rgb '#DDDDDD' fs solid "
+         "noborder\n";
 }
 
-Plot render_at(const HeatmapPlot& figure, const FigureOptions& options, double width, std::size_t columns) {
+Plot render_at(const HeatmapPlot& figure, const FigureOptions& options, double width,
+               std::size_t columns) {
   const Layout layout = lay_out(figure, width, columns);
   Plot plot;
   plot.stem = figure.stem;

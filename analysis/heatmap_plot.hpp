@@ -1,5 +1,5 @@
-// One knockout per token: maps of p - p_clean over the prompt's real tokens and the window starts, side by
-// side.
+// One knockout per token: maps of p - p_clean over the prompt's real tokens and the window starts,
+// side by side.
 #pragma once
 
 #include <cstddef>
@@ -24,7 +24,8 @@ struct HeatmapPlot {
   std::vector<HeatmapPanel> panels;  // at least one
 };
 
-// At the two widths of a paper, as line figures are; in one column the panels stand below each other.
+// At the two widths of a paper, as line figures are; in one column the panels stand below each
+// other.
 std::vector<Plot> render(const HeatmapPlot& figure, const FigureOptions& options);
 
 }  // namespace factflow

@@ -53,7 +53,8 @@ std::string prose(std::string_view text) {
 }
 
 std::string base64(std::string_view bytes) {
-  constexpr std::string_view kLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  constexpr std::string_view kLetters =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string result;
   result.reserve((bytes.size() + 2) / 3 * 4);
   for (std::size_t at = 0; at < bytes.size(); at += 3) {
@@ -66,15 +67,17 @@ std::string base64(std::string_view bytes) {
   return result;
 }
 
-std::string table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows,
-                  std::size_t numbers_from) {
+std::string table(const std::vector<std::string>& header,
+                  const std::vector<std::vector<std::string>>& rows, std::size_t numbers_from) {
   const auto line = [&](const std::vector<std::string>& cells, const char* tag) {
     std::string text = "<tr>";
     for (std::size_t i = 0; i < cells.size(); ++i)
-      text += fmt::format("<{0}{1}>{2}</{0}>", tag, i >= numbers_from ? " class=\"n\"" : "", cells[i]);
+      text +=
+          fmt::format("<{0}{1}>{2}</{0}>", tag, i >= numbers_from ? " class=\"n\"" : "", cells[i]);
     return text + "</tr>\n";
   };
-  std::string text = "<div class=\"scroll\"><table><thead>" + line(header, "th") + "</thead><tbody>\n";
+  std::string text =
+      "<div class=\"scroll\"><table><thead>" + line(header, "th") + "</thead><tbody>\n";
   for (const auto& row : rows) text += line(row, "td");
   return text + "</tbody></table></div>\n";
 }
@@ -82,7 +85,8 @@ std::string table(const std::vector<std::string>& header, const std::vector<std:
 std::string facts(const std::vector<std::pair<std::string, std::string>>& pairs) {
   std::string text = "<dl>\n";
   for (const auto& [name, value] : pairs)
-    if (!value.empty()) text += fmt::format("<dt>{}</dt><dd>{}</dd>\n", escape(name), escape(value));
+    if (!value.empty())
+      text += fmt::format("<dt>{}</dt><dd>{}</dd>\n", escape(name), escape(value));
   return text + "</dl>\n";
 }
 

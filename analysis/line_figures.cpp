@@ -27,14 +27,17 @@ const ValueAxis kChangeAxis = change_axis(-70, 40), kSizesAxis = change_axis(-90
 
 enum class Quantity { kChange, kAccuracy };
 
-// Windows evenly over 0 .. 100 %, the first at 0 and the last at 100, so that models of any depth compare.
+// Windows evenly over 0 .. 100 %, the first at 0 and the last at 100, so that models of any depth
+// compare.
 std::vector<LinePoint> points_of(const Curve& curve, Quantity quantity) {
   std::vector<LinePoint> points;
-  const double step = curve.points.size() < 2 ? 0 : 100.0 / static_cast<double>(curve.points.size() - 1);
+  const double step =
+      curve.points.size() < 2 ? 0 : 100.0 / static_cast<double>(curve.points.size() - 1);
   for (const CurvePoint& p : curve.points) {
     const double x = step * static_cast<double>(points.size());
     const Interval band = quantity == Quantity::kChange ? p.change_interval : p.accuracy_interval;
-    points.push_back({x, quantity == Quantity::kChange ? p.change : p.accuracy, band.low, band.high});
+    points.push_back(
+        {x, quantity == Quantity::kChange ? p.change : p.accuracy, band.low, band.high});
   }
   return points;
 }
@@ -69,8 +72,8 @@ class LineFigures {
       add_windows(*swept_[i]);
     }
     if (swept_.size() > options_.models)
-      set_.omitted.push_back(
-          fmt::format("Figures of single models are drawn for the first {} models.", options_.models));
+      set_.omitted.push_back(fmt::format(
+          "Figures of single models are drawn for the first {} models.", options_.models));
   }
 
  private:
@@ -84,11 +87,14 @@ class LineFigures {
     return found == by_window_.end() ? kNone : found->second;
   }
   const std::vector<const Curve*>& curves_of(const std::string& set, const ModelData& model) const {
-    return curves_of(set, model, model.windows.empty() ? study_.window : window_of(model, study_.window));
+    return curves_of(set, model,
+                     model.windows.empty() ? study_.window : window_of(model, study_.window));
   }
   // For file names and captions.
   static std::string ending(const std::string& set) { return set.empty() ? "" : "_" + set; }
-  static std::string among(const std::string& set) { return set.empty() ? "" : "; prompts: " + set; }
+  static std::string among(const std::string& set) {
+    return set.empty() ? "" : "; prompts: " + set;
+  }
 
   // Files are called after `stem`; bands that would hide each other are left out.
   void add(const std::string& stem, const std::string& caption, LinePlot figure) {
@@ -111,8 +117,8 @@ class LineFigures {
         {caption + (bands ? "; bands are 95 % t intervals over prompts." : "."), render(figure)});
   }
 
-  // One panel per edge, one line per model. Colours run from light to dark over all models of a family in the
-  // run.
+  // One panel per edge, one line per model. Colours run from light to dark over all models of a
+  // family in the run.
   LinePlot model_lines(const std::string& set, const Models& models, const ValueAxis& axis) const {
     LinePlot figure;
     std::map<std::string, std::size_t> size, index;
@@ -142,8 +148,8 @@ class LineFigures {
   // Figure 1 of the paper.
   void add_models(const std::string& set) {
     add("models" + ending(set),
-        fmt::format("Models against each other, one panel per edge; window of {} layers{}", study_.window,
-                    among(set)),
+        fmt::format("Models against each other, one panel per edge; window of {} layers{}",
+                    study_.window, among(set)),
         model_lines(set, all(), kChangeAxis));
   }
 
@@ -154,7 +160,8 @@ class LineFigures {
     for (const auto& [family, models] : families)
       if (models.size() > 1 && families.size() > 1)
         add("sizes_" + family,
-            fmt::format("The {} models against each other; window of {} layers", family, study_.window),
+            fmt::format("The {} models against each other; window of {} layers", family,
+                        study_.window),
             model_lines("", models, kSizesAxis));
   }
 
@@ -163,20 +170,23 @@ class LineFigures {
     std::vector<std::string> flows;
     for (const ModelData* model : all())
       for (const Curve* curve : curves_of(set, *model))
-        if (!curve->edge.whole() && std::find(flows.begin(), flows.end(), curve->edge.flow()) == flows.end())
+        if (!curve->edge.whole() &&
+            std::find(flows.begin(), flows.end(), curve->edge.flow()) == flows.end())
           flows.push_back(curve->edge.flow());
     for (const std::string& flow : flows) {
       LinePlot figure;
       for (const ModelData* model : all()) {
         const std::vector<const Curve*>& curves = curves_of(set, *model);
-        if (std::none_of(curves.begin(), curves.end(),
-                         [&](const Curve* c) { return c->edge.flow() == flow && !c->edge.whole(); }))
+        if (std::none_of(curves.begin(), curves.end(), [&](const Curve* c) {
+              return c->edge.flow() == flow && !c->edge.whole();
+            }))
           continue;
         figure.panels.push_back({model->info.name, kChannelsAxis, {}});
         for (const Curve* curve : curves)
           if (curve->edge.flow() == flow)
-            figure.panels.back().lines.push_back(make_line(fmt::format("{} channels", curve->edge.channels),
-                                                           channel_style(curve->edge.channels), *curve));
+            figure.panels.back().lines.push_back(
+                make_line(fmt::format("{} channels", curve->edge.channels),
+                          channel_style(curve->edge.channels), *curve));
       }
       figure.columns = figure.panels.size() == 4 ? 2 : 3;
       add("channels_" + parse_edge(flow).source + "-" + parse_edge(flow).target + ending(set),
@@ -193,8 +203,8 @@ class LineFigures {
     return models;
   }
 
-  // The data-set ablation: a row for each set of prompts, a column for each model. Models of the same sets
-  // stand together.
+  // The data-set ablation: a row for each set of prompts, a column for each model. Models of the
+  // same sets stand together.
   void add_prompt_sets() {
     std::map<std::vector<std::string>, Models> groups;
     for (const ModelData* model : all()) {
@@ -206,8 +216,8 @@ class LineFigures {
     for (const auto& [sets, models] : groups)
       for (std::size_t first = 0; first < models.size(); first += kModelsBesideEachOther)
         add_ablation(sets, {models.begin() + static_cast<std::ptrdiff_t>(first),
-                            models.begin() + static_cast<std::ptrdiff_t>(
-                                                 std::min(models.size(), first + kModelsBesideEachOther))});
+                            models.begin() + static_cast<std::ptrdiff_t>(std::min(
+                                                 models.size(), first + kModelsBesideEachOther))});
   }
 
   void add_ablation(const std::vector<std::string>& sets, const Models& models) {
@@ -223,7 +233,8 @@ class LineFigures {
       }
       rows.push_back(curves_of(set, *models[0])[0]->prompts);
     }
-    add("prompts", fmt::format("The same models on several sets of prompts, a row for each: {}", join(rows)),
+    add("prompts",
+        fmt::format("The same models on several sets of prompts, a row for each: {}", join(rows)),
         std::move(figure));
   }
 
@@ -251,8 +262,9 @@ class LineFigures {
       add_sources(curves, figure.panels.back(), Quantity::kChange, target);
     }
     add("edges_" + model.info.name,
-        fmt::format("{}: accuracy and relative change with one edge blocked in a window of {} layers",
-                    model.info.name, window_of(model, study_.window)),
+        fmt::format(
+            "{}: accuracy and relative change with one edge blocked in a window of {} layers",
+            model.info.name, window_of(model, study_.window)),
         std::move(figure));
   }
 
@@ -265,13 +277,14 @@ class LineFigures {
         if (curve->edge.whole()) {
           const LineStyle style{ordered_color(i, model.windows.size()), 1};
           panel_named(figure, curve->edge.display(), kWindowsAxis)
-              .lines.push_back(
-                  make_line(fmt::format("{} layer{}", model.windows[i], model.windows[i] == 1 ? "" : "s"),
-                            style, *curve));
+              .lines.push_back(make_line(
+                  fmt::format("{} layer{}", model.windows[i], model.windows[i] == 1 ? "" : "s"),
+                  style, *curve));
         }
     figure.columns = figure.panels.size() == 4 ? 2 : 3;
     add("windows_" + model.info.name,
-        fmt::format("{}: every window size, one panel per edge", model.info.name), std::move(figure));
+        fmt::format("{}: every window size, one panel per edge", model.info.name),
+        std::move(figure));
   }
 
   const Study& study_;
@@ -286,7 +299,8 @@ class LineFigures {
 
 }  // namespace
 
-void add_line_figures(const Study& study, const FigureOptions& options, Stems& stems, FigureSet& set) {
+void add_line_figures(const Study& study, const FigureOptions& options, Stems& stems,
+                      FigureSet& set) {
   LineFigures(study, options, stems, set).add_all();
 }
 

@@ -32,8 +32,8 @@ Range round_outwards(const Range& range, double span) {
   return {std::floor(range.low / step - 0.2) * step, std::ceil(range.high / step + 0.2) * step};
 }
 
-// The usual range if it holds all means; else that of the means and of the bands as far as they are not
-// absurdly wide.
+// The usual range if it holds all means; else that of the means and of the bands as far as they are
+// not absurdly wide.
 Range range_of(const LinePlot& figure, const ValueAxis& axis) {
   Range means{axis.base, axis.base}, bands = means;
   for (const Panel& panel : figure.panels)
@@ -67,8 +67,9 @@ std::vector<LegendEntry> legend_of(const LinePlot& figure) {
 }
 
 std::size_t letters(const std::string& text) {
-  return static_cast<std::size_t>(std::count_if(
-      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  }));
 }
 
 struct Layout {
@@ -92,17 +93,20 @@ Layout lay_out(const LinePlot& figure, const std::vector<LegendEntry>& legend, d
   std::size_t longest = 1;
   for (const LegendEntry& entry : legend) longest = std::max(longest, letters(entry.label));
   const double entry_width = kLegendMark + 0.22 + kLetter * static_cast<double>(longest);
-  layout.legend_columns =
-      std::max<std::size_t>(1, static_cast<std::size_t>((layout.width - kLeft - kRight) / entry_width));
+  layout.legend_columns = std::max<std::size_t>(
+      1, static_cast<std::size_t>((layout.width - kLeft - kRight) / entry_width));
   layout.legend_columns = std::min(layout.legend_columns, std::max<std::size_t>(legend.size(), 1));
-  const std::size_t legend_rows = (legend.size() + layout.legend_columns - 1) / layout.legend_columns;
+  const std::size_t legend_rows =
+      (legend.size() + layout.legend_columns - 1) / layout.legend_columns;
   layout.legend_height =
       legend.size() < 2 ? 0 : kLegendPadding + kLegendRow * static_cast<double>(legend_rows);
-  layout.height = kTop + kPanelHeight * rows + kRowGap * (rows - 1) + kBottom + layout.legend_height;
+  layout.height =
+      kTop + kPanelHeight * rows + kRowGap * (rows - 1) + kBottom + layout.legend_height;
   return layout;
 }
 
-// Labels and short lines at fixed places of the canvas; they belong to the first panel's plot command.
+// Labels and short lines at fixed places of the canvas; they belong to the first panel's plot
+// command.
 std::string legend_script(const std::vector<LegendEntry>& legend, const Layout& layout) {
   std::string script;
   if (layout.legend_height == 0) return script;
@@ -113,12 +117,13 @@ std::string legend_script(const std::vector<LegendEntry>& legend, const Layout& 
         layout.legend_height - kLegendRow * (0.5 + static_cast<double>(i / layout.legend_columns));
     // The svg terminal forgets a change of dashes unless colour or width changes with it.
     script += fmt::format(
-        "set arrow from screen {:.4f},{:.4f} to screen {:.4f},{:.4f} nohead lc rgb '{}' lw {} dt {}\n",
+        "set arrow from screen {:.4f},{:.4f} to screen {:.4f},{:.4f} nohead lc rgb '{}' lw {} dt "
+        "{}\n",
         x / layout.width, y / layout.height, (x + kLegendMark) / layout.width, y / layout.height,
         legend[i].style.color, legend[i].style.dash == 1 ? 1.8 : 1.7, legend[i].style.dash);
-    script +=
-        fmt::format("set label {} at screen {:.4f},{:.4f} left noenhanced\n", gnuplot_quote(legend[i].label),
-                    (x + kLegendMark + 0.06) / layout.width, y / layout.height);
+    script += fmt::format("set label {} at screen {:.4f},{:.4f} left noenhanced\n",
+                          gnuplot_quote(legend[i].label), (x + kLegendMark + 0.06) / layout.width,
+                          y / layout.height);
   }
   return script;
 }
@@ -130,15 +135,16 @@ std::string name_of_y(const std::string& name, double x, double y, const Layout&
 
 // The names of the axes, once for all panels.
 std::string axis_names(const LinePlot& figure, const Layout& layout) {
-  const double bottom = layout.legend_height + kBottom, middle = 0.5 * (bottom + layout.height - kTop);
-  std::string script =
-      fmt::format("set label {} at screen {:.4f},{:.4f} center noenhanced\n", gnuplot_quote(figure.x_label),
-                  0.5 * (kLeft + layout.width - kRight) / layout.width,
-                  (layout.legend_height + kNameOffset) / layout.height);
+  const double bottom = layout.legend_height + kBottom,
+               middle = 0.5 * (bottom + layout.height - kTop);
+  std::string script = fmt::format("set label {} at screen {:.4f},{:.4f} center noenhanced\n",
+                                   gnuplot_quote(figure.x_label),
+                                   0.5 * (kLeft + layout.width - kRight) / layout.width,
+                                   (layout.legend_height + kNameOffset) / layout.height);
   if (!layout.own_labels)
-    script +=
-        fmt::format("set label {} at screen {:.4f},{:.4f} center rotate by 90 noenhanced\n",
-                    gnuplot_quote(figure.panels[0].axis.label), 0.13 / layout.width, middle / layout.height);
+    script += fmt::format("set label {} at screen {:.4f},{:.4f} center rotate by 90 noenhanced\n",
+                          gnuplot_quote(figure.panels[0].axis.label), 0.13 / layout.width,
+                          middle / layout.height);
   return script;
 }
 
@@ -162,16 +168,16 @@ std::string plot_command(const Panel& panel, std::size_t index) {
   std::vector<std::string> parts;
   for (std::size_t i = 0; i < panel.lines.size(); ++i)
     if (panel.lines[i].band && has_points(panel.lines[i]))
-      parts.push_back(
-          fmt::format("$p{}_{} using 1:3:4 with filledcurves fc rgb '{}' fs transparent solid 0.15 noborder",
-                      index, i, panel.lines[i].style.color));
+      parts.push_back(fmt::format(
+          "$p{}_{} using 1:3:4 with filledcurves fc rgb '{}' fs transparent solid 0.15 noborder",
+          index, i, panel.lines[i].style.color));
   for (std::size_t i = 0; i < panel.lines.size(); ++i) {
     const Line& line = panel.lines[i];
     if (!has_points(line)) continue;
     // A short line needs its points to be seen as what it is.
     const std::string points = line.points.size() <= 12 ? "linespoints pt 7 ps 0.35" : "lines";
-    parts.push_back(fmt::format("$p{}_{} using 1:2 with {} lc rgb '{}' lw 1.6 dt {}", index, i, points,
-                                line.style.color, line.style.dash));
+    parts.push_back(fmt::format("$p{}_{} using 1:2 with {} lc rgb '{}' lw 1.6 dt {}", index, i,
+                                points, line.style.color, line.style.dash));
   }
   if (parts.empty()) parts.push_back("NaN");
   return fmt::format("plot {}\n", fmt::join(parts, ", \\\n  "));
@@ -184,19 +190,21 @@ std::string panel_script(const LinePlot& figure, const Layout& layout, std::size
   const double left = kLeft + static_cast<double>(column) * (layout.panel_width + layout.gap);
   const double top = layout.height - kTop - static_cast<double>(row) * (kPanelHeight + kRowGap);
   std::string script = fmt::format(
-      "set lmargin at screen {:.4f}\nset rmargin at screen {:.4f}\nset tmargin at screen {:.4f}\nset bmargin "
+      "set lmargin at screen {:.4f}\nset rmargin at screen {:.4f}\nset tmargin at screen "
+      "{:.4f}\nset bmargin "
       "at screen {:.4f}\n",
       left / layout.width, (left + layout.panel_width) / layout.width, top / layout.height,
       (top - kPanelHeight) / layout.height);
   const bool wide = static_cast<double>(letters(panel.title)) * kLetter > layout.panel_width;
-  script +=
-      fmt::format("set title {} noenhanced offset 0,-0.6{}\nset xtics 0,{},100\n", gnuplot_quote(panel.title),
-                  wide ? " font ',7'" : "", layout.panel_width < kNarrow ? 50 : 20);
+  script += fmt::format("set title {} noenhanced offset 0,-0.6{}\nset xtics 0,{},100\n",
+                        gnuplot_quote(panel.title), wide ? " font ',7'" : "",
+                        layout.panel_width < kNarrow ? 50 : 20);
   script += fmt::format(
-      "set yrange [{:.6g}:{:.6g}]\nset arrow from 0,{} to 100,{} nohead lc rgb '#888888' lw 0.8\n", range.low,
-      range.high, panel.axis.base, panel.axis.base);
+      "set yrange [{:.6g}:{:.6g}]\nset arrow from 0,{} to 100,{} nohead lc rgb '#888888' lw 0.8\n",
+      range.low, range.high, panel.axis.base, panel.axis.base);
   if (layout.own_labels)
-    script += name_of_y(panel.axis.label, left - kLeft + kNameLeft, top - 0.5 * kPanelHeight, layout);
+    script +=
+        name_of_y(panel.axis.label, left - kLeft + kNameLeft, top - 0.5 * kPanelHeight, layout);
   return script + plot_command(panel, index) + "unset label\nunset arrow\n";
 }
 
@@ -216,8 +224,8 @@ Plot render_at(const LinePlot& figure, double width, std::size_t columns) {
   plot.stem = figure.stem;
   plot.width = layout.width;
   plot.height = layout.height;
-  plot.script =
-      std::string(kAxes) + legend_script(legend, layout) + axis_names(figure, layout) + "set multiplot\n";
+  plot.script = std::string(kAxes) + legend_script(legend, layout) + axis_names(figure, layout) +
+                "set multiplot\n";
   for (std::size_t i = 0; i < figure.panels.size(); ++i) {
     const Panel& panel = figure.panels[i];
     for (std::size_t line = 0; line < panel.lines.size(); ++line)

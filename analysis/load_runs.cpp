@@ -66,7 +66,8 @@ std::unordered_map<std::int64_t, std::size_t> rows_of(const std::vector<std::int
 }
 
 // The model with one of its sets of prompts.
-ModelData load_set(const ModelData& model, std::size_t set, const std::string& name, const IdMap& changed) {
+ModelData load_set(const ModelData& model, std::size_t set, const std::string& name,
+                   const IdMap& changed) {
   ModelData swept = model;
   swept.prompt_set = name;
   swept.stored_set = set;
@@ -85,8 +86,9 @@ void join_rows(ModelData& model, const EvaluationResult& evaluation,
     const std::size_t row = found == evaluated.end() ? evaluation.prompt.size() : found->second;
     model.evaluation_row.push_back(row);
     model.prompt_row.push_back(prompt_rows.at(id));
-    model.clean.push_back(found == evaluated.end() ? std::numeric_limits<double>::quiet_NaN()
-                                                   : static_cast<double>(evaluation.probability[row]));
+    model.clean.push_back(found == evaluated.end()
+                              ? std::numeric_limits<double>::quiet_NaN()
+                              : static_cast<double>(evaluation.probability[row]));
   }
 }
 
@@ -105,7 +107,8 @@ std::vector<std::string> sets_of(const ResultsReader& reader, const std::string&
 // The first set of the first model that was swept at all.
 std::string main_set_of(const ResultsReader& reader) {
   for (const ModelInfo& info : reader.models())
-    if (const std::vector<std::string> names = sets_of(reader, info.name); !names.empty()) return names[0];
+    if (const std::vector<std::string> names = sets_of(reader, info.name); !names.empty())
+      return names[0];
   return kUnnamedSet;
 }
 
@@ -134,7 +137,8 @@ void load_model(const ResultsReader& reader, const ModelInfo& info, const std::s
   run.models.push_back(std::move(first));
 }
 
-void load_one(const ResultsReader& reader, const std::string& prefix, const IdMap& changed, RunData& run) {
+void load_one(const ResultsReader& reader, const std::string& prefix, const IdMap& changed,
+              RunData& run) {
   for (const ModelInfo& info : reader.models()) load_model(reader, info, prefix, changed, run);
   for (FailureRecord failure : reader.failures()) {
     if (!failure.model.empty()) failure.model = prefix + failure.model;
@@ -185,8 +189,8 @@ std::vector<std::int64_t> heatmap_prompts(const ModelData& model, std::int64_t w
 
 HeatmapResult load_heatmap(const ModelData& model, std::int64_t window, std::int64_t prompt) {
   const auto changed = model.stored_ids.find(prompt);
-  HeatmapResult result = model.reader->heatmap(model.stored_name, window,
-                                               changed == model.stored_ids.end() ? prompt : changed->second);
+  HeatmapResult result = model.reader->heatmap(
+      model.stored_name, window, changed == model.stored_ids.end() ? prompt : changed->second);
   result.prompt = prompt;
   return result;
 }

@@ -9,9 +9,9 @@
 
 namespace factflow {
 
-// Of several runs, models are called "RUN/MODEL". Prompts that are equal in text, subject and answer are one
-// prompt, whatever their ids; a prompt whose id belongs to another one gets a new id. The readers must
-// outlive the data. Throws InputError for damaged files.
+// Of several runs, models are called "RUN/MODEL". Prompts that are equal in text, subject and
+// answer are one prompt, whatever their ids; a prompt whose id belongs to another one gets a new
+// id. The readers must outlive the data. Throws InputError for damaged files.
 RunData load_runs(const std::vector<const ResultsReader*>& readers);
 
 // The cells of the model's set of prompts.

@@ -39,7 +39,8 @@ std::vector<double> changes_of(const WindowData& window, std::size_t edge,
 }
 
 void compare_edge(const WindowData& first, std::size_t first_edge, const WindowData& second,
-                  std::size_t second_edge, double level, std::vector<PairedDifference>& differences) {
+                  std::size_t second_edge, double level,
+                  std::vector<PairedDifference>& differences) {
   const auto shared = shared_prompts(first, first_edge, second, second_edge);
   const std::vector<double> first_depths = depths_of(first), second_depths = depths_of(second);
   if (shared.empty() || first_depths.empty() || second_depths.empty()) return;
@@ -65,9 +66,9 @@ void compare_edge(const WindowData& first, std::size_t first_edge, const WindowD
     }
     p_values.push_back(t_test(difference));
     differences.push_back({first.model->info.name, second.model->info.name,
-                           first.model->edges[first_edge].label, first.cells.window, depth, shared.size(),
-                           mean(a), mean(b), mean(difference), t_interval(difference, level), p_values.back(),
-                           0});
+                           first.model->edges[first_edge].label, first.cells.window, depth,
+                           shared.size(), mean(a), mean(b), mean(difference),
+                           t_interval(difference, level), p_values.back(), 0});
   }
   const std::vector<double> adjusted = holm(p_values);
   for (std::size_t i = 0; i < adjusted.size(); ++i) differences[begin + i].p_holm = adjusted[i];

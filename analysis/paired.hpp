@@ -1,4 +1,5 @@
-// Do two models differ on the same prompts? Paired differences of the relative change, start by start.
+// Do two models differ on the same prompts? Paired differences of the relative change, start by
+// start.
 #pragma once
 
 #include <cstdint>
@@ -10,19 +11,22 @@
 
 namespace factflow {
 
-// At one relative depth: the starts of the model with fewer of them (the first, if equal) that lie within the
-// other's range. The other model's change is interpolated linearly between its starts, prompt by prompt.
+// At one relative depth: the starts of the model with fewer of them (the first, if equal) that lie
+// within the other's range. The other model's change is interpolated linearly between its starts,
+// prompt by prompt.
 struct PairedDifference {
   std::string first, second;  // models
   std::string edge;           // label
   std::int64_t window = 0;
   double depth = 0;
-  std::size_t n = 0;                           // prompts that are valid at every start in both models
+  // Prompts that are valid at every start in both models.
+  std::size_t n = 0;
   double first_change = 0, second_change = 0;  // means, percent
   double difference = 0;                       // first - second, percentage points
   Interval interval;                           // t interval of the differences
   double p_value = 0;                          // paired t test
-  double p_holm = 0;                           // Holm-corrected over the depths of this edge and pair
+  // Holm-corrected over the depths of this edge and pair.
+  double p_holm = 0;
 };
 
 // All edges that both models have. Empty if they share no prompt.

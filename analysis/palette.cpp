@@ -34,8 +34,9 @@ double share_of(std::size_t index, std::size_t count) {
 
 LineStyle role_style(const std::string& role) {
   static const std::map<std::string, LineStyle> kStyles = {
-      {"subject", {"#009E73", 1}}, {"relation", {"#CC79A7", 2}}, {"last", {"#D55E00", 4}},
-      {"first", {"#0072B2", 3}},   {"context", {"#56B4E9", 5}},  {"relation-minus-last", {"#882255", 2}},
+      {"subject", {"#009E73", 1}}, {"relation", {"#CC79A7", 2}},
+      {"last", {"#D55E00", 4}},    {"first", {"#0072B2", 3}},
+      {"context", {"#56B4E9", 5}}, {"relation-minus-last", {"#882255", 2}},
       {"all", {"#000000", 1}}};
   const auto found = kStyles.find(role);
   return found == kStyles.end() ? LineStyle{"#777777", 5} : found->second;
@@ -46,14 +47,15 @@ LineStyle family_style(const std::string& family, std::size_t index, std::size_t
     Rgb light, dark;
     int dash;
   };
-  static const std::map<std::string, Hue> kHues = {{"mamba", {{120, 180, 240}, {0, 89, 179}, 1}},
-                                                   {"mamba2", {{110, 210, 175}, {0, 130, 95}, 2}},
-                                                   {"falcon_mamba", {{245, 205, 110}, {222, 150, 0}, 4}},
-                                                   {"gpt2", {{245, 155, 110}, {192, 64, 10}, 3}},
-                                                   {"llama", {{200, 130, 205}, {125, 25, 125}, 5}},
-                                                   {"mistral", {{140, 205, 240}, {56, 160, 215}, 2}},
-                                                   {"qwen2", {{240, 165, 205}, {214, 95, 155}, 4}},
-                                                   {"gpt_neox", {{185, 170, 150}, {95, 80, 65}, 3}}};
+  static const std::map<std::string, Hue> kHues = {
+      {"mamba", {{120, 180, 240}, {0, 89, 179}, 1}},
+      {"mamba2", {{110, 210, 175}, {0, 130, 95}, 2}},
+      {"falcon_mamba", {{245, 205, 110}, {222, 150, 0}, 4}},
+      {"gpt2", {{245, 155, 110}, {192, 64, 10}, 3}},
+      {"llama", {{200, 130, 205}, {125, 25, 125}, 5}},
+      {"mistral", {{140, 205, 240}, {56, 160, 215}, 2}},
+      {"qwen2", {{240, 165, 205}, {214, 95, 155}, 4}},
+      {"gpt_neox", {{185, 170, 150}, {95, 80, 65}, 3}}};
   const auto found = kHues.find(family);
   const Hue hue = found == kHues.end() ? Hue{{180, 180, 180}, {60, 60, 60}, 1} : found->second;
   return {hex(mix(hue.light, hue.dark, share_of(index, count))), hue.dash};
@@ -84,14 +86,15 @@ std::string diverging_palette(const std::string& name) {
   // The eleven classes of ColorBrewer (C. Brewer, Pennsylvania State University; Apache 2.0).
   static const std::map<std::string, std::array<const char*, 11>> kMaps = {
       {"RdYlGn",
-       {"#A50026", "#D73027", "#F46D43", "#FDAE61", "#FEE08B", "#FFFFBF", "#D9EF8B", "#A6D96A", "#66BD63",
-        "#1A9850", "#006837"}},
+       {"#A50026", "#D73027", "#F46D43", "#FDAE61", "#FEE08B", "#FFFFBF", "#D9EF8B", "#A6D96A",
+        "#66BD63", "#1A9850", "#006837"}},
       {"RdBu",
-       {"#67001F", "#B2182B", "#D6604D", "#F4A582", "#FDDBC7", "#F7F7F7", "#D1E5F0", "#92C5DE", "#4393C3",
-        "#2166AC", "#053061"}}};
+       {"#67001F", "#B2182B", "#D6604D", "#F4A582", "#FDDBC7", "#F7F7F7", "#D1E5F0", "#92C5DE",
+        "#4393C3", "#2166AC", "#053061"}}};
   const auto found = kMaps.find(name);
   if (found == kMaps.end())
-    throw InputError("heat map palette", fmt::format("unknown palette '{}'", name), "use RdYlGn or RdBu");
+    throw InputError("heat map palette", fmt::format("unknown palette '{}'", name),
+                     "use RdYlGn or RdBu");
   std::string list;
   for (std::size_t i = 0; i < found->second.size(); ++i)
     list += fmt::format("{}{} '{}'", i == 0 ? "" : ", ", i, found->second[i]);

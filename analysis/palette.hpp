@@ -12,21 +12,21 @@ struct LineStyle {
   int dash = 1;       // gnuplot's dash type: 1 = solid
 };
 
-// Of an edge's source. The hues of the published figures in the shades of Okabe and Ito (2008), which differ
-// for all eyes, and a dash pattern each. Unknown roles are gray.
+// Of an edge's source. The hues of the published figures in the shades of Okabe and Ito (2008),
+// which differ for all eyes, and a dash pattern each. Unknown roles are gray.
 LineStyle role_style(const std::string& role);
-// One hue and dash pattern for each model family, light for the first of its `count` models, dark for the
-// last.
+// One hue and dash pattern for each model family, light for the first of its `count` models, dark
+// for the last.
 LineStyle family_style(const std::string& family, std::size_t index, std::size_t count);
 // Light to dark blue: for ordered things, such as window sizes.
 std::string ordered_color(std::size_t index, std::size_t count);
 
-// Channels that lose an edge: slow ones orange, fast ones blue; sets that include the middle third are
-// dashed.
+// Channels that lose an edge: slow ones orange, fast ones blue; sets that include the middle third
+// are dashed.
 LineStyle channel_style(const std::string& channels);
 
-// gnuplot's "defined (...)" list of a diverging colour map: "RdYlGn" (the field's habit) or "RdBu" (for all
-// eyes). Throws InputError for another name.
+// gnuplot's "defined (...)" list of a diverging colour map: "RdYlGn" (the field's habit) or "RdBu"
+// (for all eyes). Throws InputError for another name.
 std::string diverging_palette(const std::string& name);
 
 }  // namespace factflow

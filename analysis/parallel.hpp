@@ -10,8 +10,8 @@
 
 namespace factflow {
 
-// Calls work(0) .. work(count - 1), each once, in any order and on several threads; rethrows what one of them
-// threw.
+// Calls work(0) .. work(count - 1), each once, in any order and on several threads; rethrows what
+// one of them threw.
 template <typename Work>
 void parallel_for(std::size_t count, const Work& work) {
   const std::size_t threads =

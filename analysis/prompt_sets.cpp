@@ -37,7 +37,8 @@ std::vector<T> pick_middle(const std::vector<T>& values, std::size_t edges, std:
   picked.reserve(edges * rows.size() * width);
   for (std::size_t edge = 0; edge < edges; ++edge)
     for (const std::size_t row : rows) {
-      const auto from = values.begin() + static_cast<std::ptrdiff_t>((edge * prompts + row) * width);
+      const auto from =
+          values.begin() + static_cast<std::ptrdiff_t>((edge * prompts + row) * width);
       picked.insert(picked.end(), from, from + static_cast<std::ptrdiff_t>(width));
     }
   return picked;
@@ -93,8 +94,8 @@ WindowData restrict_window(const WindowData& window, const ModelData& restricted
   result.cells.starts = window.cells.starts;
   result.cells.probability = pick_middle(window.cells.probability, full.edges.size(),
                                          full.axes.prompts.size(), window.starts(), rows);
-  result.cells.rank =
-      pick_middle(window.cells.rank, full.edges.size(), full.axes.prompts.size(), window.starts(), rows);
+  result.cells.rank = pick_middle(window.cells.rank, full.edges.size(), full.axes.prompts.size(),
+                                  window.starts(), rows);
   return result;
 }
 

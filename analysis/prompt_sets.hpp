@@ -1,5 +1,5 @@
-// A set of prompts that the analysis makes itself where a run has one set that differs from model to model:
-// the prompts that all models share. With it comes the data-set ablation of the paper.
+// A set of prompts that the analysis makes itself where a run has one set that differs from model
+// to model: the prompts that all models share. With it comes the data-set ablation of the paper.
 #pragma once
 
 #include <cstdint>
@@ -9,15 +9,15 @@
 
 namespace factflow {
 
-// Ids of the prompts that every knocked-out model was swept over and gets right (rank 1), in the order of the
-// first such model.
+// Ids of the prompts that every knocked-out model was swept over and gets right (rank 1), in the
+// order of the first such model.
 std::vector<std::int64_t> common_prompts(const std::vector<ModelData>& models);
 
 // Whether models were swept over different prompts, so that the common ones are a set of their own.
 bool prompts_differ(const std::vector<ModelData>& models);
 
-// A model reduced to `prompts`, as the prompt set kCommonSet, and one of its windows likewise. The restricted
-// model must outlive the window.
+// A model reduced to `prompts`, as the prompt set kCommonSet, and one of its windows likewise. The
+// restricted model must outlive the window.
 ModelData restrict_model(const ModelData& model, const std::vector<std::int64_t>& prompts);
 WindowData restrict_window(const WindowData& window, const ModelData& restricted);
 

@@ -33,15 +33,16 @@ const char* verdict_class(Verdict verdict) {
 }
 
 std::string verdict_html(Verdict verdict) {
-  return fmt::format("<span class=\"verdict {}\">{}</span>", verdict_class(verdict), to_string(verdict));
+  return fmt::format("<span class=\"verdict {}\">{}</span>", verdict_class(verdict),
+                     to_string(verdict));
 }
 
 std::string header_html(const Study& study) {
   std::vector<std::string> names;
   for (const ModelData& model : study.run.models) names.push_back(model.info.name);
-  std::string text =
-      fmt::format("<header><h1>Where facts flow: {}</h1>\n<p>{} model{}: {}.</p>\n", escape(study.run.name),
-                  names.size(), names.size() == 1 ? "" : "s", escape(join(names)));
+  std::string text = fmt::format("<header><h1>Where facts flow: {}</h1>\n<p>{} model{}: {}.</p>\n",
+                                 escape(study.run.name), names.size(), names.size() == 1 ? "" : "s",
+                                 escape(join(names)));
   for (const RunSource& source : study.run.sources)
     text += fmt::format("<p>{}: prompts of {}, computed {} on {} in {}; factflow {}.</p>\n",
                         escape(source.info.name), escape(source.info.dataset_path),
@@ -50,7 +51,8 @@ std::string header_html(const Study& study) {
   return text +
          "<nav><a href=\"#findings\">Findings</a><a href=\"#claims\">Claims</a><a "
          "href=\"#figures\">Figures</a>"
-         "<a href=\"#prompts\">Prompts</a><a href=\"#pairs\">Pairs</a><a href=\"#models\">Models</a><a "
+         "<a href=\"#prompts\">Prompts</a><a href=\"#pairs\">Pairs</a><a "
+         "href=\"#models\">Models</a><a "
          "href=\"#files\">Files</a>"
          "<a href=\"#run\">Provenance</a></nav></header>\n";
 }
@@ -69,16 +71,18 @@ std::string findings_table(const Study& study) {
   std::vector<std::vector<std::string>> rows;
   for (const EdgeEffect& e : study.main_effects) {
     if (e.n == 0) {
-      rows.push_back({escape(e.model), escape(e.edge.display()), std::to_string(e.window), "no such edge", "",
-                      "", "", "0"});
+      rows.push_back({escape(e.model), escape(e.edge.display()), std::to_string(e.window),
+                      "no such edge", "", "", "", "0"});
       continue;
     }
-    rows.push_back(
-        {escape(e.model), escape(e.edge.display()), std::to_string(e.window), drop_cell(e),
-         html::prose(fmt::format("[{:+.1f}, {:+.1f}]", e.drop.by_prompt.low, e.drop.by_prompt.high)),
-         fmt::format("{:.0f} of {}", e.start.value, e.layers),
-         fmt::format("{:.2f} [{:.2f}, {:.2f}]", e.depth.value, e.depth.by_prompt.low, e.depth.by_prompt.high),
-         std::to_string(e.n)});
+    rows.push_back({escape(e.model), escape(e.edge.display()), std::to_string(e.window),
+                    drop_cell(e),
+                    html::prose(fmt::format("[{:+.1f}, {:+.1f}]", e.drop.by_prompt.low,
+                                            e.drop.by_prompt.high)),
+                    fmt::format("{:.0f} of {}", e.start.value, e.layers),
+                    fmt::format("{:.2f} [{:.2f}, {:.2f}]", e.depth.value, e.depth.by_prompt.low,
+                                e.depth.by_prompt.high),
+                    std::to_string(e.n)});
   }
   return html::table({"Model", "Edge", "Window", "Largest drop (%)", "95 % interval", "at start",
                       "Relative depth", "Prompts"},
@@ -89,22 +93,29 @@ std::string findings_html(const Study& study) {
   std::string text = "<section id=\"findings\"><h2>Findings</h2>\n";
   if (const std::string line = unfinished(study); !line.empty())
     text += fmt::format("<p class=\"notice\"><strong>{}</strong></p>\n", escape(line));
-  if (study.main_effects.empty()) return text + "<p>These results hold no knockouts.</p></section>\n";
+  if (study.main_effects.empty())
+    return text + "<p>These results hold no knockouts.</p></section>\n";
   text += "<ul class=\"findings\">\n";
   for (const FindingSentence& sentence : finding_sentences(study)) {
-    const std::string words = html::prose(sentence.text), name = html::prose(sentence.edge.display());
+    const std::string words = html::prose(sentence.text),
+                      name = html::prose(sentence.edge.display());
     const std::size_t skip = words.starts_with(name) ? name.size() : 0;
     text += fmt::format("<li style=\"border-color:{}\"><strong>{}</strong>{}</li>\n",
-                        role_style(sentence.edge.source).color, words.substr(0, skip), words.substr(skip));
+                        role_style(sentence.edge.source).color, words.substr(0, skip),
+                        words.substr(skip));
   }
   text += fmt::format(
-      "</ul>\n<p>Knockout: the flow from source to target tokens is blocked in a window of layers (here {} "
+      "</ul>\n<p>Knockout: the flow from source to target tokens is blocked in a window of layers "
+      "(here {} "
       "layers). "
-      "Change = 100 (p \u2212 p<sub>clean</sub>) / p<sub>clean</sub> of the answer's probability, averaged "
+      "Change = 100 (p \u2212 p<sub>clean</sub>) / p<sub>clean</sub> of the answer's probability, "
+      "averaged "
       "over "
-      "prompts. Largest drop = the lowest mean over all window starts; its interval is a bootstrap over "
+      "prompts. Largest drop = the lowest mean over all window starts; its interval is a bootstrap "
+      "over "
       "prompts ({}). "
-      "Gray: not different from zero after Holm's correction over the starts. Relative depth = {} of the "
+      "Gray: not different from zero after Holm's correction over the starts. Relative depth = {} "
+      "of the "
       "window / "
       "layers.</p>\n",
       study.window, link("tables/findings.csv", "more intervals, also clustered by relation"),
@@ -120,12 +131,14 @@ std::string findings_html(const Study& study) {
 std::string claims_html(const Study& study) {
   std::string text = "<section id=\"claims\"><h2>Claims of the paper, tested on this run</h2>\n";
   for (const Claim& claim : study.claims) {
-    text += fmt::format("<div class=\"claim\"><p>{}: {}{}</p><p class=\"rule\">{}</p>\n", escape(claim.text),
-                        verdict_html(claim.verdict), claim.models.empty() ? " (not part of this run)" : "",
-                        html::prose(claim.rule));
+    text +=
+        fmt::format("<div class=\"claim\"><p>{}: {}{}</p><p class=\"rule\">{}</p>\n",
+                    escape(claim.text), verdict_html(claim.verdict),
+                    claim.models.empty() ? " (not part of this run)" : "", html::prose(claim.rule));
     std::vector<std::vector<std::string>> rows;
     for (const ModelVerdict& model : claim.models)
-      rows.push_back({escape(model.model), verdict_html(model.verdict), html::prose(model.evidence)});
+      rows.push_back(
+          {escape(model.model), verdict_html(model.verdict), html::prose(model.evidence)});
     if (!rows.empty())
       text += "<details><summary>by model</summary>" +
               html::table({"Model", "Verdict", "Evidence"}, rows, 3) + "</details>\n";
@@ -137,7 +150,8 @@ std::string claims_html(const Study& study) {
 std::string parameter_count(std::int64_t parameters) {
   if (parameters >= 1'000'000'000)
     return fmt::format("{:.2f} billion", static_cast<double>(parameters) / 1e9);
-  if (parameters >= 1'000'000) return fmt::format("{:.0f} million", static_cast<double>(parameters) / 1e6);
+  if (parameters >= 1'000'000)
+    return fmt::format("{:.0f} million", static_cast<double>(parameters) / 1e6);
   return format_count(static_cast<double>(parameters));
 }
 
@@ -146,10 +160,12 @@ std::string model_facts(const ModelData& model) {
   const auto right = std::count(clean.rank.begin(), clean.rank.end(), 1);
   const auto failed = std::count(clean.rank.begin(), clean.rank.end(), 0);
   const auto judged = static_cast<std::ptrdiff_t>(clean.rank.size()) - failed;
-  const double accuracy = judged > 0 ? 100.0 * static_cast<double>(right) / static_cast<double>(judged) : 0;
-  std::string text = fmt::format("{}, {} layers, {} parameters", model.info.family, model.info.layers,
-                                 parameter_count(model.info.parameters));
-  if (judged > 0) text += fmt::format("; right on {} of {} prompts ({:.1f} %)", right, judged, accuracy);
+  const double accuracy =
+      judged > 0 ? 100.0 * static_cast<double>(right) / static_cast<double>(judged) : 0;
+  std::string text = fmt::format("{}, {} layers, {} parameters", model.info.family,
+                                 model.info.layers, parameter_count(model.info.parameters));
+  if (judged > 0)
+    text += fmt::format("; right on {} of {} prompts ({:.1f} %)", right, judged, accuracy);
   if (failed > 0) text += fmt::format(", {} failed", failed);
   if (!model.axes.prompts.empty())
     text += fmt::format("; knockouts on {} selected prompts", model.axes.prompts.size());
@@ -175,7 +191,8 @@ std::vector<const PairedDifference*> largest_differences(const Study& study) {
     else if (std::abs(pair.difference) > std::abs(largest.back()->difference))
       largest.back() = &pair;
   }
-  std::erase_if(largest, [](const PairedDifference* pair) { return !parse_edge(pair->edge).whole(); });
+  std::erase_if(largest,
+                [](const PairedDifference* pair) { return !parse_edge(pair->edge).whole(); });
   return largest;
 }
 
@@ -185,48 +202,58 @@ std::string pairs_html(const Study& study) {
   std::string note;
   if (pairs.size() > kMostPairs) {
     note = fmt::format("<p>The {} largest of {}.</p>", kMostPairs, pairs.size());
-    std::stable_sort(pairs.begin(), pairs.end(), [](const PairedDifference* a, const PairedDifference* b) {
-      return std::abs(a->difference) > std::abs(b->difference);
-    });
+    std::stable_sort(pairs.begin(), pairs.end(),
+                     [](const PairedDifference* a, const PairedDifference* b) {
+                       return std::abs(a->difference) > std::abs(b->difference);
+                     });
     pairs.resize(kMostPairs);
   }
   std::vector<std::vector<std::string>> rows;
   for (const PairedDifference* pair : pairs)
-    rows.push_back({escape(pair->first), escape(pair->second), escape(parse_edge(pair->edge).display()),
-                    html::prose(fmt::format("{:+.1f}", pair->difference)),
-                    html::prose(fmt::format("[{:+.1f}, {:+.1f}]", pair->interval.low, pair->interval.high)),
-                    pair->p_holm < 0.0001 ? "&lt; 0.0001" : fmt::format("{:.4f}", pair->p_holm),
-                    fmt::format("{:.2f}", pair->depth), std::to_string(pair->n)});
+    rows.push_back(
+        {escape(pair->first), escape(pair->second), escape(parse_edge(pair->edge).display()),
+         html::prose(fmt::format("{:+.1f}", pair->difference)),
+         html::prose(fmt::format("[{:+.1f}, {:+.1f}]", pair->interval.low, pair->interval.high)),
+         pair->p_holm < 0.0001 ? "&lt; 0.0001" : fmt::format("{:.4f}", pair->p_holm),
+         fmt::format("{:.2f}", pair->depth), std::to_string(pair->n)});
   return fmt::format(
-      "<section id=\"pairs\"><h2>Differences between models</h2>\n<p>On the prompts that both models were "
+      "<section id=\"pairs\"><h2>Differences between models</h2>\n<p>On the prompts that both "
+      "models were "
       "swept over: "
-      "the first model's change less the second's, in percentage points, at the depth where they differ "
+      "the first model's change less the second's, in percentage points, at the depth where they "
+      "differ "
       "most; t "
-      "interval; p corrected over the depths after Holm. All depths: {}.</p>{}<details{}><summary>{} pairs "
+      "interval; p corrected over the depths after Holm. All depths: "
+      "{}.</p>{}<details{}><summary>{} pairs "
       "and edges"
       "</summary>{}</details></section>\n",
-      link("tables/paired.csv", "paired.csv"), note, rows.size() <= kMostOpenRows ? " open" : "", rows.size(),
-      html::table(
-          {"First", "Second", "Edge", "Difference", "95 % interval", "p", "Relative depth", "Prompts"}, rows,
-          3));
+      link("tables/paired.csv", "paired.csv"), note, rows.size() <= kMostOpenRows ? " open" : "",
+      rows.size(),
+      html::table({"First", "Second", "Edge", "Difference", "95 % interval", "p", "Relative depth",
+                   "Prompts"},
+                  rows, 3));
 }
 
 // Filled by the page's programs.
 constexpr const char* kFigures =
     "<section id=\"figures\"><h2>Figures</h2>\n"
-    "<p>Choose what the panels and lines are; point at a chart for its values. Layer depth: 0 % is the first "
+    "<p>Choose what the panels and lines are; point at a chart for its values. Layer depth: 0 % is "
+    "the first "
     "window, "
     "100 % the last, as in the published figures.</p>\n"
-    "<noscript><p class=\"notice\">The charts of this page need JavaScript; the same figures are files, "
+    "<noscript><p class=\"notice\">The charts of this page need JavaScript; the same figures are "
+    "files, "
     "listed "
     "below.</p></noscript>\n"
     "<div id=\"views\"></div><div id=\"switches\"></div><p id=\"view-note\" class=\"weak\"></p>\n"
     "<div id=\"panels\" class=\"panels\"></div></section>\n"
     "<section id=\"prompts\"><h2>Prompts</h2>\n<div id=\"prompt-filters\"></div>\n"
-    "<select id=\"prompt-list\" size=\"8\" aria-label=\"Prompts\"></select>\n<div id=\"prompt-text\"></div>\n"
+    "<select id=\"prompt-list\" size=\"8\" aria-label=\"Prompts\"></select>\n<div "
+    "id=\"prompt-text\"></div>\n"
     "<div id=\"prompt-curves-box\"><h3>What knockouts do to this prompt</h3>\n"
     "<div id=\"prompt-models\"></div><div id=\"prompt-panels\" class=\"panels\"></div></div>\n"
-    "<h3>Token by token</h3>\n<p>Each row is one token of the prompt (the subject's in green) whose flow to "
+    "<h3>Token by token</h3>\n<p>Each row is one token of the prompt (the subject's in green) "
+    "whose flow to "
     "the last "
     "token (*) is blocked, each column a window. Colour: change of the answer's probability.</p>\n"
     "<div id=\"map-switches\"></div><div id=\"maps-of-prompt\" class=\"panels\"></div></section>\n";
@@ -240,7 +267,8 @@ std::string figure_files_html(const FigureSet& figures) {
     rows.push_back({join(links, "<br>"), escape(figure.caption)});
   }
   if (rows.empty()) return "";
-  return "<h3>Figures</h3><p>For papers: PDF with embedded fonts, at the width of two columns and of one "
+  return "<h3>Figures</h3><p>For papers: PDF with embedded fonts, at the width of two columns and "
+         "of one "
          "(<code>_column</code>).</p>\n" +
          html::table({"Files", "What"}, rows, 2);
 }
@@ -250,20 +278,22 @@ std::string failures_html(const Study& study) {
   if (failures.empty()) return "<h3>Failures</h3><p>None.</p>\n";
   std::vector<std::vector<std::string>> rows;
   for (std::size_t i = 0; i < std::min(failures.size(), kMostFailures); ++i)
-    rows.push_back({escape(failures[i].model), escape(failures[i].stage), escape(failures[i].prompt),
-                    escape(failures[i].reason)});
-  std::string text = "<h3>Failures</h3>\n" + html::table({"Model", "Stage", "Prompt", "Reason"}, rows, 4);
+    rows.push_back({escape(failures[i].model), escape(failures[i].stage),
+                    escape(failures[i].prompt), escape(failures[i].reason)});
+  std::string text =
+      "<h3>Failures</h3>\n" + html::table({"Model", "Stage", "Prompt", "Reason"}, rows, 4);
   if (failures.size() > kMostFailures)
-    text += fmt::format("<p>The first {} of {}; all are in {}.</p>\n", kMostFailures, failures.size(),
-                        link("tables/failures.csv", "failures.csv"));
+    text += fmt::format("<p>The first {} of {}; all are in {}.</p>\n", kMostFailures,
+                        failures.size(), link("tables/failures.csv", "failures.csv"));
   return text;
 }
 
 std::string source_html(const RunSource& source) {
   const RunInfo& info = source.info;
   std::string text = html::facts({
-      {"Status",
-       info.complete ? "complete" : fmt::format("{} of {} units", info.units_done, info.units_planned)},
+      {"Status", info.complete
+                     ? "complete"
+                     : fmt::format("{} of {} units", info.units_done, info.units_planned)},
       {"Created", info.created},
       {"Computing time", info.elapsed_seconds > 0 ? format_duration(info.elapsed_seconds) : ""},
       {"Selection", info.selection},
@@ -291,17 +321,18 @@ std::string run_html(const Study& study) {
                     "<code>" + escape(model.info.tokenizer_digest) + "</code>"});
   text += html::table({"Model", "Checkpoint", "Checkpoint digest", "Tokenizer digest"}, rows, 4);
   text += failures_html(study);
-  return text + fmt::format(
-                    "<details><summary>Licences of the charting library (Apache ECharts)</summary><pre>{}"
-                    "</pre></details></section>\n",
-                    escape(kChartLicences));
+  return text +
+         fmt::format(
+             "<details><summary>Licences of the charting library (Apache ECharts)</summary><pre>{}"
+             "</pre></details></section>\n",
+             escape(kChartLicences));
 }
 
 std::string tables_html(const std::vector<TableFile>& tables) {
   std::vector<std::vector<std::string>> rows;
   for (const TableFile& table : tables)
-    rows.push_back({fmt::format("<a href=\"tables/{0}\" download>{0}</a>", table.file), escape(table.about),
-                    format_count(static_cast<double>(table.rows))});
+    rows.push_back({fmt::format("<a href=\"tables/{0}\" download>{0}</a>", table.file),
+                    escape(table.about), format_count(static_cast<double>(table.rows))});
   return "<h3>Tables</h3>\n" + html::table({"File", "What", "Rows"}, rows, 2);
 }
 
@@ -322,7 +353,8 @@ std::string programs(const std::string& json) {
 
 }  // namespace
 
-std::string make_report(const Study& study, const FigureSet& figures, const std::vector<TableFile>& tables) {
+std::string make_report(const Study& study, const FigureSet& figures,
+                        const std::vector<TableFile>& tables) {
   const ReportData data = report_data(study, ReportLimits{});
   std::string text = fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n{}"
@@ -335,7 +367,8 @@ std::string make_report(const Study& study, const FigureSet& figures, const std:
   text += models_html(study) + "<section id=\"files\"><h2>Files</h2>\n" + tables_html(tables) +
           figure_files_html(figures) + "</section>\n";
   for (const std::vector<std::string>& lines : {data.omitted, figures.omitted})
-    for (const std::string& line : lines) text += fmt::format("<p class=\"notice\">{}</p>\n", escape(line));
+    for (const std::string& line : lines)
+      text += fmt::format("<p class=\"notice\">{}</p>\n", escape(line));
   text += run_html(study);
   text += fmt::format("<footer>Made by factflow {} from {}.</footer>\n</main>\n",
                       escape(study.run.sources[0].info.factflow_version), escape(study.run.name));

@@ -10,8 +10,9 @@
 
 namespace factflow {
 
-// Links to tables and figures are relative to the report's directory, which holds tables/ and figures/.
-// Throws InputError if a results file turns out to be damaged.
-std::string make_report(const Study& study, const FigureSet& figures, const std::vector<TableFile>& tables);
+// Links to tables and figures are relative to the report's directory, which holds tables/ and
+// figures/. Throws InputError if a results file turns out to be damaged.
+std::string make_report(const Study& study, const FigureSet& figures,
+                        const std::vector<TableFile>& tables);
 
 }  // namespace factflow

@@ -1,4 +1,5 @@
-// The parts of the report's page that do not depend on the run; analysis/web/CMakeLists.txt compiles them in.
+// The parts of the report's page that do not depend on the run; analysis/web/CMakeLists.txt
+// compiles them in.
 #pragma once
 
 #include <string_view>

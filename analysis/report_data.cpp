@@ -33,8 +33,8 @@ class PackedNumbers {
  public:
   void add(double value, double per_unit) {
     const double scaled = std::clamp(std::round(value * per_unit), -32'767.0, 32'767.0);
-    const auto number =
-        static_cast<std::uint16_t>(std::isfinite(value) ? static_cast<std::int16_t>(scaled) : kMissing);
+    const auto number = static_cast<std::uint16_t>(
+        std::isfinite(value) ? static_cast<std::int16_t>(scaled) : kMissing);
     bytes_ += static_cast<char>(number & 0xFF);
     bytes_ += static_cast<char>(number >> 8);
   }
@@ -157,7 +157,8 @@ class DataMaker {
       const std::size_t model = model_index.at(curve.model);
       Json& group = groups[{model, curve.window}];
       if (group.is_null()) {
-        group = {{"model", model}, {"window", curve.window}, {"centred", curve.placement == "centred"}};
+        group = {
+            {"model", model}, {"window", curve.window}, {"centred", curve.placement == "centred"}};
         Json starts = Json::array();
         for (const CurvePoint& point : curve.points) starts.push_back(point.start);
         group["starts"] = std::move(starts);
@@ -203,8 +204,8 @@ class DataMaker {
     return list;
   }
 
-  // For each model, of each prompt: probability and rank of the answer, the likeliest token. null = not
-  // evaluated.
+  // For each model, of each prompt: probability and rank of the answer, the likeliest token. null =
+  // not evaluated.
   Json clean() const {
     Json list = Json::array();
     for (const ModelData& model : study_.run.models) {
@@ -214,8 +215,9 @@ class DataMaker {
         const auto found = place_.find(evaluation.prompt[row]);
         if (found == place_.end()) continue;
         const auto top = static_cast<std::size_t>(evaluation.top);
-        cells[found->second] = {rounded(static_cast<double>(evaluation.probability[row]), kPerProbability),
-                                evaluation.rank[row], top > 0 ? evaluation.top_text[row * top] : ""};
+        cells[found->second] = {
+            rounded(static_cast<double>(evaluation.probability[row]), kPerProbability),
+            evaluation.rank[row], top > 0 ? evaluation.top_text[row * top] : ""};
       }
       list.push_back(std::move(cells));
     }
@@ -230,8 +232,9 @@ class DataMaker {
         if (edge.whole()) cells += static_cast<std::size_t>(model->info.layers);
     const std::size_t fitting = cells == 0 ? 0 : limits_.prompt_cells / cells;
     if (fitting < rows_.size() && cells > 0)
-      omitted_.push_back(fmt::format("Curves of single prompts are held for the first {} of {} prompts.",
-                                     fitting, rows_.size()));
+      omitted_.push_back(
+          fmt::format("Curves of single prompts are held for the first {} of {} prompts.", fitting,
+                      rows_.size()));
     return std::min(fitting, rows_.size());
   }
 
@@ -245,7 +248,8 @@ class DataMaker {
     for (const ModelData* model : models) {
       const WindowData window = load_window(*model, window_of(*model, study_.window));
       std::map<std::int64_t, std::size_t> column;
-      for (std::size_t i = 0; i < model->axes.prompts.size(); ++i) column.emplace(model->axes.prompts[i], i);
+      for (std::size_t i = 0; i < model->axes.prompts.size(); ++i)
+        column.emplace(model->axes.prompts[i], i);
       for (std::size_t edge = 0; edge < model->edges.size(); ++edge) {
         if (!model->edges[edge].whole()) continue;
         PackedNumbers values;
@@ -277,7 +281,8 @@ class DataMaker {
                  {"centred", map.placement == "centred"},
                  {"values", values.base64()}};
     const auto& ids = model.evaluation.prompt;
-    const auto row = static_cast<std::size_t>(std::find(ids.begin(), ids.end(), map.prompt) - ids.begin());
+    const auto row =
+        static_cast<std::size_t>(std::find(ids.begin(), ids.end(), map.prompt) - ids.begin());
     if (row < ids.size())
       json["subject"] = {model.evaluation.subject_begin[row], model.evaluation.subject_end[row]};
     return json;
@@ -300,8 +305,8 @@ class DataMaker {
             list.push_back(heatmap(m, map));
         }
     if (left_out > 0)
-      omitted_.push_back(
-          fmt::format("{} of {} heat maps are not in this page.", left_out, left_out + list.size()));
+      omitted_.push_back(fmt::format("{} of {} heat maps are not in this page.", left_out,
+                                     left_out + list.size()));
     return list;
   }
 
@@ -310,7 +315,8 @@ class DataMaker {
   std::map<std::string, std::size_t> edge_index_, set_index_;
   std::vector<std::size_t> rows_;              // of the prompt table: what the browser holds
   std::map<std::int64_t, std::size_t> place_;  // of a prompt's id in rows_
-  std::vector<std::map<std::int64_t, std::set<std::int64_t>>> mapped_;  // of each model: window -> prompts
+  // Of each model: window -> prompts.
+  std::vector<std::map<std::int64_t, std::set<std::int64_t>>> mapped_;
   std::vector<std::string> omitted_;
 };
 

@@ -17,7 +17,8 @@ struct ReportLimits {
 };
 
 struct ReportData {
-  // Safe inside a script element: no '<' in it. Numbers are rounded to what a screen shows (changes to 0.01
+  // Safe inside a script element: no '<' in it. Numbers are rounded to what a screen shows (changes
+  // to 0.01
   // %, probabilities to 0.0001); the tables have all digits.
   std::string json;
   std::vector<std::string> omitted;  // what the limits left out, in sentences

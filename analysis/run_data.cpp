@@ -42,7 +42,8 @@ double WindowData::depth(std::size_t start) const {
 
 bool WindowData::valid(std::size_t edge, std::size_t prompt, std::size_t start) const {
   // NaN > 0 is false.
-  return model->clean[prompt] > 0 && model->axes.blocked[edge * model->axes.prompts.size() + prompt] > 0 &&
+  return model->clean[prompt] > 0 &&
+         model->axes.blocked[edge * model->axes.prompts.size() + prompt] > 0 &&
          !std::isnan(cells.probability[cell(edge, prompt, start)]);
 }
 
@@ -56,7 +57,8 @@ std::vector<std::size_t> WindowData::complete_prompts(std::size_t edge) const {
   std::vector<std::size_t> prompts;
   for (std::size_t prompt = 0; prompt < model->axes.prompts.size(); ++prompt) {
     bool complete = true;
-    for (std::size_t start = 0; start < starts() && complete; ++start) complete = valid(edge, prompt, start);
+    for (std::size_t start = 0; start < starts() && complete; ++start)
+      complete = valid(edge, prompt, start);
     if (complete) prompts.push_back(prompt);
   }
   return prompts;
@@ -83,7 +85,8 @@ std::int64_t finding_window(const std::vector<ModelData>& models, std::int64_t w
 
 std::int64_t window_of(const ModelData& model, std::int64_t common) {
   if (model.windows.empty()) return 0;
-  const bool has = std::find(model.windows.begin(), model.windows.end(), common) != model.windows.end();
+  const bool has =
+      std::find(model.windows.begin(), model.windows.end(), common) != model.windows.end();
   return has ? common : model.windows.back();
 }
 

@@ -1,5 +1,5 @@
-// What the analysis keeps in memory of one or several results files: everything but the knockout cells, which
-// are read window by window.
+// What the analysis keeps in memory of one or several results files: everything but the knockout
+// cells, which are read window by window.
 #pragma once
 
 #include <cstddef>
@@ -26,8 +26,8 @@ EdgeName parse_edge(const std::string& label);
 // Mamba-1, Mamba-2, Falcon-Mamba and their like.
 bool is_state_space(const std::string& family);
 
-// Names of sets of prompts: of the only one of a run that names none, and of the one that prompt_sets.hpp
-// makes.
+// Names of sets of prompts: of the only one of a run that names none, and of the one that
+// prompt_sets.hpp makes.
 inline constexpr const char* kUnnamedSet = "selected";
 inline constexpr const char* kCommonSet = "shared";
 
@@ -39,9 +39,11 @@ struct ModelData {
   std::vector<std::int64_t> windows;
   std::vector<EdgeName> edges;  // of axes.edges
   std::string prompt_set = kUnnamedSet;
-  bool main_set = true;  // the first set of its run, which findings, claims and comparisons are about
+  // The first set of its run, which findings, claims and comparisons are about.
+  bool main_set = true;
   // Of axes.prompts:
-  std::vector<double> clean;                // the answer's probability in the clean run; NaN if unknown
+  // The answer's probability in the clean run; NaN if unknown.
+  std::vector<double> clean;
   std::vector<std::size_t> prompt_row;      // row in PromptTable
   std::vector<std::size_t> evaluation_row;  // row in `evaluation`; its size if there is none
   // Where its cells are, see load_runs.hpp.
@@ -62,9 +64,10 @@ struct RunData {
   std::vector<RunSource> sources;  // at least one
   PromptTable prompts;
   std::vector<FailureRecord> failures;
-  std::vector<ModelData>
-      models;  // each once, with the main set of its run (or no prompts if it was not swept over it)
-  std::vector<ModelData> other_sets;  // models again, with each of their other sets; without evaluations
+  std::vector<ModelData> models;  // each once, with the main set of its run (or no prompts if it
+                                  // was not swept over it)
+  // Models again, with each of their other sets; without evaluations.
+  std::vector<ModelData> other_sets;
 };
 
 // One window of one model, joined with its clean run. `model` must outlive it.
@@ -77,8 +80,8 @@ struct WindowData {
   std::size_t cell(std::size_t edge, std::size_t prompt, std::size_t start) const {
     return (edge * model->axes.prompts.size() + prompt) * starts() + start;
   }
-  // Whether the knockout happened and its relative change is defined: p and p_clean > 0 are known and the
-  // edge exists.
+  // Whether the knockout happened and its relative change is defined: p and p_clean > 0 are known
+  // and the edge exists.
   bool valid(std::size_t edge, std::size_t prompt, std::size_t start) const;
   double change(std::size_t edge, std::size_t prompt,
                 std::size_t start) const;  // 100 (p - p_clean) / p_clean, or NaN
@@ -86,9 +89,10 @@ struct WindowData {
   std::vector<std::size_t> complete_prompts(std::size_t edge) const;
 };
 
-// The window size that findings are about: `wanted` if it is not 0; else 9, as in the published figures, if
-// every model has it and at least 16 layers; else the largest that all (or most) have and that covers no more
-// than a third of the shallowest model, so that a start still says something about depth. 0 if there is none.
+// The window size that findings are about: `wanted` if it is not 0; else 9, as in the published
+// figures, if every model has it and at least 16 layers; else the largest that all (or most) have
+// and that covers no more than a third of the shallowest model, so that a start still says
+// something about depth. 0 if there is none.
 std::int64_t finding_window(const std::vector<ModelData>& models, std::int64_t wanted);
 // The same for one model: `common` if it has it, else its largest.
 std::int64_t window_of(const ModelData& model, std::int64_t common);

@@ -16,12 +16,14 @@ EdgePairs shared_edges(const WindowData& smaller, const WindowData& larger) {
   const auto &a = smaller.model->edges, &b = larger.model->edges;
   for (std::size_t i = 0; i < a.size(); ++i)
     for (std::size_t j = 0; j < b.size(); ++j)
-      if (a[i].whole() && a[i].target == "last" && a[i].label == b[j].label) pairs.emplace_back(i, j);
+      if (a[i].whole() && a[i].target == "last" && a[i].label == b[j].label)
+        pairs.emplace_back(i, j);
   return pairs;
 }
 
 // NaN unless the prompt is valid at every start of these edges.
-double sensitivity(const WindowData& window, std::size_t prompt, const std::vector<std::size_t>& edges) {
+double sensitivity(const WindowData& window, std::size_t prompt,
+                   const std::vector<std::size_t>& edges) {
   double sum = 0;
   for (const std::size_t edge : edges) {
     double total = 0;
@@ -34,7 +36,8 @@ double sensitivity(const WindowData& window, std::size_t prompt, const std::vect
   return sum / static_cast<double>(edges.size());
 }
 
-std::map<std::int64_t, double> by_prompt(const WindowData& window, const std::vector<std::size_t>& edges) {
+std::map<std::int64_t, double> by_prompt(const WindowData& window,
+                                         const std::vector<std::size_t>& edges) {
   std::map<std::int64_t, double> values;
   for (std::size_t prompt = 0; prompt < window.model->axes.prompts.size(); ++prompt)
     if (const double value = sensitivity(window, prompt, edges); !std::isnan(value))
@@ -42,7 +45,8 @@ std::map<std::int64_t, double> by_prompt(const WindowData& window, const std::ve
   return values;
 }
 
-std::optional<SensitivityPair> compare(const WindowData& smaller, const WindowData& larger, double level) {
+std::optional<SensitivityPair> compare(const WindowData& smaller, const WindowData& larger,
+                                       double level) {
   std::vector<std::size_t> in_smaller, in_larger;
   for (const auto& [a, b] : shared_edges(smaller, larger)) {
     in_smaller.push_back(a);
@@ -86,8 +90,10 @@ std::vector<SensitivityPair> compare_sizes(const std::vector<WindowData>& window
     for (const WindowData& window : windows) {
       const ModelInfo& info = window.model->info;
       if (info.family != family) continue;
-      if (smallest == nullptr || info.parameters < smallest->model->info.parameters) smallest = &window;
-      if (largest == nullptr || info.parameters > largest->model->info.parameters) largest = &window;
+      if (smallest == nullptr || info.parameters < smallest->model->info.parameters)
+        smallest = &window;
+      if (largest == nullptr || info.parameters > largest->model->info.parameters)
+        largest = &window;
     }
     if (smallest->model->info.parameters == largest->model->info.parameters) continue;
     if (auto pair = compare(*smallest, *largest, level)) pairs.push_back(std::move(*pair));

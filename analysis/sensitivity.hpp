@@ -11,22 +11,24 @@
 
 namespace factflow {
 
-// A prompt's sensitivity = mean of |relative change| over all starts of all edges into the last token (all
-// channels) that both models have; changes beyond 100 % count as 100 %, so that no rare prompt decides.
+// A prompt's sensitivity = mean of |relative change| over all starts of all edges into the last
+// token (all channels) that both models have; changes beyond 100 % count as 100 %, so that no rare
+// prompt decides.
 struct SensitivityPair {
   std::string family;
   std::string smaller, larger;  // models of the fewest and the most parameters
   std::int64_t window = 0;
   std::size_t edges = 0;
-  std::size_t n = 0;                           // prompts that are valid at every start of these edges in both
+  // Prompts that are valid at every start of these edges in both.
+  std::size_t n = 0;
   double smaller_value = 0, larger_value = 0;  // mean sensitivity, percent
   double difference = 0;                       // smaller - larger
   Interval interval;                           // t interval of the paired differences
   double p_value = 0;                          // paired t test
 };
 
-// One pair for each family that has models of two sizes and shared edges and prompts. `windows` are of one
-// size.
+// One pair for each family that has models of two sizes and shared edges and prompts. `windows` are
+// of one size.
 std::vector<SensitivityPair> compare_sizes(const std::vector<WindowData>& windows, double level);
 
 }  // namespace factflow

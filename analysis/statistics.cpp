@@ -56,7 +56,8 @@ Interval t_interval(const std::vector<double>& values, double level) {
   if (!(deviation > 0)) return {centre, centre};
   const auto n = static_cast<double>(values.size());
   const boost::math::students_t distribution(n - 1);
-  const double half = boost::math::quantile(distribution, 0.5 + 0.5 * level) * deviation / std::sqrt(n);
+  const double half =
+      boost::math::quantile(distribution, 0.5 + 0.5 * level) * deviation / std::sqrt(n);
   return {centre - half, centre + half};
 }
 
@@ -67,8 +68,8 @@ double t_test(const std::vector<double>& values) {
   if (!(deviation > 0)) return centre == 0 ? 1 : 0;
   const auto n = static_cast<double>(values.size());
   const boost::math::students_t distribution(n - 1);
-  return 2 *
-         boost::math::cdf(boost::math::complement(distribution, std::abs(centre) / deviation * std::sqrt(n)));
+  return 2 * boost::math::cdf(boost::math::complement(distribution,
+                                                      std::abs(centre) / deviation * std::sqrt(n)));
 }
 
 std::vector<double> holm(const std::vector<double>& p_values) {
@@ -80,8 +81,8 @@ std::vector<double> holm(const std::vector<double>& p_values) {
   std::vector<double> adjusted(p_values.size(), kNan);
   double running = 0;
   for (std::size_t rank = 0; rank < order.size(); ++rank) {
-    running =
-        std::max(running, std::min(1.0, static_cast<double>(order.size() - rank) * p_values[order[rank]]));
+    running = std::max(
+        running, std::min(1.0, static_cast<double>(order.size() - rank) * p_values[order[rank]]));
     adjusted[order[rank]] = running;
   }
   return adjusted;
@@ -101,13 +102,15 @@ std::size_t index_of_minimum(const std::vector<double>& values) {
   return best;
 }
 
-std::vector<std::uint16_t> bootstrap_counts(std::size_t clusters, std::size_t resamples, std::uint64_t seed) {
+std::vector<std::uint16_t> bootstrap_counts(std::size_t clusters, std::size_t resamples,
+                                            std::uint64_t seed) {
   std::vector<std::uint16_t> counts(resamples * clusters, 0);
   if (clusters == 0) return counts;
   std::mt19937_64 random(seed);
   for (std::size_t row = 0; row < resamples; ++row)
     for (std::size_t draw = 0; draw < clusters; ++draw) {
-      // The upper 32 bits scaled: the same on every platform, and biased by less than clusters / 2^32.
+      // The upper 32 bits scaled: the same on every platform, and biased by less than clusters /
+      // 2^32.
       const std::size_t drawn = static_cast<std::size_t>(((random() >> 32) * clusters) >> 32);
       std::uint16_t& count = counts[row * clusters + drawn];
       if (count < std::numeric_limits<std::uint16_t>::max()) ++count;

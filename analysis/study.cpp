@@ -12,7 +12,8 @@
 namespace factflow {
 namespace {
 
-// Pairs grow with the square of the models: beyond this, each model is compared with the first one only.
+// Pairs grow with the square of the models: beyond this, each model is compared with the first one
+// only.
 constexpr std::size_t kMostModelsForAllPairs = 20;
 
 template <typename T>
@@ -22,7 +23,8 @@ void append(std::vector<T>& to, std::vector<T> from) {
 
 void study_groups(const WindowData& window, double level, Study& study) {
   append(study.by_relation, group_effects(window, study.run.prompts, Grouping::kRelation, level));
-  append(study.by_subject_length, group_effects(window, study.run.prompts, Grouping::kSubjectLength, level));
+  append(study.by_subject_length,
+         group_effects(window, study.run.prompts, Grouping::kSubjectLength, level));
   append(study.by_distance, group_effects(window, study.run.prompts, Grouping::kDistance, level));
 }
 
@@ -35,7 +37,8 @@ void study_pairs(const std::vector<WindowData>& windows, double level, Study& st
 }
 
 // Curves and effects of one window, added to the study; returns the effects.
-WindowEffects study_window(const WindowData& window, const BootstrapOptions& bootstrap, Study& study) {
+WindowEffects study_window(const WindowData& window, const BootstrapOptions& bootstrap,
+                           Study& study) {
   WindowEffects effects = measure_effects(window, study.run.prompts, bootstrap);
   append(study.curves, make_curves(window, effects.edges, bootstrap.level));
   for (EdgeEffect& effect : effects.edges) effect.starts = {};  // they are in the curves now
@@ -50,8 +53,10 @@ bool has_cells(const WindowData& window) {
                      [](float p) { return !std::isnan(p); });
 }
 
-// The main set of a model: everything. Returns the window of the findings, without ranks, for comparisons.
-std::optional<WindowData> study_model(const ModelData& model, const StudyOptions& options, Study& study) {
+// The main set of a model: everything. Returns the window of the findings, without ranks, for
+// comparisons.
+std::optional<WindowData> study_model(const ModelData& model, const StudyOptions& options,
+                                      Study& study) {
   std::optional<WindowData> compared;
   for (const std::int64_t size : model.windows) {
     WindowData window = load_window(model, size);

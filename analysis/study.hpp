@@ -24,8 +24,8 @@ struct StudyOptions {
 struct Study {
   RunData run;
   std::int64_t window = 0;  // of the findings
-  // Prompts that all models get right, where the only sets differ from model to model; else empty. See
-  // prompt_sets.hpp.
+  // Prompts that all models get right, where the only sets differ from model to model; else empty.
+  // See prompt_sets.hpp.
   std::vector<std::int64_t> common;
   // Every model, set of prompts, window and edge; of the common prompts only the finding window.
   std::vector<Curve> curves;

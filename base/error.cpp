@@ -5,7 +5,8 @@
 namespace factflow {
 namespace {
 
-std::string line_of(const std::string& where, const std::string& problem, const std::string& remedy) {
+std::string line_of(const std::string& where, const std::string& problem,
+                    const std::string& remedy) {
   std::string line = where.empty() ? problem : where + ": " + problem;
   if (!remedy.empty()) line += "; " + remedy;
   for (char& c : line)

@@ -78,7 +78,8 @@ int FileOperations::list(const std::filesystem::path& directory, std::vector<std
 OpenFile::~OpenFile() {
   if (fd_ >= 0) files_->close(fd_);
 }
-OpenFile::OpenFile(OpenFile&& other) noexcept : files_(other.files_), fd_(std::exchange(other.fd_, -1)) {}
+OpenFile::OpenFile(OpenFile&& other) noexcept
+    : files_(other.files_), fd_(std::exchange(other.fd_, -1)) {}
 OpenFile& OpenFile::operator=(OpenFile&& other) noexcept {
   std::swap(files_, other.files_);
   std::swap(fd_, other.fd_);
@@ -91,10 +92,12 @@ void throw_file_error(const std::filesystem::path& path, std::string_view action
     remedy = "; finished work is kept: free some space and give the same command again";
   else if (error == EACCES || error == EPERM || error == EROFS)
     remedy = "; finished work is kept: make the directory writable and give the same command again";
-  throw RunError(fmt::format("{}: cannot {}: {}{}", path.string(), action, std::strerror(error), remedy));
+  throw RunError(
+      fmt::format("{}: cannot {}: {}{}", path.string(), action, std::strerror(error), remedy));
 }
 
-void write_fully(FileOperations& files, int fd, const std::filesystem::path& path, std::string_view bytes) {
+void write_fully(FileOperations& files, int fd, const std::filesystem::path& path,
+                 std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t put = files.write(fd, bytes.data(), bytes.size());
     if (put < 0 && errno == EINTR) continue;
@@ -140,7 +143,8 @@ void make_directories(FileOperations& files, const std::filesystem::path& direct
   make_directories(files, directory);
 }
 
-void publish(FileOperations& files, const std::filesystem::path& finished, const std::filesystem::path& path) {
+void publish(FileOperations& files, const std::filesystem::path& finished,
+             const std::filesystem::path& path) {
   {
     const OpenFile file(files, files.open(finished, O_RDWR, 0));
     if (!file || files.sync_all(file.get()) != 0) throw_file_error(path, "sync", errno);
@@ -149,7 +153,8 @@ void publish(FileOperations& files, const std::filesystem::path& finished, const
   sync_directory(files, path.has_parent_path() ? path.parent_path() : ".");
 }
 
-void write_new_file(FileOperations& files, const std::filesystem::path& path, std::string_view bytes) {
+void write_new_file(FileOperations& files, const std::filesystem::path& path,
+                    std::string_view bytes) {
   const OpenFile file(files, files.open(path, O_WRONLY | O_CREAT | O_EXCL, 0666));
   if (!file) throw_file_error(path, "create", errno);
   write_fully(files, file.get(), path, bytes);
@@ -166,8 +171,8 @@ std::string read_small_file(FileOperations& files, const std::filesystem::path& 
   std::string bytes(4096, '\0');
   std::size_t size = 0;
   while (size < bytes.size()) {
-    const ssize_t got =
-        files.pread(file.get(), bytes.data() + size, bytes.size() - size, static_cast<std::int64_t>(size));
+    const ssize_t got = files.pread(file.get(), bytes.data() + size, bytes.size() - size,
+                                    static_cast<std::int64_t>(size));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && errno == ESTALE) return "";
     if (got < 0) throw_file_error(path, "read", errno);

@@ -49,15 +49,16 @@ std::string read_file(const std::filesystem::path& path, size_t limit) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   const size_t size = regular_file_size(file.get(), path);
   if (size > limit)
-    throw InputError(path.string(),
-                     fmt::format("is {} large, expected at most {}", format_bytes(static_cast<double>(size)),
-                                 format_bytes(static_cast<double>(limit))));
+    throw InputError(path.string(), fmt::format("is {} large, expected at most {}",
+                                                format_bytes(static_cast<double>(size)),
+                                                format_bytes(static_cast<double>(limit))));
   std::string bytes(size, '\0');
   size_t done = 0;
   while (done < size) {
     const ssize_t got = ::read(file.get(), bytes.data() + done, size - done);
     if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) throw InputError(path.string(), fmt::format("cannot be read: {}", std::strerror(errno)));
+    if (got <= 0)
+      throw InputError(path.string(), fmt::format("cannot be read: {}", std::strerror(errno)));
     done += static_cast<size_t>(got);
   }
   return bytes;
@@ -104,7 +105,9 @@ void publish_file(const std::filesystem::path& path, std::string_view bytes) {
 }
 
 void remove_tree(const std::filesystem::path& path) {
-  const auto remove = [](const char* one, const struct stat*, int, struct FTW*) { return ::remove(one); };
+  const auto remove = [](const char* one, const struct stat*, int, struct FTW*) {
+    return ::remove(one);
+  };
   constexpr int kOpenDirectories = 16;
   if (::nftw(path.c_str(), remove, kOpenDirectories, FTW_DEPTH | FTW_PHYS) != 0 && errno != ENOENT)
     throw RunError(fmt::format("{} cannot be removed: {}", path.string(), std::strerror(errno)));

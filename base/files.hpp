@@ -1,4 +1,5 @@
-// Reading whole files, mapping large ones, and publishing new ones so that a reader never sees half a file.
+// Reading whole files, mapping large ones, and publishing new ones so that a reader never sees half
+// a file.
 #pragma once
 
 #include <cstddef>
@@ -32,13 +33,14 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-// Writes `bytes` under a temporary name in the same directory, syncs file and directory, then renames it to `path`:
-// after a crash at any moment `path` holds either its old content or all of the new. Throws RunError.
+// Writes `bytes` under a temporary name in the same directory, syncs file and directory, then
+// renames it to `path`: after a crash at any moment `path` holds either its old content or all of
+// the new. Throws RunError.
 void publish_file(const std::filesystem::path& path, std::string_view bytes);
 
-// Removes a file, or a directory with all in it; a link itself, not what it points to; nothing where there is nothing. Throws
-// RunError. In place of std::filesystem::remove_all: a libtorch wheel exports one of its own, which crashes in a program that
-// the linker gives it to.
+// Removes a file, or a directory with all in it; a link itself, not what it points to; nothing
+// where there is nothing. Throws RunError. In place of std::filesystem::remove_all: a libtorch
+// wheel exports one of its own, which crashes in a program that the linker gives it to.
 void remove_tree(const std::filesystem::path& path);
 
 }  // namespace factflow

@@ -1,4 +1,5 @@
-// Alone in its file: a test program that defines this function itself gets a file system that fails when told to.
+// Alone in its file: a test program that defines this function itself gets a file system that fails
+// when told to.
 #include "base/file_operations.hpp"
 
 namespace factflow {

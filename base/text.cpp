@@ -40,7 +40,8 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
   return best;
 }
 
-std::string unknown_word(std::string_view kind, std::string_view word, const std::vector<std::string>& known) {
+std::string unknown_word(std::string_view kind, std::string_view word,
+                         const std::vector<std::string>& known) {
   const std::string near = nearest(word, known);
   if (!near.empty()) return fmt::format("unknown {} '{}', did you mean '{}'?", kind, word, near);
   return fmt::format("unknown {} '{}', expected one of: {}", kind, word, join(known));
@@ -49,7 +50,8 @@ std::string unknown_word(std::string_view kind, std::string_view word, const std
 std::string in_quotes(std::string_view text) {
   constexpr size_t kLongest = 120;
   size_t cut = std::min(text.size(), kLongest);
-  while (cut > 0 && cut < text.size() && (static_cast<unsigned char>(text[cut]) & 0xc0) == 0x80) --cut;
+  while (cut > 0 && cut < text.size() && (static_cast<unsigned char>(text[cut]) & 0xc0) == 0x80)
+    --cut;
   std::string shown = "'";
   for (const char c : text.substr(0, cut)) {
     const auto byte = static_cast<unsigned char>(c);
@@ -84,7 +86,8 @@ std::string format_duration(double seconds) {
 std::string format_count(double count) {
   if (std::abs(count) >= 1e9 || count != std::floor(count)) return fmt::format("{:.3g}", count);
   std::string digits = fmt::format("{:.0f}", count);
-  for (auto i = static_cast<std::ptrdiff_t>(digits.size()) - 3; i > (digits[0] == '-' ? 1 : 0); i -= 3)
+  for (auto i = static_cast<std::ptrdiff_t>(digits.size()) - 3; i > (digits[0] == '-' ? 1 : 0);
+       i -= 3)
     digits.insert(static_cast<size_t>(i), ",");
   return digits;
 }

@@ -8,14 +8,17 @@
 
 namespace factflow {
 
-// The candidate nearest to `word` by edit distance, or "" if none is near enough to be a likely typo.
+// The candidate nearest to `word` by edit distance, or "" if none is near enough to be a likely
+// typo.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
 
-// "unknown key 'windos', did you mean 'windows'?" or, with no near candidate, the list of known ones.
-std::string unknown_word(std::string_view kind, std::string_view word, const std::vector<std::string>& known);
+// "unknown key 'windos', did you mean 'windows'?" or, with no near candidate, the list of known
+// ones.
+std::string unknown_word(std::string_view kind, std::string_view word,
+                         const std::vector<std::string>& known);
 
-// Foreign text for a message: in single quotes, on one line (control characters as '?'), cut after 120 bytes but never
-// inside a UTF-8 character.
+// Foreign text for a message: in single quotes, on one line (control characters as '?'), cut after
+// 120 bytes but never inside a UTF-8 character.
 std::string in_quotes(std::string_view text);
 
 // "a, b, c"

@@ -1,8 +1,9 @@
-// How many units a second one coordinator hands out, receives and commits to disk, with many workers that
-// compute nothing.
-//   coordinator_bench [--workers 512] [--units 60000] [--bytes 20480] [--directory DIR] [--milliseconds 0]
-// Real journal, real message layer (local transport), real work loops: two threads per worker in this one
-// process.
+// How many units a second one coordinator hands out, receives and commits to disk, with many
+// workers that compute nothing.
+//   coordinator_bench [--workers 512] [--units 60000] [--bytes 20480] [--directory DIR]
+//   [--milliseconds 0]
+// Real journal, real message layer (local transport), real work loops: two threads per worker in
+// this one process.
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -41,8 +42,8 @@ double resident_megabytes() {
   return static_cast<double>(resident * ::sysconf(_SC_PAGESIZE)) / 1e6;
 }
 
-// A long run as the coordinator sees one: at any moment a few thousand released units, and each that is done
-// releases the next.
+// A long run as the coordinator sees one: at any moment a few thousand released units, and each
+// that is done releases the next.
 class EndlessPlan : public TaskSource {
  public:
   EndlessPlan(std::uint64_t units, std::uint64_t released)
@@ -72,9 +73,10 @@ Settings parse(int argc, char** argv) {
   namespace po = boost::program_options;
   Settings settings;
   po::options_description options("coordinator_bench");
-  options.add_options()("workers", po::value(&settings.workers))("units", po::value(&settings.units))(
-      "bytes", po::value(&settings.bytes))("directory", po::value(&settings.directory))(
-      "milliseconds", po::value(&settings.milliseconds_per_unit));
+  options.add_options()("workers", po::value(&settings.workers))(
+      "units", po::value(&settings.units))("bytes", po::value(&settings.bytes))(
+      "directory", po::value(&settings.directory))("milliseconds",
+                                                   po::value(&settings.milliseconds_per_unit));
   po::variables_map values;
   po::store(po::parse_command_line(argc, argv, options), values);
   po::notify(values);
@@ -112,12 +114,13 @@ void run(const Settings& settings, const std::filesystem::path& directory) {
   const Outcome outcome = coordinator.run();
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   for (std::thread& worker : workers) worker.join();
-  std::printf("%d workers, %llu units of %s: %.0f units/s, %s/s, %llu commits, resident %.0f MB\n",
-              settings.workers, static_cast<unsigned long long>(outcome.units_done),
-              format_bytes(static_cast<double>(settings.bytes)).c_str(),
-              static_cast<double>(outcome.units_done) / seconds,
-              format_bytes(static_cast<double>(outcome.units_done * settings.bytes) / seconds).c_str(),
-              static_cast<unsigned long long>(journal.commits()), resident_megabytes());
+  std::printf(
+      "%d workers, %llu units of %s: %.0f units/s, %s/s, %llu commits, resident %.0f MB\n",
+      settings.workers, static_cast<unsigned long long>(outcome.units_done),
+      format_bytes(static_cast<double>(settings.bytes)).c_str(),
+      static_cast<double>(outcome.units_done) / seconds,
+      format_bytes(static_cast<double>(outcome.units_done * settings.bytes) / seconds).c_str(),
+      static_cast<unsigned long long>(journal.commits()), resident_megabytes());
 }
 
 }  // namespace

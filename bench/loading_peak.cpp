@@ -1,7 +1,7 @@
-// How much memory loading a checkpoint takes at its peak, beside what the loaded model keeps. Each load runs
-// in a process of its own, whose anonymous memory is sampled while it loads; pages of mapped files, which the
-// kernel may drop and ranks share, are counted apart. loading_peak.py writes checkpoints in every container
-// and runs this on them.
+// How much memory loading a checkpoint takes at its peak, beside what the loaded model keeps. Each
+// load runs in a process of its own, whose anonymous memory is sampled while it loads; pages of
+// mapped files, which the kernel may drop and ranks share, are counted apart. loading_peak.py
+// writes checkpoints in every container and runs this on them.
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -65,8 +65,8 @@ class Sampler {
 std::int64_t largest_tensor(const Architecture& architecture) {
   std::int64_t largest = 0;
   for (const TensorEntry& entry : family_named(architecture.family).tensors(architecture).entries)
-    largest = std::max(largest, std::accumulate(entry.shape.begin(), entry.shape.end(), std::int64_t{1},
-                                                std::multiplies<>()));
+    largest = std::max(largest, std::accumulate(entry.shape.begin(), entry.shape.end(),
+                                                std::int64_t{1}, std::multiplies<>()));
   return largest;
 }
 
@@ -80,11 +80,13 @@ void load_and_print(const std::string& source, Precision precision) {
   const std::int64_t peak = sampler.stop() - before, kept = status("RssAnon") - before;
   const auto element = static_cast<std::int64_t>(c10::elementSize(network->type()));
   const double copy = static_cast<double>(network->parameters() * element) / kMebibyte;
-  const double tensor = static_cast<double>(largest_tensor(network->architecture()) * element) / kMebibyte;
+  const double tensor =
+      static_cast<double>(largest_tensor(network->architecture()) * element) / kMebibyte;
   const double most = static_cast<double>(peak) / kMebibyte;
-  std::cout << fmt::format("| {} | {} | {:.0f} | {:.0f} | {:.0f} | {:.0f} | {:.2f} | {:.0f} |\n", source,
-                           to_string(precision), copy, tensor, static_cast<double>(kept) / kMebibyte, most,
-                           most / (copy + tensor), static_cast<double>(status("VmHWM")) / kMebibyte)
+  std::cout << fmt::format("| {} | {} | {:.0f} | {:.0f} | {:.0f} | {:.0f} | {:.2f} | {:.0f} |\n",
+                           source, to_string(precision), copy, tensor,
+                           static_cast<double>(kept) / kMebibyte, most, most / (copy + tensor),
+                           static_cast<double>(status("VmHWM")) / kMebibyte)
             << std::flush;
 }
 
@@ -111,7 +113,8 @@ int run(int argc, char** argv) {
   options.add_options()("help,h", "show this help")(
       "models", po::value<std::vector<std::string>>()->multitoken()->required(), "checkpoints")(
       "precisions",
-      po::value<std::vector<std::string>>()->multitoken()->default_value({"fp32", "fp64"}, "fp32 fp64"),
+      po::value<std::vector<std::string>>()->multitoken()->default_value({"fp32", "fp64"},
+                                                                         "fp32 fp64"),
       "fp32, fp64");
   po::variables_map values;
   po::store(po::parse_command_line(argc, argv, options), values);
@@ -120,9 +123,11 @@ int run(int argc, char** argv) {
     return 0;
   }
   po::notify(values);
-  std::cout << "MiB of anonymous memory beyond the empty process; the last column is the resident peak with "
+  std::cout << "MiB of anonymous memory beyond the empty process; the last column is the resident "
+               "peak with "
                "mapped files\n"
-               "| checkpoint | precision | one copy | largest tensor | kept | peak | peak / (copy + tensor) "
+               "| checkpoint | precision | one copy | largest tensor | kept | peak | peak / (copy "
+               "+ tensor) "
                "| resident |\n"
             << std::flush;  // before processes inherit it
   bool well = true;

@@ -1,6 +1,6 @@
-// How far the logits of each family's checkpoint are from the oracle's (tests/oracle), per precision. Logits
-// are compared after the log-softmax: what all of them have in common changes no probability and cannot be
-// read off the engine.
+// How far the logits of each family's checkpoint are from the oracle's (tests/oracle), per
+// precision. Logits are compared after the log-softmax: what all of them have in common changes no
+// probability and cannot be read off the engine.
 #include <algorithm>
 #include <cmath>
 #include <iostream>
@@ -33,7 +33,8 @@ double log_sum_exp(const std::vector<double>& logits) {
   return largest + std::log(sum);
 }
 
-Distance distance_between(const std::vector<TopToken>& all_tokens, const std::vector<double>& logits) {
+Distance distance_between(const std::vector<TopToken>& all_tokens,
+                          const std::vector<double>& logits) {
   if (all_tokens.size() != logits.size()) throw std::logic_error("the engine left tokens out");
   const double total = log_sum_exp(logits);
   const auto [smallest, largest] = std::minmax_element(logits.begin(), logits.end());
@@ -49,9 +50,10 @@ Distance distance_between(const std::vector<TopToken>& all_tokens, const std::ve
 }
 
 // The largest over all prompts of a directory of cases.
-Distance measure(const fs::path& model, const fs::path& answers, at::Device device, Precision precision) {
-  const auto network =
-      Network::load(std::make_shared<const Checkpoint>(Checkpoint::open(model.string())), device, precision);
+Distance measure(const fs::path& model, const fs::path& answers, at::Device device,
+                 Precision precision) {
+  const auto network = Network::load(
+      std::make_shared<const Checkpoint>(Checkpoint::open(model.string())), device, precision);
   const int vocabulary = network->architecture().vocabulary;
   std::vector<OracleCase> cases = read_oracle_cases(answers, vocabulary);
   std::vector<ReplayRequest> requests;
@@ -79,8 +81,8 @@ int run(int argc, char** argv) {
   po::options_description options("logit_distance");
   options.add_options()("help,h", "show this help")(
       "cases", po::value<std::string>()->default_value("tests/oracle/cases"),
-      "directory of checkpoints with cases.json")("device", po::value<std::string>()->default_value("auto"),
-                                                  "auto, cpu, cuda or cuda:N")(
+      "directory of checkpoints with cases.json")(
+      "device", po::value<std::string>()->default_value("auto"), "auto, cpu, cuda or cuda:N")(
       "precisions", po::value<std::vector<std::string>>()->multitoken(),
       "default fp64 fp32 on a CPU, fp32 tf32 on a GPU");
   po::variables_map values;
@@ -92,9 +94,10 @@ int run(int argc, char** argv) {
   }
   set_threads(0, 1);
   const at::Device device = choose_device(values["device"].as<std::string>());
-  std::vector<std::string> precisions =
-      device.is_cpu() ? std::vector<std::string>{"fp64", "fp32"} : std::vector<std::string>{"fp32", "tf32"};
-  if (values.count("precisions") != 0) precisions = values["precisions"].as<std::vector<std::string>>();
+  std::vector<std::string> precisions = device.is_cpu() ? std::vector<std::string>{"fp64", "fp32"}
+                                                        : std::vector<std::string>{"fp32", "tf32"};
+  if (values.count("precisions") != 0)
+    precisions = values["precisions"].as<std::vector<std::string>>();
   std::cout << fmt::format("{}; {}\n| directory |", describe(device), library_versions());
   for (const std::string& precision : precisions)
     std::cout << fmt::format(" {0}: logit | {0}: of their range |", precision);
@@ -105,7 +108,8 @@ int run(int argc, char** argv) {
   for (const fs::path& model : models) {
     std::cout << fmt::format("| {} |", model.filename().string());
     for (const std::string& precision : precisions) {
-      const Distance distance = measure(model, answers_of(model), device, parse_precision(precision));
+      const Distance distance =
+          measure(model, answers_of(model), device, parse_precision(precision));
       std::cout << fmt::format(" {:.1e} | {:.1e} |", distance.absolute, distance.relative);
     }
     std::cout << '\n';

@@ -10,7 +10,8 @@ namespace factflow {
 
 struct BenchShape {
   const char* name;
-  double reference_seconds;  // of the reference code for one knockout forward, measured on an H200; 0 = not measured
+  // Of the reference code for one knockout forward, measured on an H200; 0 = not measured.
+  double reference_seconds;
   const char* config;
 };
 const std::vector<BenchShape>& bench_shapes();

@@ -25,8 +25,8 @@ namespace {
 
 namespace po = boost::program_options;
 
-// COUNTERFACT-like lengths: 4 to 30 tokens, mean about 9. The subject is three tokens somewhere before the
-// last.
+// COUNTERFACT-like lengths: 4 to 30 tokens, mean about 9. The subject is three tokens somewhere
+// before the last.
 std::vector<ReplayRequest> make_requests(int prompts, const Architecture& architecture,
                                          const std::vector<int>& sizes) {
   std::mt19937 generator(1);
@@ -40,11 +40,13 @@ std::vector<ReplayRequest> make_requests(int prompts, const Architecture& archit
     const int length = std::clamp(4 + static_cast<int>(length_of(generator)), 4, 30);
     ReplayRequest request;
     for (int t = 0; t < length; ++t)
-      request.ids.push_back(static_cast<int>(generator() % static_cast<unsigned>(architecture.vocabulary)));
+      request.ids.push_back(
+          static_cast<int>(generator() % static_cast<unsigned>(architecture.vocabulary)));
     request.answer = request.ids[0];
     const int subject = static_cast<int>(generator() % static_cast<unsigned>(length - 3));
     std::vector<int> inside, outside;
-    for (int t = 0; t < length; ++t) (t >= subject && t < subject + 3 ? inside : outside).push_back(t);
+    for (int t = 0; t < length; ++t)
+      (t >= subject && t < subject + 3 ? inside : outside).push_back(t);
     const std::vector<int> last = {length - 1};
     for (const std::vector<int>& sources : {inside, outside, last, std::vector<int>{0}})
       request.cuts.push_back({last, sources, {}, windows});
@@ -61,14 +63,16 @@ double median_seconds(int repeats, at::Device device, Function function) {
     const auto start = std::chrono::steady_clock::now();
     function();
     synchronise(device);
-    times.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    times.push_back(
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
   std::sort(times.begin(), times.end());
   return times[times.size() / 2];
 }
 
-// The matrix products of the recorded passes and nothing else, with the number types of the sweep's. Inputs
-// are taken from one large factor of random numbers, outputs go to one matrix or are added to another one.
+// The matrix products of the recorded passes and nothing else, with the number types of the
+// sweep's. Inputs are taken from one large factor of random numbers, outputs go to one matrix or
+// are added to another one.
 class Floor {
  public:
   Floor(const Network& network, const ReplayCost& cost, std::int64_t logits_rows)
@@ -84,7 +88,8 @@ class Floor {
     fill(head_factor_);
     residual_ = workspace_.wide_matrix("residual", most_, network.architecture().hidden);
     residual_.zero_();
-    allow_tf32(network.precision() == Precision::kTf32 || network.precision() == Precision::kTf32x3);
+    allow_tf32(network.precision() == Precision::kTf32 ||
+               network.precision() == Precision::kTf32x3);
   }
 
   void multiply_all() {
@@ -94,14 +99,16 @@ class Floor {
         for (const LayerProduct& product : network_.products(l))
           multiply_one(product, pass.columns_alive[static_cast<size_t>(l)]);
       for (std::int64_t done = 0; done < pass.rows; done += logits_rows_)
-        network_.logits(head_factor_.some_rows(0, std::min(logits_rows_, pass.rows - done)), workspace_);
+        network_.logits(head_factor_.some_rows(0, std::min(logits_rows_, pass.rows - done)),
+                        workspace_);
     }
   }
 
  private:
   void prepare(const Projection& product) {
     if (factors_.count(product.inputs()) > 0) return;
-    Factor factor = workspace_.factor("factor " + std::to_string(product.inputs()), most_, product.inputs());
+    Factor factor =
+        workspace_.factor("factor " + std::to_string(product.inputs()), most_, product.inputs());
     fill(factor);
     factors_[product.inputs()] = factor;
   }
@@ -117,8 +124,9 @@ class Floor {
     if (product.into == Into::kResidual)
       return multiply_into(factor, projection, {}, residual_.narrow(0, 0, columns));
     const std::int64_t padded = padded_vocabulary(projection.outputs());
-    const at::Tensor out = product.into == Into::kWide ? workspace_.wide_matrix("wide out", columns, padded)
-                                                       : workspace_.matrix("out", columns, padded);
+    const at::Tensor out = product.into == Into::kWide
+                               ? workspace_.wide_matrix("wide out", columns, padded)
+                               : workspace_.matrix("out", columns, padded);
     multiply(factor, projection, {}, out.narrow(1, 0, projection.outputs()));
   }
 
@@ -163,7 +171,8 @@ void bench(const BenchShape& shape, const po::variables_map& values) {
   restart_peak_memory(device);
   const auto network = Network::random(architecture, device, precision, 1);
   std::vector<int> sizes = values["windows"].as<std::vector<int>>();
-  const std::vector<ReplayRequest> requests = make_requests(values["prompts"].as<int>(), architecture, sizes);
+  const std::vector<ReplayRequest> requests =
+      make_requests(values["prompts"].as<int>(), architecture, sizes);
   const int repeats = values["repeats"].as<int>();
   ReplayEngine engine(*network, values["memory-limit"].as<std::int64_t>(),
                       values["rows-per-pass"].as<std::int64_t>());
@@ -177,9 +186,10 @@ void bench(const BenchShape& shape, const po::variables_map& values) {
   if (values.count("rates") != 0)
     append_rate(values["rates"].as<std::string>(), *network, device, flops / sweep);
   if (values["sweep-only"].as<bool>()) {
-    std::cout << fmt::format("{:<16} {:<6} {:>8} {:>9.3f} s, {:.4g} FLOP, {:.4g} column-layers\n", shape.name,
-                             to_string(precision), format_count(static_cast<double>(cost.knockouts)), sweep,
-                             flops, static_cast<double>(cost.column_layers))
+    std::cout << fmt::format("{:<16} {:<6} {:>8} {:>9.3f} s, {:.4g} FLOP, {:.4g} column-layers\n",
+                             shape.name, to_string(precision),
+                             format_count(static_cast<double>(cost.knockouts)), sweep, flops,
+                             static_cast<double>(cost.column_layers))
               << std::flush;
     return;
   }
@@ -191,23 +201,26 @@ void bench(const BenchShape& shape, const po::variables_map& values) {
   const size_t singles = std::min<size_t>(clean.size(), device.is_cpu() ? 12 : 50);
   const double single = median_seconds(3, device,
                                        [&] {
-                                         for (size_t i = 0; i < singles; ++i) engine.run({&clean[i], 1});
+                                         for (size_t i = 0; i < singles; ++i)
+                                           engine.run({&clean[i], 1});
                                        }) /
                         static_cast<double>(singles);
   const double batched =
       median_seconds(3, device, [&] { engine.run(clean); }) / static_cast<double>(clean.size());
   const auto knockouts = static_cast<double>(cost.knockouts);
-  std::cout << fmt::format(
-                   "{:<16} {:<6} {:>8} {:>9.3f} {:>9.3f} {:>6.1f}% {:>9.0f} {:>11.3g} {:>9.0f} {:>9.0f} "
-                   "{:>8.1f} {:>8.1f} {:>8} {:>9} {:>6}\n",
-                   shape.name, to_string(precision), format_count(knockouts), sweep, floor,
-                   100 * floor / sweep, knockouts / sweep, static_cast<double>(cost.column_layers) / sweep,
-                   1 / single, 1 / batched, knockouts / sweep * single, knockouts / sweep * batched,
-                   shape.reference_seconds > 0
-                       ? fmt::format("{:.0f}", knockouts / sweep * shape.reference_seconds)
-                       : "-",
-                   format_bytes(static_cast<double>(peak)), cost.passes.size())
-            << std::flush;
+  std::cout
+      << fmt::format(
+             "{:<16} {:<6} {:>8} {:>9.3f} {:>9.3f} {:>6.1f}% {:>9.0f} {:>11.3g} {:>9.0f} {:>9.0f} "
+             "{:>8.1f} {:>8.1f} {:>8} {:>9} {:>6}\n",
+             shape.name, to_string(precision), format_count(knockouts), sweep, floor,
+             100 * floor / sweep, knockouts / sweep,
+             static_cast<double>(cost.column_layers) / sweep, 1 / single, 1 / batched,
+             knockouts / sweep * single, knockouts / sweep * batched,
+             shape.reference_seconds > 0
+                 ? fmt::format("{:.0f}", knockouts / sweep * shape.reference_seconds)
+                 : "-",
+             format_bytes(static_cast<double>(peak)), cost.passes.size())
+      << std::flush;
 }
 
 int run_benchmark(int argc, char** argv) {
@@ -236,18 +249,21 @@ int run_benchmark(int argc, char** argv) {
     return 0;
   }
   set_threads(values["threads"].as<int>(), 1);
-  std::cout << fmt::format("{}; {}; {} prompts; windows {}\n",
-                           describe(choose_device(values["device"].as<std::string>())), library_versions(),
-                           values["prompts"].as<int>(),
-                           fmt::format("{}", fmt::join(values["windows"].as<std::vector<int>>(), " ")));
   std::cout << fmt::format(
-      "{:<16} {:<6} {:>8} {:>9} {:>9} {:>7} {:>9} {:>11} {:>9} {:>9} {:>8} {:>8} {:>8} {:>9} {:>6}\n",
-      "shape", "prec", "knocks", "sweep s", "floor s", "floor/", "knocks/s", "col-layer/s", "(a) /s",
-      "(b) /s", "x (a)", "x (b)", "x ref", "peak", "passes");
+      "{}; {}; {} prompts; windows {}\n",
+      describe(choose_device(values["device"].as<std::string>())), library_versions(),
+      values["prompts"].as<int>(),
+      fmt::format("{}", fmt::join(values["windows"].as<std::vector<int>>(), " ")));
+  std::cout << fmt::format(
+      "{:<16} {:<6} {:>8} {:>9} {:>9} {:>7} {:>9} {:>11} {:>9} {:>9} {:>8} {:>8} {:>8} {:>9} "
+      "{:>6}\n",
+      "shape", "prec", "knocks", "sweep s", "floor s", "floor/", "knocks/s", "col-layer/s",
+      "(a) /s", "(b) /s", "x (a)", "x (b)", "x ref", "peak", "passes");
   for (const std::string& name : values["shapes"].as<std::vector<std::string>>()) {
     const auto found = std::find_if(bench_shapes().begin(), bench_shapes().end(),
                                     [&](const BenchShape& s) { return name == s.name; });
-    if (found == bench_shapes().end()) throw InputError("sweep_bench", unknown_word("shape", name, names));
+    if (found == bench_shapes().end())
+      throw InputError("sweep_bench", unknown_word("shape", name, names));
     bench(*found, values);
   }
   return 0;

@@ -10,12 +10,12 @@
 namespace factflow {
 namespace {
 
-// The limit after which a rank of another node counts as dead is 90 s (pipeline/coordination/owner.hpp): a
-// job that follows on a killed one waits for that.
+// The limit after which a rank of another node counts as dead is 90 s
+// (pipeline/coordination/owner.hpp): a job that follows on a killed one waits for that.
 constexpr int kWaitSeconds = 180;
 
-// Runs in the background, so that the batch shell gets the signals and passes them on. A signal interrupts
-// `wait`, hence the loop; the last `wait` gives the exit code in any case.
+// Runs in the background, so that the batch shell gets the signals and passes them on. A signal
+// interrupts `wait`, hence the loop; the last `wait` gives the exit code in any case.
 constexpr const char* kWaitForRun = R"(run=$!
 trap 'kill -USR1 "$run" 2> /dev/null' USR1 TERM
 while kill -0 "$run" 2> /dev/null; do
@@ -27,11 +27,13 @@ code=$?
 
 void check_path(const std::filesystem::path& path) {
   const std::string text = path.string();
-  const bool bad = std::any_of(text.begin(), text.end(),
-                               [](unsigned char c) { return c < 32 || c == 127 || c == '"' || c == '\\'; });
+  const bool bad = std::any_of(text.begin(), text.end(), [](unsigned char c) {
+    return c < 32 || c == 127 || c == '"' || c == '\\';
+  });
   if (bad)
-    throw InputError(in_quotes(text),
-                     "a path with quotes, backslashes or control characters cannot stand in a batch script");
+    throw InputError(
+        in_quotes(text),
+        "a path with quotes, backslashes or control characters cannot stand in a batch script");
 }
 
 std::string quoted(const std::string& text) {
@@ -48,7 +50,8 @@ std::string quoted(const std::string& text) {
 // A file name pattern of sbatch: a literal % is doubled.
 std::string log_pattern(const BatchRun& run, const std::string& name) {
   std::string folder;
-  for (const char c : (run.directory / "logs").string()) folder += c == '%' ? "%%" : std::string(1, c);
+  for (const char c : (run.directory / "logs").string())
+    folder += c == '%' ? "%%" : std::string(1, c);
   return fmt::format("\"{}/{}.log\"", folder, name);
 }
 
@@ -119,8 +122,9 @@ std::string run_script(const SlurmProfile& profile, const BatchRun& run) {
   head.option("ntasks-per-node", array ? 1 : profile.ranks_per_node);
   head.option("cpus-per-task", profile.cpus_per_rank);
   if (profile.gpus_per_node > 0)
-    head.option("gres", fmt::format("gpu:{}{}", profile.gpu_type.empty() ? "" : profile.gpu_type + ":",
-                                    array ? 1 : profile.gpus_per_node));
+    head.option("gres",
+                fmt::format("gpu:{}{}", profile.gpu_type.empty() ? "" : profile.gpu_type + ":",
+                            array ? 1 : profile.gpus_per_node));
   head.option("mem", profile.memory);
   head.option("signal", fmt::format("B:USR1@{}", profile.signal_lead));
   head.line(profile.requeue ? "--requeue" : "--no-requeue");
@@ -128,11 +132,13 @@ std::string run_script(const SlurmProfile& profile, const BatchRun& run) {
   const std::string factflow = program(profile, run), directory = quoted(run.directory.string());
   return head.text() + environment(profile) +
          fmt::format("\n{}{} run {} --out {} --wait {}{} &\n", launch(profile, array), factflow,
-                     quoted(run.config.string()), directory, kWaitSeconds, array ? " --share" : "") +
+                     quoted(run.config.string()), directory, kWaitSeconds,
+                     array ? " --share" : "") +
          kWaitForRun +
          // Failed units are on record and in the report: the jobs that follow have nothing to add.
          fmt::format(
-             "if [ $code -eq 1 ] && {} status {} --complete > /dev/null; then code=0; fi\nexit $code\n",
+             "if [ $code -eq 1 ] && {} status {} --complete > /dev/null; then code=0; fi\nexit "
+             "$code\n",
              factflow, directory);
 }
 

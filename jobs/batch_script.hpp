@@ -15,10 +15,12 @@ struct BatchRun {
   std::filesystem::path directory;  // of the run
   std::filesystem::path start;      // where relative paths in the configuration begin
   std::filesystem::path program;    // factflow, unless the profile names one
-  int array = 0;                    // so many independent jobs in place of one launch of many ranks; 0 = none
+  // So many independent jobs in place of one launch of many ranks; 0 = none.
+  int array = 0;
 };
 
-// Throws InputError for a path that cannot stand in a script (control characters, quotes, backslashes).
+// Throws InputError for a path that cannot stand in a script (control characters, quotes,
+// backslashes).
 std::string run_script(const SlurmProfile& profile, const BatchRun& run);
 std::string analysis_script(const SlurmProfile& profile, const BatchRun& run);
 

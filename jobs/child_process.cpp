@@ -42,7 +42,8 @@ class Pipe {
     const ssize_t got = ::read(ends_[0], buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) return;
     if (got <= 0) return close(0);
-    text.append(buffer.data(), std::min(static_cast<size_t>(got), kKept - std::min(kKept, text.size())));
+    text.append(buffer.data(),
+                std::min(static_cast<size_t>(got), kKept - std::min(kKept, text.size())));
   }
 
  private:
@@ -74,7 +75,8 @@ void drain(Pipe& out, Pipe& err, ChildOutput& output) {
 ChildOutput run_child(const std::vector<std::string>& words) {
   Pipe out, err;
   const pid_t child = ::fork();
-  if (child < 0) throw RunError(fmt::format("cannot start {}: {}", words.at(0), std::strerror(errno)));
+  if (child < 0)
+    throw RunError(fmt::format("cannot start {}: {}", words.at(0), std::strerror(errno)));
   if (child == 0) become(words, out.writing(), err.writing());
   out.close(1);
   err.close(1);

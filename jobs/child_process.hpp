@@ -11,8 +11,8 @@ struct ChildOutput {
   std::string out, err;
 };
 
-// Looks the program up in PATH; no shell. Keeps the first MiB of each stream. Throws RunError if no process
-// can be made.
+// Looks the program up in PATH; no shell. Keeps the first MiB of each stream. Throws RunError if no
+// process can be made.
 ChildOutput run_child(const std::vector<std::string>& words);
 
 }  // namespace factflow

@@ -12,8 +12,8 @@ struct JobState {
   std::string detail;  // reason or time; may be empty
 };
 
-// From squeue for jobs in the queue, else from sacct. Jobs that neither knows (any more) are left out; so are
-// all if SLURM does not answer.
+// From squeue for jobs in the queue, else from sacct. Jobs that neither knows (any more) are left
+// out; so are all if SLURM does not answer.
 std::vector<JobState> job_states(const std::vector<std::string>& ids);
 
 // Whether SLURM still has one of these jobs to run, or runs it now. False if it does not answer.

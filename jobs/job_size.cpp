@@ -43,9 +43,11 @@ void fill_in(SlurmProfile& profile, BatchRun& run, const JobSize& size) {
   }
   if (profile.time != kFromPlan) return;
   if (size.seconds <= 0)
-    throw InputError("profile", fmt::format("key time: the plan knows no rates of {} for every model of this run",
-                                            profile.rates.empty() ? "a device (key rates)" : in_quotes(profile.rates)),
-                     "say how long a job may take, or name a device that `factflow plan` lists");
+    throw InputError(
+        "profile",
+        fmt::format("key time: the plan knows no rates of {} for every model of this run",
+                    profile.rates.empty() ? "a device (key rates)" : in_quotes(profile.rates)),
+        "say how long a job may take, or name a device that `factflow plan` lists");
   const std::int64_t ranks = run.array > 0 ? run.array : profile.nodes * profile.ranks_per_node;
   profile.time = time_limit(kSpareTime * size.seconds / static_cast<double>(ranks) + kLoading);
 }

@@ -12,12 +12,14 @@ namespace factflow {
 struct JobSize {
   std::int64_t units = 0;
   std::int64_t memory_per_rank = 0;  // bytes on the host
-  double seconds = 0;                // on one device of the profile's kind (SlurmProfile::rates); 0 = unknown
+  // On one device of the profile's kind (SlurmProfile::rates); 0 = unknown.
+  double seconds = 0;
 };
 
-// No more ranks, GPUs or array jobs than there are units; memory and time where the profile says `plan`: memory with a quarter
-// to spare, and twice the time with ten minutes for loading, in steps of five minutes (what is left is done by follow-ups).
-// Throws InputError for `time: plan` if the time is unknown.
+// No more ranks, GPUs or array jobs than there are units; memory and time where the profile says
+// `plan`: memory with a quarter to spare, and twice the time with ten minutes for loading, in steps
+// of five minutes (what is left is done by follow-ups). Throws InputError for `time: plan` if the
+// time is unknown.
 void fill_in(SlurmProfile& profile, BatchRun& run, const JobSize& size);
 
 }  // namespace factflow

@@ -16,7 +16,8 @@ constexpr std::size_t kLargestProfile = std::size_t{1} << 20;
 
 bool only(const std::string& text, std::string_view allowed) {
   return std::all_of(text.begin(), text.end(), [&](unsigned char c) {
-    return (c < 128 && std::isalnum(c) != 0) || allowed.find(static_cast<char>(c)) != std::string_view::npos;
+    return (c < 128 && std::isalnum(c) != 0) ||
+           allowed.find(static_cast<char>(c)) != std::string_view::npos;
   });
 }
 
@@ -24,8 +25,8 @@ std::string same(const std::string& value) {
   return value;
 }
 
-// What stands behind `--option=` in the head of a script: one word, nothing that sbatch or a shell would take
-// apart.
+// What stands behind `--option=` in the head of a script: one word, nothing that sbatch or a shell
+// would take apart.
 Form<std::string> option_word(const std::string& type) {
   return text_form(
       type,
@@ -46,7 +47,8 @@ Form<std::string> shell_line() {
   return text_form(
       "a line of shell",
       [](const std::string& given) {
-        if (std::any_of(given.begin(), given.end(), [](unsigned char c) { return c < 32 && c != '\t'; }))
+        if (std::any_of(given.begin(), given.end(),
+                        [](unsigned char c) { return c < 32 && c != '\t'; }))
           throw InputError("", "expected one line, found " + in_quotes(given),
                            "make it several items of the list");
         return given;
@@ -59,7 +61,8 @@ Form<std::string> sbatch_option() {
       "an option of sbatch",
       [](const std::string& given) {
         if (!given.starts_with("--") || !only(given, "-_.,:+*/@%&|()[]="))
-          throw InputError("", "expected an option like --reservation=lab, found " + in_quotes(given));
+          throw InputError("",
+                           "expected an option like --reservation=lab, found " + in_quotes(given));
         return given;
       },
       same);
@@ -120,13 +123,16 @@ Fields<AnalysisJob> analysis_fields() {
 const Fields<SlurmProfile>& profile_fields() {
   using P = SlurmProfile;
   static const Fields<SlurmProfile> fields = {
-      field("partition", &P::partition, unless_given(option_word("a partition")), "queue to wait in"),
+      field("partition", &P::partition, unless_given(option_word("a partition")),
+            "queue to wait in"),
       field("account", &P::account, unless_given(option_word("an account")), "who pays"),
-      field("qos", &P::qos, unless_given(option_word("a quality of service")), "quality of service"),
+      field("qos", &P::qos, unless_given(option_word("a quality of service")),
+            "quality of service"),
       field("constraint", &P::constraint, unless_given(option_word("node features")),
             "features that the nodes must have"),
       field("time", &P::time, unless_given(option_word("a time limit")),
-            "limit of each job, as DAYS-HH:MM:SS or HH:MM:SS; `plan` = twice what the rates of a device say"),
+            "limit of each job, as DAYS-HH:MM:SS or HH:MM:SS; `plan` = twice what the rates of a "
+            "device say"),
       field("rates", &P::rates, word_or("none", std::string(), shell_line()),
             "device, as `factflow plan` calls it, whose rates `time: plan` is made of"),
       field("nodes", &P::nodes, whole_number<std::int64_t>(1, kMany), "nodes of a job"),
@@ -135,10 +141,12 @@ const Fields<SlurmProfile>& profile_fields() {
       field("cpus_per_rank", &P::cpus_per_rank,
             word_or("default", std::int64_t{0}, whole_number<std::int64_t>(1, kMany)),
             "processors of each rank"),
-      field("gpus_per_node", &P::gpus_per_node, whole_number<std::int64_t>(0, kMany), "GPUs of each node"),
+      field("gpus_per_node", &P::gpus_per_node, whole_number<std::int64_t>(0, kMany),
+            "GPUs of each node"),
       field("gpu_type", &P::gpu_type, word_or("any", std::string(), option_word("a kind of GPU")),
             "as the cluster calls it: h100"),
-      field("memory", &P::memory, unless_given(option_word("a size like 64G")), "memory of each node; `plan` = what its ranks need"),
+      field("memory", &P::memory, unless_given(option_word("a size like 64G")),
+            "memory of each node; `plan` = what its ranks need"),
       field("modules", &P::modules, lines_of(option_word("a module")), "loaded before the launch"),
       field("container", &P::container, word_or("none", std::string(), shell_line()),
             "image in which apptainer starts the program"),
@@ -151,7 +159,8 @@ const Fields<SlurmProfile>& profile_fields() {
             "seconds before the time limit at which the run is told to stop"),
       field("follow_ups", &P::follow_ups, whole_number<std::int64_t>(0, 100),
             "further jobs that continue an unfinished run"),
-      field("requeue", &P::requeue, yes_or_no(), "start again after preemption or the failure of a node"),
+      field("requeue", &P::requeue, yes_or_no(),
+            "start again after preemption or the failure of a node"),
       field("options", &P::options, lines_of(sbatch_option()), "further options of sbatch"),
       field("analysis", &P::analysis, section(analysis_fields()), ""),
   };

@@ -24,7 +24,8 @@ struct AnalysisJob {
   bool operator==(const AnalysisJob&) const = default;
 };
 
-// Texts are those of sbatch's options of the same name; empty or 0 = not said, so the cluster decides.
+// Texts are those of sbatch's options of the same name; empty or 0 = not said, so the cluster
+// decides.
 struct SlurmProfile {
   std::string partition = {}, account = {}, qos = {}, constraint = {};
   std::string time = {};   // per job: "04:00:00", or kFromPlan
@@ -40,8 +41,9 @@ struct SlurmProfile {
   std::vector<std::string> setup = {};    // lines of shell before the launch
   std::map<std::string, std::string> environment = {};
   Launcher launcher = Launcher::kMpirun;
-  std::string program = {};               // the factflow to start; empty = the one that submits
-  std::int64_t signal_lead = 300;         // seconds before the limit at which the run is told to stop
+  std::string program = {};  // the factflow to start; empty = the one that submits
+  // Seconds before the limit at which the run is told to stop.
+  std::int64_t signal_lead = 300;
   std::int64_t follow_ups = 2;            // further jobs that continue an unfinished run
   bool requeue = true;                    // after preemption or a failed node
   std::vector<std::string> options = {};  // further options of sbatch: "--reservation=lab"
@@ -49,8 +51,8 @@ struct SlurmProfile {
   bool operator==(const SlurmProfile&) const = default;
 };
 
-// Throws InputError "FILE:LINE: key a.b: ..." for anything that is not a profile, an unknown key with the
-// nearest known one.
+// Throws InputError "FILE:LINE: key a.b: ..." for anything that is not a profile, an unknown key
+// with the nearest known one.
 SlurmProfile read_profile(const std::filesystem::path& file);
 SlurmProfile parse_profile(const std::string& yaml, const std::filesystem::path& file);
 

@@ -24,7 +24,8 @@ bool is_job_number(const std::string& id) {
          std::all_of(id.begin(), id.end(), [](unsigned char c) { return std::isdigit(c) != 0; });
 }
 
-std::string every(const std::string& condition, const std::vector<std::string>& jobs, const char* separator) {
+std::string every(const std::string& condition, const std::vector<std::string>& jobs,
+                  const char* separator) {
   std::vector<std::string> words;
   for (const std::string& job : jobs) words.push_back(condition + ":" + job);
   return join(words, separator);
@@ -45,9 +46,9 @@ std::string hand_in(const std::vector<std::string>& command, const Submission& b
   std::string said = sbatch.err.empty() ? sbatch.out : sbatch.err;
   std::replace(said.begin(), said.end(), '\n', ' ');
   const std::vector<std::string> there = before.all();
-  throw RunError(
-      fmt::format("sbatch refused the job: {}{}", said,
-                  there.empty() ? "" : fmt::format("; jobs {} are submitted already", join(there))));
+  throw RunError(fmt::format(
+      "sbatch refused the job: {}{}", said,
+      there.empty() ? "" : fmt::format("; jobs {} are submitted already", join(there))));
 }
 
 }  // namespace
@@ -59,18 +60,20 @@ std::vector<std::string> Submission::all() const {
 }
 
 void write_scripts(const SlurmProfile& profile, const BatchRun& run, const std::string& config) {
-  const std::string run_text = run_script(profile, run), analysis_text = analysis_script(profile, run);
+  const std::string run_text = run_script(profile, run),
+                    analysis_text = analysis_script(profile, run);
   std::error_code error;
   std::filesystem::create_directories(run.directory / "logs", error);
   if (error)
-    throw RunError(
-        fmt::format("{}: cannot be created: {}", (run.directory / "logs").string(), error.message()));
+    throw RunError(fmt::format("{}: cannot be created: {}", (run.directory / "logs").string(),
+                               error.message()));
   publish_file(run.config, config);
   publish_file(run.directory / "submit.sbatch", run_text);
   publish_file(run.directory / "analyse.sbatch", analysis_text);
 }
 
-std::vector<std::string> run_command_line(const BatchRun& run, const std::vector<std::string>& earlier) {
+std::vector<std::string> run_command_line(const BatchRun& run,
+                                          const std::vector<std::string>& earlier) {
   std::vector<std::string> words = {"sbatch", "--parsable"};
   if (!earlier.empty()) {
     words.push_back("--dependency=" + every("afternotok", earlier, ","));
@@ -80,17 +83,19 @@ std::vector<std::string> run_command_line(const BatchRun& run, const std::vector
   return words;
 }
 
-std::vector<std::string> analysis_command_line(const BatchRun& run, const std::vector<std::string>& runs) {
-  return {"sbatch", "--parsable", "--dependency=" + every("afterok", runs, "?"), "--kill-on-invalid-dep=yes",
-          (run.directory / "analyse.sbatch").string()};
+std::vector<std::string> analysis_command_line(const BatchRun& run,
+                                               const std::vector<std::string>& runs) {
+  return {"sbatch", "--parsable", "--dependency=" + every("afterok", runs, "?"),
+          "--kill-on-invalid-dep=yes", (run.directory / "analyse.sbatch").string()};
 }
 
 Submission submit(const SlurmProfile& profile, const BatchRun& run) {
   if (const std::optional<Submission> earlier = read_submission(run.directory);
       earlier && in_queue(earlier->all()))
-    throw InputError(run.directory.string(),
-                     fmt::format("jobs {} of an earlier submission are in the queue", join(earlier->all())),
-                     "wait for them, or end them with scancel " + join(earlier->all(), " "));
+    throw InputError(
+        run.directory.string(),
+        fmt::format("jobs {} of an earlier submission are in the queue", join(earlier->all())),
+        "wait for them, or end them with scancel " + join(earlier->all(), " "));
   Submission submission;
   for (std::int64_t i = 0; i <= profile.follow_ups; ++i) {
     submission.runs.push_back(hand_in(run_command_line(run, submission.runs), submission));
@@ -110,11 +115,13 @@ std::optional<Submission> read_submission(const std::filesystem::path& directory
     json.at("runs").get_to(submission.runs);
     json.at("analysis").get_to(submission.analysis);
   } catch (const nlohmann::json::exception& error) {
-    throw InputError(file.string(), fmt::format("cannot be understood: {}", error.what()), "remove it");
+    throw InputError(file.string(), fmt::format("cannot be understood: {}", error.what()),
+                     "remove it");
   }
   for (const std::string& id : submission.all())
     if (!is_job_number(id))
-      throw InputError(file.string(), fmt::format("expected numbers of jobs, found {}", in_quotes(id)),
+      throw InputError(file.string(),
+                       fmt::format("expected numbers of jobs, found {}", in_quotes(id)),
                        "remove it");
   return submission;
 }

@@ -19,9 +19,9 @@ struct Rotary {
   int dimensions = 0;  // rotated dimensions of a head; 0 = none
   double theta = 10000;
   enum class Scaling { kNone, kLinear, kLlama3 } scaling = Scaling::kNone;
-  double factor = 1;                   // kLinear, kLlama3
-  double low_frequency_factor = 1;     // kLlama3
-  double high_frequency_factor = 4;    // kLlama3
+  double factor = 1;                     // kLinear, kLlama3
+  double low_frequency_factor = 1;       // kLlama3
+  double high_frequency_factor = 4;      // kLlama3
   double original_max_positions = 8192;  // kLlama3
 };
 
@@ -32,11 +32,12 @@ struct TransformerShape {
   int head_size = 0;
   int mlp_size = 0;
   Rotary rotary;
-  int learned_positions = 0;            // rows of the position embedding; 0 = none
-  bool gated_mlp = false;               // down(act(gate x) * up x), else down(act(up x))
-  bool layer_norm = false;              // LayerNorm with bias, else RMSNorm
-  bool parallel_residual = false;       // x + attention(norm1 x) + mlp(norm2 x)
-  bool scale_by_layer = false;          // attention scores divided by layer + 1 as well (GPT-2 option)
+  int learned_positions = 0;       // rows of the position embedding; 0 = none
+  bool gated_mlp = false;          // down(act(gate x) * up x), else down(act(up x))
+  bool layer_norm = false;         // LayerNorm with bias, else RMSNorm
+  bool parallel_residual = false;  // x + attention(norm1 x) + mlp(norm2 x)
+  // Attention scores divided by layer + 1 as well (GPT-2 option).
+  bool scale_by_layer = false;
   bool query_key_value_bias = false;
   bool attention_output_bias = false;
   bool mlp_bias = false;
@@ -46,8 +47,8 @@ struct TransformerShape {
 
 // Mamba-1 and Falcon-Mamba.
 struct MambaShape {
-  int inner = 0;          // channels of the scan
-  int states = 16;        // states per channel
+  int inner = 0;    // channels of the scan
+  int states = 16;  // states per channel
   int time_step_rank = 0;
   int conv_kernel = 4;
   bool bias = false;
@@ -59,7 +60,8 @@ struct MambaShape {
 struct Mamba2Shape {
   int inner = 0;  // heads * head_size
   int heads = 0, head_size = 0, groups = 1, states = 128;
-  int mlp_size = 0;  // d_mlp: channels of the gated MLP inside in_proj (mamba_ssm with d_ssm < d_inner)
+  // D_mlp: channels of the gated MLP inside in_proj (mamba_ssm with d_ssm < d_inner).
+  int mlp_size = 0;
   int conv_kernel = 4;
   bool bias = false;
   bool conv_bias = true;
@@ -71,11 +73,11 @@ struct Mamba2Shape {
 };
 
 struct Architecture {
-  std::string family;  // gpt2, llama, mistral, qwen2, gpt_neox, mamba, falcon_mamba, mamba2
+  std::string family;      // gpt2, llama, mistral, qwen2, gpt_neox, mamba, falcon_mamba, mamba2
   bool mamba_ssm = false;  // tensors carry the mamba_ssm library's names
   int layers = 0;
   int hidden = 0;
-  int vocabulary = 0;      // rows of the embedding, padding included
+  int vocabulary = 0;  // rows of the embedding, padding included
   double norm_epsilon = 1e-5;
   bool tied_head = true;
   std::int64_t max_positions = 0;  // 0 = no limit
@@ -91,8 +93,8 @@ struct Architecture {
   std::string mixing() const;
 };
 
-// Throws InputError naming `file` and the key for a family that is not known, a missing or misshapen value, and every key
-// that could change the mathematics and is not supported.
+// Throws InputError naming `file` and the key for a family that is not known, a missing or
+// misshapen value, and every key that could change the mathematics and is not supported.
 Architecture read_architecture(const nlohmann::json& config, const std::filesystem::path& file);
 
 }  // namespace factflow

@@ -18,9 +18,14 @@ const nlohmann::json kAbsent;
 
 }  // namespace
 
-ConfigReader::ConfigReader(const nlohmann::json& config, std::filesystem::path file, std::string prefix)
+ConfigReader::ConfigReader(const nlohmann::json& config, std::filesystem::path file,
+                           std::string prefix)
     : config_(config), file_(std::move(file)), prefix_(std::move(prefix)) {
-  if (!config_.is_object()) throw InputError(file_.string(), prefix_.empty() ? "expected an object" : fmt::format("key {}: expected an object", prefix_.substr(0, prefix_.size() - 1)));
+  if (!config_.is_object())
+    throw InputError(file_.string(), prefix_.empty()
+                                         ? "expected an object"
+                                         : fmt::format("key {}: expected an object",
+                                                       prefix_.substr(0, prefix_.size() - 1)));
 }
 
 void ConfigReader::fail(const std::string& key, const std::string& problem) const {
@@ -32,7 +37,9 @@ bool ConfigReader::has(const std::string& key) const {
   return found != config_.end() && !found->is_null();
 }
 
-bool ConfigReader::mentions(const std::string& key) const { return config_.contains(key); }
+bool ConfigReader::mentions(const std::string& key) const {
+  return config_.contains(key);
+}
 
 const nlohmann::json& ConfigReader::raw(const std::string& key) {
   seen_.insert(key);
@@ -45,27 +52,33 @@ const nlohmann::json& ConfigReader::required(const std::string& key) {
   return value;
 }
 
-int ConfigReader::integer(const std::string& key, std::optional<int> fallback, int minimum, int maximum) {
+int ConfigReader::integer(const std::string& key, std::optional<int> fallback, int minimum,
+                          int maximum) {
   if (fallback && raw(key).is_null()) return *fallback;
   const nlohmann::json& value = required(key);
-  if (!value.is_number_integer()) fail(key, fmt::format("expected an integer, found {}", value.dump()));
+  if (!value.is_number_integer())
+    fail(key, fmt::format("expected an integer, found {}", value.dump()));
   const auto wide = value.get<std::int64_t>();
   if (wide < minimum || wide > maximum)
     fail(key, fmt::format("expected {} to {}, found {}", minimum, maximum, value.dump()));
   return static_cast<int>(wide);
 }
 
-int ConfigReader::layer_count(const std::string& key) { return integer(key, {}, 1, kMostLayers); }
+int ConfigReader::layer_count(const std::string& key) {
+  return integer(key, {}, 1, kMostLayers);
+}
 
 int ConfigReader::expanded(const std::string& key, double fallback, int size) {
   const double product = number(key, fallback) * size;
   if (!(product >= 1 && product <= kLargestWidth))
-    fail(key, fmt::format("expected 1 to {} channels, found {} x {}", kLargestWidth, number(key, fallback), size));
+    fail(key, fmt::format("expected 1 to {} channels, found {} x {}", kLargestWidth,
+                          number(key, fallback), size));
   return static_cast<int>(product);
 }
 
 void ConfigReader::check_width(const std::string& key, std::int64_t width) const {
-  if (width > kLargestWidth) fail(key, fmt::format("makes {} channels, expected at most {}", width, kLargestWidth));
+  if (width > kLargestWidth)
+    fail(key, fmt::format("makes {} channels, expected at most {}", width, kLargestWidth));
 }
 
 double ConfigReader::number(const std::string& key, std::optional<double> fallback) {
@@ -90,7 +103,9 @@ std::string ConfigReader::word(const std::string& key, std::optional<std::string
   return value.get<std::string>();
 }
 
-void ConfigReader::ignore(std::initializer_list<const char*> keys) { seen_.insert(keys.begin(), keys.end()); }
+void ConfigReader::ignore(std::initializer_list<const char*> keys) {
+  seen_.insert(keys.begin(), keys.end());
+}
 
 void ConfigReader::expect(const std::string& key, const nlohmann::json& value) {
   const nlohmann::json& found = raw(key);
@@ -98,10 +113,12 @@ void ConfigReader::expect(const std::string& key, const nlohmann::json& value) {
     fail(key, fmt::format("only {} is supported, found {}", value.dump(), found.dump()));
 }
 
-void ConfigReader::expect_layers(const std::string& key, int layers, std::initializer_list<const char*> types) {
+void ConfigReader::expect_layers(const std::string& key, int layers,
+                                 std::initializer_list<const char*> types) {
   const nlohmann::json& list = raw(key);
   if (list.is_null()) return;
-  if (!list.is_array() || list.size() != static_cast<size_t>(layers)) fail(key, fmt::format("expected a list of {} layers", layers));
+  if (!list.is_array() || list.size() != static_cast<size_t>(layers))
+    fail(key, fmt::format("expected a list of {} layers", layers));
   for (const nlohmann::json& type : list)
     if (std::none_of(types.begin(), types.end(), [&](const char* known) { return type == known; }))
       fail(key, fmt::format("expected {}, found {}", fmt::join(types, " or "), type.dump()));
@@ -110,7 +127,9 @@ void ConfigReader::expect_layers(const std::string& key, int layers, std::initia
 void ConfigReader::finish() const {
   for (const auto& [key, value] : config_.items())
     if (!value.is_null() && seen_.count(key) == 0)
-      fail(key, fmt::format("is not known to this family and might change what it computes (value {})", value.dump()));
+      fail(key,
+           fmt::format("is not known to this family and might change what it computes (value {})",
+                       value.dump()));
 }
 
 }  // namespace factflow

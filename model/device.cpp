@@ -42,7 +42,8 @@ int cores_of(pid_t pid) {
   return ::sched_getaffinity(pid, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
 }
 
-// The cores that a launcher has, divided among the ranks that it started here: what each would have unbound.
+// The cores that a launcher has, divided among the ranks that it started here: what each would have
+// unbound.
 int share_of_launcher(int local_size) {
   const int cores = std::max({1, cores_of(0), cores_of(::getppid())});
   return std::max(1, cores / std::max(1, local_size));
@@ -63,10 +64,12 @@ at::Device choose_device(const std::string& name) {
   if (name != "auto" && name != "cuda" && !numbered)
     throw InputError("device", fmt::format("expected auto, cpu, cuda or cuda:N, found '{}'", name));
   if (gpus == 0)
-    throw InputError("device", fmt::format("'{}' was asked for and no CUDA device can be used", name),
+    throw InputError("device",
+                     fmt::format("'{}' was asked for and no CUDA device can be used", name),
                      "use device: cpu, or a build with -DFACTFLOW_CUDA=ON on a machine with a GPU");
   const int index = numbered ? std::stoi(name.substr(5)) : 0;
-  if (index >= gpus) throw InputError("device", fmt::format("{} does not exist: {} GPUs here", name, gpus));
+  if (index >= gpus)
+    throw InputError("device", fmt::format("{} does not exist: {} GPUs here", name, gpus));
 #ifdef FACTFLOW_CUDA
   C10_CUDA_CHECK(cudaSetDevice(index));
 #endif
@@ -137,7 +140,8 @@ void* current_stream(at::Device device) {
 
 c10::Stream another_stream(at::Device device) {
 #ifdef FACTFLOW_CUDA
-  if (device.is_cuda()) return at::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index()).unwrap();
+  if (device.is_cuda())
+    return at::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index()).unwrap();
 #endif
   return c10::Stream(c10::Stream::DEFAULT, device);
 }
@@ -193,7 +197,8 @@ void restart_peak_memory(at::Device device) {
   release_cached_memory(device);
 #ifdef FACTFLOW_CUDA
   if (!device.is_cuda()) return;
-  at::empty({1}, at::TensorOptions().device(device));  // before the first tensor there are no statistics
+  // Before the first tensor there are no statistics.
+  at::empty({1}, at::TensorOptions().device(device));
   c10::cuda::CUDACachingAllocator::resetPeakStats(device.index());
 #endif
 }
@@ -210,21 +215,24 @@ std::string binding_warning(int local_size) {
   const int mine = cores_of(0), share = share_of_launcher(local_size);
   const bool open_mpi = std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr;
   if (!open_mpi || mine == 0 || mine >= share) return "";
-  return fmt::format("mpirun binds each rank to {} of its {} cores: mpirun --bind-to none leaves it all",
-                     mine, share);
+  return fmt::format(
+      "mpirun binds each rank to {} of its {} cores: mpirun --bind-to none leaves it all", mine,
+      share);
 }
 
 std::string slow_blas_warning() {
   if (at::hasMKL() || symbol<void(int)>("bli_thread_set_num_threads") != nullptr) return "";
   auto* pool = symbol<int()>("openblas_get_parallel");
   if (pool == nullptr)
-    return "matrix products run on the reference BLAS, about 30 times slower than OpenBLAS: install "
+    return "matrix products run on the reference BLAS, about 30 times slower than OpenBLAS: "
+           "install "
            "libopenblas0-openmp";
   constexpr int kThreadsOfItsOwn = 1;
   const char* policy = std::getenv("OMP_WAIT_POLICY");
   const bool waits_idly = policy != nullptr && ::strcasecmp(policy, "passive") == 0;
   if (pool() != kThreadsOfItsOwn || at::get_num_threads() == 1 || waits_idly) return "";
-  return "OpenBLAS's threads and OpenMP's wait on the same cores, for up to half of the time: install "
+  return "OpenBLAS's threads and OpenMP's wait on the same cores, for up to half of the time: "
+         "install "
          "libopenblas0-openmp in place of libopenblas0-pthread, or set OMP_WAIT_POLICY=passive";
 }
 

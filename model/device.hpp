@@ -11,33 +11,36 @@
 
 namespace factflow {
 
-// "auto" (the first GPU that can be used, else the CPU), "cpu", "cuda", "cuda:N". Throws InputError if there
-// is no such device.
+// "auto" (the first GPU that can be used, else the CPU), "cpu", "cuda", "cuda:N". Throws InputError
+// if there is no such device.
 at::Device choose_device(const std::string& name);
 
-// The GPUs that this process may use, in its own numbering (CUDA_VISIBLE_DEVICES), by names that are the same
-// for every process that sees them. Empty without CUDA.
+// The GPUs that this process may use, in its own numbering (CUDA_VISIBLE_DEVICES), by names that
+// are the same for every process that sees them. Empty without CUDA.
 std::vector<std::string> visible_gpus();
 
 std::string describe(at::Device device);      // "CPU, avx512, 2 threads" or "NVIDIA H100 80GB HBM3"
 std::int64_t free_memory(at::Device device);  // bytes
 // Whether libtorch, on either kind of device, threw this for want of memory.
 bool is_out_of_memory(const c10::Error& error);
-void release_cached_memory(at::Device device);  // what libtorch keeps of freed tensors; nothing on the CPU
-void* current_stream(at::Device device);        // cudaStream_t, nullptr on the CPU
-// A stream whose work runs beside that of others, made current by a c10::StreamGuard; on the CPU the only
-// one.
+// What libtorch keeps of freed tensors; nothing on the CPU.
+void release_cached_memory(at::Device device);
+void* current_stream(at::Device device);  // cudaStream_t, nullptr on the CPU
+// A stream whose work runs beside that of others, made current by a c10::StreamGuard; on the CPU
+// the only one.
 c10::Stream another_stream(at::Device device);
 void synchronise(at::Device device);  // waits for what was launched; nothing to do on the CPU
-// Bytes: reserved for tensors on a GPU since the last restart, resident set of the process on the CPU.
+// Bytes: reserved for tensors on a GPU since the last restart, resident set of the process on the
+// CPU.
 std::int64_t peak_memory(at::Device device);
 void restart_peak_memory(at::Device device);  // releases cached memory too; nothing on the CPU
 
-// A host tensor [count] that copies to and from `device` without the host waiting: in pinned memory for a
-// GPU.
+// A host tensor [count] that copies to and from `device` without the host waiting: in pinned memory
+// for a GPU.
 at::Tensor host_tensor(std::int64_t count, at::ScalarType type, at::Device device);
 
-// A moment in the stream of a device. On the CPU, where nothing is asynchronous, it has always come.
+// A moment in the stream of a device. On the CPU, where nothing is asynchronous, it has always
+// come.
 class DeviceEvent {
  public:
   void record(at::Device device);
@@ -47,19 +50,21 @@ class DeviceEvent {
   std::shared_ptr<void> event_;
 };
 
-// Whether float32 matrix products on a GPU may round their inputs to TF32. Process-wide in libtorch.
+// Whether float32 matrix products on a GPU may round their inputs to TF32. Process-wide in
+// libtorch.
 void allow_tf32(bool allow);
 
-// Threads of this process for matrix products and kernels: `threads`, or with 0 the cores that it may use, at
-// most its share of those that the launcher of the node's `local_size` ranks has. Returns the number chosen.
+// Threads of this process for matrix products and kernels: `threads`, or with 0 the cores that it
+// may use, at most its share of those that the launcher of the node's `local_size` ranks has.
+// Returns the number chosen.
 int set_threads(int threads, int local_size);
 
-// One line of advice if Open MPI binds each of the node's `local_size` ranks to fewer cores than its
-// share, else "".
+// One line of advice if Open MPI binds each of the node's `local_size` ranks to fewer cores than
+// its share, else "".
 std::string binding_warning(int local_size);
 
-// One line of advice if matrix products run on a slow BLAS, or, with several threads (set_threads), on one
-// whose threads get in the way of the kernels'; else "".
+// One line of advice if matrix products run on a slow BLAS, or, with several threads (set_threads),
+// on one whose threads get in the way of the kernels'; else "".
 std::string slow_blas_warning();
 std::string library_versions();  // "libtorch 1.13.1, OpenBLAS 0.3.21"
 

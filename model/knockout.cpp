@@ -37,7 +37,8 @@ ChannelSet parse_quantile(std::string_view name) {
   const auto slices =
       slash == std::string_view::npos ? std::nullopt : parse_count(fraction.substr(slash + 1));
   if (!slice || !slices || *slice < 1 || *slice > *slices) {
-    throw InputError("channels", fmt::format("expected quantile k/K with 1 <= k <= K, found '{}'", name),
+    throw InputError("channels",
+                     fmt::format("expected quantile k/K with 1 <= k <= K, found '{}'", name),
                      "write for instance 'quantile 2/5'");
   }
   return {ChannelSet::Kind::kQuantile, *slice, *slices};

@@ -1,5 +1,6 @@
-// Knockouts as data: which edges lose their flow, in which layers, on which channels. Nothing here computes.
-// Source: Endy et al., ACL 2025 (arXiv 2505.24244), section 3; exact meaning in docs/knockouts.md.
+// Knockouts as data: which edges lose their flow, in which layers, on which channels. Nothing here
+// computes. Source: Endy et al., ACL 2025 (arXiv 2505.24244), section 3; exact meaning in
+// docs/knockouts.md.
 #pragma once
 
 #include <cstdint>
@@ -10,22 +11,33 @@
 namespace factflow {
 
 // A group of token positions of a prompt.
-enum class TokenRole { kLast, kFirst, kSubject, kRelation, kRelationMinusLast, kContext, kAll, kEach };
+enum class TokenRole {
+  kLast,
+  kFirst,
+  kSubject,
+  kRelation,
+  kRelationMinusLast,
+  kContext,
+  kAll,
+  kEach
+};
 
 // "last", "first", "subject", "relation", "relation-minus-last", "context", "all", "each".
 const std::vector<std::string>& token_role_names();
 std::string to_string(TokenRole role);
 TokenRole parse_token_role(std::string_view name);  // throws InputError with the nearest known name
 
-// The channels (Mamba-1) or heads (Mamba-2) that LOSE the edge, by the rank of the L1 norm of exp(-exp(A_log)).
+// The channels (Mamba-1) or heads (Mamba-2) that LOSE the edge, by the rank of the L1 norm of
+// exp(-exp(A_log)).
 struct ChannelSet {
   enum class Kind { kAll, kSlow, kFast, kNotSlow, kNotFast, kQuantile };
   Kind kind = Kind::kAll;
-  int slice = 1;   // kQuantile: 1-based slice of `slices` equal slices, slowest decay (largest norm) first
+  // KQuantile: 1-based slice of `slices` equal slices, slowest decay (largest norm) first.
+  int slice = 1;
   int slices = 1;
   bool operator==(const ChannelSet&) const = default;
 };
-std::string to_string(const ChannelSet& channels);  // "all", "slow", ..., "quantile 2/5"
+std::string to_string(const ChannelSet& channels);    // "all", "slow", ..., "quantile 2/5"
 ChannelSet parse_channel_set(std::string_view name);  // throws InputError
 
 // Layers [begin, end) in which an edge is blocked.
@@ -35,8 +47,9 @@ struct Window {
   bool operator==(const Window&) const = default;
 };
 
-// The token mixer of each layer of the window may not carry anything from a source position to a target position.
-// Pairs are the full cross product targets x sources; pairs with source > target are no edges and block nothing.
+// The token mixer of each layer of the window may not carry anything from a source position to a
+// target position. Pairs are the full cross product targets x sources; pairs with source > target
+// are no edges and block nothing.
 struct Knockout {
   std::vector<int> targets;  // token positions, ascending, unique
   std::vector<int> sources;  // likewise
@@ -44,7 +57,8 @@ struct Knockout {
   Window window;
 };
 
-// The number of (target, source) pairs with source <= target: 0 means that the knockout blocks no edge.
+// The number of (target, source) pairs with source <= target: 0 means that the knockout blocks no
+// edge.
 std::int64_t count_edges(const std::vector<int>& targets, const std::vector<int>& sources);
 
 }  // namespace factflow

@@ -17,7 +17,8 @@
 namespace factflow {
 namespace {
 
-// Rows of zeros below a head of an odd vocabulary: cuBLAS has faster products for multiples of eight.
+// Rows of zeros below a head of an odd vocabulary: cuBLAS has faster products for multiples of
+// eight.
 at::Tensor with_padding(const at::Tensor& head) {
   const std::int64_t rows = head.size(0);
   if (padded_vocabulary(rows) == rows) return head;
@@ -28,8 +29,8 @@ at::Tensor with_padding(const at::Tensor& head) {
 
 }  // namespace
 
-std::unique_ptr<Network> Network::load(std::shared_ptr<const Checkpoint> checkpoint, at::Device device,
-                                       Precision precision) {
+std::unique_ptr<Network> Network::load(std::shared_ptr<const Checkpoint> checkpoint,
+                                       at::Device device, Precision precision) {
   check_precision(device, precision);
   const Architecture architecture =
       read_architecture(checkpoint->config(), checkpoint->directory() / "config.json");
@@ -60,14 +61,15 @@ Network::Network(Architecture architecture, Weights& weights, const std::string&
   at::Tensor output = architecture_.tied_head ? embedding_ : weights.take(head);
   if (output.is_cuda()) {
     output = with_padding(output);
-    if (architecture_.tied_head) embedding_ = output.narrow(0, 0, embedding_.size(0));  // one copy of both
+    // One copy of both.
+    if (architecture_.tied_head) embedding_ = output.narrow(0, 0, embedding_.size(0));
   }
   head_ = weights.head(output);
   if (!position_embedding.empty()) position_embedding_ = weights.take(position_embedding);
 }
 
-void Network::embed(const kernels::Rows& rows, const at::Tensor& tokens, const at::Tensor& positions,
-                    at::Tensor hidden) const {
+void Network::embed(const kernels::Rows& rows, const at::Tensor& tokens,
+                    const at::Tensor& positions, at::Tensor hidden) const {
   gather_rows(rows, embedding_, tokens, hidden);
   if (position_embedding_.defined()) hidden.add_(position_embedding_.index_select(0, positions));
 }
@@ -94,8 +96,8 @@ at::Tensor Network::channel_masks(int layer, const std::vector<ChannelSet>& sets
   const std::vector<double> norms = decay_norms(layer);
   const auto channels = static_cast<std::int64_t>(norms.size());
   if (channels == 0 || sets.empty()) return {};
-  at::Tensor masks =
-      at::empty({static_cast<std::int64_t>(sets.size()), channels}, at::TensorOptions().dtype(at::kByte));
+  at::Tensor masks = at::empty({static_cast<std::int64_t>(sets.size()), channels},
+                               at::TensorOptions().dtype(at::kByte));
   auto* out = masks.data_ptr<std::uint8_t>();
   for (const ChannelSet& set : sets)
     for (const bool loses : channels_of(set, norms)) *out++ = loses ? 1 : 0;
@@ -107,7 +109,8 @@ std::vector<bool> channels_of(const ChannelSet& set, const std::vector<double>& 
   const size_t count = norms.size(), third = count / 3;
   std::vector<size_t> order(count);
   std::iota(order.begin(), order.end(), size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return norms[a] > norms[b]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return norms[a] > norms[b]; });
   size_t begin = 0, end = count;
   if (set.kind == Kind::kSlow || set.kind == Kind::kNotSlow) end = third;
   if (set.kind == Kind::kFast || set.kind == Kind::kNotFast) begin = count - third;

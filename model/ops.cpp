@@ -35,10 +35,10 @@ at::ScalarType type_of(const Factor& factor) {
   return factor.numbers.defined() ? factor.numbers.scalar_type() : at::kFloat;
 }
 
-// fp64 is the arithmetic of the float64 oracle, which is transformers' own: its weighted RMS norms are
-// computed in float32 whatever the model's number type, and a random checkpoint amplifies the order of that
-// sum ten-thousandfold. So they are computed here by the very operations that transformers calls.
-// docs/precision.md has the numbers.
+// fp64 is the arithmetic of the float64 oracle, which is transformers' own: its weighted RMS norms
+// are computed in float32 whatever the model's number type, and a random checkpoint amplifies the
+// order of that sum ten-thousandfold. So they are computed here by the very operations that
+// transformers calls. docs/precision.md has the numbers.
 at::Tensor normalised_in_float(const at::Tensor& x, double epsilon) {
   return (x * at::rsqrt(x.pow(2).mean(-1, true) + epsilon)).to(at::kDouble);
 }
@@ -58,14 +58,16 @@ kernels::NormArgs<T> norm_args(const Norm& norm, const at::Tensor& x, const Fact
 
 }  // namespace
 
-void apply_norm(const kernels::Rows& rows, const Norm& norm, const at::Tensor& x, const Factor& out) {
+void apply_norm(const kernels::Rows& rows, const Norm& norm, const at::Tensor& x,
+                const Factor& out) {
   if (x.scalar_type() == at::kDouble && norm.weight.defined() && !norm.subtract_mean) {
     const at::Tensor whole = norm.offset.defined() ? x + norm.offset : x;
     out.numbers.copy_(normalised_in_float(whole.to(at::kFloat), norm.epsilon) * norm.weight);
     return;
   }
   if (type_of(out) == at::kHalf)
-    return table_for<kernels::Bfloat16>(x).final_norm(rows, norm_args<kernels::Float16>(norm, x, out));
+    return table_for<kernels::Bfloat16>(x).final_norm(rows,
+                                                      norm_args<kernels::Float16>(norm, x, out));
   with_type(type_of(out), [&](auto type) {
     using T = decltype(type);
     table_for<T>(x).norm(rows, norm_args<T>(norm, x, out));
@@ -76,16 +78,16 @@ void convolve(const kernels::Rows& rows, const Convolution& convolution, const a
               const Factor& out) {
   with_type(x.scalar_type(), [&](auto type) {
     using T = decltype(type);
-    table_for<T>(x).conv(
-        rows, {input<T>(x), output<T>(out), pointer<Wide<T>>(convolution.weight),
-               pointer<Wide<T>>(convolution.bias), x.size(1), static_cast<int>(convolution.weight.size(0))});
+    table_for<T>(x).conv(rows, {input<T>(x), output<T>(out), pointer<Wide<T>>(convolution.weight),
+                                pointer<Wide<T>>(convolution.bias), x.size(1),
+                                static_cast<int>(convolution.weight.size(0))});
   });
 }
 
 void selective_scan(const kernels::Rows& rows, const SelectiveScan& scan, const at::Tensor& x,
-                    const at::Tensor& z, const at::Tensor& dt, const at::Tensor& b, const at::Tensor& c,
-                    const at::Tensor& channel_masks, at::Tensor states, at::Tensor scratch,
-                    const Factor& out) {
+                    const at::Tensor& z, const at::Tensor& dt, const at::Tensor& b,
+                    const at::Tensor& c, const at::Tensor& channel_masks, at::Tensor states,
+                    at::Tensor scratch, const Factor& out) {
   with_type(x.scalar_type(), [&](auto type) {
     using T = decltype(type);
     kernels::ScanArgs<T> args{input<T>(x), input<T>(z), input<T>(dt),
@@ -132,23 +134,25 @@ void apply_gated_norm(const kernels::Rows& rows, const GatedNorm& norm, const at
   }
   with_type(y.scalar_type(), [&](auto type) {
     using T = decltype(type);
-    table_for<T>(y).gated_norm(rows, {input<T>(y), input<T>(z), output<T>(out), pointer<Wide<T>>(norm.weight),
-                                      y.size(0), y.size(1), norm.group, norm.epsilon, norm.norm_before_gate});
+    table_for<T>(y).gated_norm(
+        rows, {input<T>(y), input<T>(z), output<T>(out), pointer<Wide<T>>(norm.weight), y.size(0),
+               y.size(1), norm.group, norm.epsilon, norm.norm_before_gate});
   });
 }
 
-void rotate(const kernels::Rows& rows, const at::Tensor& cosine, const at::Tensor& sine, int head_size,
-            at::Tensor heads) {
+void rotate(const kernels::Rows& rows, const at::Tensor& cosine, const at::Tensor& sine,
+            int head_size, at::Tensor heads) {
   with_type(heads.scalar_type(), [&](auto type) {
     using T = decltype(type);
-    table_for<T>(heads).rotary(
-        rows, {output<T>(heads), pointer<Wide<T>>(cosine), pointer<Wide<T>>(sine),
-               static_cast<int>(heads.size(1)) / head_size, head_size, 2 * static_cast<int>(cosine.size(1))});
+    table_for<T>(heads).rotary(rows,
+                               {output<T>(heads), pointer<Wide<T>>(cosine), pointer<Wide<T>>(sine),
+                                static_cast<int>(heads.size(1)) / head_size, head_size,
+                                2 * static_cast<int>(cosine.size(1))});
   });
 }
 
-void attend(const kernels::Rows& rows, const Attention& attention, const at::Tensor& query_key_value,
-            const Factor& out) {
+void attend(const kernels::Rows& rows, const Attention& attention,
+            const at::Tensor& query_key_value, const Factor& out) {
   const std::int64_t queries = static_cast<std::int64_t>(attention.heads) * attention.head_size;
   const std::int64_t keys = static_cast<std::int64_t>(attention.key_heads) * attention.head_size;
   with_type(query_key_value.scalar_type(), [&](auto type) {
@@ -157,9 +161,9 @@ void attend(const kernels::Rows& rows, const Attention& attention, const at::Ten
       return input<T>(query_key_value.narrow(1, begin, count));
     };
     table_for<T>(query_key_value)
-        .attention(rows, {part(0, queries), part(queries, keys), part(queries + keys, keys), output<T>(out),
-                          attention.heads, attention.key_heads, attention.head_size, attention.scale,
-                          attention.sliding_window});
+        .attention(rows, {part(0, queries), part(queries, keys), part(queries + keys, keys),
+                          output<T>(out), attention.heads, attention.key_heads, attention.head_size,
+                          attention.scale, attention.sliding_window});
   });
 }
 
@@ -167,27 +171,30 @@ void activate(const kernels::Rows& rows, kernels::Activation activation, const a
               const at::Tensor& up, const Factor& out) {
   with_type(gate.scalar_type(), [&](auto type) {
     using T = decltype(type);
-    const kernels::Matrix<const T> second = up.defined() ? input<T>(up) : kernels::Matrix<const T>{};
+    const kernels::Matrix<const T> second =
+        up.defined() ? input<T>(up) : kernels::Matrix<const T>{};
     table_for<T>(gate).activation(
         rows, {input<T>(gate), second, output<T>(out), gate.size(0), gate.size(1), activation});
   });
 }
 
-void gather_rows(const kernels::Rows& rows, const at::Tensor& x, const at::Tensor& index, at::Tensor out) {
+void gather_rows(const kernels::Rows& rows, const at::Tensor& x, const at::Tensor& index,
+                 at::Tensor out) {
   with_type(x.scalar_type(), [&](auto type) {
     using T = Wide<decltype(type)>;
-    table_for<T>(x).gather(
-        rows, {input<T>(x), output<T>(out), pointer<std::int32_t>(index), index.size(0), x.size(1)});
+    table_for<T>(x).gather(rows, {input<T>(x), output<T>(out), pointer<std::int32_t>(index),
+                                  index.size(0), x.size(1)});
   });
 }
 
-void answer_statistics(const kernels::Rows& rows, const at::Tensor& logits, const at::Tensor& answer,
-                       at::Tensor log_probability, at::Tensor rank) {
+void answer_statistics(const kernels::Rows& rows, const at::Tensor& logits,
+                       const at::Tensor& answer, at::Tensor log_probability, at::Tensor rank) {
   const auto read = [&](auto activation) {
     using T = decltype(activation);
     table_for<T>(logits).answer(
-        rows, {input<Head<T>>(logits), pointer<std::int32_t>(answer), log_probability.data_ptr<double>(),
-               rank.data_ptr<std::int32_t>(), logits.size(0), logits.size(1)});
+        rows,
+        {input<Head<T>>(logits), pointer<std::int32_t>(answer), log_probability.data_ptr<double>(),
+         rank.data_ptr<std::int32_t>(), logits.size(0), logits.size(1)});
   };
   if (logits.scalar_type() == at::kHalf) return read(kernels::Bfloat16{});
   with_type(logits.scalar_type(), read);

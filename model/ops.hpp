@@ -1,5 +1,5 @@
-// The kernels (model/kernels/) on tensors: checks shapes, picks the table for device and number type.
-// All matrices are [columns or rows, width], row-major, the last dimension contiguous.
+// The kernels (model/kernels/) on tensors: checks shapes, picks the table for device and number
+// type. All matrices are [columns or rows, width], row-major, the last dimension contiguous.
 #pragma once
 
 #include <cstdint>
@@ -17,12 +17,14 @@ namespace factflow {
 struct Step {
   const kernels::Rows& rows;  // on the device of `hidden`
   int layer;
-  at::Tensor hidden;         // [columns, hidden] residual stream, updated in place
-  at::Tensor channel_masks;  // [masks, channels] uint8, this layer's: 1 where a channel set loses the edge;
-                             // or undefined
+  at::Tensor hidden;  // [columns, hidden] residual stream, updated in place
+  // [masks, channels] uint8, this layer's: 1 where a channel set loses the edge; or undefined.
+  at::Tensor channel_masks;
   Workspace& workspace;
   std::int64_t columns() const { return hidden.size(0); }
-  at::Tensor matrix(const char* name, std::int64_t width) { return workspace.matrix(name, columns(), width); }
+  at::Tensor matrix(const char* name, std::int64_t width) {
+    return workspace.matrix(name, columns(), width);
+  }
   at::Tensor wide_matrix(const char* name, std::int64_t width) {
     return workspace.wide_matrix(name, columns(), width);
   }
@@ -38,7 +40,8 @@ struct Norm {
   at::Tensor offset = {};      // [width], added to x first; undefined = none
 };
 // x [rows, width], wide numbers.
-void apply_norm(const kernels::Rows& rows, const Norm& norm, const at::Tensor& x, const Factor& out);
+void apply_norm(const kernels::Rows& rows, const Norm& norm, const at::Tensor& x,
+                const Factor& out);
 
 struct Convolution {
   at::Tensor weight;  // [kernel, channels], weight[k] for the token k positions back
@@ -61,12 +64,12 @@ inline std::int64_t scan_scratch_bytes(at::Device device, std::int64_t parts, st
                                        std::int64_t clean_tokens) {
   return device.is_cpu() ? 0 : kernels::scan_scratch_bytes(parts, replays, clean_tokens);
 }
-// x, z, dt [columns, channels]; b, c [columns, states]; states [slots, states, channels], wide, is written
-// for the replayed rows if states_stored, else empty; scratch: scan_scratch_bytes.
+// x, z, dt [columns, channels]; b, c [columns, states]; states [slots, states, channels], wide, is
+// written for the replayed rows if states_stored, else empty; scratch: scan_scratch_bytes.
 void selective_scan(const kernels::Rows& rows, const SelectiveScan& scan, const at::Tensor& x,
-                    const at::Tensor& z, const at::Tensor& dt, const at::Tensor& b, const at::Tensor& c,
-                    const at::Tensor& channel_masks, at::Tensor states, at::Tensor scratch,
-                    const Factor& out);
+                    const at::Tensor& z, const at::Tensor& dt, const at::Tensor& b,
+                    const at::Tensor& c, const at::Tensor& channel_masks, at::Tensor states,
+                    at::Tensor scratch, const Factor& out);
 
 struct StateSpaceDual {
   at::Tensor a, d, dt_bias;  // [heads]
@@ -87,8 +90,8 @@ void apply_gated_norm(const kernels::Rows& rows, const GatedNorm& norm, const at
                       const at::Tensor& z, const Factor& out);
 
 // cosine, sine [positions, dimensions / 2]; heads [columns, count * head_size] is rotated in place.
-void rotate(const kernels::Rows& rows, const at::Tensor& cosine, const at::Tensor& sine, int head_size,
-            at::Tensor heads);
+void rotate(const kernels::Rows& rows, const at::Tensor& cosine, const at::Tensor& sine,
+            int head_size, at::Tensor heads);
 
 struct Attention {
   int heads = 0, key_heads = 0, head_size = 0;
@@ -96,23 +99,25 @@ struct Attention {
   std::int32_t sliding_window = 0;
 };
 // query_key_value [columns, (heads + 2 key_heads) * head_size]: queries, keys, values side by side.
-void attend(const kernels::Rows& rows, const Attention& attention, const at::Tensor& query_key_value,
-            const Factor& out);
+void attend(const kernels::Rows& rows, const Attention& attention,
+            const at::Tensor& query_key_value, const Factor& out);
 
 // out = act(gate) * up; `up` undefined: act(gate). In place is allowed.
 void activate(const kernels::Rows& rows, kernels::Activation activation, const at::Tensor& gate,
               const at::Tensor& up, const Factor& out);
 
 // out[i] = x[index[i]]; index int32 [rows].
-void gather_rows(const kernels::Rows& rows, const at::Tensor& x, const at::Tensor& index, at::Tensor out);
+void gather_rows(const kernels::Rows& rows, const at::Tensor& x, const at::Tensor& index,
+                 at::Tensor out);
 
 // Numbers from one row of logits to the next.
 inline std::int64_t padded_vocabulary(std::int64_t vocabulary) {
   return (vocabulary + 7) / 8 * 8;
 }
 
-// logits [rows, vocabulary], answer int32 [rows]; log_probability float64 [rows], rank int32 [rows].
-void answer_statistics(const kernels::Rows& rows, const at::Tensor& logits, const at::Tensor& answer,
-                       at::Tensor log_probability, at::Tensor rank);
+// logits [rows, vocabulary], answer int32 [rows]; log_probability float64 [rows], rank int32
+// [rows].
+void answer_statistics(const kernels::Rows& rows, const at::Tensor& logits,
+                       const at::Tensor& answer, at::Tensor log_probability, at::Tensor rank);
 
 }  // namespace factflow

@@ -52,12 +52,14 @@ OracleCase read_case(const nlohmann::json& entry, int vocabulary) {
   if (one.probabilities.size() != one.request.cuts.size())
     throw std::invalid_argument("probs and knockouts differ in length");
   if (!one.clean_logits.empty() && one.clean_logits.size() != static_cast<size_t>(vocabulary))
-    throw std::invalid_argument(fmt::format("expected {} clean_logits, found {}", vocabulary, one.clean_logits.size()));
+    throw std::invalid_argument(
+        fmt::format("expected {} clean_logits, found {}", vocabulary, one.clean_logits.size()));
   std::vector<int> tokens = one.request.ids;
   tokens.push_back(one.request.answer);
   for (const int id : tokens)
     if (id < 0 || id >= vocabulary)
-      throw std::invalid_argument(fmt::format("token {} is outside the vocabulary of {}", id, vocabulary));
+      throw std::invalid_argument(
+          fmt::format("token {} is outside the vocabulary of {}", id, vocabulary));
   return one;
 }
 

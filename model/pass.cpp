@@ -22,8 +22,8 @@ class Layout {
   std::int64_t add(const std::vector<T>& values) {
     const std::int64_t at = size_;
     parts_.push_back({at, values.data(), values.size() * sizeof(T)});
-    size_ +=
-        (static_cast<std::int64_t>(values.size() * sizeof(T)) + kAlignment - 1) / kAlignment * kAlignment;
+    size_ += (static_cast<std::int64_t>(values.size() * sizeof(T)) + kAlignment - 1) / kAlignment *
+             kAlignment;
     return at;
   }
   std::int64_t size() const { return std::max(size_, kAlignment); }
@@ -49,7 +49,8 @@ std::vector<std::int32_t> last_columns(const ReplayPlan& plan) {
   return columns;
 }
 
-std::vector<std::int32_t> answer_tokens(const ReplayPlan& plan, std::span<const ReplayRequest> requests) {
+std::vector<std::int32_t> answer_tokens(const ReplayPlan& plan,
+                                        std::span<const ReplayRequest> requests) {
   std::vector<std::int32_t> answers;
   answers.reserve(plan.rows.size());
   for (const std::int32_t request : plan.request_of)
@@ -66,11 +67,12 @@ DevicePlan::DevicePlan(const ReplayPlan& plan, const std::vector<std::int32_t>& 
   const std::int64_t rows_at = layout.add(plan.rows), slots_at = layout.add(plan.slots),
                      flags_at = layout.add(plan.flags), groups_at = layout.add(plan.groups),
                      parts_at = layout.add(plan.parts), replays_at = layout.add(plan.replays),
-                     group_rows_at = layout.add(plan.group_rows), before_at = layout.add(plan.before),
-                     position_at = layout.add(plan.position), row_of_at = layout.add(plan.row_of),
-                     slot_begin_at = layout.add(plan.slot_begin), parent_at = layout.add(plan.parent),
-                     tokens_at = layout.add(plan.tokens), last_column_at = layout.add(columns),
-                     answers_at = layout.add(answer_of_row);
+                     group_rows_at = layout.add(plan.group_rows),
+                     before_at = layout.add(plan.before), position_at = layout.add(plan.position),
+                     row_of_at = layout.add(plan.row_of),
+                     slot_begin_at = layout.add(plan.slot_begin),
+                     parent_at = layout.add(plan.parent), tokens_at = layout.add(plan.tokens),
+                     last_column_at = layout.add(columns), answers_at = layout.add(answer_of_row);
   staged_ = host_tensor(layout.size(), at::kByte, device);
   layout.copy_to(staged_.data_ptr<std::uint8_t>());
   buffer_ = staged_.to(device, /*non_blocking=*/true);
@@ -101,8 +103,9 @@ DevicePlan::DevicePlan(const ReplayPlan& plan, const std::vector<std::int32_t>& 
   view.part_count = static_cast<std::int32_t>(plan.parts.size());
   view.replay_count = static_cast<std::int32_t>(plan.replays.size());
   view.part_tokens = plan.part_tokens;
-  view.every_channel = std::all_of(plan.channel_sets.begin(), plan.channel_sets.end(),
-                                   [](const ChannelSet& set) { return set.kind == ChannelSet::Kind::kAll; });
+  view.every_channel =
+      std::all_of(plan.channel_sets.begin(), plan.channel_sets.end(),
+                  [](const ChannelSet& set) { return set.kind == ChannelSet::Kind::kAll; });
   view.clean_count = static_cast<std::int32_t>(plan.slot_begin.size()) - 1;
   view.slot_count = static_cast<std::int32_t>(plan.slots.size());
   view.longest = plan.longest;
@@ -111,8 +114,9 @@ DevicePlan::DevicePlan(const ReplayPlan& plan, const std::vector<std::int32_t>& 
   view.stream = current_stream(device);
 }
 
-Pass::Pass(const Network& network, const std::vector<at::Tensor>& channel_masks, Workspace& workspace,
-           ReplayPlan plan, std::span<const ReplayRequest> requests, int top_tokens, std::int64_t logits_rows)
+Pass::Pass(const Network& network, const std::vector<at::Tensor>& channel_masks,
+           Workspace& workspace, ReplayPlan plan, std::span<const ReplayRequest> requests,
+           int top_tokens, std::int64_t logits_rows)
     : plan_(std::move(plan)),
       requests_(requests),
       device_(plan_, answer_tokens(plan_, requests), network.device()) {
@@ -125,11 +129,12 @@ Pass::Pass(const Network& network, const std::vector<at::Tensor>& channel_masks,
   done_.record(network.device());
 }
 
-// Carries the alive columns through all layers; returns the residual stream [columns, hidden] after the last
-// one.
+// Carries the alive columns through all layers; returns the residual stream [columns, hidden] after
+// the last one.
 at::Tensor Pass::climb(const Network& network, const std::vector<at::Tensor>& channel_masks,
                        Workspace& workspace) {
-  at::Tensor hidden = workspace.wide_matrix("hidden", plan_.columns(), network.architecture().hidden);
+  at::Tensor hidden =
+      workspace.wide_matrix("hidden", plan_.columns(), network.architecture().hidden);
   device_.view.column_count = plan_.clean_columns;
   network.embed(device_.view, device_.tokens, device_.position.narrow(0, 0, plan_.clean_columns),
                 hidden.narrow(0, 0, plan_.clean_columns));
@@ -151,7 +156,8 @@ at::Tensor Pass::climb(const Network& network, const std::vector<at::Tensor>& ch
   return hidden;
 }
 
-// The last column of every row through final norm and head, some rows at a time; only the answers are kept.
+// The last column of every row through final norm and head, some rows at a time; only the answers
+// are kept.
 void Pass::read_answers(const Network& network, const at::Tensor& hidden, Workspace& workspace,
                         int top_tokens, std::int64_t logits_rows) {
   const auto rows = static_cast<std::int64_t>(plan_.rows.size());
@@ -164,7 +170,8 @@ void Pass::read_answers(const Network& network, const at::Tensor& hidden, Worksp
   gather_rows(device_.view, hidden, device_.last_column, last);
   const Factor states = network.final_states(device_.view, last, workspace);
   for (std::int64_t begin = 0; begin < rows;) {
-    // Chunks do not straddle the end of the clean rows, of which the likeliest tokens may be wanted.
+    // Chunks do not straddle the end of the clean rows, of which the likeliest tokens may be
+    // wanted.
     const std::int64_t end =
         std::min(begin + logits_rows, begin < clean_rows && top_tokens > 0 ? clean_rows : rows);
     const std::int64_t count = end - begin;
@@ -190,8 +197,8 @@ std::vector<ReplayResult> Pass::collect() {
   done_.wait();
   const auto blocked = static_cast<std::uint64_t>(*blocked_.data_ptr<std::int64_t>());
   if (blocked != plan_.blocked_edges)
-    throw std::logic_error(
-        fmt::format("the kernels blocked {} edges, the plan expects {}", blocked, plan_.blocked_edges));
+    throw std::logic_error(fmt::format("the kernels blocked {} edges, the plan expects {}", blocked,
+                                       plan_.blocked_edges));
   const double* log_probability = log_probability_.data_ptr<double>();
   const std::int32_t* rank = rank_.data_ptr<std::int32_t>();
   std::vector<ReplayResult> results(requests_.size());
@@ -211,7 +218,8 @@ std::vector<ReplayResult> Pass::collect() {
 }
 
 void Pass::add_top_tokens(std::vector<ReplayResult>& results) const {
-  const at::Tensor tokens = at::cat(top_ids_, 0).cpu(), probabilities = at::cat(top_probabilities_, 0).cpu();
+  const at::Tensor tokens = at::cat(top_ids_, 0).cpu(),
+                   probabilities = at::cat(top_probabilities_, 0).cpu();
   const std::int64_t count = tokens.size(1);
   for (size_t r = 0; r < results.size(); ++r)
     for (std::int64_t k = 0; k < count; ++k) {

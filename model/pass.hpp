@@ -1,5 +1,6 @@
-// One pass of the replay engine: a plan on its way through the device. The constructor launches everything
-// and does not wait for a GPU, so the next pass can be planned meanwhile; collect() waits.
+// One pass of the replay engine: a plan on its way through the device. The constructor launches
+// everything and does not wait for a GPU, so the next pass can be planned meanwhile; collect()
+// waits.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,8 @@ class DevicePlan {
 
   kernels::Rows view;
   at::Tensor tokens, position, parent, last_column, answers;  // int32
-  at::Tensor blocked;                                         // int64 [1]: edges that the kernels left out
+  // Int64 [1]: edges that the kernels left out.
+  at::Tensor blocked;
 
  private:
   at::Tensor staged_, buffer_;  // bytes, on the host and on the device
@@ -32,26 +34,29 @@ class DevicePlan {
 class Pass {
  public:
   // `requests` are those that `plan` was made of. Channel masks: one tensor per layer, see
-  // Network::channel_masks. `top_tokens`: how many of the clean runs' likeliest tokens are wanted; at most
-  // `logits_rows` rows of logits exist at a time.
+  // Network::channel_masks. `top_tokens`: how many of the clean runs' likeliest tokens are wanted;
+  // at most `logits_rows` rows of logits exist at a time.
   Pass(const Network& network, const std::vector<at::Tensor>& channel_masks, Workspace& workspace,
-       ReplayPlan plan, std::span<const ReplayRequest> requests, int top_tokens, std::int64_t logits_rows);
+       ReplayPlan plan, std::span<const ReplayRequest> requests, int top_tokens,
+       std::int64_t logits_rows);
 
-  // Waits for the device. Throws std::logic_error if the kernels blocked other edges than the plan asks for.
+  // Waits for the device. Throws std::logic_error if the kernels blocked other edges than the plan
+  // asks for.
   std::vector<ReplayResult> collect();
   const ReplayPlan& plan() const { return plan_; }
 
  private:
   at::Tensor climb(const Network& network, const std::vector<at::Tensor>& channel_masks,
                    Workspace& workspace);
-  void read_answers(const Network& network, const at::Tensor& hidden, Workspace& workspace, int top_tokens,
-                    std::int64_t logits_rows);
+  void read_answers(const Network& network, const at::Tensor& hidden, Workspace& workspace,
+                    int top_tokens, std::int64_t logits_rows);
   void add_top_tokens(std::vector<ReplayResult>& results) const;
 
   ReplayPlan plan_;
   std::span<const ReplayRequest> requests_;
   DevicePlan device_;
-  at::Tensor log_probability_, rank_, blocked_;          // on the host, complete once done_ is reached
+  // On the host, complete once done_ is reached.
+  at::Tensor log_probability_, rank_, blocked_;
   std::vector<at::Tensor> top_ids_, top_probabilities_;  // on the device
   DeviceEvent done_;
 };

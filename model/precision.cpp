@@ -12,11 +12,12 @@ namespace factflow {
 namespace {
 
 const std::vector<std::pair<std::string, Precision>>& precision_names() {
-  static const std::vector<std::pair<std::string, Precision>> names = {{"fp64", Precision::kFp64},
-                                                                       {"fp32", Precision::kFp32},
-                                                                       {"tf32x3", Precision::kTf32x3},
-                                                                       {"tf32", Precision::kTf32},
-                                                                       {"bf16", Precision::kBf16}};
+  static const std::vector<std::pair<std::string, Precision>> names = {
+      {"fp64", Precision::kFp64},
+      {"fp32", Precision::kFp32},
+      {"tf32x3", Precision::kTf32x3},
+      {"tf32", Precision::kTf32},
+      {"bf16", Precision::kBf16}};
   return names;
 }
 

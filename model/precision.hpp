@@ -7,22 +7,29 @@
 
 namespace factflow {
 
+// The residual stream, states and sums are float32 (float64 in fp64), and so are activations and
+// logits but for bf16.
 enum class Precision {
-  kFp64,    // CPU
-  kFp32,    // everywhere
-  kTf32x3,  // GPU: products of TF32 inputs, corrected by two bfloat16 products of what TF32 rounds off; close
-            // to fp32
-  kTf32,    // GPU: inputs of products rounded to 11 significant bits
-  kBf16     // GPU: activations and inputs of products in bfloat16 (8 significant bits), but what the head
-            // multiplies and its logits in float16 (11 bits)
-};  // the residual stream, states and sums are float32 (float64 in fp64), and so are activations and logits
-    // but for bf16
+  // CPU.
+  kFp64,
+  // Everywhere.
+  kFp32,
+  // GPU: products of TF32 inputs, corrected by two bfloat16 products of what TF32 rounds off; close
+  // to fp32.
+  kTf32x3,
+  // GPU: inputs of products rounded to 11 significant bits.
+  kTf32,
+  // GPU: activations and inputs of products in bfloat16 (8 significant bits), but what the head
+  // multiplies and its logits in float16 (11 bits).
+  kBf16
+};
 
 Precision parse_precision(const std::string& name);  // throws InputError
 std::string to_string(Precision precision);
 at::ScalarType activation_type(Precision precision);  // of what is between two products
 at::ScalarType wide_type(Precision precision);        // of weights, the residual stream and states
-at::ScalarType head_type(Precision precision);        // of what the head multiplies and the logits it gives
+// Of what the head multiplies and the logits it gives.
+at::ScalarType head_type(Precision precision);
 // Bytes of one number of an activation, and of one that a product multiplies (model/workspace.hpp).
 std::int64_t activation_bytes(Precision precision);
 std::int64_t factor_bytes(Precision precision);

@@ -14,8 +14,9 @@
 namespace factflow {
 namespace {
 
-// Longest piece of the inner dimension that a tensor core adds up alone: measured on an H100, one piece of
-// 1280 is off by 3e-6 of the product's norm, of 2560 by 6e-6, of 5120 by 1.2e-5 (fp32: 0.9e-6 to 1.3e-6).
+// Longest piece of the inner dimension that a tensor core adds up alone: measured on an H100, one
+// piece of 1280 is off by 3e-6 of the product's norm, of 2560 by 6e-6, of 5120 by 1.2e-5 (fp32:
+// 0.9e-6 to 1.3e-6).
 constexpr std::int64_t kLongestPiece = 1280;
 
 // Writes x as `out`, on a GPU.
@@ -32,17 +33,17 @@ void convert(const kernels::Rows& rows, const at::Tensor& x, const Factor& out) 
 #endif
 }
 
-// out = (out +) a b^T of bfloat16 matrices, added up and written in float32. libtorch has it only lately, and
-// copies `out`.
+// out = (out +) a b^T of bfloat16 matrices, added up and written in float32. libtorch has it only
+// lately, and copies `out`.
 void multiply_bf16(const at::Tensor& a, const at::Tensor& b, bool accumulate, at::Tensor out) {
 #ifdef FACTFLOW_CUDA
   const float alpha = 1, beta = accumulate ? 1 : 0;
   const auto stride = [](const at::Tensor& t) { return static_cast<int>(t.stride(0)); };
   const cublasStatus_t status = cublasGemmEx(
       at::cuda::getCurrentCUDABlasHandle(), CUBLAS_OP_T, CUBLAS_OP_N, static_cast<int>(b.size(0)),
-      static_cast<int>(a.size(0)), static_cast<int>(a.size(1)), &alpha, b.data_ptr(), CUDA_R_16BF, stride(b),
-      a.data_ptr(), CUDA_R_16BF, stride(a), &beta, out.data_ptr(), CUDA_R_32F, stride(out),
-      CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT_TENSOR_OP);
+      static_cast<int>(a.size(0)), static_cast<int>(a.size(1)), &alpha, b.data_ptr(), CUDA_R_16BF,
+      stride(b), a.data_ptr(), CUDA_R_16BF, stride(a), &beta, out.data_ptr(), CUDA_R_32F,
+      stride(out), CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT_TENSOR_OP);
   if (status != CUBLAS_STATUS_SUCCESS)
     throw std::runtime_error(std::string("cuBLAS: ") + cublasGetStatusString(status));
 #else
@@ -52,8 +53,8 @@ void multiply_bf16(const at::Tensor& a, const at::Tensor& b, bool accumulate, at
 }
 
 // out = a b^T + bias, or out += a b^T; `bias` may be undefined.
-void multiply_alike(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias, bool accumulate,
-                    at::Tensor out) {
+void multiply_alike(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
+                    bool accumulate, at::Tensor out) {
   if (accumulate)
     out.addmm_(a, b.t());
   else if (bias.defined())
@@ -64,18 +65,19 @@ void multiply_alike(const at::Tensor& a, const at::Tensor& b, const at::Tensor& 
 
 void multiply_parts(const Factor& factor, const Projection& projection, const at::Tensor& bias,
                     bool accumulate, at::Tensor out) {
-  const std::int64_t inputs = projection.inputs(), pieces = (inputs + kLongestPiece - 1) / kLongestPiece;
+  const std::int64_t inputs = projection.inputs(),
+                     pieces = (inputs + kLongestPiece - 1) / kLongestPiece;
   const std::int64_t length = ((inputs + pieces - 1) / pieces + 7) / 8 * 8;
   for (std::int64_t begin = 0; begin < inputs; begin += length) {
     const std::int64_t count = std::min(length, inputs - begin);
-    multiply_alike(factor.high.narrow(1, begin, count), projection.weight().narrow(1, begin, count), bias,
-                   accumulate || begin > 0, out);
+    multiply_alike(factor.high.narrow(1, begin, count), projection.weight().narrow(1, begin, count),
+                   bias, accumulate || begin > 0, out);
   }
   multiply_bf16(factor.parts, projection.parts(), true, out);
 }
 
-void multiply(const Factor& factor, const Projection& projection, const at::Tensor& bias, bool accumulate,
-              at::Tensor out) {
+void multiply(const Factor& factor, const Projection& projection, const at::Tensor& bias,
+              bool accumulate, at::Tensor out) {
   if (projection.precision() == Precision::kTf32x3)
     multiply_parts(factor, projection, bias, accumulate, out);
   else if (factor.numbers.scalar_type() == at::kBFloat16 && out.scalar_type() == at::kFloat)
@@ -93,8 +95,9 @@ Projection::Projection(const at::Tensor& weight, Precision precision, at::Scalar
   Workspace workspace(weight.device(), precision);
   const Factor factor = factor_of({}, workspace, weight.contiguous());
   weight_ = factor.high.clone();
-  parts_ = at::cat(
-      {factor.parts.narrow(1, weight.size(1), weight.size(1)), factor.parts.narrow(1, 0, weight.size(1))}, 1);
+  parts_ = at::cat({factor.parts.narrow(1, weight.size(1), weight.size(1)),
+                    factor.parts.narrow(1, 0, weight.size(1))},
+                   1);
 }
 
 Factor factor_of(const kernels::Rows& rows, Workspace& workspace, const at::Tensor& x) {
@@ -106,9 +109,11 @@ Factor factor_of(const kernels::Rows& rows, Workspace& workspace, const at::Tens
   return factor;
 }
 
-void multiply(const Factor& factor, const Projection& projection, const at::Tensor& bias, at::Tensor out) {
+void multiply(const Factor& factor, const Projection& projection, const at::Tensor& bias,
+              at::Tensor out) {
   multiply(factor, projection, bias, false, out);
-  if (bias.defined() && projection.precision() == Precision::kBf16 && out.scalar_type() == at::kFloat)
+  if (bias.defined() && projection.precision() == Precision::kBf16 &&
+      out.scalar_type() == at::kFloat)
     out.add_(bias);
 }
 
@@ -120,9 +125,11 @@ void multiply_into(const Factor& factor, const Projection& projection, const at:
 
 bool multiply_gelu(const Factor& factor, const Projection& projection, const at::Tensor& bias,
                    at::Tensor out) {
-  const bool rough = projection.precision() == Precision::kTf32 || projection.precision() == Precision::kBf16;
+  const bool rough =
+      projection.precision() == Precision::kTf32 || projection.precision() == Precision::kBf16;
   if (!rough || !bias.defined()) return false;
-  at::_addmm_activation_out(out, bias, factor.numbers, projection.weight().t(), 1, 1, /*use_gelu=*/true);
+  at::_addmm_activation_out(out, bias, factor.numbers, projection.weight().t(), 1, 1,
+                            /*use_gelu=*/true);
   return true;
 }
 

@@ -1,4 +1,5 @@
-// Products with weight matrices, in every precision. Everything else in a layer is a kernel (ops.hpp).
+// Products with weight matrices, in every precision. Everything else in a layer is a kernel
+// (ops.hpp).
 #pragma once
 
 #include <cstdint>
@@ -13,12 +14,12 @@ namespace factflow {
 
 // A weight matrix [out, in] in the number types in which its precision multiplies.
 //
-// tf32x3 (Ootomo & Yokota 2022, with bfloat16 for the corrections): with x = high + low, high holding TF32's
-// 11 bits,
+// tf32x3 (Ootomo & Yokota 2022, with bfloat16 for the corrections): with x = high + low, high
+// holding TF32's 11 bits,
 //   x W^T = low W_high^T + high W_low^T + high W_high^T + (low W_low^T, which is dropped).
-// The first two are one bfloat16 product over twice the inner dimension: they are 2^-12 of the whole, so 8
-// bits suffice. The third is a TF32 product, in pieces of the inner dimension, since tensor cores add up with
-// fewer bits than float32 has.
+// The first two are one bfloat16 product over twice the inner dimension: they are 2^-12 of the
+// whole, so 8 bits suffice. The third is a TF32 product, in pieces of the inner dimension, since
+// tensor cores add up with fewer bits than float32 has.
 class Projection {
  public:
   Projection() = default;
@@ -50,16 +51,19 @@ struct LayerProduct {
   Into into = Into::kActivations;
 };
 
-// x as a factor, for an x that no kernel wrote so; in buffers of the workspace if it has to be converted.
+// x as a factor, for an x that no kernel wrote so; in buffers of the workspace if it has to be
+// converted.
 Factor factor_of(const kernels::Rows& rows, Workspace& workspace, const at::Tensor& x);
-// out = factor W^T (+ bias). `out` is of the inputs' type, and so is `bias`, or with bfloat16 both may be of
-// float.
-void multiply(const Factor& factor, const Projection& projection, const at::Tensor& bias, at::Tensor out);
+// out = factor W^T (+ bias). `out` is of the inputs' type, and so is `bias`, or with bfloat16 both
+// may be of float.
+void multiply(const Factor& factor, const Projection& projection, const at::Tensor& bias,
+              at::Tensor out);
 // residual += factor W^T (+ bias)
 void multiply_into(const Factor& factor, const Projection& projection, const at::Tensor& bias,
                    at::Tensor residual);
-// out = gelu(factor W^T + bias), GELU's tanh form, in tf32 and bf16; else false, and nothing is done.
-// cuBLAS's tanh costs less than a passage over memory, but six times fp32's error (docs/precision.md).
+// out = gelu(factor W^T + bias), GELU's tanh form, in tf32 and bf16; else false, and nothing is
+// done. cuBLAS's tanh costs less than a passage over memory, but six times fp32's error
+// (docs/precision.md).
 bool multiply_gelu(const Factor& factor, const Projection& projection, const at::Tensor& bias,
                    at::Tensor out);
 

@@ -37,7 +37,8 @@ TokenizedPrompt tokenize(const Tokenizer& tokenizer, const Prompt& prompt) {
   }
   const Encoding answer = tokenizer.encode(prompt.answer, /*add_special_tokens=*/false);
   if (answer.ids.empty())
-    throw InputError(where, fmt::format("the answer '{}' has no token", prompt.answer), "give it an answer");
+    throw InputError(where, fmt::format("the answer '{}' has no token", prompt.answer),
+                     "give it an answer");
   result.answer = answer.ids.front();
   result.ids = std::move(text.ids);
   result.offsets = std::move(text.offsets);

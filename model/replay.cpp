@@ -27,7 +27,8 @@ constexpr std::int64_t kQuickModel = 1'000'000'000;
 void check_tokens(const ReplayRequest& request, const Architecture& architecture) {
   const auto known = [&](int id) { return id >= 0 && id < architecture.vocabulary; };
   if (!std::all_of(request.ids.begin(), request.ids.end(), known) || !known(request.answer))
-    throw std::invalid_argument(fmt::format("a token outside the vocabulary of {}", architecture.vocabulary));
+    throw std::invalid_argument(
+        fmt::format("a token outside the vocabulary of {}", architecture.vocabulary));
   if (architecture.max_positions > 0 &&
       static_cast<std::int64_t>(request.ids.size()) > architecture.max_positions)
     throw std::invalid_argument(fmt::format("a prompt of {} tokens in a model of {} positions",
@@ -39,7 +40,8 @@ size_t count_front(std::span<const ReplayRequest> requests, std::int64_t rows) {
   std::int64_t sum = 0;
   for (size_t i = 0; i < requests.size(); ++i) {
     sum += 1;
-    for (const EdgeCut& cut : requests[i].cuts) sum += static_cast<std::int64_t>(cut.windows.size());
+    for (const EdgeCut& cut : requests[i].cuts)
+      sum += static_cast<std::int64_t>(cut.windows.size());
     if (sum > rows) return std::max<size_t>(i, 1);
   }
   return requests.size();
@@ -47,8 +49,8 @@ size_t count_front(std::span<const ReplayRequest> requests, std::int64_t rows) {
 
 }  // namespace
 
-ReplayEngine::ReplayEngine(const Network& network, std::int64_t memory_limit, std::int64_t rows_per_pass,
-                           int lanes)
+ReplayEngine::ReplayEngine(const Network& network, std::int64_t memory_limit,
+                           std::int64_t rows_per_pass, int lanes)
     : network_(network), memory_limit_(memory_limit), rows_per_pass_(rows_per_pass) {
   const bool cpu = network.device().is_cpu();
   if (lanes <= 0) lanes = cpu ? 1 : kLanesOnGpu;
@@ -59,7 +61,8 @@ ReplayEngine::ReplayEngine(const Network& network, std::int64_t memory_limit, st
     const std::int64_t free = free_memory(network.device());
     memory_limit_ = cpu ? std::min(free / 2, std::int64_t{2} << 30) : free / 4 * 3;
   }
-  if (rows_per_pass_ <= 0) rows_per_pass_ = cpu ? std::numeric_limits<std::int64_t>::max() : kRowsPerPass;
+  if (rows_per_pass_ <= 0)
+    rows_per_pass_ = cpu ? std::numeric_limits<std::int64_t>::max() : kRowsPerPass;
 }
 
 // Of one row.
@@ -77,8 +80,9 @@ std::int64_t ReplayEngine::bytes_needed(const ReplayPlan& plan) const {
   const std::int64_t hidden = network_.architecture().hidden;
   const std::int64_t column = hidden * element + network_.bytes_per_column() + 32;
   const auto rows = static_cast<std::int64_t>(plan.rows.size());
-  const std::int64_t slots =
-      states_stored(network_.device(), plan.suffixes) ? static_cast<std::int64_t>(plan.slots.size()) : 0;
+  const std::int64_t slots = states_stored(network_.device(), plan.suffixes)
+                                 ? static_cast<std::int64_t>(plan.slots.size())
+                                 : 0;
   const std::int64_t scratch =
       network_.bytes_per_state() == 0
           ? 0
@@ -96,29 +100,30 @@ std::int64_t ReplayEngine::rows_of_pass(int index) const {
   return short_ones ? rows_per_pass_ >> (2 - index) : rows_per_pass_;
 }
 
-// Plans a pass of the first requests: as many as have about `rows` rows, or fewer if they do not fit a lane's
-// share of the memory.
+// Plans a pass of the first requests: as many as have about `rows` rows, or fewer if they do not
+// fit a lane's share of the memory.
 ReplayEngine::Planned ReplayEngine::plan_front(std::span<const ReplayRequest> requests,
                                                std::int64_t rows) const {
   const Architecture& architecture = network_.architecture();
   const bool keep_states = std::holds_alternative<MambaShape>(architecture.shape);
   for (size_t count = count_front(requests, rows);; count = (count + 1) / 2) {
-    ReplayPlan plan =
-        plan_replay(requests.first(count), architecture.layers, architecture.channels(), keep_states);
+    ReplayPlan plan = plan_replay(requests.first(count), architecture.layers,
+                                  architecture.channels(), keep_states);
     const std::int64_t bytes = bytes_needed(plan);
     if (count == 1 || bytes <= share()) return {std::move(plan), count, bytes};
   }
 }
 
-std::vector<ReplayResult> ReplayEngine::run(std::span<const ReplayRequest> requests, int top_tokens) {
+std::vector<ReplayResult> ReplayEngine::run(std::span<const ReplayRequest> requests,
+                                            int top_tokens) {
   for (const ReplayRequest& request : requests) check_tokens(request, network_.architecture());
   std::vector<ReplayResult> results;
   results.reserve(requests.size());
   const auto append = [&](std::vector<ReplayResult> more) {
     std::move(more.begin(), more.end(), std::back_inserter(results));
   };
-  // While the device works on passes, the next one is planned by a thread of its own, and the answers of
-  // those before are unpacked.
+  // While the device works on passes, the next one is planned by a thread of its own, and the
+  // answers of those before are unpacked.
   std::deque<Pass> under_way;
   const auto collect_until = [&](size_t left) {
     for (; under_way.size() > left; under_way.pop_front()) append(under_way.front().collect());
@@ -152,7 +157,8 @@ Pass ReplayEngine::launch(Lane& lane, Planned planned, std::span<const ReplayReq
   record_cost(planned.plan);
   const std::vector<at::Tensor>& masks = channel_masks(planned.plan.channel_sets);
   const c10::StreamGuard guard(lane.stream);
-  return {network_, masks, lane.workspace, std::move(planned.plan), requests, top_tokens, logits_rows()};
+  return {network_, masks,      lane.workspace, std::move(planned.plan),
+          requests, top_tokens, logits_rows()};
 }
 
 // A request that needs more than a lane's share takes the memory of all.
@@ -185,7 +191,8 @@ std::vector<ReplayResult> ReplayEngine::run_in_two(const ReplayRequest& request,
   const int middle = starts[starts.size() / 2];
   ReplayResult whole;
   whole.knockouts.resize(request.cuts.size());
-  for (size_t i = 0; i < request.cuts.size(); ++i) whole.knockouts[i].resize(request.cuts[i].windows.size());
+  for (size_t i = 0; i < request.cuts.size(); ++i)
+    whole.knockouts[i].resize(request.cuts[i].windows.size());
   for (const bool upper : {false, true}) {
     ReplayRequest half = request;
     for (EdgeCut& cut : half.cuts)
@@ -195,7 +202,8 @@ std::vector<ReplayResult> ReplayEngine::run_in_two(const ReplayRequest& request,
       size_t next = 0;
       const std::vector<Window>& windows = request.cuts[i].windows;
       for (size_t w = 0; w < windows.size(); ++w)
-        if ((windows[w].begin >= middle) == upper) whole.knockouts[i][w] = part.knockouts[i][next++];
+        if ((windows[w].begin >= middle) == upper)
+          whole.knockouts[i][w] = part.knockouts[i][next++];
     }
     whole.clean = part.clean;
     whole.top = std::move(part.top);
@@ -203,8 +211,8 @@ std::vector<ReplayResult> ReplayEngine::run_in_two(const ReplayRequest& request,
   return {std::move(whole)};
 }
 
-// Made once for all passes with the same sets: ranking channels and uploading masks would interrupt every
-// layer. They are the one thing that lanes share and that changes.
+// Made once for all passes with the same sets: ranking channels and uploading masks would interrupt
+// every layer. They are the one thing that lanes share and that changes.
 const std::vector<at::Tensor>& ReplayEngine::channel_masks(const std::vector<ChannelSet>& sets) {
   if (channel_masks_.empty() || masked_sets_ != sets) {
     synchronise(network_.device());
@@ -222,8 +230,8 @@ void ReplayEngine::record_cost(const ReplayPlan& plan) {
   cost_.column_layers += column_layers(plan);
   for (const auto& request : plan.answer_row)
     for (const auto& cut : request)
-      cost_.knockouts +=
-          std::count_if(cut.begin(), cut.end(), [](std::int32_t row) { return row != ReplayPlan::kNoEdge; });
+      cost_.knockouts += std::count_if(cut.begin(), cut.end(),
+                                       [](std::int32_t row) { return row != ReplayPlan::kNoEdge; });
 }
 
 }  // namespace factflow

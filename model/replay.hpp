@@ -33,18 +33,19 @@ struct ReplayCost {
 // Not safe for several threads at once; one engine per device.
 class ReplayEngine {
  public:
-  // memory_limit: bytes for activations; 0 = three quarters of what is free on a GPU, at most 2 GiB on a CPU.
-  // rows_per_pass: about how many rows go up the layers together at most; 0 = enough to keep the device busy
-  // while the next pass is planned. lanes: how many passes are under way together; 0 = two on a GPU, where
-  // one's kernels fill the gaps between the other's, and one on a CPU.
-  explicit ReplayEngine(const Network& network, std::int64_t memory_limit = 0, std::int64_t rows_per_pass = 0,
-                        int lanes = 0);
+  // memory_limit: bytes for activations; 0 = three quarters of what is free on a GPU, at most 2 GiB
+  // on a CPU. rows_per_pass: about how many rows go up the layers together at most; 0 = enough to
+  // keep the device busy while the next pass is planned. lanes: how many passes are under way
+  // together; 0 = two on a GPU, where one's kernels fill the gaps between the other's, and one on a
+  // CPU.
+  explicit ReplayEngine(const Network& network, std::int64_t memory_limit = 0,
+                        std::int64_t rows_per_pass = 0, int lanes = 0);
 
-  // One result per request, in order; independent of how requests are split into passes up to rounding. A
-  // result with a NaN log-probability in `clean` or in a knockout that has edges means that the model's
-  // output was not finite. Throws std::invalid_argument for impossible tokens, positions or windows,
-  // MemoryError if a single prompt does not fit, and std::logic_error if the kernels blocked another number
-  // of edges than the plan expects.
+  // One result per request, in order; independent of how requests are split into passes up to
+  // rounding. A result with a NaN log-probability in `clean` or in a knockout that has edges means
+  // that the model's output was not finite. Throws std::invalid_argument for impossible tokens,
+  // positions or windows, MemoryError if a single prompt does not fit, and std::logic_error if the
+  // kernels blocked another number of edges than the plan expects.
   std::vector<ReplayResult> run(std::span<const ReplayRequest> requests, int top_tokens = 0);
 
   // Since the last reset_cost().
@@ -66,8 +67,10 @@ class ReplayEngine {
   std::int64_t rows_of_pass(int index) const;
   Planned plan_front(std::span<const ReplayRequest> requests, std::int64_t rows) const;
   Pass launch(Lane& lane, Planned planned, std::span<const ReplayRequest> requests, int top_tokens);
-  std::vector<ReplayResult> run_alone(Planned planned, const ReplayRequest& request, int top_tokens);
-  std::vector<ReplayResult> run_in_two(const ReplayRequest& request, int top_tokens, std::int64_t needed);
+  std::vector<ReplayResult> run_alone(Planned planned, const ReplayRequest& request,
+                                      int top_tokens);
+  std::vector<ReplayResult> run_in_two(const ReplayRequest& request, int top_tokens,
+                                       std::int64_t needed);
   std::int64_t share() const { return memory_limit_ / static_cast<std::int64_t>(lanes_.size()); }
   std::int64_t logits_bytes() const;
   void free_lanes();

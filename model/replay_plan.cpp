@@ -30,15 +30,19 @@ bool before(const Window& a, const Window& b) {
 struct Birth {
   int layer = 0;
   size_t cut = 0;
-  size_t window = 0;      // of the cut; the row answers for it
-  size_t trajectory = 0;  // the longest window of the same start: itself, or that of the trajectory which the
-                          // row leaves at `layer`
+  size_t window = 0;  // of the cut; the row answers for it
+  // The longest window of the same start: itself, or that of the trajectory which the row leaves at
+  // `layer`.
+  size_t trajectory = 0;
 };
 
 class Planner {
  public:
   Planner(std::span<const ReplayRequest> requests, int layers, int channel_count, bool keep_states)
-      : requests_(requests), layers_(layers), channel_count_(channel_count), keep_states_(keep_states) {
+      : requests_(requests),
+        layers_(layers),
+        channel_count_(channel_count),
+        keep_states_(keep_states) {
     plan_.layers = layers;
   }
 
@@ -61,14 +65,17 @@ class Planner {
     for (const EdgeCut& cut : request.cuts) {
       if (!std::all_of(cut.targets.begin(), cut.targets.end(), inside) ||
           !std::all_of(cut.sources.begin(), cut.sources.end(), inside))
-        throw std::invalid_argument("a knockout outside the prompt's " + std::to_string(length) + " tokens");
+        throw std::invalid_argument("a knockout outside the prompt's " + std::to_string(length) +
+                                    " tokens");
       for (const std::vector<int>* positions : {&cut.targets, &cut.sources})
         if (std::adjacent_find(positions->begin(), positions->end(), std::greater_equal<>()) !=
             positions->end())
-          throw std::invalid_argument("positions of a knockout that are not ascending, or twice the same");
+          throw std::invalid_argument(
+              "positions of a knockout that are not ascending, or twice the same");
       for (const Window& window : cut.windows)
         if (window.begin < 0 || window.end > layers_ || window.begin > window.end)
-          throw std::invalid_argument("a window outside the model's " + std::to_string(layers_) + " layers");
+          throw std::invalid_argument("a window outside the model's " + std::to_string(layers_) +
+                                      " layers");
     }
   }
 
@@ -101,9 +108,9 @@ class Planner {
     rows_of_cuts_.resize(windows);
   }
 
-  // The index of the cut among the effective ones, of which those of its request begin at `first`; -1: it
-  // blocks nothing. Cuts are equal if they block the same pairs on the same channels: positions that block
-  // nothing are dropped.
+  // The index of the cut among the effective ones, of which those of its request begin at `first`;
+  // -1: it blocks nothing. Cuts are equal if they block the same pairs on the same channels:
+  // positions that block nothing are dropped.
   int collect(int request, size_t first, const EdgeCut& cut) {
     if (cut.targets.empty() || cut.sources.empty() || !channels_exist(cut.channels)) return -1;
     EffectiveCut effective{request, {}, {}, 0, {}, 0};
@@ -113,17 +120,19 @@ class Planner {
       if (source <= cut.targets.back()) effective.sources.push_back(source);
     if (effective.targets.empty()) return -1;
     effective.channels = channel_index(cut.channels);
-    const auto known = std::find_if(
-        cuts_.begin() + static_cast<std::ptrdiff_t>(first), cuts_.end(), [&](const EffectiveCut& other) {
-          return other.channels == effective.channels && other.targets == effective.targets &&
-                 other.sources == effective.sources;
-        });
+    const auto known = std::find_if(cuts_.begin() + static_cast<std::ptrdiff_t>(first), cuts_.end(),
+                                    [&](const EffectiveCut& other) {
+                                      return other.channels == effective.channels &&
+                                             other.targets == effective.targets &&
+                                             other.sources == effective.sources;
+                                    });
     const size_t index = static_cast<size_t>(known - cuts_.begin());
     if (known == cuts_.end()) cuts_.push_back(std::move(effective));
     std::vector<Window>& windows = cuts_[index].windows;
     windows.reserve(windows.size() + cut.windows.size());
     for (const Window& window : cut.windows)
-      if (window.begin != window.end) windows.push_back(window);  // an empty window is the clean run
+      if (window.begin != window.end)
+        windows.push_back(window);  // an empty window is the clean run
     if (!std::is_sorted(windows.begin(), windows.end(), before))
       std::sort(windows.begin(), windows.end(), before);
     windows.erase(std::unique(windows.begin(), windows.end()), windows.end());
@@ -159,8 +168,8 @@ class Planner {
     plan_.clean_columns = plan_.columns();
   }
 
-  // Token flags of each cut, and the states that its rows start from: of each prompt first the full ones,
-  // then the kept ones.
+  // Token flags of each cut, and the states that its rows start from: of each prompt first the full
+  // ones, then the kept ones.
   void add_slots() {
     flags_of_.resize(cuts_.size());
     full_of_.assign(cuts_.size(), -1);
@@ -206,7 +215,8 @@ class Planner {
   // The sources before the first target: those that a kept state leaves out.
   std::span<const int> sources_before(size_t c) const {
     const std::vector<int>& sources = cuts_[c].sources;
-    return {sources.begin(), std::lower_bound(sources.begin(), sources.end(), cuts_[c].first_token())};
+    return {sources.begin(),
+            std::lower_bound(sources.begin(), sources.end(), cuts_[c].first_token())};
   }
 
   void add_kept_slots(size_t begin, size_t end) {
@@ -255,7 +265,8 @@ class Planner {
   std::int32_t add_replayed_row(const Birth& birth) {
     const EffectiveCut& cut = cuts_[birth.cut];
     const kernels::Row clean = plan_.rows[static_cast<size_t>(cut.request)];
-    const std::int32_t first = cut.first_token(), index = static_cast<std::int32_t>(plan_.rows.size());
+    const std::int32_t first = cut.first_token(),
+                       index = static_cast<std::int32_t>(plan_.rows.size());
     kernels::Row row{plan_.columns(),
                      first,
                      clean.count - first,
@@ -276,7 +287,8 @@ class Planner {
       plan_.blocked_edges += static_cast<std::uint64_t>(count_edges(cut.targets, cut.sources)) *
                              static_cast<std::uint64_t>(window.end - window.begin);
     } else {
-      parent = plan_.rows[static_cast<size_t>(row_of_window_[cut.first_window + birth.trajectory])].column;
+      parent = plan_.rows[static_cast<size_t>(row_of_window_[cut.first_window + birth.trajectory])]
+                   .column;
     }
     row_of_window_[cut.first_window + birth.window] = index;
     for (std::int32_t i = 0; i < row.count; ++i) plan_.parent.push_back(parent + i);
@@ -289,8 +301,8 @@ class Planner {
     return std::span(rows_of_cuts_).subspan(cuts_[c].first_window, cuts_[c].windows.size());
   }
 
-  // Of state-space models: rows of several tokens by cut if there are states; of one token by prompt and kept
-  // state (kernels::PromptPart).
+  // Of state-space models: rows of several tokens by cut if there are states; of one token by
+  // prompt and kept state (kernels::PromptPart).
   void add_groups() {
     if (channel_count_ == 0) return;
     size_t next = 0;
@@ -300,8 +312,8 @@ class Planner {
       for (size_t c = first; c < next; ++c) {
         const std::span<const std::int32_t> rows = rows_of_cut(c);
         if (!keep_states_ || is_replay_of_one_token(c) || rows.empty()) continue;
-        plan_.groups.push_back(
-            {static_cast<std::int32_t>(plan_.group_rows.size()), static_cast<std::int32_t>(rows.size())});
+        plan_.groups.push_back({static_cast<std::int32_t>(plan_.group_rows.size()),
+                                static_cast<std::int32_t>(rows.size())});
         plan_.group_rows.insert(plan_.group_rows.end(), rows.begin(), rows.end());
       }
       add_parts(static_cast<std::int32_t>(r), first, next);
@@ -334,7 +346,8 @@ class Planner {
       const auto first = static_cast<std::int32_t>(plan_.replays.size());
       for (size_t c = begin; c < end; ++c) {
         if (!is_replay_of_one_token(c)) continue;
-        if (kept_of_[c] >= kept && kept_of_[c] < kept + kept_count) add_last_tokens(c, kept_of_[c] - kept);
+        if (kept_of_[c] >= kept && kept_of_[c] < kept + kept_count)
+          add_last_tokens(c, kept_of_[c] - kept);
         if (leads && kept_of_[c] == full_of_[c]) add_last_tokens(c, kernels::kKeptPerPart);
       }
       const std::int32_t count = static_cast<std::int32_t>(plan_.replays.size()) - first;
@@ -352,8 +365,9 @@ class Planner {
     const bool self = std::binary_search(cut.sources.begin(), cut.sources.end(), cut.first_token());
     for (const std::int32_t index : rows_of_cut(c)) {
       const kernels::Row& row = plan_.rows[static_cast<size_t>(index)];
-      plan_.replays.push_back({row.column, row.window_begin, row.window_end, kept, row.channels, self ? 1 : 0,
-                               static_cast<std::int32_t>(cut.sources.size()), row.flags});
+      plan_.replays.push_back({row.column, row.window_begin, row.window_end, kept, row.channels,
+                               self ? 1 : 0, static_cast<std::int32_t>(cut.sources.size()),
+                               row.flags});
     }
   }
 
@@ -389,7 +403,8 @@ class Planner {
   std::vector<std::vector<int>> cut_of_;  // [request][cut] index in cuts_, -1: blocks nothing
   std::vector<std::int32_t> flags_of_, full_of_, kept_of_;  // per effective cut
   std::vector<std::int32_t> row_of_window_;                 // row of every cut's every window
-  std::vector<std::int32_t> rows_of_cuts_;  // the rows of every cut in order of birth, at its first_window
+  // The rows of every cut in order of birth, at its first_window.
+  std::vector<std::int32_t> rows_of_cuts_;
 };
 
 }  // namespace

@@ -1,13 +1,15 @@
-// Which columns a set of knockouts needs, in which layer each is born, and from where. Pure: no tensors, no
-// device.
+// Which columns a set of knockouts needs, in which layer each is born, and from where. Pure: no
+// tensors, no device.
 //
-// All knockouts of a pass climb the layers together with the clean runs of their prompts (docs/replay.md):
+// All knockouts of a pass climb the layers together with the clean runs of their prompts
+// (docs/replay.md):
 // - a clean row holds every token of a prompt and is alive from layer 0;
-// - a trajectory of a cut and a start is born when its window begins, from the clean columns of its suffix
-// (its tokens from
+// - a trajectory of a cut and a start is born when its window begins, from the clean columns of its
+// suffix (its tokens from
 //   the first target on), and stays blocked up to its longest window's end;
-// - a shorter window of the same start is born where it ends, from the trajectory's columns, and is not
-// blocked. Columns are ordered by birth, so the columns alive in a layer are always the first ones.
+// - a shorter window of the same start is born where it ends, from the trajectory's columns, and is
+// not blocked. Columns are ordered by birth, so the columns alive in a layer are always the first
+// ones.
 #pragma once
 
 #include <cstdint>
@@ -55,27 +57,31 @@ struct ReplayPlan {
   std::int32_t longest = 0;
   bool suffixes = false;  // see kernels::Rows
 
-  // Per layer l: rows_alive[l], columns_alive[l] (after the births of layer l). Columns born in layer l are
-  // copies of the residual stream of columns parent[c - clean_columns] as it enters layer l.
+  // Per layer l: rows_alive[l], columns_alive[l] (after the births of layer l). Columns born in
+  // layer l are copies of the residual stream of columns parent[c - clean_columns] as it enters
+  // layer l.
   std::vector<std::int32_t> rows_alive, columns_alive;
   std::vector<std::int32_t> parent;
 
   std::vector<ChannelSet> channel_sets;  // Row::channels indexes them
 
   // Every row answers for its prompt with its last column.
-  std::vector<std::int32_t> request_of;                            // per row
-  static constexpr std::int32_t kNoEdge = -1;                      // the cut blocks nothing in this prompt
-  std::vector<std::vector<std::vector<std::int32_t>>> answer_row;  // [request][cut][window] row, or kNoEdge
+  std::vector<std::int32_t> request_of;  // per row
+  // The cut blocks nothing in this prompt.
+  static constexpr std::int32_t kNoEdge = -1;
+  // [request][cut][window] row, or kNoEdge.
+  std::vector<std::vector<std::vector<std::int32_t>>> answer_row;
 
-  std::uint64_t blocked_edges = 0;  // (target, source) pairs x layers that the kernels must report as blocked
+  // (target, source) pairs x layers that the kernels must report as blocked.
+  std::uint64_t blocked_edges = 0;
 
   std::int32_t columns() const { return static_cast<std::int32_t>(before.size()); }
 };
 
-// `channel_count`: what channel sets choose among; 0 for transformers, where only `all` blocks anything.
-// `keep_states`: whether the family needs state slots (Mamba-1).
-// Throws std::invalid_argument for a position outside a prompt or out of order, a window outside the model or
-// a prompt without tokens.
+// `channel_count`: what channel sets choose among; 0 for transformers, where only `all` blocks
+// anything. `keep_states`: whether the family needs state slots (Mamba-1). Throws
+// std::invalid_argument for a position outside a prompt or out of order, a window outside the model
+// or a prompt without tokens.
 ReplayPlan plan_replay(std::span<const ReplayRequest> requests, int layers, int channel_count,
                        bool keep_states);
 

@@ -6,7 +6,8 @@
 
 namespace factflow {
 
-// What is read off the logits after the last token. NaN and 0 where there is nothing to read (no edge).
+// What is read off the logits after the last token. NaN and 0 where there is nothing to read (no
+// edge).
 struct Answer {
   double log_probability;  // natural logarithm of the answer token's softmax probability
   std::int32_t rank;       // 1 + how many tokens are likelier
@@ -19,8 +20,9 @@ struct TopToken {
 
 struct ReplayResult {
   Answer clean{};
-  std::vector<TopToken> top;                  // the likeliest tokens of the clean run, if asked for
-  std::vector<std::vector<Answer>> knockouts;  // [cut][window]; NaN and rank 0 = the cut blocks no edge of this prompt
+  std::vector<TopToken> top;  // the likeliest tokens of the clean run, if asked for
+  // [cut][window]; NaN and rank 0 = the cut blocks no edge of this prompt.
+  std::vector<std::vector<Answer>> knockouts;
 };
 
 }  // namespace factflow

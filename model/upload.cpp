@@ -28,7 +28,8 @@ at::ScalarType as_torch(StoredType type) {
   }
 }
 
-// Copies bytes [begin, begin + count) of a tensor and counts what is not finite while it is in the cache.
+// Copies bytes [begin, begin + count) of a tensor and counts what is not finite while it is in the
+// cache.
 std::int64_t copy_and_count(const StoredTensor& stored, std::int64_t begin, std::int64_t count,
                             std::uint8_t* out) {
   std::atomic<std::int64_t> non_finite{0};
@@ -49,7 +50,8 @@ std::int64_t copy_and_count(const StoredTensor& stored, std::int64_t begin, std:
 
 }  // namespace
 
-Uploader::Uploader(at::Device device, std::int64_t piece) : device_(device), piece_(piece / 8 * 8) {}
+Uploader::Uploader(at::Device device, std::int64_t piece)
+    : device_(device), piece_(piece / 8 * 8) {}
 
 Uploader::Uploaded Uploader::upload(const StoredTensor& stored, at::ScalarType type) {
   const auto bytes = static_cast<std::int64_t>(stored.bytes.size());

@@ -1,5 +1,6 @@
-// Takes tensors of a checkpoint to a device at the speed of the bus: several threads copy out of the file's
-// map into pinned memory, one piece while another is under way, and the device converts what has arrived.
+// Takes tensors of a checkpoint to a device at the speed of the bus: several threads copy out of
+// the file's map into pinned memory, one piece while another is under way, and the device converts
+// what has arrived.
 #pragma once
 
 #include <array>
@@ -21,8 +22,8 @@ class Uploader {
     at::Tensor tensor;
     std::int64_t non_finite;  // how many values are NaN or infinite
   };
-  // The stored values, rounded to nearest, as `type` (float or double) in the stored shape. The stored type
-  // is F64, F32, F16 or BF16.
+  // The stored values, rounded to nearest, as `type` (float or double) in the stored shape. The
+  // stored type is F64, F32, F16 or BF16.
   Uploaded upload(const StoredTensor& stored, at::ScalarType type);
 
  private:

@@ -12,17 +12,19 @@
 namespace factflow {
 namespace {
 
-// The stored values as a CPU tensor of `type`; shares the file's map where nothing has to be converted.
-at::Tensor read_tensor(const std::shared_ptr<const Checkpoint>& checkpoint, const StoredTensor& stored,
-                       at::ScalarType type) {
+// The stored values as a CPU tensor of `type`; shares the file's map where nothing has to be
+// converted.
+at::Tensor read_tensor(const std::shared_ptr<const Checkpoint>& checkpoint,
+                       const StoredTensor& stored, at::ScalarType type) {
   const auto address = reinterpret_cast<std::uintptr_t>(stored.bytes.data());
   if (type == at::kFloat && stored.type == StoredType::kF32 && address % alignof(float) == 0) {
-    auto* data = const_cast<std::byte*>(stored.bytes.data());  // never written: weights are constant
+    // Never written: weights are constant.
+    auto* data = const_cast<std::byte*>(stored.bytes.data());
     return at::from_blob(
         data, stored.shape, [checkpoint](void*) {}, at::TensorOptions().dtype(at::kFloat));
   }
-  at::Tensor tensor =
-      at::empty(stored.shape, at::TensorOptions().dtype(type == at::kDouble ? at::kDouble : at::kFloat));
+  at::Tensor tensor = at::empty(
+      stored.shape, at::TensorOptions().dtype(type == at::kDouble ? at::kDouble : at::kFloat));
   const auto count = static_cast<size_t>(stored.count());
   if (type == at::kDouble)
     convert(stored, 0, std::span<double>(tensor.data_ptr<double>(), count));
@@ -58,8 +60,8 @@ bool Weights::has(const std::string& name) const {
                      [&](const TensorEntry& e) { return e.name == name; });
 }
 
-// Norms and D near one, A_log as Mamba initialises it, everything else with the variance that keeps its
-// output's.
+// Norms and D near one, A_log as Mamba initialises it, everything else with the variance that keeps
+// its output's.
 at::Tensor Weights::random(const std::string& name) const {
   const auto entry = std::find_if(table_.entries.begin(), table_.entries.end(),
                                   [&](const TensorEntry& e) { return e.name == name; });
@@ -67,7 +69,8 @@ at::Tensor Weights::random(const std::string& name) const {
   if (name.ends_with("A_log")) return at::rand(entry->shape, options).mul_(15).add_(1).log_();
   if (entry->shape.size() == 1)
     return at::randn(entry->shape, options).mul_(0.1).add_(name.ends_with("bias") ? 0 : 1);
-  return at::randn(entry->shape, options).mul_(1 / std::sqrt(static_cast<double>(entry->shape.back())));
+  return at::randn(entry->shape, options)
+      .mul_(1 / std::sqrt(static_cast<double>(entry->shape.back())));
 }
 
 at::Tensor Weights::take(const std::string& name) {
@@ -79,8 +82,8 @@ at::Tensor Weights::take(const std::string& name) {
           ? Uploader::Uploaded{read_tensor(checkpoint_, *stored, type_), count_non_finite(*stored)}
           : uploader_.upload(*stored, type_);
   if (read.non_finite > 0)
-    throw InputError(stored->file, fmt::format("tensor {}: {} of {} values are NaN or infinite", name,
-                                               read.non_finite, stored->count()));
+    throw InputError(stored->file, fmt::format("tensor {}: {} of {} values are NaN or infinite",
+                                               name, read.non_finite, stored->count()));
   return read.tensor;
 }
 
@@ -88,10 +91,11 @@ Projection Weights::head(const at::Tensor& weight) const {
   constexpr double kLargest = 65504;  // of float16
   if (head_type(precision_) == at::kHalf &&
       std::max(weight.max().item<double>(), -weight.min().item<double>()) > kLargest)
-    throw InputError("precision",
-                     fmt::format("{} multiplies the head in float16, and this model's has numbers beyond {}",
-                                 to_string(precision_), kLargest),
-                     "use tf32 or fp32");
+    throw InputError(
+        "precision",
+        fmt::format("{} multiplies the head in float16, and this model's has numbers beyond {}",
+                    to_string(precision_), kLargest),
+        "use tf32 or fp32");
   return Projection(weight, precision_, head_type(precision_));
 }
 

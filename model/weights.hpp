@@ -1,4 +1,5 @@
-// Hands out the tensors of a checkpoint, checked against a family's table, converted and on the device.
+// Hands out the tensors of a checkpoint, checked against a family's table, converted and on the
+// device.
 #pragma once
 
 #include <memory>
@@ -15,12 +16,14 @@ namespace factflow {
 
 class Weights {
  public:
-  // Checks every name and shape first: throws InputError for the first missing, extra or misshapen tensor. A
-  // float tensor that needs no conversion stays in the file's map when the device is the CPU.
+  // Checks every name and shape first: throws InputError for the first missing, extra or misshapen
+  // tensor. A float tensor that needs no conversion stays in the file's map when the device is the
+  // CPU.
   Weights(std::shared_ptr<const Checkpoint> checkpoint, TensorTable table, at::Device device,
           Precision precision);
 
-  // Random tensors of the table's shapes, scaled so that activations stay of order one. For benchmarks.
+  // Random tensors of the table's shapes, scaled so that activations stay of order one. For
+  // benchmarks.
   Weights(TensorTable table, at::Device device, Precision precision, std::uint64_t seed);
 
   // The tensor in the table's shape; throws InputError if it holds NaN or Inf.

@@ -12,7 +12,9 @@ Factor Factor::columns(std::int64_t begin, std::int64_t count) const {
 }
 
 Factor Factor::some_rows(std::int64_t begin, std::int64_t count) const {
-  const auto some = [&](const at::Tensor& t) { return t.defined() ? t.narrow(0, begin, count) : t; };
+  const auto some = [&](const at::Tensor& t) {
+    return t.defined() ? t.narrow(0, begin, count) : t;
+  };
   return {some(numbers), some(high), some(parts), distance};
 }
 

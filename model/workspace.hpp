@@ -11,10 +11,11 @@
 
 namespace factflow {
 
-// What a product multiplies: activations, or in tf32x3 their parts (model/projection.hpp). Kernels write it
-// directly.
+// What a product multiplies: activations, or in tf32x3 their parts (model/projection.hpp). Kernels
+// write it directly.
 struct Factor {
-  at::Tensor numbers;  // [rows, width] as activations; in tf32x3 undefined unless they are read otherwise too
+  // [rows, width] as activations; in tf32x3 undefined unless they are read otherwise too.
+  at::Tensor numbers;
   at::Tensor high = {};       // [rows, width] rounded to TF32; tf32x3 only
   at::Tensor parts = {};      // [rows, 2 width] bfloat16: what that leaves over, beside `high`
   std::int64_t distance = 0;  // from a number's low part to its high one
@@ -31,18 +32,20 @@ class Workspace {
       : options_(at::TensorOptions().device(device)), precision_(precision) {}
 
   Precision precision() const { return precision_; }
-  // An uninitialised [rows, columns] view of the buffer `name`, which grows when needed. A later call with
-  // the same name returns the same memory. Of activations, of wide numbers (model/precision.hpp), or of a
-  // given type.
+  // An uninitialised [rows, columns] view of the buffer `name`, which grows when needed. A later
+  // call with the same name returns the same memory. Of activations, of wide numbers
+  // (model/precision.hpp), or of a given type.
   at::Tensor matrix(const std::string& name, std::int64_t rows, std::int64_t columns) {
     return matrix(name, rows, columns, activation_type(precision_));
   }
   at::Tensor wide_matrix(const std::string& name, std::int64_t rows, std::int64_t columns) {
     return matrix(name, rows, columns, wide_type(precision_));
   }
-  at::Tensor matrix(const std::string& name, std::int64_t rows, std::int64_t columns, at::ScalarType type);
+  at::Tensor matrix(const std::string& name, std::int64_t rows, std::int64_t columns,
+                    at::ScalarType type);
   // The same for what a product multiplies; `with_numbers` if others read it as well.
-  Factor factor(const std::string& name, std::int64_t rows, std::int64_t columns, bool with_numbers = false);
+  Factor factor(const std::string& name, std::int64_t rows, std::int64_t columns,
+                bool with_numbers = false);
   // The same for what the head multiplies.
   Factor head_factor(const std::string& name, std::int64_t rows, std::int64_t columns);
   // The same in the memory of `activations`, which it may overwrite, unless there are parts.

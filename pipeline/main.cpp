@@ -1,4 +1,5 @@
-// factflow: where factual information flows inside language models. Dispatches to pipeline/commands/.
+// factflow: where factual information flows inside language models. Dispatches to
+// pipeline/commands/.
 #include <cstdio>
 #include <exception>
 #include <iostream>
@@ -11,17 +12,20 @@
 namespace {
 
 void print_help() {
-  std::cout << "factflow: where factual information flows inside language models\n\nUsage: factflow COMMAND [arguments]\n\n";
+  std::cout << "factflow: where factual information flows inside language models\n\nUsage: "
+               "factflow COMMAND [arguments]\n\n";
   for (const factflow::Command& command : factflow::commands()) {
     std::string name = command.name;
     name.resize(10, ' ');
     std::cout << "  " << name << command.summary << '\n';
   }
-  std::cout << "\nfactflow COMMAND --help explains a command. Exit codes: 0 good, 1 the run failed, 2 bad usage or input.\n";
+  std::cout << "\nfactflow COMMAND --help explains a command. Exit codes: 0 good, 1 the run "
+               "failed, 2 bad usage or input.\n";
 }
 
 int dispatch(const std::vector<std::string>& arguments) {
-  if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" || arguments[0] == "help") {
+  if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" ||
+      arguments[0] == "help") {
     print_help();
     return arguments.empty() ? 2 : 0;
   }

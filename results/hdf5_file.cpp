@@ -21,11 +21,13 @@ namespace {
 constexpr std::size_t kChunkedFrom = 64 * 1024;          // bytes; smaller datasets stay contiguous
 constexpr std::size_t kChunkBytes = 1024 * 1024;         // aimed at
 constexpr std::size_t kMaxBytes = std::size_t{8} << 30;  // of one dataset in memory
-constexpr std::size_t kMaxDeflateRatio = 1100;           // deflate cannot pack tighter than 1032 : 1
+// Deflate cannot pack tighter than 1032 : 1.
+constexpr std::size_t kMaxDeflateRatio = 1100;
 constexpr std::size_t kMaxAttributeText = std::size_t{64} << 20;
 
-// HDF5 keeps "print errors" per thread, so each thread that gets here turns it off once. Its cleaning up at
-// exit is turned off with it: files are closed here, and after a write to a full disk it crashes.
+// HDF5 keeps "print errors" per thread, so each thread that gets here turns it off once. Its
+// cleaning up at exit is turned off with it: files are closed here, and after a write to a full
+// disk it crashes.
 void silence() {
   thread_local const bool done = [] {
     H5dont_atexit();
@@ -44,7 +46,8 @@ std::string reason() {
   };
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take, &text);
   H5Eclear2(H5E_DEFAULT);
-  // The text of a failed system call is long and has several lines; what the system said is in quotes.
+  // The text of a failed system call is long and has several lines; what the system said is in
+  // quotes.
   const std::string mark = "error message = '";
   if (const std::size_t at = text.find(mark); at != std::string::npos) {
     text.erase(0, at + mark.size());
@@ -133,7 +136,8 @@ Handle creation_list(const Shape& shape, std::size_t element, bool text, const s
   // Texts live in HDF5's heaps, where filters do not reach them.
   if (text || bytes < kChunkedFrom) return list;
   const std::vector<hsize_t> chunk = chunk_shape(shape, element);
-  check_write(H5Pset_chunk(list.get(), static_cast<int>(chunk.size()), chunk.data()), where, "set chunks");
+  check_write(H5Pset_chunk(list.get(), static_cast<int>(chunk.size()), chunk.data()), where,
+              "set chunks");
   check_write(H5Pset_shuffle(list.get()), where, "set the shuffle filter");
   check_write(H5Pset_deflate(list.get(), 4), where, "set the deflate filter");
   check_write(H5Pset_fletcher32(list.get()), where, "set the check sum");
@@ -146,9 +150,9 @@ void write_text_attribute(std::int64_t object, const std::string& name, std::str
   const char* pointer = clean.c_str();
   const Handle type = text_type();
   const Handle space(H5Screate(H5S_SCALAR));
-  const Handle attribute(
-      check_write(H5Acreate2(object, name.c_str(), type.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT), where,
-                  "create an attribute"));
+  const Handle attribute(check_write(
+      H5Acreate2(object, name.c_str(), type.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT), where,
+      "create an attribute"));
   check_write(H5Awrite(attribute.get(), type.get(), &pointer), where, "write an attribute");
 }
 
@@ -158,13 +162,14 @@ void write_number_attribute(std::int64_t object, const std::string& name, T numb
   const Handle space(H5Screate(H5S_SCALAR));
   const Handle type = file_type<T>();
   const Handle memory = memory_type<T>();
-  const Handle attribute(
-      check_write(H5Acreate2(object, name.c_str(), type.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT), where,
-                  "create an attribute"));
+  const Handle attribute(check_write(
+      H5Acreate2(object, name.c_str(), type.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT), where,
+      "create an attribute"));
   check_write(H5Awrite(attribute.get(), memory.get(), &number), where, "write an attribute");
 }
 
-// Whether values of the stored type fit T without loss of meaning: the same class, sign and width or less.
+// Whether values of the stored type fit T without loss of meaning: the same class, sign and width
+// or less.
 template <typename T>
 bool type_fits(std::int64_t type) {
   const H5T_class_t kind = H5Tget_class(type);
@@ -181,27 +186,32 @@ Shape shape_of(std::int64_t dataset, const std::string& where) {
   const Handle space(check_read(H5Dget_space(dataset), where, "be read"));
   const int rank = check_read(H5Sget_simple_extent_ndims(space.get()), where, "be read");
   std::vector<hsize_t> axes(static_cast<std::size_t>(rank));
-  if (rank > 0) check_read(H5Sget_simple_extent_dims(space.get(), axes.data(), nullptr), where, "be read");
+  if (rank > 0)
+    check_read(H5Sget_simple_extent_dims(space.get(), axes.data(), nullptr), where, "be read");
   return Shape(axes.begin(), axes.end());
 }
 
 // Refuses sizes that the stored bytes cannot back, before anything is allocated for them.
-void check_size(std::int64_t dataset, const Shape& shape, std::size_t element, const std::string& where) {
+void check_size(std::int64_t dataset, const Shape& shape, std::size_t element,
+                const std::string& where) {
   const std::size_t count = product(shape);
   const std::size_t stored = H5Dget_storage_size(dataset);
   if (count > kMaxBytes / element)
-    throw InputError(where,
-                     fmt::format("claims the shape {}, more than {} bytes", describe(shape), kMaxBytes));
+    throw InputError(
+        where, fmt::format("claims the shape {}, more than {} bytes", describe(shape), kMaxBytes));
   if (count * element / kMaxDeflateRatio > stored)
-    throw InputError(where, fmt::format("claims the shape {} but stores {} bytes", describe(shape), stored),
-                     "the file is damaged");
+    throw InputError(
+        where, fmt::format("claims the shape {} but stores {} bytes", describe(shape), stored),
+        "the file is damaged");
 }
 
-std::vector<std::string> read_texts(std::int64_t dataset, std::size_t count, const std::string& where) {
+std::vector<std::string> read_texts(std::int64_t dataset, std::size_t count,
+                                    const std::string& where) {
   const Handle type = text_type();
   const Handle space(check_read(H5Dget_space(dataset), where, "be read"));
   std::vector<char*> pointers(count, nullptr);
-  const herr_t status = H5Dread(dataset, type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers.data());
+  const herr_t status =
+      H5Dread(dataset, type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers.data());
   std::vector<std::string> texts(count);
   if (status >= 0)
     for (std::size_t i = 0; i < count; ++i)
@@ -214,7 +224,8 @@ std::vector<std::string> read_texts(std::int64_t dataset, std::size_t count, con
 template <typename T>
 std::vector<T> read_values(std::int64_t dataset, const Shape& shape, const std::string& where) {
   const Handle type(check_read(H5Dget_type(dataset), where, "be read"));
-  if (!type_fits<T>(type.get())) throw InputError(where, fmt::format("expected {} values", type_name<T>()));
+  if (!type_fits<T>(type.get()))
+    throw InputError(where, fmt::format("expected {} values", type_name<T>()));
   check_size(dataset, shape, std::is_same_v<T, std::string> ? sizeof(char*) : sizeof(T), where);
   const std::size_t count = product(shape);
   if constexpr (std::is_same_v<T, std::string>) {
@@ -223,8 +234,8 @@ std::vector<T> read_values(std::int64_t dataset, const Shape& shape, const std::
     std::vector<T> values(count);
     const Handle memory = memory_type<T>();
     if (count > 0)
-      check_read(H5Dread(dataset, memory.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()), where,
-                 "be read");
+      check_read(H5Dread(dataset, memory.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, values.data()),
+                 where, "be read");
     return values;
   }
 }
@@ -232,7 +243,8 @@ std::vector<T> read_values(std::int64_t dataset, const Shape& shape, const std::
 Handle open_for_reading(std::int64_t group, const std::string& name, const std::string& where) {
   silence();
   if (H5Lexists(group, name.c_str(), H5P_DEFAULT) <= 0)
-    throw InputError(where, "is missing", "write the file anew or analyse it with the version that wrote it");
+    throw InputError(where, "is missing",
+                     "write the file anew or analyse it with the version that wrote it");
   return Handle(check_read(H5Dopen2(group, name.c_str(), H5P_DEFAULT), where, "be opened"));
 }
 
@@ -242,7 +254,8 @@ Handle open_attribute(std::int64_t group, const std::string& name, H5T_class_t k
   silence();
   if (H5Aexists(group, name.c_str()) <= 0)
     throw InputError(where, fmt::format("has no attribute '{}'", name));
-  Handle attribute(check_read(H5Aopen(group, name.c_str(), H5P_DEFAULT), where, "open an attribute"));
+  Handle attribute(
+      check_read(H5Aopen(group, name.c_str(), H5P_DEFAULT), where, "open an attribute"));
   const Handle space(check_read(H5Aget_space(attribute.get()), where, "read an attribute"));
   const Handle type(check_read(H5Aget_type(attribute.get()), where, "read an attribute"));
   if (H5Sget_simple_extent_npoints(space.get()) != 1 || H5Tget_class(type.get()) != kind)
@@ -275,7 +288,8 @@ void Dataset::attach(const std::vector<const Dataset*>& scales) {
   for (unsigned axis = 0; axis < scales.size(); ++axis) {
     check_write(H5DSattach_scale(handle_.get(), scales[axis]->handle_.get(), axis), where_,
                 "get a dimension scale");
-    check_write(H5DSset_label(handle_.get(), axis, scales[axis]->name_.c_str()), where_, "get an axis label");
+    check_write(H5DSset_label(handle_.get(), axis, scales[axis]->name_.c_str()), where_,
+                "get an axis label");
   }
 }
 
@@ -289,8 +303,9 @@ Group Group::create_group(const std::string& name) {
   const Handle list(H5Pcreate(H5P_GROUP_CREATE));
   check_write(H5Pset_link_creation_order(list.get(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED),
               where(name), "track the order of links");
-  Handle group(check_write(H5Gcreate2(handle_.get(), name.c_str(), H5P_DEFAULT, list.get(), H5P_DEFAULT),
-                           where(name), "create the group"));
+  Handle group(
+      check_write(H5Gcreate2(handle_.get(), name.c_str(), H5P_DEFAULT, list.get(), H5P_DEFAULT),
+                  where(name), "create the group"));
   return Group(std::move(group), file_, (path_ == "/" ? "/" : path_ + "/") + name);
 }
 
@@ -300,25 +315,29 @@ Dataset Group::write(const std::string& name, const Shape& shape, const std::vec
   silence();
   const std::string place = where(name);
   if (product(shape) != values.size())
-    throw std::logic_error(fmt::format("{}: shape {} but {} values", place, describe(shape), values.size()));
+    throw std::logic_error(
+        fmt::format("{}: shape {} but {} values", place, describe(shape), values.size()));
   constexpr bool text = std::is_same_v<T, std::string>;
   const std::vector<hsize_t> axes(shape.begin(), shape.end());
-  const Handle space(check_write(H5Screate_simple(static_cast<int>(axes.size()), axes.data(), nullptr), place,
-                                 "make a data space"));
+  const Handle space(
+      check_write(H5Screate_simple(static_cast<int>(axes.size()), axes.data(), nullptr), place,
+                  "make a data space"));
   const Handle type = file_type<T>();
   const Handle memory = memory_type<T>();
   const Handle list = creation_list(shape, sizeof(T), text, place);
-  Handle dataset(check_write(
-      H5Dcreate2(handle_.get(), name.c_str(), type.get(), space.get(), H5P_DEFAULT, list.get(), H5P_DEFAULT),
-      place, "create the dataset"));
+  Handle dataset(check_write(H5Dcreate2(handle_.get(), name.c_str(), type.get(), space.get(),
+                                        H5P_DEFAULT, list.get(), H5P_DEFAULT),
+                             place, "create the dataset"));
   const auto put = [&](const void* data) {
-    check_write(H5Dwrite(dataset.get(), memory.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, data), place, "write");
+    check_write(H5Dwrite(dataset.get(), memory.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, data), place,
+                "write");
   };
   if constexpr (text) {
     std::vector<std::string> clean;
     std::vector<const char*> pointers;
     clean.reserve(values.size());
-    for (const std::string& value : values) pointers.push_back(clean.emplace_back(valid_utf8(value)).c_str());
+    for (const std::string& value : values)
+      pointers.push_back(clean.emplace_back(valid_utf8(value)).c_str());
     if (!pointers.empty()) put(pointers.data());
   } else if (!values.empty()) {
     put(values.data());
@@ -329,7 +348,8 @@ Dataset Group::write(const std::string& name, const Shape& shape, const std::vec
 }
 
 template <typename T>
-Dataset Group::write_scale(const std::string& name, const std::vector<T>& values, const Label& label) {
+Dataset Group::write_scale(const std::string& name, const std::vector<T>& values,
+                           const Label& label) {
   Dataset scale = write(name, {values.size()}, values, label);
   scale.make_scale();
   return scale;
@@ -369,10 +389,12 @@ std::vector<std::string> Group::names() const {
   std::vector<std::string> found;
   const auto take = [](hid_t, const char* name, const H5L_info_t* link, void* out) -> herr_t {
     // Soft and external links are not ours: following them could leave the file.
-    if (link->type == H5L_TYPE_HARD) static_cast<std::vector<std::string>*>(out)->emplace_back(name);
+    if (link->type == H5L_TYPE_HARD)
+      static_cast<std::vector<std::string>*>(out)->emplace_back(name);
     return 0;
   };
-  if (H5Literate(handle_.get(), H5_INDEX_CRT_ORDER, H5_ITER_INC, nullptr, take, &found) >= 0) return found;
+  if (H5Literate(handle_.get(), H5_INDEX_CRT_ORDER, H5_ITER_INC, nullptr, take, &found) >= 0)
+    return found;
   H5Eclear2(H5E_DEFAULT);
   found.clear();  // a file without creation order: by name
   check_read(H5Literate(handle_.get(), H5_INDEX_NAME, H5_ITER_INC, nullptr, take, &found), where(),
@@ -383,8 +405,8 @@ std::vector<std::string> Group::names() const {
 Group Group::open_group(const std::string& name) const {
   if (!has(name))
     throw InputError(where(name), "the group is missing", "the file is damaged or no results file");
-  Handle group(
-      check_read(H5Gopen2(handle_.get(), name.c_str(), H5P_DEFAULT), where(name), "be opened as a group"));
+  Handle group(check_read(H5Gopen2(handle_.get(), name.c_str(), H5P_DEFAULT), where(name),
+                          "be opened as a group"));
   return Group(std::move(group), file_, (path_ == "/" ? "/" : path_ + "/") + name);
 }
 
@@ -393,8 +415,8 @@ std::vector<T> Group::read(const std::string& name, const Shape& expected) const
   const Handle dataset = open_for_reading(handle_.get(), name, where(name));
   const Shape shape = shape_of(dataset.get(), where(name));
   if (shape != expected)
-    throw InputError(where(name),
-                     fmt::format("expected the shape {}, found {}", describe(expected), describe(shape)));
+    throw InputError(where(name), fmt::format("expected the shape {}, found {}", describe(expected),
+                                              describe(shape)));
   return read_values<T>(dataset.get(), shape, where(name));
 }
 
@@ -403,15 +425,17 @@ std::vector<T> Group::read_axis(const std::string& name) const {
   const Handle dataset = open_for_reading(handle_.get(), name, where(name));
   const Shape shape = shape_of(dataset.get(), where(name));
   if (shape.size() != 1 || shape[0] > kMaxAxis)
-    throw InputError(where(name), fmt::format("expected one axis of at most {} elements, found the shape {}",
-                                              kMaxAxis, describe(shape)));
+    throw InputError(where(name),
+                     fmt::format("expected one axis of at most {} elements, found the shape {}",
+                                 kMaxAxis, describe(shape)));
   return read_values<T>(dataset.get(), shape, where(name));
 }
 
 std::string Group::text_attribute(const std::string& name) const {
   const Handle attribute = open_attribute(handle_.get(), name, H5T_STRING, where());
   const Handle stored(check_read(H5Aget_type(attribute.get()), where(), "read an attribute"));
-  if (H5Tis_variable_str(stored.get()) <= 0) return read_fixed_text(attribute.get(), stored.get(), where());
+  if (H5Tis_variable_str(stored.get()) <= 0)
+    return read_fixed_text(attribute.get(), stored.get(), where());
   const Handle type = text_type();
   char* pointer = nullptr;
   check_read(H5Aread(attribute.get(), type.get(), &pointer), where(), "read an attribute");
@@ -438,7 +462,8 @@ Group open_file(const std::filesystem::path& path) {
   silence();
   std::error_code error;
   if (!std::filesystem::is_regular_file(path, error))
-    throw InputError(path.string(), "is not a file", "run the experiment first, or name its run directory");
+    throw InputError(path.string(), "is not a file",
+                     "run the experiment first, or name its run directory");
   if (H5Fis_hdf5(path.c_str()) <= 0) throw InputError(path.string(), "is not an HDF5 file");
   const Handle access(H5Pcreate(H5P_FILE_ACCESS));
   // A lock would only fail on cluster file systems.
@@ -460,12 +485,14 @@ NewFile::NewFile(const std::filesystem::path& path)
   check_write(H5Pset_libver_bounds(access.get(), H5F_LIBVER_V18, H5F_LIBVER_LATEST), path_,
               "create the file");
   const Handle creation(H5Pcreate(H5P_FILE_CREATE));
-  check_write(H5Pset_link_creation_order(creation.get(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED),
-              path_, "create the file");
-  handle_ = Handle(check_write(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()), path_,
-                               "create the file"));
-  root_ = Group(Handle(check_write(H5Gopen2(handle_.get(), "/", H5P_DEFAULT), path_, "create the file")),
-                path_, "/");
+  check_write(
+      H5Pset_link_creation_order(creation.get(), H5P_CRT_ORDER_TRACKED | H5P_CRT_ORDER_INDEXED),
+      path_, "create the file");
+  handle_ = Handle(check_write(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, creation.get(), access.get()),
+                               path_, "create the file"));
+  root_ = Group(
+      Handle(check_write(H5Gopen2(handle_.get(), "/", H5P_DEFAULT), path_, "create the file")),
+      path_, "/");
 }
 
 void NewFile::close() {
@@ -502,10 +529,11 @@ std::string library_version() {
   return fmt::format("{}.{}.{}", major, minor, release);
 }
 
-#define FACTFLOW_HDF5_ELEMENT(T)                                                                           \
-  template Dataset Group::write<T>(const std::string&, const Shape&, const std::vector<T>&, const Label&); \
-  template Dataset Group::write_scale<T>(const std::string&, const std::vector<T>&, const Label&);         \
-  template std::vector<T> Group::read<T>(const std::string&, const Shape&) const;                          \
+#define FACTFLOW_HDF5_ELEMENT(T)                                                                   \
+  template Dataset Group::write<T>(const std::string&, const Shape&, const std::vector<T>&,        \
+                                   const Label&);                                                  \
+  template Dataset Group::write_scale<T>(const std::string&, const std::vector<T>&, const Label&); \
+  template std::vector<T> Group::read<T>(const std::string&, const Shape&) const;                  \
   template std::vector<T> Group::read_axis<T>(const std::string&) const;
 FACTFLOW_HDF5_ELEMENT(float)
 FACTFLOW_HDF5_ELEMENT(double)

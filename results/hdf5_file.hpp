@@ -1,8 +1,9 @@
 // Checked, owning wrappers around the HDF5 C library: the only door to HDF5 in the project.
 //
-// Reading throws InputError (where = "FILE: /path/in/file"), writing throws RunError; HDF5 itself prints
-// nothing. Nothing is allocated by a number that a file merely claims: a shape is compared with what the
-// caller expects or capped, and a dataset may not claim more bytes than its stored bytes can hold.
+// Reading throws InputError (where = "FILE: /path/in/file"), writing throws RunError; HDF5 itself
+// prints nothing. Nothing is allocated by a number that a file merely claims: a shape is compared
+// with what the caller expects or capped, and a dataset may not claim more bytes than its stored
+// bytes can hold.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +15,8 @@
 
 namespace factflow::hdf5 {
 
-// An HDF5 identifier (hid_t), reference-counted by the library: a group stays usable after its file object is
-// gone.
+// An HDF5 identifier (hid_t), reference-counted by the library: a group stays usable after its file
+// object is gone.
 class Handle {
  public:
   Handle() = default;
@@ -41,8 +42,8 @@ struct Label {
   std::string description;  // one sentence
 };
 
-// A dataset that is being written: it can become the scale of an axis, or get scales attached to its own
-// axes.
+// A dataset that is being written: it can become the scale of an axis, or get scales attached to
+// its own axes.
 class Dataset {
  public:
   Dataset(Handle handle, std::string name, std::string where)
@@ -59,16 +60,16 @@ class Dataset {
   std::string where_;
 };
 
-// A group of a file that is open for reading or for writing. Element types: float, double, int32_t, int64_t,
-// and std::string (variable-length UTF-8; invalid bytes are replaced by U+FFFD and a NUL by U+2400 when
-// written).
+// A group of a file that is open for reading or for writing. Element types: float, double, int32_t,
+// int64_t, and std::string (variable-length UTF-8; invalid bytes are replaced by U+FFFD and a NUL
+// by U+2400 when written).
 class Group {
  public:
   Group(Handle handle, std::string file, std::string path)
       : handle_(std::move(handle)), file_(std::move(file)), path_(std::move(path)) {}
 
-  // Writing. `values` holds the product of `shape` elements, row-major; large datasets are chunked, shuffled,
-  // deflated and check-summed.
+  // Writing. `values` holds the product of `shape` elements, row-major; large datasets are chunked,
+  // shuffled, deflated and check-summed.
   Group create_group(const std::string& name);
   template <typename T>
   Dataset write(const std::string& name, const Shape& shape, const std::vector<T>& values,
@@ -84,12 +85,14 @@ class Group {
   // Reading.
   bool has(const std::string& name) const;
   bool has_attribute(const std::string& name) const;
-  std::vector<std::string> names() const;  // of groups and datasets, in the order in which they were written
+  // Of groups and datasets, in the order in which they were written.
+  std::vector<std::string> names() const;
   Group open_group(const std::string& name) const;
   template <typename T>
   std::vector<T> read(const std::string& name, const Shape& expected) const;  // exactly this shape
   template <typename T>
-  std::vector<T> read_axis(const std::string& name) const;  // one-dimensional, of any length up to kMaxAxis
+  std::vector<T> read_axis(
+      const std::string& name) const;  // one-dimensional, of any length up to kMaxAxis
   std::string text_attribute(const std::string& name) const;
   std::int64_t integer_attribute(const std::string& name) const;
   double real_attribute(const std::string& name) const;
@@ -113,8 +116,8 @@ class NewFile {
  public:
   explicit NewFile(const std::filesystem::path& path);  // replaces what is there
   Group& root() { return root_; }
-  // Flushes and closes; every group and dataset of the file must be gone. The bytes are not yet synced to the
-  // disk.
+  // Flushes and closes; every group and dataset of the file must be gone. The bytes are not yet
+  // synced to the disk.
   void close();
 
  private:
@@ -123,8 +126,8 @@ class NewFile {
   Group root_;
 };
 
-// `text` with each invalid UTF-8 byte replaced by U+FFFD and each NUL by U+2400, so that every HDF5 reader
-// takes it.
+// `text` with each invalid UTF-8 byte replaced by U+FFFD and each NUL by U+2400, so that every HDF5
+// reader takes it.
 std::string valid_utf8(std::string_view text);
 
 std::string library_version();  // "1.10.8"

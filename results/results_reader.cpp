@@ -18,18 +18,21 @@ using hdf5::Group;
 constexpr std::int64_t kMaxTop = 1000;
 constexpr const char* kDamaged = "the file is damaged or was not written by factflow";
 
-[[noreturn]] void inconsistent(const Group& group, const std::string& name, const std::string& problem) {
+[[noreturn]] void inconsistent(const Group& group, const std::string& name,
+                               const std::string& problem) {
   throw InputError(group.where(name), problem, kDamaged);
 }
 
 void check_schema(const Group& root) {
   const std::string file = root.where();
   if (!root.has_attribute("schema_version"))
-    throw InputError(file, "has no attribute 'schema_version'", "this is no results file of factflow");
+    throw InputError(file, "has no attribute 'schema_version'",
+                     "this is no results file of factflow");
   const std::int64_t version = root.integer_attribute("schema_version");
   if (version != kResultsSchemaVersion)
-    throw InputError(file, fmt::format("has schema version {}, expected {}", version, kResultsSchemaVersion),
-                     "analyse it with the version of factflow that wrote it");
+    throw InputError(
+        file, fmt::format("has schema version {}, expected {}", version, kResultsSchemaVersion),
+        "analyse it with the version of factflow that wrote it");
 }
 
 RunInfo read_info(const Group& root) {
@@ -68,7 +71,8 @@ PromptTable read_prompts(const Group& group) {
   table.subject = group.read<std::string>("subject", shape);
   table.answer = group.read<std::string>("answer", shape);
   table.relation = group.read<std::string>("relation", shape);
-  if (group.has("reference_id")) table.reference_id = group.read<std::int64_t>("reference_id", shape);
+  if (group.has("reference_id"))
+    table.reference_id = group.read<std::int64_t>("reference_id", shape);
   return table;
 }
 
@@ -96,11 +100,13 @@ ModelInfo read_model(const Group& group, const std::string& name) {
   model.checkpoint_digest = group.text_attribute("checkpoint_digest");
   model.tokenizer_digest = group.text_attribute("tokenizer_digest");
   if (model.layers < 1)
-    inconsistent(group, "", fmt::format("attribute 'layers' is {}, expected at least 1", model.layers));
+    inconsistent(group, "",
+                 fmt::format("attribute 'layers' is {}, expected at least 1", model.layers));
   return model;
 }
 
-void check_probabilities(const Group& group, const std::string& name, const std::vector<float>& values) {
+void check_probabilities(const Group& group, const std::string& name,
+                         const std::vector<float>& values) {
   // Rounding may carry a softmax a little past 1.
   const auto possible = [](float p) { return std::isnan(p) || (p >= 0.0F && p <= 1.001F); };
   if (!std::all_of(values.begin(), values.end(), possible))
@@ -150,9 +156,9 @@ Part part_of(const KnockoutAxes& all, std::size_t set) {
   for (std::size_t p = 0; p < prompts; ++p)
     if (all.members.at(set * prompts + p) != 0) part.prompts.push_back(p);
   for (std::size_t e = 0; e < all.edges.size(); ++e)
-    if (part.prompts.empty() || std::any_of(part.prompts.begin(), part.prompts.end(), [&](std::size_t p) {
-          return all.blocked[e * prompts + p] != kNotAsked;
-        }))
+    if (part.prompts.empty() ||
+        std::any_of(part.prompts.begin(), part.prompts.end(),
+                    [&](std::size_t p) { return all.blocked[e * prompts + p] != kNotAsked; }))
       part.edges.push_back(e);
   return part;
 }
@@ -165,7 +171,8 @@ std::vector<T> cells_of(const std::vector<T>& values, const Part& part, std::siz
   cells.reserve(part.edges.size() * part.prompts.size() * starts);
   for (const std::size_t edge : part.edges)
     for (const std::size_t prompt : part.prompts) {
-      const auto first = values.begin() + static_cast<std::ptrdiff_t>((edge * prompts + prompt) * starts);
+      const auto first =
+          values.begin() + static_cast<std::ptrdiff_t>((edge * prompts + prompt) * starts);
       cells.insert(cells.end(), first, first + static_cast<std::ptrdiff_t>(starts));
     }
   return cells;
@@ -182,8 +189,9 @@ std::vector<std::int32_t> read_starts(const Group& group, const ModelInfo& model
 std::string read_placement(const Group& group) {
   std::string placement = group.text_attribute("placement");
   if (placement != "fit" && placement != "centred")
-    inconsistent(group, "",
-                 fmt::format("attribute 'placement' is '{}', expected 'fit' or 'centred'", placement));
+    inconsistent(
+        group, "",
+        fmt::format("attribute 'placement' is '{}', expected 'fit' or 'centred'", placement));
   return placement;
 }
 
@@ -196,7 +204,8 @@ std::int64_t read_window_size(const Group& group, std::int64_t window) {
 }  // namespace
 
 struct ResultsReader::State {
-  explicit State(const std::filesystem::path& path) : digest(check_seal(path)), root(hdf5::open_file(path)) {}
+  explicit State(const std::filesystem::path& path)
+      : digest(check_seal(path)), root(hdf5::open_file(path)) {}
   std::string digest;
   Group root;
   RunInfo info;
@@ -207,9 +216,10 @@ struct ResultsReader::State {
   std::vector<ModelInfo> models;
 
   const ModelInfo& model(const std::string& name) const {
-    const auto found =
-        std::find_if(models.begin(), models.end(), [&](const ModelInfo& m) { return m.name == name; });
-    if (found == models.end()) throw InputError(root.where(), fmt::format("holds no model '{}'", name));
+    const auto found = std::find_if(models.begin(), models.end(),
+                                    [&](const ModelInfo& m) { return m.name == name; });
+    if (found == models.end())
+      throw InputError(root.where(), fmt::format("holds no model '{}'", name));
     return *found;
   }
   void check_prompts(const Group& group, const std::vector<std::int64_t>& ids) const {
@@ -220,7 +230,8 @@ struct ResultsReader::State {
   }
 };
 
-ResultsReader::ResultsReader(const std::filesystem::path& path) : state_(std::make_unique<State>(path)) {
+ResultsReader::ResultsReader(const std::filesystem::path& path)
+    : state_(std::make_unique<State>(path)) {
   const Group& root = state_->root;
   check_schema(root);
   state_->info = read_info(root);
@@ -274,7 +285,8 @@ EvaluationResult ResultsReader::evaluation(const std::string& model) const {
   result.subject_begin = group.read<std::int32_t>("subject_begin", shape);
   result.subject_end = group.read<std::int32_t>("subject_end", shape);
   result.top = static_cast<std::int64_t>(group.read_axis<std::int32_t>("top").size());
-  if (result.top > kMaxTop) inconsistent(group, "top", fmt::format("expected at most {} elements", kMaxTop));
+  if (result.top > kMaxTop)
+    inconsistent(group, "top", fmt::format("expected at most {} elements", kMaxTop));
   const hdf5::Shape table{result.prompt.size(), static_cast<std::size_t>(result.top)};
   result.top_token = group.read<std::int32_t>("top_token", table);
   result.top_probability = group.read<float>("top_probability", table);
@@ -308,7 +320,8 @@ KnockoutAxes ResultsReader::axes(const std::string& model, std::size_t set) cons
   return axes;
 }
 
-KnockoutWindow ResultsReader::window(const std::string& model, std::int64_t window, std::size_t set) const {
+KnockoutWindow ResultsReader::window(const std::string& model, std::int64_t window,
+                                     std::size_t set) const {
   const ModelInfo& about = state_->model(model);
   const Group knockout = state_->root.open_group(about.name).open_group("knockout");
   const Group group = knockout.open_group(fmt::format("window_{}", window));
@@ -324,7 +337,8 @@ KnockoutWindow ResultsReader::window(const std::string& model, std::int64_t wind
   check_ranks(group, result.rank);
   if (all.sets.empty() || set == kAllPrompts) return result;
   const Part part = part_of(all, set);
-  if (part.edges.size() == all.edges.size() && part.prompts.size() == all.prompts.size()) return result;
+  if (part.edges.size() == all.edges.size() && part.prompts.size() == all.prompts.size())
+    return result;
   result.probability = cells_of(result.probability, part, all.prompts.size(), result.starts.size());
   result.rank = cells_of(result.rank, part, all.prompts.size(), result.starts.size());
   return result;
@@ -345,8 +359,9 @@ std::vector<std::int64_t> ResultsReader::heatmap_prompts(const std::string& mode
 HeatmapResult ResultsReader::heatmap(const std::string& model, std::int64_t window,
                                      std::int64_t prompt) const {
   const ModelInfo& about = state_->model(model);
-  const Group group =
-      state_->root.open_group(about.name).open_group("heatmap").open_group(fmt::format("window_{}", window));
+  const Group group = state_->root.open_group(about.name)
+                          .open_group("heatmap")
+                          .open_group(fmt::format("window_{}", window));
   HeatmapResult result;
   result.window = read_window_size(group, window);
   result.placement = read_placement(group);

@@ -21,10 +21,12 @@ using hdf5::Group;
 using hdf5::Label;
 
 const Label kPromptLabel{"1", "id of the prompt in the dataset"};
-const Label kEdgeLabel{"1", "blocked flow: sources->targets, then /channels unless all channels lose it"};
+const Label kEdgeLabel{
+    "1", "blocked flow: sources->targets, then /channels unless all channels lose it"};
 
 Label start_label(const std::string& placement) {
-  return {"layer", placement == "centred" ? "centre layer of the window" : "first layer of the window"};
+  return {"layer",
+          placement == "centred" ? "centre layer of the window" : "first layer of the window"};
 }
 
 void require(bool condition, const char* what) {
@@ -40,7 +42,8 @@ void check_model_name(const std::string& name) {
   const std::string known = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
   const bool letters = !name.empty() && name.find_first_not_of(known) == std::string::npos;
   if (!letters || name == "." || name == ".." || name == "prompts" || name == "failures")
-    throw InputError(fmt::format("model '{}'", name), "the name cannot name a group of the results file",
+    throw InputError(fmt::format("model '{}'", name),
+                     "the name cannot name a group of the results file",
                      "use letters, digits, '.', '_' and '-', and neither 'prompts' nor 'failures'");
 }
 
@@ -70,7 +73,8 @@ void write_prompts(Group& root, const PromptTable& prompts) {
   require(all_different(prompts.id), "prompt ids are not unique");
   Group group = root.create_group("prompts");
   const Dataset scale = group.write_scale("prompt", prompts.id, kPromptLabel);
-  const auto column = [&](const char* name, const std::vector<std::string>& values, const char* description) {
+  const auto column = [&](const char* name, const std::vector<std::string>& values,
+                          const char* description) {
     require(values.size() == count, "columns of the prompt table differ in length");
     group.write(name, {count}, values, {"1", description}).attach({&scale});
   };
@@ -91,7 +95,8 @@ void write_failures(Group& root, const std::vector<FailureRecord>& failures) {
   std::vector<std::int64_t> rows(failures.size());
   std::iota(rows.begin(), rows.end(), 0);
   const Dataset scale = group.write_scale("failure", rows, {"1", "number of the row"});
-  const auto column = [&](const char* name, std::string FailureRecord::*field, const char* description) {
+  const auto column = [&](const char* name, std::string FailureRecord::*field,
+                          const char* description) {
     std::vector<std::string> values;
     for (const FailureRecord& failure : failures) values.push_back(failure.*field);
     group.write(name, {rows.size()}, values, {"1", description}).attach({&scale});
@@ -177,17 +182,24 @@ void ResultsWriter::write_evaluation(const EvaluationResult& evaluation) {
   std::vector<std::int32_t> places(top);
   std::iota(places.begin(), places.end(), 1);
   const Dataset prompt = group.write_scale("prompt", evaluation.prompt, kPromptLabel);
-  const Dataset place = group.write_scale("top", places, {"1", "place among the likeliest next tokens"});
+  const Dataset place =
+      group.write_scale("top", places, {"1", "place among the likeliest next tokens"});
   const auto column = [&](const char* name, const auto& values, const Label& label) {
     group.write(name, {prompts}, values, label).attach({&prompt});
   };
   column("probability", evaluation.probability,
-         {"1", "probability of the answer's first token in the clean run; NaN where the prompt failed"});
-  column("rank", evaluation.rank, {"1", "1 + number of likelier tokens; 0 where the prompt failed"});
-  column("answer_token", evaluation.answer_token, {"1", "vocabulary id of the answer's first token"});
-  column("token_count", evaluation.token_count, {"token", "length of the prompt with special tokens"});
-  column("subject_begin", evaluation.subject_begin, {"token", "position of the subject's first token"});
-  column("subject_end", evaluation.subject_end, {"token", "position after the subject's last token"});
+         {"1",
+          "probability of the answer's first token in the clean run; NaN where the prompt failed"});
+  column("rank", evaluation.rank,
+         {"1", "1 + number of likelier tokens; 0 where the prompt failed"});
+  column("answer_token", evaluation.answer_token,
+         {"1", "vocabulary id of the answer's first token"});
+  column("token_count", evaluation.token_count,
+         {"token", "length of the prompt with special tokens"});
+  column("subject_begin", evaluation.subject_begin,
+         {"token", "position of the subject's first token"});
+  column("subject_end", evaluation.subject_end,
+         {"token", "position after the subject's last token"});
   const auto table = [&](const char* name, const auto& values, const Label& label) {
     group.write(name, {prompts, top}, values, label).attach({&prompt, &place});
   };
@@ -207,7 +219,8 @@ void ResultsWriter::write_axes(const KnockoutAxes& axes) {
   group
       .write("edges", {axes.edges.size(), axes.prompts.size()}, axes.blocked,
              {"1",
-              "blocked (target, source) token pairs in one layer; 0 = the prompt has no such edge, -1 = not "
+              "blocked (target, source) token pairs in one layer; 0 = the prompt has no such edge, "
+              "-1 = not "
               "asked for"})
       .attach({&edge, &prompt});
   if (!axes.sets.empty()) {
@@ -237,12 +250,15 @@ void ResultsWriter::write_window(const KnockoutWindow& window) {
   group
       .write("probability", shape, window.probability,
              {"1",
-              "probability of the answer's first token with the edge blocked; NaN = not computed or no such "
+              "probability of the answer's first token with the edge blocked; NaN = not computed "
+              "or no such "
               "edge"})
       .attach({&edge, &prompt, &start});
   group
-      .write("rank", shape, window.rank,
-             {"1", "1 + number of likelier tokens with the edge blocked; 0 = not computed or no such edge"})
+      .write(
+          "rank", shape, window.rank,
+          {"1",
+           "1 + number of likelier tokens with the edge blocked; 0 = not computed or no such edge"})
       .attach({&edge, &prompt, &start});
 }
 
@@ -261,15 +277,19 @@ void ResultsWriter::write_heatmap(const HeatmapResult& heatmap) {
     state_->heatmap_starts[name] = heatmap.starts;
     found = state_->heatmap_windows.emplace(name, std::move(group)).first;
   }
-  require(state_->heatmap_starts[name] == heatmap.starts, "heat maps of one window differ in their starts");
+  require(state_->heatmap_starts[name] == heatmap.starts,
+          "heat maps of one window differ in their starts");
   Group& group = found->second;
-  const Dataset token = group.write_scale(fmt::format("token_{}", heatmap.prompt), heatmap.tokens,
-                                          {"1", "text of the token that the last token could not read"});
+  const Dataset token =
+      group.write_scale(fmt::format("token_{}", heatmap.prompt), heatmap.tokens,
+                        {"1", "text of the token that the last token could not read"});
   const Dataset start = group.open_dataset("start");
   group
-      .write(
-          std::to_string(heatmap.prompt), {heatmap.tokens.size(), heatmap.starts.size()}, heatmap.probability,
-          {"1", "probability of the answer's first token without the flow token -> last; NaN = not computed"})
+      .write(std::to_string(heatmap.prompt), {heatmap.tokens.size(), heatmap.starts.size()},
+             heatmap.probability,
+             {"1",
+              "probability of the answer's first token without the flow token -> last; NaN = not "
+              "computed"})
       .attach({&token, &start});
 }
 

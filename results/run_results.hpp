@@ -29,8 +29,8 @@ struct RunInfo {
   std::int64_t units_done = 0, units_planned = 0;
 };
 
-// The dataset's prompts, after its filters. All vectors have one element per prompt; reference_id may be
-// empty.
+// The dataset's prompts, after its filters. All vectors have one element per prompt; reference_id
+// may be empty.
 struct PromptTable {
   std::vector<std::int64_t> id;  // unique
   std::vector<std::string> text, subject, answer, relation;
@@ -46,8 +46,9 @@ struct FailureRecord {
 };
 
 struct ModelInfo {
-  std::string name;    // letters, digits, '.', '_', '-'; not "prompts" or "failures"
-  std::string family;  // the checkpoint's model_type: "gpt2", "llama", "mamba", "mamba2", "falcon_mamba", ...
+  std::string name;  // letters, digits, '.', '_', '-'; not "prompts" or "failures"
+  // The checkpoint's model_type: "gpt2", "llama", "mamba", "mamba2", "falcon_mamba", ...
+  std::string family;
   std::string path;
   std::int64_t layers = 0, hidden_size = 0, vocabulary = 0, parameters = 0;
   std::string checkpoint_digest, tokenizer_digest;
@@ -71,12 +72,14 @@ struct EvaluationResult {
 struct KnockoutAxes {
   std::vector<std::string> edges;     // "subject->last", "subject->last/slow"; unique
   std::vector<std::int64_t> prompts;  // ids of the selected prompts
-  // [edge, prompt] blocked (target, source) pairs; 0 = the prompt has no such edge, kNotAsked = it was not
-  // asked for it
+  // [edge, prompt] blocked (target, source) pairs; 0 = the prompt has no such edge, kNotAsked = it
+  // was not asked for it
   std::vector<std::int64_t> blocked;
-  // The sets of prompts of which the sweeps were made, the main one first. Empty: all prompts are one set.
-  std::vector<std::string> sets = {};      // names; unique
-  std::vector<std::int32_t> members = {};  // [set, prompt] 1 = the prompt belongs to the set, else 0
+  // The sets of prompts of which the sweeps were made, the main one first. Empty: all prompts are
+  // one set.
+  std::vector<std::string> sets = {};  // names; unique
+  // [set, prompt] 1 = the prompt belongs to the set, else 0.
+  std::vector<std::int32_t> members = {};
 };
 inline constexpr std::int64_t kNotAsked = -1;
 
@@ -99,12 +102,12 @@ struct HeatmapResult {
   std::vector<float> probability;    // [token, start]
 };
 
-// Writes one file, model by model and window by window, so that no more than one window of one model need be
-// in memory. Everything goes to a hidden file beside `path`; publish() syncs and renames it, so `path` is
-// complete and consistent whenever it exists, and an object that is destroyed unpublished leaves what was
-// there. Throws RunError if the disk refuses, InputError for a model name that cannot be one, and
-// std::logic_error for vectors whose sizes disagree, names used twice, or calls out of order (a caller's
-// bug).
+// Writes one file, model by model and window by window, so that no more than one window of one
+// model need be in memory. Everything goes to a hidden file beside `path`; publish() syncs and
+// renames it, so `path` is complete and consistent whenever it exists, and an object that is
+// destroyed unpublished leaves what was there. Throws RunError if the disk refuses, InputError for
+// a model name that cannot be one, and std::logic_error for vectors whose sizes disagree, names
+// used twice, or calls out of order (a caller's bug).
 class ResultsWriter {
  public:
   ResultsWriter(const std::filesystem::path& path, const RunInfo& info, const PromptTable& prompts);
@@ -126,8 +129,8 @@ class ResultsWriter {
   std::unique_ptr<State> state_;
 };
 
-// Reads such a file. Throws InputError for a file that is missing, damaged, of another schema version, or
-// inconsistent.
+// Reads such a file. Throws InputError for a file that is missing, damaged, of another schema
+// version, or inconsistent.
 class ResultsReader {
  public:
   explicit ResultsReader(const std::filesystem::path& path);
@@ -146,9 +149,9 @@ class ResultsReader {
   EvaluationResult evaluation(const std::string& model) const;
   std::vector<std::int64_t> windows(
       const std::string& model) const;  // ascending; empty if nothing was knocked out
-  // Knockouts are read by set of prompts: only its prompts, and only the edges that they were asked for. By
-  // default the first set, which is everything in a file of one set; kAllPrompts is every prompt and edge of
-  // all sets.
+  // Knockouts are read by set of prompts: only its prompts, and only the edges that they were asked
+  // for. By default the first set, which is everything in a file of one set; kAllPrompts is every
+  // prompt and edge of all sets.
   std::vector<std::string> prompt_sets(
       const std::string& model) const;  // names; empty: one set without a name
   static constexpr std::size_t kAllPrompts = static_cast<std::size_t>(-1);

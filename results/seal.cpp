@@ -15,8 +15,8 @@ namespace factflow {
 namespace {
 
 std::string seal_of(std::string_view bytes) {
-  return fmt::format("factflow seal xxh3 {:016x} {:020d}\n", XXH3_64bits(bytes.data(), bytes.size()),
-                     bytes.size());
+  return fmt::format("factflow seal xxh3 {:016x} {:020d}\n",
+                     XXH3_64bits(bytes.data(), bytes.size()), bytes.size());
 }
 
 const std::size_t kSealLength = seal_of("").size();
@@ -36,16 +36,19 @@ void seal_file(const std::filesystem::path& path) {
 std::string check_seal(const std::filesystem::path& path) {
   const MappedFile file(path);
   const std::string_view text = file.text();
-  if (text.size() < kSealLength) throw InputError(path.string(), "is too short for a results file", kRemedy);
+  if (text.size() < kSealLength)
+    throw InputError(path.string(), "is too short for a results file", kRemedy);
   const std::string_view found = text.substr(text.size() - kSealLength);
   if (!found.starts_with("factflow seal "))
-    throw InputError(path.string(),
-                     "does not end with factflow's check sum: it is truncated, changed, or no results file",
-                     kRemedy);
+    throw InputError(
+        path.string(),
+        "does not end with factflow's check sum: it is truncated, changed, or no results file",
+        kRemedy);
   const std::string expected = seal_of(text.substr(0, text.size() - kSealLength));
   if (found != expected)
     throw InputError(path.string(),
-                     "does not match its check sum: it was damaged or changed after it was written", kRemedy);
+                     "does not match its check sum: it was damaged or changed after it was written",
+                     kRemedy);
   return fmt::format("xxh3:{}", expected.substr(19, 16));
 }
 

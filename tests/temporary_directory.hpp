@@ -16,7 +16,8 @@ namespace factflow {
 class TemporaryDirectory {
  public:
   TemporaryDirectory() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "factflow_test.XXXXXX").string();
+    std::string pattern =
+        (std::filesystem::temp_directory_path() / "factflow_test.XXXXXX").string();
     if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("cannot create " + pattern);
     path_ = pattern;
   }

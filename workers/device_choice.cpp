@@ -14,7 +14,8 @@ namespace {
 
 constexpr int kNobody = -1;
 
-// Gives GPUs to ranks, one each, to as many ranks as possible: augmenting paths in the graph of who sees what.
+// Gives GPUs to ranks, one each, to as many ranks as possible: augmenting paths in the graph of who
+// sees what.
 class Matching {
  public:
   explicit Matching(const std::vector<Outlook>& ranks) : ranks_(ranks) {
@@ -27,7 +28,8 @@ class Matching {
   // The number of the rank's GPU in its own list; -1 if none was left.
   int gpu_of(int rank) const {
     const std::vector<std::string>& gpus = ranks_[static_cast<size_t>(rank)].gpus;
-    const auto mine = std::find_if(gpus.begin(), gpus.end(), [&](const std::string& gpu) { return holder(gpu) == rank; });
+    const auto mine = std::find_if(gpus.begin(), gpus.end(),
+                                   [&](const std::string& gpu) { return holder(gpu) == rank; });
     return mine == gpus.end() ? -1 : static_cast<int>(mine - gpus.begin());
   }
 
@@ -63,7 +65,9 @@ std::vector<int> on_host(const std::vector<Outlook>& ranks, const std::string& h
 
 size_t gpus_on(const std::vector<Outlook>& ranks, const std::vector<int>& numbers) {
   std::set<std::string> gpus;
-  for (const int number : numbers) gpus.insert(ranks[static_cast<size_t>(number)].gpus.begin(), ranks[static_cast<size_t>(number)].gpus.end());
+  for (const int number : numbers)
+    gpus.insert(ranks[static_cast<size_t>(number)].gpus.begin(),
+                ranks[static_cast<size_t>(number)].gpus.end());
   return gpus.size();
 }
 
@@ -71,8 +75,12 @@ size_t gpus_on(const std::vector<Outlook>& ranks, const std::vector<int>& number
   const std::string& host = ranks[static_cast<size_t>(rank)].host;
   const std::vector<int> there = on_host(ranks, host);
   const size_t gpus = gpus_on(ranks, there);
-  throw InputError("device", fmt::format("{} ranks on {} and only {} {} that they may use", there.size(), host, gpus, gpus == 1 ? "GPU" : "GPUs"),
-                   fmt::format("start {} {} there, or let ranks share with run: {{share_gpus: true}}", gpus, gpus == 1 ? "rank" : "ranks"));
+  throw InputError(
+      "device",
+      fmt::format("{} ranks on {} and only {} {} that they may use", there.size(), host, gpus,
+                  gpus == 1 ? "GPU" : "GPUs"),
+      fmt::format("start {} {} there, or let ranks share with run: {{share_gpus: true}}", gpus,
+                  gpus == 1 ? "rank" : "ranks"));
 }
 
 }  // namespace
@@ -94,14 +102,20 @@ std::vector<Outlook> decode_outlooks(const std::vector<std::string>& bytes) {
   return outlooks;
 }
 
-std::string assign_device(const std::string& device, bool share, const std::vector<Outlook>& ranks, int rank) {
+std::string assign_device(const std::string& device, bool share, const std::vector<Outlook>& ranks,
+                          int rank) {
   if (device != "auto" && device != "cuda") return device;
-  const auto blind = std::find_if(ranks.begin(), ranks.end(), [](const Outlook& outlook) { return outlook.gpus.empty(); });
-  const bool none = std::all_of(ranks.begin(), ranks.end(), [](const Outlook& outlook) { return outlook.gpus.empty(); });
+  const auto blind = std::find_if(ranks.begin(), ranks.end(),
+                                  [](const Outlook& outlook) { return outlook.gpus.empty(); });
+  const bool none = std::all_of(ranks.begin(), ranks.end(),
+                                [](const Outlook& outlook) { return outlook.gpus.empty(); });
   if (none) return device;
   if (blind != ranks.end())
-    throw InputError("device", fmt::format("rank {} on {} may use no GPU while others may", blind - ranks.begin(), blind->host),
-                     "look at CUDA_VISIBLE_DEVICES and at the GPUs that the job asks for, or use device: cpu for all");
+    throw InputError("device",
+                     fmt::format("rank {} on {} may use no GPU while others may",
+                                 blind - ranks.begin(), blind->host),
+                     "look at CUDA_VISIBLE_DEVICES and at the GPUs that the job asks for, or use "
+                     "device: cpu for all");
   const Matching matching(ranks);
   if (!share)
     for (int other = 0; other < static_cast<int>(ranks.size()); ++other)

@@ -7,7 +7,8 @@ namespace {
 
 constexpr int kTopTokens = 5;
 
-PromptEvaluation record(const LoadedModel& model, const TokenizedPrompt& prompt, const ReplayResult& result) {
+PromptEvaluation record(const LoadedModel& model, const TokenizedPrompt& prompt,
+                        const ReplayResult& result) {
   PromptEvaluation evaluation;
   if (!std::isfinite(result.clean.log_probability)) {
     evaluation.failure = kNotFinite;
@@ -23,7 +24,8 @@ PromptEvaluation record(const LoadedModel& model, const TokenizedPrompt& prompt,
     evaluation.top_token.push_back(top.token);
     evaluation.top_probability.push_back(static_cast<float>(top.probability));
     // Rows of the embedding without a token are padding.
-    evaluation.top_text.push_back(model.tokenizer().has_token(top.token) ? model.tokenizer().token_text(top.token) : "");
+    evaluation.top_text.push_back(
+        model.tokenizer().has_token(top.token) ? model.tokenizer().token_text(top.token) : "");
   }
   return evaluation;
 }
@@ -34,9 +36,11 @@ EvaluationUnit evaluate(LoadedModel& model, const PreparedUnit& prepared) {
   EvaluationUnit done;
   done.prompts = failures_of<PromptEvaluation>(prepared);
   std::vector<ReplayRequest> requests;
-  for (const TokenizedPrompt& prompt : prepared.prompts) requests.push_back({prompt.ids, prompt.answer, {}});
+  for (const TokenizedPrompt& prompt : prepared.prompts)
+    requests.push_back({prompt.ids, prompt.answer, {}});
   const std::vector<ReplayResult> results = model.replay(requests, kTopTokens);
-  for (size_t k = 0; k < results.size(); ++k) done.prompts[prepared.index[k]] = record(model, prepared.prompts[k], results[k]);
+  for (size_t k = 0; k < results.size(); ++k)
+    done.prompts[prepared.index[k]] = record(model, prepared.prompts[k], results[k]);
   done.facts = model.facts();
   return done;
 }

@@ -1,5 +1,5 @@
-// The experiment kinds: one function and one file each. A new kind is a Stage, a result in unit.hpp, a file here, and a line
-// in worker.cpp.
+// The experiment kinds: one function and one file each. A new kind is a Stage, a result in
+// unit.hpp, a file here, and a line in worker.cpp.
 #pragma once
 
 #include <vector>
@@ -36,7 +36,8 @@ std::vector<PromptResult> failures_of(const PreparedUnit& prepared) {
 }
 
 // The windows of the asked series, in order: what a cut of a request carries.
-std::vector<Window> windows_of(const std::vector<WindowSeries>& series, const std::vector<std::uint32_t>& asked);
+std::vector<Window> windows_of(const std::vector<WindowSeries>& series,
+                               const std::vector<std::uint32_t>& asked);
 
 inline constexpr const char* kNotFinite = "the model's output is not a finite number";
 

@@ -5,8 +5,8 @@
 namespace factflow {
 namespace {
 
-PromptHeatmap record(const LoadedModel& model, const ModelJob& job, const Unit& unit, const TokenizedPrompt& prompt,
-                     const ReplayResult& result) {
+PromptHeatmap record(const LoadedModel& model, const ModelJob& job, const Unit& unit,
+                     const TokenizedPrompt& prompt, const ReplayResult& result) {
   PromptHeatmap heatmap;
   for (const int id : prompt.ids) heatmap.tokens.push_back(model.tokenizer().token_text(id));
   size_t first = 0;
@@ -35,11 +35,13 @@ HeatmapUnit draw_heatmaps(LoadedModel& model, const ModelJob& job, const Prepare
   for (const TokenizedPrompt& prompt : prepared.prompts) {
     ReplayRequest& request = requests.emplace_back(ReplayRequest{prompt.ids, prompt.answer, {}});
     const std::vector<int> last = positions_of(TokenRole::kLast, prompt);
-    for (int token = 0; token < static_cast<int>(prompt.ids.size()); ++token) request.cuts.push_back({last, {token}, {}, windows});
+    for (int token = 0; token < static_cast<int>(prompt.ids.size()); ++token)
+      request.cuts.push_back({last, {token}, {}, windows});
   }
   const std::vector<ReplayResult> results = model.replay(requests);
   for (size_t k = 0; k < results.size(); ++k)
-    done.prompts[prepared.index[k]] = record(model, job, prepared.unit, prepared.prompts[k], results[k]);
+    done.prompts[prepared.index[k]] =
+        record(model, job, prepared.unit, prepared.prompts[k], results[k]);
   return done;
 }
 

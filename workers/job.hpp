@@ -1,5 +1,5 @@
-// What all ranks of a run must know before the first unit: models, knockouts, windows, how to compute.
-// Sent once, as bytes, from rank 0.
+// What all ranks of a run must know before the first unit: models, knockouts, windows, how to
+// compute. Sent once, as bytes, from rank 0.
 #pragma once
 
 #include <compare>
@@ -26,7 +26,8 @@ struct WindowSeries {
   std::vector<Window> windows;
 };
 
-// An edge with the window sizes in which it is knocked out, as indices into ModelJob::edges and ModelJob::sweep.
+// An edge with the window sizes in which it is knocked out, as indices into ModelJob::edges and
+// ModelJob::sweep.
 struct AskedEdge {
   std::uint32_t edge = 0;
   std::vector<std::uint32_t> series;  // ascending

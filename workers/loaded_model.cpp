@@ -10,27 +10,32 @@
 
 namespace factflow {
 
-LoadedModel::LoadedModel(const ModelJob& job, at::Device device, Precision precision, std::int64_t memory_limit, std::string host,
-                         bool facts_wanted)
+LoadedModel::LoadedModel(const ModelJob& job, at::Device device, Precision precision,
+                         std::int64_t memory_limit, std::string host, bool facts_wanted)
     : checkpoint_(std::make_shared<const Checkpoint>(Checkpoint::open(job.path))),
       digest_(std::async(facts_wanted ? std::launch::async : std::launch::deferred,
                          [checkpoint = checkpoint_] { return checkpoint->digest(); })),
-      tokenizer_(Tokenizer::load(job.tokenizer.empty() ? checkpoint_->directory() : std::filesystem::path(job.tokenizer))),
+      tokenizer_(Tokenizer::load(job.tokenizer.empty() ? checkpoint_->directory()
+                                                       : std::filesystem::path(job.tokenizer))),
       network_(Network::load(checkpoint_, device, precision)),
       engine_(std::in_place, *network_, memory_limit),
       host_(std::move(host)) {
-  // Tokens that were added for chats may lie beyond the embedding; a prompt that has one is refused on its own.
+  // Tokens that were added for chats may lie beyond the embedding; a prompt that has one is refused
+  // on its own.
   if (tokenizer_.model_size() > network_->architecture().vocabulary)
-    throw InputError(job.path, fmt::format("the tokenizer has {} tokens, the model only {}", tokenizer_.model_size(),
-                                           network_->architecture().vocabulary),
+    throw InputError(job.path,
+                     fmt::format("the tokenizer has {} tokens, the model only {}",
+                                 tokenizer_.model_size(), network_->architecture().vocabulary),
                      "name the right one with models: {tokenizer: PATH}");
 }
 
 const ModelFacts& LoadedModel::facts() {
   if (!facts_) {
     const Architecture& architecture = network_->architecture();
-    facts_ = ModelFacts{architecture.family, architecture.layers, architecture.hidden, architecture.vocabulary,
-                        network_->parameters(), digest_.get(), tokenizer_.digest(), library_versions(),
+    facts_ = ModelFacts{architecture.family,          architecture.layers,
+                        architecture.hidden,          architecture.vocabulary,
+                        network_->parameters(),       digest_.get(),
+                        tokenizer_.digest(),          library_versions(),
                         describe(network_->device()), host_};
   }
   return *facts_;
@@ -41,12 +46,16 @@ TokenizedPrompt LoadedModel::tokenize_prompt(const Prompt& prompt) const {
   const int vocabulary = network_->architecture().vocabulary;
   for (const int id : tokens.ids)
     if (id >= vocabulary)
-      throw InputError(fmt::format("prompt {}", prompt.id), fmt::format("has the token {}, the model only {}", id, vocabulary));
+      throw InputError(fmt::format("prompt {}", prompt.id),
+                       fmt::format("has the token {}, the model only {}", id, vocabulary));
   if (tokens.answer >= vocabulary)
-    throw InputError(fmt::format("prompt {}", prompt.id), fmt::format("the answer is token {}, the model has only {}", tokens.answer, vocabulary));
+    throw InputError(
+        fmt::format("prompt {}", prompt.id),
+        fmt::format("the answer is token {}, the model has only {}", tokens.answer, vocabulary));
   const std::int64_t longest = network_->architecture().max_positions;
   if (longest > 0 && static_cast<std::int64_t>(tokens.ids.size()) > longest)
-    throw InputError(fmt::format("prompt {}", prompt.id), fmt::format("has {} tokens, the model takes {}", tokens.ids.size(), longest));
+    throw InputError(fmt::format("prompt {}", prompt.id),
+                     fmt::format("has {} tokens, the model takes {}", tokens.ids.size(), longest));
   return tokens;
 }
 

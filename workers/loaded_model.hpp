@@ -19,9 +19,10 @@ namespace factflow {
 
 class LoadedModel {
  public:
-  // facts_wanted: facts() will be called, so the checkpoint's digest is computed while the model is loaded.
-  LoadedModel(const ModelJob& job, at::Device device, Precision precision, std::int64_t memory_limit, std::string host,
-              bool facts_wanted = false);
+  // facts_wanted: facts() will be called, so the checkpoint's digest is computed while the model is
+  // loaded.
+  LoadedModel(const ModelJob& job, at::Device device, Precision precision,
+              std::int64_t memory_limit, std::string host, bool facts_wanted = false);
 
   const Tokenizer& tokenizer() const { return tokenizer_; }
   const Network& network() const { return *network_; }
@@ -29,8 +30,9 @@ class LoadedModel {
 
   // The prompt's tokens, checked against the model. Throws InputError.
   TokenizedPrompt tokenize_prompt(const Prompt& prompt) const;
-  // Runs requests; `top` likeliest tokens of the clean run. Where the device runs out of memory the engine gets half of what
-  // it had, from then on. Throws MemoryError if a single prompt does not fit.
+  // Runs requests; `top` likeliest tokens of the clean run. Where the device runs out of memory the
+  // engine gets half of what it had, from then on. Throws MemoryError if a single prompt does not
+  // fit.
   std::vector<ReplayResult> replay(const std::vector<ReplayRequest>& requests, int top = 0);
 
  private:

@@ -27,10 +27,10 @@ std::optional<Message> MessageQueue::pop(std::chrono::microseconds timeout) {
 
 void check_payload_size(const Message& message) {
   if (message.payload.size() > kLargestPayload)
-    throw RunError(
-        fmt::format("unit {}: a message of {} is larger than the {} that can be sent; use smaller units",
-                    message.unit, format_bytes(static_cast<double>(message.payload.size())),
-                    format_bytes(static_cast<double>(kLargestPayload))));
+    throw RunError(fmt::format(
+        "unit {}: a message of {} is larger than the {} that can be sent; use smaller units",
+        message.unit, format_bytes(static_cast<double>(message.payload.size())),
+        format_bytes(static_cast<double>(kLargestPayload))));
 }
 
 void LocalWorkerTransport::send(Message message) {
@@ -42,7 +42,8 @@ void LocalWorkerTransport::send(Message message) {
 LocalTransport::LocalTransport(int workers) {
   for (int i = 0; i < workers; ++i) {
     to_workers_.push_back(std::make_unique<MessageQueue>());
-    ends_.push_back(std::make_unique<LocalWorkerTransport>(i, to_coordinator_, *to_workers_.back()));
+    ends_.push_back(
+        std::make_unique<LocalWorkerTransport>(i, to_coordinator_, *to_workers_.back()));
   }
 }
 

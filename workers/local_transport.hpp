@@ -1,5 +1,5 @@
-// Messages within one process: workers are threads. Carries tests and benchmarks, and rank 0's own worker
-// under MPI.
+// Messages within one process: workers are threads. Carries tests and benchmarks, and rank 0's own
+// worker under MPI.
 #pragma once
 
 #include <condition_variable>
@@ -12,8 +12,8 @@
 
 namespace factflow {
 
-// An unbounded queue of messages. Its length is bounded by the protocol: a worker holds few units at a time.
-// Safe for any number of threads.
+// An unbounded queue of messages. Its length is bounded by the protocol: a worker holds few units
+// at a time. Safe for any number of threads.
 class MessageQueue {
  public:
   void push(Message message);

@@ -80,15 +80,16 @@ Message from_wire(std::string wire) {
   return message;
 }
 
-// Messages between ranks without blocking: a peer that dies in the middle of one must not hold up the others.
+// Messages between ranks without blocking: a peer that dies in the middle of one must not hold up
+// the others.
 class Post {
  public:
   explicit Post(MPI_Comm comm) : comm_(comm) {}
 
   void send(int rank, const Message& message) {
     Outgoing& outgoing = outgoing_.emplace_back(to_wire(message));
-    check(MPI_Isend(outgoing.wire.data(), static_cast<int>(outgoing.wire.size()), MPI_BYTE, rank, kTag, comm_,
-                    &outgoing.request),
+    check(MPI_Isend(outgoing.wire.data(), static_cast<int>(outgoing.wire.size()), MPI_BYTE, rank,
+                    kTag, comm_, &outgoing.request),
           "sending to another rank");
   }
 
@@ -143,9 +144,9 @@ class Post {
       // A deque, because MPI holds on to the addresses; per rank, because their order counts.
       Incoming& incoming = incoming_[status.MPI_SOURCE].emplace_back();
       incoming.wire.resize(static_cast<std::size_t>(bytes));
-      check(
-          MPI_Irecv(incoming.wire.data(), bytes, MPI_BYTE, status.MPI_SOURCE, kTag, comm_, &incoming.request),
-          "receiving from another rank");
+      check(MPI_Irecv(incoming.wire.data(), bytes, MPI_BYTE, status.MPI_SOURCE, kTag, comm_,
+                      &incoming.request),
+            "receiving from another rank");
     }
   }
 
@@ -157,7 +158,8 @@ class Post {
 // Rank 0: worker 0 by queues, the others by MPI if there are any.
 class RankZeroTransport : public CoordinatorTransport {
  public:
-  RankZeroTransport(int size, Post* post) : size_(size), post_(post), local_(0, from_local_, to_local_) {}
+  RankZeroTransport(int size, Post* post)
+      : size_(size), post_(post), local_(0, from_local_, to_local_) {}
   int workers() const override { return size_; }
   WorkerTransport& local() { return local_; }
 
@@ -175,7 +177,8 @@ class RankZeroTransport : public CoordinatorTransport {
     for (;;) {
       if (std::optional<Message> message = post_->poll()) return message;
       const auto left = std::chrono::duration_cast<microseconds>(deadline - Clock::now());
-      const microseconds pause = std::clamp(backoff.next(), microseconds(0), std::max(left, microseconds(0)));
+      const microseconds pause =
+          std::clamp(backoff.next(), microseconds(0), std::max(left, microseconds(0)));
       if (std::optional<Message> message = from_local_.pop(pause)) return message;
       if (left <= microseconds(0)) return std::nullopt;
     }
@@ -245,11 +248,13 @@ bool under_launcher() {
          std::getenv("PMI_RANK") != nullptr;
 }
 
-// srun without the right MPI plugin starts N programs that each believe to be alone, on one output directory.
+// srun without the right MPI plugin starts N programs that each believe to be alone, on one output
+// directory.
 void check_srun(int size) {
   const int tasks = number_from_environment("SLURM_STEP_NUM_TASKS", 1);
   if (size > 1 || tasks <= 1 || std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr) return;
-  throw InputError("srun", fmt::format("started {} tasks that do not see each other through MPI", tasks),
+  throw InputError("srun",
+                   fmt::format("started {} tasks that do not see each other through MPI", tasks),
                    "use srun --mpi=pmix, or mpirun inside the allocation");
 }
 
@@ -276,8 +281,9 @@ struct Launch::Parts {
       if (flag != 0) return;
       if (Clock::now() > deadline) {
         given_up = true;
-        throw RunError(fmt::format("{}: another rank did not arrive within {}", what,
-                                   format_duration(std::chrono::duration<double>(patience).count())));
+        throw RunError(
+            fmt::format("{}: another rank did not arrive within {}", what,
+                        format_duration(std::chrono::duration<double>(patience).count())));
       }
       std::this_thread::sleep_for(backoff.next());
     }
@@ -287,8 +293,8 @@ struct Launch::Parts {
     for (std::size_t at = 0; at < size_in_bytes; at += kBroadcastChunk) {
       MPI_Request request;
       check(MPI_Ibcast(static_cast<char*>(bytes) + at,
-                       static_cast<int>(std::min(kBroadcastChunk, size_in_bytes - at)), MPI_BYTE, root, comm,
-                       &request),
+                       static_cast<int>(std::min(kBroadcastChunk, size_in_bytes - at)), MPI_BYTE,
+                       root, comm, &request),
             "broadcast");
       wait(request, "broadcast");
     }
@@ -304,7 +310,8 @@ struct Launch::Parts {
 
   std::vector<std::string> gather(const std::string& bytes) const {
     std::vector<std::string> all;
-    for (int root = 0; root < size; ++root) all.push_back(broadcast(root == rank ? bytes : std::string(), root));
+    for (int root = 0; root < size; ++root)
+      all.push_back(broadcast(root == rank ? bytes : std::string(), root));
     return all;
   }
 
@@ -331,7 +338,8 @@ struct Launch::Parts {
     MPI_Comm_size(node, &ranks_on_node);
     MPI_Comm_free(&node);
     if (provided < MPI_THREAD_SERIALIZED)
-      throw RunError("this MPI library cannot be used from two threads in turn (MPI_THREAD_SERIALIZED)");
+      throw RunError(
+          "this MPI library cannot be used from two threads in turn (MPI_THREAD_SERIALIZED)");
     if (size > 1) post = std::make_unique<Post>(comm);
   }
 };
@@ -392,8 +400,10 @@ void Launch::together(const std::function<void()>& step) {
   const int worst = parts_->maximum(code);
   if (worst == 0) return;
   // The lowest rank with the worst code speaks for all.
-  const int speaker = parts_->size - parts_->maximum(code == worst ? parts_->size - parts_->rank : 0);
-  line = parts_->broadcast(fmt::format("rank {} on {}: {}", parts_->rank, parts_->host, line), speaker);
+  const int speaker =
+      parts_->size - parts_->maximum(code == worst ? parts_->size - parts_->rank : 0);
+  line = parts_->broadcast(fmt::format("rank {} on {}: {}", parts_->rank, parts_->host, line),
+                           speaker);
   throw Error(worst, line);
 }
 

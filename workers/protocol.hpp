@@ -26,14 +26,16 @@ enum class MessageKind : std::uint32_t {
   kGoodbye
 };
 
-// The task in work and some fetched ahead, so that a worker has work while the coordinator waits for a disk.
+// The task in work and some fetched ahead, so that a worker has work while the coordinator waits
+// for a disk.
 inline constexpr int kTasksInHand = 4;
 
 enum class FailureKind : std::uint8_t {
   kOutOfMemory = 1,  // the unit did not fit on the device; it may be split
   kError,            // this unit failed; it may be tried elsewhere
   kFatal,            // nothing that this worker does can succeed; the run ends
-  kBadInput,         // a checkpoint or tokenizer that no worker can use; the run ends, and the user must act
+  kBadInput,  // a checkpoint or tokenizer that no worker can use; the run ends, and the user must
+              // act
 };
 
 struct Failure {

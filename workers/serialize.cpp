@@ -1,4 +1,5 @@
-// Jobs, units and results as bytes, by cereal's portable binary archive (little-endian, no padding).
+// Jobs, units and results as bytes, by cereal's portable binary archive (little-endian, no
+// padding).
 #include <sstream>
 
 #include <cereal/archives/portable_binary.hpp>
@@ -34,7 +35,8 @@ void serialize(Archive& archive, ModelJob& m) {
 }
 template <class Archive>
 void serialize(Archive& archive, Job& j) {
-  archive(j.models, j.device, j.precision, j.threads_per_rank, j.memory_limit, j.share_gpus, j.heartbeat_timeout);
+  archive(j.models, j.device, j.precision, j.threads_per_rank, j.memory_limit, j.share_gpus,
+          j.heartbeat_timeout);
 }
 template <class Archive>
 void serialize(Archive& archive, Prompt& p) {
@@ -50,13 +52,13 @@ void serialize(Archive& archive, Unit& u) {
 }
 template <class Archive>
 void serialize(Archive& archive, ModelFacts& f) {
-  archive(f.family, f.layers, f.hidden_size, f.vocabulary, f.parameters, f.checkpoint_digest, f.tokenizer_digest, f.libraries,
-          f.device, f.host);
+  archive(f.family, f.layers, f.hidden_size, f.vocabulary, f.parameters, f.checkpoint_digest,
+          f.tokenizer_digest, f.libraries, f.device, f.host);
 }
 template <class Archive>
 void serialize(Archive& archive, PromptEvaluation& p) {
-  archive(p.failure, p.probability, p.rank, p.answer_token, p.token_count, p.subject_begin, p.subject_end, p.top_token,
-          p.top_probability, p.top_text);
+  archive(p.failure, p.probability, p.rank, p.answer_token, p.token_count, p.subject_begin,
+          p.subject_end, p.top_token, p.top_probability, p.top_text);
 }
 template <class Archive>
 void serialize(Archive& archive, UnitReport& r) {
@@ -101,24 +103,45 @@ T from_bytes(const std::string& bytes, const char* what) {
     cereal::PortableBinaryInputArchive archive(stream);
     archive(value);
   } catch (const std::exception& error) {
-    throw RunError(fmt::format("{} of {} bytes cannot be read: {}", what, bytes.size(), error.what()));
+    throw RunError(
+        fmt::format("{} of {} bytes cannot be read: {}", what, bytes.size(), error.what()));
   }
   return value;
 }
 
 }  // namespace
 
-std::string encode(const Job& job) { return to_bytes(job); }
-std::string encode(const Unit& unit) { return to_bytes(unit); }
-std::string encode(const EvaluationUnit& result) { return to_bytes(result); }
-std::string encode(const SweepUnit& result) { return to_bytes(result); }
-std::string encode(const HeatmapUnit& result) { return to_bytes(result); }
+std::string encode(const Job& job) {
+  return to_bytes(job);
+}
+std::string encode(const Unit& unit) {
+  return to_bytes(unit);
+}
+std::string encode(const EvaluationUnit& result) {
+  return to_bytes(result);
+}
+std::string encode(const SweepUnit& result) {
+  return to_bytes(result);
+}
+std::string encode(const HeatmapUnit& result) {
+  return to_bytes(result);
+}
 
-Job decode_job(const std::string& bytes) { return from_bytes<Job>(bytes, "a job"); }
-Unit decode_unit(const std::string& bytes) { return from_bytes<Unit>(bytes, "a unit"); }
-EvaluationUnit decode_evaluation(const std::string& bytes) { return from_bytes<EvaluationUnit>(bytes, "an evaluation"); }
-SweepUnit decode_sweep(const std::string& bytes) { return from_bytes<SweepUnit>(bytes, "a sweep result"); }
-HeatmapUnit decode_heatmap(const std::string& bytes) { return from_bytes<HeatmapUnit>(bytes, "a heat map"); }
+Job decode_job(const std::string& bytes) {
+  return from_bytes<Job>(bytes, "a job");
+}
+Unit decode_unit(const std::string& bytes) {
+  return from_bytes<Unit>(bytes, "a unit");
+}
+EvaluationUnit decode_evaluation(const std::string& bytes) {
+  return from_bytes<EvaluationUnit>(bytes, "an evaluation");
+}
+SweepUnit decode_sweep(const std::string& bytes) {
+  return from_bytes<SweepUnit>(bytes, "a sweep result");
+}
+HeatmapUnit decode_heatmap(const std::string& bytes) {
+  return from_bytes<HeatmapUnit>(bytes, "a heat map");
+}
 
 UnitReport report_of(const std::string& result) {
   UnitReport report;
@@ -127,21 +150,26 @@ UnitReport report_of(const std::string& result) {
     cereal::PortableBinaryInputArchive archive(stream);
     archive(report);
   } catch (const std::exception& error) {
-    throw RunError(fmt::format("a result of {} bytes cannot be read: {}", result.size(), error.what()));
+    throw RunError(
+        fmt::format("a result of {} bytes cannot be read: {}", result.size(), error.what()));
   }
   return report;
 }
 
 std::string label_of(const EdgeSpec& edge) {
   const std::string label = to_string(edge.from) + "->" + to_string(edge.to);
-  return edge.channels.kind == ChannelSet::Kind::kAll ? label : label + "/" + to_string(edge.channels);
+  return edge.channels.kind == ChannelSet::Kind::kAll ? label
+                                                      : label + "/" + to_string(edge.channels);
 }
 
 const char* name_of(Stage stage) {
   switch (stage) {
-    case Stage::kEvaluate: return "evaluate";
-    case Stage::kSweep: return "sweep";
-    case Stage::kHeatmap: return "heatmap";
+    case Stage::kEvaluate:
+      return "evaluate";
+    case Stage::kSweep:
+      return "sweep";
+    case Stage::kHeatmap:
+      return "heatmap";
   }
   return "unknown";
 }

@@ -24,7 +24,8 @@ PromptSweep record(std::vector<std::int64_t> blocked, const ReplayResult& result
 
 }  // namespace
 
-std::vector<Window> windows_of(const std::vector<WindowSeries>& series, const std::vector<std::uint32_t>& asked) {
+std::vector<Window> windows_of(const std::vector<WindowSeries>& series,
+                               const std::vector<std::uint32_t>& asked) {
   std::vector<Window> windows;
   for (const std::uint32_t one : asked)
     windows.insert(windows.end(), series.at(one).windows.begin(), series.at(one).windows.end());
@@ -41,13 +42,14 @@ SweepUnit sweep(LoadedModel& model, const ModelJob& job, const PreparedUnit& pre
     std::vector<std::int64_t>& pairs = blocked.emplace_back();
     for (const AskedEdge& asked : prepared.unit.edges) {
       const EdgeSpec& edge = job.edges.at(asked.edge);
-      request.cuts.push_back({positions_of(edge.to, prompt), positions_of(edge.from, prompt), edge.channels,
-                              windows_of(job.sweep, asked.series)});
+      request.cuts.push_back({positions_of(edge.to, prompt), positions_of(edge.from, prompt),
+                              edge.channels, windows_of(job.sweep, asked.series)});
       pairs.push_back(count_edges(request.cuts.back().targets, request.cuts.back().sources));
     }
   }
   const std::vector<ReplayResult> results = model.replay(requests);
-  for (size_t k = 0; k < results.size(); ++k) done.prompts[prepared.index[k]] = record(std::move(blocked[k]), results[k]);
+  for (size_t k = 0; k < results.size(); ++k)
+    done.prompts[prepared.index[k]] = record(std::move(blocked[k]), results[k]);
   return done;
 }
 

@@ -13,7 +13,8 @@ namespace factflow {
 enum class Stage : std::uint8_t { kEvaluate = 1, kSweep = 2, kHeatmap = 3 };
 const char* name_of(Stage stage);  // "evaluate", "sweep", "heatmap"
 
-// A slice of the prompts of one stage of one model: one clean run serves everything that is asked of a prompt.
+// A slice of the prompts of one stage of one model: one clean run serves everything that is asked
+// of a prompt.
 struct Unit {
   Stage stage = Stage::kEvaluate;
   std::uint32_t model = 0;  // index in Job::models
@@ -43,7 +44,7 @@ struct PromptEvaluation {
 
 // What every kind of result says about itself first.
 struct UnitReport {
-  double seconds = 0;         // of computing
+  double seconds = 0;        // of computing
   std::uint32_t failed = 0;  // prompts with a failure
 };
 
@@ -55,8 +56,10 @@ struct EvaluationUnit {
 
 struct PromptSweep {
   std::string failure;
-  std::vector<std::int64_t> blocked;            // [asked edge] (target, source) pairs; 0 = no such edge
-  std::vector<std::vector<float>> probability;  // [asked edge][start], its window sizes after each other; NaN = no edge
+  // [asked edge] (target, source) pairs; 0 = no such edge.
+  std::vector<std::int64_t> blocked;
+  // [asked edge][start], its window sizes after each other; NaN = no edge.
+  std::vector<std::vector<float>> probability;
   std::vector<std::vector<std::int32_t>> rank;  // likewise; 0 = no edge
 };
 struct SweepUnit {

@@ -96,7 +96,8 @@ class Mailbox {
         take(std::move(*message));
       }
       const Clock::time_point now = Clock::now();
-      // This process itself was suspended or starved: the silence says nothing about the coordinator.
+      // This process itself was suspended or starved: the silence says nothing about the
+      // coordinator.
       if (now - previous > options_.coordinator_timeout / 2) heard = now;
       previous = now;
       if (now - said >= options_.heartbeat_interval) {
@@ -105,8 +106,8 @@ class Mailbox {
       }
       if (now - heard > options_.coordinator_timeout) {
         const double silence = std::chrono::duration<double>(now - heard).count();
-        return lose(fmt::format("worker {} has not heard of the coordinator for {}", transport_.worker(),
-                                format_duration(silence)));
+        return lose(fmt::format("worker {} has not heard of the coordinator for {}",
+                                transport_.worker(), format_duration(silence)));
       }
     }
   }
@@ -160,7 +161,8 @@ Message failure_message(std::uint64_t unit, FailureKind kind, const char* reason
 std::optional<Message> compute_answer(const Message& task, const ComputeFunction& compute,
                                       const std::atomic<bool>& cancelled) {
   try {
-    return make_message(MessageKind::kResult, task.unit, compute(task.unit, task.payload, cancelled));
+    return make_message(MessageKind::kResult, task.unit,
+                        compute(task.unit, task.payload, cancelled));
   } catch (const UnitCancelled&) {
     return std::nullopt;
   } catch (const UnitFailure& failure) {
@@ -185,7 +187,8 @@ std::uint64_t work(WorkerTransport& transport, const ComputeFunction& compute,
     std::optional<Message> answer = compute_answer(*task, compute, mailbox.cancelled());
     if (!answer) continue;
     if (answer->payload.size() > kLargestPayload)
-      answer = failure_message(task->unit, FailureKind::kOutOfMemory, "the result is too large to be sent");
+      answer = failure_message(task->unit, FailureKind::kOutOfMemory,
+                               "the result is too large to be sent");
     mailbox.answer(std::move(*answer));
     ++answered;
   }

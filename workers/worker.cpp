@@ -24,8 +24,8 @@ struct Worker::Device {
   Precision precision;
 };
 
-// Units that threads of their own prepare; nothing comes of one that belongs to another model than the loaded
-// one. The futures wait for the threads when they go.
+// Units that threads of their own prepare; nothing comes of one that belongs to another model than
+// the loaded one. The futures wait for the threads when they go.
 struct Worker::Foreseen {
   std::map<std::uint64_t, std::future<std::optional<PreparedUnit>>> units;
 };
@@ -34,9 +34,11 @@ namespace {
 
 template <class Result>
 std::string timed(std::chrono::steady_clock::time_point start, Result result) {
-  result.report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  result.report.seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   result.report.failed = static_cast<std::uint32_t>(
-      std::count_if(result.prompts.begin(), result.prompts.end(), [](const auto& prompt) { return !prompt.failure.empty(); }));
+      std::count_if(result.prompts.begin(), result.prompts.end(),
+                    [](const auto& prompt) { return !prompt.failure.empty(); }));
   return encode(result);
 }
 
@@ -48,12 +50,15 @@ Worker::Worker(Job job, const std::string& device_name, int ranks_on_node, std::
   const at::Device device = choose_device(device_name);
   device_ = std::make_unique<Device>(Device{device, parse_precision(job_.precision)});
   device_name_ = describe(device);
-  if (device.is_cpu() && job_.memory_limit == 0) job_.memory_limit = free_memory(device) / 4 / ranks_on_node;
+  if (device.is_cpu() && job_.memory_limit == 0)
+    job_.memory_limit = free_memory(device) / 4 / ranks_on_node;
 }
 
 Worker::~Worker() = default;
 
-std::string Worker::device() const { return device_name_; }
+std::string Worker::device() const {
+  return device_name_;
+}
 
 void Worker::unload() {
   foreseen_->units.clear();
@@ -63,8 +68,9 @@ void Worker::unload() {
 LoadedModel& Worker::load(const Unit& unit) {
   if (!loaded_ || loaded_index_ != unit.model) {
     unload();  // the old weights go before the new ones come
-    loaded_ = std::make_unique<LoadedModel>(job_.models.at(unit.model), device_->device, device_->precision, job_.memory_limit,
-                                            host_, unit.stage == Stage::kEvaluate);
+    loaded_ = std::make_unique<LoadedModel>(job_.models.at(unit.model), device_->device,
+                                            device_->precision, job_.memory_limit, host_,
+                                            unit.stage == Stage::kEvaluate);
     loaded_index_ = unit.model;
   }
   return *loaded_;
@@ -73,14 +79,16 @@ LoadedModel& Worker::load(const Unit& unit) {
 void Worker::foresee(std::uint64_t id, std::string payload) {
   if (!loaded_ || foreseen_->units.contains(id)) return;
   try {
-    foreseen_->units[id] = std::async(
-        std::launch::async,
-        [model = loaded_.get(), index = loaded_index_, payload = std::move(payload)]() -> std::optional<PreparedUnit> {
-          Unit unit = decode_unit(payload);
-          if (unit.model != index) return std::nullopt;
-          return prepare(*model, std::move(unit));
-        });
-  } catch (const std::exception&) {  // no thread or no memory to be had: the unit is prepared when it comes
+    foreseen_->units[id] =
+        std::async(std::launch::async,
+                   [model = loaded_.get(), index = loaded_index_,
+                    payload = std::move(payload)]() -> std::optional<PreparedUnit> {
+                     Unit unit = decode_unit(payload);
+                     if (unit.model != index) return std::nullopt;
+                     return prepare(*model, std::move(unit));
+                   });
+  } catch (const std::exception&) {  // no thread or no memory to be had: the unit is prepared when
+                                     // it comes
     foreseen_->units.erase(id);
   }
 }
@@ -93,7 +101,8 @@ PreparedUnit Worker::ready_unit(std::uint64_t id, const std::string& payload) {
   return prepare(model, std::move(unit));
 }
 
-std::string Worker::compute(std::uint64_t id, const std::string& payload, const std::atomic<bool>& cancelled) {
+std::string Worker::compute(std::uint64_t id, const std::string& payload,
+                            const std::atomic<bool>& cancelled) {
   const auto start = std::chrono::steady_clock::now();
   if (cancelled) throw UnitCancelled{};
   try {
@@ -101,9 +110,12 @@ std::string Worker::compute(std::uint64_t id, const std::string& payload, const 
     const ModelJob& job = job_.models.at(prepared.unit.model);
     LoadedModel& model = *loaded_;
     switch (prepared.unit.stage) {
-      case Stage::kEvaluate: return timed(start, evaluate(model, prepared));
-      case Stage::kSweep: return timed(start, sweep(model, job, prepared));
-      case Stage::kHeatmap: return timed(start, draw_heatmaps(model, job, prepared));
+      case Stage::kEvaluate:
+        return timed(start, evaluate(model, prepared));
+      case Stage::kSweep:
+        return timed(start, sweep(model, job, prepared));
+      case Stage::kHeatmap:
+        return timed(start, draw_heatmaps(model, job, prepared));
     }
     throw std::logic_error("a unit of an unknown stage");
   } catch (const MemoryError& error) {
@@ -112,12 +124,14 @@ std::string Worker::compute(std::uint64_t id, const std::string& payload, const 
     unload();
     throw UnitFailure(FailureKind::kOutOfMemory, "out of memory on the host");
   } catch (const InputError& error) {
-    // A model that cannot be loaded here can be loaded nowhere: the run is told what is wrong and ends.
+    // A model that cannot be loaded here can be loaded nowhere: the run is told what is wrong and
+    // ends.
     throw UnitFailure(FailureKind::kBadInput, error.what());
   } catch (const c10::Error& error) {
     const bool memory = is_out_of_memory(error);
     if (memory) unload();
-    throw UnitFailure(memory ? FailureKind::kOutOfMemory : FailureKind::kError, error.what_without_backtrace());
+    throw UnitFailure(memory ? FailureKind::kOutOfMemory : FailureKind::kError,
+                      error.what_without_backtrace());
   }
 }
 

@@ -20,9 +20,11 @@ class Worker {
   Worker(Job job, const std::string& device, int ranks_on_node, std::string host);
   ~Worker();
 
-  // Payload of a task in, bytes of its result out (the type belongs to the stage; unit.hpp). A prompt that fails is
-  // recorded inside the result; only failures of the unit as a whole throw UnitFailure.
-  std::string compute(std::uint64_t id, const std::string& payload, const std::atomic<bool>& cancelled);
+  // Payload of a task in, bytes of its result out (the type belongs to the stage; unit.hpp). A
+  // prompt that fails is recorded inside the result; only failures of the unit as a whole throw
+  // UnitFailure.
+  std::string compute(std::uint64_t id, const std::string& payload,
+                      const std::atomic<bool>& cancelled);
   // Prepares, beside the next call of compute(), the unit of the one after it.
   void foresee(std::uint64_t id, std::string payload);
 

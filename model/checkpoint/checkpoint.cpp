@@ -32,33 +32,37 @@ constexpr std::string_view kHubPrefix = "hf:";
 
 using OpenFile = TensorFile (*)(const fs::path&);
 
-// Is there a file of this name? A link to nothing is what an interrupted download leaves in the Hugging Face
-// cache.
+// Is there a file of this name? A link to nothing is what an interrupted download leaves in the
+// Hugging Face cache.
 bool holds(const fs::path& directory, const std::string& name) {
   const fs::path path = directory / name;
   std::error_code ignored;
   if (fs::exists(path, ignored)) return true;
   if (fs::is_symlink(fs::symlink_status(path, ignored)))
-    throw InputError(path.string(), "is a link to a file that is not there", "download the checkpoint again");
+    throw InputError(path.string(), "is a link to a file that is not there",
+                     "download the checkpoint again");
   return false;
 }
 
-// Moves the tensors of one file of the checkpoint into `all`, having checked them against the index.
-void take_shard(TensorMap& shard, const std::string& name, const WeightMap& map, const fs::path& index,
-                TensorMap& all) {
+// Moves the tensors of one file of the checkpoint into `all`, having checked them against the
+// index.
+void take_shard(TensorMap& shard, const std::string& name, const WeightMap& map,
+                const fs::path& index, TensorMap& all) {
   for (auto& [tensor, stored] : shard) {
     const auto listed = map.find(tensor);
     if (listed == map.end() || listed->second != name)
       throw InputError(
           index.string(),
-          fmt::format("{} holds the tensor {}, which weight_map {}", name, in_quotes(tensor),
-                      listed == map.end() ? "does not list" : "places in " + in_quotes(listed->second)),
+          fmt::format(
+              "{} holds the tensor {}, which weight_map {}", name, in_quotes(tensor),
+              listed == map.end() ? "does not list" : "places in " + in_quotes(listed->second)),
           "index and shards are of different checkpoints: download them again");
     all.emplace(tensor, std::move(stored));
   }
 }
 
-void open_shards(const fs::path& index, OpenFile open, std::vector<TensorFile>& files, TensorMap& all) {
+void open_shards(const fs::path& index, OpenFile open, std::vector<TensorFile>& files,
+                 TensorMap& all) {
   const WeightMap map = read_weight_map(index);
   for (const std::string& name : shards_of(map)) {
     const fs::path path = index.parent_path() / name;
@@ -71,10 +75,10 @@ void open_shards(const fs::path& index, OpenFile open, std::vector<TensorFile>& 
   }
   for (const auto& [tensor, shard] : map)
     if (!all.contains(tensor))
-      throw InputError(
-          index.string(),
-          fmt::format("places the tensor {} in {}, which does not hold it", in_quotes(tensor), shard),
-          "index and shards are of different checkpoints: download them again");
+      throw InputError(index.string(),
+                       fmt::format("places the tensor {} in {}, which does not hold it",
+                                   in_quotes(tensor), shard),
+                       "index and shards are of different checkpoints: download them again");
 }
 
 void open_weights(const fs::path& directory, std::vector<TensorFile>& files, TensorMap& all) {
@@ -92,10 +96,10 @@ void open_weights(const fs::path& directory, std::vector<TensorFile>& files, Ten
     }
     if (holds(directory, index)) return open_shards(directory / index, container.open, files, all);
   }
-  throw InputError(
-      directory.string(),
-      "holds no weights: tried model.safetensors, model.safetensors.index.json, pytorch_model.bin and "
-      "pytorch_model.bin.index.json");
+  throw InputError(directory.string(),
+                   "holds no weights: tried model.safetensors, model.safetensors.index.json, "
+                   "pytorch_model.bin and "
+                   "pytorch_model.bin.index.json");
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// A checkpoint directory as config.json plus named tensors, mapped and not yet converted. Knows no model
-// family.
+// A checkpoint directory as config.json plus named tensors, mapped and not yet converted. Knows no
+// model family.
 #pragma once
 
 #include <cstddef>
@@ -20,9 +20,9 @@ enum class StoredType { kF64, kF32, kF16, kBF16, kI64, kI32, kI16, kI8, kU8, kBo
 size_t size_of(StoredType type);
 std::string to_string(StoredType type);  // "F16"
 
-// One tensor of a file: row-major, contiguous, little-endian. `bytes` points into the map of the file (or,
-// for a compressed or strided tensor of a pickle archive, into an owned buffer), has any alignment, and stays
-// valid as long as the Checkpoint lives.
+// One tensor of a file: row-major, contiguous, little-endian. `bytes` points into the map of the
+// file (or, for a compressed or strided tensor of a pickle archive, into an owned buffer), has any
+// alignment, and stays valid as long as the Checkpoint lives.
 struct StoredTensor {
   StoredType type = StoredType::kF32;
   std::vector<std::int64_t> shape;
@@ -34,10 +34,10 @@ struct StoredTensor {
 
 class Checkpoint {
  public:
-  // `source` is a directory, or hf:ORG/NAME[@REVISION] which is looked up offline in the Hugging Face cache
-  // (HF_HUB_CACHE, HF_HOME/hub, ~/.cache/huggingface/hub). Finds model.safetensors,
-  // model.safetensors.index.json, pytorch_model.bin or pytorch_model.bin.index.json, in this order. Throws
-  // InputError naming file and tensor.
+  // `source` is a directory, or hf:ORG/NAME[@REVISION] which is looked up offline in the Hugging
+  // Face cache (HF_HUB_CACHE, HF_HOME/hub, ~/.cache/huggingface/hub). Finds model.safetensors,
+  // model.safetensors.index.json, pytorch_model.bin or pytorch_model.bin.index.json, in this order.
+  // Throws InputError naming file and tensor.
   static Checkpoint open(const std::string& source);
 
   // Only config.json: for planning without weights. Throws InputError.
@@ -50,12 +50,12 @@ class Checkpoint {
   bool is_mamba_ssm() const;  // the mamba_ssm library's own config keys (d_model, n_layer, ssm_cfg)
   const std::map<std::string, StoredTensor>& tensors() const;
 
-  // Bytes of tensors that could not be mapped in place and were copied: 0 for safetensors and for what
-  // torch.save writes from contiguous tensors.
+  // Bytes of tensors that could not be mapped in place and were copied: 0 for safetensors and for
+  // what torch.save writes from contiguous tensors.
   size_t owned_bytes() const;
 
-  // XXH3-128 over config.json's bytes and, in name order, every tensor's name, type, shape and bytes: 32 hex
-  // digits. Reads every byte once; independent of container and sharding.
+  // XXH3-128 over config.json's bytes and, in name order, every tensor's name, type, shape and
+  // bytes: 32 hex digits. Reads every byte once; independent of container and sharding.
   std::string digest() const;
 
   Checkpoint(Checkpoint&&) noexcept;
@@ -68,12 +68,13 @@ class Checkpoint {
   std::unique_ptr<Parts> parts_;
 };
 
-// Element `index` of a float tensor (F64, F32, F16, BF16) as double. Throws InputError for another type and
-// std::out_of_range for an index outside the tensor.
+// Element `index` of a float tensor (F64, F32, F16, BF16) as double. Throws InputError for another
+// type and std::out_of_range for an index outside the tensor.
 double element(const StoredTensor& tensor, std::int64_t index);
 
-// Elements [begin, begin + out.size()) of a float tensor, in row-major order. F16 and BF16 convert exactly,
-// subnormals and NaN payloads included; F64 to float rounds to nearest. Throws as element().
+// Elements [begin, begin + out.size()) of a float tensor, in row-major order. F16 and BF16 convert
+// exactly, subnormals and NaN payloads included; F64 to float rounds to nearest. Throws as
+// element().
 void convert(const StoredTensor& tensor, std::int64_t begin, std::span<float> out);
 void convert(const StoredTensor& tensor, std::int64_t begin, std::span<double> out);
 

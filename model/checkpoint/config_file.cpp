@@ -61,9 +61,10 @@ void resolve_floats(nlohmann::json& value, const std::string& where) {
     } else if (word == "NaN") {
       value = std::numeric_limits<double>::quiet_NaN();
     } else {
-      throw InputError(where, fmt::format("key {}: found {}, expected Infinity, -Infinity or NaN", kFloatKey,
-                                          in_quotes(word.is_string() ? word.get_ref<const std::string&>()
-                                                                     : word.type_name())));
+      throw InputError(
+          where, fmt::format("key {}: found {}, expected Infinity, -Infinity or NaN", kFloatKey,
+                             in_quotes(word.is_string() ? word.get_ref<const std::string&>()
+                                                        : word.type_name())));
     }
   } else if (value.is_structured()) {
     for (nlohmann::json& part : value) resolve_floats(part, where);

@@ -10,12 +10,13 @@
 namespace factflow {
 
 struct ConfigFile {
-  std::string text;      // as it is on disk
-  nlohmann::json value;  // an object; non-finite numbers are doubles (dump() would print them as null)
+  std::string text;  // as it is on disk
+  // An object; non-finite numbers are doubles (dump() would print them as null).
+  nlohmann::json value;
 };
 
-// Python's json writes Infinity, -Infinity and NaN bare, which JSON does not know; transformers 5 writes them
-// as
+// Python's json writes Infinity, -Infinity and NaN bare, which JSON does not know; transformers 5
+// writes them as
 // {"__float__": "Infinity"}. Both are read. Throws InputError.
 ConfigFile read_config_file(const std::filesystem::path& directory);
 

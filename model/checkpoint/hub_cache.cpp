@@ -31,7 +31,8 @@ bool is_hex(std::string_view text) {
 
 // A name of one path component that cannot leave its directory.
 bool is_plain(std::string_view part) {
-  constexpr std::string_view kAllowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+  constexpr std::string_view kAllowed =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
   return !part.empty() && part[0] != '.' && part.find_first_not_of(kAllowed) == part.npos;
 }
 
@@ -74,17 +75,19 @@ std::optional<std::string> commit_of_ref(const fs::path& repository, const std::
   std::error_code ignored;
   if (!fs::is_regular_file(path, ignored)) return std::nullopt;
   std::string commit = read_file(path, 1024);
-  commit.erase(std::find_if(commit.begin(), commit.end(), [](char c) { return c == '\n' || c == '\r'; }),
-               commit.end());
+  commit.erase(
+      std::find_if(commit.begin(), commit.end(), [](char c) { return c == '\n' || c == '\r'; }),
+      commit.end());
   if (commit.size() != kHashDigits || !is_hex(commit))
-    throw InputError(
-        path.string(),
-        fmt::format("holds {}, expected a commit hash of {} digits", in_quotes(commit), kHashDigits),
-        "the cache is damaged: delete this model from it and download it again");
+    throw InputError(path.string(),
+                     fmt::format("holds {}, expected a commit hash of {} digits", in_quotes(commit),
+                                 kHashDigits),
+                     "the cache is damaged: delete this model from it and download it again");
   return commit;
 }
 
-std::vector<std::string> snapshots_with_prefix(const fs::path& repository, const std::string& prefix) {
+std::vector<std::string> snapshots_with_prefix(const fs::path& repository,
+                                               const std::string& prefix) {
   std::vector<std::string> found;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(repository / "snapshots", ignored)) {
@@ -120,8 +123,9 @@ fs::path find_in_hub_cache(std::string_view text) {
   const fs::path repository = hub_cache_root() / folder;
   std::error_code ignored;
   if (!fs::is_directory(repository, ignored))
-    throw InputError(where, fmt::format("is not in the Hugging Face cache (tried {})", repository.string()),
-                     download_command(model) + ", or point HF_HUB_CACHE at the cache that holds it");
+    throw InputError(
+        where, fmt::format("is not in the Hugging Face cache (tried {})", repository.string()),
+        download_command(model) + ", or point HF_HUB_CACHE at the cache that holds it");
 
   const std::string revision = model.revision.empty() ? "main" : model.revision;
   std::vector<std::string> tried = {(repository / "refs" / revision).string()};
@@ -131,12 +135,14 @@ fs::path find_in_hub_cache(std::string_view text) {
     const std::vector<std::string> found = snapshots_with_prefix(repository, prefix);
     if (found.size() == 1) return repository / "snapshots" / found.front();
     if (found.size() > 1)
-      throw InputError(where, fmt::format("the prefix {} fits several snapshots: {}", revision, join(found)),
-                       "give more digits of the hash");
+      throw InputError(
+          where, fmt::format("the prefix {} fits several snapshots: {}", revision, join(found)),
+          "give more digits of the hash");
     tried.push_back((repository / "snapshots" / prefix).string());
   }
   throw InputError(
-      where, fmt::format("has no revision {} in the Hugging Face cache (tried {})", revision, join(tried)),
+      where,
+      fmt::format("has no revision {} in the Hugging Face cache (tried {})", revision, join(tried)),
       download_command(model));
 }
 

@@ -13,11 +13,13 @@ namespace {
 
 using nlohmann::json;
 
-// Builds the value as the library's own builder does, and in addition refuses depth and repeated keys while
-// reading: the library's callback parser could do so too, but takes quadratic time in the number of members.
+// Builds the value as the library's own builder does, and in addition refuses depth and repeated
+// keys while reading: the library's callback parser could do so too, but takes quadratic time in
+// the number of members.
 class StrictBuilder : public nlohmann::json_sax<json> {
  public:
-  StrictBuilder(std::string where, size_t max_depth) : where_(std::move(where)), max_depth_(max_depth) {}
+  StrictBuilder(std::string where, size_t max_depth)
+      : where_(std::move(where)), max_depth_(max_depth) {}
 
   json take() { return std::move(root_); }
 
@@ -37,14 +39,15 @@ class StrictBuilder : public nlohmann::json_sax<json> {
   bool key(string_t& name) override {
     const auto [member, is_new] = open_.back()->get_ref<json::object_t&>().try_emplace(name);
     if (!is_new)
-      throw InputError(where_, fmt::format("holds the key {} twice in one object", in_quotes(name)));
+      throw InputError(where_,
+                       fmt::format("holds the key {} twice in one object", in_quotes(name)));
     member_ = &member->second;
     return true;
   }
 
   bool parse_error(size_t, const std::string&, const json::exception& error) override {
-    // "[json.exception.parse_error.101] parse error at line 1, column 2: ..." quotes the text it stumbled
-    // over.
+    // "[json.exception.parse_error.101] parse error at line 1, column 2: ..." quotes the text it
+    // stumbled over.
     std::string_view message = error.what();
     if (const size_t end = message.find("] "); end != message.npos) message.remove_prefix(end + 2);
     throw InputError(where_, fmt::format("is not valid JSON: {}", in_quotes(message)));
@@ -80,7 +83,8 @@ class StrictBuilder : public nlohmann::json_sax<json> {
 
 }  // namespace
 
-nlohmann::json parse_json_object(std::string_view text, const std::string& where, size_t max_depth) {
+nlohmann::json parse_json_object(std::string_view text, const std::string& where,
+                                 size_t max_depth) {
   StrictBuilder builder(where, max_depth);
   json::sax_parse(text.begin(), text.end(), &builder);
   json value = builder.take();

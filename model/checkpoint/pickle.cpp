@@ -24,7 +24,8 @@ constexpr size_t kLongestName = 256;  // of a global, on its line
 // The stack machine. Every handler checks what it pops and what it reads.
 class Machine {
  public:
-  Machine(std::string_view pickle, const std::string& where) : pickle_(pickle), where_(where), heap_(where) {}
+  Machine(std::string_view pickle, const std::string& where)
+      : pickle_(pickle), where_(where), heap_(where) {}
 
   Value run();
   Heap& heap() { return heap_; }
@@ -228,7 +229,8 @@ Value Machine::pop() {
 }
 
 Value& Machine::top() {
-  if (stack_.size() <= (marks_.empty() ? 0 : marks_.back())) fail("takes a value from an empty stack");
+  if (stack_.size() <= (marks_.empty() ? 0 : marks_.back()))
+    fail("takes a value from an empty stack");
   return stack_.back();
 }
 
@@ -248,7 +250,8 @@ std::vector<Value> Machine::pop_to_mark() {
 }
 
 void Machine::store(std::uint64_t index) {
-  if (index >= kMaxMemo) fail(fmt::format("uses the memo index {}, expected less than {}", index, kMaxMemo));
+  if (index >= kMaxMemo)
+    fail(fmt::format("uses the memo index {}, expected less than {}", index, kMaxMemo));
   const Value value = top();
   if (index >= memo_.size()) memo_.resize(index + 1);
   memo_[index] = value;
@@ -269,7 +272,8 @@ void Machine::push_container(std::span<const Value> items) {
 
 void Machine::proto() {
   const auto version = number<std::uint8_t>();
-  if (version < 2 || version > 5) fail(fmt::format("has the pickle protocol {}, expected 2 to 5", version));
+  if (version < 2 || version > 5)
+    fail(fmt::format("has the pickle protocol {}, expected 2 to 5", version));
 }
 
 void Machine::mark() {
@@ -282,7 +286,8 @@ void Machine::long1() {
   const std::string_view digits = take(number<std::uint8_t>());
   if (digits.size() > sizeof(std::int64_t))
     fail(fmt::format("holds an integer of {} bytes, expected at most 8", digits.size()));
-  std::int64_t value = !digits.empty() && (static_cast<unsigned char>(digits.back()) & 0x80) != 0 ? -1 : 0;
+  std::int64_t value =
+      !digits.empty() && (static_cast<unsigned char>(digits.back()) & 0x80) != 0 ? -1 : 0;
   std::memcpy(&value, digits.data(), digits.size());
   push(value);
 }
@@ -332,7 +337,8 @@ void Machine::apply() {
   push(reduce(heap_, *function, arguments));
 }
 
-// Attributes of an object. Only an OrderedDict has some here (its _metadata), and nothing needs them.
+// Attributes of an object. Only an OrderedDict has some here (its _metadata), and nothing needs
+// them.
 void Machine::build() {
   const Value state = pop();
   expect<Dict>(top(), "an OrderedDict");
@@ -356,12 +362,14 @@ Value Machine::run() {
 }  // namespace
 }  // namespace pickle
 
-std::map<std::string, PickledTensor> read_pickled_tensors(std::string_view pickle, const std::string& where) {
+std::map<std::string, PickledTensor> read_pickled_tensors(std::string_view pickle,
+                                                          const std::string& where) {
   pickle::Machine machine(pickle, where);
   const pickle::Value root = machine.run();
   const auto* dict = std::get_if<pickle::Dict>(&root);
   if (dict == nullptr)
-    throw InputError(where, fmt::format("holds {}, expected a dict of tensors", pickle::kind_name(root)),
+    throw InputError(where,
+                     fmt::format("holds {}, expected a dict of tensors", pickle::kind_name(root)),
                      "save model.state_dict()");
   const std::vector<pickle::Value>& items = machine.heap().items(dict->node);
   std::map<std::string, PickledTensor> tensors;
@@ -369,8 +377,8 @@ std::map<std::string, PickledTensor> read_pickled_tensors(std::string_view pickl
     const auto* name = std::get_if<pickle::Text>(&items[i]);
     const auto* tensor = std::get_if<pickle::Tensor>(&items[i + 1]);
     if (name == nullptr)
-      throw InputError(
-          where, fmt::format("holds a dict with {} as a key, expected names", pickle::kind_name(items[i])));
+      throw InputError(where, fmt::format("holds a dict with {} as a key, expected names",
+                                          pickle::kind_name(items[i])));
     if (tensor == nullptr)
       throw InputError(where,
                        fmt::format("entry {} is {}, expected a tensor", in_quotes(name->value),

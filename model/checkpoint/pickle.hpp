@@ -1,7 +1,7 @@
-// A restricted reader of the pickle inside pytorch_model.bin: a state dict of tensors. It executes nothing:
-// it knows the opcodes that torch.save emits (protocols 2 to 5) and a fixed list of names, and refuses
-// everything else by name. Sources: Python's pickletools (opcodes); torch/_utils.py (_rebuild_*);
-// torch/serialization.py (persistent ids).
+// A restricted reader of the pickle inside pytorch_model.bin: a state dict of tensors. It executes
+// nothing: it knows the opcodes that torch.save emits (protocols 2 to 5) and a fixed list of names,
+// and refuses everything else by name. Sources: Python's pickletools (opcodes); torch/_utils.py
+// (_rebuild_*); torch/serialization.py (persistent ids).
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,8 @@ struct PickledStorage {
   std::int64_t count = 0;  // elements, not negative
 };
 
-// A view of a storage. Shape and strides have equal length; nothing is checked against the storage yet.
+// A view of a storage. Shape and strides have equal length; nothing is checked against the storage
+// yet.
 struct PickledTensor {
   PickledStorage storage;
   StoredType type = StoredType::kF32;
@@ -29,8 +30,10 @@ struct PickledTensor {
   std::vector<std::int64_t> shape, strides;  // elements of `type`
 };
 
-// The tensors of a pickled dict {name: tensor}. Throws InputError(where, ...) for anything else, and beyond
-// the limits: 64 levels of nesting, 2^20 memo entries, 2^20 opcodes (torch needs about 30 a tensor).
-std::map<std::string, PickledTensor> read_pickled_tensors(std::string_view pickle, const std::string& where);
+// The tensors of a pickled dict {name: tensor}. Throws InputError(where, ...) for anything else,
+// and beyond the limits: 64 levels of nesting, 2^20 memo entries, 2^20 opcodes (torch needs about
+// 30 a tensor).
+std::map<std::string, PickledTensor> read_pickled_tensors(std::string_view pickle,
+                                                          const std::string& where);
 
 }  // namespace factflow

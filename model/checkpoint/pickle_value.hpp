@@ -30,8 +30,8 @@ struct Global {
   StoredType type;  // of a storage or dtype
 };
 
-// Values are small; containers, storages and tensors are indices into the Heap. So nothing is copied deeply,
-// nothing is freed recursively, and cycles and sharing (memo bombs) cost nothing.
+// Values are small; containers, storages and tensors are indices into the Heap. So nothing is
+// copied deeply, nothing is freed recursively, and cycles and sharing (memo bombs) cost nothing.
 struct None {};
 struct Text {
   std::string_view value;  // into the pickle
@@ -52,8 +52,8 @@ struct Storage {
 struct Tensor {
   size_t index;
 };
-using Value = std::variant<None, bool, std::int64_t, double, Text, Bytes, Tuple, List, Dict, const Global*,
-                           Storage, Tensor>;
+using Value = std::variant<None, bool, std::int64_t, double, Text, Bytes, Tuple, List, Dict,
+                           const Global*, Storage, Tensor>;
 
 std::string kind_name(const Value& value);  // "a list"; for messages
 

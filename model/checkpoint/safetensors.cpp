@@ -33,13 +33,15 @@ std::string_view header_text(std::span<const std::byte> bytes, const std::string
   refuse_stand_in(bytes, where);
   std::uint64_t length = 0;
   if (bytes.size() < kLengthBytes)
-    throw InputError(where, fmt::format("is {} bytes long, too short for a safetensors file", bytes.size()),
-                     kDownloadAgain);
+    throw InputError(
+        where, fmt::format("is {} bytes long, too short for a safetensors file", bytes.size()),
+        kDownloadAgain);
   std::memcpy(&length, bytes.data(), kLengthBytes);
   if (length > kLargestHeader)
-    throw InputError(
-        where, fmt::format("says its header is {} bytes long, expected at most {}", length, kLargestHeader),
-        "the file is damaged or no safetensors file");
+    throw InputError(where,
+                     fmt::format("says its header is {} bytes long, expected at most {}", length,
+                                 kLargestHeader),
+                     "the file is damaged or no safetensors file");
   if (length > bytes.size() - kLengthBytes)
     throw InputError(where,
                      fmt::format("says its header is {} bytes long, but only {} follow", length,
@@ -52,14 +54,16 @@ std::string_view header_text(std::span<const std::byte> bytes, const std::string
 }
 
 // A member of a tensor's entry that must be an array of non-negative integers.
-std::vector<std::int64_t> sizes_of(const nlohmann::json& entry, const char* key, const std::string& where) {
+std::vector<std::int64_t> sizes_of(const nlohmann::json& entry, const char* key,
+                                   const std::string& where) {
   const auto found = entry.find(key);
   if (found == entry.end() || !found->is_array())
     throw InputError(where, fmt::format("has no {}, expected an array of integers", key));
   std::vector<std::int64_t> sizes;
   for (const nlohmann::json& size : *found) {
     if (!size.is_number_unsigned() ||
-        size.get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
+        size.get<std::uint64_t>() >
+            static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
       throw InputError(where, fmt::format("key {}: found {}, expected non-negative integers", key,
                                           in_quotes(size.dump())));
     sizes.push_back(size.get<std::int64_t>());
@@ -69,19 +73,22 @@ std::vector<std::int64_t> sizes_of(const nlohmann::json& entry, const char* key,
 
 StoredType type_of(const nlohmann::json& entry, const std::string& where) {
   const auto found = entry.find("dtype");
-  if (found == entry.end() || !found->is_string()) throw InputError(where, "has no dtype, expected a string");
+  if (found == entry.end() || !found->is_string())
+    throw InputError(where, "has no dtype, expected a string");
   const auto& name = found->get_ref<const std::string&>();
   const std::optional<StoredType> type = stored_type(name);
   if (!type)
-    throw InputError(where, fmt::format("has the dtype {}, which is not supported", in_quotes(name)),
+    throw InputError(where,
+                     fmt::format("has the dtype {}, which is not supported", in_quotes(name)),
                      "expected one of F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL");
   return *type;
 }
 
-StoredTensor read_entry(const nlohmann::json& entry, std::span<const std::byte> data, const std::string& file,
-                        const std::string& where) {
+StoredTensor read_entry(const nlohmann::json& entry, std::span<const std::byte> data,
+                        const std::string& file, const std::string& where) {
   if (!entry.is_object())
-    throw InputError(where, fmt::format("is described by a JSON {}, expected an object", entry.type_name()));
+    throw InputError(
+        where, fmt::format("is described by a JSON {}, expected an object", entry.type_name()));
   StoredTensor tensor;
   tensor.type = type_of(entry, where);
   tensor.shape = sizes_of(entry, "shape", where);
@@ -89,14 +96,17 @@ StoredTensor read_entry(const nlohmann::json& entry, std::span<const std::byte> 
   const std::int64_t bytes = checked_bytes(tensor.type, tensor.shape, where);
   const std::vector<std::int64_t> offsets = sizes_of(entry, "data_offsets", where);
   if (offsets.size() != 2 || offsets[0] > offsets[1])
-    throw InputError(where, fmt::format("has data_offsets {}, expected [begin, end]", to_string(offsets)));
+    throw InputError(where,
+                     fmt::format("has data_offsets {}, expected [begin, end]", to_string(offsets)));
   if (offsets[1] > static_cast<std::int64_t>(data.size()))
     throw InputError(
-        where, fmt::format("ends at byte {} of the data, but the file holds {}", offsets[1], data.size()),
+        where,
+        fmt::format("ends at byte {} of the data, but the file holds {}", offsets[1], data.size()),
         kDownloadAgain);
   if (offsets[1] - offsets[0] != bytes)
-    throw InputError(where, fmt::format("takes {} bytes, but {} {} needs {}", offsets[1] - offsets[0],
-                                        to_string(tensor.type), to_string(tensor.shape), bytes));
+    throw InputError(where,
+                     fmt::format("takes {} bytes, but {} {} needs {}", offsets[1] - offsets[0],
+                                 to_string(tensor.type), to_string(tensor.shape), bytes));
   tensor.bytes = data.subspan(static_cast<size_t>(offsets[0]), static_cast<size_t>(bytes));
   return tensor;
 }
@@ -106,7 +116,8 @@ std::string place(const std::string& where, const std::string& name) {
 }
 
 // The format forbids holes and overlaps: in order of their begin, the tensors tile the data.
-void check_tiling(const TensorMap& tensors, std::span<const std::byte> data, const std::string& where) {
+void check_tiling(const TensorMap& tensors, std::span<const std::byte> data,
+                  const std::string& where) {
   std::vector<const TensorMap::value_type*> order;
   for (const auto& item : tensors) order.push_back(&item);
   std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
@@ -120,13 +131,14 @@ void check_tiling(const TensorMap& tensors, std::span<const std::byte> data, con
       throw InputError(place(where, item->first),
                        fmt::format("begins at byte {}, inside the tensor before it", begin));
     if (begin > end)
-      throw InputError(place(where, item->first),
-                       fmt::format("begins at byte {}, which leaves a hole of {} bytes", begin, begin - end));
+      throw InputError(
+          place(where, item->first),
+          fmt::format("begins at byte {}, which leaves a hole of {} bytes", begin, begin - end));
     end = begin + item->second.bytes.size();
   }
   if (end != data.size())
-    throw InputError(where,
-                     fmt::format("holds {} bytes of data, but its tensors end at {}", data.size(), end));
+    throw InputError(
+        where, fmt::format("holds {} bytes of data, but its tensors end at {}", data.size(), end));
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
-// The safetensors container: 8 bytes of header length (little-endian), a JSON header, tensor bytes without
-// holes. Source: https://github.com/huggingface/safetensors, section "Format" of its README.
+// The safetensors container: 8 bytes of header length (little-endian), a JSON header, tensor bytes
+// without holes. Source: https://github.com/huggingface/safetensors, section "Format" of its
+// README.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +12,8 @@
 
 namespace factflow {
 
-// Maps the file and reads the header alone; tensor pages stay untouched. Throws InputError naming file and
-// tensor.
+// Maps the file and reads the header alone; tensor pages stay untouched. Throws InputError naming
+// file and tensor.
 TensorFile open_safetensors(const std::filesystem::path& path);
 
 // The same for a whole file in memory; the tensors point into `bytes`.

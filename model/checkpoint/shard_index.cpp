@@ -18,7 +18,8 @@ constexpr size_t kLongestName = 255;
 
 bool is_plain_name(const std::string& name) {
   return !name.empty() && name.size() <= kLongestName && name != "." && name != ".." &&
-         name.find('/') == name.npos && name.find('\\') == name.npos && name.find('\0') == name.npos;
+         name.find('/') == name.npos && name.find('\\') == name.npos &&
+         name.find('\0') == name.npos;
 }
 
 }  // namespace
@@ -33,14 +34,15 @@ WeightMap parse_weight_map(std::string_view text, const std::string& where) {
   WeightMap map;
   for (const auto& [tensor, shard] : found->items()) {
     if (!shard.is_string())
-      throw InputError(where, fmt::format("key weight_map, tensor {}: found a JSON {}, expected a file name",
-                                          in_quotes(tensor), shard.type_name()));
+      throw InputError(
+          where, fmt::format("key weight_map, tensor {}: found a JSON {}, expected a file name",
+                             in_quotes(tensor), shard.type_name()));
     const auto& name = shard.get_ref<const std::string&>();
     if (!is_plain_name(name))
-      throw InputError(
-          where,
-          fmt::format("key weight_map, tensor {}: refuses the file {}", in_quotes(tensor), in_quotes(name)),
-          "shards must lie in the directory of the index and be named without a path");
+      throw InputError(where,
+                       fmt::format("key weight_map, tensor {}: refuses the file {}",
+                                   in_quotes(tensor), in_quotes(name)),
+                       "shards must lie in the directory of the index and be named without a path");
     map.emplace(tensor, name);
   }
   return map;

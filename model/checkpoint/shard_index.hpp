@@ -9,11 +9,11 @@
 
 namespace factflow {
 
-using WeightMap =
-    std::map<std::string, std::string>;  // tensor name -> shard, a file name without a directory
+// Tensor name -> shard, a file name without a directory.
+using WeightMap = std::map<std::string, std::string>;
 
-// {"metadata": {...}, "weight_map": {"tensor": "shard", ...}}. Throws InputError for anything else, and for a
-// shard that is not a plain name inside the directory of the index.
+// {"metadata": {...}, "weight_map": {"tensor": "shard", ...}}. Throws InputError for anything else,
+// and for a shard that is not a plain name inside the directory of the index.
 WeightMap read_weight_map(const std::filesystem::path& index);
 
 WeightMap parse_weight_map(std::string_view text, const std::string& where);  // throws InputError

@@ -1,6 +1,6 @@
-// Types, elements and bulk conversion of stored tensors. Loops are written over plain arrays without
-// branches, so that the compiler vectorises them; bytes are read by memcpy because a file may place a tensor
-// at any address.
+// Types, elements and bulk conversion of stored tensors. Loops are written over plain arrays
+// without branches, so that the compiler vectorises them; bytes are read by memcpy because a file
+// may place a tensor at any address.
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <immintrin.h>
@@ -42,8 +42,8 @@ float to_float(Brain value) {
   return std::bit_cast<float>(std::uint32_t{value.bits} << 16);
 }
 
-// The three cases are computed and selected by masks. Subnormals go through 2^-14 (1 + m) - 2^-14, which has
-// no subnormal operand and so does not depend on the processor's flush-to-zero mode.
+// The three cases are computed and selected by masks. Subnormals go through 2^-14 (1 + m) - 2^-14,
+// which has no subnormal operand and so does not depend on the processor's flush-to-zero mode.
 float to_float(Half value) {
   const std::uint32_t magnitude = std::uint32_t{value.bits} & 0x7fffu;
   const std::uint32_t sign = (std::uint32_t{value.bits} & 0x8000u) << 16;
@@ -72,9 +72,10 @@ void convert_all(const std::byte* bytes, Out* out, size_t count) {
 }
 
 #if defined(__x86_64__)
-// Eight halves an instruction: at memory speed, which the masks above miss by a factor of five where the
-// build does not enable wide vectors.
-__attribute__((target("avx,f16c"))) void convert_by_f16c(const std::byte* bytes, float* out, size_t count) {
+// Eight halves an instruction: at memory speed, which the masks above miss by a factor of five
+// where the build does not enable wide vectors.
+__attribute__((target("avx,f16c"))) void convert_by_f16c(const std::byte* bytes, float* out,
+                                                         size_t count) {
   constexpr size_t kLanes = 8;
   size_t done = 0;
   for (; done + kLanes <= count; done += kLanes) {
@@ -88,7 +89,8 @@ __attribute__((target("avx,f16c"))) void convert_by_f16c(const std::byte* bytes,
 // registers.
 bool has_f16c() {
   unsigned a = 0, b = 0, c = 0, d = 0;
-  return __builtin_cpu_supports("avx") && __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+  return __builtin_cpu_supports("avx") && __get_cpuid(1, &a, &b, &c, &d) != 0 &&
+         (c & bit_F16C) != 0;
 }
 #endif
 
@@ -108,8 +110,8 @@ template <typename Out>
 void convert_range(const StoredTensor& tensor, std::int64_t begin, std::span<Out> out) {
   const std::int64_t count = tensor.count();
   if (begin < 0 || begin > count || out.size() > static_cast<size_t>(count - begin))
-    throw std::out_of_range(fmt::format("{}: elements [{}, {} + {}) of a tensor of {}", tensor.file, begin,
-                                        begin, out.size(), count));
+    throw std::out_of_range(fmt::format("{}: elements [{}, {} + {}) of a tensor of {}", tensor.file,
+                                        begin, begin, out.size(), count));
   if (out.empty()) return;
   const std::byte* bytes = tensor.bytes.data() + static_cast<size_t>(begin) * size_of(tensor.type);
   switch (tensor.type) {
@@ -122,14 +124,16 @@ void convert_range(const StoredTensor& tensor, std::int64_t begin, std::span<Out
     case StoredType::kBF16:
       return convert_all<Brain>(bytes, out.data(), out.size());
     default:
-      throw InputError(tensor.file,
-                       fmt::format("found a tensor of type {} and shape {}, expected F64, F32, F16 or BF16",
-                                   to_string(tensor.type), to_string(tensor.shape)));
+      throw InputError(
+          tensor.file,
+          fmt::format("found a tensor of type {} and shape {}, expected F64, F32, F16 or BF16",
+                      to_string(tensor.type), to_string(tensor.shape)));
   }
 }
 
-// Elements whose exponent bits are all ones. Counts block by block in the element's own width, which keeps
-// the inner loop in full vectors; a block is shorter than the narrowest counter's range.
+// Elements whose exponent bits are all ones. Counts block by block in the element's own width,
+// which keeps the inner loop in full vectors; a block is shorter than the narrowest counter's
+// range.
 template <typename Bits>
 std::int64_t count_masked(std::span<const std::byte> bytes, Bits exponent) {
   constexpr size_t kBlock = 4096;

@@ -1,5 +1,5 @@
-// One file of weights, open: its map, the buffers for what could not be mapped in place, and its tensors by
-// name.
+// One file of weights, open: its map, the buffers for what could not be mapped in place, and its
+// tensors by name.
 #pragma once
 
 #include <cstddef>
@@ -13,8 +13,8 @@
 namespace factflow {
 
 using TensorMap = std::map<std::string, StoredTensor>;
-using OwnedBuffers =
-    std::vector<std::vector<std::byte>>;  // moving the outer vector leaves the bytes where they are
+// Moving the outer vector leaves the bytes where they are.
+using OwnedBuffers = std::vector<std::vector<std::byte>>;
 
 struct TensorFile {
   MappedFile map;

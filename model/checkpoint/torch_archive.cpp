@@ -16,18 +16,19 @@ namespace {
 
 constexpr std::uint64_t kLargestPickle = std::uint64_t{64} << 20;
 constexpr std::string_view kPickleEntry = "/data.pkl";
-// Protocol 2, then a LONG1 of ten bytes: the magic number that opened torch's files before they were zip
-// archives.
-constexpr std::string_view kOldMagic("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19", 14);
+// Protocol 2, then a LONG1 of ten bytes: the magic number that opened torch's files before they
+// were zip archives.
+constexpr std::string_view kOldMagic("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19",
+                                     14);
 
 void refuse_other_formats(std::span<const std::byte> bytes, const std::string& where) {
   refuse_stand_in(bytes, where);
   if (ZipArchive::is_zip(bytes)) return;
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   if (text.starts_with(kOldMagic))
-    throw InputError(
-        where, "is in the format that torch wrote before version 1.6",
-        "load it with torch.load(..., weights_only=True) and save it again, best as model.safetensors");
+    throw InputError(where, "is in the format that torch wrote before version 1.6",
+                     "load it with torch.load(..., weights_only=True) and save it again, best as "
+                     "model.safetensors");
   throw InputError(where, "is no zip archive, expected what torch.save writes",
                    "the file is damaged: download it again");
 }
@@ -47,19 +48,22 @@ class ArchiveReader {
     const std::string_view text(reinterpret_cast<const char*>(pickle.data()), pickle.size());
     TensorMap tensors;
     for (auto& [name, view] : read_pickled_tensors(text, where_))
-      tensors.emplace(name, read_tensor(view, fmt::format("{}: tensor {}", where_, in_quotes(name))));
+      tensors.emplace(name,
+                      read_tensor(view, fmt::format("{}: tensor {}", where_, in_quotes(name))));
     return tensors;
   }
 
  private:
   void find_folder() {
     for (const auto& [name, entry] : zip_.entries()) {
-      if (!name.ends_with(kPickleEntry) || name.find('/') != name.size() - kPickleEntry.size()) continue;
+      if (!name.ends_with(kPickleEntry) || name.find('/') != name.size() - kPickleEntry.size())
+        continue;
       if (!folder_.empty()) throw InputError(where_, "holds two entries data.pkl, expected one");
       folder_ = name.substr(0, name.size() - kPickleEntry.size());
     }
     if (folder_.empty())
-      throw InputError(where_, "holds no entry data.pkl", "expected a checkpoint written by torch.save");
+      throw InputError(where_, "holds no entry data.pkl",
+                       "expected a checkpoint written by torch.save");
     if (zip_.find(folder_ + "/constants.pkl") != nullptr)
       throw InputError(where_, "is a TorchScript program", "save its state_dict() with torch.save");
   }
@@ -71,38 +75,44 @@ class ArchiveReader {
     const std::span<const std::byte> order = entry_bytes(name, kLongest);
     const std::string_view text(reinterpret_cast<const char*>(order.data()), order.size());
     if (text != "little")
-      throw InputError(where_, fmt::format("has the byte order {}, expected 'little'", in_quotes(text)));
+      throw InputError(where_,
+                       fmt::format("has the byte order {}, expected 'little'", in_quotes(text)));
   }
 
   // In place if it is stored, else inflated into an owned buffer.
   std::span<const std::byte> entry_bytes(const std::string& name, std::uint64_t limit) {
     const ZipEntry* entry = zip_.find(name);
-    if (entry == nullptr) throw InputError(where_, fmt::format("holds no entry {}", in_quotes(name)));
+    if (entry == nullptr)
+      throw InputError(where_, fmt::format("holds no entry {}", in_quotes(name)));
     if (entry->size > limit)
-      throw InputError(where_, fmt::format("entry {} is {} bytes long, expected at most {}", in_quotes(name),
-                                           entry->size, limit));
+      throw InputError(where_, fmt::format("entry {} is {} bytes long, expected at most {}",
+                                           in_quotes(name), entry->size, limit));
     if (entry->method == ZipArchive::kStored) return zip_.stored(name, *entry);
     return owned_.emplace_back(zip_.inflated(name, *entry));
   }
 
-  std::span<const std::byte> storage_bytes(const PickledStorage& storage, const std::string& place) {
+  std::span<const std::byte> storage_bytes(const PickledStorage& storage,
+                                           const std::string& place) {
     const std::int64_t expected = checked_bytes(storage.type, std::span(&storage.count, 1), place);
     auto found = storages_.find(storage.key);
     if (found == storages_.end()) {
       const std::string name = fmt::format("{}/data/{}", folder_, storage.key);
       if (zip_.find(name) == nullptr)
-        throw InputError(place, fmt::format("lies in the entry {}, which is missing", in_quotes(name)));
-      found = storages_.emplace(storage.key, entry_bytes(name, static_cast<std::uint64_t>(expected))).first;
+        throw InputError(place,
+                         fmt::format("lies in the entry {}, which is missing", in_quotes(name)));
+      found =
+          storages_.emplace(storage.key, entry_bytes(name, static_cast<std::uint64_t>(expected)))
+              .first;
     }
     if (found->second.size() != static_cast<size_t>(expected))
-      throw InputError(place, fmt::format("lies in a storage of {} bytes, but the entry holds {}", expected,
-                                          found->second.size()));
+      throw InputError(place, fmt::format("lies in a storage of {} bytes, but the entry holds {}",
+                                          expected, found->second.size()));
     return found->second;
   }
 
   StoredTensor read_tensor(const PickledTensor& view, const std::string& place);
-  void copy_strided(const PickledTensor& view, std::span<const std::byte> storage, StoredTensor& tensor,
-                    const std::string& place);
+  void copy_strided(const PickledTensor& view, std::span<const std::byte> storage,
+                    StoredTensor& tensor, const std::string& place);
 
   ZipArchive zip_;
   std::string where_;
@@ -123,14 +133,15 @@ bool is_contiguous(const PickledTensor& view) {
   return true;
 }
 
-// One past the last element of a non-empty view, in elements of the storage. Throws for a negative number or
-// overflow.
+// One past the last element of a non-empty view, in elements of the storage. Throws for a negative
+// number or overflow.
 std::int64_t end_of_view(const PickledTensor& view, const std::string& place) {
   std::int64_t last = view.offset;
   bool bad = view.offset < 0;
   for (size_t i = 0; i < view.shape.size(); ++i) {
     std::int64_t step = 0;
-    bad = bad || view.strides[i] < 0 || __builtin_mul_overflow(view.shape[i] - 1, view.strides[i], &step) ||
+    bad = bad || view.strides[i] < 0 ||
+          __builtin_mul_overflow(view.shape[i] - 1, view.strides[i], &step) ||
           __builtin_add_overflow(last, step, &last);
   }
   if (bad || __builtin_add_overflow(last, std::int64_t{1}, &last))
@@ -151,25 +162,26 @@ StoredTensor ArchiveReader::read_tensor(const PickledTensor& view, const std::st
   if (const std::int64_t end = end_of_view(view, place); end > room)
     throw InputError(place, fmt::format("ends at element {} of a storage of {}", end, room));
   if (is_contiguous(view)) {
-    tensor.bytes =
-        storage.subspan(static_cast<size_t>(view.offset) * size_of(view.type), static_cast<size_t>(bytes));
+    tensor.bytes = storage.subspan(static_cast<size_t>(view.offset) * size_of(view.type),
+                                   static_cast<size_t>(bytes));
   } else {
     copy_strided(view, storage, tensor, place);
   }
   return tensor;
 }
 
-// Copies in row-major order. The copies together may not exceed the storages: a tensor that repeats elements
-// (stride 0) could otherwise ask for any amount of memory.
+// Copies in row-major order. The copies together may not exceed the storages: a tensor that repeats
+// elements (stride 0) could otherwise ask for any amount of memory.
 void ArchiveReader::copy_strided(const PickledTensor& view, std::span<const std::byte> storage,
                                  StoredTensor& tensor, const std::string& place) {
   const size_t width = size_of(view.type);
   const size_t bytes = static_cast<size_t>(tensor.count()) * width;
   if (bytes > file_size_ + zip_.inflated_bytes() - copied_total_)
-    throw InputError(place,
-                     fmt::format("has the shape {} and the strides {}, which need more memory than the file",
-                                 to_string(view.shape), to_string(view.strides)),
-                     "save it as tensor.contiguous()");
+    throw InputError(
+        place,
+        fmt::format("has the shape {} and the strides {}, which need more memory than the file",
+                    to_string(view.shape), to_string(view.strides)),
+        "save it as tensor.contiguous()");
   copied_total_ += bytes;
   std::vector<std::byte>& out = owned_.emplace_back(bytes);
   std::vector<std::int64_t> index(view.shape.size(), 0);

@@ -1,4 +1,5 @@
-// The names that a pickle of torch may mention, and what each of them means for a reader of tensors.
+// The names that a pickle of torch may mention, and what each of them means for a reader of
+// tensors.
 #include <algorithm>
 #include <array>
 
@@ -101,22 +102,25 @@ PickledTensor view_of(const Heap& heap, const Arguments& arguments, const Global
   tensor.shape = arguments.sizes(2);
   tensor.strides = arguments.sizes(3);
   if (tensor.shape.size() != tensor.strides.size())
-    throw InputError(heap.where(), fmt::format("gives {} sizes and {} strides to {}", tensor.shape.size(),
-                                               tensor.strides.size(), full_name(function)));
+    throw InputError(heap.where(),
+                     fmt::format("gives {} sizes and {} strides to {}", tensor.shape.size(),
+                                 tensor.strides.size(), full_name(function)));
   return tensor;
 }
 
 StoredType dtype_of(const Heap& heap, const Global* global) {
   if (global->kind != kDtype)
-    throw InputError(heap.where(), fmt::format("gives {} where a dtype is expected", full_name(*global)));
+    throw InputError(heap.where(),
+                     fmt::format("gives {} where a dtype is expected", full_name(*global)));
   return global->type;
 }
 
 }  // namespace
 
 std::string kind_name(const Value& value) {
-  constexpr std::array kNames = {"None",    "a bool", "an integer", "a float",  "a string",  "bytes",
-                                 "a tuple", "a list", "a dict",     "a global", "a storage", "a tensor"};
+  constexpr std::array kNames = {"None",     "a bool",   "an integer", "a float",
+                                 "a string", "bytes",    "a tuple",    "a list",
+                                 "a dict",   "a global", "a storage",  "a tensor"};
   static_assert(kNames.size() == std::variant_size_v<Value>);
   return kNames[value.index()];
 }
@@ -131,7 +135,8 @@ void Heap::append(size_t node, const Value& value) {
   if (const auto* tuple = std::get_if<Tuple>(&value)) inner = nodes_[tuple->node].depth;
   if (const auto* list = std::get_if<List>(&value)) inner = nodes_[list->node].depth;
   if (const auto* dict = std::get_if<Dict>(&value)) inner = nodes_[dict->node].depth;
-  if (inner >= kMaxDepth) throw InputError(where_, fmt::format("nests deeper than {} levels", kMaxDepth));
+  if (inner >= kMaxDepth)
+    throw InputError(where_, fmt::format("nests deeper than {} levels", kMaxDepth));
   nodes_[node].depth = std::max(nodes_[node].depth, inner + 1);
   nodes_[node].items.push_back(value);
 }
@@ -146,14 +151,15 @@ Tensor Heap::add(PickledTensor tensor) {
   return {tensors_.size() - 1};
 }
 
-const Global* find_global(std::string_view module, std::string_view name, const std::string& where) {
+const Global* find_global(std::string_view module, std::string_view name,
+                          const std::string& where) {
   for (const Global& global : kGlobals)
     if (global.module == module && global.name == name) return &global;
   std::string full = in_quotes(fmt::format("{}.{}", module, name));
   full = full.substr(1, full.size() - 2);
-  throw InputError(
-      where, fmt::format("refuses the global {}", full),
-      "only tensors are read from pickles, and no code is run: convert the checkpoint to model.safetensors");
+  throw InputError(where, fmt::format("refuses the global {}", full),
+                   "only tensors are read from pickles, and no code is run: convert the checkpoint "
+                   "to model.safetensors");
 }
 
 Value reduce(Heap& heap, const Global& function, const Tuple& tuple) {
@@ -198,15 +204,17 @@ Value persistent_storage(Heap& heap, const Value& id) {
     throw InputError(heap.where(), "holds a persistent id that is no storage");
   const auto* global = arguments.get<const Global*>(1, "a storage class");
   if (global->kind != kStorage)
-    throw InputError(heap.where(),
-                     fmt::format("holds a storage of the class {}, expected torch.FloatStorage or alike",
-                                 full_name(*global)));
+    throw InputError(
+        heap.where(),
+        fmt::format("holds a storage of the class {}, expected torch.FloatStorage or alike",
+                    full_name(*global)));
   PickledStorage storage;
   storage.type = global->type;
   const std::string_view key = arguments.get<Text>(2, "a storage key").value;
   if (key.size() > kLongestKey)
-    throw InputError(heap.where(), fmt::format("holds the storage key {} of {} bytes, expected at most {}",
-                                               in_quotes(key), key.size(), kLongestKey));
+    throw InputError(heap.where(),
+                     fmt::format("holds the storage key {} of {} bytes, expected at most {}",
+                                 in_quotes(key), key.size(), kLongestKey));
   storage.key = key;
   storage.count = arguments.get<std::int64_t>(4, "a number of elements");
   if (storage.count < 0)

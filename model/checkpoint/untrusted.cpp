@@ -7,17 +7,19 @@
 
 namespace factflow {
 
-std::int64_t checked_bytes(StoredType type, std::span<const std::int64_t> shape, const std::string& where) {
+std::int64_t checked_bytes(StoredType type, std::span<const std::int64_t> shape,
+                           const std::string& where) {
   if (shape.size() > kMaxDimensions)
-    throw InputError(where,
-                     fmt::format("has {} dimensions, expected at most {}", shape.size(), kMaxDimensions));
+    throw InputError(
+        where, fmt::format("has {} dimensions, expected at most {}", shape.size(), kMaxDimensions));
   auto bytes = static_cast<std::int64_t>(size_of(type));
   for (const std::int64_t size : shape) {
     if (size < 0)
-      throw InputError(where, fmt::format("has the shape {}, expected no negative size", to_string(shape)));
+      throw InputError(
+          where, fmt::format("has the shape {}, expected no negative size", to_string(shape)));
     if (__builtin_mul_overflow(bytes, size, &bytes))
-      throw InputError(where,
-                       fmt::format("has the shape {}, whose size in bytes overflows", to_string(shape)));
+      throw InputError(
+          where, fmt::format("has the shape {}, whose size in bytes overflows", to_string(shape)));
   }
   return bytes;
 }
@@ -30,7 +32,8 @@ void refuse_stand_in(std::span<const std::byte> bytes, const std::string& where)
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   if (text.empty()) throw InputError(where, "is empty", "download it again");
   if (text.starts_with("version https://git-lfs"))
-    throw InputError(where, "is a Git LFS pointer, not the weights", "run git lfs pull in its directory");
+    throw InputError(where, "is a Git LFS pointer, not the weights",
+                     "run git lfs pull in its directory");
 }
 
 }  // namespace factflow

@@ -1,5 +1,5 @@
-// What every reader of this folder needs to treat a file as hostile: names fit for a message, and sizes that
-// do not wrap.
+// What every reader of this folder needs to treat a file as hostile: names fit for a message, and
+// sizes that do not wrap.
 #pragma once
 
 #include <cstdint>
@@ -16,14 +16,15 @@ namespace factflow {
 // More dimensions than any checkpoint has; bounds the work that one small entry can cause.
 inline constexpr size_t kMaxDimensions = 16;
 
-// Bytes of a tensor. Throws InputError(where, ...) for too many dimensions, a negative one, or a product that
-// overflows.
-std::int64_t checked_bytes(StoredType type, std::span<const std::int64_t> shape, const std::string& where);
+// Bytes of a tensor. Throws InputError(where, ...) for too many dimensions, a negative one, or a
+// product that overflows.
+std::int64_t checked_bytes(StoredType type, std::span<const std::int64_t> shape,
+                           const std::string& where);
 
 std::string to_string(std::span<const std::int64_t> shape);  // "[211, 48]"
 
-// Throws InputError if the file is not what its name says but a well-known stand-in: empty, or a Git LFS
-// pointer.
+// Throws InputError if the file is not what its name says but a well-known stand-in: empty, or a
+// Git LFS pointer.
 void refuse_stand_in(std::span<const std::byte> bytes, const std::string& where);
 
 }  // namespace factflow

@@ -76,7 +76,8 @@ ZipArchive::Directory ZipArchive::locate_directory() const {
     const Directory directory{number_at<std::uint32_t>(bytes_, end + 16),
                               number_at<std::uint32_t>(bytes_, end + 12),
                               number_at<std::uint16_t>(bytes_, end + 10)};
-    if (number_at<std::uint16_t>(bytes_, end + 4) != 0 || number_at<std::uint16_t>(bytes_, end + 6) != 0)
+    if (number_at<std::uint16_t>(bytes_, end + 4) != 0 ||
+        number_at<std::uint16_t>(bytes_, end + 6) != 0)
       throw InputError(where_, "is a zip archive of several disks, expected one file");
     if (!fits(directory.offset, directory.size, end))
       throw InputError(where_, "has a zip directory that lies outside the file", kDownloadAgain);
@@ -87,7 +88,8 @@ ZipArchive::Directory ZipArchive::locate_directory() const {
 
 ZipArchive::Directory ZipArchive::locate_zip64(std::uint64_t locator) const {
   const auto record = number_at<std::uint64_t>(bytes_, locator + 8);
-  if (!fits(record, kZip64EndSize, locator) || number_at<std::uint32_t>(bytes_, record) != kZip64EndSignature)
+  if (!fits(record, kZip64EndSize, locator) ||
+      number_at<std::uint32_t>(bytes_, record) != kZip64EndSignature)
     throw InputError(where_, "has a damaged zip64 end record", kDownloadAgain);
   if (number_at<std::uint32_t>(bytes_, record + 16) != 0 ||
       number_at<std::uint32_t>(bytes_, record + 20) != 0)
@@ -105,13 +107,14 @@ void ZipArchive::read_directory(const Directory& directory) {
   const std::uint64_t end = directory.offset + directory.size;
   for (std::uint64_t i = 0; i < directory.count; ++i) offset = read_directory_entry(offset, end);
   if (offset != end)
-    throw InputError(where_,
-                     fmt::format("has a zip directory that holds more than its {} entries", directory.count));
+    throw InputError(where_, fmt::format("has a zip directory that holds more than its {} entries",
+                                         directory.count));
 }
 
 // Returns the offset of the next entry.
 std::uint64_t ZipArchive::read_directory_entry(std::uint64_t offset, std::uint64_t end) {
-  if (!fits(offset, kCentralSize, end) || number_at<std::uint32_t>(bytes_, offset) != kCentralSignature)
+  if (!fits(offset, kCentralSize, end) ||
+      number_at<std::uint32_t>(bytes_, offset) != kCentralSignature)
     throw InputError(where_, fmt::format("has a damaged zip directory entry at byte {}", offset),
                      kDownloadAgain);
   const auto name_length = number_at<std::uint16_t>(bytes_, offset + 28);
@@ -119,7 +122,8 @@ std::uint64_t ZipArchive::read_directory_entry(std::uint64_t offset, std::uint64
   const auto comment_length = number_at<std::uint16_t>(bytes_, offset + 32);
   const std::uint64_t length = kCentralSize + name_length + extra_length + comment_length;
   if (!fits(offset, length, end))
-    throw InputError(where_, fmt::format("has a zip directory entry at byte {} that is cut short", offset),
+    throw InputError(where_,
+                     fmt::format("has a zip directory entry at byte {} that is cut short", offset),
                      kDownloadAgain);
   const std::string name = text_at(bytes_, offset + kCentralSize, name_length);
   ZipEntry entry;
@@ -135,10 +139,12 @@ std::uint64_t ZipArchive::read_directory_entry(std::uint64_t offset, std::uint64
   return offset + length;
 }
 
-// The zip64 field holds, in this order, those of size, packed size and offset that did not fit into 32 bits.
+// The zip64 field holds, in this order, those of size, packed size and offset that did not fit into
+// 32 bits.
 void ZipArchive::read_zip64_extra(std::span<const std::byte> extra, const std::string& name,
                                   ZipEntry& entry) const {
-  if (entry.size != kInZip64 && entry.packed_size != kInZip64 && entry.header_offset != kInZip64) return;
+  if (entry.size != kInZip64 && entry.packed_size != kInZip64 && entry.header_offset != kInZip64)
+    return;
   while (extra.size() >= 4) {
     const auto id = number_at<std::uint16_t>(extra, 0);
     const auto length = number_at<std::uint16_t>(extra, 2);
@@ -153,47 +159,58 @@ void ZipArchive::read_zip64_extra(std::span<const std::byte> extra, const std::s
     }
     return;
   }
-  throw InputError(where_, fmt::format("zip entry {} has no zip64 sizes", in_quotes(name)), kDownloadAgain);
+  throw InputError(where_, fmt::format("zip entry {} has no zip64 sizes", in_quotes(name)),
+                   kDownloadAgain);
 }
 
-std::span<const std::byte> ZipArchive::packed(const std::string& name, const ZipEntry& entry) const {
+std::span<const std::byte> ZipArchive::packed(const std::string& name,
+                                              const ZipEntry& entry) const {
   const std::string place = fmt::format("{}: zip entry {}", where_, in_quotes(name));
   if ((entry.flags & kEncrypted) != 0) throw InputError(place, "is encrypted");
   const std::uint64_t offset = entry.header_offset;
-  if (!fits(offset, kLocalSize, bytes_.size()) || number_at<std::uint32_t>(bytes_, offset) != kLocalSignature)
+  if (!fits(offset, kLocalSize, bytes_.size()) ||
+      number_at<std::uint32_t>(bytes_, offset) != kLocalSignature)
     throw InputError(place, fmt::format("has no local header at byte {}", offset), kDownloadAgain);
   const auto name_length = number_at<std::uint16_t>(bytes_, offset + 26);
   const auto extra_length = number_at<std::uint16_t>(bytes_, offset + 28);
   const std::uint64_t header = kLocalSize + name_length + extra_length;
-  if (!fits(offset, header, bytes_.size()) || text_at(bytes_, offset + kLocalSize, name_length) != name)
+  if (!fits(offset, header, bytes_.size()) ||
+      text_at(bytes_, offset + kLocalSize, name_length) != name)
     throw InputError(place, "has another name in its local header", kDownloadAgain);
   if (!fits(offset + header, entry.packed_size, bytes_.size()))
-    throw InputError(place, fmt::format("is {} bytes long and ends outside the file", entry.packed_size),
+    throw InputError(place,
+                     fmt::format("is {} bytes long and ends outside the file", entry.packed_size),
                      kDownloadAgain);
   return bytes_.subspan(offset + header, entry.packed_size);
 }
 
-std::span<const std::byte> ZipArchive::stored(const std::string& name, const ZipEntry& entry) const {
+std::span<const std::byte> ZipArchive::stored(const std::string& name,
+                                              const ZipEntry& entry) const {
   if (entry.method != kStored || entry.size != entry.packed_size)
-    throw InputError(fmt::format("{}: zip entry {}", where_, in_quotes(name)),
-                     fmt::format("has the compression method {} and {} bytes in {}, expected a stored entry",
-                                 entry.method, entry.size, entry.packed_size));
+    throw InputError(
+        fmt::format("{}: zip entry {}", where_, in_quotes(name)),
+        fmt::format("has the compression method {} and {} bytes in {}, expected a stored entry",
+                    entry.method, entry.size, entry.packed_size));
   return packed(name, entry);
 }
 
 std::vector<std::byte> ZipArchive::inflated(const std::string& name, const ZipEntry& entry) {
   const std::string place = fmt::format("{}: zip entry {}", where_, in_quotes(name));
   if (entry.method != kDeflated)
-    throw InputError(place,
-                     fmt::format("has the compression method {}, expected stored or deflated", entry.method));
+    throw InputError(
+        place,
+        fmt::format("has the compression method {}, expected stored or deflated", entry.method));
   const std::span<const std::byte> source = packed(name, entry);
   const std::uint64_t limit = kInflateAllowance + kInflateRatio * bytes_.size();
   if (entry.size > limit - inflated_total_)
-    throw InputError(place, fmt::format("refuses a zip bomb: {} bytes of a file of {} inflate to {}",
-                                        source.size(), bytes_.size(), entry.size));
+    throw InputError(place,
+                     fmt::format("refuses a zip bomb: {} bytes of a file of {} inflate to {}",
+                                 source.size(), bytes_.size(), entry.size));
   inflated_total_ += entry.size;
-  if (source.size() > std::numeric_limits<uInt>::max() || entry.size > std::numeric_limits<uInt>::max())
-    throw InputError(place, "is a deflated entry of 4 GiB or more", "save the checkpoint uncompressed");
+  if (source.size() > std::numeric_limits<uInt>::max() ||
+      entry.size > std::numeric_limits<uInt>::max())
+    throw InputError(place, "is a deflated entry of 4 GiB or more",
+                     "save the checkpoint uncompressed");
 
   std::vector<std::byte> out(entry.size);
   std::byte spare{};  // zlib wants an address even for an empty entry
@@ -207,7 +224,8 @@ std::vector<std::byte> ZipArchive::inflated(const std::string& name, const ZipEn
   const std::uint64_t produced = stream.total_out;
   inflateEnd(&stream);
   if (status != Z_STREAM_END || produced != entry.size)
-    throw InputError(place, fmt::format("does not inflate to its {} bytes", entry.size), kDownloadAgain);
+    throw InputError(place, fmt::format("does not inflate to its {} bytes", entry.size),
+                     kDownloadAgain);
   if (crc32_z(0, reinterpret_cast<const Bytef*>(out.data()), out.size()) != entry.crc)
     throw InputError(place, "does not match its CRC", kDownloadAgain);
   return out;

@@ -12,8 +12,8 @@ namespace factflow {
 class Network;
 class Weights;
 
-#define FACTFLOW_FAMILY(name)                              \
-  TensorTable name##_tensors(const Architecture& shape);   \
+#define FACTFLOW_FAMILY(name)                            \
+  TensorTable name##_tensors(const Architecture& shape); \
   std::unique_ptr<Network> build_##name(const Architecture& shape, Weights& weights);
 
 FACTFLOW_FAMILY(gpt2)

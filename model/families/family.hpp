@@ -15,8 +15,9 @@ class Network;
 class Weights;
 
 struct Family {
-  const char* model_type;                            // config.json's model_type
-  Architecture (*read)(ConfigReader& config);        // family and model-independent checks; finish() is the caller's
+  const char* model_type;  // config.json's model_type
+  // Family and model-independent checks; finish() is the caller's.
+  Architecture (*read)(ConfigReader& config);
   TensorTable (*tensors)(const Architecture& architecture);
   std::unique_ptr<Network> (*build)(const Architecture& architecture, Weights& weights);
 };

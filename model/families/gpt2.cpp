@@ -1,4 +1,5 @@
-// GPT-2 (Radford et al. 2019), as transformers' GPT2LMHeadModel saves it. Its Conv1D weights are [in, out].
+// GPT-2 (Radford et al. 2019), as transformers' GPT2LMHeadModel saves it. Its Conv1D weights are
+// [in, out].
 #include <fmt/format.h>
 
 #include "model/families/declarations.hpp"
@@ -17,7 +18,8 @@ Architecture read_gpt2(ConfigReader& config) {
   TransformerShape shape;
   shape.heads = shape.key_heads = config.integer("n_head");
   if (architecture.hidden % shape.heads != 0)
-    config.fail("n_head", fmt::format("expected a divisor of n_embd = {}, found {}", architecture.hidden, shape.heads));
+    config.fail("n_head", fmt::format("expected a divisor of n_embd = {}, found {}",
+                                      architecture.hidden, shape.heads));
   shape.head_size = architecture.hidden / shape.heads;
   shape.mlp_size = config.integer("n_inner", 4 * architecture.hidden);
   shape.learned_positions = config.integer("n_positions", config.integer("n_ctx", 1024));
@@ -26,9 +28,9 @@ Architecture read_gpt2(ConfigReader& config) {
   shape.scale_by_layer = config.flag("scale_attn_by_inverse_layer_idx", false);
   shape.activation = read_activation(config, "activation_function", "gelu_new");
   config.expect("scale_attn_weights", true);
-  config.ignore({"attn_pdrop", "embd_pdrop", "resid_pdrop", "reorder_and_upcast_attn", "n_ctx", "summary_activation",
-                 "summary_first_dropout", "summary_proj_to_labels", "summary_type", "summary_use_proj", "n_special",
-                 "predict_special_tokens"});
+  config.ignore({"attn_pdrop", "embd_pdrop", "resid_pdrop", "reorder_and_upcast_attn", "n_ctx",
+                 "summary_activation", "summary_first_dropout", "summary_proj_to_labels",
+                 "summary_type", "summary_use_proj", "n_special", "predict_special_tokens"});
   config.expect_layers("layer_types", architecture.layers, {"full_attention"});
   architecture.max_positions = shape.learned_positions;
   architecture.shape = shape;
@@ -50,7 +52,8 @@ TensorTable gpt2_tensors(const Architecture& architecture) {
   for (int i = 0; i < architecture.layers; ++i) {
     const std::string prefix = fmt::format("transformer.h.{}.", i);
     for (const char* norm : {"ln_1", "ln_2"})
-      for (const char* part : {"weight", "bias"}) table.entries.push_back({prefix + norm + "." + part, {hidden}});
+      for (const char* part : {"weight", "bias"})
+        table.entries.push_back({prefix + norm + "." + part, {hidden}});
     table.entries.push_back({prefix + "attn.c_attn.weight", {hidden, 3 * hidden}});
     table.entries.push_back({prefix + "attn.c_attn.bias", {3 * hidden}});
     table.entries.push_back({prefix + "attn.c_proj.weight", {hidden, hidden}});
@@ -65,9 +68,12 @@ TensorTable gpt2_tensors(const Architecture& architecture) {
 
 std::unique_ptr<Network> build_gpt2(const Architecture& architecture, Weights& weights) {
   const auto norm = [&](const std::string& name) {
-    return Norm{weights.take(name + ".weight"), weights.take(name + ".bias"), architecture.norm_epsilon, true};
+    return Norm{weights.take(name + ".weight"), weights.take(name + ".bias"),
+                architecture.norm_epsilon, true};
   };
-  const auto transposed = [&](const std::string& name) { return weights.projection(weights.take(name).t()); };
+  const auto transposed = [&](const std::string& name) {
+    return weights.projection(weights.take(name).t());
+  };
   std::vector<TransformerLayer> layers;
   for (int i = 0; i < architecture.layers; ++i) {
     const std::string prefix = fmt::format("transformer.h.{}.", i);
@@ -84,8 +90,9 @@ std::unique_ptr<Network> build_gpt2(const Architecture& architecture, Weights& w
     layer.mlp_out_bias = weights.take(prefix + "mlp.c_proj.bias");
     layers.push_back(std::move(layer));
   }
-  return std::make_unique<Transformer>(architecture, weights, "transformer.wte.weight", "lm_head.weight",
-                                       "transformer.wpe.weight", norm("transformer.ln_f"), std::move(layers));
+  return std::make_unique<Transformer>(architecture, weights, "transformer.wte.weight",
+                                       "lm_head.weight", "transformer.wpe.weight",
+                                       norm("transformer.ln_f"), std::move(layers));
 }
 
 }  // namespace factflow

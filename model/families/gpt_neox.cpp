@@ -1,5 +1,5 @@
-// GPT-NeoX (Pythia), as transformers' GPTNeoXForCausalLM saves it. Its fused projection interleaves query, key and value
-// per head; the rows are put in the order of the shared decoder at loading.
+// GPT-NeoX (Pythia), as transformers' GPTNeoXForCausalLM saves it. Its fused projection interleaves
+// query, key and value per head; the rows are put in the order of the shared decoder at loading.
 #include <fmt/format.h>
 
 #include "model/families/declarations.hpp"
@@ -18,7 +18,8 @@ Architecture read_gpt_neox(ConfigReader& config) {
   TransformerShape shape;
   shape.heads = shape.key_heads = config.integer("num_attention_heads");
   if (architecture.hidden % shape.heads != 0)
-    config.fail("num_attention_heads", fmt::format("expected a divisor of hidden_size = {}", architecture.hidden));
+    config.fail("num_attention_heads",
+                fmt::format("expected a divisor of hidden_size = {}", architecture.hidden));
   shape.head_size = architecture.hidden / shape.heads;
   shape.mlp_size = config.integer("intermediate_size");
   shape.layer_norm = true;
@@ -27,8 +28,8 @@ Architecture read_gpt_neox(ConfigReader& config) {
   shape.mlp_bias = true;
   shape.activation = read_activation(config, "hidden_act", "gelu");
   shape.rotary = read_rotary(config, shape.head_size, config.number("rotary_pct", 0.25));
-  config.ignore({"max_position_embeddings", "attention_dropout", "hidden_dropout", "classifier_dropout",
-                 "attention_probs_dropout_prob", "hidden_dropout_prob"});
+  config.ignore({"max_position_embeddings", "attention_dropout", "hidden_dropout",
+                 "classifier_dropout", "attention_probs_dropout_prob", "hidden_dropout_prob"});
   config.expect_layers("layer_types", architecture.layers, {"full_attention"});
   architecture.shape = shape;
   return architecture;
@@ -37,7 +38,11 @@ Architecture read_gpt_neox(ConfigReader& config) {
 TensorTable gpt_neox_tensors(const Architecture& architecture) {
   const TransformerShape& shape = architecture.transformer();
   const std::int64_t hidden = architecture.hidden, mlp = shape.mlp_size;
-  TensorTable table{"gpt_neox.", {}, {".attention.bias", ".attention.masked_bias", "rotary_emb.inv_freq"}, {}, {}};
+  TensorTable table{"gpt_neox.",
+                    {},
+                    {".attention.bias", ".attention.masked_bias", "rotary_emb.inv_freq"},
+                    {},
+                    {}};
   table.entries = {{"gpt_neox.embed_in.weight", {architecture.vocabulary, hidden}},
                    {"gpt_neox.final_layer_norm.weight", {hidden}},
                    {"gpt_neox.final_layer_norm.bias", {hidden}}};
@@ -52,7 +57,8 @@ TensorTable gpt_neox_tensors(const Architecture& architecture) {
   for (int i = 0; i < architecture.layers; ++i) {
     const std::string prefix = fmt::format("gpt_neox.layers.{}.", i);
     for (const char* norm : {"input_layernorm", "post_attention_layernorm"})
-      for (const char* part : {"weight", "bias"}) table.entries.push_back({prefix + norm + "." + part, {hidden}});
+      for (const char* part : {"weight", "bias"})
+        table.entries.push_back({prefix + norm + "." + part, {hidden}});
     matrix(prefix + "attention.query_key_value", 3 * hidden, hidden, shape.query_key_value_bias);
     matrix(prefix + "attention.dense", hidden, hidden, shape.attention_output_bias);
     matrix(prefix + "mlp.dense_h_to_4h", mlp, hidden, true);
@@ -64,13 +70,19 @@ TensorTable gpt_neox_tensors(const Architecture& architecture) {
 std::unique_ptr<Network> build_gpt_neox(const Architecture& architecture, Weights& weights) {
   const TransformerShape& shape = architecture.transformer();
   const auto norm = [&](const std::string& name) {
-    return Norm{weights.take(name + ".weight"), weights.take(name + ".bias"), architecture.norm_epsilon, true};
+    return Norm{weights.take(name + ".weight"), weights.take(name + ".bias"),
+                architecture.norm_epsilon, true};
   };
-  const auto bias = [&](const std::string& name) { return weights.has(name + ".bias") ? weights.take(name + ".bias") : at::Tensor(); };
+  const auto bias = [&](const std::string& name) {
+    return weights.has(name + ".bias") ? weights.take(name + ".bias") : at::Tensor();
+  };
   // [heads, 3, head_size, ...] -> [3, heads, head_size, ...]
   const auto by_kind = [&](const at::Tensor& fused) {
     if (!fused.defined()) return fused;
-    return fused.reshape({shape.heads, 3, shape.head_size, -1}).transpose(0, 1).reshape(fused.sizes()).contiguous();
+    return fused.reshape({shape.heads, 3, shape.head_size, -1})
+        .transpose(0, 1)
+        .reshape(fused.sizes())
+        .contiguous();
   };
   std::vector<TransformerLayer> layers;
   for (int i = 0; i < architecture.layers; ++i) {
@@ -78,7 +90,8 @@ std::unique_ptr<Network> build_gpt_neox(const Architecture& architecture, Weight
     TransformerLayer layer;
     layer.attention_norm = norm(prefix + "input_layernorm");
     layer.mlp_norm = norm(prefix + "post_attention_layernorm");
-    layer.query_key_value = weights.projection(by_kind(weights.take(prefix + "attention.query_key_value.weight")));
+    layer.query_key_value =
+        weights.projection(by_kind(weights.take(prefix + "attention.query_key_value.weight")));
     layer.query_key_value_bias = by_kind(bias(prefix + "attention.query_key_value"));
     layer.attention_output = weights.projection(prefix + "attention.dense.weight");
     layer.attention_output_bias = bias(prefix + "attention.dense");
@@ -88,8 +101,9 @@ std::unique_ptr<Network> build_gpt_neox(const Architecture& architecture, Weight
     layer.mlp_out_bias = bias(prefix + "mlp.dense_4h_to_h");
     layers.push_back(std::move(layer));
   }
-  return std::make_unique<Transformer>(architecture, weights, "gpt_neox.embed_in.weight", "embed_out.weight", "",
-                                       norm("gpt_neox.final_layer_norm"), std::move(layers));
+  return std::make_unique<Transformer>(architecture, weights, "gpt_neox.embed_in.weight",
+                                       "embed_out.weight", "", norm("gpt_neox.final_layer_norm"),
+                                       std::move(layers));
 }
 
 }  // namespace factflow

@@ -1,5 +1,5 @@
-// Mamba-1 (Gu & Dao 2023) and Falcon-Mamba, which normalises dt, B and C, as transformers and mamba_ssm save
-// them.
+// Mamba-1 (Gu & Dao 2023) and Falcon-Mamba, which normalises dt, B and C, as transformers and
+// mamba_ssm save them.
 #include <cmath>
 
 #include <fmt/format.h>
@@ -28,8 +28,8 @@ struct MambaLayer {
 
 class Mamba final : public Network {
  public:
-  Mamba(const Architecture& architecture, Weights& weights, const std::string& embedding, Norm final_norm,
-        std::vector<MambaLayer> layers)
+  Mamba(const Architecture& architecture, Weights& weights, const std::string& embedding,
+        Norm final_norm, std::vector<MambaLayer> layers)
       : Network(architecture, weights, embedding, "lm_head.weight", "", std::move(final_norm)),
         layers_(std::move(layers)) {}
 
@@ -66,25 +66,27 @@ void Mamba::layer(Step& step) const {
   const TokenParameters parameters = token_parameters(step, layer, x);
   multiply(parameters.low_rank, layer.time_step, {}, dt);
   const std::int64_t slots = states_stored(device(), step.rows.suffixes) ? step.rows.slot_count : 0;
-  const at::Tensor states =
-      step.workspace.wide_matrix("states", slots, static_cast<std::int64_t>(shape.states) * shape.inner);
-  const at::Tensor scratch = step.workspace.matrix(
-      "scan", 1,
-      scan_scratch_bytes(device(), step.rows.part_count, step.rows.replay_count, step.rows.part_tokens),
-      at::kByte);
-  selective_scan(step.rows, layer.scan, x.numbers, z, dt, parameters.b, parameters.c, step.channel_masks,
-                 states, scratch, mixed);
+  const at::Tensor states = step.workspace.wide_matrix(
+      "states", slots, static_cast<std::int64_t>(shape.states) * shape.inner);
+  const at::Tensor scratch =
+      step.workspace.matrix("scan", 1,
+                            scan_scratch_bytes(device(), step.rows.part_count,
+                                               step.rows.replay_count, step.rows.part_tokens),
+                            at::kByte);
+  selective_scan(step.rows, layer.scan, x.numbers, z, dt, parameters.b, parameters.c,
+                 step.channel_masks, states, scratch, mixed);
   multiply_into(mixed, layer.out, layer.out_bias, step.hidden);
 }
 
-Mamba::TokenParameters Mamba::token_parameters(Step& step, const MambaLayer& layer, const Factor& x) const {
+Mamba::TokenParameters Mamba::token_parameters(Step& step, const MambaLayer& layer,
+                                               const Factor& x) const {
   const MambaShape& shape = architecture_.mamba();
   const std::int64_t rank = shape.time_step_rank, states = shape.states;
   if (!shape.normalise_parameters) {
     const at::Tensor all = step.matrix("parameters", rank + 2 * states);
     multiply(x, layer.parameters, {}, all);
-    return {factor_of(step.rows, step.workspace, all.narrow(1, 0, rank)), all.narrow(1, rank, states),
-            all.narrow(1, rank + states, states)};
+    return {factor_of(step.rows, step.workspace, all.narrow(1, 0, rank)),
+            all.narrow(1, rank, states), all.narrow(1, rank + states, states)};
   }
   const at::Tensor all = step.wide_matrix("parameters", rank + 2 * states);
   multiply(x, layer.parameters, {}, all);
@@ -117,8 +119,12 @@ std::int64_t Mamba::bytes_per_state() const {
 std::vector<LayerProduct> Mamba::products(int index) const {
   const MambaLayer& layer = layers_[static_cast<size_t>(index)];
   using Into = LayerProduct::Into;
-  const Into parameters = architecture_.mamba().normalise_parameters ? Into::kWide : Into::kActivations;
-  return {{&layer.in}, {&layer.parameters, parameters}, {&layer.time_step}, {&layer.out, Into::kResidual}};
+  const Into parameters =
+      architecture_.mamba().normalise_parameters ? Into::kWide : Into::kActivations;
+  return {{&layer.in},
+          {&layer.parameters, parameters},
+          {&layer.time_step},
+          {&layer.out, Into::kResidual}};
 }
 
 int read_rank(ConfigReader& config, const std::string& key, int hidden) {
@@ -135,22 +141,25 @@ Architecture read_transformers_mamba(ConfigReader& config) {
   architecture.norm_epsilon = config.number("layer_norm_epsilon", 1e-5);
   architecture.tied_head = config.flag("tie_word_embeddings", true);
   MambaShape shape;
-  shape.inner = config.integer("intermediate_size", config.expanded("expand", 2.0, architecture.hidden));
+  shape.inner =
+      config.integer("intermediate_size", config.expanded("expand", 2.0, architecture.hidden));
   shape.states = config.integer("state_size", 16);
   shape.conv_kernel = config.integer("conv_kernel", 4);
   shape.time_step_rank = read_rank(config, "time_step_rank", architecture.hidden);
   shape.bias = config.flag("use_bias", false);
   shape.conv_bias = config.flag("use_conv_bias", true);
   config.expect("hidden_act", "silu");
-  // Initialisation, choices between equivalent kernels, and the mamba_ssm keys that some conversions kept.
-  config.ignore({"rescale_prenorm_residual", "residual_in_fp32", "time_step_floor", "time_step_init_scheme",
-                 "time_step_max", "time_step_min", "time_step_scale", "use_associative_scan", "use_mambapy",
-                 "use_falcon_mambapy", "d_inner", "d_model", "n_layer", "fused_add_norm", "rms_norm",
-                 "pad_vocab_size_multiple", "ssm_cfg", "max_position_embeddings"});
+  // Initialisation, choices between equivalent kernels, and the mamba_ssm keys that some
+  // conversions kept.
+  config.ignore({"rescale_prenorm_residual", "residual_in_fp32", "time_step_floor",
+                 "time_step_init_scheme", "time_step_max", "time_step_min", "time_step_scale",
+                 "use_associative_scan", "use_mambapy", "use_falcon_mambapy", "d_inner", "d_model",
+                 "n_layer", "fused_add_norm", "rms_norm", "pad_vocab_size_multiple", "ssm_cfg",
+                 "max_position_embeddings"});
   config.expect_layers("layer_types", architecture.layers, {"linear_attention", "mamba"});
   if (shape.states > kMaxStates)
-    config.fail("state_size", fmt::format("at most {} states per channel are supported, found {}", kMaxStates,
-                                          shape.states));
+    config.fail("state_size", fmt::format("at most {} states per channel are supported, found {}",
+                                          kMaxStates, shape.states));
   architecture.shape = shape;
   return architecture;
 }
@@ -179,7 +188,8 @@ Architecture read_mamba_ssm_1(ConfigReader& ssm, Architecture architecture) {
   shape.conv_bias = ssm.flag("conv_bias", true);
   ssm.ignore({"dt_min", "dt_max", "dt_init", "dt_scale", "dt_init_floor", "use_fast_path"});
   if (shape.states > kMaxStates)
-    ssm.fail("d_state", fmt::format("at most {} are supported, found {}", kMaxStates, shape.states));
+    ssm.fail("d_state",
+             fmt::format("at most {} are supported, found {}", kMaxStates, shape.states));
   architecture.family = "mamba";
   architecture.shape = shape;
   return architecture;
@@ -194,7 +204,8 @@ TensorTable mamba_tensors(const Architecture& architecture) {
     table.entries.push_back({fmt::format("backbone.layers.{}.norm.weight", i), {hidden}});
     table.entries.push_back({mixer + "in_proj.weight", {2 * inner, hidden}});
     table.entries.push_back({mixer + "conv1d.weight", {inner, 1, shape.conv_kernel}});
-    table.entries.push_back({mixer + "x_proj.weight", {shape.time_step_rank + 2 * shape.states, inner}});
+    table.entries.push_back(
+        {mixer + "x_proj.weight", {shape.time_step_rank + 2 * shape.states, inner}});
     table.entries.push_back({mixer + "dt_proj.weight", {inner, shape.time_step_rank}});
     table.entries.push_back({mixer + "dt_proj.bias", {inner}});
     table.entries.push_back({mixer + "A_log", {inner, shape.states}});
@@ -221,7 +232,8 @@ std::unique_ptr<Network> build_mamba(const Architecture& architecture, Weights& 
     layer.norm = norm(fmt::format("backbone.layers.{}.norm.weight", i));
     layer.in = weights.projection(mixer + "in_proj.weight");
     layer.in_bias = weights.activation_bias(mixer + "in_proj.bias");
-    layer.convolution = {causal_taps(weights.take(mixer + "conv1d.weight")), optional(mixer + "conv1d.bias")};
+    layer.convolution = {causal_taps(weights.take(mixer + "conv1d.weight")),
+                         optional(mixer + "conv1d.bias")};
     layer.parameters = weights.projection(mixer + "x_proj.weight");
     layer.time_step = weights.projection(mixer + "dt_proj.weight");
     const at::Tensor a_log = weights.take(mixer + "A_log");

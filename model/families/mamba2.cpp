@@ -1,6 +1,6 @@
-// Mamba-2 (Dao & Gu 2024), as transformers and mamba_ssm save it. Tokens are mixed in the quadratic form:
-// prompts are far shorter than the state, so it costs less than the recurrence and needs no state at all
-// (docs/replay.md).
+// Mamba-2 (Dao & Gu 2024), as transformers and mamba_ssm save it. Tokens are mixed in the quadratic
+// form: prompts are far shorter than the state, so it costs less than the recurrence and needs no
+// state at all (docs/replay.md).
 #include <fmt/format.h>
 
 #include "model/families/declarations.hpp"
@@ -12,11 +12,13 @@ namespace factflow {
 namespace {
 
 constexpr int kMaxHeadsPerGroup = 1024;  // of the CPU kernel's scratch
-constexpr int kMostTaps = 1024;          // of the convolution, so that no product of sizes overflows
+// Of the convolution, so that no product of sizes overflows.
+constexpr int kMostTaps = 1024;
 
 struct Mamba2Layer {
   Norm norm;
-  Projection in;  // [2 mlp + 2 inner + 2 groups states + heads, hidden]: mlp gate, mlp, z, x, B, C, dt
+  // [2 mlp + 2 inner + 2 groups states + heads, hidden]: mlp gate, mlp, z, x, B, C, dt.
+  Projection in;
   Convolution convolution;  // over x, B and C
   StateSpaceDual dual;
   GatedNorm gated_norm;
@@ -27,8 +29,8 @@ struct Mamba2Layer {
 
 class Mamba2 final : public Network {
  public:
-  Mamba2(const Architecture& architecture, Weights& weights, const std::string& embedding, Norm final_norm,
-         std::vector<Mamba2Layer> layers)
+  Mamba2(const Architecture& architecture, Weights& weights, const std::string& embedding,
+         Norm final_norm, std::vector<Mamba2Layer> layers)
       : Network(architecture, weights, embedding, "lm_head.weight", "", std::move(final_norm)),
         layers_(std::move(layers)) {}
 
@@ -48,7 +50,8 @@ std::int64_t conv_channels(const Mamba2Shape& shape) {
 }
 
 std::int64_t projected(const Mamba2Shape& shape) {
-  return 2 * static_cast<std::int64_t>(shape.mlp_size) + shape.inner + conv_channels(shape) + shape.heads;
+  return 2 * static_cast<std::int64_t>(shape.mlp_size) + shape.inner + conv_channels(shape) +
+         shape.heads;
 }
 
 void Mamba2::layer(Step& step) const {
@@ -65,7 +68,8 @@ void Mamba2::layer(Step& step) const {
   multiply(normalised, layer.in, layer.in_bias, all);
   const at::Tensor z = all.narrow(1, 2 * mlp, inner);
   const at::Tensor dt = all.narrow(1, 2 * mlp + inner + conv_channels(shape), shape.heads);
-  convolve(step.rows, layer.convolution, all.narrow(1, 2 * mlp + inner, conv_channels(shape)), {xbc});
+  convolve(step.rows, layer.convolution, all.narrow(1, 2 * mlp + inner, conv_channels(shape)),
+           {xbc});
   const at::Tensor y = gated.numbers.defined() ? gated.numbers : step.matrix("y", inner);
   state_space_dual(step.rows, layer.dual, xbc.narrow(1, 0, inner), xbc.narrow(1, inner, states),
                    xbc.narrow(1, inner + states, states), dt, step.channel_masks, y);
@@ -81,9 +85,10 @@ void Mamba2::layer(Step& step) const {
 
 std::int64_t Mamba2::bytes_per_column() const {
   const Mamba2Shape& shape = architecture_.mamba2();
-  const std::int64_t activations =
-      projected(shape) + conv_channels(shape) + (precision() == Precision::kTf32x3 ? shape.inner : 0);
-  const std::int64_t factors = static_cast<std::int64_t>(architecture_.hidden) + shape.mlp_size + shape.inner;
+  const std::int64_t activations = projected(shape) + conv_channels(shape) +
+                                   (precision() == Precision::kTf32x3 ? shape.inner : 0);
+  const std::int64_t factors =
+      static_cast<std::int64_t>(architecture_.hidden) + shape.mlp_size + shape.inner;
   return activations * activation_bytes(precision()) + factors * factor_bytes(precision());
 }
 
@@ -95,10 +100,12 @@ std::vector<LayerProduct> Mamba2::products(int index) const {
 void check(ConfigReader& config, const std::string& key, const Mamba2Shape& shape) {
   config.check_width(key, static_cast<std::int64_t>(shape.groups) * shape.states);
   if (shape.heads % shape.groups != 0)
-    config.fail(key, fmt::format("expected a divisor of the {} heads, found {}", shape.heads, shape.groups));
+    config.fail(key, fmt::format("expected a divisor of the {} heads, found {}", shape.heads,
+                                 shape.groups));
   if (shape.heads / shape.groups > kMaxHeadsPerGroup)
     config.fail(key, fmt::format("at most {} heads per group are supported", kMaxHeadsPerGroup));
-  if (!(shape.dt_min <= shape.dt_max)) config.fail(key, "the lower limit of dt is above the upper one");
+  if (!(shape.dt_min <= shape.dt_max))
+    config.fail(key, "the lower limit of dt is above the upper one");
 }
 
 void read_limits(ConfigReader& config, const std::string& key, Mamba2Shape& shape) {
@@ -137,11 +144,12 @@ Architecture read_mamba2(ConfigReader& config) {
   config.expect("hidden_act", "silu");
   config.expect("rms_norm", true);
   config.expect_layers("layer_types", architecture.layers, {"linear_attention", "mamba2"});
-  // norm_before_gate: Mamba-Codestral's file says true, but transformers does not read it and gates first.
+  // norm_before_gate: Mamba-Codestral's file says true, but transformers does not read it and gates
+  // first.
   config.ignore({"chunk_size", "rescale_prenorm_residual", "residual_in_fp32", "time_step_floor",
                  "time_step_max", "time_step_min", "time_step_rank", "time_step_init_scheme",
-                 "time_step_scale", "use_associative_scan", "intermediate_size", "A_initializer_range",
-                 "max_position_embeddings", "norm_before_gate"});
+                 "time_step_scale", "use_associative_scan", "intermediate_size",
+                 "A_initializer_range", "max_position_embeddings", "norm_before_gate"});
   check(config, "n_groups", shape);
   architecture.shape = shape;
   return architecture;
@@ -152,7 +160,8 @@ Architecture read_mamba_ssm_2(ConfigReader& ssm, Architecture architecture) {
   const int expanded = ssm.expanded("expand", 2.0, architecture.hidden);
   shape.inner = ssm.integer("d_ssm", expanded);
   shape.mlp_size = expanded - shape.inner;
-  if (shape.mlp_size < 0) ssm.fail("d_ssm", fmt::format("expected at most expand * d_model = {}", expanded));
+  if (shape.mlp_size < 0)
+    ssm.fail("d_ssm", fmt::format("expected at most expand * d_model = {}", expanded));
   shape.head_size = ssm.integer("headdim", 64);
   if (shape.inner % shape.head_size != 0)
     ssm.fail("headdim", fmt::format("expected a divisor of {}", shape.inner));
@@ -166,8 +175,8 @@ Architecture read_mamba_ssm_2(ConfigReader& ssm, Architecture architecture) {
   shape.norm_before_gate = ssm.flag("norm_before_gate", false);
   read_limits(ssm, "dt_limit", shape);
   ssm.expect("D_has_hdim", false);
-  ssm.ignore(
-      {"conv_init", "A_init_range", "dt_min", "dt_max", "dt_init_floor", "chunk_size", "use_mem_eff_path"});
+  ssm.ignore({"conv_init", "A_init_range", "dt_min", "dt_max", "dt_init_floor", "chunk_size",
+              "use_mem_eff_path"});
   check(ssm, "ngroups", shape);
   shape.norm_group = shape.inner / shape.groups;  // mamba_ssm normalises each group on its own
   architecture.family = "mamba2";
@@ -184,7 +193,8 @@ TensorTable mamba2_tensors(const Architecture& architecture) {
     table.entries.push_back({fmt::format("backbone.layers.{}.norm.weight", i), {hidden}});
     table.entries.push_back({mixer + "in_proj.weight", {projected(shape), hidden}});
     table.entries.push_back({mixer + "conv1d.weight", {channels, 1, shape.conv_kernel}});
-    for (const char* name : {"A_log", "D", "dt_bias"}) table.entries.push_back({mixer + name, {shape.heads}});
+    for (const char* name : {"A_log", "D", "dt_bias"})
+      table.entries.push_back({mixer + name, {shape.heads}});
     if (shape.gated_norm) table.entries.push_back({mixer + "norm.weight", {shape.inner}});
     table.entries.push_back({mixer + "out_proj.weight", {hidden, shape.mlp_size + shape.inner}});
     if (shape.conv_bias) table.entries.push_back({mixer + "conv1d.bias", {channels}});
@@ -209,7 +219,8 @@ std::unique_ptr<Network> build_mamba2(const Architecture& architecture, Weights&
     layer.norm = norm(fmt::format("backbone.layers.{}.norm.weight", i));
     layer.in = weights.projection(mixer + "in_proj.weight");
     layer.in_bias = weights.activation_bias(mixer + "in_proj.bias");
-    layer.convolution = {causal_taps(weights.take(mixer + "conv1d.weight")), optional(mixer + "conv1d.bias")};
+    layer.convolution = {causal_taps(weights.take(mixer + "conv1d.weight")),
+                         optional(mixer + "conv1d.bias")};
     const at::Tensor a_log = weights.take(mixer + "A_log");
     layer.dual = {a_log.exp().neg(),
                   weights.take(mixer + "D"),
@@ -220,8 +231,8 @@ std::unique_ptr<Network> build_mamba2(const Architecture& architecture, Weights&
                   shape.head_size,
                   shape.groups,
                   shape.states};
-    layer.gated_norm = {optional(mixer + "norm.weight"), shape.norm_group, architecture.norm_epsilon,
-                        shape.norm_before_gate};
+    layer.gated_norm = {optional(mixer + "norm.weight"), shape.norm_group,
+                        architecture.norm_epsilon, shape.norm_before_gate};
     layer.out = weights.projection(mixer + "out_proj.weight");
     layer.out_bias = optional(mixer + "out_proj.bias");
     layer.decay_norms = decay_norms_of(a_log);

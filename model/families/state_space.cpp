@@ -7,7 +7,8 @@
 namespace factflow {
 
 TensorTable state_space_table(const Architecture& architecture) {
-  TensorTable table{"backbone.", {}, {}, {}, {{"backbone.embedding.weight", "backbone.embeddings.weight"}}};
+  TensorTable table{
+      "backbone.", {}, {}, {}, {{"backbone.embedding.weight", "backbone.embeddings.weight"}}};
   table.entries = {{"backbone.embeddings.weight", {architecture.vocabulary, architecture.hidden}},
                    {"backbone.norm_f.weight", {architecture.hidden}}};
   if (architecture.tied_head)
@@ -17,7 +18,9 @@ TensorTable state_space_table(const Architecture& architecture) {
   return table;
 }
 
-at::Tensor causal_taps(const at::Tensor& weight) { return weight.squeeze(1).flip(1).t().contiguous(); }
+at::Tensor causal_taps(const at::Tensor& weight) {
+  return weight.squeeze(1).flip(1).t().contiguous();
+}
 
 std::vector<double> decay_norms_of(const at::Tensor& a_log) {
   const at::Tensor decay = a_log.to(at::kCPU, at::kDouble).exp().neg().exp();
@@ -46,8 +49,10 @@ Architecture read_mamba_ssm(ConfigReader& config) {
   const nlohmann::json& found = config.raw("ssm_cfg");
   ConfigReader ssm(found.is_null() ? kEmpty : found, config.file(), "ssm_cfg.");
   const std::string layer = ssm.word("layer", "Mamba1");
-  if (layer != "Mamba1" && layer != "Mamba2") ssm.fail("layer", fmt::format("expected Mamba1 or Mamba2, found '{}'", layer));
-  architecture = layer == "Mamba1" ? read_mamba_ssm_1(ssm, std::move(architecture)) : read_mamba_ssm_2(ssm, std::move(architecture));
+  if (layer != "Mamba1" && layer != "Mamba2")
+    ssm.fail("layer", fmt::format("expected Mamba1 or Mamba2, found '{}'", layer));
+  architecture = layer == "Mamba1" ? read_mamba_ssm_1(ssm, std::move(architecture))
+                                   : read_mamba_ssm_2(ssm, std::move(architecture));
   ssm.finish();
   return architecture;
 }

@@ -1,4 +1,5 @@
-// What the two Mambas share: names, the convolution's layout, the decay norms, and mamba_ssm's configuration.
+// What the two Mambas share: names, the convolution's layout, the decay norms, and mamba_ssm's
+// configuration.
 #pragma once
 
 #include <vector>
@@ -14,10 +15,12 @@ namespace factflow {
 // Embedding, final norm and head under both libraries' names.
 TensorTable state_space_table(const Architecture& architecture);
 
-// conv1d.weight [channels, 1, kernel] -> [kernel, channels] with row k for the token k positions back.
+// conv1d.weight [channels, 1, kernel] -> [kernel, channels] with row k for the token k positions
+// back.
 at::Tensor causal_taps(const at::Tensor& weight);
 
-// ||exp(-exp(A_log))||_1 over the states of each channel, or exp(-exp(A_log)) of each head, in float64.
+// ||exp(-exp(A_log))||_1 over the states of each channel, or exp(-exp(A_log)) of each head, in
+// float64.
 std::vector<double> decay_norms_of(const at::Tensor& a_log);
 
 // Both libraries keep the residual stream in float32, in float64 models too (residual_in_fp32).

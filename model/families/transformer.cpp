@@ -12,9 +12,9 @@
 namespace factflow {
 namespace {
 
-// A bias that is added to the residual stream is the same for every token, so the stream goes without it and
-// each norm adds what has come together below it: two passages over the stream fewer in every layer. Returns
-// the final norm.
+// A bias that is added to the residual stream is the same for every token, so the stream goes
+// without it and each norm adds what has come together below it: two passages over the stream fewer
+// in every layer. Returns the final norm.
 Norm fold_biases(std::vector<TransformerLayer>& layers, Norm final_norm, bool parallel_residual) {
   at::Tensor sum;  // [hidden], undefined = nothing yet
   const auto add = [&](const at::Tensor& bias) {
@@ -33,11 +33,13 @@ Norm fold_biases(std::vector<TransformerLayer>& layers, Norm final_norm, bool pa
 
 }  // namespace
 
-Transformer::Transformer(const Architecture& architecture, Weights& weights, const std::string& embedding,
-                         const std::string& head, const std::string& position_embedding, Norm final_norm,
+Transformer::Transformer(const Architecture& architecture, Weights& weights,
+                         const std::string& embedding, const std::string& head,
+                         const std::string& position_embedding, Norm final_norm,
                          std::vector<TransformerLayer> layers)
-    : Network(architecture, weights, embedding, head, position_embedding,
-              fold_biases(layers, std::move(final_norm), architecture.transformer().parallel_residual)),
+    : Network(
+          architecture, weights, embedding, head, position_embedding,
+          fold_biases(layers, std::move(final_norm), architecture.transformer().parallel_residual)),
       layers_(std::move(layers)) {
   for (TransformerLayer& layer : layers_)
     for (at::Tensor* bias : {&layer.query_key_value_bias, &layer.mlp_in_bias})
@@ -62,7 +64,8 @@ void Transformer::layer(Step& step) const {
 }
 
 // The keys and values of a token stay in its column, where later columns of the row find them.
-void Transformer::attend_to_past(Step& step, const TransformerLayer& layer, const Factor& input) const {
+void Transformer::attend_to_past(Step& step, const TransformerLayer& layer,
+                                 const Factor& input) const {
   const TransformerShape& shape = architecture_.transformer();
   const std::int64_t queries = static_cast<std::int64_t>(shape.heads) * shape.head_size;
   const std::int64_t keys = static_cast<std::int64_t>(shape.key_heads) * shape.head_size;
@@ -72,7 +75,8 @@ void Transformer::attend_to_past(Step& step, const TransformerLayer& layer, cons
     const auto [cosine, sine] = rotary_tables(step.rows.longest);
     rotate(step.rows, cosine, sine, shape.head_size, qkv.narrow(1, 0, queries + keys));
   }
-  Attention attention{shape.heads, shape.key_heads, shape.head_size, 1.0 / std::sqrt(shape.head_size)};
+  Attention attention{shape.heads, shape.key_heads, shape.head_size,
+                      1.0 / std::sqrt(shape.head_size)};
   if (shape.scale_by_layer) attention.scale /= step.layer + 1;
   if (!shape.sliding_windows.empty())
     attention.sliding_window = shape.sliding_windows[static_cast<size_t>(step.layer)];
@@ -81,11 +85,13 @@ void Transformer::attend_to_past(Step& step, const TransformerLayer& layer, cons
   multiply_into(mixed, layer.attention_output, {}, step.hidden);
 }
 
-void Transformer::feed_forward(Step& step, const TransformerLayer& layer, const Factor& input) const {
+void Transformer::feed_forward(Step& step, const TransformerLayer& layer,
+                               const Factor& input) const {
   multiply_into(activated(step, layer, input), layer.mlp_out, {}, step.hidden);
 }
 
-Factor Transformer::activated(Step& step, const TransformerLayer& layer, const Factor& input) const {
+Factor Transformer::activated(Step& step, const TransformerLayer& layer,
+                              const Factor& input) const {
   const TransformerShape& shape = architecture_.transformer();
   const at::Tensor inner = step.matrix("mlp", layer.mlp_in.outputs());
   if (!shape.gated_mlp && shape.activation == kernels::Activation::kGeluTanh &&
@@ -119,10 +125,11 @@ std::pair<at::Tensor, at::Tensor> Transformer::rotary_tables(std::int32_t positi
 
 std::int64_t Transformer::bytes_per_column() const {
   const TransformerShape& shape = architecture_.transformer();
-  const std::int64_t queries = static_cast<std::int64_t>(shape.heads) * shape.head_size, mlp = shape.mlp_size;
-  const std::int64_t activations = queries +
-                                   2 * static_cast<std::int64_t>(shape.key_heads) * shape.head_size +
-                                   mlp * (shape.gated_mlp ? 2 : 1);
+  const std::int64_t queries = static_cast<std::int64_t>(shape.heads) * shape.head_size,
+                     mlp = shape.mlp_size;
+  const std::int64_t activations =
+      queries + 2 * static_cast<std::int64_t>(shape.key_heads) * shape.head_size +
+      mlp * (shape.gated_mlp ? 2 : 1);
   const std::int64_t norms = architecture_.hidden * (shape.parallel_residual ? 2 : 1);
   const std::int64_t factors = norms + queries + (precision() == Precision::kTf32x3 ? mlp : 0);
   return activations * activation_bytes(precision()) + factors * factor_bytes(precision());
@@ -141,8 +148,9 @@ std::vector<double> inverse_frequencies(const Rotary& rotary) {
   std::vector<double> frequencies;
   for (int i = 0; i < rotary.dimensions; i += 2) {
     // transformers computes and keeps them in float32.
-    double frequency = 1.0F / std::pow(static_cast<float>(rotary.theta),
-                                       static_cast<float>(i) / static_cast<float>(rotary.dimensions));
+    double frequency =
+        1.0F / std::pow(static_cast<float>(rotary.theta),
+                        static_cast<float>(i) / static_cast<float>(rotary.dimensions));
     if (rotary.scaling == Rotary::Scaling::kLinear) frequency /= rotary.factor;
     if (rotary.scaling == Rotary::Scaling::kLlama3) {
       const double wavelength = 2 * std::numbers::pi / frequency;
@@ -151,8 +159,9 @@ std::vector<double> inverse_frequencies(const Rotary& rotary) {
       if (wavelength > longest) {
         frequency /= rotary.factor;
       } else if (wavelength >= shortest) {
-        const double smooth = (rotary.original_max_positions / wavelength - rotary.low_frequency_factor) /
-                              (rotary.high_frequency_factor - rotary.low_frequency_factor);
+        const double smooth =
+            (rotary.original_max_positions / wavelength - rotary.low_frequency_factor) /
+            (rotary.high_frequency_factor - rotary.low_frequency_factor);
         frequency = (1 - smooth) * frequency / rotary.factor + smooth * frequency;
       }
     }
@@ -176,10 +185,12 @@ void read_scaling(ConfigReader& rope, Rotary& rotary) {
     rotary.high_frequency_factor = rope.number("high_freq_factor");
     rotary.original_max_positions = rope.number("original_max_position_embeddings");
   } else {
-    rope.fail("rope_type", fmt::format("supported are default, linear and llama3, found '{}'", type));
+    rope.fail("rope_type",
+              fmt::format("supported are default, linear and llama3, found '{}'", type));
   }
   if (!(rotary.factor > 0)) rope.fail("factor", "expected a positive number");
-  if (!(rotary.low_frequency_factor > 0 && rotary.high_frequency_factor > rotary.low_frequency_factor))
+  if (!(rotary.low_frequency_factor > 0 &&
+        rotary.high_frequency_factor > rotary.low_frequency_factor))
     rope.fail("high_freq_factor",
               fmt::format("expected a number above low_freq_factor = {}, itself above 0, found {}",
                           rotary.low_frequency_factor, rotary.high_frequency_factor));
@@ -199,11 +210,12 @@ Rotary read_rotary(ConfigReader& config, int head_size, double share) {
     rope.finish();
   }
   if (!(share > 0 && share <= 1))
-    config.fail("rotary_pct", fmt::format("expected a share of the head in (0, 1], found {}", share));
+    config.fail("rotary_pct",
+                fmt::format("expected a share of the head in (0, 1], found {}", share));
   rotary.dimensions = static_cast<int>(head_size * share);
   if (!(rotary.theta > 0) || rotary.dimensions < 2 || 2 * ((rotary.dimensions + 1) / 2) > head_size)
-    config.fail("rope_theta", fmt::format("cannot rotate {} of {} dimensions with base {}", rotary.dimensions,
-                                          head_size, rotary.theta));
+    config.fail("rope_theta", fmt::format("cannot rotate {} of {} dimensions with base {}",
+                                          rotary.dimensions, head_size, rotary.theta));
   return rotary;
 }
 
@@ -216,7 +228,8 @@ kernels::Activation read_activation(ConfigReader& config, const std::string& key
   if (name == "gelu") return kernels::Activation::kGelu;
   if (name == "relu") return kernels::Activation::kRelu;
   config.fail(
-      key, fmt::format("supported are silu, gelu, gelu_new, gelu_pytorch_tanh and relu, found '{}'", name));
+      key, fmt::format("supported are silu, gelu, gelu_new, gelu_pytorch_tanh and relu, found '{}'",
+                       name));
 }
 
 }  // namespace factflow

@@ -1,4 +1,5 @@
-// The decoder layer that GPT-2, the Llama family and GPT-NeoX share; their files say how it is put together.
+// The decoder layer that GPT-2, the Llama family and GPT-NeoX share; their files say how it is put
+// together.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +22,9 @@ struct TransformerLayer {
   Projection attention_output;  // [hidden, heads head_size]
   Projection mlp_in;            // [mlp, hidden], or gate above up: [2 mlp, hidden]
   Projection mlp_out;           // [hidden, mlp]
-  at::Tensor query_key_value_bias, mlp_in_bias;    // or undefined; in the type of activations
-  at::Tensor attention_output_bias, mlp_out_bias;  // likewise; of the residual stream, see fold_biases
+  at::Tensor query_key_value_bias, mlp_in_bias;  // or undefined; in the type of activations
+  // Likewise; of the residual stream, see fold_biases.
+  at::Tensor attention_output_bias, mlp_out_bias;
 };
 
 class Transformer final : public Network {
@@ -46,12 +48,12 @@ class Transformer final : public Network {
   mutable at::Tensor cosine_, sine_;  // [positions, rotated / 2]
 };
 
-// Inverse frequencies, [ceil(dimensions / 2)], scaled as the checkpoint asks. Llama-3's rule: Llama 3.1 model
-// card and transformers' modeling_rope_utils.
+// Inverse frequencies, [ceil(dimensions / 2)], scaled as the checkpoint asks. Llama-3's rule:
+// Llama 3.1 model card and transformers' modeling_rope_utils.
 std::vector<double> inverse_frequencies(const Rotary& rotary);
 
-// The rope_theta / rope_scaling / rope_parameters keys of all versions of transformers. `share`: rotated part
-// of a head.
+// The rope_theta / rope_scaling / rope_parameters keys of all versions of transformers. `share`:
+// rotated part of a head.
 Rotary read_rotary(ConfigReader& config, int head_size, double share);
 
 kernels::Activation read_activation(ConfigReader& config, const std::string& key,

@@ -1,10 +1,10 @@
 // Picks the CPU table for the processor that runs.
 #include "model/kernels/kernels.hpp"
 
-#define FACTFLOW_DECLARE(isa)                     \
-  namespace isa {                                 \
-  const KernelTable<float>& float_table();        \
-  const KernelTable<double>& double_table();      \
+#define FACTFLOW_DECLARE(isa)                \
+  namespace isa {                            \
+  const KernelTable<float>& float_table();   \
+  const KernelTable<double>& double_table(); \
   }
 
 namespace factflow::kernels {
@@ -21,8 +21,8 @@ enum class InstructionSet { kGeneric, kAvx2, kAvx512 };
 
 InstructionSet detect() {
 #ifdef FACTFLOW_X86
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vl"))
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
     return InstructionSet::kAvx512;
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return InstructionSet::kAvx2;
 #endif
@@ -37,12 +37,15 @@ InstructionSet instruction_set() {
 }  // namespace
 
 #ifdef FACTFLOW_X86
-#define FACTFLOW_PICK(function)                                               \
-  switch (instruction_set()) {                                                \
-    case InstructionSet::kAvx512: return avx512::function();                  \
-    case InstructionSet::kAvx2: return avx2::function();                      \
-    case InstructionSet::kGeneric: break;                                     \
-  }                                                                           \
+#define FACTFLOW_PICK(function)    \
+  switch (instruction_set()) {     \
+    case InstructionSet::kAvx512:  \
+      return avx512::function();   \
+    case InstructionSet::kAvx2:    \
+      return avx2::function();     \
+    case InstructionSet::kGeneric: \
+      break;                       \
+  }                                \
   return generic::function();
 #else
 #define FACTFLOW_PICK(function) return generic::function();
@@ -60,9 +63,12 @@ const KernelTable<double>& cpu_kernels<double>() {
 
 const char* cpu_instruction_set() {
   switch (instruction_set()) {
-    case InstructionSet::kAvx512: return "avx512";
-    case InstructionSet::kAvx2: return "avx2";
-    case InstructionSet::kGeneric: return "generic";
+    case InstructionSet::kAvx512:
+      return "avx512";
+    case InstructionSet::kAvx2:
+      return "avx2";
+    case InstructionSet::kGeneric:
+      return "generic";
   }
   return "generic";
 }

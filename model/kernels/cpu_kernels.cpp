@@ -1,12 +1,14 @@
-// The CPU table. Compiled once per instruction set, with FACTFLOW_ISA as the namespace: keep templates of the standard
-// library out of here, since their wide copies could be linked into code that must run anywhere.
+// The CPU table. Compiled once per instruction set, with FACTFLOW_ISA as the namespace: keep
+// templates of the standard library out of here, since their wide copies could be linked into code
+// that must run anywhere.
 #include "model/kernels/kernels.hpp"
 #include "model/kernels/vector_math.hpp"
 
 namespace factflow::kernels::FACTFLOW_ISA {
 namespace {
 
-constexpr int kBlock = 64;          // channels handled together: a few vector registers of every kind
+// Channels handled together: a few vector registers of every kind.
+constexpr int kBlock = 64;
 constexpr int kMaxStates = 256;     // states per channel that fit the scratch on the stack
 constexpr int kStackScores = 4096;  // longest prompt whose attention scores fit the stack
 
@@ -117,7 +119,8 @@ struct ScanBlock {
   }
 };
 
-// The clean run of one prompt on one block of channels, and the states that replayed rows start from.
+// The clean run of one prompt on one block of channels, and the states that replayed rows start
+// from.
 template <class T>
 void scan_clean(const Rows& rows, std::int32_t r, ScanBlock<T>& block) {
   const ScanArgs<T>& a = block.a;
@@ -165,7 +168,8 @@ void scan_step(const Rows& rows, const Row& row, ScanBlock<T>& block) {
   const std::int32_t column = row.column;
   const T* b = a.b.data + column * a.b.stride;
   const T* c = a.c.data + column * a.c.stride;
-  const bool blocked = in_window(row, rows.layer) && (rows.flags[row.flags + row.first_token] & kTarget) != 0;
+  const bool blocked =
+      in_window(row, rows.layer) && (rows.flags[row.flags + row.first_token] & kTarget) != 0;
   const bool self = blocked && (rows.flags[row.flags + row.first_token] & kSource) != 0;
   const std::uint8_t* lose = blocked ? a.lose + row.channels * a.channels + block.channel : nullptr;
   int losing = 0;
@@ -197,7 +201,8 @@ void scan_step(const Rows& rows, const Row& row, ScanBlock<T>& block) {
   block.finish(column, block.y);
 }
 
-// A replayed row of several tokens: the full and the kept state side by side; only targets read the second.
+// A replayed row of several tokens: the full and the kept state side by side; only targets read the
+// second.
 template <class T>
 void scan_suffix(const Rows& rows, const Row& row, ScanBlock<T>& block) {
   const ScanArgs<T>& a = block.a;
@@ -257,7 +262,13 @@ void scan(const Rows& rows, const ScanArgs<T>& a) {
   const auto blocks = static_cast<std::int32_t>((a.channels + kBlock - 1) / kBlock);
   const auto block_at = [&](std::int32_t index) {
     const std::int64_t channel = static_cast<std::int64_t>(index) * kBlock;
-    return ScanBlock<T>{a, channel, static_cast<int>(a.channels - channel < kBlock ? a.channels - channel : kBlock), {}, {}, {}};
+    return ScanBlock<T>{
+        a,
+        channel,
+        static_cast<int>(a.channels - channel < kBlock ? a.channels - channel : kBlock),
+        {},
+        {},
+        {}};
   };
 #pragma omp parallel for schedule(dynamic, 8) collapse(2)
   for (std::int32_t r = 0; r < rows.clean_count; ++r)
@@ -274,7 +285,8 @@ void scan(const Rows& rows, const ScanArgs<T>& a) {
         scan_step(rows, row, block);
       else
         scan_suffix(rows, row, block);
-      if (i == 0 && in_window(row, rows.layer)) count_blocked(rows, edges_read_from_kept_state(rows, row));
+      if (i == 0 && in_window(row, rows.layer))
+        count_blocked(rows, edges_read_from_kept_state(rows, row));
     }
 }
 
@@ -345,7 +357,8 @@ void gated_norm(const Rows&, const GatedNormArgs<T>& a) {
     const T* y = a.y.data + i * a.y.stride;
     const T* z = a.z.data + i * a.z.stride;
     T* out = a.out.data + i * a.out.stride;
-    for (std::int64_t j = 0; j < a.width; ++j) out[j] = a.norm_before_gate ? y[j] : y[j] * silu(z[j]);
+    for (std::int64_t j = 0; j < a.width; ++j)
+      out[j] = a.norm_before_gate ? y[j] : y[j] * silu(z[j]);
     for (std::int64_t g = 0; g < a.width; g += a.group) {
       T square = 0;
 #pragma omp simd reduction(+ : square)
@@ -377,7 +390,8 @@ void rotary(const Rows& rows, const RotaryArgs<T>& a) {
 
 // One column of attention with `scores` [tokens] as scratch; returns the blocked edges.
 template <class T>
-std::int64_t attention_column(const Rows& rows, const AttentionArgs<T>& a, std::int32_t column, T* scores) {
+std::int64_t attention_column(const Rows& rows, const AttentionArgs<T>& a, std::int32_t column,
+                              T* scores) {
   const Row& row = rows.rows[rows.row_of[column]];
   const std::int32_t t = rows.position[column];
   const bool target = in_window(row, rows.layer) && (rows.flags[row.flags + t] & kTarget) != 0;
@@ -385,18 +399,21 @@ std::int64_t attention_column(const Rows& rows, const AttentionArgs<T>& a, std::
       a.sliding_window > 0 && t >= a.sliding_window ? t - a.sliding_window + 1 : 0;
   std::int64_t edges = 0;
   if (target)
-    for (std::int32_t s = 0; s <= t; ++s) edges += (rows.flags[row.flags + s] & kSource) != 0 ? 1 : 0;
+    for (std::int32_t s = 0; s <= t; ++s)
+      edges += (rows.flags[row.flags + s] & kSource) != 0 ? 1 : 0;
   for (int h = 0; h < a.heads; ++h) {
-    const std::int64_t key_head = static_cast<std::int64_t>(h / (a.heads / a.key_heads)) * a.head_size;
+    const std::int64_t key_head =
+        static_cast<std::int64_t>(h / (a.heads / a.key_heads)) * a.head_size;
     const T* q = a.q.data + column * a.q.stride + h * a.head_size;
     T* out = a.out.data + column * a.out.stride + h * a.head_size;
     for (int p = 0; p < a.head_size; ++p) out[p] = 0;
     T largest = -__builtin_inff();
     for (std::int32_t s = begin; s <= t; ++s) {
       const bool blocked = target && (rows.flags[row.flags + s] & kSource) != 0;
-      scores[s] = blocked ? -__builtin_inff()
-                          : dot(q, a.k.data + column_of(row, s) * a.k.stride + key_head, a.head_size) *
-                                static_cast<T>(a.scale);
+      scores[s] = blocked
+                      ? -__builtin_inff()
+                      : dot(q, a.k.data + column_of(row, s) * a.k.stride + key_head, a.head_size) *
+                            static_cast<T>(a.scale);
       largest = scores[s] > largest || scores[s] != scores[s] ? scores[s] : largest;
     }
     if (largest == -__builtin_inff()) continue;  // no key left
@@ -447,10 +464,14 @@ void activate(const ActivationArgs<T>& a, Function function) {
 template <class T>
 void activation(const Rows&, const ActivationArgs<T>& a) {
   switch (a.activation) {
-    case Activation::kSilu: return activate(a, [](T x) { return silu(x); });
-    case Activation::kGeluTanh: return activate(a, [](T x) { return gelu_tanh(x); });
-    case Activation::kGelu: return activate(a, [](T x) { return gelu(x); });
-    case Activation::kRelu: return activate(a, [](T x) { return x > T(0) ? x : T(0); });
+    case Activation::kSilu:
+      return activate(a, [](T x) { return silu(x); });
+    case Activation::kGeluTanh:
+      return activate(a, [](T x) { return gelu_tanh(x); });
+    case Activation::kGelu:
+      return activate(a, [](T x) { return gelu(x); });
+    case Activation::kRelu:
+      return activate(a, [](T x) { return x > T(0) ? x : T(0); });
   }
 }
 
@@ -490,12 +511,17 @@ void answer(const Rows&, const AnswerArgs<T>& a) {
 }
 
 template <class T>
-constexpr KernelTable<T> kTable{norm<T>,   norm<T>,      conv<T>,       scan<T>,   dual<T>,  gated_norm<T>,
-                                rotary<T>, attention<T>, activation<T>, gather<T>, answer<T>};
+constexpr KernelTable<T> kTable{norm<T>,       norm<T>,       conv<T>,   scan<T>,
+                                dual<T>,       gated_norm<T>, rotary<T>, attention<T>,
+                                activation<T>, gather<T>,     answer<T>};
 
 }  // namespace
 
-const KernelTable<float>& float_table() { return kTable<float>; }
-const KernelTable<double>& double_table() { return kTable<double>; }
+const KernelTable<float>& float_table() {
+  return kTable<float>;
+}
+const KernelTable<double>& double_table() {
+  return kTable<double>;
+}
 
 }  // namespace factflow::kernels::FACTFLOW_ISA

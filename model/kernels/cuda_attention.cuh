@@ -1,5 +1,5 @@
-// Causal attention of short prompts on CUDA. The softmax is kept up to date while the keys pass (Milakov &
-// Gimelshein 2018).
+// Causal attention of short prompts on CUDA. The softmax is kept up to date while the keys pass
+// (Milakov & Gimelshein 2018).
 #pragma once
 
 #include "model/kernels/cuda_common.cuh"
@@ -32,18 +32,20 @@ __device__ inline void count_blocked(const Rows& rows, const Sight& sight) {
   atomicAdd(rows.blocked, edges);
 }
 
-// kLanes threads share a head, kFours float4 each: head_size = 4 kLanes kFours. A warp takes 32 / kLanes
-// heads of one column.
+// kLanes threads share a head, kFours float4 each: head_size = 4 kLanes kFours. A warp takes 32 /
+// kLanes heads of one column.
 template <int kLanes, int kFours, class T>
 __device__ void attend_wide(const Rows& rows, const AttentionArgs<T>& a, std::int32_t column,
                             int first_head) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int wanted = first_head + lane / kLanes;
-  const int head = min(wanted, a.heads - 1);  // lanes of a missing head follow the last one and write nothing
+  // Lanes of a missing head follow the last one and write nothing.
+  const int head = min(wanted, a.heads - 1);
   const Sight sight(rows, column, a.sliding_window);
   if (wanted == 0 && lane == 0) count_blocked(rows, sight);
   const int part = lane % kLanes * 4;
-  const std::int64_t key_at = static_cast<std::int64_t>(head / (a.heads / a.key_heads)) * a.head_size + part;
+  const std::int64_t key_at =
+      static_cast<std::int64_t>(head / (a.heads / a.key_heads)) * a.head_size + part;
   const T* q = a.q.data + column * a.q.stride + head * a.head_size + part;
   float4 query[kFours], sum[kFours];
 #pragma unroll
@@ -90,7 +92,8 @@ __device__ void attend_wide(const Rows& rows, const AttentionArgs<T>& a, std::in
       total += weight;
       const T* v = a.v.data + seen[i] * a.v.stride + key_at;
 #pragma unroll
-      for (int p = 0; p < kFours; ++p) sum[p] = plus_times(sum[p], weight, load4(v + p * 4 * kLanes));
+      for (int p = 0; p < kFours; ++p)
+        sum[p] = plus_times(sum[p], weight, load4(v + p * 4 * kLanes));
     }
     largest = next;
   }
@@ -101,8 +104,8 @@ __device__ void attend_wide(const Rows& rows, const AttentionArgs<T>& a, std::in
     put4(a.out, column, head * a.head_size + part + p * 4 * kLanes, times(sum[p], inverse));
 }
 
-// Block (columns, heads of a warp). Neighbouring columns often are replays of one prompt, whose keys and
-// values then are in the processor's own cache.
+// Block (columns, heads of a warp). Neighbouring columns often are replays of one prompt, whose
+// keys and values then are in the processor's own cache.
 constexpr int kColumnsPerBlock = 16;
 template <int kLanes, int kFours, class T>
 __global__ void attention_wide_kernel(Rows rows, AttentionArgs<T> a) {
@@ -124,12 +127,14 @@ __global__ void attention_kernel(Rows rows, AttentionArgs<T> a) {
   const int head = static_cast<int>(item % a.heads);
   const Sight sight(rows, column, a.sliding_window);
   if (head == 0 && lane == 0) count_blocked(rows, sight);
-  const std::int64_t key_head = static_cast<std::int64_t>(head / (a.heads / a.key_heads)) * a.head_size;
+  const std::int64_t key_head =
+      static_cast<std::int64_t>(head / (a.heads / a.key_heads)) * a.head_size;
   const T* q = a.q.data + column * a.q.stride + head * a.head_size;
   float query[kMaxHeadParts], sum[kMaxHeadParts];
 #pragma unroll
   for (int p = 0; p < kMaxHeadParts; ++p) {
-    query[p] = p * 32 + lane < a.head_size ? load(q + p * 32 + lane) * static_cast<float>(a.scale) : 0.0f;
+    query[p] =
+        p * 32 + lane < a.head_size ? load(q + p * 32 + lane) * static_cast<float>(a.scale) : 0.0f;
     sum[p] = 0;
   }
   float largest = -INFINITY, total = 0;
@@ -143,7 +148,8 @@ __global__ void attention_kernel(Rows rows, AttentionArgs<T> a) {
     for (int p = 0; p < kMaxHeadParts; ++p)
       if (p * 32 + lane < a.head_size) score += query[p] * load(k + p * 32 + lane);
     score = warp_sum(score);
-    const float next = fmaxf(largest, score), shrink = expf(largest - next), weight = expf(score - next);
+    const float next = fmaxf(largest, score), shrink = expf(largest - next),
+                weight = expf(score - next);
     total = total * shrink + weight;
 #pragma unroll
     for (int p = 0; p < kMaxHeadParts; ++p)
@@ -153,24 +159,28 @@ __global__ void attention_kernel(Rows rows, AttentionArgs<T> a) {
 #pragma unroll
   for (int p = 0; p < kMaxHeadParts; ++p)
     if (p * 32 + lane < a.head_size)
-      put(a.out, column, head * a.head_size + p * 32 + lane, largest == -INFINITY ? 0.0f : sum[p] / total);
+      put(a.out, column, head * a.head_size + p * 32 + lane,
+          largest == -INFINITY ? 0.0f : sum[p] / total);
 }
 
 template <int kLanes, int kFours, class T>
 void launch_wide_attention(const Rows& rows, const AttentionArgs<T>& a) {
   constexpr int kHeadsPerWarp = 32 / kLanes;
-  const dim3 grid(blocks_for(rows.column_count, kColumnsPerBlock), blocks_for(a.heads, kHeadsPerWarp));
-  launch("attention_wide", attention_wide_kernel<kLanes, kFours, T>, {grid, kThreads}, rows, rows, a);
+  const dim3 grid(blocks_for(rows.column_count, kColumnsPerBlock),
+                  blocks_for(a.heads, kHeadsPerWarp));
+  launch("attention_wide", attention_wide_kernel<kLanes, kFours, T>, {grid, kThreads}, rows, rows,
+         a);
 }
 
 template <class T>
 void attention(const Rows& rows, const AttentionArgs<T>& a) {
   if (a.head_size > 32 * kMaxHeadParts)
     throw std::runtime_error(
-        "the CUDA attention takes heads of at most 256 dimensions; this model runs with device: cpu");
+        "the CUDA attention takes heads of at most 256 dimensions; this model runs with device: "
+        "cpu");
   if (rows.column_count == 0) return;
-  if (in_fours(a.q.data, a.q.stride) && in_fours(a.k.data, a.k.stride) && in_fours(a.v.data, a.v.stride) &&
-      in_fours(a.out)) {
+  if (in_fours(a.q.data, a.q.stride) && in_fours(a.k.data, a.k.stride) &&
+      in_fours(a.v.data, a.v.stride) && in_fours(a.out)) {
     switch (a.head_size) {
       case 32:
         return launch_wide_attention<4, 2>(rows, a);
@@ -189,7 +199,8 @@ void attention(const Rows& rows, const AttentionArgs<T>& a) {
     }
   }
   const std::int64_t warps = static_cast<std::int64_t>(rows.column_count) * a.heads;
-  launch("attention", attention_kernel<T>, {blocks_for(warps, kThreads / 32), kThreads}, rows, rows, a);
+  launch("attention", attention_kernel<T>, {blocks_for(warps, kThreads / 32), kThreads}, rows, rows,
+         a);
 }
 
 }  // namespace

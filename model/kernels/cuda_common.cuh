@@ -28,11 +28,12 @@ struct LaunchShape {
 // Throws std::runtime_error if the device refuses. Without nvcc the kernel runs in
 // tests/model/cuda_emulation.
 template <class... Parameters, class... Arguments>
-void launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& shape, const Rows& rows,
-            const Arguments&... arguments) {
+void launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& shape,
+            const Rows& rows, const Arguments&... arguments) {
   const auto threads = static_cast<unsigned>(shape.threads);
 #ifdef __CUDACC__
-  kernel<<<shape.grid, threads, shape.shared_bytes, static_cast<cudaStream_t>(rows.stream)>>>(arguments...);
+  kernel<<<shape.grid, threads, shape.shared_bytes, static_cast<cudaStream_t>(rows.stream)>>>(
+      arguments...);
 #else
   static_cast<void>(rows);
   emulation::launch(shape.grid, threads, shape.shared_bytes, [&] { kernel(arguments...); });
@@ -55,8 +56,8 @@ inline unsigned blocks_for(std::int64_t items, int per_block) {
   return static_cast<unsigned>((items + per_block - 1) / per_block);
 }
 
-// Threads for `width` numbers taken four at a time, in as few turns as kThreads allow and with little idle in
-// the last one.
+// Threads for `width` numbers taken four at a time, in as few turns as kThreads allow and with
+// little idle in the last one.
 inline int threads_for(std::int64_t width) {
   const std::int64_t fours = (width + 3) / 4, turns = (fours + kThreads - 1) / kThreads;
   const std::int64_t wanted = ((fours + turns - 1) / (turns > 0 ? turns : 1) + 31) / 32 * 32;
@@ -164,7 +165,8 @@ __device__ inline float4 times(float4 a, float b) {
   return make_float4(a.x * b, a.y * b, a.z * b, a.w * b);
 }
 __device__ inline float4 plus_times(float4 sum, float factor, float4 x) {
-  return make_float4(sum.x + factor * x.x, sum.y + factor * x.y, sum.z + factor * x.z, sum.w + factor * x.w);
+  return make_float4(sum.x + factor * x.x, sum.y + factor * x.y, sum.z + factor * x.z,
+                     sum.w + factor * x.w);
 }
 __device__ inline float dot4(float4 a, float4 b) {
   return (a.x * b.x + a.y * b.y) + (a.z * b.z + a.w * b.w);
@@ -194,22 +196,22 @@ __device__ inline T* at_row(const Matrix<T>& matrix, std::int32_t row, std::int6
   return at_row(matrix.data + j, row, static_cast<std::int32_t>(matrix.stride * sizeof(T)));
 }
 
-// Stores if `wanted`, without a branch, so that the value is on its way before it is known whether it is
-// wanted.
+// Stores if `wanted`, without a branch, so that the value is on its way before it is known whether
+// it is wanted.
 __device__ inline void store_if(bool wanted, float* to, float value) {
 #ifdef __CUDACC__
-  asm volatile(
-      "{.reg .pred p; setp.ne.s32 p, %0, 0; @p st.global.f32 [%1], %2;}" ::"r"(static_cast<int>(wanted)),
-      "l"(to), "f"(value));
+  asm volatile("{.reg .pred p; setp.ne.s32 p, %0, 0; @p st.global.f32 [%1], %2;}" ::"r"(
+                   static_cast<int>(wanted)),
+               "l"(to), "f"(value));
 #else
   if (wanted) store(to, value);
 #endif
 }
 __device__ inline void store_if(bool wanted, Bfloat16* to, float value) {
 #ifdef __CUDACC__
-  asm volatile(
-      "{.reg .pred p; setp.ne.s32 p, %0, 0; @p st.global.b16 [%1], %2;}" ::"r"(static_cast<int>(wanted)),
-      "l"(to), "h"(__bfloat16_as_ushort(__float2bfloat16_rn(value))));
+  asm volatile("{.reg .pred p; setp.ne.s32 p, %0, 0; @p st.global.b16 [%1], %2;}" ::"r"(
+                   static_cast<int>(wanted)),
+               "l"(to), "h"(__bfloat16_as_ushort(__float2bfloat16_rn(value))));
 #else
   if (wanted) store(to, value);
 #endif
@@ -301,9 +303,10 @@ __device__ inline float polynomial(const float (&c)[count], float x) {
   return sum;
 }
 
-// log(1 + e^x) = max(x, 0) + log(1 + e), e = e^-|x| in (0, 1], and log(1 + e) / e by its minimax polynomial:
-// exponentials are scarcer than multiplications, reciprocals as scarce. To 1.8e-7 of the result in float, and
-// for an x that comes in bfloat16 to 8.4e-6, far below what its rounding is worth.
+// log(1 + e^x) = max(x, 0) + log(1 + e), e = e^-|x| in (0, 1], and log(1 + e) / e by its minimax
+// polynomial: exponentials are scarcer than multiplications, reciprocals as scarce. To 1.8e-7 of
+// the result in float, and for an x that comes in bfloat16 to 8.4e-6, far below what its rounding
+// is worth.
 template <class T>
 __device__ inline float softplus(float x) {
   const float e = exp2_fast(-kLog2E * fabsf(x));
@@ -313,9 +316,9 @@ __device__ inline float softplus(float x) {
                          -0.21004869043827057f, 0.10122225433588028f, -0.02386913076043129f},
                         e);
   else
-    series = polynomial({0.9999999403953552f, -0.4999949336051941f, 0.3331909775733948f, -0.2484298199415207f,
-                         0.19106006622314453f, -0.13663245737552643f, 0.07822595536708832f,
-                         -0.02950523979961872f, 0.0052326940931379795f},
+    series = polynomial({0.9999999403953552f, -0.4999949336051941f, 0.3331909775733948f,
+                         -0.2484298199415207f, 0.19106006622314453f, -0.13663245737552643f,
+                         0.07822595536708832f, -0.02950523979961872f, 0.0052326940931379795f},
                         e);
   return fmaxf(x, 0.0f) + e * series;
 }

@@ -1,5 +1,5 @@
-// Mamba-2's token mixing in its quadratic form on CUDA: clean tokens and replays of the last one by part
-// (dual_part_kernel), any other column for itself (dual_kernel).
+// Mamba-2's token mixing in its quadratic form on CUDA: clean tokens and replays of the last one by
+// part (dual_part_kernel), any other column for itself (dual_kernel).
 #pragma once
 
 #include <algorithm>
@@ -15,9 +15,9 @@ __device__ float step_size(const DualArgs<T>& a, std::int32_t column, int head) 
   return fminf(fmaxf(dt, static_cast<float>(a.dt_min)), static_cast<float>(a.dt_max));
 }
 
-// Clean tokens and replays of the last one see the same tokens before them, so those of a part are added up
-// side by side, eight at a time: what the tokens before them count is found out for all eight, and each
-// thread then reads a token's channels once for them.
+// Clean tokens and replays of the last one see the same tokens before them, so those of a part are
+// added up side by side, eight at a time: what the tokens before them count is found out for all
+// eight, and each thread then reads a token's channels once for them.
 constexpr int kDualQueries = 8;
 constexpr int kDualHeads = 32;                   // of a block, at most
 constexpr int kDualThreads = 256;                // of a block, at most; four channels each
@@ -31,14 +31,15 @@ struct alignas(16) Query {
   std::int32_t channels;
 };
 
-// Shared memory of a block of `heads` heads, for prompts of up to `tokens` tokens. Position `tokens` stands
-// for a query's own token.
+// Shared memory of a block of `heads` heads, for prompts of up to `tokens` tokens. Position
+// `tokens` stands for a query's own token.
 struct DualTile {
   Query* queries;  // [kRowsPerPart + tokens] clean tokens, then replays
-  float* weight;   // [tokens + 1, heads, kDualQueries] what a token counts; for the own one D included
-  float* score;    // [tokens + 1, kDualQueries] C . B
-  float* dt;       // [tokens, heads] of the clean tokens
-  float* own_dt;   // [heads, kDualQueries]
+  // [tokens + 1, heads, kDualQueries] what a token counts; for the own one D included.
+  float* weight;
+  float* score;   // [tokens + 1, kDualQueries] C . B
+  float* dt;      // [tokens, heads] of the clean tokens
+  float* own_dt;  // [heads, kDualQueries]
 
   __device__ DualTile(float* memory, int tokens, int heads)
       : queries(reinterpret_cast<Query*>(memory)),
@@ -49,7 +50,8 @@ struct DualTile {
   static size_t bytes(int tokens, int heads) {
     const int weights = (tokens + 1) * heads * kDualQueries, scores = (tokens + 1) * kDualQueries;
     return sizeof(Query) * static_cast<size_t>(kRowsPerPart + tokens) +
-           sizeof(float) * static_cast<size_t>(weights + scores + tokens * heads + heads * kDualQueries);
+           sizeof(float) *
+               static_cast<size_t>(weights + scores + tokens * heads + heads * kDualQueries);
   }
 };
 
@@ -69,7 +71,8 @@ __device__ inline float warp_sums(float (&sum)[8]) {
   return pair + __shfl_xor_sync(kAll, pair, 1);
 }
 
-// Some queries that are computed at once. Where there are fewer than kDualQueries the last one is repeated.
+// Some queries that are computed at once. Where there are fewer than kDualQueries the last one is
+// repeated.
 struct Queries {
   const Query* query;
   int count;
@@ -89,7 +92,9 @@ struct DualBlock {
   int group, first, count;
   int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
 
-  __device__ int own() const { return rows.longest; }  // the position that stands for a query's own token
+  __device__ int own() const {
+    return rows.longest;
+  }  // the position that stands for a query's own token
 
   // The clean tokens' dt, and all queries, `total` of them.
   __device__ void prepare(const PromptPart& part, int& total) const {
@@ -97,7 +102,8 @@ struct DualBlock {
     if (thread == 0) total = clean;
     for (int i = thread; i < clean; i += threads) tile.queries[i] = {row.column + i, i, -1, 0};
     for (int i = thread; i < (row.count - 1) * count; i += threads)
-      tile.dt[i / count * heads + i % count] = step_size(a, row.column + i / count, first + i % count);
+      tile.dt[i / count * heads + i % count] =
+          step_size(a, row.column + i / count, first + i % count);
     __syncthreads();
     for (int i = thread; i < part.count; i += threads) {
       const LastToken token = rows.replays[part.begin + i];
@@ -111,10 +117,11 @@ struct DualBlock {
     __syncthreads();
   }
 
-  // In eights: of two queries and four tokens, then of all queries and their own tokens. And the own tokens'
-  // dt.
+  // In eights: of two queries and four tokens, then of all queries and their own tokens. And the
+  // own tokens' dt.
   __device__ void find_scores(const Queries& queries) const {
-    const int lane = thread % 32, pairs = kDualQueries / 2, eights = (queries.before + 3) / 4 * pairs;
+    const int lane = thread % 32, pairs = kDualQueries / 2,
+              eights = (queries.before + 3) / 4 * pairs;
     for (int i = thread; i < count * kDualQueries; i += threads)
       tile.own_dt[i] = step_size(a, queries[i % kDualQueries].column, first + i / kDualQueries);
     for (int i = thread / 32; i <= eights; i += threads / 32) {
@@ -125,7 +132,9 @@ struct DualBlock {
         const auto b_of = [&](std::int32_t column) {
           return load4(at_row(a.b, column, group * a.states + n));
         };
-        const auto c_of = [&](int k) { return load4(at_row(a.c, queries[k].column, group * a.states + n)); };
+        const auto c_of = [&](int k) {
+          return load4(at_row(a.c, queries[k].column, group * a.states + n));
+        };
         if (of_own) {
 #pragma unroll
           for (int k = 0; k < kDualQueries; ++k) sum[k] += dot4(c_of(k), b_of(queries[k].column));
@@ -152,7 +161,9 @@ struct DualBlock {
       const int q = i % kDualQueries, h = i / kDualQueries, head = first + h;
       const Query query = queries[q];
       const bool loses = query.flags >= 0 && a.lose[query.channels * a.heads + head] != 0;
-      const auto blocked = [&](int s) { return loses && (rows.flags[query.flags + s] & kSource) != 0; };
+      const auto blocked = [&](int s) {
+        return loses && (rows.flags[query.flags + s] & kSource) != 0;
+      };
       const float dt = tile.own_dt[i], rate = a.a[head] * kLog2E;
       weights(own(), h)[q] =
           a.d[head] + (blocked(query.position) ? 0.0f : tile.score[own() * kDualQueries + q] * dt);
@@ -202,7 +213,8 @@ struct DualBlock {
 
 // Block (part, group and tile of `heads` heads, share of the part's queries).
 template <class T>
-__global__ void __launch_bounds__(kDualThreads, 4) dual_part_kernel(Rows rows, DualArgs<T> a, int heads) {
+__global__ void __launch_bounds__(kDualThreads, 4)
+    dual_part_kernel(Rows rows, DualArgs<T> a, int heads) {
   static_assert(kDualQueries == 8);
   __shared__ int total;  // queries
   const int in_group = a.heads / a.groups, tiles = (in_group + heads - 1) / heads;
@@ -219,7 +231,8 @@ __global__ void __launch_bounds__(kDualThreads, 4) dual_part_kernel(Rows rows, D
                            min(heads, in_group - begin)};
   block.prepare(part, total);
   const int clean = part.leads != 0 ? block.row.count : 0;
-  for (int i = static_cast<int>(blockIdx.z) * kDualQueries; i < total; i += kDualBlocks * kDualQueries) {
+  for (int i = static_cast<int>(blockIdx.z) * kDualQueries; i < total;
+       i += kDualBlocks * kDualQueries) {
     const int count = min(kDualQueries, total - i), last = i + count - 1;
     const Queries queries{block.tile.queries + i, count, last < clean ? last : block.row.count - 1};
     block.find_scores(queries);
@@ -251,9 +264,9 @@ struct DualShared {
   }
 };
 
-// One block per column and group. Source tokens are taken in tiles from the column's own token backwards.
-// Everything that waits for memory is done by all threads at once; only the running sum of dt A goes token by
-// token. Columns of `parts` are left out if they are done elsewhere.
+// One block per column and group. Source tokens are taken in tiles from the column's own token
+// backwards. Everything that waits for memory is done by all threads at once; only the running sum
+// of dt A goes token by token. Columns of `parts` are left out if they are done elsewhere.
 template <class T>
 __global__ void dual_kernel(Rows rows, DualArgs<T> a, bool wide, bool parts) {
   const int heads = a.heads / a.groups, thread = static_cast<int>(threadIdx.x),
@@ -302,7 +315,8 @@ __global__ void dual_kernel(Rows rows, DualArgs<T> a, bool wide, bool parts) {
     __syncthreads();
     for (int i = thread; i < tile * heads; i += threads) {
       const bool left_out = shared.blocked[i / heads] != 0 && lose[i % heads] != 0;
-      shared.weight[i] = left_out ? 0.0f : shared.score[i / heads] * expf(shared.weight[i]) * shared.dt[i];
+      shared.weight[i] =
+          left_out ? 0.0f : shared.score[i / heads] * expf(shared.weight[i]) * shared.dt[i];
     }
     __syncthreads();
     const bool begins = top == t;
@@ -323,7 +337,8 @@ __global__ void dual_kernel(Rows rows, DualArgs<T> a, bool wide, bool parts) {
         const int h = j / a.head_size;
         float y = begins ? a.d[first + h] * load(own + j) : load(out + j);
         for (int i = 0; i < tile; ++i)
-          y += shared.weight[i * heads + h] * load(a.x.data + shared.column[i] * a.x.stride + offset + j);
+          y += shared.weight[i * heads + h] *
+               load(a.x.data + shared.column[i] * a.x.stride + offset + j);
         store(out + j, y);
       }
     }
@@ -333,7 +348,8 @@ __global__ void dual_kernel(Rows rows, DualArgs<T> a, bool wide, bool parts) {
 // How many heads of a group a block of dual_part_kernel takes; 0 if a head is too large for one.
 template <class T>
 int heads_of_block(const DualArgs<T>& a) {
-  const int in_group = a.heads / a.groups, most = std::min(kDualHeads, 4 * kDualThreads / a.head_size);
+  const int in_group = a.heads / a.groups,
+            most = std::min(kDualHeads, 4 * kDualThreads / a.head_size);
   if (most == 0) return 0;
   const int tiles = (in_group + most - 1) / most;
   return (in_group + tiles - 1) / tiles;
@@ -353,13 +369,14 @@ template <class T>
 bool dual_parts(const Rows& rows, const DualArgs<T>& a) {
   const int heads = heads_of_block(a);
   const size_t bytes = DualTile::bytes(rows.longest, heads);
-  const bool fits = heads > 0 && bytes <= kDualBytes && a.states % 4 == 0 && in_fours(a.b.data, a.b.stride) &&
-                    in_fours(a.c.data, a.c.stride);
+  const bool fits = heads > 0 && bytes <= kDualBytes && a.states % 4 == 0 &&
+                    in_fours(a.b.data, a.b.stride) && in_fours(a.c.data, a.c.stride);
   if (!fits || !have_shared(dual_part_kernel<T>, bytes)) return false;
   const dim3 grid(static_cast<unsigned>(rows.part_count),
-                  static_cast<unsigned>(a.groups) * blocks_for(a.heads / a.groups, heads), kDualBlocks);
-  launch("dual_part", dual_part_kernel<T>, {grid, (heads * a.head_size / 4 + 31) / 32 * 32, bytes}, rows,
-         rows, a, heads);
+                  static_cast<unsigned>(a.groups) * blocks_for(a.heads / a.groups, heads),
+                  kDualBlocks);
+  launch("dual_part", dual_part_kernel<T>, {grid, (heads * a.head_size / 4 + 31) / 32 * 32, bytes},
+         rows, rows, a, heads);
   return true;
 }
 
@@ -373,7 +390,8 @@ void dual(const Rows& rows, const DualArgs<T>& a) {
   const size_t bytes = DualShared::bytes(a.heads / a.groups);
   if (!have_shared(dual_kernel<T>, bytes))
     throw std::runtime_error(
-        "this GPU has too little shared memory for the heads of one group; the model runs with device: cpu");
+        "this GPU has too little shared memory for the heads of one group; the model runs with "
+        "device: cpu");
   const dim3 grid(static_cast<unsigned>(rows.column_count), static_cast<unsigned>(a.groups));
   launch("dual", dual_kernel<T>, {grid, kThreads, bytes}, rows, rows, a, wide, parts);
 }

@@ -1,5 +1,6 @@
-// The CUDA table. Plain CUDA without libtorch headers: it compiles wherever nvcc is, and is compared with the
-// CPU table by tests/model and by `factflow verify --device cuda`. Products of matrices are libtorch's.
+// The CUDA table. Plain CUDA without libtorch headers: it compiles wherever nvcc is, and is
+// compared with the CPU table by tests/model and by `factflow verify --device cuda`. Products of
+// matrices are libtorch's.
 #include "model/kernels/cuda_attention.cuh"
 #include "model/kernels/cuda_dual.cuh"
 #include "model/kernels/cuda_rows.cuh"
@@ -27,8 +28,8 @@ const KernelTable<Bfloat16>& cuda_kernels<Bfloat16>() {
 }
 
 template <>
-void cuda_factor(const Rows& rows, const Matrix<const float>& x, const Factor<float>& out, std::int64_t count,
-                 std::int64_t width) {
+void cuda_factor(const Rows& rows, const Matrix<const float>& x, const Factor<float>& out,
+                 std::int64_t count, std::int64_t width) {
   write_factor(rows, x, out, count, width);
 }
 template <>

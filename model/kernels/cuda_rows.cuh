@@ -1,5 +1,5 @@
-// Kernels that treat every row of a matrix alike: norms, activations, convolution, answers. All are bound by
-// memory, so each reads its input once, four numbers at a time where alignment allows.
+// Kernels that treat every row of a matrix alike: norms, activations, convolution, answers. All are
+// bound by memory, so each reads its input once, four numbers at a time where alignment allows.
 #pragma once
 
 #include <cuda_pipeline_primitives.h>
@@ -26,7 +26,8 @@ __device__ inline float4 silu4(float4 a) {
 template <bool kWarp>
 struct RowThreads {
   __device__ static std::int64_t row() {
-    return kWarp ? static_cast<std::int64_t>(blockIdx.x) * (kThreads / 32) + threadIdx.x / 32 : blockIdx.x;
+    return kWarp ? static_cast<std::int64_t>(blockIdx.x) * (kThreads / 32) + threadIdx.x / 32
+                 : blockIdx.x;
   }
   __device__ static int rank() { return static_cast<int>(kWarp ? threadIdx.x % 32 : threadIdx.x); }
   __device__ static int count() { return static_cast<int>(kWarp ? 32 : blockDim.x); }
@@ -68,18 +69,20 @@ struct HeldRow {
       float sum = 0;
       each([&](int, float4& v) { sum += sum4(v); });
       const float mean = Threads::sum(sum) / static_cast<float>(width);
-      each([&](int, float4& v) { v = make_float4(v.x - mean, v.y - mean, v.z - mean, v.w - mean); });
+      each(
+          [&](int, float4& v) { v = make_float4(v.x - mean, v.y - mean, v.z - mean, v.w - mean); });
     }
     float square = 0;
     each([&](int, float4& v) { square += sum4(times(v, v)); });
     square = Threads::sum(square);
-    const float scale = 1.0f / sqrtf(square / static_cast<float>(width) + static_cast<float>(epsilon));
+    const float scale =
+        1.0f / sqrtf(square / static_cast<float>(width) + static_cast<float>(epsilon));
     each([&](int, float4& v) { v = times(v, scale); });
   }
 };
 
-// How the rows of a norm of `width` are spread: warps, blocks of 128 or 256 threads, or 0 if no thread may
-// hold so much.
+// How the rows of a norm of `width` are spread: warps, blocks of 128 or 256 threads, or 0 if no
+// thread may hold so much.
 inline int held_threads(std::int64_t width) {
   for (const int threads : {32, 128, kThreads})
     if (width <= std::int64_t{4} * kHeldFours * threads) return threads;
@@ -116,9 +119,11 @@ __global__ void norm_kernel(NormArgs<T> a) {
     mean = Threads::sum(mean) / static_cast<float>(a.width);
   }
   float square = 0;
-  for (std::int64_t j = threadIdx.x; j < a.width; j += blockDim.x) square += (at(j) - mean) * (at(j) - mean);
+  for (std::int64_t j = threadIdx.x; j < a.width; j += blockDim.x)
+    square += (at(j) - mean) * (at(j) - mean);
   square = Threads::sum(square);
-  const float scale = 1.0f / sqrtf(square / static_cast<float>(a.width) + static_cast<float>(a.epsilon));
+  const float scale =
+      1.0f / sqrtf(square / static_cast<float>(a.width) + static_cast<float>(a.epsilon));
   for (std::int64_t j = threadIdx.x; j < a.width; j += blockDim.x) {
     float value = (at(j) - mean) * scale;
     if (a.weight != nullptr) value *= a.weight[j];
@@ -131,13 +136,15 @@ template <class T>
 void norm(const Rows& rows, const NormArgs<T>& a) {
   if (a.rows == 0) return;
   const int threads = held_threads(a.width);
-  const bool wide = a.width % 4 == 0 && threads > 0 && in_fours(a.x.data, a.x.stride) && in_fours(a.out) &&
-                    in_fours(a.weight, 0) && in_fours(a.bias, 0) && in_fours(a.offset, 0);
+  const bool wide = a.width % 4 == 0 && threads > 0 && in_fours(a.x.data, a.x.stride) &&
+                    in_fours(a.out) && in_fours(a.weight, 0) && in_fours(a.bias, 0) &&
+                    in_fours(a.offset, 0);
   const auto count = static_cast<unsigned>(a.rows);
   if (!wide)
     launch("norm", norm_kernel<T>, {count, kThreads}, rows, a);
   else if (threads == 32)
-    launch("norm_wide", norm_wide_kernel<true, T>, {blocks_for(a.rows, kThreads / 32), kThreads}, rows, a);
+    launch("norm_wide", norm_wide_kernel<true, T>, {blocks_for(a.rows, kThreads / 32), kThreads},
+           rows, a);
   else
     launch("norm_wide", norm_wide_kernel<false, T>, {count, threads}, rows, a);
 }
@@ -146,7 +153,8 @@ void norm(const Rows& rows, const NormArgs<T>& a) {
 template <bool kWarp, int kFours, class T>
 __global__ void __launch_bounds__(kThreads, kFours > kHeldFours ? 2 : 1)
     gated_norm_wide_kernel(GatedNormArgs<T> a) {
-  const std::int64_t row = RowThreads<kWarp>::row(), begin = static_cast<std::int64_t>(blockIdx.y) * a.group;
+  const std::int64_t row = RowThreads<kWarp>::row(),
+                     begin = static_cast<std::int64_t>(blockIdx.y) * a.group;
   if (row >= a.rows) return;
   const T* y = a.y.data + row * a.y.stride + begin;
   const T* z = a.z.data + row * a.z.stride + begin;
@@ -160,7 +168,8 @@ __global__ void __launch_bounds__(kThreads, kFours > kHeldFours ? 2 : 1)
   if (!a.norm_before_gate) apply_gate();
   held.normalise(false, a.epsilon);
   if (a.norm_before_gate) apply_gate();
-  held.each([&](int j, float4 v) { put4(a.out, row, begin + j, times(v, load4(a.weight + begin + j))); });
+  held.each(
+      [&](int j, float4 v) { put4(a.out, row, begin + j, times(v, load4(a.weight + begin + j))); });
 }
 
 template <class T>
@@ -174,7 +183,8 @@ __global__ void gated_norm_kernel(GatedNormArgs<T> a) {
   float square = 0;
   for (std::int64_t j = threadIdx.x; j < a.group; j += blockDim.x) square += at(j) * at(j);
   square = RowThreads<false>::sum(square);
-  const float scale = 1.0f / sqrtf(square / static_cast<float>(a.group) + static_cast<float>(a.epsilon));
+  const float scale =
+      1.0f / sqrtf(square / static_cast<float>(a.group) + static_cast<float>(a.epsilon));
   for (std::int64_t j = threadIdx.x; j < a.group; j += blockDim.x)
     put(a.out, row, begin + j,
         at(j) * scale * a.weight[begin + j] * (a.norm_before_gate ? silu(load(z + j)) : 1.0f));
@@ -192,11 +202,14 @@ void gated_norm(const Rows& rows, const GatedNormArgs<T>& a) {
   if (!wide)
     launch("gated_norm", gated_norm_kernel<T>, {grid, kThreads}, rows, a);
   else if (threads == 32)
-    launch("gated_norm_wide", gated_norm_wide_kernel<true, kHeldFours, T>, {warps, kThreads}, rows, a);
+    launch("gated_norm_wide", gated_norm_wide_kernel<true, kHeldFours, T>, {warps, kThreads}, rows,
+           a);
   else if (a.group <= 4 * 32 * kManyFours)
-    launch("gated_norm_wide", gated_norm_wide_kernel<true, kManyFours, T>, {warps, kThreads}, rows, a);
+    launch("gated_norm_wide", gated_norm_wide_kernel<true, kManyFours, T>, {warps, kThreads}, rows,
+           a);
   else
-    launch("gated_norm_wide", gated_norm_wide_kernel<false, kHeldFours, T>, {grid, threads}, rows, a);
+    launch("gated_norm_wide", gated_norm_wide_kernel<false, kHeldFours, T>, {grid, threads}, rows,
+           a);
 }
 
 template <class T>
@@ -211,17 +224,19 @@ __global__ void conv_kernel(Rows rows, ConvArgs<T> a) {
   put(a.out, column, channel, silu(sum));
 }
 
-// The same for kernels of up to kMaxTaps tokens, four channels a thread. A block takes some columns in a row:
-// often these are replays of one token of one prompt, which see the same tokens before their own, so those
-// are loaded and added up once. What a thread adds up it copies to shared memory some columns before, so that
-// memory is never idle.
+// The same for kernels of up to kMaxTaps tokens, four channels a thread. A block takes some columns
+// in a row: often these are replays of one token of one prompt, which see the same tokens before
+// their own, so those are loaded and added up once. What a thread adds up it copies to shared
+// memory some columns before, so that memory is never idle.
 constexpr int kMaxTaps = 4;
 constexpr int kConvThreads = 128;
 constexpr int kConvColumns = 16;
 template <class T>
 struct ConvQueue {
-  static constexpr int kDepth = 16 / sizeof(T);   // columns on their way; the same in bytes for all types
-  T numbers[kDepth][kMaxTaps][4 * kConvThreads];  // of the column's own token and of those before it
+  // Columns on their way; the same in bytes for all types.
+  static constexpr int kDepth = 16 / sizeof(T);
+  // Of the column's own token and of those before it.
+  T numbers[kDepth][kMaxTaps][4 * kConvThreads];
   struct alignas(16) {
     TokensBefore before;  // beyond the kernel's taps none
     bool differ;          // from those of the column before
@@ -242,7 +257,8 @@ __global__ void __launch_bounds__(kConvThreads) conv_wide_kernel(Rows rows, Conv
       if (k >= a.kernel) before.column[k - 1] = -1;
     queue.tokens[i].before = before;
   }
-  const std::int64_t channel = 4 * (static_cast<std::int64_t>(blockIdx.y) * kConvThreads + threadIdx.x);
+  const std::int64_t channel =
+      4 * (static_cast<std::int64_t>(blockIdx.y) * kConvThreads + threadIdx.x);
   const bool active = channel < a.channels;
   const float4 none = make_float4(0, 0, 0, 0);
   float4 weight[kMaxTaps];
@@ -253,7 +269,9 @@ __global__ void __launch_bounds__(kConvThreads) conv_wide_kernel(Rows rows, Conv
   __syncthreads();
   if (!active) return;
 
-  const auto place = [&](int i, int k) { return queue.numbers[i % Queue::kDepth][k] + 4 * threadIdx.x; };
+  const auto place = [&](int i, int k) {
+    return queue.numbers[i % Queue::kDepth][k] + 4 * threadIdx.x;
+  };
   const auto fetch = [&](int i) {
     if (i < count) {
       __pipeline_memcpy_async(place(i, 0), at_row(a.x, first + i, channel), 4 * sizeof(T));
@@ -261,7 +279,8 @@ __global__ void __launch_bounds__(kConvThreads) conv_wide_kernel(Rows rows, Conv
 #pragma unroll
         for (int k = 1; k < kMaxTaps; ++k)
           if (queue.tokens[i].before.column[k - 1] >= 0)
-            __pipeline_memcpy_async(place(i, k), at_row(a.x, queue.tokens[i].before.column[k - 1], channel),
+            __pipeline_memcpy_async(place(i, k),
+                                    at_row(a.x, queue.tokens[i].before.column[k - 1], channel),
                                     4 * sizeof(T));
     }
     __pipeline_commit();
@@ -292,9 +311,10 @@ __global__ void __launch_bounds__(kConvThreads) conv_wide_kernel(Rows rows, Conv
 template <class T>
 void conv(const Rows& rows, const ConvArgs<T>& a) {
   if (rows.column_count == 0) return;
-  if (a.kernel <= kMaxTaps && a.channels % 4 == 0 && in_fours(a.x.data, a.x.stride) && in_fours(a.out) &&
-      in_fours(a.weight, 0) && in_fours(a.bias, 0)) {
-    const dim3 grid(blocks_for(rows.column_count, kConvColumns), blocks_for(a.channels / 4, kConvThreads));
+  if (a.kernel <= kMaxTaps && a.channels % 4 == 0 && in_fours(a.x.data, a.x.stride) &&
+      in_fours(a.out) && in_fours(a.weight, 0) && in_fours(a.bias, 0)) {
+    const dim3 grid(blocks_for(rows.column_count, kConvColumns),
+                    blocks_for(a.channels / 4, kConvThreads));
     launch("conv_wide", conv_wide_kernel<T>, {grid, kConvThreads}, rows, rows, a);
     return;
   }
@@ -308,7 +328,8 @@ __global__ void rotary_kernel(Rows rows, RotaryArgs<T> a) {
   const int half = a.rotary / 2;
   const float* cosine = a.cosine + static_cast<std::int64_t>(rows.position[column]) * half;
   const float* sine = a.sine + static_cast<std::int64_t>(rows.position[column]) * half;
-  for (int j = static_cast<int>(threadIdx.x); j < a.count * half; j += static_cast<int>(blockDim.x)) {
+  for (int j = static_cast<int>(threadIdx.x); j < a.count * half;
+       j += static_cast<int>(blockDim.x)) {
     const int i = j % half;
     T* x = a.heads.data + column * a.heads.stride + (j / half) * a.head_size;
     const float low = load(x + i), high = load(x + i + half);
@@ -320,7 +341,8 @@ __global__ void rotary_kernel(Rows rows, RotaryArgs<T> a) {
 template <class T>
 void rotary(const Rows& rows, const RotaryArgs<T>& a) {
   if (rows.column_count == 0) return;
-  launch("rotary", rotary_kernel<T>, {static_cast<unsigned>(rows.column_count), kThreads}, rows, rows, a);
+  launch("rotary", rotary_kernel<T>, {static_cast<unsigned>(rows.column_count), kThreads}, rows,
+         rows, a);
 }
 
 __device__ inline float activate(Activation kind, float x) {
@@ -339,16 +361,19 @@ __device__ inline float activate(Activation kind, float x) {
 
 template <class T>
 __global__ void activation_kernel(ActivationArgs<T> a) {
-  const std::int64_t row = blockIdx.x, j = static_cast<std::int64_t>(blockIdx.y) * blockDim.x + threadIdx.x;
+  const std::int64_t row = blockIdx.x,
+                     j = static_cast<std::int64_t>(blockIdx.y) * blockDim.x + threadIdx.x;
   if (j >= a.width) return;
   const float value = activate(a.activation, load(a.gate.data + row * a.gate.stride + j));
-  put(a.out, row, j, a.up.data != nullptr ? value * load(a.up.data + row * a.up.stride + j) : value);
+  put(a.out, row, j,
+      a.up.data != nullptr ? value * load(a.up.data + row * a.up.stride + j) : value);
 }
 
 template <class T>
 __global__ void activation_wide_kernel(ActivationArgs<T> a) {
   const std::int64_t row = blockIdx.x;
-  for (std::int64_t j = 4 * static_cast<std::int64_t>(threadIdx.x); j < a.width; j += 4 * blockDim.x) {
+  for (std::int64_t j = 4 * static_cast<std::int64_t>(threadIdx.x); j < a.width;
+       j += 4 * blockDim.x) {
     float4 value = load4(a.gate.data + row * a.gate.stride + j);
     value = make_float4(activate(a.activation, value.x), activate(a.activation, value.y),
                         activate(a.activation, value.z), activate(a.activation, value.w));
@@ -360,8 +385,8 @@ __global__ void activation_wide_kernel(ActivationArgs<T> a) {
 template <class T>
 void activation(const Rows& rows, const ActivationArgs<T>& a) {
   if (a.rows == 0) return;
-  if (a.width % 4 == 0 && in_fours(a.gate.data, a.gate.stride) && in_fours(a.up.data, a.up.stride) &&
-      in_fours(a.out)) {
+  if (a.width % 4 == 0 && in_fours(a.gate.data, a.gate.stride) &&
+      in_fours(a.up.data, a.up.stride) && in_fours(a.out)) {
     launch("activation_wide", activation_wide_kernel<T>,
            {static_cast<unsigned>(a.rows), threads_for(a.width)}, rows, a);
     return;
@@ -375,7 +400,8 @@ __global__ void gather_kernel(GatherArgs<float> a, bool wide) {
   const float* x = a.x.data + from * a.x.stride;
   float* out = a.out.data + row * a.out.stride;
   if (wide)
-    for (std::int64_t j = 4 * static_cast<std::int64_t>(threadIdx.x); j < a.width; j += 4 * blockDim.x)
+    for (std::int64_t j = 4 * static_cast<std::int64_t>(threadIdx.x); j < a.width;
+         j += 4 * blockDim.x)
       store4(out + j, load4(x + j));
   else
     for (std::int64_t j = threadIdx.x; j < a.width; j += blockDim.x) out[j] = x[j];
@@ -383,12 +409,14 @@ __global__ void gather_kernel(GatherArgs<float> a, bool wide) {
 
 inline void gather(const Rows& rows, const GatherArgs<float>& a) {
   if (a.rows == 0) return;
-  const bool wide = a.width % 4 == 0 && in_fours(a.x.data, a.x.stride) && in_fours(a.out.data, a.out.stride);
-  launch("gather", gather_kernel, {static_cast<unsigned>(a.rows), threads_for(a.width)}, rows, a, wide);
+  const bool wide =
+      a.width % 4 == 0 && in_fours(a.x.data, a.x.stride) && in_fours(a.out.data, a.out.stride);
+  launch("gather", gather_kernel, {static_cast<unsigned>(a.rows), threads_for(a.width)}, rows, a,
+         wide);
 }
 
-// One passage over the logits: the sum of exponentials is kept relative to the largest logit met so far. A
-// NaN stays in the sum, and so does an infinite logit, as inf - inf.
+// One passage over the logits: the sum of exponentials is kept relative to the largest logit met so
+// far. A NaN stays in the sum, and so does an infinite logit, as inf - inf.
 struct SoftmaxSum {
   float largest = -INFINITY, sum = 0, likelier = 0;
 
@@ -399,7 +427,8 @@ struct SoftmaxSum {
 #pragma unroll
     for (const auto& load : x)
 #pragma unroll
-      for (const float4& four : load) next = fmaxf(fmaxf(next, fmaxf(four.x, four.y)), fmaxf(four.z, four.w));
+      for (const float4& four : load)
+        next = fmaxf(fmaxf(next, fmaxf(four.x, four.y)), fmaxf(four.z, four.w));
     sum *= exponential(largest - next);
 #pragma unroll
     for (const auto& load : x)
@@ -421,7 +450,8 @@ constexpr int kNumbersAtOnce = 16;  // of a thread
 
 template <class T>
 __global__ void answer_kernel(AnswerArgs<T> a, bool wide) {
-  constexpr int kPerLoad = 16 / sizeof(T), kLoads = kNumbersAtOnce / kPerLoad, kFours = kPerLoad / 4;
+  constexpr int kPerLoad = 16 / sizeof(T), kLoads = kNumbersAtOnce / kPerLoad,
+                kFours = kPerLoad / 4;
   __shared__ float scratch[32];
   __shared__ float largest_of[32];
   const std::int64_t row = blockIdx.x;
@@ -454,10 +484,11 @@ __global__ void answer_kernel(AnswerArgs<T> a, bool wide) {
     largest = fmaxf(largest, __shfl_xor_sync(kAll, largest, offset));
   if (threadIdx.x % 32 == 0) largest_of[threadIdx.x / 32] = largest;
   __syncthreads();
-  for (int w = 0; w < static_cast<int>(blockDim.x) / 32; ++w) largest = fmaxf(largest, largest_of[w]);
+  for (int w = 0; w < static_cast<int>(blockDim.x) / 32; ++w)
+    largest = fmaxf(largest, largest_of[w]);
   // A thread that met nothing has largest = -inf and sum = 0.
-  const float sum =
-      block_sum(own.largest == -INFINITY ? own.sum : own.sum * expf(own.largest - largest), scratch);
+  const float sum = block_sum(
+      own.largest == -INFINITY ? own.sum : own.sum * expf(own.largest - largest), scratch);
   const float likelier = block_sum(own.likelier, scratch);
   if (threadIdx.x == 0) {
     a.log_probability[row] =

@@ -1,12 +1,13 @@
 // Mamba-1's selective scan on CUDA.
 //
-// Bound by exponentials (one per channel and state) and by memory, in this order. One block runs the clean
-// row of a prompt on some channels, carrying beside the full state up to three that leave out the sources of
-// a cut; when it comes to the last token it reads these states, still in registers, for all replays of that
-// token, and then goes on with the clean one. So states never travel through memory, a token's decays are
-// computed once for all of them, and the inputs of the next tokens are on their way while one is computed.
-// What all channels of a part share is prepared for its blocks by a kernel before. Replays of several tokens
-// start from states in memory, in a kernel of their own.
+// Bound by exponentials (one per channel and state) and by memory, in this order. One block runs
+// the clean row of a prompt on some channels, carrying beside the full state up to three that leave
+// out the sources of a cut; when it comes to the last token it reads these states, still in
+// registers, for all replays of that token, and then goes on with the clean one. So states never
+// travel through memory, a token's decays are computed once for all of them, and the inputs of the
+// next tokens are on their way while one is computed. What all channels of a part share is prepared
+// for its blocks by a kernel before. Replays of several tokens start from states in memory, in a
+// kernel of their own.
 #pragma once
 
 #include <cuda_pipeline_primitives.h>
@@ -18,9 +19,10 @@ namespace {
 
 constexpr int kScanThreads = 128;  // channels of one block
 constexpr int kPrepareThreads = 256;
-constexpr int kMaxStates = 16;            // states per channel that fit registers
-constexpr int kTokenTile = 16;            // clean tokens whose B and C are staged at a time
-constexpr int kInputRing = 8;             // tokens whose inputs are in shared memory or on their way
+constexpr int kMaxStates = 16;  // states per channel that fit registers
+constexpr int kTokenTile = 16;  // clean tokens whose B and C are staged at a time
+// Tokens whose inputs are in shared memory or on their way.
+constexpr int kInputRing = 8;
 constexpr int kAhead = kInputRing - 2;    // of them on their way, while two are read
 constexpr int kFullState = kKeptPerPart;  // index of the full state after the kept ones of a part
 
@@ -74,8 +76,8 @@ __device__ inline unsigned long long edges_not_seen(const Rows& rows, const Row&
   return edges;
 }
 
-// B and C of one clean token, the same for all channels. States that a model lacks hold zeros, so that loops
-// need no bounds.
+// B and C of one clean token, the same for all channels. States that a model lacks hold zeros, so
+// that loops need no bounds.
 struct alignas(16) CleanToken {
   float b[kMaxStates], c[kMaxStates];
   std::uint32_t kept;  // two bits for each kept state of the part: what the token does to it
@@ -90,17 +92,20 @@ enum KeptAction : std::uint32_t {
 // What all channels share of a replay of one token.
 struct alignas(16) OneToken {
   float c[kMaxStates];
-  float c_times_b;        // C . B: what the token's own input contributes; without kAny 0 if it is cut
+  // C . B: what the token's own input contributes; without kAny 0 if it is cut.
+  float c_times_b;
   std::int32_t column;    // of its inputs
   std::int32_t channels;  // index of the channel mask
   std::uint8_t blocked, self;
 };
 
 struct alignas(16) PartHeader {
-  std::int32_t column, before;         // the clean row's first; its tokens before the one that is replayed
-  std::int32_t end[kKeptPerPart + 1];  // of the replays that read each kept state, then the full one
-  std::uint8_t runs, leads, keeps;     // whether there is anything to do, PromptPart::leads, whether anybody
-                                       // reads a kept state
+  // The clean row's first; its tokens before the one that is replayed.
+  std::int32_t column, before;
+  // Of the replays that read each kept state, then the full one.
+  std::int32_t end[kKeptPerPart + 1];
+  // Whether there is anything to do, PromptPart::leads, whether anybody reads a kept state.
+  std::uint8_t runs, leads, keeps;
 };
 
 // What prepare_kernel leaves for the blocks of all parts.
@@ -121,8 +126,8 @@ struct Prepared {
   }
 };
 
-// The replays of a part that are alive, those that read kept state 0 first, those that read the full state
-// last, by all threads of the block. C and C . B stay open.
+// The replays of a part that are alive, those that read kept state 0 first, those that read the
+// full state last, by all threads of the block. C and C . B stay open.
 struct AliveReplays {
   OneToken token[kRowsPerPart];
   int end[kKeptPerPart + 1];
@@ -170,15 +175,15 @@ __device__ inline std::int32_t first_source(const Rows& rows, const StateSlot& s
 }
 
 // What token t does to a kept state.
-__device__ inline std::uint32_t kept_action(const Rows& rows, const StateSlot& slot, std::int32_t first,
-                                            std::int32_t t) {
+__device__ inline std::uint32_t kept_action(const Rows& rows, const StateSlot& slot,
+                                            std::int32_t first, std::int32_t t) {
   if (slot.flags < 0 || t >= slot.tokens || t < first) return kFollows;
   if (t == first) return kParts;
   return (rows.flags[slot.flags + t] & kSource) != 0 ? kSkips : kTakes;
 }
 
-// Block: a part. Does for all its tiles of channels what they have in common, so that they wait for memory
-// once.
+// Block: a part. Does for all its tiles of channels what they have in common, so that they wait for
+// memory once.
 template <bool kAny, class T>
 __global__ void __launch_bounds__(kPrepareThreads) prepare_kernel(Rows rows, ScanArgs<T> a) {
   __shared__ AliveReplays alive;
@@ -211,7 +216,8 @@ __global__ void __launch_bounds__(kPrepareThreads) prepare_kernel(Rows rows, Sca
   }
   if (!runs) return;
 
-  const int n = static_cast<int>(threadIdx.x) % kMaxStates, own = static_cast<int>(threadIdx.x) / kMaxStates;
+  const int n = static_cast<int>(threadIdx.x) % kMaxStates,
+            own = static_cast<int>(threadIdx.x) / kMaxStates;
   const bool present = n < a.state_count;
   const auto parameter = [&](const Matrix<const T>& of, std::int64_t column) {
     return present ? load(of.data + column * of.stride + n) : 0.0f;
@@ -241,7 +247,8 @@ __global__ void __launch_bounds__(kPrepareThreads) prepare_kernel(Rows rows, Sca
     if (n != 0) continue;
     std::uint32_t actions = 0;
 #pragma unroll
-    for (int k = 0; k < kKeptPerPart; ++k) actions |= kept_action(rows, slot[k], first[k], t) << 2 * k;
+    for (int k = 0; k < kKeptPerPart; ++k)
+      actions |= kept_action(rows, slot[k], first[k], t) << 2 * k;
     to.clean[t].kept = actions;
   }
 }
@@ -252,7 +259,8 @@ __device__ void copy_ahead(Item* to, const Item* from, int count) {
   constexpr int kPieces = sizeof(Item) / 16;
 #pragma unroll 1
   for (int i = static_cast<int>(threadIdx.x); i < count * kPieces; i += kScanThreads)
-    __pipeline_memcpy_async(reinterpret_cast<float4*>(to) + i, reinterpret_cast<const float4*>(from) + i, 16);
+    __pipeline_memcpy_async(reinterpret_cast<float4*>(to) + i,
+                            reinterpret_cast<const float4*>(from) + i, 16);
   __pipeline_commit();
 }
 
@@ -275,9 +283,9 @@ struct ChannelToken {
         gate(silu(load(z))) {}
 };
 
-// Inputs are copied to shared memory some tokens before they are needed, by the very warp that will read
-// them: each of its first lanes copies 16 bytes of x, z or dt. With kAny inputs may be aligned as they like:
-// each lane loads what it needs.
+// Inputs are copied to shared memory some tokens before they are needed, by the very warp that will
+// read them: each of its first lanes copies 16 bytes of x, z or dt. With kAny inputs may be aligned
+// as they like: each lane loads what it needs.
 template <bool kAny, class T>
 class InputQueue {
   static constexpr int kTokenLanes = sizeof(WarpInput<T>) / 16;  // lanes that copy a token
@@ -307,7 +315,8 @@ class InputQueue {
         to[64] = a_.dt.data[column * a_.dt.stride + channel_];
       }
     } else if (copies_) {
-      __pipeline_memcpy_async(ring_[index % kInputRing].numbers + to_, at_row(from_, column, bytes_), 16);
+      __pipeline_memcpy_async(ring_[index % kInputRing].numbers + to_,
+                              at_row(from_, column, bytes_), 16);
     }
     __pipeline_commit();
   }
@@ -341,7 +350,8 @@ class InputQueue {
   std::int64_t channel_;
   const T* from_;
   int bytes_, to_;
-  bool copies_, copies_second_;  // whether this lane takes part in copying a token, or the second one of two
+  // Whether this lane takes part in copying a token, or the second one of two.
+  bool copies_, copies_second_;
 };
 
 // Whether inputs can be copied 16 bytes at a time.
@@ -352,8 +362,8 @@ bool in_copies(const ScanArgs<T>& a) {
 }
 
 // sum_n C[n] exp(dt A[n]) h[n], what a token reads from the state before it.
-__device__ inline float read_state(const float (&rate)[kMaxStates], float dt, const float (&h)[kMaxStates],
-                                   const float (&c)[kMaxStates]) {
+__device__ inline float read_state(const float (&rate)[kMaxStates], float dt,
+                                   const float (&h)[kMaxStates], const float (&c)[kMaxStates]) {
   float even = 0, odd = 0;
 #pragma unroll
   for (int n = 0; n < kMaxStates; n += 2) {
@@ -363,8 +373,8 @@ __device__ inline float read_state(const float (&rate)[kMaxStates], float dt, co
   return even + odd;
 }
 
-// The channels' A beside the states of clean tokens: in registers there would be no room for a token's decays
-// to be computed side by side.
+// The channels' A beside the states of clean tokens: in registers there would be no room for a
+// token's decays to be computed side by side.
 struct SharedChannels {  // each thread reads what it wrote
   float4 fours[kMaxStates / 4][kScanThreads];
   ChannelConstants constants[kScanThreads];
@@ -388,8 +398,9 @@ struct SharedChannels {  // each thread reads what it wrote
 
 // The states of one token later, and what the token reads from the full one.
 template <bool kKeeps>
-__device__ float advance(const SharedChannels& channels, const CleanToken& token, const ChannelToken& own,
-                         float (&h)[kMaxStates], float (&kept)[kKeptPerPart][kMaxStates]) {
+__device__ float advance(const SharedChannels& channels, const CleanToken& token,
+                         const ChannelToken& own, float (&h)[kMaxStates],
+                         float (&kept)[kKeptPerPart][kMaxStates]) {
   float decay[kMaxStates], input[kMaxStates], even = 0, odd = 0;
   channels.read(decay);
 #pragma unroll
@@ -421,12 +432,13 @@ __device__ float advance(const SharedChannels& channels, const CleanToken& token
   return even + odd;
 }
 
-// What a replay reads: in the window the kept state, elsewhere and on channels that keep the edge the full
-// one.
+// What a replay reads: in the window the kept state, elsewhere and on channels that keep the edge
+// the full one.
 template <bool kAny, class T>
-__device__ float read_replay(const float (&rate)[kMaxStates], const ScanArgs<T>& a, const OneToken& token,
-                             const ChannelToken& own, std::int64_t channel, bool active, bool full,
-                             const float (&h)[kMaxStates], const float (&kept)[kMaxStates]) {
+__device__ float read_replay(const float (&rate)[kMaxStates], const ScanArgs<T>& a,
+                             const OneToken& token, const ChannelToken& own, std::int64_t channel,
+                             bool active, bool full, const float (&h)[kMaxStates],
+                             const float (&kept)[kMaxStates]) {
   const bool loses =
       !kAny || token.blocked == 0 || !active || a.lose[token.channels * a.channels + channel] != 0;
   float y;
@@ -443,14 +455,15 @@ __device__ float read_replay(const float (&rate)[kMaxStates], const ScanArgs<T>&
   return kAny && loses && token.self != 0 ? y : y + token.c_times_b * own.input;
 }
 
-// What replays of several tokens start from: the part's states after `tokens` tokens, where there is a slot
-// for them.
+// What replays of several tokens start from: the part's states after `tokens` tokens, where there
+// is a slot for them.
 template <class T>
 __device__ void store_slots(const Rows& rows, const ScanArgs<T>& a, const PromptPart& part,
                             std::int32_t tokens, std::int64_t channel, const float (&h)[kMaxStates],
                             const float (&kept)[kKeptPerPart][kMaxStates]) {
   if (part.leads != 0)
-    for (std::int32_t s = rows.slot_begin[part.clean_row]; s < rows.slot_begin[part.clean_row + 1]; ++s)
+    for (std::int32_t s = rows.slot_begin[part.clean_row]; s < rows.slot_begin[part.clean_row + 1];
+         ++s)
       if (rows.slots[s].flags < 0 && rows.slots[s].tokens == tokens) store_state(a, s, channel, h);
 #pragma unroll
   for (int k = 0; k < kKeptPerPart; ++k)
@@ -468,8 +481,8 @@ struct ScanShared {
   SharedChannels channels;
 };
 
-// Block (part, tile of channels). kAny: cuts may spare some channels, and inputs may be aligned as they like.
-// kStores: there are replays of several tokens, which start from states in memory.
+// Block (part, tile of channels). kAny: cuts may spare some channels, and inputs may be aligned as
+// they like. kStores: there are replays of several tokens, which start from states in memory.
 template <bool kAny, bool kStores, class T>
 __global__ void __launch_bounds__(kScanThreads, 4) scan_kernel(Rows rows, ScanArgs<T> a) {
   __shared__ ScanShared<T> shared;
@@ -489,13 +502,16 @@ __global__ void __launch_bounds__(kScanThreads, 4) scan_kernel(Rows rows, ScanAr
     replays[alive + threadIdx.x].column = found.column + found.before;
   const std::int64_t channel = static_cast<std::int64_t>(blockIdx.y) * kScanThreads + threadIdx.x;
   const bool active = static_cast<int>(channel) < static_cast<int>(a.channels);
-  // Inputs are needed in this order: the clean tokens before the last one, the replays, the last clean token.
+  // Inputs are needed in this order: the clean tokens before the last one, the replays, the last
+  // clean token.
   InputQueue<kAny, T> queue(shared.ring[threadIdx.x / 32], a, channel);
   const std::int32_t first_column = found.column, before = found.before;
   const auto fetch = [&](int i) {
-    queue.fetch(i < before ? first_column + i : replays[i - before].column, static_cast<unsigned>(i));
+    queue.fetch(i < before ? first_column + i : replays[i - before].column,
+                static_cast<unsigned>(i));
   };
-  const bool known = before >= kAhead;  // the first of them, without waiting for the replays' columns
+  // The first of them, without waiting for the replays' columns.
+  const bool known = before >= kAhead;
   if (known)
 #pragma unroll
     for (int i = 0; i < kAhead; ++i) queue.fetch(first_column + i, static_cast<unsigned>(i));
@@ -570,10 +586,12 @@ __global__ void __launch_bounds__(kScanThreads, 4) scan_kernel(Rows rows, ScanAr
   if (header.leads == 0) return;
   queue.template wait<1>();
   const ChannelToken own = take(taken);
-  write(first_column + before, advance<false>(channels, clean[before % kTokenTile], own, h, kept), own);
+  write(first_column + before, advance<false>(channels, clean[before % kTokenTile], own, h, kept),
+        own);
 }
 
-// One channel of several-token rows: the full and the kept state side by side; only targets read the second.
+// One channel of several-token rows: the full and the kept state side by side; only targets read
+// the second.
 template <class T>
 __device__ void scan_suffix(const Rows& rows, const ScanArgs<T>& a, std::int64_t channel,
                             const ChannelConstants& constants, const float (&rate)[kMaxStates],
@@ -623,7 +641,8 @@ __global__ void scan_suffix_kernel(Rows rows, ScanArgs<T> a) {
   load_state(a, first.full_state, channel, full);
   load_state(a, first.kept_state, channel, kept);
   const bool loses = a.lose == nullptr || a.lose[first.channels * a.channels + channel] != 0;
-  for (std::int32_t i = group.begin; i < group.begin + group.count && rows.group_rows[i] < rows.count; ++i) {
+  for (std::int32_t i = group.begin;
+       i < group.begin + group.count && rows.group_rows[i] < rows.count; ++i) {
     const Row row = rows.rows[rows.group_rows[i]];
     const bool cut = in_window(row, rows.layer);
     if (cut && channel == 0) atomicAdd(rows.blocked, edges_not_seen(rows, row));
@@ -640,10 +659,11 @@ void scan(const Rows& rows, const ScanArgs<T>& a) {
   const unsigned tiles = blocks_for(a.channels, kScanThreads);
   const dim3 grid(static_cast<unsigned>(rows.part_count), tiles);
   const bool any = !rows.every_channel || !in_copies(a);
-  launch("prepare_scan", any ? prepare_kernel<true, T> : prepare_kernel<false, T>, {grid.x, kPrepareThreads},
-         rows, rows, a);
-  const auto kernel = any ? (rows.suffixes ? scan_kernel<true, true, T> : scan_kernel<true, false, T>)
-                          : (rows.suffixes ? scan_kernel<false, true, T> : scan_kernel<false, false, T>);
+  launch("prepare_scan", any ? prepare_kernel<true, T> : prepare_kernel<false, T>,
+         {grid.x, kPrepareThreads}, rows, rows, a);
+  const auto kernel =
+      any ? (rows.suffixes ? scan_kernel<true, true, T> : scan_kernel<true, false, T>)
+          : (rows.suffixes ? scan_kernel<false, true, T> : scan_kernel<false, false, T>);
   launch("scan", kernel, {grid, kScanThreads}, rows, rows, a);
   if (rows.group_count > 0 && rows.count > rows.clean_count)
     launch("scan_suffix", scan_suffix_kernel<T>,

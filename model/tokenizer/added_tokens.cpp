@@ -49,7 +49,8 @@ AddedTokens::AddedTokens(const JsonNode& list, const Bpe& model, const Normalize
       AlignedText form(tokens_[i].content);
       normalizer.apply(form);
       if (form.empty())
-        list.fail("added token " + in_quotes(tokens_[i].content) + " is empty once it is normalized");
+        list.fail("added token " + in_quotes(tokens_[i].content) +
+                  " is empty once it is normalized");
       normalized_.add(form.text(), static_cast<int>(i));
     }
   }
@@ -70,7 +71,8 @@ void AddedTokens::add(const JsonNode& entry, const Bpe& model, int& next_free_id
     return other.content == token.content || other.id == token.id;
   };
   if (std::any_of(tokens_.begin(), tokens_.end(), same)) {
-    entry.fail(fmt::format("added token {} with id {} appears twice", in_quotes(token.content), token.id));
+    entry.fail(
+        fmt::format("added token {} with id {} appears twice", in_quotes(token.content), token.id));
   }
   const auto known = model.id_of(token.content);
   const int expected = known ? *known : next_free_id;
@@ -93,7 +95,8 @@ bool AddedTokens::stands_alone(std::string_view text, size_t begin, size_t end) 
          (end == text.size() || !is_word(code_point_at(text, end).value));
 }
 
-void AddedTokens::cut(const AlignedText& whole, const Trie& trie, std::vector<Piece>& pieces) const {
+void AddedTokens::cut(const AlignedText& whole, const Trie& trie,
+                      std::vector<Piece>& pieces) const {
   const std::string_view text = whole.text();
   size_t done = 0;
   const auto emit = [&](size_t begin, size_t end, int token) {
@@ -126,7 +129,8 @@ void AddedTokens::cut(const AlignedText& whole, const Trie& trie, std::vector<Pi
   emit(done, text.size(), Piece::kNoToken);
 }
 
-std::vector<Piece> AddedTokens::extract(const AlignedText& text, const Normalizer& normalizer) const {
+std::vector<Piece> AddedTokens::extract(const AlignedText& text,
+                                        const Normalizer& normalizer) const {
   std::vector<Piece> raw;
   cut(text, raw_, raw);
   std::vector<Piece> pieces;

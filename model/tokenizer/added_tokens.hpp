@@ -1,4 +1,5 @@
-// Tokens that are found in the text itself, before the model sees it: <s>, <|endoftext|>, runs of spaces.
+// Tokens that are found in the text itself, before the model sees it: <s>, <|endoftext|>, runs of
+// spaces.
 #pragma once
 
 #include <array>
@@ -16,8 +17,8 @@ class JsonNode;
 class Normalizer;
 class Bpe;
 
-// A part of a text on its way to tokens. A part with a token is finished: nothing rewrites or cuts it any
-// more.
+// A part of a text on its way to tokens. A part with a token is finished: nothing rewrites or cuts
+// it any more.
 struct Piece {
   static constexpr int kNoToken = -1;
   AlignedText text;
@@ -37,12 +38,13 @@ struct AddedToken {
 class AddedTokens {
  public:
   AddedTokens() = default;
-  // The array "added_tokens" of a tokenizer.json. Throws InputError if an id is not the one that the
-  // tokenizers library gives this token (that of the model's vocabulary, or the next free one), or if content
-  // or id appear twice.
+  // The array "added_tokens" of a tokenizer.json. Throws InputError if an id is not the one that
+  // the tokenizers library gives this token (that of the model's vocabulary, or the next free one),
+  // or if content or id appear twice.
   AddedTokens(const JsonNode& list, const Bpe& model, const Normalizer& normalizer);
 
-  // Cuts a text at the tokens found in it and normalizes what lies between. Empty parts are left out.
+  // Cuts a text at the tokens found in it and normalizes what lies between. Empty parts are left
+  // out.
   std::vector<Piece> extract(const AlignedText& text, const Normalizer& normalizer) const;
 
   const AddedToken* token(int id) const;  // null if there is none

@@ -11,7 +11,8 @@ AlignedText::AlignedText(std::string_view original) {
   source_.reserve(original.size());
   for (size_t position = 0; position < original.size();) {
     const size_t length = std::min(utf8_length(original[position]), original.size() - position);
-    const Span span = {static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(position + length)};
+    const Span span = {static_cast<std::uint32_t>(position),
+                       static_cast<std::uint32_t>(position + length)};
     source_.insert(source_.end(), length, span);
     position += length;
   }
@@ -37,7 +38,8 @@ void AlignedText::append(std::string_view bytes, Span source) {
 }
 
 void AlignedText::check_size() const {
-  if (text_.size() > kMaxTextBytes) throw std::length_error("text grows beyond 1 MiB while it is normalized");
+  if (text_.size() > kMaxTextBytes)
+    throw std::length_error("text grows beyond 1 MiB while it is normalized");
 }
 
 void AlignedText::prepend(std::string_view prefix) {
@@ -47,7 +49,8 @@ void AlignedText::prepend(std::string_view prefix) {
 }
 
 void AlignedText::replace(const std::vector<Match>& matches, std::string_view content) {
-  const bool any = std::any_of(matches.begin(), matches.end(), [](const Match& m) { return m.matched; });
+  const bool any =
+      std::any_of(matches.begin(), matches.end(), [](const Match& m) { return m.matched; });
   if (!any) return;
   AlignedText replaced;
   replaced.begin_ = begin_;
@@ -70,7 +73,8 @@ void AlignedText::rewrite(const std::vector<CharChange>& changes) {
   rewritten.begin_ = begin_;
   size_t position = 0;  // in the old text
   const auto skip_character = [&] {
-    if (position < text_.size()) position += std::min(utf8_length(text_[position]), text_.size() - position);
+    if (position < text_.size())
+      position += std::min(utf8_length(text_[position]), text_.size() - position);
   };
   std::string bytes;
   for (const auto& [value, change] : changes) {

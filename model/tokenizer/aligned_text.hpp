@@ -1,5 +1,6 @@
-// A text that is being rewritten step by step, and for each of its bytes the bytes of the original text it
-// stands for. Offsets of tokens come out of this: what the tokenizers library calls a NormalizedString.
+// A text that is being rewritten step by step, and for each of its bytes the bytes of the original
+// text it stands for. Offsets of tokens come out of this: what the tokenizers library calls a
+// NormalizedString.
 #pragma once
 
 #include <cstddef>
@@ -33,16 +34,18 @@ class AlignedText {
   // Where this text begins in the original one.
   std::uint32_t begin() const { return begin_; }
 
-  // [begin, end) bytes of the original that bytes [begin, end) of text() stand for; begin < end <= size.
+  // [begin, end) bytes of the original that bytes [begin, end) of text() stand for; begin < end <=
+  // size.
   std::pair<std::int64_t, std::int64_t> original(size_t begin, size_t end) const;
 
   AlignedText slice(size_t begin, size_t end) const;
 
-  // Puts `prefix` before a text that is not empty; it stands for what the first character stands for.
+  // Puts `prefix` before a text that is not empty; it stands for what the first character stands
+  // for.
   void prepend(std::string_view prefix);
 
-  // Replaces every match by `content`, which stands for the last character of the match. Matches are
-  // ascending and cover the text.
+  // Replaces every match by `content`, which stands for the last character of the match. Matches
+  // are ascending and cover the text.
   void replace(const std::vector<Match>& matches, std::string_view content);
 
   void rewrite(const std::vector<CharChange>& changes);

@@ -50,8 +50,8 @@ struct Bpe::Scratch {
   }
 };
 
-Bpe::Bpe(std::vector<std::pair<std::string, int>> vocabulary, const BpeMerges& merges, BpeOptions options,
-         std::string where)
+Bpe::Bpe(std::vector<std::pair<std::string, int>> vocabulary, const BpeMerges& merges,
+         BpeOptions options, std::string where)
     : vocabulary_(std::move(vocabulary)), options_(std::move(options)), where_(std::move(where)) {
   ids_.reserve(vocabulary_.size());
   tokens_.reserve(vocabulary_.size());
@@ -61,8 +61,8 @@ Bpe::Bpe(std::vector<std::pair<std::string, int>> vocabulary, const BpeMerges& m
     const auto [other, added] = tokens_.emplace(id, &token);
     if (!added) {
       throw InputError(where_,
-                       fmt::format("tokens {} and {} have the same id {}", in_quotes(*other->second),
-                                   in_quotes(token), id),
+                       fmt::format("tokens {} and {} have the same id {}",
+                                   in_quotes(*other->second), in_quotes(token), id),
                        "correct the file");
     }
     largest_id_ = std::max(largest_id_, id);
@@ -92,17 +92,18 @@ const Bpe::Merge* Bpe::merge_of(int left, int right) const {
 int Bpe::known_token(std::string_view token, size_t rank) const {
   const auto id = id_of(token);
   if (!id)
-    throw InputError(
-        where_,
-        fmt::format("merge {} needs token {}, which is not in the vocabulary", rank + 1, in_quotes(token)),
-        "correct the file");
+    throw InputError(where_,
+                     fmt::format("merge {} needs token {}, which is not in the vocabulary",
+                                 rank + 1, in_quotes(token)),
+                     "correct the file");
   return *id;
 }
 
 void Bpe::add_merge(size_t rank, const std::string& left, const std::string& right) {
   const int left_id = known_token(left, rank);
   const int right_id = known_token(right, rank);
-  merges_[pair_key(left_id, right_id)] = {static_cast<std::uint32_t>(rank), known_token(left + right, rank)};
+  merges_[pair_key(left_id, right_id)] = {static_cast<std::uint32_t>(rank),
+                                          known_token(left + right, rank)};
 }
 
 std::optional<int> Bpe::id_of(std::string_view token) const {
@@ -128,9 +129,9 @@ bool Bpe::append_bytes(std::string_view character, Scratch& scratch) const {
   return true;
 }
 
-// The library keeps an unknown token back until a known character or the end follows, so byte tokens overtake
-// it and a dropped character moves the offsets of what follows. Both are kept: offsets decide which tokens
-// are the subject's.
+// The library keeps an unknown token back until a known character or the end follows, so byte
+// tokens overtake it and a dropped character moves the offsets of what follows. Both are kept:
+// offsets decide which tokens are the subject's.
 void Bpe::split_characters(std::string_view word, Scratch& scratch) const {
   size_t unknown_bytes = 0;  // of the unknown token that is held back; 0 if none is
   const auto flush = [&] {
@@ -150,7 +151,8 @@ void Bpe::split_characters(std::string_view word, Scratch& scratch) const {
     if (!options_.unknown) continue;
     if (!unknown_id_) {
       throw InputError(
-          where_, "unk_token " + in_quotes(*options_.unknown) + " is needed but is not in the vocabulary",
+          where_,
+          "unk_token " + in_quotes(*options_.unknown) + " is needed but is not in the vocabulary",
           "correct the file");
     }
     if (!options_.fuse_unknown) flush();
@@ -186,7 +188,8 @@ void Bpe::merge_all(Scratch& scratch) const {
       scratch.push(merge_of(left.id, next.id), top.position);
     }
     if (left.previous != kNone) {
-      scratch.push(merge_of(symbols[static_cast<size_t>(left.previous)].id, left.id), left.previous);
+      scratch.push(merge_of(symbols[static_cast<size_t>(left.previous)].id, left.id),
+                   left.previous);
     }
   }
 }

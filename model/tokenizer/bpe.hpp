@@ -1,5 +1,5 @@
-// Byte-pair encoding: the model of a tokenizer. Source: Sennrich et al. 2016, as the tokenizers library runs
-// it.
+// Byte-pair encoding: the model of a tokenizer. Source: Sennrich et al. 2016, as the tokenizers
+// library runs it.
 #pragma once
 
 #include <array>
@@ -14,10 +14,11 @@
 namespace factflow {
 
 struct BpeOptions {
-  std::optional<std::string>
-      unknown;  // the token of characters that are not in the vocabulary; none: they are dropped
-  bool fuse_unknown = false;   // neighbouring unknown characters become one token
-  bool byte_fallback = false;  // unknown characters become tokens <0x00> .. <0xFF> where all of those exist
+  // The token of characters that are not in the vocabulary; none: they are dropped.
+  std::optional<std::string> unknown;
+  bool fuse_unknown = false;  // neighbouring unknown characters become one token
+  // Unknown characters become tokens <0x00> .. <0xFF> where all of those exist.
+  bool byte_fallback = false;
   bool ignore_merges = false;  // a word that is a token is that token, whatever the merges say
 };
 
@@ -26,10 +27,10 @@ using BpeMerges = std::vector<std::pair<std::string, std::string>>;
 
 class Bpe {
  public:
-  // `vocabulary`: token and id, both unique. `where` names the file in errors. Throws InputError for a merge
-  // of or to an unknown token and for duplicates.
-  Bpe(std::vector<std::pair<std::string, int>> vocabulary, const BpeMerges& merges, BpeOptions options,
-      std::string where);
+  // `vocabulary`: token and id, both unique. `where` names the file in errors. Throws InputError
+  // for a merge of or to an unknown token and for duplicates.
+  Bpe(std::vector<std::pair<std::string, int>> vocabulary, const BpeMerges& merges,
+      BpeOptions options, std::string where);
   Bpe(Bpe&&) = default;
   Bpe& operator=(Bpe&&) = default;
   Bpe(const Bpe&) = delete;
@@ -39,8 +40,8 @@ class Bpe {
     int id = 0;
     std::uint32_t bytes = 0;  // of the word; tokens lie one behind the other
   };
-  // Appends the tokens of a word (valid UTF-8). Throws InputError if it needs an unknown token that does not
-  // exist.
+  // Appends the tokens of a word (valid UTF-8). Throws InputError if it needs an unknown token that
+  // does not exist.
   void encode(std::string_view word, std::vector<Token>& tokens) const;
 
   std::optional<int> id_of(std::string_view token) const;
@@ -68,8 +69,9 @@ class Bpe {
   std::unordered_map<std::string_view, int> ids_;  // views into vocabulary_
   std::unordered_map<int, const std::string*> tokens_;
   std::unordered_map<std::uint64_t, Merge> merges_;
-  std::array<int, 0x200> character_ids_{};  // of single characters below U+0200; -1 if there is none
-  std::array<int, 256> byte_ids_{};         // of <0x00> .. <0xFF>; -1 if there is none
+  // Of single characters below U+0200; -1 if there is none.
+  std::array<int, 0x200> character_ids_{};
+  std::array<int, 256> byte_ids_{};  // of <0x00> .. <0xFF>; -1 if there is none
   std::optional<int> unknown_id_;
   int largest_id_ = -1;
   BpeOptions options_;

@@ -10,7 +10,8 @@ namespace {
 constexpr int kNoByte = -1;
 
 bool is_own_symbol(int byte) {
-  return (byte >= '!' && byte <= '~') || (byte >= 0xA1 && byte <= 0xAC) || (byte >= 0xAE && byte <= 0xFF);
+  return (byte >= '!' && byte <= '~') || (byte >= 0xA1 && byte <= 0xAC) ||
+         (byte >= 0xAE && byte <= 0xFF);
 }
 
 // Bytes that are not printable take the characters from U+0100 on, in order.
@@ -18,7 +19,8 @@ std::array<char32_t, 256> byte_code_points() {
   std::array<char32_t, 256> code_points{};
   char32_t next = 0x100;
   for (int byte = 0; byte < 256; ++byte) {
-    code_points[static_cast<size_t>(byte)] = is_own_symbol(byte) ? static_cast<char32_t>(byte) : next++;
+    code_points[static_cast<size_t>(byte)] =
+        is_own_symbol(byte) ? static_cast<char32_t>(byte) : next++;
   }
   return code_points;
 }

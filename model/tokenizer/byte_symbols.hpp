@@ -10,8 +10,8 @@ namespace factflow {
 // The symbol of each byte, as UTF-8; byte 0x20 is "Ġ".
 const std::vector<std::string>& byte_symbols();
 
-// The bytes that a token written in that alphabet stands for; a character outside the alphabet stands for
-// itself.
+// The bytes that a token written in that alphabet stands for; a character outside the alphabet
+// stands for itself.
 std::string bytes_of_symbols(std::string_view token);
 
 }  // namespace factflow

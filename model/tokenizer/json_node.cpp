@@ -29,7 +29,8 @@ void check_depth(std::string_view text, const std::string& file) {
       in_string = true;
     } else if (c == '[' || c == '{') {
       if (++depth > kMaxDepth)
-        throw InputError(file, "JSON is nested deeper than 64 levels", "use a genuine tokenizer file");
+        throw InputError(file, "JSON is nested deeper than 64 levels",
+                         "use a genuine tokenizer file");
     } else if (c == ']' || c == '}') {
       --depth;
     }
@@ -50,7 +51,8 @@ nlohmann::json parse_json(std::string_view text, const std::string& file) {
   try {
     return nlohmann::json::parse(text.begin(), text.end());
   } catch (const nlohmann::json::parse_error& error) {
-    throw InputError(file, fmt::format("JSON is broken at byte {}", error.byte), "fetch the file again");
+    throw InputError(file, fmt::format("JSON is broken at byte {}", error.byte),
+                     "fetch the file again");
   } catch (const nlohmann::json::out_of_range&) {
     throw InputError(file, "JSON has a number that is too large to read", "fetch the file again");
   }

@@ -1,5 +1,5 @@
-// A checked view of a JSON file: every wrong type, missing key and unknown key is an InputError with its
-// place.
+// A checked view of a JSON file: every wrong type, missing key and unknown key is an InputError
+// with its place.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,8 @@ std::string printable(std::string_view text);
 // Parses `text`. Throws InputError(file, ...) for what is no JSON and for nesting deeper than 64.
 nlohmann::json parse_json(std::string_view text, const std::string& file);
 
-// A value and its place in the file. Refers to the document and the file name, which must outlive it.
+// A value and its place in the file. Refers to the document and the file name, which must outlive
+// it.
 class JsonNode {
  public:
   JsonNode(const nlohmann::json& value, const std::string& file) : value_(&value), file_(&file) {}
@@ -44,7 +45,8 @@ class JsonNode {
   bool is_array() const;
   bool is_object() const;
 
-  [[noreturn]] void fail(const std::string& problem, const std::string& remedy = "correct the file") const;
+  [[noreturn]] void fail(const std::string& problem,
+                         const std::string& remedy = "correct the file") const;
 
  private:
   JsonNode child(const nlohmann::json& value, std::string path) const;

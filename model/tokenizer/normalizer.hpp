@@ -17,8 +17,8 @@ class Normalizer {
   Normalizer() = default;                     // changes nothing
   explicit Normalizer(const JsonNode& node);  // throws InputError
 
-  // Does nothing to an empty text. Throws InputError from a regular expression, std::length_error if the text
-  // grows too long.
+  // Does nothing to an empty text. Throws InputError from a regular expression, std::length_error
+  // if the text grows too long.
   void apply(AlignedText& text) const;
 
   // What stands for a space in the normalized text, if a step replaces spaces: "▁".

@@ -13,17 +13,22 @@ bool is_space(char32_t c) {
   return c == kSpaceSymbol || is_whitespace(c);
 }
 
-// `position` moved by `characters` of the original text: forwards up to `limit`, or backwards down to it.
-std::int64_t forwards(std::string_view original, std::int64_t position, int characters, std::int64_t limit) {
+// `position` moved by `characters` of the original text: forwards up to `limit`, or backwards down
+// to it.
+std::int64_t forwards(std::string_view original, std::int64_t position, int characters,
+                      std::int64_t limit) {
   for (int i = 0; i < characters && position < limit; ++i) {
-    position += static_cast<std::int64_t>(code_point_at(original, static_cast<size_t>(position)).bytes);
+    position +=
+        static_cast<std::int64_t>(code_point_at(original, static_cast<size_t>(position)).bytes);
   }
   return std::min(position, limit);
 }
 
-std::int64_t backwards(std::string_view original, std::int64_t position, int characters, std::int64_t limit) {
+std::int64_t backwards(std::string_view original, std::int64_t position, int characters,
+                       std::int64_t limit) {
   for (int i = 0; i < characters && position > limit; ++i) {
-    position -= static_cast<std::int64_t>(code_point_before(original, static_cast<size_t>(position)).bytes);
+    position -=
+        static_cast<std::int64_t>(code_point_before(original, static_cast<size_t>(position)).bytes);
   }
   return std::max(position, limit);
 }
@@ -56,12 +61,15 @@ void PostProcessor::read(const JsonNode& node) {
     for (const JsonNode& part : node.at("processors").items()) read(part);
   } else if (type == "ByteLevel") {
     node.only_keys({"type", "add_prefix_space", "trim_offsets", "use_regex"});
-    steps_.emplace_back(ByteLevel{node.at("add_prefix_space").boolean(), node.at("trim_offsets").boolean()});
+    steps_.emplace_back(
+        ByteLevel{node.at("add_prefix_space").boolean(), node.at("trim_offsets").boolean()});
   } else if (type == "TemplateProcessing") {
-    const bool second = std::any_of(steps_.begin(), steps_.end(),
-                                    [](const auto& step) { return std::holds_alternative<Template>(step); });
+    const bool second = std::any_of(steps_.begin(), steps_.end(), [](const auto& step) {
+      return std::holds_alternative<Template>(step);
+    });
     if (second)
-      node.fail("a second TemplateProcessing is not supported", "use a tokenizer with one template");
+      node.fail("a second TemplateProcessing is not supported",
+                "use a tokenizer with one template");
     steps_.emplace_back(read_template(node));
   } else {
     node.fail("post-processor " + in_quotes(type) + " is not supported",
@@ -100,17 +108,19 @@ void PostProcessor::trim(const ByteLevel& step, std::string_view original,
   for (size_t i = 0; i < tokens.size(); ++i) {
     EncodedToken& token = tokens[i];
     const bool first = i == 0 || token.begin == 0;
-    // A single space before the first token is the one that add_prefix_space put there: it has no place in
-    // the text.
+    // A single space before the first token is the one that add_prefix_space put there: it has no
+    // place in the text.
     const bool own_space = first && step.add_prefix_space && token.leading_spaces == 1;
     if (!own_space) token.begin = forwards(original, token.begin, token.leading_spaces, token.end);
     token.end = backwards(original, token.end, token.trailing_spaces, token.begin);
   }
 }
 
-std::vector<EncodedToken> PostProcessor::apply(std::vector<EncodedToken> tokens, std::string_view original,
+std::vector<EncodedToken> PostProcessor::apply(std::vector<EncodedToken> tokens,
+                                               std::string_view original,
                                                bool add_special_tokens) const {
-  // A template makes several runs of tokens out of one; the first of each run counts as a first token.
+  // A template makes several runs of tokens out of one; the first of each run counts as a first
+  // token.
   std::vector<std::vector<EncodedToken>> runs = {std::move(tokens)};
   for (const auto& step : steps_) {
     if (const auto* byte_level = std::get_if<ByteLevel>(&step)) {

@@ -1,4 +1,5 @@
-// The "post_processor" of a tokenizer.json: special tokens around the text, and offsets without white space.
+// The "post_processor" of a tokenizer.json: special tokens around the text, and offsets without
+// white space.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,8 @@ struct EncodedToken {
   int id = 0;
   std::int64_t begin = 0;  // [begin, end) bytes of the original text
   std::int64_t end = 0;
-  int leading_spaces = 0;   // characters at the start of the token's own text that are white space or "Ġ"
+  // Characters at the start of the token's own text that are white space or "Ġ".
+  int leading_spaces = 0;
   int trailing_spaces = 0;  // likewise at its end
 };
 
@@ -46,7 +48,8 @@ class PostProcessor {
   };
   void read(const JsonNode& node);
   Template read_template(const JsonNode& node);
-  static void trim(const ByteLevel& step, std::string_view original, std::vector<EncodedToken>& tokens);
+  static void trim(const ByteLevel& step, std::string_view original,
+                   std::vector<EncodedToken>& tokens);
 
   std::vector<std::variant<ByteLevel, Template>> steps_;
   std::vector<std::string> names_;

@@ -131,13 +131,15 @@ PreTokenizer::Step PreTokenizer::read_step(const JsonNode& node, const std::stri
   }
   if (type == "Digits") {
     node.only_keys({"type", "individual_digits"});
-    return CharacterSplit{is_numeric, node.at("individual_digits").boolean() ? SplitBehavior::kIsolated
-                                                                             : SplitBehavior::kContiguous};
+    return CharacterSplit{is_numeric, node.at("individual_digits").boolean()
+                                          ? SplitBehavior::kIsolated
+                                          : SplitBehavior::kContiguous};
   }
   if (type == "Punctuation") {
     node.only_keys({"type", "behavior"});
     const auto behavior = node.find("behavior");
-    return CharacterSplit{is_punctuation, behavior ? read_behavior(*behavior) : SplitBehavior::kIsolated};
+    return CharacterSplit{is_punctuation,
+                          behavior ? read_behavior(*behavior) : SplitBehavior::kIsolated};
   }
   if (type == "Metaspace") return read_metaspace(node);
   node.fail("pre-tokenizer " + in_quotes(type) + " is not supported",
@@ -148,7 +150,8 @@ PreTokenizer::Step PreTokenizer::read_metaspace(const JsonNode& node) {
   node.only_keys({"type", "replacement", "str_rep", "add_prefix_space", "prepend_scheme", "split"});
   Metaspace step;
   step.replacement = node.at("replacement").string();
-  if (step.replacement.empty() || utf8_length(step.replacement.front()) != step.replacement.size()) {
+  if (step.replacement.empty() ||
+      utf8_length(step.replacement.front()) != step.replacement.size()) {
     node.at("replacement").fail("expected one character, found " + in_quotes(step.replacement));
   }
   step.split = node.boolean("split", true);
@@ -162,9 +165,11 @@ PreTokenizer::Step PreTokenizer::read_metaspace(const JsonNode& node) {
     scheme_node->fail("prepend scheme " + in_quotes(scheme) + " is not known",
                       "known are first, never and always");
   }
-  // The old spelling may repeat the scheme but not contradict it; the library refuses such a file as well.
+  // The old spelling may repeat the scheme but not contradict it; the library refuses such a file
+  // as well.
   if (!node.boolean("add_prefix_space", true) && step.scheme != PrependScheme::kNever) {
-    node.fail("add_prefix_space is false, but prepend_scheme is " + scheme, "set prepend_scheme to never");
+    node.fail("add_prefix_space is false, but prepend_scheme is " + scheme,
+              "set prepend_scheme to never");
   }
   return step;
 }
@@ -188,14 +193,15 @@ void PreTokenizer::apply_step(const Split& step, AlignedText& text, std::vector<
   emit(text, std::move(matches), step.behavior, out);
 }
 
-void PreTokenizer::apply_step(const CharacterSplit& step, AlignedText& text, std::vector<Piece>& out) {
+void PreTokenizer::apply_step(const CharacterSplit& step, AlignedText& text,
+                              std::vector<Piece>& out) {
   emit(text, find_characters(text.text(), step.is_match), step.behavior, out);
 }
 
 void PreTokenizer::apply_step(const Metaspace& step, AlignedText& text, std::vector<Piece>& out) {
   text.replace(find_characters(text.text(), [](char32_t c) { return c == ' '; }), step.replacement);
-  const bool prepends =
-      step.scheme == PrependScheme::kAlways || (step.scheme == PrependScheme::kFirst && text.begin() == 0);
+  const bool prepends = step.scheme == PrependScheme::kAlways ||
+                        (step.scheme == PrependScheme::kFirst && text.begin() == 0);
   if (prepends && !text.text().starts_with(step.replacement)) text.prepend(step.replacement);
   if (!step.split) {
     out.push_back({std::move(text)});

@@ -12,8 +12,8 @@
 
 namespace factflow {
 
-// What becomes of the parts that a pattern matched: dropped, parts of their own, joined to the part before or
-// behind, or joined among themselves.
+// What becomes of the parts that a pattern matched: dropped, parts of their own, joined to the part
+// before or behind, or joined among themselves.
 enum class SplitBehavior { kRemoved, kIsolated, kMergedWithPrevious, kMergedWithNext, kContiguous };
 
 // The parts that remain, as [begin, end); empty ones included.
@@ -29,7 +29,8 @@ class PreTokenizer {
   // Throws InputError from a regular expression, std::length_error if a text grows too long.
   void apply(std::vector<Piece>& pieces) const;
 
-  bool byte_level() const;                          // whether words come out written in byte symbols
+  // Whether words come out written in byte symbols.
+  bool byte_level() const;
   std::optional<std::string> space_symbol() const;  // of Metaspace: "▁"
   const std::vector<std::string>& names() const { return names_; }
 

@@ -60,7 +60,8 @@ void Regex::CodeDeleter::operator()(pcre2_real_code_8* code) const {
   pcre2_code_free(code);
 }
 
-Regex::Regex(std::string_view pattern, unsigned options, std::string where) : where_(std::move(where)) {
+Regex::Regex(std::string_view pattern, unsigned options, std::string where)
+    : where_(std::move(where)) {
   if (pattern.size() > kMaxPatternBytes)
     throw InputError(where_, "pattern is longer than 64 KiB", "use a shorter one");
   int error = 0;
@@ -69,13 +70,14 @@ Regex::Regex(std::string_view pattern, unsigned options, std::string where) : wh
       pcre2_compile_context_create(nullptr), &pcre2_compile_context_free);
   if (!context) throw std::bad_alloc();
   pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
-  code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(), options | PCRE2_UTF,
-                            &error, &position, context.get()));
+  code_.reset(pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                            options | PCRE2_UTF, &error, &position, context.get()));
   if (!code_) {
     throw InputError(where_, "regular expression cannot be compiled: " + error_text(error),
                      "correct the pattern");
   }
-  // Without JIT (a platform that has none, a pattern it cannot take) the interpreter gives the same matches.
+  // Without JIT (a platform that has none, a pattern it cannot take) the interpreter gives the same
+  // matches.
   pcre2_jit_compile(code_.get(), PCRE2_JIT_COMPLETE);
 }
 
@@ -96,8 +98,8 @@ Regex Regex::literal(std::string_view text, std::string where) {
 
 bool Regex::search(std::string_view text, size_t start, Match& match) const {
   MatchScratch& memory = scratch();
-  const int found = pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), start,
-                                PCRE2_NO_UTF_CHECK, memory.data(), memory.context());
+  const int found = pcre2_match(code_.get(), reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
+                                start, PCRE2_NO_UTF_CHECK, memory.data(), memory.context());
   if (found == PCRE2_ERROR_NOMATCH) return false;
   if (found < 0) {
     throw InputError(where_, "regular expression gave up on a text: " + error_text(found),
@@ -116,7 +118,8 @@ std::vector<Match> Regex::find(std::string_view text) const {
   bool matched_before = false;
   Match match;
   while (start <= text.size() && search(text, start, match)) {
-    // An empty match right behind the last match would be found for ever: look one character further.
+    // An empty match right behind the last match would be found for ever: look one character
+    // further.
     if (match.begin == match.end && matched_before && match.end == covered) {
       start += start < text.size() ? code_point_at(text, start).bytes : 1;
       continue;

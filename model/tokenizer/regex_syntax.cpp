@@ -1,4 +1,5 @@
-// Oniguruma's Ruby syntax in terms of PCRE2 10.42. Sources: Oniguruma's doc/RE and PCRE2's pcre2pattern(3).
+// Oniguruma's Ruby syntax in terms of PCRE2 10.42. Sources: Oniguruma's doc/RE and PCRE2's
+// pcre2pattern(3).
 #include <algorithm>
 #include <array>
 #include <stdexcept>
@@ -11,12 +12,13 @@
 namespace factflow {
 namespace {
 
-// PCRE2's own \s has U+180E and its \w lacks marks and connectors; these are the sets that Oniguruma has.
+// PCRE2's own \s has U+180E and its \w lacks marks and connectors; these are the sets that
+// Oniguruma has.
 constexpr std::string_view kSpaceSet =
     R"(\t-\r \x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
 constexpr std::string_view kWordSet = R"(\p{Alphabetic}\p{M}\p{Nd}\p{Pc})";
-// Outside of a class Oniguruma looks characters below U+0100 up in a table of its own, where these six are
-// word characters.
+// Outside of a class Oniguruma looks characters below U+0100 up in a table of its own, where these
+// six are word characters.
 constexpr std::string_view kLatinWordNumbers = R"(\xB2\xB3\xB9\xBC-\xBE)";
 constexpr std::string_view kHexSet = "0-9a-fA-F";
 
@@ -69,7 +71,8 @@ constexpr std::array<std::string_view, 24> kScripts = {
     "kannada",  "katakana", "khmer",    "lao",      "latin",  "tamil",    "telugu",     "thai"};
 
 constexpr std::array<std::string_view, 7> kBinaryProperties = {
-    "alphabetic", "whitespace", "uppercase", "lowercase", "emoji", "ideographic", "extendedpictographic"};
+    "alphabetic", "whitespace",  "uppercase",           "lowercase",
+    "emoji",      "ideographic", "extendedpictographic"};
 
 [[noreturn]] void unsupported(std::string_view what) {
   throw std::invalid_argument(std::string(what));
@@ -95,9 +98,10 @@ std::string property(std::string_view name) {
   for (const auto& [from, to] : kPropertyNames)
     if (plain == from) return std::string(to);
   if (std::find(kScripts.begin(), kScripts.end(), plain) != kScripts.end()) return "sc:" + plain;
-  const bool binary =
-      std::find(kBinaryProperties.begin(), kBinaryProperties.end(), plain) != kBinaryProperties.end();
-  if (!binary && (plain.empty() || plain.size() > 2)) unsupported("property \\p{" + std::string(name) + "}");
+  const bool binary = std::find(kBinaryProperties.begin(), kBinaryProperties.end(), plain) !=
+                      kBinaryProperties.end();
+  if (!binary && (plain.empty() || plain.size() > 2))
+    unsupported("property \\p{" + std::string(name) + "}");
   if (plain.size() <= 2) plain[0] = static_cast<char>(plain[0] - 'a' + 'A');
   return plain;
 }
@@ -183,8 +187,8 @@ class Translator {
     atom_ = kNoAtom;
   }
 
-  // "(?i:" opens a group (false); "(?i)" holds up to the end of the group around it, alternatives included
-  // (true).
+  // "(?i:" opens a group (false); "(?i)" holds up to the end of the group around it, alternatives
+  // included (true).
   bool options() {
     std::string flags;
     size_t length = 2;
@@ -212,8 +216,8 @@ class Translator {
     return count;
   }
 
-  // {n}, {n,}, {,m}, {n,m}. Ruby's {n,m}+ repeats {n,m}, and its {n}? makes {n} optional: both need the atom
-  // in a group.
+  // {n}, {n,}, {,m}, {n,m}. Ruby's {n,m}+ repeats {n,m}, and its {n}? makes {n} optional: both need
+  // the atom in a group.
   void interval() {
     const size_t low = digits(1);
     const bool comma = peek(1 + low) == ',';
@@ -278,8 +282,8 @@ class Translator {
     return out;
   }
 
-  // Escapes that mean the same inside and outside of a class. Returns whether it was one that stands for a
-  // set.
+  // Escapes that mean the same inside and outside of a class. Returns whether it was one that
+  // stands for a set.
   bool character_escape() {
     const char c = peek(1);
     switch (c) {
@@ -331,8 +335,8 @@ class Translator {
     const size_t limit = braces ? 8 : (peek(1) == 'u' ? 4 : 2);
     size_t count = 0;
     while (count < limit && is_hex(peek(begin + count))) ++count;
-    const bool whole =
-        braces ? count > 0 && peek(begin + count) == '}' : (peek(1) == 'x' ? count > 0 : count == 4);
+    const bool whole = braces ? count > 0 && peek(begin + count) == '}'
+                              : (peek(1) == 'x' ? count > 0 : count == 4);
     const std::string code(in_.substr(at_ + begin, count));
     // A bare \xHH is one byte in Oniguruma, which is a character below 0x80 only.
     if (!whole || (peek(1) == 'x' && !braces && count == 2 && code[0] >= '8'))
@@ -374,8 +378,8 @@ class Translator {
   }
 
   bool set_follows() const {
-    return peek(1) == '[' ||
-           (peek(1) == '\\' && std::string_view("swdhSWDHpP").find(peek(2)) != std::string_view::npos);
+    return peek(1) == '[' || (peek(1) == '\\' && std::string_view("swdhSWDHpP").find(peek(2)) !=
+                                                     std::string_view::npos);
   }
 
   bool class_escape() {

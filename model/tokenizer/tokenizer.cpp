@@ -39,7 +39,8 @@ struct Tokenizer::Parts {
       : file(std::move(read)), trims_offsets(file.post_processor.trims_offsets()) {}
 
   std::vector<EncodedToken> tokens_of(const std::vector<Piece>& pieces) const;
-  void append(const Piece& piece, std::vector<Bpe::Token>& buffer, std::vector<EncodedToken>& tokens) const;
+  void append(const Piece& piece, std::vector<Bpe::Token>& buffer,
+              std::vector<EncodedToken>& tokens) const;
 
   TokenizerFile file;
   bool trims_offsets;
@@ -86,7 +87,8 @@ Tokenizer Tokenizer::parse(std::string_view tokenizer_json, const std::string& n
 Encoding Tokenizer::encode(std::string_view text, bool add_special_tokens) const {
   const TokenizerFile& file = parts_->file;
   if (!valid_utf8(text))
-    throw InputError(file.name, "the text " + in_quotes(text) + " is not valid UTF-8", "convert it to UTF-8");
+    throw InputError(file.name, "the text " + in_quotes(text) + " is not valid UTF-8",
+                     "convert it to UTF-8");
   std::vector<Piece> pieces;
   try {
     pieces = file.added.extract(AlignedText(text), file.normalizer);
@@ -94,7 +96,8 @@ Encoding Tokenizer::encode(std::string_view text, bool add_special_tokens) const
   } catch (const std::length_error& error) {
     throw InputError(file.name, error.what(), "use a shorter text");
   }
-  const auto tokens = file.post_processor.apply(parts_->tokens_of(pieces), text, add_special_tokens);
+  const auto tokens =
+      file.post_processor.apply(parts_->tokens_of(pieces), text, add_special_tokens);
   Encoding encoding;
   encoding.ids.reserve(tokens.size());
   encoding.offsets.reserve(tokens.size());
@@ -113,7 +116,8 @@ std::string Tokenizer::token_text(int id) const {
   if (file.model.options().byte_fallback) {
     if (const auto byte = fallback_byte(*token)) return lossy_utf8(std::string(1, *byte));
   }
-  std::string text = file.pre_tokenizer.byte_level() ? lossy_utf8(bytes_of_symbols(*token)) : *token;
+  std::string text =
+      file.pre_tokenizer.byte_level() ? lossy_utf8(bytes_of_symbols(*token)) : *token;
   for (const auto& symbol : {file.normalizer.space_symbol(), file.pre_tokenizer.space_symbol()})
     if (symbol) text = replace_all(std::move(text), *symbol, " ");
   return text;

@@ -11,8 +11,8 @@
 
 namespace factflow {
 
-// The tokens of one text. offsets[i] = [begin, end) bytes of the ORIGINAL text that token i covers; (0, 0)
-// for tokens that a post-processor added (BOS, EOS).
+// The tokens of one text. offsets[i] = [begin, end) bytes of the ORIGINAL text that token i covers;
+// (0, 0) for tokens that a post-processor added (BOS, EOS).
 struct Encoding {
   std::vector<int> ids;
   std::vector<std::pair<std::int64_t, std::int64_t>> offsets;
@@ -21,19 +21,20 @@ struct Encoding {
 // Immutable after loading; all const members are safe to call from several threads at once.
 class Tokenizer {
  public:
-  // Reads `path`: a directory with tokenizer.json (or vocab.json + merges.txt), or a tokenizer.json itself.
-  // Throws InputError naming the file and the component that is missing, broken or not supported.
+  // Reads `path`: a directory with tokenizer.json (or vocab.json + merges.txt), or a tokenizer.json
+  // itself. Throws InputError naming the file and the component that is missing, broken or not
+  // supported.
   static Tokenizer load(const std::filesystem::path& path);
 
   // The same from the text of a tokenizer.json; `name` stands for the file in messages.
   static Tokenizer parse(std::string_view tokenizer_json, const std::string& name);
 
-  // Exactly what the tokenizers library's encode(text, add_special_tokens) gives. `text` must be valid UTF-8;
-  // throws InputError otherwise.
+  // Exactly what the tokenizers library's encode(text, add_special_tokens) gives. `text` must be
+  // valid UTF-8; throws InputError otherwise.
   Encoding encode(std::string_view text, bool add_special_tokens = true) const;
 
-  // The text of one token as a reader would see it, bytes that are no complete UTF-8 shown as U+FFFD.
-  // Throws std::out_of_range for an id that no token has.
+  // The text of one token as a reader would see it, bytes that are no complete UTF-8 shown as
+  // U+FFFD. Throws std::out_of_range for an id that no token has.
   std::string token_text(int id) const;
   bool has_token(int id) const;  // ids may have gaps between the model's tokens and the added ones
 

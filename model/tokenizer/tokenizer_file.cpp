@@ -20,10 +20,12 @@ namespace {
 constexpr size_t kMaxFileBytes = size_t{256} << 20;
 
 std::string digest_of(std::initializer_list<std::string_view> texts) {
-  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(), &XXH3_freeState);
+  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(),
+                                                                       &XXH3_freeState);
   if (!state) throw std::bad_alloc();
   XXH3_128bits_reset(state.get());
-  for (const std::string_view text : texts) XXH3_128bits_update(state.get(), text.data(), text.size());
+  for (const std::string_view text : texts)
+    XXH3_128bits_update(state.get(), text.data(), text.size());
   const XXH128_hash_t hash = XXH3_128bits_digest(state.get());
   return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
 }
@@ -43,7 +45,8 @@ std::vector<std::pair<std::string, int>> read_vocabulary(const JsonNode& node) {
 // "a b", the spelling of merges.txt and of older tokenizer.json files. False if it is no such line.
 bool read_merge_line(std::string_view line, BpeMerges& merges) {
   const size_t space = line.find(' ');
-  if (space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos) return false;
+  if (space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos)
+    return false;
   merges.emplace_back(line.substr(0, space), line.substr(space + 1));
   return true;
 }
@@ -63,19 +66,22 @@ BpeMerges read_merges(const JsonNode& node) {
       merges.emplace_back(merge[0].get<std::string>(), merge[1].get<std::string>());
       continue;
     }
-    node.fail(fmt::format("merge {} is not {}", i + 1,
-                          as_lines ? "two tokens with one space between them" : "a pair of tokens"));
+    node.fail(
+        fmt::format("merge {} is not {}", i + 1,
+                    as_lines ? "two tokens with one space between them" : "a pair of tokens"));
   }
   return merges;
 }
 
-// Options that change what BPE does and that this program lacks: absent, null, false, "" and 0 mean unused.
+// Options that change what BPE does and that this program lacks: absent, null, false, "" and 0 mean
+// unused.
 void require_unused(const JsonNode& model, std::string_view option) {
   const auto node = model.find(option);
   if (!node) return;
   const nlohmann::json& value = node->raw();
   if (value == "" || value == false || value == 0) return;
-  node->fail("BPE option " + std::string(option) + " is not supported", "use a tokenizer without it");
+  node->fail("BPE option " + std::string(option) + " is not supported",
+             "use a tokenizer without it");
 }
 
 Bpe read_model(const JsonNode& node) {
@@ -135,8 +141,8 @@ TokenizerFile read_gpt2_files(const std::filesystem::path& vocabulary_path,
           digest_of({vocabulary, merges}),
           Normalizer(),
           PreTokenizer::gpt2(),
-          Bpe(read_vocabulary(JsonNode(document, name)), read_merges_txt(merges, merges_path.string()),
-              BpeOptions(), name),
+          Bpe(read_vocabulary(JsonNode(document, name)),
+              read_merges_txt(merges, merges_path.string()), BpeOptions(), name),
           AddedTokens(),
           PostProcessor()};
 }
@@ -149,7 +155,8 @@ TokenizerFile parse_tokenizer_json(std::string_view text, const std::string& nam
   root.only_keys({"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
                   "post_processor", "decoder", "model"});
   if (const auto version = root.find("version"); version && version->string() != "1.0") {
-    version->fail("version " + in_quotes(version->string()) + " is not known", "use a file of version 1.0");
+    version->fail("version " + in_quotes(version->string()) + " is not known",
+                  "use a file of version 1.0");
   }
   for (const char* option : {"truncation", "padding"}) {
     if (const auto node = root.find(option))
@@ -177,10 +184,12 @@ TokenizerFile read_tokenizer_files(const std::filesystem::path& path) {
   if (!fs::is_directory(path, error))
     return parse_tokenizer_json(read_file(path, kMaxFileBytes), path.string());
   const fs::path json = path / "tokenizer.json";
-  if (fs::exists(json, error)) return parse_tokenizer_json(read_file(json, kMaxFileBytes), json.string());
+  if (fs::exists(json, error))
+    return parse_tokenizer_json(read_file(json, kMaxFileBytes), json.string());
   const fs::path vocabulary = path / "vocab.json";
   const fs::path merges = path / "merges.txt";
-  if (fs::exists(vocabulary, error) && fs::exists(merges, error)) return read_gpt2_files(vocabulary, merges);
+  if (fs::exists(vocabulary, error) && fs::exists(merges, error))
+    return read_gpt2_files(vocabulary, merges);
   throw InputError(path.string(), "found neither tokenizer.json nor vocab.json and merges.txt",
                    "save the tokenizer of the checkpoint there");
 }

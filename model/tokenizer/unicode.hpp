@@ -45,8 +45,8 @@ struct CharChange {
   int change = 0;
 };
 
-// The canonical composition (NFC) of valid UTF-8 as changes; empty if `text` has no character that NFC can
-// touch. A composed character stands for the first of the characters it was composed of.
+// The canonical composition (NFC) of valid UTF-8 as changes; empty if `text` has no character that
+// NFC can touch. A composed character stands for the first of the characters it was composed of.
 std::vector<CharChange> nfc_changes(std::string_view text);
 
 }  // namespace factflow

@@ -23,14 +23,15 @@ constexpr size_t kShown = 5;
 
 std::string shape_in_words(const Architecture& architecture) {
   if (const auto* shape = std::get_if<TransformerShape>(&architecture.shape))
-    return fmt::format("{} heads of {}, {} key heads, MLP {}{}", shape->heads, shape->head_size, shape->key_heads, shape->mlp_size,
-                       shape->gated_mlp ? " gated" : "");
+    return fmt::format("{} heads of {}, {} key heads, MLP {}{}", shape->heads, shape->head_size,
+                       shape->key_heads, shape->mlp_size, shape->gated_mlp ? " gated" : "");
   if (const auto* shape = std::get_if<MambaShape>(&architecture.shape))
-    return fmt::format("{} channels x {} states, dt rank {}, convolution {}{}", shape->inner, shape->states, shape->time_step_rank,
-                       shape->conv_kernel, shape->normalise_parameters ? ", dt B C normalised" : "");
+    return fmt::format("{} channels x {} states, dt rank {}, convolution {}{}", shape->inner,
+                       shape->states, shape->time_step_rank, shape->conv_kernel,
+                       shape->normalise_parameters ? ", dt B C normalised" : "");
   const Mamba2Shape& shape = architecture.mamba2();
-  return fmt::format("{} heads of {} x {} states, {} groups, convolution {}", shape.heads, shape.head_size, shape.states, shape.groups,
-                     shape.conv_kernel);
+  return fmt::format("{} heads of {} x {} states, {} groups, convolution {}", shape.heads,
+                     shape.head_size, shape.states, shape.groups, shape.conv_kernel);
 }
 
 void print_decay(const Network& network) {
@@ -41,38 +42,52 @@ void print_decay(const Network& network) {
   }
   if (norms.empty()) return;
   std::sort(norms.begin(), norms.end());
-  const auto at = [&](double share) { return norms[static_cast<size_t>(share * static_cast<double>(norms.size() - 1))]; };
-  std::cout << fmt::format("decay    norm of exp(-exp(A_log)) over all layers: {:.4g} smallest, {:.4g} lower third, {:.4g} median, "
-                           "{:.4g} upper third, {:.4g} largest (slow = large)\n",
-                           norms.front(), at(1.0 / 3), at(0.5), at(2.0 / 3), norms.back());
+  const auto at = [&](double share) {
+    return norms[static_cast<size_t>(share * static_cast<double>(norms.size() - 1))];
+  };
+  std::cout << fmt::format(
+      "decay    norm of exp(-exp(A_log)) over all layers: {:.4g} smallest, {:.4g} lower third, "
+      "{:.4g} median, "
+      "{:.4g} upper third, {:.4g} largest (slow = large)\n",
+      norms.front(), at(1.0 / 3), at(0.5), at(2.0 / 3), norms.back());
 }
 
-void print_next_tokens(const Network& network, const Tokenizer& tokenizer, const std::string& prompt) {
+void print_next_tokens(const Network& network, const Tokenizer& tokenizer,
+                       const std::string& prompt) {
   const Encoding encoding = tokenizer.encode(prompt);
   if (encoding.ids.empty()) throw InputError("factflow check", "--prompt has no tokens");
   ReplayEngine engine(network, 0);
   const ReplayRequest request{encoding.ids, 0, {}};
   const ReplayResult result = std::move(engine.run({&request, 1}, static_cast<int>(kShown))[0]);
-  std::cout << fmt::format("prompt   '{}', {} tokens, continues with\n", prompt, encoding.ids.size());
+  std::cout << fmt::format("prompt   '{}', {} tokens, continues with\n", prompt,
+                           encoding.ids.size());
   for (const TopToken& top : result.top)
-    std::cout << fmt::format("  {:>8.4f}  {:>7}  '{}'\n", top.probability, top.token,
-                             tokenizer.has_token(top.token) ? tokenizer.token_text(top.token) : "(padding)");
+    std::cout << fmt::format(
+        "  {:>8.4f}  {:>7}  '{}'\n", top.probability, top.token,
+        tokenizer.has_token(top.token) ? tokenizer.token_text(top.token) : "(padding)");
 }
 
 void check_model(const std::string& source, const po::variables_map& values) {
   set_threads(0, 1);
   auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(source));
-  const auto network = Network::load(checkpoint, choose_device(values["device"].as<std::string>()), Precision::kFp32);
+  const auto network = Network::load(checkpoint, choose_device(values["device"].as<std::string>()),
+                                     Precision::kFp32);
   const Architecture& architecture = network->architecture();
-  std::cout << fmt::format("model    {}, {} layers, hidden {}, vocabulary {}{}\n", architecture.family, architecture.layers,
-                           architecture.hidden, format_count(architecture.vocabulary), architecture.tied_head ? ", tied head" : "");
+  std::cout << fmt::format("model    {}, {} layers, hidden {}, vocabulary {}{}\n",
+                           architecture.family, architecture.layers, architecture.hidden,
+                           format_count(architecture.vocabulary),
+                           architecture.tied_head ? ", tied head" : "");
   std::cout << fmt::format("shape    {}\n", shape_in_words(architecture));
-  std::cout << fmt::format("weights  {} parameters in {} tensors, all finite\n", format_count(static_cast<double>(network->parameters())),
+  std::cout << fmt::format("weights  {} parameters in {} tensors, all finite\n",
+                           format_count(static_cast<double>(network->parameters())),
                            checkpoint->tensors().size());
   print_decay(*network);
   const std::filesystem::path tokenizer_path =
-      values.count("tokenizer") != 0 ? std::filesystem::path(values["tokenizer"].as<std::string>()) : checkpoint->directory();
-  if (values.count("tokenizer") == 0 && !std::filesystem::exists(tokenizer_path / "tokenizer.json") && !std::filesystem::exists(tokenizer_path / "vocab.json")) {
+      values.count("tokenizer") != 0 ? std::filesystem::path(values["tokenizer"].as<std::string>())
+                                     : checkpoint->directory();
+  if (values.count("tokenizer") == 0 &&
+      !std::filesystem::exists(tokenizer_path / "tokenizer.json") &&
+      !std::filesystem::exists(tokenizer_path / "vocab.json")) {
     std::cout << "tokens   no tokenizer in the directory; name one with --tokenizer\n";
     return;
   }
@@ -85,10 +100,13 @@ void check_dataset(const std::string& path) {
   DatasetConfig config;
   config.path = path;
   const Dataset dataset = read_dataset(config);
-  std::cout << fmt::format("dataset  {}: {} prompts, {} bad records\n", dataset.format, format_count(static_cast<double>(dataset.prompts.size())), dataset.bad.size());
+  std::cout << fmt::format("dataset  {}: {} prompts, {} bad records\n", dataset.format,
+                           format_count(static_cast<double>(dataset.prompts.size())),
+                           dataset.bad.size());
   for (size_t i = 0; i < std::min(kShown, dataset.prompts.size()); ++i) {
     const Prompt& prompt = dataset.prompts[i];
-    std::cout << fmt::format("  {:>8}  '{}'  subject '{}'  answer '{}'\n", prompt.id, prompt.text, prompt.subject, prompt.answer);
+    std::cout << fmt::format("  {:>8}  '{}'  subject '{}'  answer '{}'\n", prompt.id, prompt.text,
+                             prompt.subject, prompt.answer);
   }
   for (size_t i = 0; i < std::min(kShown, dataset.bad.size()); ++i)
     std::cout << fmt::format("  bad: {}: {}\n", dataset.bad[i].where, dataset.bad[i].reason);
@@ -98,20 +116,24 @@ void check_dataset(const std::string& path) {
 
 int check_command(const std::vector<std::string>& arguments) {
   po::options_description options;
-  options.add_options()
-      ("model", po::value<std::string>(), "checkpoint: a directory or hf:ORG/NAME")
-      ("tokenizer", po::value<std::string>(), "tokenizer, if the checkpoint has none; alone: describe it")
-      ("dataset", po::value<std::string>(), "prompt file to describe")
-      ("device", po::value<std::string>()->default_value("auto"), "auto, cpu, cuda or cuda:N")
-      ("prompt", po::value<std::string>()->default_value("The capital of France is"), "what the model is asked to continue");
+  options.add_options()("model", po::value<std::string>(),
+                        "checkpoint: a directory or hf:ORG/NAME")(
+      "tokenizer", po::value<std::string>(),
+      "tokenizer, if the checkpoint has none; alone: describe it")(
+      "dataset", po::value<std::string>(), "prompt file to describe")(
+      "device", po::value<std::string>()->default_value("auto"), "auto, cpu, cuda or cuda:N")(
+      "prompt", po::value<std::string>()->default_value("The capital of France is"),
+      "what the model is asked to continue");
   po::variables_map values;
   if (!parse_options(command_named("check"), options, {}, arguments, values)) return 0;
   if (values.count("model") + values.count("tokenizer") + values.count("dataset") == 0)
-    throw InputError("factflow check", "name what to check", "--model DIR, --tokenizer PATH or --dataset FILE");
+    throw InputError("factflow check", "name what to check",
+                     "--model DIR, --tokenizer PATH or --dataset FILE");
   if (values.count("model") != 0)
     check_model(values["model"].as<std::string>(), values);
   else if (values.count("tokenizer") != 0)
-    std::cout << fmt::format("tokens   {}\n", Tokenizer::load(values["tokenizer"].as<std::string>()).description());
+    std::cout << fmt::format("tokens   {}\n",
+                             Tokenizer::load(values["tokenizer"].as<std::string>()).description());
   if (values.count("dataset") != 0) check_dataset(values["dataset"].as<std::string>());
   return 0;
 }

@@ -14,17 +14,29 @@ namespace po = boost::program_options;
 
 const std::vector<Command>& commands() {
   static const std::vector<Command> list = {
-      {"run", "CONFIG [options]", "run the sweep of a configuration, alone or under mpirun/srun; continues where it stopped", run_command},
-      {"submit", "CONFIG --profile FILE [options]", "hand the run to SLURM, with follow-up jobs and the analysis behind it", submit_command},
-      {"plan", "CONFIG", "stages, units, rows, estimated arithmetic, memory and disk, without loading weights", plan_command},
-      {"validate", "CONFIG", "check everything about a configuration that can be checked without running", validate_command},
+      {"run", "CONFIG [options]",
+       "run the sweep of a configuration, alone or under mpirun/srun; continues where it stopped",
+       run_command},
+      {"submit", "CONFIG --profile FILE [options]",
+       "hand the run to SLURM, with follow-up jobs and the analysis behind it", submit_command},
+      {"plan", "CONFIG",
+       "stages, units, rows, estimated arithmetic, memory and disk, without loading weights",
+       plan_command},
+      {"validate", "CONFIG",
+       "check everything about a configuration that can be checked without running",
+       validate_command},
       {"status", "DIR", "what a run has finished, what is left, what failed", status_command},
       {"analyse", "DIR", "tables, figures, findings and the report of a run", analyse_command},
-      {"compare", "RUN RUN... [options]", "several runs together: tables, paired differences, figures and a report", compare_command},
+      {"compare", "RUN RUN... [options]",
+       "several runs together: tables, paired differences, figures and a report", compare_command},
       {"check", "--model DIR", "what a checkpoint, tokenizer or dataset is", check_command},
-      {"tokenize", "--model DIR", "lines of text in, token ids and byte offsets out, as JSON lines", tokenize_command},
-      {"conform", "--model NAME --path DIR --dataset FILE", "compare a checkpoint with the published numbers of the reference implementation", conform_command},
-      {"verify", "--model DIR --cases FILE", "compare with the answers of a float64 oracle", verify_command},
+      {"tokenize", "--model DIR", "lines of text in, token ids and byte offsets out, as JSON lines",
+       tokenize_command},
+      {"conform", "--model NAME --path DIR --dataset FILE",
+       "compare a checkpoint with the published numbers of the reference implementation",
+       conform_command},
+      {"verify", "--model DIR --cases FILE", "compare with the answers of a float64 oracle",
+       verify_command},
   };
   return list;
 }
@@ -38,8 +50,10 @@ const Command& command_named(const std::string& name) {
   throw InputError("factflow", unknown_word("command", name, known), "see factflow --help");
 }
 
-bool parse_options(const Command& command, const po::options_description& options, const std::vector<std::string>& positional,
-                   const std::vector<std::string>& arguments, po::variables_map& values, const std::string& epilogue) {
+bool parse_options(const Command& command, const po::options_description& options,
+                   const std::vector<std::string>& positional,
+                   const std::vector<std::string>& arguments, po::variables_map& values,
+                   const std::string& epilogue) {
   po::options_description visible("Options");
   visible.add(options).add_options()("help,h", "show this help");
   po::options_description all;
@@ -60,7 +74,9 @@ bool parse_options(const Command& command, const po::options_description& option
     throw InputError(where, error.what(), fmt::format("see {} --help", where));
   }
   if (values.count("help") != 0) {
-    std::cout << "Usage: " << where << ' ' << command.arguments << "\n\n" << command.summary << "\n\n" << visible;
+    std::cout << "Usage: " << where << ' ' << command.arguments << "\n\n"
+              << command.summary << "\n\n"
+              << visible;
     if (!epilogue.empty()) std::cout << '\n' << epilogue;
     return false;
   }
@@ -70,21 +86,27 @@ bool parse_options(const Command& command, const po::options_description& option
     throw InputError(where, error.what(), fmt::format("see {} --help", where));
   }
   for (const std::string& name : positional)
-    if (values.count(name) == 0) throw InputError(where, fmt::format("{} is missing", name), fmt::format("see {} --help", where));
+    if (values.count(name) == 0)
+      throw InputError(where, fmt::format("{} is missing", name),
+                       fmt::format("see {} --help", where));
   return true;
 }
 
 void add_overrides(po::options_description& options) {
-  options.add_options()
-      ("limit", po::value<std::int64_t>(), "take only the first N prompts (replaces dataset.limit)")
-      ("dataset", po::value<std::string>()->default_value(""), "file of prompts (replaces dataset.path)")
-      ("models-dir", po::value<std::string>()->default_value(""), "where hf:ORG/NAME lies as ORG/NAME or NAME (replaces models_directory)");
+  options.add_options()("limit", po::value<std::int64_t>(),
+                        "take only the first N prompts (replaces dataset.limit)")(
+      "dataset", po::value<std::string>()->default_value(""),
+      "file of prompts (replaces dataset.path)")(
+      "models-dir", po::value<std::string>()->default_value(""),
+      "where hf:ORG/NAME lies as ORG/NAME or NAME (replaces models_directory)");
 }
 
 ConfigOverrides overrides_of(const po::variables_map& values) {
-  ConfigOverrides overrides{{}, values["dataset"].as<std::string>(), values["models-dir"].as<std::string>()};
+  ConfigOverrides overrides{
+      {}, values["dataset"].as<std::string>(), values["models-dir"].as<std::string>()};
   if (values.count("limit") != 0) overrides.limit = values["limit"].as<std::int64_t>();
-  if (overrides.limit && *overrides.limit < 1) throw InputError("factflow", "--limit expects a number of at least 1");
+  if (overrides.limit && *overrides.limit < 1)
+    throw InputError("factflow", "--limit expects a number of at least 1");
   return overrides;
 }
 

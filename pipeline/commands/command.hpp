@@ -1,4 +1,5 @@
-// The commands of the `factflow` program, one file each. Exit codes: 0 good, 1 the run failed, 2 bad usage or input.
+// The commands of the `factflow` program, one file each. Exit codes: 0 good, 1 the run failed, 2
+// bad usage or input.
 #pragma once
 
 #include <functional>
@@ -32,15 +33,18 @@ int check_command(const std::vector<std::string>& arguments);
 
 const std::vector<Command>& commands();
 
-// Parses `arguments` against `options` and the positional names; one that ends in "..." takes all that is left, as a
-// list. With --help prints the usage and returns false.
-// Throws InputError for an unknown option, a missing required one or a malformed value.
-bool parse_options(const Command& command, const boost::program_options::options_description& options,
-                   const std::vector<std::string>& positional, const std::vector<std::string>& arguments,
+// Parses `arguments` against `options` and the positional names; one that ends in "..." takes all
+// that is left, as a list. With --help prints the usage and returns false. Throws InputError for an
+// unknown option, a missing required one or a malformed value.
+bool parse_options(const Command& command,
+                   const boost::program_options::options_description& options,
+                   const std::vector<std::string>& positional,
+                   const std::vector<std::string>& arguments,
                    boost::program_options::variables_map& values, const std::string& epilogue = "");
 // --limit, --dataset and --models-dir of every command that reads a configuration.
 void add_overrides(boost::program_options::options_description& options);
-ConfigOverrides overrides_of(const boost::program_options::variables_map& values);  // throws InputError
+// Throws InputError.
+ConfigOverrides overrides_of(const boost::program_options::variables_map& values);
 const Command& command_named(const std::string& name);
 
 }  // namespace factflow

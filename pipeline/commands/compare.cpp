@@ -19,7 +19,8 @@ int compare_command(const std::vector<std::string>& arguments) {
   po::variables_map values;
   if (!parse_options(command_named("compare"), options, {"RUN..."}, arguments, values)) return 0;
   std::vector<std::filesystem::path> runs;
-  for (const std::string& run : values["RUN..."].as<std::vector<std::string>>()) runs.emplace_back(run);
+  for (const std::string& run : values["RUN..."].as<std::vector<std::string>>())
+    runs.emplace_back(run);
   AnalysisOptions analysis;
   analysis.study.window = values["window"].as<std::int64_t>();
   const AnalysisSummary summary = compare(runs, values["out"].as<std::string>(), analysis);

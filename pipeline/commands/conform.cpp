@@ -1,4 +1,5 @@
-// factflow conform: a checkpoint's answers against the numbers that the reference implementation publishes.
+// factflow conform: a checkpoint's answers against the numbers that the reference implementation
+// publishes.
 #include <iostream>
 
 #include <fmt/format.h>
@@ -18,11 +19,12 @@ namespace po = boost::program_options;
 
 int conform_command(const std::vector<std::string>& arguments) {
   po::options_description options;
-  options.add_options()(
-      "model", po::value<std::string>()->required(),
-      "the published model: gpt2-355M, llama3.2-1B, mamba1-130M, mamba2-130M, qwen2-0.5B or qwen2.5-0.5B")(
-      "path", po::value<std::string>()->required(), "its checkpoint: a directory or hf:ORG/NAME")(
-      "dataset", po::value<std::string>()->required(), "COUNTERFACT, in any form that keeps its case ids")(
+  options.add_options()("model", po::value<std::string>()->required(),
+                        "the published model: gpt2-355M, llama3.2-1B, mamba1-130M, mamba2-130M, "
+                        "qwen2-0.5B or qwen2.5-0.5B")("path", po::value<std::string>()->required(),
+                                                      "its checkpoint: a directory or hf:ORG/NAME")(
+      "dataset", po::value<std::string>()->required(),
+      "COUNTERFACT, in any form that keeps its case ids")(
       "tokenizer", po::value<std::string>()->default_value(""),
       "directory or tokenizer.json, or hf:ORG/NAME; default: the one beside the checkpoint")(
       "published", po::value<std::string>()->default_value(""),
@@ -35,14 +37,16 @@ int conform_command(const std::vector<std::string>& arguments) {
       "largest |p - published| / (1 + published) that agrees");
   po::variables_map values;
   const std::string epilogue =
-      "Exit code 0: every compared row agrees; 1: some do not. Rows that are no causal knockouts in the "
+      "Exit code 0: every compared row agrees; 1: some do not. Rows that are no causal knockouts "
+      "in the "
       "reference are named\n"
       "and not compared (docs/paper.md).\n";
   if (!parse_options(command_named("conform"), options, {}, arguments, values, epilogue)) return 0;
-  const std::string name = values["model"].as<std::string>(), file = values["published"].as<std::string>();
-  const PublishedModel published = file.empty()
-                                       ? read_published(published_numbers(), "factflow conform", name)
-                                       : read_published(read_file(file, size_t{16} << 20), file, name);
+  const std::string name = values["model"].as<std::string>(),
+                    file = values["published"].as<std::string>();
+  const PublishedModel published =
+      file.empty() ? read_published(published_numbers(), "factflow conform", name)
+                   : read_published(read_file(file, size_t{16} << 20), file, name);
   set_threads(values["threads"].as<int>(), 1);
   const at::Device device = choose_device(values["device"].as<std::string>());
   std::string precision = values["precision"].as<std::string>();
@@ -55,8 +59,8 @@ int conform_command(const std::vector<std::string>& arguments) {
   job.tokenizer = values["tokenizer"].as<std::string>();
   if (job.tokenizer.starts_with("hf:")) job.tokenizer = Checkpoint::resolve(job.tokenizer).string();
   LoadedModel model(job, device, parse_precision(precision), 0, "");
-  const Conformance conformance =
-      compare_with_published(published, model, read_dataset(dataset), values["tolerance"].as<double>());
+  const Conformance conformance = compare_with_published(published, model, read_dataset(dataset),
+                                                         values["tolerance"].as<double>());
   std::cout << fmt::format("{} ({}, {}, {}) against the published numbers\n", name, job.path,
                            describe(device), precision)
             << describe(conformance);

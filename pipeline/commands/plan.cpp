@@ -17,8 +17,9 @@ namespace {
 namespace po = boost::program_options;
 
 std::string line(const std::string& name, double prompts, const Estimate& e) {
-  return fmt::format("  {:<40} {:>8} {:>8} {:>14} {:>12} {:>12}\n", name, format_count(prompts), format_count(e.units), format_count(e.rows),
-                     fmt::format("{:.3g}", e.flops), format_bytes(e.bytes));
+  return fmt::format("  {:<40} {:>8} {:>8} {:>14} {:>12} {:>12}\n", name, format_count(prompts),
+                     format_count(e.units), format_count(e.rows), fmt::format("{:.3g}", e.flops),
+                     format_bytes(e.bytes));
 }
 
 std::string describe(const PromptPart& part, const ModelJob& job) {
@@ -40,22 +41,27 @@ std::string describe(const WorkLine& work, const ModelJob& job) {
   return work.stage == Stage::kSweep ? describe(work.part, job) : describe_heatmaps(work.part, job);
 }
 
-void print_model(const Config& config, const Dataset& dataset, const PlannedJob& planned, std::uint32_t m) {
+void print_model(const Config& config, const Dataset& dataset, const PlannedJob& planned,
+                 std::uint32_t m) {
   const ModelJob& job = planned.job.models[m];
   const PlannedModel& model = planned.models[m];
-  std::cout << fmt::format("{} ({}, {} layers, {} parameters, {} of weights)\n", job.name, model.architecture.family,
-                           model.architecture.layers, format_count(static_cast<double>(model.parameters)),
-                           format_bytes(static_cast<double>(bytes_of_weights(config.run.precision, model.parameters))));
+  std::cout << fmt::format(
+      "{} ({}, {} layers, {} parameters, {} of weights)\n", job.name, model.architecture.family,
+      model.architecture.layers, format_count(static_cast<double>(model.parameters)),
+      format_bytes(static_cast<double>(bytes_of_weights(config.run.precision, model.parameters))));
   for (const WorkLine& work : work_of_model(config, dataset, planned, m))
     std::cout << line(describe(work, job), work.part.count, work.estimate);
-  if (!model.skipped.empty()) std::cout << fmt::format("  skips {} (no state-space channels)\n", join(model.skipped));
+  if (!model.skipped.empty())
+    std::cout << fmt::format("  skips {} (no state-space channels)\n", join(model.skipped));
 }
 
 // One line per device whose rates are known in this precision.
-void print_times(const std::string& precision, const PlannedJob& planned, const PlanSize& size, const RateTable& rates) {
+void print_times(const std::string& precision, const PlannedJob& planned, const PlanSize& size,
+                 const RateTable& rates) {
   for (const std::string& device : rates.devices(precision))
     if (const double seconds = seconds_on(device, precision, planned, size, rates); seconds > 0)
-      std::cout << fmt::format("  about {} in {} on one {}, plus loading\n", format_duration(seconds), precision, device);
+      std::cout << fmt::format("  about {} in {} on one {}, plus loading\n",
+                               format_duration(seconds), precision, device);
 }
 
 }  // namespace
@@ -63,7 +69,9 @@ void print_times(const std::string& precision, const PlannedJob& planned, const 
 int plan_command(const std::vector<std::string>& arguments) {
   po::options_description options;
   add_overrides(options);
-  options.add_options()("rates", po::value<std::string>(), "CSV file of rates measured by sweep_bench --rates, in place of the built-in ones");
+  options.add_options()(
+      "rates", po::value<std::string>(),
+      "CSV file of rates measured by sweep_bench --rates, in place of the built-in ones");
   po::variables_map values;
   if (!parse_options(command_named("plan"), options, {"CONFIG"}, arguments, values)) return 0;
   Config config = read_config(values["CONFIG"].as<std::string>());
@@ -71,16 +79,23 @@ int plan_command(const std::vector<std::string>& arguments) {
   const Dataset dataset = read_prompts(config);
   const PlannedJob planned = build_job(config, false);
   const double prompts = static_cast<double>(dataset.prompts.size());
-  std::cout << fmt::format("{}: {} prompts ({}), about {:.1f} tokens each; {} bad records\n", config.name, format_count(prompts),
-                           dataset.format, tokens_per_prompt(dataset), dataset.bad.size());
-  for (const std::string& sentence : missing_ids(config, dataset)) std::cout << "  " << sentence << '\n';
-  std::cout << fmt::format("  {:<40} {:>8} {:>8} {:>14} {:>12} {:>12}\n", "stage", "prompts", "units", "rows", "FLOP", "results");
+  std::cout << fmt::format("{}: {} prompts ({}), about {:.1f} tokens each; {} bad records\n",
+                           config.name, format_count(prompts), dataset.format,
+                           tokens_per_prompt(dataset), dataset.bad.size());
+  for (const std::string& sentence : missing_ids(config, dataset))
+    std::cout << "  " << sentence << '\n';
+  std::cout << fmt::format("  {:<40} {:>8} {:>8} {:>14} {:>12} {:>12}\n", "stage", "prompts",
+                           "units", "rows", "FLOP", "results");
   for (std::uint32_t m = 0; m < config.models.size(); ++m) print_model(config, dataset, planned, m);
   const PlanSize size = size_of_plan(config, dataset, planned, false);
   std::cout << line("total", prompts, size.total);
-  print_times(config.run.precision, planned, size, values.count("rates") != 0 ? RateTable(values["rates"].as<std::string>()) : RateTable());
-  std::cout << "Each line is work that no other line repeats. Sweeps are counted as if every model were right about every prompt,\n"
-               "and knockouts as replays of one token; a run does at most that where the last token is the target, and more where\n"
+  print_times(
+      config.run.precision, planned, size,
+      values.count("rates") != 0 ? RateTable(values["rates"].as<std::string>()) : RateTable());
+  std::cout << "Each line is work that no other line repeats. Sweeps are counted as if every model "
+               "were right about every prompt,\n"
+               "and knockouts as replays of one token; a run does at most that where the last "
+               "token is the target, and more where\n"
                "the target is the subject.\n";
   return 0;
 }
@@ -95,13 +110,17 @@ int validate_command(const std::vector<std::string>& arguments) {
   const Dataset dataset = read_prompts(config);
   const PlannedJob planned = build_job(config, true);
   const RunPlan plan(config, dataset, planned);
-  std::cout << fmt::format("{}: good\n  {} prompts ({})\n", config.file.string(), dataset.prompts.size(), dataset.format);
-  for (const std::string& sentence : missing_ids(config, dataset)) std::cout << "  " << sentence << '\n';
-  for (const BadRecord& bad : dataset.bad) std::cout << fmt::format("  left out: {}: {}\n", bad.where, bad.reason);
+  std::cout << fmt::format("{}: good\n  {} prompts ({})\n", config.file.string(),
+                           dataset.prompts.size(), dataset.format);
+  for (const std::string& sentence : missing_ids(config, dataset))
+    std::cout << "  " << sentence << '\n';
+  for (const BadRecord& bad : dataset.bad)
+    std::cout << fmt::format("  left out: {}: {}\n", bad.where, bad.reason);
   for (size_t m = 0; m < config.models.size(); ++m) {
     const Architecture& architecture = planned.models[m].architecture;
-    std::cout << fmt::format("  {}: {}, {} layers, {} parameters, {} edges\n", config.models[m].name, architecture.family,
-                             architecture.layers, format_count(static_cast<double>(planned.models[m].parameters)),
+    std::cout << fmt::format("  {}: {}, {} layers, {} parameters, {} edges\n",
+                             config.models[m].name, architecture.family, architecture.layers,
+                             format_count(static_cast<double>(planned.models[m].parameters)),
                              planned.job.models[m].edges.size());
   }
   return 0;

@@ -12,15 +12,21 @@ namespace po = boost::program_options;
 int run_command(const std::vector<std::string>& arguments) {
   po::options_description options;
   add_overrides(options);
-  options.add_options()
-      ("out", po::value<std::string>(), "directory of the results; default runs/NAME")
-      ("fresh", po::bool_switch(), "start over: removes what an earlier run left in the directory")
-      ("retry-failed", po::bool_switch(), "compute units again that failed before")
-      ("share", po::bool_switch(), "share the units with other launches on the same directory that also say --share (array jobs)")
-      ("wait", po::value<int>()->default_value(0), "seconds to wait for another launch on the directory to end");
+  options.add_options()("out", po::value<std::string>(),
+                        "directory of the results; default runs/NAME")(
+      "fresh", po::bool_switch(), "start over: removes what an earlier run left in the directory")(
+      "retry-failed", po::bool_switch(), "compute units again that failed before")(
+      "share", po::bool_switch(),
+      "share the units with other launches on the same directory that also say --share (array "
+      "jobs)")("wait", po::value<int>()->default_value(0),
+               "seconds to wait for another launch on the directory to end");
   po::variables_map values;
-  const std::string epilogue = "Run alone or under mpirun / srun: N ranks are N workers. The same command continues a run that was stopped.\n\n" + config_help();
-  if (!parse_options(command_named("run"), options, {"CONFIG"}, arguments, values, epilogue)) return 0;
+  const std::string epilogue =
+      "Run alone or under mpirun / srun: N ranks are N workers. The same command continues a run "
+      "that was stopped.\n\n" +
+      config_help();
+  if (!parse_options(command_named("run"), options, {"CONFIG"}, arguments, values, epilogue))
+    return 0;
   RunOptions run_options;
   run_options.config = values["CONFIG"].as<std::string>();
   if (values.count("out") != 0) run_options.out = values["out"].as<std::string>();
@@ -29,8 +35,10 @@ int run_command(const std::vector<std::string>& arguments) {
   run_options.retry_failed = values["retry-failed"].as<bool>();
   run_options.share = values["share"].as<bool>();
   if (run_options.share && run_options.fresh)
-    throw InputError("factflow run", "--fresh would remove what the sharing launches compute", "start over without --share first");
-  if (values["wait"].as<int>() < 0) throw InputError("factflow run", "--wait expects a number of seconds");
+    throw InputError("factflow run", "--fresh would remove what the sharing launches compute",
+                     "start over without --share first");
+  if (values["wait"].as<int>() < 0)
+    throw InputError("factflow run", "--wait expects a number of seconds");
   run_options.wait = std::chrono::seconds(values["wait"].as<int>());
   return run(run_options);
 }

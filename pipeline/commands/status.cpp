@@ -33,21 +33,27 @@ void print_journal(const std::filesystem::path& directory, const std::string& id
     const UnitName unit = unit_named(record.unit);
     if (is_result(record.type)) ++done[unit.stage];
     if (record.type == RecordType::kFailed)
-      failures.push_back(fmt::format("    {}: {}", describe(unit, config.models.at(unit.model).name), record.payload));
+      failures.push_back(fmt::format(
+          "    {}: {}", describe(unit, config.models.at(unit.model).name), record.payload));
   });
-  for (const auto& [stage, units] : done) std::cout << fmt::format("  {}: {} units finished\n", name_of(stage), units);
+  for (const auto& [stage, units] : done)
+    std::cout << fmt::format("  {}: {} units finished\n", name_of(stage), units);
   if (failures.empty()) return;
-  std::cout << fmt::format("  {} units failed (run --retry-failed repeats them):\n", failures.size());
-  for (size_t i = 0; i < std::min(failures.size(), kShownFailures); ++i) std::cout << failures[i] << '\n';
+  std::cout << fmt::format("  {} units failed (run --retry-failed repeats them):\n",
+                           failures.size());
+  for (size_t i = 0; i < std::min(failures.size(), kShownFailures); ++i)
+    std::cout << failures[i] << '\n';
 }
 
 void print_jobs(const std::filesystem::path& directory) {
   const std::optional<Submission> submission = read_submission(directory);
   if (!submission) return;
   const std::vector<JobState> states = job_states(submission->all());
-  std::cout << fmt::format("  jobs {} of SLURM{}\n", join(submission->all()), states.empty() ? ": none in the queue any more" : ":");
+  std::cout << fmt::format("  jobs {} of SLURM{}\n", join(submission->all()),
+                           states.empty() ? ": none in the queue any more" : ":");
   for (const JobState& job : states)
-    std::cout << fmt::format("    {}: {}{}{}\n", job.id, job.state, job.detail.empty() ? "" : ", " + job.detail,
+    std::cout << fmt::format("    {}: {}{}{}\n", job.id, job.state,
+                             job.detail.empty() ? "" : ", " + job.detail,
                              job.id == submission->analysis ? " (analysis)" : "");
 }
 
@@ -58,14 +64,22 @@ bool print_results(const std::filesystem::path& results) {
     return false;
   }
   const ResultsReader reader(results);
-  std::cout << fmt::format("  results.h5: {}, {} of {} units\n", reader.info().complete ? "complete" : "part of the run",
+  std::cout << fmt::format("  results.h5: {}, {} of {} units\n",
+                           reader.info().complete ? "complete" : "part of the run",
                            reader.info().units_done, reader.info().units_planned);
-  if (!reader.failures().empty()) std::cout << fmt::format("  {} failures (run --retry-failed repeats them; bad records stay bad):\n", reader.failures().size());
+  if (!reader.failures().empty())
+    std::cout << fmt::format(
+        "  {} failures (run --retry-failed repeats them; bad records stay bad):\n",
+        reader.failures().size());
   for (size_t i = 0; i < std::min(reader.failures().size(), kShownFailures); ++i) {
     const FailureRecord& failure = reader.failures()[i];
-    std::cout << fmt::format("    {} {} {} {}\n", failure.stage, failure.model, failure.prompt.empty() ? "" : "prompt " + failure.prompt + ":", failure.reason);
+    std::cout << fmt::format("    {} {} {} {}\n", failure.stage, failure.model,
+                             failure.prompt.empty() ? "" : "prompt " + failure.prompt + ":",
+                             failure.reason);
   }
-  if (reader.failures().size() > kShownFailures) std::cout << fmt::format("    and {} more in group /failures\n", reader.failures().size() - kShownFailures);
+  if (reader.failures().size() > kShownFailures)
+    std::cout << fmt::format("    and {} more in group /failures\n",
+                             reader.failures().size() - kShownFailures);
   return reader.info().complete;
 }
 
@@ -73,13 +87,18 @@ void print_run(const std::filesystem::path& directory) {
   const std::filesystem::path record = directory / "run.json";
   try {
     const nlohmann::json run = nlohmann::json::parse(read_file(record));
-    std::cout << fmt::format("{}, begun {}\n", run.at("name").get<std::string>(), run.at("created").get<std::string>());
+    std::cout << fmt::format("{}, begun {}\n", run.at("name").get<std::string>(),
+                             run.at("created").get<std::string>());
     if (run.value("plan", "") == kPlanVersion)
       print_journal(directory, run.at("identity").get<std::string>());
     else
       std::cout << "  begun by another version of factflow, which alone can continue it\n";
     if (std::filesystem::exists(directory / "progress.json"))
-      std::cout << "  last seen at " << nlohmann::json::parse(read_file(directory / "progress.json")).at("text").get<std::string>() << '\n';
+      std::cout << "  last seen at "
+                << nlohmann::json::parse(read_file(directory / "progress.json"))
+                       .at("text")
+                       .get<std::string>()
+                << '\n';
   } catch (const nlohmann::json::exception& error) {
     throw InputError(record.string(), fmt::format("cannot be understood: {}", error.what()));
   }
@@ -89,7 +108,9 @@ void print_run(const std::filesystem::path& directory) {
 
 int status_command(const std::vector<std::string>& arguments) {
   po::options_description options;
-  options.add_options()("complete", po::bool_switch(), "exit with 1 if units are left to compute (failed ones are not), for scripts");
+  options.add_options()(
+      "complete", po::bool_switch(),
+      "exit with 1 if units are left to compute (failed ones are not), for scripts");
   po::variables_map values;
   if (!parse_options(command_named("status"), options, {"DIR"}, arguments, values)) return 0;
   const std::filesystem::path directory = values["DIR"].as<std::string>();

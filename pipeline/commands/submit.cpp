@@ -31,25 +31,37 @@ Checked checked_config(const std::filesystem::path& file, const std::filesystem:
   Config config = read_config(file);
   Dataset dataset = read_prompts(config);
   PlannedJob planned = build_job(config, true);
-  check_run_directory(out.empty() ? std::filesystem::path("runs") / config.name : out, config, dataset);
+  check_run_directory(out.empty() ? std::filesystem::path("runs") / config.name : out, config,
+                      dataset);
   return {std::move(config), std::move(dataset), std::move(planned)};
 }
 
 // Sizes that the profile leaves to the plan; says what it found.
 void fill_in_sizes(SlurmProfile& profile, BatchRun& run, const Checked& checked) {
-  const PlanSize size = size_of_plan(checked.config, checked.dataset, checked.planned, profile.gpus_per_node > 0);
-  const double seconds = profile.rates.empty() ? 0 : seconds_on(profile.rates, checked.config.run.precision, checked.planned, size, RateTable());
+  const PlanSize size =
+      size_of_plan(checked.config, checked.dataset, checked.planned, profile.gpus_per_node > 0);
+  const double seconds = profile.rates.empty()
+                             ? 0
+                             : seconds_on(profile.rates, checked.config.run.precision,
+                                          checked.planned, size, RateTable());
   const int array = run.array;
   const std::int64_t ranks = profile.nodes * profile.ranks_per_node;
   fill_in(profile, run, {static_cast<std::int64_t>(size.total.units), size.host_memory, seconds});
-  std::cout << fmt::format("plan: at most {} units, {} of results{}\n", format_count(size.total.units), format_bytes(size.total.bytes),
-                           seconds > 0 ? fmt::format(", about {} on one {}", format_duration(seconds), profile.rates) : "");
+  std::cout << fmt::format(
+      "plan: at most {} units, {} of results{}\n", format_count(size.total.units),
+      format_bytes(size.total.bytes),
+      seconds > 0 ? fmt::format(", about {} on one {}", format_duration(seconds), profile.rates)
+                  : "");
   if (run.array < array) std::cout << fmt::format("  {} jobs are enough for them\n", run.array);
-  if (profile.nodes * profile.ranks_per_node < ranks) std::cout << fmt::format("  {} ranks are enough for them\n", profile.nodes * profile.ranks_per_node);
+  if (profile.nodes * profile.ranks_per_node < ranks)
+    std::cout << fmt::format("  {} ranks are enough for them\n",
+                             profile.nodes * profile.ranks_per_node);
   const auto free = static_cast<double>(std::filesystem::space(run.directory).available);
   if (size.total.bytes > free / 3)  // the journal, results.h5, and the one that replaces it
-    throw RunError(fmt::format("{}: {} are free, journal and results may need {}; free some space, or choose another directory with --out",
-                               run.directory.string(), format_bytes(free), format_bytes(3 * size.total.bytes)));
+    throw RunError(fmt::format(
+        "{}: {} are free, journal and results may need {}; free some space, or choose another "
+        "directory with --out",
+        run.directory.string(), format_bytes(free), format_bytes(3 * size.total.bytes)));
 }
 
 void print_dry_run(const BatchRun& run, const SlurmProfile& profile) {
@@ -66,17 +78,23 @@ void print_dry_run(const BatchRun& run, const SlurmProfile& profile) {
 
 int submit_command(const std::vector<std::string>& arguments) {
   po::options_description options;
-  options.add_options()
-      ("profile", po::value<std::string>()->required(), "what the cluster wants to know: configs/slurm/*.yaml")
-      ("out", po::value<std::string>()->default_value(""), "directory of the results; default runs/NAME")
-      ("array", po::value<int>()->default_value(0), "N independent jobs of one process each that share the units, in place of one MPI job")
-      ("dry-run", po::bool_switch(), "write the scripts and show what would be submitted");
+  options.add_options()("profile", po::value<std::string>()->required(),
+                        "what the cluster wants to know: configs/slurm/*.yaml")(
+      "out", po::value<std::string>()->default_value(""),
+      "directory of the results; default runs/NAME")(
+      "array", po::value<int>()->default_value(0),
+      "N independent jobs of one process each that share the units, in place of one MPI job")(
+      "dry-run", po::bool_switch(), "write the scripts and show what would be submitted");
   po::variables_map values;
-  const std::string epilogue = profile_help() + "\nThe job is continued by follow-ups until the sweep is complete; see docs/slurm.md.\n";
-  if (!parse_options(command_named("submit"), options, {"CONFIG"}, arguments, values, epilogue)) return 0;
+  const std::string epilogue =
+      profile_help() +
+      "\nThe job is continued by follow-ups until the sweep is complete; see docs/slurm.md.\n";
+  if (!parse_options(command_named("submit"), options, {"CONFIG"}, arguments, values, epilogue))
+    return 0;
   const int array = values["array"].as<int>();
   if (array < 0 || array > kMostArrayJobs)
-    throw InputError("factflow submit", fmt::format("--array expects a number from 1 to {}", kMostArrayJobs));
+    throw InputError("factflow submit",
+                     fmt::format("--array expects a number from 1 to {}", kMostArrayJobs));
   SlurmProfile profile = read_profile(values["profile"].as<std::string>());
   const std::filesystem::path config_file = values["CONFIG"].as<std::string>();
   const std::filesystem::path out = values["out"].as<std::string>();
@@ -85,7 +103,9 @@ int submit_command(const std::vector<std::string>& arguments) {
 
   BatchRun run;
   run.name = config.name;
-  run.directory = std::filesystem::absolute(out.empty() ? std::filesystem::path("runs") / config.name : out).lexically_normal();
+  run.directory =
+      std::filesystem::absolute(out.empty() ? std::filesystem::path("runs") / config.name : out)
+          .lexically_normal();
   run.config = run.directory / "submit.yaml";
   run.start = std::filesystem::current_path();
   run.program = std::filesystem::read_symlink("/proc/self/exe");
@@ -98,11 +118,15 @@ int submit_command(const std::vector<std::string>& arguments) {
     return 0;
   }
   const Submission submission = submit(profile, run);
-  std::cout << fmt::format("submitted job {}{}\n", submission.runs[0], array > 0 ? fmt::format(" (array of {})", run.array) : "");
+  std::cout << fmt::format("submitted job {}{}\n", submission.runs[0],
+                           array > 0 ? fmt::format(" (array of {})", run.array) : "");
   if (submission.runs.size() > 1)
-    std::cout << fmt::format("follow-ups, if it does not finish: {}\n", join({submission.runs.begin() + 1, submission.runs.end()}));
-  std::cout << fmt::format("analysis: {}\nlogs: {}\nsee how it goes: factflow status {}\nend all of it: scancel {}\n", submission.analysis,
-                           (run.directory / "logs").string(), run.directory.string(), join(submission.all(), " "));
+    std::cout << fmt::format("follow-ups, if it does not finish: {}\n",
+                             join({submission.runs.begin() + 1, submission.runs.end()}));
+  std::cout << fmt::format(
+      "analysis: {}\nlogs: {}\nsee how it goes: factflow status {}\nend all of it: scancel {}\n",
+      submission.analysis, (run.directory / "logs").string(), run.directory.string(),
+      join(submission.all(), " "));
   return 0;
 }
 

@@ -19,10 +19,12 @@ constexpr double kRankTolerance = 0.01, kLogTolerance = 0.02;
 constexpr double kSmallest = 1e-36;  // what float32 holds with all its digits
 
 const std::string kAcausal =
-    "the reference gives these layers a mask without causality (every token reads later ones inside the "
+    "the reference gives these layers a mask without causality (every token reads later ones "
+    "inside the "
     "window)";
 const std::string kUniform =
-    "a token is left with no key, which the reference's mask turns into equal attention to all tokens, later "
+    "a token is left with no key, which the reference's mask turns into equal attention to all "
+    "tokens, later "
     "ones included";
 
 bool contains(const std::vector<int>& positions, int position) {
@@ -45,7 +47,8 @@ bool reads_later_tokens(const Knockout& knockout, int target, int tokens) {
   return false;
 }
 
-// Whether rows of attention that are wrong within the window come to the last token of the last layer.
+// Whether rows of attention that are wrong within the window come to the last token of the last
+// layer.
 template <class WrongRow>
 bool reaches_the_answer(const Knockout& knockout, int tokens, int layers, WrongRow wrong_row) {
   std::vector<bool> wrong(static_cast<size_t>(tokens), false);
@@ -66,8 +69,8 @@ Window window_at(int start, int size) {
   return {start, start + size};
 }
 
-// Everything published of one prompt, asked in one request: the flows' cuts, then one cut per token of the
-// heat map.
+// Everything published of one prompt, asked in one request: the flows' cuts, then one cut per token
+// of the heat map.
 class PromptComparison {
  public:
   PromptComparison(const PublishedModel& published, LoadedModel& model, const Prompt& prompt,
@@ -80,7 +83,8 @@ class PromptComparison {
     request_ = {tokens_.ids, tokens_.answer, {}};
     for (const PublishedFlow& flow : published_.flows)
       if (flow.prompts.contains(id_))
-        add_cut(positions_of(flow.to, tokens_), positions_of(flow.from, tokens_), flow.channels, flow.window);
+        add_cut(positions_of(flow.to, tokens_), positions_of(flow.from, tokens_), flow.channels,
+                flow.window);
     if (!published_.heatmaps.contains(id_)) return;
     for (int token = 0; token < token_count(); ++token)
       add_cut(positions_of(TokenRole::kLast, tokens_), {token}, {}, published_.heatmap_window);
@@ -96,8 +100,9 @@ class PromptComparison {
       if (series == flow.prompts.end()) continue;
       const std::string channels =
           flow.channels.kind == ChannelSet::Kind::kAll ? "" : "/" + to_string(flow.channels);
-      const std::string what = fmt::format("prompt {}, {}->{}{}, windows of {}", id_, to_string(flow.from),
-                                           to_string(flow.to), channels, flow.window);
+      const std::string what =
+          fmt::format("prompt {}, {}->{}{}, windows of {}", id_, to_string(flow.from),
+                      to_string(flow.to), channels, flow.window);
       rows.push_back(knockout_row(Kind::kKnockout, what, cut, result, series->second.probability,
                                   &series->second.right));
       ++cut;
@@ -111,7 +116,8 @@ class PromptComparison {
 
   void add_cut(std::vector<int> targets, std::vector<int> sources, ChannelSet channels, int size) {
     std::vector<Window> windows;
-    for (int start = 0; start + size <= published_.layers; ++start) windows.push_back(window_at(start, size));
+    for (int start = 0; start + size <= published_.layers; ++start)
+      windows.push_back(window_at(start, size));
     request_.cuts.push_back({std::move(targets), std::move(sources), channels, std::move(windows)});
   }
 
@@ -141,8 +147,9 @@ class PromptComparison {
     return row;
   }
 
-  ConformanceRow knockout_row(Kind kind, const std::string& what, size_t cut, const ReplayResult& result,
-                              const std::vector<double>& expected, const std::vector<bool>* right) const {
+  ConformanceRow knockout_row(Kind kind, const std::string& what, size_t cut,
+                              const ReplayResult& result, const std::vector<double>& expected,
+                              const std::vector<bool>* right) const {
     ConformanceRow row{kind, Verdict::kAgrees, what};
     const EdgeCut& asked = request_.cuts[cut];
     for (size_t start = 0; start < expected.size(); ++start) {
@@ -167,9 +174,10 @@ class PromptComparison {
     return row;
   }
 
-  void compare_heatmap(const std::vector<std::vector<double>>& map, size_t cut, const ReplayResult& result,
-                       std::vector<ConformanceRow>& rows) const {
-    ConformanceRow count{Kind::kHeatmap, Verdict::kAgrees, fmt::format("prompt {}, number of tokens", id_)};
+  void compare_heatmap(const std::vector<std::vector<double>>& map, size_t cut,
+                       const ReplayResult& result, std::vector<ConformanceRow>& rows) const {
+    ConformanceRow count{Kind::kHeatmap, Verdict::kAgrees,
+                         fmt::format("prompt {}, number of tokens", id_)};
     ++count.compared;
     if (map.size() != tokens_.ids.size()) {
       differ(count, fmt::format("published {}, computed {}", map.size(), tokens_.ids.size()));
@@ -178,7 +186,8 @@ class PromptComparison {
     }
     rows.push_back(count);
     for (size_t token = 0; token < map.size(); ++token)
-      rows.push_back(knockout_row(Kind::kHeatmap, fmt::format("prompt {}, heat map, token {}", id_, token),
+      rows.push_back(knockout_row(Kind::kHeatmap,
+                                  fmt::format("prompt {}, heat map, token {}", id_, token),
                                   cut + token, result, map[token], nullptr));
   }
 
@@ -209,17 +218,20 @@ std::string line_of(const Conformance& conformance, Kind kind, const char* name)
     distance = std::max(distance, row.distance);
   }
   return fmt::format(
-      "  {:<10} rows: {} agree, {} out of tolerance, {} explained; numbers: {} compared (largest distance "
+      "  {:<10} rows: {} agree, {} out of tolerance, {} explained; numbers: {} compared (largest "
+      "distance "
       "{:.3g}), {} "
       "explained and not compared\n",
-      name, rows[Verdict::kAgrees], rows[Verdict::kDiffers], rows[Verdict::kExplained], compared, distance,
-      left_out);
+      name, rows[Verdict::kAgrees], rows[Verdict::kDiffers], rows[Verdict::kExplained], compared,
+      distance, left_out);
 }
 
 }  // namespace
 
-std::string why_not_causal(const std::string& family, const Knockout& knockout, int tokens, int layers) {
-  if (knockout.targets.empty() || knockout.sources.empty()) return "";  // no pair is cut: the plain model
+std::string why_not_causal(const std::string& family, const Knockout& knockout, int tokens,
+                           int layers) {
+  // No pair is cut: the plain model.
+  if (knockout.targets.empty() || knockout.sources.empty()) return "";
   if (family == "gpt2") {
     const auto uniform = [&](int t) { return loses_every_key(knockout, t); };
     return reaches_the_answer(knockout, tokens, layers, uniform) ? kUniform : "";
@@ -268,11 +280,12 @@ std::string describe(const Conformance& conformance) {
   for (const auto& [reason, rows] : explained) {
     text += fmt::format("not compared: {}\n", reason);
     for (const ConformanceRow* row : rows)
-      text +=
-          fmt::format("  {}: {} of {} windows\n", row->what, row->left_out, row->left_out + row->compared);
+      text += fmt::format("  {}: {} of {} windows\n", row->what, row->left_out,
+                          row->left_out + row->compared);
   }
   for (const ConformanceRow& row : conformance.rows)
-    if (row.verdict == Verdict::kDiffers) text += fmt::format("differs: {}: {}\n", row.what, row.difference);
+    if (row.verdict == Verdict::kDiffers)
+      text += fmt::format("differs: {}: {}\n", row.what, row.difference);
   return text;
 }
 

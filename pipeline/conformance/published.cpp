@@ -25,7 +25,8 @@ std::int64_t case_id(const std::string& key) {
 
 double probability(const json& value) {
   const double p = value.get<double>();
-  if (!(p >= 0 && p <= 1.001)) throw InputError("", fmt::format("expected a probability, found {}", p));
+  if (!(p >= 0 && p <= 1.001))
+    throw InputError("", fmt::format("expected a probability, found {}", p));
   return p;
 }
 
@@ -34,7 +35,8 @@ ChannelSet losing(const std::string& features) {
   if (features == "ALL") return {ChannelSet::Kind::kAll};
   if (features == "FAST_DECAY") return {ChannelSet::Kind::kNotFast};
   if (features == "SLOW_DECAY") return {ChannelSet::Kind::kNotSlow};
-  throw InputError("", fmt::format("expected ALL, FAST_DECAY or SLOW_DECAY, found {}", in_quotes(features)));
+  throw InputError(
+      "", fmt::format("expected ALL, FAST_DECAY or SLOW_DECAY, found {}", in_quotes(features)));
 }
 
 PublishedFlow read_flow(const json& node, int layers) {
@@ -52,7 +54,8 @@ PublishedFlow read_flow(const json& node, int layers) {
     for (size_t i = 1; i < row.size(); ++i) series.probability.push_back(probability(row.at(i)));
     if (series.probability.size() != static_cast<size_t>(starts) ||
         series.right.size() != series.probability.size())
-      throw InputError("", fmt::format("prompt {} has other numbers of windows than {}", key, starts));
+      throw InputError("",
+                       fmt::format("prompt {} has other numbers of windows than {}", key, starts));
   }
   return flow;
 }
@@ -67,7 +70,8 @@ void read_heatmaps(const json& node, PublishedModel& model) {
       for (const json& value : row) line.push_back(probability(value));
       if (model.heatmap_window < 1 || line.size() != static_cast<size_t>(std::max(starts, 0)))
         throw InputError(
-            "", fmt::format("the heat map of prompt {} has other numbers of windows than {}", key, starts));
+            "", fmt::format("the heat map of prompt {} has other numbers of windows than {}", key,
+                            starts));
     }
   }
 }
@@ -78,7 +82,8 @@ PublishedModel read_model(const json& node, const std::string& name) {
   model.hub = node.at("hub").get<std::string>();
   model.layers = node.at("layers").get<int>();
   for (const json& row : node.at("clean"))
-    model.clean[row.at(0).get<std::int64_t>()] = {probability(row.at(1)), row.at(2).get<std::int32_t>()};
+    model.clean[row.at(0).get<std::int64_t>()] = {probability(row.at(1)),
+                                                  row.at(2).get<std::int32_t>()};
   for (const json& flow : node.at("flows")) model.flows.push_back(read_flow(flow, model.layers));
   read_heatmaps(node.at("heatmaps"), model);
   for (const PublishedFlow& flow : model.flows)
@@ -93,12 +98,14 @@ PublishedModel read_model(const json& node, const std::string& name) {
 
 }  // namespace
 
-PublishedModel read_published(std::string_view text, const std::string& where, const std::string& name) {
+PublishedModel read_published(std::string_view text, const std::string& where,
+                              const std::string& name) {
   try {
     const json models = parse_json(text, kLargestFile).at("models");
     std::vector<std::string> known;
     for (const auto& [key, node] : models.items()) known.push_back(key);
-    if (!models.contains(name)) throw InputError("", unknown_word("published model", excerpt(name), known));
+    if (!models.contains(name))
+      throw InputError("", unknown_word("published model", excerpt(name), known));
     return read_model(models.at(name), name);
   } catch (const json::exception& error) {
     throw InputError(where, fmt::format("holds no published numbers: {}", error.what()));

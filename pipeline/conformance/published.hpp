@@ -1,6 +1,6 @@
-// The numbers that the reference implementation's repository publishes for single prompts, by COUNTERFACT
-// case id. Source: published.json names repository, commit and folder (MIT licence); docs/paper.md says what
-// they are.
+// The numbers that the reference implementation's repository publishes for single prompts, by
+// COUNTERFACT case id. Source: published.json names repository, commit and folder (MIT licence);
+// docs/paper.md says what they are.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +27,8 @@ struct PublishedSeries {
 struct PublishedFlow {
   int window = 0;
   TokenRole from = TokenRole::kSubject, to = TokenRole::kLast;
-  ChannelSet
-      channels;  // that LOSE the edge: the reference's FAST_DECAY is `not-fast`, its SLOW_DECAY `not-slow`
+  ChannelSet channels;  // that LOSE the edge: the reference's FAST_DECAY is `not-fast`, its
+                        // SLOW_DECAY `not-slow`
   std::map<std::int64_t, PublishedSeries> prompts;
 };
 
@@ -46,8 +46,10 @@ struct PublishedModel {
 // The text of published.json, as it was when the program was built.
 std::string_view published_numbers();
 
-// The model called `name` in such a text. Throws InputError that begins with `where` for a text that is no
-// such file or is inconsistent, and for a name that it does not hold (with the names that it does).
-PublishedModel read_published(std::string_view text, const std::string& where, const std::string& name);
+// The model called `name` in such a text. Throws InputError that begins with `where` for a text
+// that is no such file or is inconsistent, and for a name that it does not hold (with the names
+// that it does).
+PublishedModel read_published(std::string_view text, const std::string& where,
+                              const std::string& name);
 
 }  // namespace factflow

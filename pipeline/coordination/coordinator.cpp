@@ -16,7 +16,7 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kTurn{20};  // the longest wait for a message
+constexpr milliseconds kTurn{20};               // the longest wait for a message
 constexpr std::size_t kTasksInHandSharing = 2;  // what is claimed no other process can begin
 
 Message make_message(MessageKind kind, std::uint64_t unit = 0, std::string payload = "") {
@@ -59,13 +59,15 @@ Outcome Coordinator::run() {
 }
 
 bool Coordinator::all_workers_left() const {
-  return std::all_of(workers_.begin(), workers_.end(), [](const Worker& worker) { return worker.gone; });
+  return std::all_of(workers_.begin(), workers_.end(),
+                     [](const Worker& worker) { return worker.gone; });
 }
 
 // ---- the plan
 
 void Coordinator::add(std::vector<Task> tasks) {
-  std::deque<Task> released(std::make_move_iterator(tasks.begin()), std::make_move_iterator(tasks.end()));
+  std::deque<Task> released(std::make_move_iterator(tasks.begin()),
+                            std::make_move_iterator(tasks.end()));
   while (!released.empty()) {
     Task task = std::move(released.front());
     released.pop_front();
@@ -99,7 +101,8 @@ Coordinator::Settled Coordinator::read_record(const Task& task) const {
     settled.parts = source_.split(task.id);
     if (settled.parts.empty())
       throw RunError(
-          fmt::format("the journal says that {} was split, but the plan cannot split it; start over with --fresh",
+          fmt::format("the journal says that {} was split, but the plan cannot split it; start "
+                      "over with --fresh",
                       source_.name_of(task.id)));
   }
   return settled;
@@ -161,7 +164,8 @@ void Coordinator::handle(Message message) {
       break;
     case MessageKind::kResult: {
       Attempt attempt = take_from_hand(worker, message.unit);
-      const RecordType type = source_.has_failures(message.payload) ? RecordType::kPartial : RecordType::kResult;
+      const RecordType type =
+          source_.has_failures(message.payload) ? RecordType::kPartial : RecordType::kResult;
       settle({type, std::move(attempt.task), std::move(message.payload), {}});
       break;
     }
@@ -180,9 +184,9 @@ Attempt Coordinator::take_from_hand(Worker& worker, std::uint64_t unit) {
   const auto place = std::find_if(worker.in_hand.begin(), worker.in_hand.end(),
                                   [&](const Attempt& attempt) { return attempt.task.id == unit; });
   if (place == worker.in_hand.end())
-    throw RunError(
-        fmt::format("{} answered {}, which it was not given; are all ranks running the same program?", worker.name,
-                    source_.name_of(unit)));
+    throw RunError(fmt::format(
+        "{} answered {}, which it was not given; are all ranks running the same program?",
+        worker.name, source_.name_of(unit)));
   Attempt attempt = std::move(*place);
   worker.in_hand.erase(place);
   --in_flight_;
@@ -200,12 +204,13 @@ void Coordinator::handle_failure(Worker& worker, const Message& message) {
   if (failure.kind == FailureKind::kOutOfMemory) {
     std::vector<Task> parts = source_.split(attempt.task.id);
     if (!parts.empty()) {
-      event(fmt::format("{} was too large for {} and is split into {}: {}", name, worker.name, parts.size(),
-                        failure.reason));
+      event(fmt::format("{} was too large for {} and is split into {}: {}", name, worker.name,
+                        parts.size(), failure.reason));
       return settle({RecordType::kSplit, std::move(attempt.task), "", std::move(parts)});
     }
   } else if (attempt.failures == 0) {
-    event(fmt::format("{} failed on {} and is tried once more: {}", name, worker.name, failure.reason));
+    event(fmt::format("{} failed on {} and is tried once more: {}", name, worker.name,
+                      failure.reason));
     attempt.failures = 1;
     attempt.not_on = static_cast<int>(message.worker);
     return queue_.push(std::move(attempt));
@@ -217,7 +222,8 @@ void Coordinator::handle_failure(Worker& worker, const Message& message) {
 void Coordinator::handle_goodbye(Worker& worker) {
   worker.gone = true;
   if (!ending_)
-    throw RunError(fmt::format("{} left before the run was over, {}", worker.name, in_work(worker)));
+    throw RunError(
+        fmt::format("{} left before the run was over, {}", worker.name, in_work(worker)));
   in_flight_ -= worker.in_hand.size();
   worker.in_hand.clear();
 }
@@ -258,7 +264,8 @@ void Coordinator::hand_out() {
       if (queue_.empty()) return;
       const Worker& worker = workers_[i];
       if (!worker.ready || worker.in_hand.size() >= depth) continue;
-      if (depth == 1 || alone || queue_.may_fetch_ahead(worker.in_hand)) hand_one_to(static_cast<int>(i));
+      if (depth == 1 || alone || queue_.may_fetch_ahead(worker.in_hand))
+        hand_one_to(static_cast<int>(i));
     }
   }
 }
@@ -267,7 +274,8 @@ void Coordinator::hand_one_to(int number) {
   while (std::optional<Attempt> attempt = queue_.pop(number)) {
     if (!claim(*attempt)) continue;
     Worker& worker = workers_[static_cast<std::size_t>(number)];
-    transport_.send(number, make_message(MessageKind::kTask, attempt->task.id, attempt->task.payload));
+    transport_.send(number,
+                    make_message(MessageKind::kTask, attempt->task.id, attempt->task.payload));
     worker.in_hand.push_back(std::move(*attempt));
     ++in_flight_;
     return;
@@ -338,10 +346,10 @@ void Coordinator::check_workers() {
     if (!drained_ || worker.gone || now - worker.heard <= options_.heartbeat_timeout) continue;
     worker.lost = true;
     const double silence = std::chrono::duration<double>(now - worker.heard).count();
-    throw RunError(
-        fmt::format("{} has not been heard of for {}, {}; {} finished units are safe, the same command "
-                    "continues",
-                    worker.name, format_duration(silence), in_work(worker), outcome_.units_done));
+    throw RunError(fmt::format(
+        "{} has not been heard of for {}, {}; {} finished units are safe, the same command "
+        "continues",
+        worker.name, format_duration(silence), in_work(worker), outcome_.units_done));
   }
 }
 
@@ -361,7 +369,8 @@ void Coordinator::stop() {
   std::vector<std::string> units;
   for (const Worker& worker : workers_)
     if (!worker.in_hand.empty())
-      units.push_back(fmt::format("{} on {}", source_.name_of(worker.in_hand.front().task.id), worker.name));
+      units.push_back(
+          fmt::format("{} on {}", source_.name_of(worker.in_hand.front().task.id), worker.name));
   if (units.size() > 8) units.resize(8), units.push_back("...");
   event(fmt::format("stopping: waiting up to {} for what is in work: {}",
                     format_duration(std::chrono::duration<double>(options_.grace).count()),
@@ -385,8 +394,9 @@ void Coordinator::end_workers(MessageKind kind, milliseconds patience) {
   commit();
 }
 
-// The source hears nothing more, but results that are there are kept. The first error is the one to report,
-// so whatever goes wrong here besides is let go: the journal may be the very thing that failed.
+// The source hears nothing more, but results that are there are kept. The first error is the one to
+// report, so whatever goes wrong here besides is let go: the journal may be the very thing that
+// failed.
 void Coordinator::end_in_error() {
   try {
     journal_.commit();
@@ -404,11 +414,13 @@ void Coordinator::end_in_error() {
 
 void Coordinator::tell_to_leave(MessageKind kind) {
   for (std::size_t i = 0; i < workers_.size(); ++i)
-    if (!workers_[i].gone && !workers_[i].lost) transport_.send(static_cast<int>(i), make_message(kind));
+    if (!workers_[i].gone && !workers_[i].lost)
+      transport_.send(static_cast<int>(i), make_message(kind));
 }
 
 bool Coordinator::waiting_for_workers() const {
-  return std::any_of(workers_.begin(), workers_.end(), [](const Worker& w) { return !w.gone && !w.lost; });
+  return std::any_of(workers_.begin(), workers_.end(),
+                     [](const Worker& w) { return !w.gone && !w.lost; });
 }
 
 void Coordinator::event(const std::string& line) const {

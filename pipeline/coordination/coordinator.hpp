@@ -26,26 +26,34 @@ class UnitClaims;
 struct CoordinatorOptions {
   std::chrono::milliseconds heartbeat_timeout{60'000};  // a silent worker is lost after this
   std::chrono::milliseconds heartbeat_interval{2'000};  // of the coordinator's own sign of life
-  // Results are committed together: at the latest after this time or this many bytes, at once if a worker has
-  // no work.
+  // Results are committed together: at the latest after this time or this many bytes, at once if a
+  // worker has no work.
   std::chrono::milliseconds commit_interval{50};
   std::size_t commit_bytes = std::size_t{8} << 20;
   std::chrono::milliseconds progress_interval{1'000};
-  std::chrono::milliseconds grace{30'000};           // for the tasks in work after the first stop request
-  std::chrono::milliseconds cancel_patience{2'000};  // for workers to leave when everything ends at once
-  bool retry_failed = false;  // failures on record from earlier launches, also of single prompts, are tried again
+  // For the tasks in work after the first stop request.
+  std::chrono::milliseconds grace{30'000};
+  // For workers to leave when everything ends at once.
+  std::chrono::milliseconds cancel_patience{2'000};
+  // Failures on record from earlier launches, also of single prompts, are tried again.
+  bool retry_failed = false;
 
-  // Counts stop requests (SIGINT, SIGTERM): 1 = finish what is in work, 2 = end at once. May be null.
+  // Counts stop requests (SIGINT, SIGTERM): 1 = finish what is in work, 2 = end at once. May be
+  // null.
   const std::atomic<int>* stop = nullptr;
   std::function<void(const Progress&)>
       on_progress;  // on the coordinator's thread, at most every progress_interval
-  std::function<void(const std::string&)> on_event;  // one line: a retry, a split, a failure, a stop
-  std::function<void()> before_commit;               // may throw, to end the run (a lost run lock)
+  // One line: a retry, a split, a failure, a stop.
+  std::function<void(const std::string&)> on_event;
+  std::function<void()> before_commit;  // may throw, to end the run (a lost run lock)
 
-  // Array jobs: units are shared with other processes through these claims. Null: all units are ours.
+  // Array jobs: units are shared with other processes through these claims. Null: all units are
+  // ours.
   UnitClaims* claims = nullptr;
-  std::string writer;                                // the name of our own journal file; needed with claims
-  std::chrono::milliseconds claims_interval{1'000};  // between looks at what other processes have done
+  // The name of our own journal file; needed with claims.
+  std::string writer;
+  // Between looks at what other processes have done.
+  std::chrono::milliseconds claims_interval{1'000};
 };
 
 enum class RunEnd { kComplete, kStopped };
@@ -60,19 +68,21 @@ struct Outcome {
 // Runs on one thread, beside the workers. One run() per object.
 class Coordinator {
  public:
-  // All references must outlive the coordinator. `index` and `journal` belong to the same directory.
-  Coordinator(CoordinatorTransport& transport, TaskSource& source, JournalIndex& index, Journal& journal,
-              const CoordinatorOptions& options);
+  // All references must outlive the coordinator. `index` and `journal` belong to the same
+  // directory.
+  Coordinator(CoordinatorTransport& transport, TaskSource& source, JournalIndex& index,
+              Journal& journal, const CoordinatorOptions& options);
 
-  // Until all units are done or failed, or a stop was requested. Throws RunError for a lost worker, a fatal
-  // failure, or a journal that cannot be written; what was committed before is kept in every case.
+  // Until all units are done or failed, or a stop was requested. Throws RunError for a lost worker,
+  // a fatal failure, or a journal that cannot be written; what was committed before is kept in
+  // every case.
   Outcome run();
 
   // For callbacks that take long: the workers hear that the coordinator lives. On its own thread.
   void sign_of_life() { send_heartbeats(); }
 
-  // After run() has returned or thrown: whether every worker has said goodbye. If not, some process may still
-  // compute or hang, and the caller must end it (Launch::abort).
+  // After run() has returned or thrown: whether every worker has said goodbye. If not, some process
+  // may still compute or hang, and the caller must end it (Launch::abort).
   bool all_workers_left() const;
 
  private:
@@ -145,7 +155,8 @@ class Coordinator {
   std::vector<Worker> workers_;
   std::unordered_set<std::uint64_t> known_;               // every unit ever released
   std::unordered_map<std::uint64_t, Attempt> elsewhere_;  // claimed by other processes
-  std::vector<Settled> settled_;                          // appended to the journal, not yet committed
+  // Appended to the journal, not yet committed.
+  std::vector<Settled> settled_;
   std::size_t in_flight_ = 0;
   bool ending_ = false;  // workers have been told to leave
   bool drained_ = true;  // no message was left waiting

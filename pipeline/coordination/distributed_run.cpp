@@ -44,9 +44,10 @@ class CoordinatorThread {
     try {
       if (error_) std::rethrow_exception(error_);
       if (outcome_.end == RunEnd::kComplete) code = 1;
-      run_.report(outcome_.end == RunEnd::kComplete
-                      ? "all units are done, but a rank did not leave; the same command finishes the run"
-                      : "stopped although some units were still in work; the same command continues");
+      run_.report(
+          outcome_.end == RunEnd::kComplete
+              ? "all units are done, but a rank did not leave; the same command finishes the run"
+              : "stopped although some units were still in work; the same command continues");
     } catch (const Error& error) {
       run_.report(error.what());
       code = error.exit_code();

@@ -13,8 +13,8 @@
 namespace factflow {
 
 struct DistributedRun {
-  // Rank 0 only; called on the coordinator's thread. What the coordinator refers to must outlive the call of
-  // run_on_ranks.
+  // Rank 0 only; called on the coordinator's thread. What the coordinator refers to must outlive
+  // the call of run_on_ranks.
   std::function<std::unique_ptr<Coordinator>(CoordinatorTransport&)> make_coordinator;
   // Every rank; called on the thread that calls run_on_ranks.
   ComputeFunction compute;
@@ -24,10 +24,10 @@ struct DistributedRun {
   int stopped_exit_code = 1;  // if a stop has to be forced on workers that do not listen
 };
 
-// Returns on every rank when the run is over; the outcome is rank 0's, empty elsewhere. Rank 0 throws what
-// the coordinator threw. If a rank does not leave (lost, or deep in a computation that cannot be
-// interrupted), every process is ended instead of returning, with exit code 1 or `stopped_exit_code`, after
-// `report`.
+// Returns on every rank when the run is over; the outcome is rank 0's, empty elsewhere. Rank 0
+// throws what the coordinator threw. If a rank does not leave (lost, or deep in a computation that
+// cannot be interrupted), every process is ended instead of returning, with exit code 1 or
+// `stopped_exit_code`, after `report`.
 std::optional<Outcome> run_on_ranks(Launch& launch, const DistributedRun& run);
 
 }  // namespace factflow

@@ -25,17 +25,22 @@ bool is_journal_name(std::string_view name) {
 
 int importance(RecordType type) {
   switch (type) {
-    case RecordType::kResult: return 4;
-    case RecordType::kSplit: return 3;
-    case RecordType::kPartial: return 2;
-    case RecordType::kFailed: return 1;
+    case RecordType::kResult:
+      return 4;
+    case RecordType::kSplit:
+      return 3;
+    case RecordType::kPartial:
+      return 2;
+    case RecordType::kFailed:
+      return 1;
   }
   return 0;
 }
 
 }  // namespace
 
-JournalIndex::JournalIndex(FileOperations& files, std::filesystem::path directory, std::string identity)
+JournalIndex::JournalIndex(FileOperations& files, std::filesystem::path directory,
+                           std::string identity)
     : files_(files), directory_(std::move(directory)), identity_(std::move(identity)) {
   refresh();
 }
@@ -48,7 +53,8 @@ std::size_t JournalIndex::refresh(const std::string& skip_writer) {
   }
   std::size_t added = 0;
   for (const std::string& name : names)
-    if (is_journal_name(name) && name != skip_writer + std::string(kSuffix)) added += read_file(name);
+    if (is_journal_name(name) && name != skip_writer + std::string(kSuffix))
+      added += read_file(name);
   return added;
 }
 
@@ -97,7 +103,8 @@ JournalRecord JournalIndex::read(const Entry& entry) const {
   // The whole record, to compare it with one made anew from what the index knows.
   std::string record(kRecordBytes + entry.place.bytes, '\0');
   const std::int64_t start = entry.place.offset - static_cast<std::int64_t>(kRecordHeaderBytes);
-  const bool complete = read_fully(files_, descriptor(entry.file), path, record.data(), record.size(), start);
+  const bool complete =
+      read_fully(files_, descriptor(entry.file), path, record.data(), record.size(), start);
   JournalRecord result{entry.place.type, entry.place.unit,
                        record.substr(kRecordHeaderBytes, entry.place.bytes)};
   std::string expected;
@@ -128,8 +135,9 @@ void JournalIndex::for_each(const std::function<void(const JournalRecord&)>& vis
 }
 
 std::size_t JournalIndex::count(RecordType type) const {
-  return static_cast<std::size_t>(std::count_if(
-      units_.begin(), units_.end(), [&](const auto& unit) { return unit.second.place.type == type; }));
+  return static_cast<std::size_t>(
+      std::count_if(units_.begin(), units_.end(),
+                    [&](const auto& unit) { return unit.second.place.type == type; }));
 }
 
 JournalPosition JournalIndex::position(const std::string& writer) const {
@@ -137,9 +145,11 @@ JournalPosition JournalIndex::position(const std::string& writer) const {
   return known == known_.end() ? JournalPosition{} : known->second.position;
 }
 
-Journal::Journal(FileOperations& files, const std::filesystem::path& directory, std::string_view identity,
-                 const std::string& writer, const JournalIndex& index)
-    : files_(files), path_(directory / (writer + std::string(kSuffix))), position_(index.position(writer)) {
+Journal::Journal(FileOperations& files, const std::filesystem::path& directory,
+                 std::string_view identity, const std::string& writer, const JournalIndex& index)
+    : files_(files),
+      path_(directory / (writer + std::string(kSuffix))),
+      position_(index.position(writer)) {
   make_directories(files_, directory);
   file_ = OpenFile(files_, files_.open(path_, O_RDWR | O_APPEND, 0));
   if (!file_ && errno == ENOENT) {
@@ -149,14 +159,15 @@ Journal::Journal(FileOperations& files, const std::filesystem::path& directory, 
   if (!file_) throw_file_error(path_, "open", errno);
   // Other errors mean that this file system has no such locks; the run lock remains.
   if (files_.lock(file_.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-    throw RunError(
-        fmt::format("{}: another process is writing this journal; wait for it to end", path_.string()));
+    throw RunError(fmt::format("{}: another process is writing this journal; wait for it to end",
+                               path_.string()));
   cut_torn_end();
   clear();
 }
 
 void Journal::create(std::string_view identity) {
-  const std::filesystem::path fresh = path_.parent_path() / ("." + path_.filename().string() + ".new");
+  const std::filesystem::path fresh =
+      path_.parent_path() / ("." + path_.filename().string() + ".new");
   if (files_.unlink(fresh) != 0 && errno != ENOENT) throw_file_error(fresh, "remove", errno);
   write_new_file(files_, fresh, encode_journal_header(identity));
   if (files_.rename(fresh, path_) != 0) throw_file_error(path_, "create", errno);
@@ -183,10 +194,11 @@ void Journal::append(RecordType type, std::uint64_t unit, std::string_view paylo
 
 void Journal::commit() {
   if (pending_records_ == 0) return;
-  if (broken_) throw RunError(fmt::format("{}: takes nothing more after an earlier failure", path_.string()));
+  if (broken_)
+    throw RunError(fmt::format("{}: takes nothing more after an earlier failure", path_.string()));
   broken_ = true;  // until all went well
-  const auto header =
-      encode_frame_header({pending_records_, position_.sequence + 1, frame_.size() - kFrameHeaderBytes});
+  const auto header = encode_frame_header(
+      {pending_records_, position_.sequence + 1, frame_.size() - kFrameHeaderBytes});
   std::memcpy(frame_.data(), header.data(), header.size());
   try {
     write_fully(files_, file_.get(), path_, frame_);
@@ -195,8 +207,8 @@ void Journal::commit() {
     files_.truncate(file_.get(), position_.offset);
     throw;
   }
-  // After a failed sync nobody knows what is on disk, and a second one would lie; the next start reads it
-  // back.
+  // After a failed sync nobody knows what is on disk, and a second one would lie; the next start
+  // reads it back.
   if (files_.sync_data(file_.get()) != 0) throw_file_error(path_, "sync", errno);
   position_ = {position_.offset + static_cast<std::int64_t>(frame_.size()), position_.sequence + 1};
   clear();

@@ -1,5 +1,6 @@
-// The durable truth of a run: DIR/journal/*.journal, append-only, one file per writing process. results.h5
-// and everything else can be made again from it. Format: journal_format.hpp and docs/distribution.md.
+// The durable truth of a run: DIR/journal/*.journal, append-only, one file per writing process.
+// results.h5 and everything else can be made again from it. Format: journal_format.hpp and
+// docs/distribution.md.
 #pragma once
 
 #include <cstdint>
@@ -21,19 +22,20 @@ struct JournalRecord {
   std::string payload;
 };
 
-// What all journal files of a directory say, without the payloads: about 100 bytes of memory per unit. One
-// thread at a time. If a unit has several records, a result counts before a split, a split before a partial result,
-// that before a failure; among results and splits the first read counts (files by name, then by position), among
-// the others the last.
+// What all journal files of a directory say, without the payloads: about 100 bytes of memory per
+// unit. One thread at a time. If a unit has several records, a result counts before a split, a
+// split before a partial result, that before a failure; among results and splits the first read
+// counts (files by name, then by position), among the others the last.
 class JournalIndex {
  public:
-  // Reads `directory` if it exists. Each file is synced before it is believed: its writer may have been
-  // killed between writing and syncing. Throws RunError for damaged files and for those of another run or
-  // version.
+  // Reads `directory` if it exists. Each file is synced before it is believed: its writer may have
+  // been killed between writing and syncing. Throws RunError for damaged files and for those of
+  // another run or version.
   JournalIndex(FileOperations& files, std::filesystem::path directory, std::string identity);
 
-  // Reads what was added since (also by other processes, also files that are new) and returns how many
-  // records that were. `skip_writer`: a file not to be looked at, because the caller writes it.
+  // Reads what was added since (also by other processes, also files that are new) and returns how
+  // many records that were. `skip_writer`: a file not to be looked at, because the caller writes
+  // it.
   std::size_t refresh(const std::string& skip_writer = "");
 
   // The record that counts for a unit; null if it has none.
@@ -71,13 +73,13 @@ class JournalIndex {
   mutable std::map<std::uint32_t, OpenFile> open_;  // files that payloads were read from lately
 };
 
-// Appends to DIR/WRITER.journal. One thread at a time. After an exception the journal takes nothing more;
-// what was committed before is safe.
+// Appends to DIR/WRITER.journal. One thread at a time. After an exception the journal takes nothing
+// more; what was committed before is safe.
 class Journal {
  public:
-  // Creates the directory and the file if need be (a file appears with its header or not at all), cuts off a
-  // torn end, and locks the file against a second writer where the file system can. `index` must be fresh.
-  // Throws RunError.
+  // Creates the directory and the file if need be (a file appears with its header or not at all),
+  // cuts off a torn end, and locks the file against a second writer where the file system can.
+  // `index` must be fresh. Throws RunError.
   Journal(FileOperations& files, const std::filesystem::path& directory, std::string_view identity,
           const std::string& writer, const JournalIndex& index);
 
@@ -85,8 +87,8 @@ class Journal {
   void append(RecordType type, std::uint64_t unit, std::string_view payload);
   std::size_t pending_records() const { return pending_records_; }
   std::size_t pending_bytes() const { return frame_.size(); }
-  // Writes and syncs everything appended: when it returns, the records are on disk for good. Throws RunError;
-  // the file then still holds every earlier commit.
+  // Writes and syncs everything appended: when it returns, the records are on disk for good. Throws
+  // RunError; the file then still holds every earlier commit.
   void commit();
 
   const std::filesystem::path& path() const { return path_; }

@@ -17,7 +17,8 @@ constexpr char kMagic[9] = "FFJOURN\n";
 constexpr std::uint32_t kFrameMagic = 0x4D524646;  // "FFRM"
 constexpr std::size_t kReadBytes = std::size_t{1} << 20;
 
-static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "journals are written in the order of the machine");
+static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
+              "journals are written in the order of the machine");
 
 template <class T>
 void put(char* to, T value) {
@@ -37,9 +38,10 @@ std::uint64_t checksum(const char* bytes, std::size_t size) {
 
 // The checksum of a stretch of a file, read in pieces. Empty if the file ends before it does.
 std::optional<std::uint64_t> checksum_of_file(FileOperations& files, int fd,
-                                              const std::filesystem::path& path, std::int64_t offset,
-                                              std::uint64_t size) {
-  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(), XXH3_freeState);
+                                              const std::filesystem::path& path,
+                                              std::int64_t offset, std::uint64_t size) {
+  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(),
+                                                                       XXH3_freeState);
   if (!state) throw std::bad_alloc();
   XXH3_64bits_reset(state.get());
   std::vector<char> piece(std::min<std::uint64_t>(size, kReadBytes));
@@ -68,7 +70,8 @@ class Scan {
   }
 
   // The records of the frame at `offset`; empty if anything in it is wrong.
-  std::optional<std::vector<RecordPlace>> records(std::int64_t offset, const FrameHeader& frame) const {
+  std::optional<std::vector<RecordPlace>> records(std::int64_t offset,
+                                                  const FrameHeader& frame) const {
     std::int64_t at = offset + static_cast<std::int64_t>(kFrameHeaderBytes);
     if (frame.body_bytes > static_cast<std::uint64_t>(std::max<std::int64_t>(size_ - at, 0)))
       return std::nullopt;
@@ -94,7 +97,8 @@ class Scan {
       if (!read_fully(files_, fd_, path_, piece.data(), now, offset)) return std::nullopt;
       for (std::size_t i = 0; i + kFrameHeaderBytes <= now; ++i) {
         if (get<std::uint32_t>(piece.data() + i) != kFrameMagic) continue;
-        const std::optional<FrameHeader> frame = decode_frame_header({piece.data() + i, kFrameHeaderBytes});
+        const std::optional<FrameHeader> frame =
+            decode_frame_header({piece.data() + i, kFrameHeaderBytes});
         if (frame && frame->sequence > sequence) return offset + static_cast<std::int64_t>(i);
       }
       offset += static_cast<std::int64_t>(now - kFrameHeaderBytes + 1);
@@ -132,7 +136,8 @@ class Scan {
   std::int64_t size_;
 };
 
-[[noreturn]] void refuse(const std::filesystem::path& path, const std::string& problem, const char* remedy) {
+[[noreturn]] void refuse(const std::filesystem::path& path, const std::string& problem,
+                         const char* remedy) {
   throw RunError(fmt::format("{}: {}; {}", path.string(), problem, remedy));
 }
 
@@ -153,18 +158,24 @@ std::string encode_journal_header(std::string_view identity) {
 void check_journal_header(std::string_view bytes, const std::filesystem::path& path,
                           std::string_view identity) {
   if (bytes.size() != kJournalHeaderBytes || std::memcmp(bytes.data(), kMagic, 8) != 0)
-    refuse(path, "is not a factflow journal", "choose another output directory, or start over with --fresh");
+    refuse(path, "is not a factflow journal",
+           "choose another output directory, or start over with --fresh");
   const auto version = get<std::uint32_t>(bytes.data() + 8);
   if (version != kJournalVersion)
-    refuse(path, fmt::format("has journal format {}, this version of factflow writes format {}", version, kJournalVersion),
+    refuse(path,
+           fmt::format("has journal format {}, this version of factflow writes format {}", version,
+                       kJournalVersion),
            "continue with the version that began this run, or start over with --fresh");
   const auto length = get<std::uint32_t>(bytes.data() + 12);
-  if (get<std::uint64_t>(bytes.data() + 80) != checksum(bytes.data(), 80) || length > kLargestIdentity)
+  if (get<std::uint64_t>(bytes.data() + 80) != checksum(bytes.data(), 80) ||
+      length > kLargestIdentity)
     refuse(path, "has a damaged header", "start over with --fresh");
   const std::string_view found = bytes.substr(16, length);
   if (found != identity)
     refuse(path,
-           fmt::format("belongs to a run with another configuration or other inputs (identity {}, expected {})", found, identity),
+           fmt::format("belongs to a run with another configuration or other inputs (identity {}, "
+                       "expected {})",
+                       found, identity),
            "choose another output directory, or start over with --fresh");
 }
 
@@ -186,7 +197,8 @@ std::optional<FrameHeader> decode_frame_header(std::string_view bytes) {
                      get<std::uint64_t>(bytes.data() + 16)};
 }
 
-void append_record(std::string& body, RecordType type, std::uint64_t unit, std::string_view payload) {
+void append_record(std::string& body, RecordType type, std::uint64_t unit,
+                   std::string_view payload) {
   const std::size_t start = body.size();
   char header[kRecordHeaderBytes] = {};
   put(header, static_cast<std::uint32_t>(type));
@@ -200,7 +212,8 @@ void append_record(std::string& body, RecordType type, std::uint64_t unit, std::
 }
 
 JournalPosition scan_journal(FileOperations& files, int fd, const std::filesystem::path& path,
-                             JournalPosition from, const std::function<void(const RecordPlace&)>& visit) {
+                             JournalPosition from,
+                             const std::function<void(const RecordPlace&)>& visit) {
   const Scan scan(files, fd, path);
   JournalPosition position = from;
   while (position.offset < scan.size()) {
@@ -210,10 +223,10 @@ JournalPosition scan_journal(FileOperations& files, int fd, const std::filesyste
     if (!records) {
       // Frame n + 2 after a bad frame n + 1 proves that n + 1 was once synced.
       if (const auto later = scan.later_frame(position.offset, position.sequence + 1))
-        throw RunError(
-            fmt::format("{}: damaged at byte {} though intact records follow at byte {}; this is no "
-                        "interrupted write: check the disk, restore the file, or start over with --fresh",
-                        path.string(), position.offset, *later));
+        throw RunError(fmt::format(
+            "{}: damaged at byte {} though intact records follow at byte {}; this is no "
+            "interrupted write: check the disk, restore the file, or start over with --fresh",
+            path.string(), position.offset, *later));
       break;
     }
     for (const RecordPlace& place : *records) visit(place);

@@ -1,14 +1,15 @@
-// The bytes of a journal file. docs/distribution.md describes the format for readers in other languages.
+// The bytes of a journal file. docs/distribution.md describes the format for readers in other
+// languages.
 //
 //   file   = header frame*
-//   header = magic "FFJOURN\n", u32 version, u32 identity length, char identity[64], u64 xxh3 of the 80 bytes
-//   before it frame  = u32 magic, u32 records, u64 sequence (from 1), u64 body bytes, u64 xxh3 of the 24
-//   bytes before it, body body   = record* record = u32 type, u32 zero, u64 unit, u64 payload bytes, payload,
-//   u64 xxh3 of all of the record before it
+//   header = magic "FFJOURN\n", u32 version, u32 identity length, char identity[64], u64 xxh3 of
+//   the 80 bytes before it frame  = u32 magic, u32 records, u64 sequence (from 1), u64 body bytes,
+//   u64 xxh3 of the 24 bytes before it, body body   = record* record = u32 type, u32 zero, u64
+//   unit, u64 payload bytes, payload, u64 xxh3 of all of the record before it
 //
-// Integers are little-endian. One frame is one group commit: frame n + 1 is written only after frame n was
-// synced. So damage in the last frame is the torn end of a crash, and damage before a later frame is a broken
-// disk.
+// Integers are little-endian. One frame is one group commit: frame n + 1 is written only after
+// frame n was synced. So damage in the last frame is the torn end of a crash, and damage before a
+// later frame is a broken disk.
 #pragma once
 
 #include <array>
@@ -50,14 +51,16 @@ struct FrameHeader {
 };
 
 std::string encode_journal_header(std::string_view identity);
-// Throws RunError for a file that is no journal, of another version, or of a run with another identity.
+// Throws RunError for a file that is no journal, of another version, or of a run with another
+// identity.
 void check_journal_header(std::string_view bytes, const std::filesystem::path& path,
                           std::string_view identity);
 
 std::array<char, kFrameHeaderBytes> encode_frame_header(const FrameHeader& header);
 std::optional<FrameHeader> decode_frame_header(
     std::string_view bytes);  // empty if magic or checksum are wrong
-void append_record(std::string& body, RecordType type, std::uint64_t unit, std::string_view payload);
+void append_record(std::string& body, RecordType type, std::uint64_t unit,
+                   std::string_view payload);
 
 // Where a record's payload lies.
 struct RecordPlace {
@@ -73,11 +76,12 @@ struct JournalPosition {
   std::uint64_t sequence = 0;                 // its number
 };
 
-// Reads the frames from `from` on, checks every byte, and calls `visit` for each record of each good frame,
-// in order. Returns the end of the last good frame. What follows it is an unfinished frame (a torn end, or
-// one that its process is just writing). Memory stays bounded whatever the file says. Throws RunError naming
-// file and offset if a good frame follows after a bad one.
+// Reads the frames from `from` on, checks every byte, and calls `visit` for each record of each
+// good frame, in order. Returns the end of the last good frame. What follows it is an unfinished
+// frame (a torn end, or one that its process is just writing). Memory stays bounded whatever the
+// file says. Throws RunError naming file and offset if a good frame follows after a bad one.
 JournalPosition scan_journal(FileOperations& files, int fd, const std::filesystem::path& path,
-                             JournalPosition from, const std::function<void(const RecordPlace&)>& visit);
+                             JournalPosition from,
+                             const std::function<void(const RecordPlace&)>& visit);
 
 }  // namespace factflow

@@ -119,7 +119,8 @@ std::string describe(const Owner& owner) {
 }
 
 HolderState look_at_holder(FileOperations& files, const std::filesystem::path& path,
-                           const std::filesystem::path& reference, std::chrono::milliseconds stale_after) {
+                           const std::filesystem::path& reference,
+                           std::chrono::milliseconds stale_after) {
   const OpenFile file(files, files.open(path, O_RDONLY, 0));
   if (!file) {
     if (errno != ENOENT && errno != ESTALE) throw_file_error(path, "open", errno);
@@ -142,12 +143,14 @@ HolderState look_at_holder(FileOperations& files, const std::filesystem::path& p
   if (files.touch(reference) != 0) throw_file_error(reference, "touch", errno);
   const double silence = modification_time(files, reference) - seconds_of(status.st_mtim);
   state.alive = silence < std::chrono::duration<double>(stale_after).count();
-  state.description += fmt::format(", last sign of life {} ago", format_duration(std::max(silence, 0.0)));
+  state.description +=
+      fmt::format(", last sign of life {} ago", format_duration(std::max(silence, 0.0)));
   return state;
 }
 
-bool remove_stale(FileOperations& files, const std::filesystem::path& path, const std::string& dead_token,
-                  const std::filesystem::path& own, std::chrono::milliseconds stale_after) {
+bool remove_stale(FileOperations& files, const std::filesystem::path& path,
+                  const std::string& dead_token, const std::filesystem::path& own,
+                  std::chrono::milliseconds stale_after) {
   const std::filesystem::path guard = path.string() + ".removal";
   if (files.link(own, guard) != 0) {
     if (errno != EEXIST) throw_file_error(guard, "create", errno);

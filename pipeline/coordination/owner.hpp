@@ -1,5 +1,5 @@
-// Who holds a lock or a claim in a run directory, and whether that process still lives: the common part of
-// run_lock.hpp and unit_claims.hpp.
+// Who holds a lock or a claim in a run directory, and whether that process still lives: the common
+// part of run_lock.hpp and unit_claims.hpp.
 #pragma once
 
 #include <chrono>
@@ -12,15 +12,16 @@
 
 namespace factflow {
 
-// Written as JSON into lock files, for people too. `machine` names one boot of one machine and one process
-// namespace: in it, and only in it, the process number says whether the holder lives.
+// Written as JSON into lock files, for people too. `machine` names one boot of one machine and one
+// process namespace: in it, and only in it, the process number says whether the holder lives.
 struct Owner {
   std::string token;  // unique to one lock
   std::string host;
   std::string machine;  // boot id and pid namespace
   std::int64_t process = 0;
-  std::uint64_t process_start = 0;  // clock ticks since boot: tells a later process of the same number apart
-  std::string started;              // UTC, for people
+  // Clock ticks since boot: tells a later process of the same number apart.
+  std::uint64_t process_start = 0;
+  std::string started;  // UTC, for people
 
   static Owner self();
 };
@@ -31,8 +32,8 @@ std::optional<Owner> decode_owner(const std::string& text);  // empty if it is n
 // "process 4711 on node17, started 2024-05-01 10:00:00 UTC"
 std::string describe(const Owner& owner);
 
-// How long a file's modification time may lag behind before the holder on another machine counts as dead.
-// Holders touch theirs every kHeartbeat.
+// How long a file's modification time may lag behind before the holder on another machine counts as
+// dead. Holders touch theirs every kHeartbeat.
 inline constexpr std::chrono::seconds kOwnerHeartbeat{5};
 inline constexpr std::chrono::seconds kOwnerStaleAfter{90};
 
@@ -44,15 +45,17 @@ struct HolderState {
   std::string description;  // for a message
 };
 
-// `reference`: a file of our own in the same directory. It is touched to read the file system's own clock,
-// because the clocks of two hosts may differ.
+// `reference`: a file of our own in the same directory. It is touched to read the file system's own
+// clock, because the clocks of two hosts may differ.
 HolderState look_at_holder(FileOperations& files, const std::filesystem::path& path,
-                           const std::filesystem::path& reference, std::chrono::milliseconds stale_after);
+                           const std::filesystem::path& reference,
+                           std::chrono::milliseconds stale_after);
 
-// Removes the lock file of a dead holder. Of several processes that saw it dead one does so at a time, and it
-// looks again first; the others, and one that finds something else by then, get false. `own`: as `reference`
-// above.
-bool remove_stale(FileOperations& files, const std::filesystem::path& path, const std::string& dead_token,
-                  const std::filesystem::path& own, std::chrono::milliseconds stale_after);
+// Removes the lock file of a dead holder. Of several processes that saw it dead one does so at a
+// time, and it looks again first; the others, and one that finds something else by then, get false.
+// `own`: as `reference` above.
+bool remove_stale(FileOperations& files, const std::filesystem::path& path,
+                  const std::string& dead_token, const std::filesystem::path& own,
+                  std::chrono::milliseconds stale_after);
 
 }  // namespace factflow

@@ -31,7 +31,8 @@ Progress ProgressMeter::snapshot(Clock::time_point now, std::uint64_t in_flight)
   const Sample& first = samples_.front();
   const double seconds = std::chrono::duration<double>(now - first.time).count();
   progress_.units_in_flight = in_flight;
-  progress_.units_per_second = seconds > 0 ? static_cast<double>(units_now_ - first.units) / seconds : 0;
+  progress_.units_per_second =
+      seconds > 0 ? static_cast<double>(units_now_ - first.units) / seconds : 0;
   const double cost_left = std::max(progress_.cost_total - progress_.cost_done, 0.0);
   const double pace = seconds > 0 ? (cost_now_ - first.cost) / seconds : 0;
   progress_.seconds_left.reset();

@@ -13,13 +13,13 @@ struct Progress {
   std::uint64_t units_total = 0;         // as far as released; later stages add to it
   double cost_done = 0, cost_total = 0;  // failed units count as done
   double units_per_second = 0;           // over the last half minute or so
-  std::optional<double>
-      seconds_left;  // for what is released, at this pace; empty as long as there is no pace
+  // For what is released, at this pace; empty as long as there is no pace.
+  std::optional<double> seconds_left;
   std::uint64_t units_in_flight = 0;
 };
 
-// Counts, and measures the pace over a sliding stretch of time. Units found done at start count, but not for
-// the pace.
+// Counts, and measures the pace over a sliding stretch of time. Units found done at start count,
+// but not for the pace.
 class ProgressMeter {
  public:
   using Clock = std::chrono::steady_clock;

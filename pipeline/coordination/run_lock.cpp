@@ -24,7 +24,8 @@ std::filesystem::path claims_directory(const std::filesystem::path& directory) {
   return directory / "claims";
 }
 
-RunLock::RunLock(FileOperations& files, std::filesystem::path directory, Mode mode, const Options& options)
+RunLock::RunLock(FileOperations& files, std::filesystem::path directory, Mode mode,
+                 const Options& options)
     : files_(files), directory_(std::move(directory)), options_(options) {
   make_directories(files_, directory_);
   if (mode == Mode::kExclusive)
@@ -118,9 +119,10 @@ void RunLock::lock_shared() {
   const std::filesystem::path fresh = claims / ("." + file_.filename().string());
   write_new_file(files_, fresh, encode_owner(owner_));
   if (files_.rename(fresh, file_) != 0) throw_file_error(file_, "create", errno);
-  // First announced, then looked: of a sharer and an exclusive holder that start together at least one sees
-  // the other.
-  const HolderState holder = look_at_holder(files_, directory_ / "run.lock", file_, options_.stale_after);
+  // First announced, then looked: of a sharer and an exclusive holder that start together at least
+  // one sees the other.
+  const HolderState holder =
+      look_at_holder(files_, directory_ / "run.lock", file_, options_.stale_after);
   if (holder.exists && holder.alive) {
     files_.unlink(file_);
     refuse(holder.description);
@@ -141,8 +143,8 @@ void RunLock::refuse(const std::string& holder) const {
                    "wait for it to end, or choose another output directory");
 }
 
-// In addition: where flock works it also covers process numbers that cannot be compared (containers) and long
-// pauses.
+// In addition: where flock works it also covers process numbers that cannot be compared
+// (containers) and long pauses.
 void RunLock::hold_in_kernel() {
   kernel_lock_ = OpenFile(files_, files_.open(file_, O_RDWR, 0));
   if (kernel_lock_) files_.lock(kernel_lock_.get(), LOCK_EX | LOCK_NB);
@@ -157,8 +159,8 @@ void RunLock::beat() {
       if (!now || now->token != owner_.token) held_ = false;
       if (held_) files_.touch(file_);
     } catch (const RunError&) {
-      // The file system does not answer now. If that lasts, another launch takes the lock, and a later beat
-      // sees it.
+      // The file system does not answer now. If that lasts, another launch takes the lock, and a
+      // later beat sees it.
     }
     lock.lock();
   }

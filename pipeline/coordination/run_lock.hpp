@@ -1,11 +1,12 @@
-// One launch per run directory. A lock that survives crashes: a dead holder is recognised and replaced.
+// One launch per run directory. A lock that survives crashes: a dead holder is recognised and
+// replaced.
 //
 //   DIR/run.lock             the exclusive holder, if there is one
 //   DIR/claims/owner-TOKEN   one for each sharing process (independent array jobs)
 //
-// On the same machine the process table (and flock) says whether a holder lives; for a holder on another
-// machine its heartbeat does, the modification time of its file, which it touches every few seconds. Needs a
-// file system with hard links; NFS, Lustre and GPFS have them.
+// On the same machine the process table (and flock) says whether a holder lives; for a holder on
+// another machine its heartbeat does, the modification time of its file, which it touches every few
+// seconds. Needs a file system with hard links; NFS, Lustre and GPFS have them.
 #pragma once
 
 #include <atomic>
@@ -28,17 +29,20 @@ class RunLock {
     std::chrono::milliseconds stale_after = kOwnerStaleAfter;  // several times the heartbeat
   };
 
-  // Creates `directory` if need be. Throws InputError if another living process holds it (an exclusive lock
-  // goes with nothing, shared ones with each other), RunError if the file system fails.
-  RunLock(FileOperations& files, std::filesystem::path directory, Mode mode, const Options& options);
+  // Creates `directory` if need be. Throws InputError if another living process holds it (an
+  // exclusive lock goes with nothing, shared ones with each other), RunError if the file system
+  // fails.
+  RunLock(FileOperations& files, std::filesystem::path directory, Mode mode,
+          const Options& options);
   RunLock(FileOperations& files, std::filesystem::path directory, Mode mode)
       : RunLock(files, std::move(directory), mode, Options{}) {}
   ~RunLock();  // gives the lock back
   RunLock(const RunLock&) = delete;
   RunLock& operator=(const RunLock&) = delete;
 
-  // False if somebody else has taken the lock, because this process looked dead for `stale_after` (it was
-  // suspended, or cut off from the file system): then it must write nothing more. Any thread.
+  // False if somebody else has taken the lock, because this process looked dead for `stale_after`
+  // (it was suspended, or cut off from the file system): then it must write nothing more. Any
+  // thread.
   bool held() const { return held_; }
   // Throws RunError if not held().
   void check() const;

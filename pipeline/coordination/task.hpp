@@ -8,16 +8,19 @@
 namespace factflow {
 
 struct Task {
-  std::uint64_t id = 0;        // names the content of the unit: the same in every launch of this run
-  std::uint32_t affinity = 0;  // the model; a worker keeps its model as long as there is work for it
-  double cost = 1;  // in any unit, comparable between tasks; a negative or infinite one or NaN counts as 0
+  // Names the content of the unit: the same in every launch of this run.
+  std::uint64_t id = 0;
+  // The model; a worker keeps its model as long as there is work for it.
+  std::uint32_t affinity = 0;
+  // In any unit, comparable between tasks; a negative or infinite one or NaN counts as 0.
+  double cost = 1;
   std::string payload;  // what the worker gets
 };
 
-// The plan as the coordinator sees it. All calls come from the coordinator's thread, and only about what is
-// durable. In a continued run the past is told again through the same calls. Calls come in any order that the
-// releases allow, so which tasks exist must not depend on the order, nor on the number of workers. An
-// exception ends the run.
+// The plan as the coordinator sees it. All calls come from the coordinator's thread, and only about
+// what is durable. In a continued run the past is told again through the same calls. Calls come in
+// any order that the releases allow, so which tasks exist must not depend on the order, nor on the
+// number of workers. An exception ends the run.
 class TaskSource {
  public:
   virtual ~TaskSource() = default;
@@ -31,8 +34,8 @@ class TaskSource {
   virtual bool has_failures(const std::string& /*result*/) const { return false; }
   // What a message calls the unit.
   virtual std::string name_of(std::uint64_t unit) const { return "unit " + std::to_string(unit); }
-  // The unit does not fit on a device: the smaller tasks that together replace it, or none if it cannot be
-  // smaller. Must give the same answer each time.
+  // The unit does not fit on a device: the smaller tasks that together replace it, or none if it
+  // cannot be smaller. Must give the same answer each time.
   virtual std::vector<Task> split(std::uint64_t unit) = 0;
 };
 

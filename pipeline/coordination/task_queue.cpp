@@ -32,9 +32,9 @@ std::optional<Attempt> TaskQueue::pop(int worker) {
   return attempt;
 }
 
-// The next task is hardly longer than the last one, since the longest goes first. As long as everybody's
-// share of what is left is longer than all that this worker would have, somebody else will be busy just as
-// long.
+// The next task is hardly longer than the last one, since the longest goes first. As long as
+// everybody's share of what is left is longer than all that this worker would have, somebody else
+// will be busy just as long.
 bool TaskQueue::may_fetch_ahead(const std::deque<Attempt>& in_hand) const {
   double busy = in_hand.back().task.cost;
   for (const Attempt& attempt : in_hand) busy += attempt.task.cost;

@@ -19,10 +19,9 @@ struct Attempt {
   int not_on = -1;  // the worker that it failed on; it is not handed to that one again
 };
 
-// A worker keeps its model while there is work for it. A worker without work takes the model with the most
-// remaining cost per worker (itself included); within a model the longest task goes first. Ties: the smaller
-// model and unit number.
-// Costs must be finite and not negative.
+// A worker keeps its model while there is work for it. A worker without work takes the model with
+// the most remaining cost per worker (itself included); within a model the longest task goes first.
+// Ties: the smaller model and unit number. Costs must be finite and not negative.
 class TaskQueue {
  public:
   explicit TaskQueue(int workers) : model_of_(static_cast<std::size_t>(workers)) {}
@@ -30,8 +29,8 @@ class TaskQueue {
   void push(Attempt attempt);
   std::optional<Attempt> pop(int worker);
 
-  // Whether a worker with these tasks (at least one) should get another before it needs it: not if the others
-  // could be out of work before it begins that one.
+  // Whether a worker with these tasks (at least one) should get another before it needs it: not if
+  // the others could be out of work before it begins that one.
   bool may_fetch_ahead(const std::deque<Attempt>& in_hand) const;
 
   std::size_t size() const { return size_; }

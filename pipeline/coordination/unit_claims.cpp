@@ -8,9 +8,12 @@
 
 namespace factflow {
 
-UnitClaims::UnitClaims(FileOperations& files, const std::filesystem::path& directory, const RunLock& lock,
-                       std::chrono::milliseconds stale_after)
-    : files_(files), directory_(claims_directory(directory)), lock_(lock), stale_after_(stale_after) {}
+UnitClaims::UnitClaims(FileOperations& files, const std::filesystem::path& directory,
+                       const RunLock& lock, std::chrono::milliseconds stale_after)
+    : files_(files),
+      directory_(claims_directory(directory)),
+      lock_(lock),
+      stale_after_(stale_after) {}
 
 UnitClaims::~UnitClaims() {
   for (const std::uint64_t unit : held_) files_.unlink(path(unit));
@@ -31,7 +34,8 @@ bool UnitClaims::claim(std::uint64_t unit) {
       return true;
     }
     if (holder.exists && holder.alive) return false;
-    if (holder.exists && !remove_stale(files_, name, holder.token, lock_.file(), stale_after_)) return false;
+    if (holder.exists && !remove_stale(files_, name, holder.token, lock_.file(), stale_after_))
+      return false;
   }
   return false;
 }

@@ -1,6 +1,7 @@
-// Units shared by independent processes on one directory (array jobs without MPI between them): a unit is
-// computed by the process that holds DIR/claims/unit-ID. Claims save work, they do not guard the results:
-// should two processes compute one unit after all, the journals hold it twice and the first counts.
+// Units shared by independent processes on one directory (array jobs without MPI between them): a
+// unit is computed by the process that holds DIR/claims/unit-ID. Claims save work, they do not
+// guard the results: should two processes compute one unit after all, the journals hold it twice
+// and the first counts.
 #pragma once
 
 #include <cstdint>
@@ -13,16 +14,17 @@ namespace factflow {
 // One thread at a time.
 class UnitClaims {
  public:
-  // `lock` is the shared lock of this process on `directory`; it must outlive the claims. Every claim is a
-  // hard link to its file, so that one heartbeat keeps all claims of a process alive.
+  // `lock` is the shared lock of this process on `directory`; it must outlive the claims. Every
+  // claim is a hard link to its file, so that one heartbeat keeps all claims of a process alive.
   UnitClaims(FileOperations& files, const std::filesystem::path& directory, const RunLock& lock,
              std::chrono::milliseconds stale_after = kOwnerStaleAfter);
   ~UnitClaims();
   UnitClaims(const UnitClaims&) = delete;
   UnitClaims& operator=(const UnitClaims&) = delete;
 
-  // True if the unit is now (or was already) claimed by this process; also takes over the claim of a dead
-  // one. The caller must then look once more into the journals: the unit may have been finished a moment ago.
+  // True if the unit is now (or was already) claimed by this process; also takes over the claim of
+  // a dead one. The caller must then look once more into the journals: the unit may have been
+  // finished a moment ago.
   bool claim(std::uint64_t unit);
   // To be called after the unit's record was committed, or to let others have the unit.
   void release(std::uint64_t unit);

@@ -32,7 +32,8 @@ Fields<DatasetConfig> dataset_fields() {
   const auto all_ids =
       word_or("all", std::vector<std::int64_t>{}, list_of(whole_number<std::int64_t>(0, kLargest)));
   return {
-      field("path", &D::path, text(), "file of prompts, or a directory of Relations files", kRequired),
+      field("path", &D::path, text(), "file of prompts, or a directory of Relations files",
+            kRequired),
       field("format", &D::format, dataset_format(),
             "auto looks at the content; else one of " + join(dataset_format_names())),
       field("relations", &D::relations, all_relations, "keep only prompts of these relation ids"),
@@ -51,7 +52,8 @@ Fields<ModelConfig> model_fields() {
   const auto own_tokenizer = word_or("own", std::string(), text());
   return {
       field("name", &M::name, safe_name(), "group of the model in the results; unique", kRequired),
-      field("path", &M::path, checkpoint_path(), "checkpoint in the Hugging Face layout", kRequired),
+      field("path", &M::path, checkpoint_path(), "checkpoint in the Hugging Face layout",
+            kRequired),
       field("tokenizer", &M::tokenizer, own_tokenizer,
             "directory or tokenizer.json; own = the one beside the checkpoint"),
   };
@@ -59,9 +61,10 @@ Fields<ModelConfig> model_fields() {
 
 // The words of correct_for that are rules, and therefore no names of models.
 const std::map<std::string, SelectConfig::Rule>& rule_words() {
-  static const std::map<std::string, SelectConfig::Rule> words = {{"all", SelectConfig::Rule::kAllModels},
-                                                                  {"self", SelectConfig::Rule::kSelf},
-                                                                  {"none", SelectConfig::Rule::kNone}};
+  static const std::map<std::string, SelectConfig::Rule> words = {
+      {"all", SelectConfig::Rule::kAllModels},
+      {"self", SelectConfig::Rule::kSelf},
+      {"none", SelectConfig::Rule::kNone}};
   return words;
 }
 
@@ -94,39 +97,43 @@ Fields<SelectConfig> select_fields() {
   return {
       field("name", &SelectConfig::name, safe_name(),
             "by which sweeps and heat maps ask for the set; unique"),
-      field_of_all<SelectConfig>("correct_for", "all | self | none | model names",
-                                 "prompts that all models get right, that the model itself gets right, every "
-                                 "prompt, or prompts that the named models get right",
-                                 read_correct_for, write_correct_for),
-      field_of_all<SelectConfig>("ids", "file",
-                                 "the prompts of this file, a JSON list or one id per line, instead",
-                                 read_ids_file, write_ids_file),
+      field_of_all<SelectConfig>(
+          "correct_for", "all | self | none | model names",
+          "prompts that all models get right, that the model itself gets right, every "
+          "prompt, or prompts that the named models get right",
+          read_correct_for, write_correct_for),
+      field_of_all<SelectConfig>(
+          "ids", "file", "the prompts of this file, a JSON list or one id per line, instead",
+          read_ids_file, write_ids_file),
       field("rank", &SelectConfig::rank, whole_number<int>(1, kLargestRank),
             "a model is right if the answer is among its likeliest so many tokens"),
   };
 }
 
 Form<SelectConfig> prompt_set_form() {
-  return checked(
-      section(select_fields()), [](const SelectConfig& set, const YamlNode& node, const Place& place) {
-        if (node.find("ids") != nullptr && node.find("correct_for") != nullptr)
-          reject(place.child("ids"), node.line, "is given beside 'correct_for'", "keep one of them");
-        if (node.find("ids") != nullptr && set.rank != 1)
-          reject(place.child("rank"), node.line, "is given beside 'ids'", "a list of ids asks no model");
-      });
+  return checked(section(select_fields()), [](const SelectConfig& set, const YamlNode& node,
+                                              const Place& place) {
+    if (node.find("ids") != nullptr && node.find("correct_for") != nullptr)
+      reject(place.child("ids"), node.line, "is given beside 'correct_for'", "keep one of them");
+    if (node.find("ids") != nullptr && set.rank != 1)
+      reject(place.child("rank"), node.line, "is given beside 'ids'",
+             "a list of ids asks no model");
+  });
 }
 
 Form<std::vector<SelectConfig>> select_form() {
-  const auto check = [](const std::vector<SelectConfig>& sets, const YamlNode& node, const Place& place) {
+  const auto check = [](const std::vector<SelectConfig>& sets, const YamlNode& node,
+                        const Place& place) {
     std::map<std::string, size_t> seen;
     for (size_t i = 0; i < sets.size(); ++i) {
       if (sets[i].name == kFirstSet)
-        reject(place.item(i).child("name"), node.line, fmt::format("a set cannot be called '{}'", kFirstSet),
-               "sweeps use this word");
+        reject(place.item(i).child("name"), node.line,
+               fmt::format("a set cannot be called '{}'", kFirstSet), "sweeps use this word");
       if (const auto [first, is_new] = seen.emplace(sets[i].name, i); !is_new)
-        reject(place.item(i).child("name"), node.items[i].line,
-               fmt::format("'{}' is the name of {} too", sets[i].name, place.item(first->second).key),
-               "give each set of prompts a name of its own");
+        reject(
+            place.item(i).child("name"), node.items[i].line,
+            fmt::format("'{}' is the name of {} too", sets[i].name, place.item(first->second).key),
+            "give each set of prompts a name of its own");
     }
   };
   return checked(one_or_several(prompt_set_form()), check);
@@ -141,7 +148,8 @@ Fields<WindowsConfig> windows_fields() {
   return {
       field("sizes", &W::sizes, window_sizes(), "layers per window", kRequired),
       field("placement", &W::placement, placement(),
-            "fit: every window that fits into the model; centred: one window around each layer, clipped"),
+            "fit: every window that fits into the model; centred: one window around each layer, "
+            "clipped"),
   };
 }
 
@@ -149,25 +157,29 @@ Fields<KnockoutConfig> knockout_fields() {
   using K = KnockoutConfig;
   return {
       field("from", &K::from, list_of(knockout_role()),
-            "source tokens: last, first, subject, relation, relation-minus-last, context or all", kRequired),
-      field("to", &K::to, list_of(knockout_role()), "target tokens, which no longer read the sources",
+            "source tokens: last, first, subject, relation, relation-minus-last, context or all",
             kRequired),
+      field("to", &K::to, list_of(knockout_role()),
+            "target tokens, which no longer read the sources", kRequired),
       field("channels", &K::channels, list_of(channel_set()),
-            "channels (Mamba-1) or heads (Mamba-2) that lose the edge: all, slow, fast, not-slow, not-fast, "
+            "channels (Mamba-1) or heads (Mamba-2) that lose the edge: all, slow, fast, not-slow, "
+            "not-fast, "
             "quantile k/K"),
   };
 }
 
-// Each edge is computed once, so the same edge from two lines would be a mistake of the configuration.
-void check_edges(const std::vector<KnockoutConfig>& knockouts, const YamlNode& node, const Place& place) {
+// Each edge is computed once, so the same edge from two lines would be a mistake of the
+// configuration.
+void check_edges(const std::vector<KnockoutConfig>& knockouts, const YamlNode& node,
+                 const Place& place) {
   std::map<std::string, size_t> seen;
   const bool is_list = node.kind == YamlNode::Kind::kList;
   for (size_t i = 0; i < knockouts.size(); ++i) {
     for (const TokenRole from : knockouts[i].from)
       for (const TokenRole to : knockouts[i].to)
         for (const ChannelSet& channels : knockouts[i].channels) {
-          const std::string edge =
-              fmt::format("{} -> {}, channels {}", to_string(from), to_string(to), to_string(channels));
+          const std::string edge = fmt::format("{} -> {}, channels {}", to_string(from),
+                                               to_string(to), to_string(channels));
           const auto [first, is_new] = seen.emplace(edge, i);
           if (!is_new)
             reject(is_list ? place.item(i) : place, is_list ? node.items[i].line : node.line,
@@ -193,8 +205,8 @@ Fields<SweepConfig> sweep_fields() {
   using S = SweepConfig;
   Fields<S> fields = {
       field("windows", &S::windows, section(windows_fields()), "", kRequired),
-      field("knockouts", &S::knockouts, checked(list_of(section(knockout_fields())), check_edges), "",
-            kRequired),
+      field("knockouts", &S::knockouts, checked(list_of(section(knockout_fields())), check_edges),
+            "", kRequired),
   };
   for (Field<S>& more : whom_fields<S>()) fields.push_back(std::move(more));
   return fields;
@@ -203,12 +215,15 @@ Fields<SweepConfig> sweep_fields() {
 Fields<HeatmapsConfig> heatmaps_fields() {
   using H = HeatmapsConfig;
   Fields<H> fields = {
-      field("windows", &H::windows, window_sizes(), "layers per window; `window` is another name of this key",
+      field("windows", &H::windows, window_sizes(),
+            "layers per window; `window` is another name of this key",
             {.required = true, .alias = "window"}),
-      field("prompts", &H::prompts, word_or("none", std::int64_t{0}, whole_number<std::int64_t>(1, kLargest)),
+      field("prompts", &H::prompts,
+            word_or("none", std::int64_t{0}, whole_number<std::int64_t>(1, kLargest)),
             "the first N prompts of the set get heatmaps: each single token -> last"),
       field("ids", &H::ids,
-            word_or("none", std::vector<std::int64_t>{}, list_of(whole_number<std::int64_t>(0, kLargest))),
+            word_or("none", std::vector<std::int64_t>{},
+                    list_of(whole_number<std::int64_t>(0, kLargest))),
             "the prompts with these ids get heatmaps, right or wrong"),
   };
   for (Field<H>& more : whom_fields<H>()) fields.push_back(std::move(more));
@@ -216,45 +231,50 @@ Fields<HeatmapsConfig> heatmaps_fields() {
 }
 
 Form<HeatmapsConfig> heatmaps_form() {
-  return checked(section(heatmaps_fields()), [](const HeatmapsConfig& heatmaps, const YamlNode& node,
-                                                const Place& place) {
-    if ((heatmaps.prompts > 0) == !heatmaps.ids.empty())
-      reject(place, node.line, "expects either 'prompts' or 'ids'",
-             "say how many prompts of the set get heatmaps, or which");
-    if (!heatmaps.ids.empty() && !heatmaps.select.empty())
-      reject(place.child("select"), node.line, "is given beside 'ids'", "ids are drawn whatever the set");
-  });
+  return checked(section(heatmaps_fields()),
+                 [](const HeatmapsConfig& heatmaps, const YamlNode& node, const Place& place) {
+                   if ((heatmaps.prompts > 0) == !heatmaps.ids.empty())
+                     reject(place, node.line, "expects either 'prompts' or 'ids'",
+                            "say how many prompts of the set get heatmaps, or which");
+                   if (!heatmaps.ids.empty() && !heatmaps.select.empty())
+                     reject(place.child("select"), node.line, "is given beside 'ids'",
+                            "ids are drawn whatever the set");
+                 });
 }
 
 Fields<RunConfig> run_fields() {
   using R = RunConfig;
   const FieldOptions tuning = {.in_identity = false};
   return {
-      field("device", &R::device, device(), "where the ranks compute; auto = a GPU each where there is one",
-            tuning),
+      field("device", &R::device, device(),
+            "where the ranks compute; auto = a GPU each where there is one", tuning),
       field("precision", &R::precision, precision(),
             "arithmetic of the models; fp64 on the CPU only; it changes the results"),
-      field("threads_per_rank", &R::threads_per_rank, word_or("auto", 0, whole_number<int>(1, 4096)),
+      field("threads_per_rank", &R::threads_per_rank,
+            word_or("auto", 0, whole_number<int>(1, 4096)),
             "CPU threads; auto = the cores of a node divided among its ranks", tuning),
       field("memory_limit", &R::memory_limit, word_or("auto", std::int64_t{0}, byte_size()),
             "memory of a rank for activations; auto = what the device has free", tuning),
       field("share_gpus", &R::share_gpus, yes_or_no(),
             "let ranks share a GPU where there are more ranks than GPUs", tuning),
       field("heartbeat_timeout", &R::heartbeat_timeout, whole_number<int>(2, 86400),
-            "seconds without a sign of life after which a rank counts as lost and the run ends", tuning),
+            "seconds without a sign of life after which a rank counts as lost and the run ends",
+            tuning),
   };
 }
 
 Form<RunConfig> run_form() {
-  return checked(section(run_fields()), [](const RunConfig& run, const YamlNode& node, const Place& place) {
-    if (run.precision == "fp64" && run.device.starts_with("cuda"))
-      reject(place.child("precision"), node.line,
-             fmt::format("fp64 runs on the CPU only, found device {}", run.device),
-             "write device: cpu, or another precision");
-  });
+  return checked(section(run_fields()),
+                 [](const RunConfig& run, const YamlNode& node, const Place& place) {
+                   if (run.precision == "fp64" && run.device.starts_with("cuda"))
+                     reject(place.child("precision"), node.line,
+                            fmt::format("fp64 runs on the CPU only, found device {}", run.device),
+                            "write device: cpu, or another precision");
+                 });
 }
 
-void check_models(const std::vector<ModelConfig>& models, const YamlNode& node, const Place& place) {
+void check_models(const std::vector<ModelConfig>& models, const YamlNode& node,
+                  const Place& place) {
   std::map<std::string, size_t> seen;
   for (size_t i = 0; i < models.size(); ++i) {
     const bool is_list = node.kind == YamlNode::Kind::kList;
@@ -265,7 +285,8 @@ void check_models(const std::vector<ModelConfig>& models, const YamlNode& node, 
       reject(at, line, fmt::format("a model cannot be called '{}'", name),
              "select.correct_for uses this word");
     if (const auto [first, is_new] = seen.emplace(name, i); !is_new)
-      reject(at, line, fmt::format("repeats the name '{}' of {}", name, place.item(first->second).key),
+      reject(at, line,
+             fmt::format("repeats the name '{}' of {}", name, place.item(first->second).key),
              "names must be unique");
   }
 }
@@ -285,7 +306,8 @@ void check_names(const std::vector<std::string>& used, const std::vector<std::st
                  const char* kind, const char* key, const Listed& at) {
   for (const std::string& name : used)
     if (std::find(known.begin(), known.end(), name) == known.end())
-      reject(at.place.child(key), at.node.find(key)->line, unknown_word(kind, excerpt(name), known));
+      reject(at.place.child(key), at.node.find(key)->line,
+             unknown_word(kind, excerpt(name), known));
 }
 
 // Names of models and of prompt sets exist; windows of one size mean one thing in one run.
@@ -295,12 +317,14 @@ void check_references(const Config& config, const YamlNode& node, const Place& p
   for (const SelectConfig& set : config.select) sets.push_back(set.name);
   for (size_t i = 0; i < config.select.size(); ++i)
     if (!config.select[i].models.empty())
-      check_names(config.select[i].models, models, "model", "correct_for", entry(node, place, "select", i));
+      check_names(config.select[i].models, models, "model", "correct_for",
+                  entry(node, place, "select", i));
   const auto check_whom = [&](const auto& list, const char* key) {
     for (size_t i = 0; i < list.size(); ++i) {
       const Listed at = entry(node, place, key, i);
       check_names(list[i].models, models, "model", "models", at);
-      if (!list[i].select.empty()) check_names({list[i].select}, sets, "set of prompts", "select", at);
+      if (!list[i].select.empty())
+        check_names({list[i].select}, sets, "set of prompts", "select", at);
     }
   };
   check_whom(config.sweep, "sweep");
@@ -308,8 +332,8 @@ void check_references(const Config& config, const YamlNode& node, const Place& p
   for (size_t i = 1; i < config.sweep.size(); ++i)
     if (config.sweep[i].windows.placement != config.sweep[0].windows.placement) {
       const Listed at = entry(node, place, "sweep", i);
-      reject(at.place.child("windows.placement"), at.node.line, "differs from that of the first sweep",
-             "windows of one run are all placed alike");
+      reject(at.place.child("windows.placement"), at.node.line,
+             "differs from that of the first sweep", "windows of one run are all placed alike");
     }
 }
 
@@ -317,12 +341,14 @@ void check_references(const Config& config, const YamlNode& node, const Place& p
 const Fields<Config>& config_fields() {
   using C = Config;
   static const Fields<Config> fields = {
-      field("name", &C::name, safe_name(), "results go to runs/NAME unless --out says otherwise", kRequired),
+      field("name", &C::name, safe_name(), "results go to runs/NAME unless --out says otherwise",
+            kRequired),
       field("dataset", &C::dataset, section(dataset_fields()), "", kRequired),
       field("models_directory", &C::models_directory, word_or("none", std::string(), text()),
             "where hf:ORG/NAME lies as ORG/NAME or NAME; none = in the Hugging Face cache",
             {.in_identity = false}),
-      field("models", &C::models, checked(list_of(section(model_fields())), check_models), "", kRequired),
+      field("models", &C::models, checked(list_of(section(model_fields())), check_models), "",
+            kRequired),
       field("select", &C::select, select_form(), ""),
       field("sweep", &C::sweep, one_or_several(section(sweep_fields())), ""),
       field("heatmaps", &C::heatmaps, one_or_several(heatmaps_form()), ""),

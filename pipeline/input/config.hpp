@@ -14,12 +14,14 @@ namespace factflow {
 struct DatasetConfig {
   std::string path = {};        // relative paths: from the directory that factflow is started in
   std::string format = "auto";  // see pipeline/input/dataset.hpp
-  std::int64_t limit = 0;       // the first N prompts that pass the filters; 0 = all, `limit: all` in YAML
-  std::int64_t sample = 0;      // N prompts drawn with `seed`, in dataset order; 0 = all, likewise
+  // The first N prompts that pass the filters; 0 = all, `limit: all` in YAML.
+  std::int64_t limit = 0;
+  std::int64_t sample = 0;  // N prompts drawn with `seed`, in dataset order; 0 = all, likewise
   std::uint64_t seed = 0;
   std::vector<std::string> relations = {};  // keep only these relation ids; empty = all
   std::vector<std::int64_t> ids = {};       // keep only these prompt ids; empty = all
-  bool reference_ids = false;               // also record the reference code's numbers (docs/datasets.md)
+  // Also record the reference code's numbers (docs/datasets.md).
+  bool reference_ids = false;
   bool operator==(const DatasetConfig&) const = default;
 };
 
@@ -37,7 +39,8 @@ struct SelectConfig {
   std::vector<std::string> models = {};  // kTheseModels: names of this config
   std::string ids_file = {};             // kIds: JSON list or one id per line
   std::string name = "selected";         // by which sweeps and heat maps ask for the set; unique
-  int rank = 1;                          // a model counts as right if the answer's rank is at most this
+  // A model counts as right if the answer's rank is at most this.
+  int rank = 1;
   bool operator==(const SelectConfig&) const = default;
 };
 
@@ -88,11 +91,12 @@ struct Config {
   std::filesystem::path file;  // where it was read from; not part of the resolved copy
   std::string name = {};
   DatasetConfig dataset;
-  std::string models_directory =
-      {};  // hf:ORG/NAME is DIRECTORY/ORG/NAME or DIRECTORY/NAME; empty = the hub's cache
+  // hf:ORG/NAME is DIRECTORY/ORG/NAME or DIRECTORY/NAME; empty = the hub's cache.
+  std::string models_directory = {};
   std::vector<ModelConfig> models;
   std::vector<SelectConfig> select = {SelectConfig{}};  // at least one
-  std::vector<SweepConfig> sweep;                       // their union is computed, each knockout once
+  // Their union is computed, each knockout once.
+  std::vector<SweepConfig> sweep;
   std::vector<HeatmapsConfig> heatmaps;
   RunConfig run;
   bool operator==(const Config&) const = default;
@@ -111,14 +115,14 @@ bool includes(const std::vector<std::string>& models, const std::string& name);
 // The index in config.select of the set called `name`; the first for an empty name.
 size_t prompt_set(const Config& config, const std::string& name);
 
-// Throws InputError "FILE:LINE: key a.b.c: ..." for a syntax error, an unknown key (with the nearest known
-// one), a wrong type, a value out of range, a duplicate, or a missing required key.
+// Throws InputError "FILE:LINE: key a.b.c: ..." for a syntax error, an unknown key (with the
+// nearest known one), a wrong type, a value out of range, a duplicate, or a missing required key.
 Config read_config(const std::filesystem::path& file);
 Config parse_config(const std::string& yaml, const std::filesystem::path& file);
 
-// The same configuration with every default written out; parse_config(resolved_yaml(c)) == c. Two runs may
-// share a directory if and only if their identities are equal: run.precision changes the numbers, the rest of
-// run.* and models_directory do not (the digests of the checkpoints do).
+// The same configuration with every default written out; parse_config(resolved_yaml(c)) == c. Two
+// runs may share a directory if and only if their identities are equal: run.precision changes the
+// numbers, the rest of run.* and models_directory do not (the digests of the checkpoints do).
 std::string resolved_yaml(const Config& config);
 std::string identity_yaml(const Config& config);
 

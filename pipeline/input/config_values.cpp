@@ -20,8 +20,9 @@ bool is_letter_or_digit(char c) {
 
 bool is_safe_name(std::string_view name) {
   return !name.empty() && name.size() <= 100 && is_letter_or_digit(name[0]) &&
-         std::all_of(name.begin(), name.end(),
-                     [](char c) { return is_letter_or_digit(c) || c == '.' || c == '_' || c == '-'; });
+         std::all_of(name.begin(), name.end(), [](char c) {
+           return is_letter_or_digit(c) || c == '.' || c == '_' || c == '-';
+         });
 }
 
 [[noreturn]] void expected(const std::string& what, const std::string& found,
@@ -35,15 +36,18 @@ bool is_hub_name(std::string_view name) {
   const std::string_view repository = name.substr(0, at);
   const size_t slash = repository.find('/');
   if (slash == std::string_view::npos) return false;
-  if (!is_safe_name(repository.substr(0, slash)) || !is_safe_name(repository.substr(slash + 1))) return false;
+  if (!is_safe_name(repository.substr(0, slash)) || !is_safe_name(repository.substr(slash + 1)))
+    return false;
   if (at == std::string_view::npos) return true;
   std::string_view revision = name.substr(at + 1);
-  for (size_t end; (end = revision.find('/')) != std::string_view::npos; revision.remove_prefix(end + 1))
+  for (size_t end; (end = revision.find('/')) != std::string_view::npos;
+       revision.remove_prefix(end + 1))
     if (!is_safe_name(revision.substr(0, end))) return false;
   return is_safe_name(revision);
 }
 
-std::string one_of(const std::string& kind, const std::string& given, const std::vector<std::string>& known) {
+std::string one_of(const std::string& kind, const std::string& given,
+                   const std::vector<std::string>& known) {
   if (std::find(known.begin(), known.end(), given) != known.end()) return given;
   throw InputError("", unknown_word(kind, excerpt(given), known));
 }
@@ -83,8 +87,8 @@ Form<std::string> safe_name() {
       "a name",
       [](const std::string& given) {
         if (!is_safe_name(given))
-          expected("a name of letters, digits, '.', '_' and '-' that starts with a letter or digit", given,
-                   "it becomes a folder and a group of the results");
+          expected("a name of letters, digits, '.', '_' and '-' that starts with a letter or digit",
+                   given, "it becomes a folder and a group of the results");
         return given;
       },
       same);

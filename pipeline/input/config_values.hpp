@@ -9,8 +9,8 @@
 
 namespace factflow {
 
-// Letters, digits, '.', '_' and '-', at most 100 of them, starting with a letter or digit: a safe name of a
-// directory and of an HDF5 group.
+// Letters, digits, '.', '_' and '-', at most 100 of them, starting with a letter or digit: a safe
+// name of a directory and of an HDF5 group.
 Form<std::string> safe_name();
 
 // A directory, or hf:ORG/NAME[@REVISION].

@@ -23,7 +23,8 @@ void CsvReader::read_record(CsvRecord& record) {
       record.values.emplace_back(rest_.substr(begin, at - begin));
       if (record.values.back().find('"') != std::string::npos) {
         record.problem =
-            "a quote stands inside a value without quotes; put the value in quotes and double the quote";
+            "a quote stands inside a value without quotes; put the value in quotes and double the "
+            "quote";
         return skip_line(begin);
       }
     }
@@ -62,13 +63,13 @@ bool CsvReader::read_quoted(CsvRecord& record, size_t& at) {
 }
 
 bool CsvReader::at_line_end(size_t at) const {
-  return at < rest_.size() &&
-         (rest_[at] == '\n' || (rest_[at] == '\r' && at + 1 < rest_.size() && rest_[at + 1] == '\n'));
+  return at < rest_.size() && (rest_[at] == '\n' || (rest_[at] == '\r' && at + 1 < rest_.size() &&
+                                                     rest_[at + 1] == '\n'));
 }
 
 void CsvReader::skip(size_t bytes) {
-  line_ +=
-      static_cast<int>(std::count(rest_.begin(), rest_.begin() + static_cast<std::ptrdiff_t>(bytes), '\n'));
+  line_ += static_cast<int>(
+      std::count(rest_.begin(), rest_.begin() + static_cast<std::ptrdiff_t>(bytes), '\n'));
   rest_.remove_prefix(bytes);
 }
 

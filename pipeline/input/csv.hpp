@@ -13,8 +13,8 @@ struct CsvRecord {
   std::string problem = {};              // not empty: broken, the values are not to be used
 };
 
-// A quoted value may hold commas, line breaks and doubled quotes. Lines end in LF or CRLF; blank lines are no
-// records. After a broken record the reader goes on with the next line.
+// A quoted value may hold commas, line breaks and doubled quotes. Lines end in LF or CRLF; blank
+// lines are no records. After a broken record the reader goes on with the next line.
 class CsvReader {
  public:
   // `text` must outlive the reader. A record of more than `longest` bytes is broken.

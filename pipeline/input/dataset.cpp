@@ -34,15 +34,16 @@ class Collector {
   void add(PromptRecord record, const std::string& where) {
     const auto [first, is_new] = first_with_id_.emplace(record.prompt.id, where);
     if (!is_new)
-      return add_bad(where, fmt::format("repeats the id {}, first in {}", record.prompt.id, first->second));
+      return add_bad(
+          where, fmt::format("repeats the id {}, first in {}", record.prompt.id, first->second));
     records_.push_back(std::move(record));
   }
 
   void add_bad(const std::string& where, const std::string& reason) {
     bad_.push_back({where, reason});
     if (bad_.size() >= kMostBadRecords)
-      throw InputError(path_, fmt::format("has {} bad records and more, the first one: {}: {}", bad_.size(),
-                                          bad_[0].where, bad_[0].reason));
+      throw InputError(path_, fmt::format("has {} bad records and more, the first one: {}: {}",
+                                          bad_.size(), bad_[0].where, bad_[0].reason));
   }
 
   std::vector<PromptRecord>& records() { return records_; }
@@ -67,14 +68,15 @@ std::string detect_format(Container container, std::string_view text, const std:
     format = recognise_record(record.fields);
     std::vector<std::string> keys;
     for (const auto& item : record.fields.items()) keys.push_back(item.key());
-    if (format.empty()) found = fmt::format("{} with the fields {}", record.where, excerpt(join(keys)));
+    if (format.empty())
+      found = fmt::format("{} with the fields {}", record.where, excerpt(join(keys)));
     return format.empty();
   });
   if (format.empty())
-    throw InputError(
-        path,
-        fmt::format("no record of a known format; found {}", found.empty() ? "no record at all" : found),
-        "known formats: " + join(dataset_format_names()) + "; see docs/datasets.md");
+    throw InputError(path,
+                     fmt::format("no record of a known format; found {}",
+                                 found.empty() ? "no record at all" : found),
+                     "known formats: " + join(dataset_format_names()) + "; see docs/datasets.md");
   return format;
 }
 
@@ -92,8 +94,8 @@ void read_relation_object(const nlohmann::json& fields, const std::string& path,
 }
 
 // Returns the number of rows, broken ones included.
-std::int64_t read_file_records(Container container, const std::string& format, std::string_view text,
-                               const std::string& path, Collector& out) {
+std::int64_t read_file_records(Container container, const std::string& format,
+                               std::string_view text, const std::string& path, Collector& out) {
   std::int64_t rows = 0;
   read_records(container, text, path, [&](Record& record) {
     if (format != "relations") ++rows;
@@ -123,7 +125,8 @@ std::vector<std::filesystem::path> relation_files(const std::filesystem::path& d
     if (files.size() > kMostFiles)
       throw InputError(directory.string(), fmt::format("holds more than {} files", kMostFiles));
   }
-  if (files.empty()) throw InputError(directory.string(), "holds no .json file", "name the file of prompts");
+  if (files.empty())
+    throw InputError(directory.string(), "holds no .json file", "name the file of prompts");
   std::sort(files.begin(), files.end());
   return files;
 }
@@ -136,7 +139,8 @@ struct Source {
 Source read_directory(const DatasetConfig& config, Collector& out) {
   Source source{"relations", "directory", "", 0};
   if (config.format != "auto" && config.format != "relations")
-    throw InputError(config.path, fmt::format("is a directory, expected a file of format {}", config.format));
+    throw InputError(config.path,
+                     fmt::format("is a directory, expected a file of format {}", config.format));
   ContentDigest digest;
   for (const std::filesystem::path& file : relation_files(config.path)) {
     const std::string text = read_file(file, size_t{16} << 20);
@@ -164,7 +168,8 @@ Source read_one_file(const DatasetConfig& config, Collector& out) {
   return source;
 }
 
-// Reference number = position of the record's row in the shuffled data set, unless the record tells it.
+// Reference number = position of the record's row in the shuffled data set, unless the record tells
+// it.
 std::vector<std::int64_t> reference_ids(const std::vector<PromptRecord>& records, std::int64_t rows,
                                         const std::string& path) {
   std::vector<std::int64_t> position_of_row;
@@ -177,9 +182,10 @@ std::vector<std::int64_t> reference_ids(const std::vector<PromptRecord>& records
     if (rows != kCounterfactRows || record.numbering.value >= kCounterfactRows)
       throw InputError(
           path,
-          fmt::format("reference_ids number the {} records of COUNTERFACT, found {} records, one with "
-                      "row or case_id {}",
-                      kCounterfactRows, rows, record.numbering.value),
+          fmt::format(
+              "reference_ids number the {} records of COUNTERFACT, found {} records, one with "
+              "row or case_id {}",
+              kCounterfactRows, rows, record.numbering.value),
           "use the whole file, with ids or limit, or leave reference_ids out");
     if (position_of_row.empty()) {
       const std::vector<std::int64_t> order = numpy_permutation(kReferenceSeed, kCounterfactRows);
@@ -196,26 +202,30 @@ std::vector<std::int64_t> reference_ids(const std::vector<PromptRecord>& records
 
 Dataset read_dataset(const DatasetConfig& config, const WantedIds& wanted) {
   const std::vector<std::string>& known = dataset_format_names();
-  if (config.format != "auto" && std::find(known.begin(), known.end(), config.format) == known.end())
+  if (config.format != "auto" &&
+      std::find(known.begin(), known.end(), config.format) == known.end())
     throw InputError(config.path, unknown_word("dataset format", excerpt(config.format), known));
   std::error_code error;
   Collector collected(config.path);
-  const Source source = std::filesystem::is_directory(config.path, error) ? read_directory(config, collected)
-                                                                          : read_one_file(config, collected);
+  const Source source = std::filesystem::is_directory(config.path, error)
+                            ? read_directory(config, collected)
+                            : read_one_file(config, collected);
   std::vector<PromptRecord>& records = collected.records();
   if (records.empty()) {
     const std::vector<BadRecord>& bad = collected.bad();
-    throw InputError(config.path,
-                     bad.empty() ? "holds no prompt"
-                                 : fmt::format("holds no usable prompt; the first of {} bad records: {}: {}",
-                                               bad.size(), bad[0].where, bad[0].reason));
+    throw InputError(
+        config.path,
+        bad.empty() ? "holds no prompt"
+                    : fmt::format("holds no usable prompt; the first of {} bad records: {}: {}",
+                                  bad.size(), bad[0].where, bad[0].reason));
   }
   std::vector<Prompt> prompts;
   for (PromptRecord& record : records) prompts.push_back(std::move(record.prompt));
   std::vector<std::int64_t> numbers;
   if (config.reference_ids) numbers = reference_ids(records, source.rows, config.path);
 
-  Dataset out{source.format + ", " + source.container, source.digest, {}, {}, std::move(collected.bad())};
+  Dataset out{
+      source.format + ", " + source.container, source.digest, {}, {}, std::move(collected.bad())};
   for (const size_t i : filter_prompts(prompts, config, wanted)) {
     out.prompts.push_back(std::move(prompts[i]));
     if (config.reference_ids) out.reference_ids.push_back(numbers[i]);
@@ -227,9 +237,11 @@ std::vector<std::int64_t> read_ids(const std::filesystem::path& file) {
   const std::string text = read_file(file, size_t{16} << 20);
   std::vector<std::int64_t> ids;
   std::unordered_set<std::int64_t> seen;
-  const auto add = [&](const std::string& where, std::optional<std::int64_t> id, const std::string& found) {
+  const auto add = [&](const std::string& where, std::optional<std::int64_t> id,
+                       const std::string& found) {
     if (!id) throw InputError(where, "expected a whole number from 0, found " + in_quotes(found));
-    if (!seen.insert(*id).second) throw InputError(where, fmt::format("repeats the id {}", *id), "remove it");
+    if (!seen.insert(*id).second)
+      throw InputError(where, fmt::format("repeats the id {}", *id), "remove it");
     ids.push_back(*id);
   };
   if (trim(text).starts_with('[')) {
@@ -240,8 +252,8 @@ std::vector<std::int64_t> read_ids(const std::filesystem::path& file) {
       throw InputError(file.string(), error.problem());
     }
     for (const nlohmann::json& item : list)
-      add(fmt::format("{}: record {}", file.string(), ids.size() + 1), parse_whole_number(item.dump()),
-          item.dump());
+      add(fmt::format("{}: record {}", file.string(), ids.size() + 1),
+          parse_whole_number(item.dump()), item.dump());
   } else {
     std::string_view rest = text;
     for (int line = 1; !rest.empty(); ++line) {
@@ -249,7 +261,8 @@ std::vector<std::int64_t> read_ids(const std::filesystem::path& file) {
       const std::string_view content = trim(rest.substr(0, end));
       rest.remove_prefix(std::min(end + 1, rest.size()));
       if (content.empty() || content.starts_with('#')) continue;
-      add(fmt::format("{}:{}", file.string(), line), parse_whole_number(content), std::string(content));
+      add(fmt::format("{}:{}", file.string(), line), parse_whole_number(content),
+          std::string(content));
     }
   }
   if (ids.empty()) throw InputError(file.string(), "holds no id");

@@ -20,7 +20,8 @@ struct BadRecord {
 };
 
 struct Dataset {
-  std::string format;                       // what was detected, e.g. "counterfact-tracing, JSON lines"
+  // What was detected, e.g. "counterfact-tracing, JSON lines".
+  std::string format;
   std::string digest;                       // XXH3-128 of the file, hex
   std::vector<Prompt> prompts;              // in file order; ids unique
   std::vector<std::int64_t> reference_ids;  // one per prompt if asked for, else empty (specs: D3)
@@ -37,9 +38,9 @@ using WantedIds = std::optional<std::unordered_set<std::int64_t>>;
 // Throws InputError if the file cannot be read, its format is unknown, or no prompt is left.
 Dataset read_dataset(const DatasetConfig& config, const WantedIds& wanted = std::nullopt);
 
-// The file of `select: {ids: FILE}`: a JSON list of whole numbers, or one per line; blank lines and lines
-// that start with # do not count. In file order; throws InputError for anything else, a duplicate, or an
-// empty list.
+// The file of `select: {ids: FILE}`: a JSON list of whole numbers, or one per line; blank lines and
+// lines that start with # do not count. In file order; throws InputError for anything else, a
+// duplicate, or an empty list.
 std::vector<std::int64_t> read_ids(const std::filesystem::path& file);
 
 }  // namespace factflow

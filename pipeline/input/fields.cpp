@@ -72,14 +72,16 @@ std::string read_text(const YamlNode& node, const Place& place, const std::strin
   if (node.kind != YamlNode::Kind::kText || node.text.empty()) reject_type(place, node, type);
   const auto is_control = [](unsigned char c) { return c < 0x20 || c == 0x7F; };
   if (std::any_of(node.text.begin(), node.text.end(), is_control))
-    reject(place, node.line, fmt::format("expected {} on one line, found a control character", type));
+    reject(place, node.line,
+           fmt::format("expected {} on one line, found a control character", type));
   if (node.text.size() > kLongestText)
     reject(place, node.line, fmt::format("expected {} of at most {} bytes", type, kLongestText));
   return node.text;
 }
 
 Form<std::string> text() {
-  return {"text", [](const YamlNode& node, const Place& place) { return read_text(node, place, "text"); },
+  return {"text",
+          [](const YamlNode& node, const Place& place) { return read_text(node, place, "text"); },
           [](const std::string& value, Purpose) { return YamlNode::of_text(value); }};
 }
 

@@ -1,6 +1,6 @@
-// A declarative table of configuration fields: one entry per key gives reading, checking, default, help and
-// the resolved copy. A Form says how one kind of value is read and written; a Field ties a Form to a member
-// of a struct.
+// A declarative table of configuration fields: one entry per key gives reading, checking, default,
+// help and the resolved copy. A Form says how one kind of value is read and written; a Field ties a
+// Form to a member of a struct.
 #pragma once
 
 #include <filesystem>
@@ -23,7 +23,9 @@ struct Place {
   const std::filesystem::path& file;
   std::string key;  // "sweep.windows.sizes[2]"; empty for the whole file
 
-  Place child(const std::string& name) const { return {file, key.empty() ? name : key + "." + name}; }
+  Place child(const std::string& name) const {
+    return {file, key.empty() ? name : key + "." + name};
+  }
   Place item(size_t index) const { return {file, key + "[" + std::to_string(index) + "]"}; }
 };
 
@@ -34,7 +36,8 @@ struct Place {
 // Throws reject(): "expected TYPE, found ...".
 [[noreturn]] void reject_type(const Place& place, const YamlNode& node, const std::string& type);
 
-// What a configuration is written for: for the reader, or to tell whether two runs compute the same numbers.
+// What a configuration is written for: for the reader, or to tell whether two runs compute the same
+// numbers.
 enum class Purpose { kResolved, kIdentity };
 
 struct HelpLine {
@@ -72,7 +75,8 @@ using Fields = std::vector<Field<T>>;
 template <class T, class V>
 Field<T> field(const std::string& key, V T::*member, Form<V> form, const std::string& meaning,
                FieldOptions options = {}) {
-  Field<T> made{key, form.type, meaning, std::move(options), nullptr, nullptr, form.help, form.many};
+  Field<T> made{key,     form.type, meaning,   std::move(options),
+                nullptr, nullptr,   form.help, form.many};
   made.read = [member, read = form.read](T& out, const YamlNode& node, const Place& place) {
     out.*member = read(node, place);
   };
@@ -108,7 +112,8 @@ template <class T>
 T read_fields(const Fields<T>& fields, const YamlNode& node, const Place& place) {
   if (node.kind != YamlNode::Kind::kMap) reject_type(place, node, "a mapping of keys to values");
   std::vector<KnownKey> known;
-  for (const Field<T>& f : fields) known.push_back({f.key, std::string(f.options.alias), f.options.required});
+  for (const Field<T>& f : fields)
+    known.push_back({f.key, std::string(f.options.alias), f.options.required});
   check_keys(node, place, known);
   T out{};
   for (const Field<T>& f : fields) {
@@ -158,7 +163,9 @@ template <class T>
 Form<T> section(Fields<T> fields) {
   const auto table = std::make_shared<const Fields<T>>(std::move(fields));
   return {"a section",
-          [table](const YamlNode& node, const Place& place) { return read_fields(*table, node, place); },
+          [table](const YamlNode& node, const Place& place) {
+            return read_fields(*table, node, place);
+          },
           [table](const T& value, Purpose purpose) { return write_fields(*table, value, purpose); },
           [table] { return help_of(*table); }};
 }
@@ -175,23 +182,27 @@ Form<std::vector<V>> list_of(Form<V> form) {
       values.push_back(form.read(node.items[i], place.item(i)));
       const std::string text = write_yaml(form.write(values.back(), Purpose::kResolved).value());
       if (!seen.insert(text).second)
-        reject(place.item(i), node.items[i].line, "repeats an earlier value of the list", "remove it");
+        reject(place.item(i), node.items[i].line, "repeats an earlier value of the list",
+               "remove it");
     }
     return values;
   };
-  const auto write = [form](const std::vector<V>& values, Purpose purpose) -> std::optional<YamlNode> {
+  const auto write = [form](const std::vector<V>& values,
+                            Purpose purpose) -> std::optional<YamlNode> {
     std::vector<YamlNode> items;
     for (const V& value : values) items.push_back(form.write(value, purpose).value());
     return YamlNode::of_list(std::move(items));
   };
-  return {form.help ? form.type : form.type + " or a list", read, write, form.help, form.help != nullptr};
+  return {form.help ? form.type : form.type + " or a list", read, write, form.help,
+          form.help != nullptr};
 }
 
 // A list of which one element is written without the list, and none not at all.
 template <class V>
 Form<std::vector<V>> one_or_several(Form<V> form) {
   Form<std::vector<V>> list = list_of(form);
-  list.write = [one = form.write, several = list.write](const std::vector<V>& values, Purpose purpose) {
+  list.write = [one = form.write, several = list.write](const std::vector<V>& values,
+                                                        Purpose purpose) {
     if (values.empty()) return std::optional<YamlNode>();
     return values.size() == 1 ? one(values[0], purpose) : several(values, purpose);
   };
@@ -209,7 +220,8 @@ Form<V> word_or(const std::string& word, V meant, Form<V> form) {
             return form.read(node, place);
           },
           [word, meant, form](const V& value, Purpose purpose) {
-            return value == meant ? std::optional(YamlNode::of_text(word)) : form.write(value, purpose);
+            return value == meant ? std::optional(YamlNode::of_text(word))
+                                  : form.write(value, purpose);
           }};
 }
 
@@ -237,12 +249,13 @@ std::string whole_number_type(std::int64_t smallest, std::int64_t largest);
 
 template <class V>
 Form<V> whole_number(V smallest, V largest) {
-  return {whole_number_type(static_cast<std::int64_t>(smallest), static_cast<std::int64_t>(largest)),
-          [smallest, largest](const YamlNode& node, const Place& place) {
-            return static_cast<V>(read_whole_number(node, place, static_cast<std::int64_t>(smallest),
-                                                    static_cast<std::int64_t>(largest)));
-          },
-          [](const V& value, Purpose) { return YamlNode::of_text(std::to_string(value)); }};
+  return {
+      whole_number_type(static_cast<std::int64_t>(smallest), static_cast<std::int64_t>(largest)),
+      [smallest, largest](const YamlNode& node, const Place& place) {
+        return static_cast<V>(read_whole_number(node, place, static_cast<std::int64_t>(smallest),
+                                                static_cast<std::int64_t>(largest)));
+      },
+      [](const V& value, Purpose) { return YamlNode::of_text(std::to_string(value)); }};
 }
 
 // Runs `parse` on the text; an InputError of it is thrown again with this place.

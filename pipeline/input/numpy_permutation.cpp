@@ -79,8 +79,8 @@ class Pcg64 {
     return static_cast<std::uint32_t>(value);
   }
 
-  // Uniform in 0 .. largest: the bits that `largest` needs, drawn again while they exceed it. (numpy's
-  // integers() uses Lemire's method, its shuffle() this one.)
+  // Uniform in 0 .. largest: the bits that `largest` needs, drawn again while they exceed it.
+  // (numpy's integers() uses Lemire's method, its shuffle() this one.)
   std::uint32_t bounded(std::uint32_t largest) {
     const std::uint32_t mask = ~std::uint32_t{0} >> std::countl_zero(largest);
     std::uint32_t value = next32() & mask;
@@ -89,7 +89,9 @@ class Pcg64 {
   }
 
  private:
-  void step() { state_ = state_ * join_words(2549297995355413924U, 4865540595714422341U) + increment_; }
+  void step() {
+    state_ = state_ * join_words(2549297995355413924U, 4865540595714422341U) + increment_;
+  }
 
   std::uint64_t next64() {
     step();

@@ -10,7 +10,8 @@
 
 namespace factflow {
 
-// Whether the bytes are UTF-8 without NUL characters, which would end the text early wherever C reads it.
+// Whether the bytes are UTF-8 without NUL characters, which would end the text early wherever C
+// reads it.
 bool is_clean_utf8(std::string_view text);
 
 // Without ASCII white space at both ends.

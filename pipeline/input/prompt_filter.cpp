@@ -32,7 +32,8 @@ void check_relations(const std::vector<Prompt>& prompts, const DatasetConfig& co
     if (known.contains(relation)) continue;
     if (known.size() == 1 && known.contains(""))
       throw InputError(config.path, "dataset.relations is set, but no prompt names its relation");
-    throw InputError(config.path, unknown_word("relation", excerpt(relation), {known.begin(), known.end()}));
+    throw InputError(config.path,
+                     unknown_word("relation", excerpt(relation), {known.begin(), known.end()}));
   }
 }
 
@@ -41,7 +42,8 @@ void check_ids(const std::vector<Prompt>& prompts, const DatasetConfig& config) 
   for (const Prompt& prompt : prompts) known.insert(prompt.id);
   for (const std::int64_t id : config.ids)
     if (!known.contains(id))
-      throw InputError(config.path, fmt::format("no usable prompt has the id {} of dataset.ids", id),
+      throw InputError(config.path,
+                       fmt::format("no usable prompt has the id {} of dataset.ids", id),
                        "remove it");
 }
 
@@ -57,7 +59,8 @@ std::vector<size_t> sample_positions(size_t total, size_t count, std::uint64_t s
   std::iota(positions.begin(), positions.end(), size_t{0});
   if (count >= total) return positions;
   std::mt19937_64 generator(seed);
-  for (size_t i = 0; i < count; ++i) std::swap(positions[i], positions[i + draw_below(generator, total - i)]);
+  for (size_t i = 0; i < count; ++i)
+    std::swap(positions[i], positions[i + draw_below(generator, total - i)]);
   positions.resize(count);
   std::sort(positions.begin(), positions.end());
   return positions;
@@ -80,7 +83,8 @@ std::vector<size_t> filter_prompts(const std::vector<Prompt>& prompts, const Dat
   if (wanted) keep_if(kept, [&](size_t i) { return wanted->contains(prompts[i].id); });
   if (config.sample > 0) {
     std::vector<size_t> sampled;
-    for (const size_t i : sample_positions(kept.size(), static_cast<size_t>(config.sample), config.seed))
+    for (const size_t i :
+         sample_positions(kept.size(), static_cast<size_t>(config.sample), config.seed))
       sampled.push_back(kept[i]);
     kept = std::move(sampled);
   }

@@ -24,7 +24,8 @@ struct FlatForm {
   std::string_view answer_key;
   std::string_view template_key;  // a phrase with {} where the subject goes; need not be there
   std::string_view relation_key;
-  std::array<std::string_view, 3> marks;  // one of them must be there for the format to be recognised
+  // One of them must be there for the format to be recognised.
+  std::array<std::string_view, 3> marks;
 };
 
 // In the order in which they are tried.
@@ -49,7 +50,8 @@ bool has(const json& fields, std::string_view key) {
 }
 
 std::string checked_text(const json& value, std::string_view key) {
-  if (!value.is_string()) unusable(fmt::format("expected text for {}, found {}", key, value.type_name()));
+  if (!value.is_string())
+    unusable(fmt::format("expected text for {}, found {}", key, value.type_name()));
   const auto& text = value.get_ref<const std::string&>();
   if (!is_clean_utf8(text)) unusable(fmt::format("{} holds a NUL character", key));
   return text;
@@ -69,8 +71,8 @@ std::string optional_text(const json& fields, std::string_view key) {
   return value.is_number_integer() ? value.dump() : checked_text(value, key);
 }
 
-// JSON whole numbers, and digits, which is all that CSV has. Nothing if the field is not there, null, or
-// empty text.
+// JSON whole numbers, and digits, which is all that CSV has. Nothing if the field is not there,
+// null, or empty text.
 std::optional<std::int64_t> optional_id(const json& fields, std::string_view key) {
   if (!has(fields, key)) return std::nullopt;
   const json& value = fields[std::string(key)];
@@ -85,13 +87,15 @@ std::optional<std::int64_t> optional_id(const json& fields, std::string_view key
     id = parse_whole_number(value.get_ref<const std::string&>());
   }
   if (!id)
-    unusable(fmt::format("expected a whole number from 0 for {}, found {}", key, excerpt(value.dump())));
+    unusable(
+        fmt::format("expected a whole number from 0 for {}, found {}", key, excerpt(value.dump())));
   return id;
 }
 
 // Where the subject stands: at the template's {} if the prompt was made from it, else at its first
 // occurrence.
-std::int64_t find_subject(const std::string& text, const std::string& subject, const std::string& phrase) {
+std::int64_t find_subject(const std::string& text, const std::string& subject,
+                          const std::string& phrase) {
   const size_t gap = phrase.find("{}");
   if (gap != std::string::npos && text.starts_with(std::string_view(phrase).substr(0, gap))) {
     const size_t begin = text.find_first_not_of(' ', gap);
@@ -110,7 +114,8 @@ Prompt fill_template(const std::string& phrase, const std::string& subject) {
   prompt.subject = subject;
   size_t begin = 0;
   size_t gap = phrase.find("{}");
-  if (gap == std::string::npos) unusable(fmt::format("the template {} has no {{}}", in_quotes(phrase)));
+  if (gap == std::string::npos)
+    unusable(fmt::format("the template {} has no {{}}", in_quotes(phrase)));
   prompt.subject_begin = static_cast<std::int64_t>(gap);
   for (; gap != std::string::npos; gap = phrase.find("{}", begin)) {
     prompt.text.append(phrase, begin, gap - begin).append(subject);
@@ -142,7 +147,8 @@ PromptRecord read_flat(const FlatForm& form, const json& fields, std::int64_t ro
   }
   prompt.text = required_text(fields, "prompt");
   prompt.subject = required_trimmed(fields, "subject");
-  prompt.subject_begin = find_subject(prompt.text, prompt.subject, optional_text(fields, form.template_key));
+  prompt.subject_begin =
+      find_subject(prompt.text, prompt.subject, optional_text(fields, form.template_key));
   prompt.answer = required_answer(fields, form.answer_key);
   prompt.relation = optional_text(fields, form.relation_key);
   return out;
@@ -151,11 +157,14 @@ PromptRecord read_flat(const FlatForm& form, const json& fields, std::int64_t ro
 // The original COUNTERFACT: the prompt is a template, the answer an object.
 PromptRecord read_original(const json& fields, std::int64_t row) {
   const auto rewrite = fields.find("requested_rewrite");
-  if (rewrite == fields.end() || !rewrite->is_object()) unusable("the object requested_rewrite is missing");
+  if (rewrite == fields.end() || !rewrite->is_object())
+    unusable("the object requested_rewrite is missing");
   const auto target = rewrite->find("target_true");
-  if (target == rewrite->end() || !target->is_object()) unusable("the object target_true is missing");
+  if (target == rewrite->end() || !target->is_object())
+    unusable("the object target_true is missing");
   PromptRecord out;
-  out.prompt = fill_template(required_text(*rewrite, "prompt"), required_trimmed(*rewrite, "subject"));
+  out.prompt =
+      fill_template(required_text(*rewrite, "prompt"), required_trimmed(*rewrite, "subject"));
   out.prompt.answer = required_answer(*target, "str");
   out.prompt.relation = optional_text(*rewrite, "relation_id");
   out.prompt.id = optional_id(fields, "case_id").value_or(row);
@@ -166,8 +175,9 @@ PromptRecord read_original(const json& fields, std::int64_t row) {
 }  // namespace
 
 const std::vector<std::string>& dataset_format_names() {
-  static const std::vector<std::string> names = {"counterfact", "counterfact-tracing", "counterfact-flat",
-                                                 "known-1000",  "relations",           "minimal"};
+  static const std::vector<std::string> names = {"counterfact",      "counterfact-tracing",
+                                                 "counterfact-flat", "known-1000",
+                                                 "relations",        "minimal"};
   return names;
 }
 

@@ -29,12 +29,13 @@ struct PromptRecord {
 // The format whose keys an object holds, or "" if none fits.
 std::string recognise_record(const nlohmann::json& fields);
 
-// `row`: 0-based row of the file, the id of a record without one. Throws InputError (empty where) with the
-// reason why the record is unusable. Not for "relations".
-PromptRecord read_prompt_record(const std::string& format, const nlohmann::json& fields, std::int64_t row);
+// `row`: 0-based row of the file, the id of a record without one. Throws InputError (empty where)
+// with the reason why the record is unusable. Not for "relations".
+PromptRecord read_prompt_record(const std::string& format, const nlohmann::json& fields,
+                                std::int64_t row);
 
-// A file of the Relations dataset (Hernandez et al. 2024): template 0 with each subject; ids count on from
-// `first_row`. Throws InputError (empty where) if the head is unusable.
+// A file of the Relations dataset (Hernandez et al. 2024): template 0 with each subject; ids count
+// on from `first_row`. Throws InputError (empty where) if the head is unusable.
 struct RelationSample {
   PromptRecord record;
   std::string problem;  // not empty: the sample is unusable

@@ -84,8 +84,8 @@ void read_json_lines(std::string_view text, const std::string& file, const UseRe
   }
 }
 
-// Each element is parsed by itself, so that a broken one costs no other and no tree of the whole file is
-// held.
+// Each element is parsed by itself, so that a broken one costs no other and no tree of the whole
+// file is held.
 void read_json_array(std::string_view text, const std::string& file, const UseRecord& use) {
   text = trim(text);
   Record record;
@@ -112,8 +112,9 @@ void read_json_array(std::string_view text, const std::string& file, const UseRe
   if (at + 1 == text.size() && text[at] == ']') return;
   record.where = file;
   record.fields = nullptr;
-  record.problem = at < text.size() ? "something follows the end of the JSON array"
-                                    : "the JSON array is not closed: the end of the file may be missing";
+  record.problem = at < text.size()
+                       ? "something follows the end of the JSON array"
+                       : "the JSON array is not closed: the end of the file may be missing";
   use(record);
 }
 
@@ -128,13 +129,15 @@ std::vector<std::string> read_csv_header(CsvReader& reader, const std::string& f
   CsvRecord header;
   if (!reader.next(header)) throw InputError(file, "is empty");
   const std::string where = fmt::format("{}:{}", file, header.line);
-  if (!header.problem.empty()) throw InputError(where, "the CSV header is broken: " + header.problem);
+  if (!header.problem.empty())
+    throw InputError(where, "the CSV header is broken: " + header.problem);
   std::set<std::string> names;
   for (std::string& name : header.values) {
     name = trim(name);
     if (!is_clean_utf8(name)) throw InputError(where, "the CSV header is not UTF-8 text");
     if (!names.insert(name).second)
-      throw InputError(where, fmt::format("the CSV header names the column {} twice", in_quotes(name)));
+      throw InputError(where,
+                       fmt::format("the CSV header names the column {} twice", in_quotes(name)));
   }
   return header.values;
 }
@@ -199,9 +202,10 @@ Container detect_container(std::string_view text) {
   text = trim(without_byte_order_mark(text));
   if (text.starts_with('[')) return Container::kJsonArray;
   const std::string_view first = trim(take_line(text));
-  // Without the quote, a CSV row that starts with a template, "{} is in", would be taken for JSON below a
-  // broken line.
-  if (!first.starts_with('{')) return trim(text).starts_with("{\"") ? Container::kJsonLines : Container::kCsv;
+  // Without the quote, a CSV row that starts with a template, "{} is in", would be taken for JSON
+  // below a broken line.
+  if (!first.starts_with('{'))
+    return trim(text).starts_with("{\"") ? Container::kJsonLines : Container::kCsv;
   const bool has_more = !text.empty();
   if (has_more && trim(text).starts_with('{')) return Container::kJsonLines;
   try {
@@ -209,12 +213,14 @@ Container detect_container(std::string_view text) {
     return !has_more && object.is_object() && object.contains("samples") ? Container::kJsonObject
                                                                          : Container::kJsonLines;
   } catch (const InputError&) {
-    // The first line is not a whole value: either an object over several lines, or a single broken line.
+    // The first line is not a whole value: either an object over several lines, or a single broken
+    // line.
     return has_more ? Container::kJsonObject : Container::kJsonLines;
   }
 }
 
-void read_records(Container container, std::string_view text, const std::string& file, const UseRecord& use) {
+void read_records(Container container, std::string_view text, const std::string& file,
+                  const UseRecord& use) {
   text = without_byte_order_mark(text);
   switch (container) {
     case Container::kJsonLines:

@@ -30,7 +30,9 @@ class TreeBuilder final : public YAML::EventHandler {
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t) override { add({.line = mark.line + 1}); }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override { refuse_anchor(mark.line + 1); }
-  void OnAnchor(const YAML::Mark& mark, const std::string&) override { refuse_anchor(mark.line + 1); }
+  void OnAnchor(const YAML::Mark& mark, const std::string&) override {
+    refuse_anchor(mark.line + 1);
+  }
 
   void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t,
                 const std::string& value) override {
@@ -65,12 +67,14 @@ class TreeBuilder final : public YAML::EventHandler {
   }
   void refuse_tag(int line, const std::string& tag) const {
     if (!tag.empty() && tag != "?" && tag != "!")
-      refuse(line, fmt::format("YAML tags are not supported, found {}", in_quotes(tag)), "remove the tag");
+      refuse(line, fmt::format("YAML tags are not supported, found {}", in_quotes(tag)),
+             "remove the tag");
   }
 
   void open(YamlNode::Kind kind, int line, const std::string& tag) {
     refuse_tag(line, tag);
-    if (expects_key()) refuse(line, "a key must be text, found a list or mapping", "quote it if it is text");
+    if (expects_key())
+      refuse(line, "a key must be text, found a list or mapping", "quote it if it is text");
     if (stack_.size() >= kDeepest)
       refuse(line, fmt::format("is nested more than {} levels deep", kDeepest), "");
     stack_.push_back({.node = {.kind = kind, .line = line}});
@@ -83,7 +87,8 @@ class TreeBuilder final : public YAML::EventHandler {
   }
 
   bool expects_key() const {
-    return !stack_.empty() && stack_.back().node.kind == YamlNode::Kind::kMap && !stack_.back().has_key;
+    return !stack_.empty() && stack_.back().node.kind == YamlNode::Kind::kMap &&
+           !stack_.back().has_key;
   }
 
   void add(YamlNode node) {
@@ -122,14 +127,17 @@ class TreeBuilder final : public YAML::EventHandler {
 
 // Text that YAML readers take for nothing but text when it stands without quotes.
 bool is_plain(std::string_view text) {
-  static constexpr std::string_view kWords[] = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"};
-  const bool number = !text.empty() && text.find_first_not_of("0123456789") == text.npos && text[0] != '0';
+  static constexpr std::string_view kWords[] = {"true", "false", "yes", "no", "on",
+                                                "off",  "null",  "y",   "n"};
+  const bool number =
+      !text.empty() && text.find_first_not_of("0123456789") == text.npos && text[0] != '0';
   if (number || text == "0") return true;
   if (text.empty() || !((text[0] >= 'a' && text[0] <= 'z') || (text[0] >= 'A' && text[0] <= 'Z')))
     return false;
   std::string lower(text);
-  std::transform(lower.begin(), lower.end(), lower.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
   if (lower == text && (text == "true" || text == "false")) return true;
   if (std::find(std::begin(kWords), std::end(kWords), lower) != std::end(kWords)) return false;
   return std::all_of(text.begin(), text.end(), [](char c) {
@@ -224,8 +232,10 @@ std::string YamlNode::description() const {
 }
 
 YamlNode parse_yaml(const std::string& text, const std::filesystem::path& file) {
-  if (text.size() > kLargestText) throw InputError(file.string(), "is larger than 1 MiB", "split it");
-  if (!is_clean_utf8(text)) throw InputError(file.string(), "is not UTF-8 text", "save it as UTF-8");
+  if (text.size() > kLargestText)
+    throw InputError(file.string(), "is larger than 1 MiB", "split it");
+  if (!is_clean_utf8(text))
+    throw InputError(file.string(), "is not UTF-8 text", "save it as UTF-8");
   std::istringstream stream(text);
   TreeBuilder builder(file);
   try {
@@ -234,7 +244,8 @@ YamlNode parse_yaml(const std::string& text, const std::filesystem::path& file) 
     YamlNode root = builder.take_root();
     TreeBuilder second(file);
     if (parser.HandleNextDocument(second))
-      throw InputError(file.string(), "holds more than one YAML document", "keep one document per file");
+      throw InputError(file.string(), "holds more than one YAML document",
+                       "keep one document per file");
     return root;
   } catch (const YAML::Exception& error) {
     throw InputError(fmt::format("{}:{}", file.string(), std::max(error.mark.line, 0) + 1),

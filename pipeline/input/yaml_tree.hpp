@@ -1,6 +1,6 @@
-// YAML as a small tree with line numbers. Narrower than YAML on purpose: one document, no anchors, aliases or
-// tags, text keys that occur once, bounded depth; every scalar stays text until a field asks for something
-// else.
+// YAML as a small tree with line numbers. Narrower than YAML on purpose: one document, no anchors,
+// aliases or tags, text keys that occur once, bounded depth; every scalar stays text until a field
+// asks for something else.
 #pragma once
 
 #include <filesystem>
@@ -25,7 +25,8 @@ struct YamlNode {
   static YamlNode of_map() { return {.kind = Kind::kMap}; }
 
   void put(std::string key, YamlNode value, int key_line = 0);
-  const YamlNode* find(std::string_view key) const;  // nullptr if this is no map or the key is not there
+  // nullptr if this is no map or the key is not there.
+  const YamlNode* find(std::string_view key) const;
 
   // "nothing", "'text'", "a list", "a mapping": what a message says was found.
   std::string description() const;
@@ -34,8 +35,8 @@ struct YamlNode {
 // Throws InputError "FILE:LINE: ..." for anything that is not a single document of the kind above.
 YamlNode parse_yaml(const std::string& text, const std::filesystem::path& file);
 
-// Maps and lists of maps as blocks, lists of text on one line; ends with a newline. parse_yaml reads back the
-// same tree.
+// Maps and lists of maps as blocks, lists of text on one line; ends with a newline. parse_yaml
+// reads back the same tree.
 std::string write_yaml(const YamlNode& node);
 
 }  // namespace factflow

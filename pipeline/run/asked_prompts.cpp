@@ -35,20 +35,21 @@ bool judges(const SelectConfig& set, const std::string& judge, const std::string
   return false;
 }
 
-// The sets that sweeps and counted heat maps of the models draw on. `wanted(models)` chooses by the list of
-// models.
+// The sets that sweeps and counted heat maps of the models draw on. `wanted(models)` chooses by the
+// list of models.
 template <class Wanted>
 std::set<size_t> sets_in_use(const Config& config, Wanted wanted) {
   std::set<size_t> used;
   for (const SweepConfig& sweep : config.sweep)
     if (wanted(sweep.models)) used.insert(prompt_set(config, sweep.select));
   for (const HeatmapsConfig& heatmaps : config.heatmaps)
-    if (heatmaps.ids.empty() && wanted(heatmaps.models)) used.insert(prompt_set(config, heatmaps.select));
+    if (heatmaps.ids.empty() && wanted(heatmaps.models))
+      used.insert(prompt_set(config, heatmaps.select));
   return used;
 }
 
-// Prompts by the entries of the configuration that hold them: members[entry] are ascending indices of
-// prompts.
+// Prompts by the entries of the configuration that hold them: members[entry] are ascending indices
+// of prompts.
 std::map<std::vector<bool>, std::vector<std::uint32_t>> by_entries(
     const std::vector<std::vector<std::uint32_t>>& members) {
   std::map<std::uint32_t, std::vector<bool>> entries;
@@ -71,7 +72,8 @@ std::vector<AskedEdge> edges_together(const std::vector<std::vector<AskedEdge>>&
       for (const AskedEdge& asked : sweeps[i])
         series[asked.edge].insert(asked.series.begin(), asked.series.end());
   std::vector<AskedEdge> edges;
-  for (const auto& [edge, of_edge] : series) edges.push_back({edge, {of_edge.begin(), of_edge.end()}});
+  for (const auto& [edge, of_edge] : series)
+    edges.push_back({edge, {of_edge.begin(), of_edge.end()}});
   return edges;
 }
 
@@ -131,13 +133,15 @@ std::vector<std::uint32_t> select_prompts(const Config& config, size_t set, cons
   return selected;
 }
 
-AskedPrompts asked_in_sweeps(const Config& config, const Dataset& dataset, const PlannedModel& planned,
-                             std::uint32_t model, const CleanRanks& ranks) {
+AskedPrompts asked_in_sweeps(const Config& config, const Dataset& dataset,
+                             const PlannedModel& planned, std::uint32_t model,
+                             const CleanRanks& ranks) {
   std::vector<std::vector<std::uint32_t>> members;
   for (size_t i = 0; i < config.sweep.size(); ++i) {
     members.emplace_back();
     if (!planned.sweeps[i].empty())
-      members[i] = select_prompts(config, prompt_set(config, config.sweep[i].select), dataset, model, ranks);
+      members[i] =
+          select_prompts(config, prompt_set(config, config.sweep[i].select), dataset, model, ranks);
   }
   std::map<std::vector<AskedEdge>, std::vector<std::uint32_t>> groups;
   for (const auto& [which, prompts] : by_entries(members))
@@ -145,8 +149,9 @@ AskedPrompts asked_in_sweeps(const Config& config, const Dataset& dataset, const
   return in_parts(std::move(groups), &PromptPart::edges);
 }
 
-AskedPrompts asked_in_heatmaps(const Config& config, const Dataset& dataset, const PlannedModel& planned,
-                               std::uint32_t model, const CleanRanks& ranks) {
+AskedPrompts asked_in_heatmaps(const Config& config, const Dataset& dataset,
+                               const PlannedModel& planned, std::uint32_t model,
+                               const CleanRanks& ranks) {
   std::vector<std::vector<std::uint32_t>> members;
   for (size_t i = 0; i < config.heatmaps.size(); ++i) {
     const HeatmapsConfig& heatmaps = config.heatmaps[i];
@@ -210,9 +215,11 @@ std::vector<std::string> missing_ids(const Config& config, const Dataset& datase
           fmt::format("{}: {} of {} ids are not among the prompts", what, missing, ids.size()));
   };
   for (const SelectConfig& set : config.select)
-    if (set.rule == Rule::kIds) check(ids_of(set), fmt::format("prompt set {} ({})", set.name, set.ids_file));
+    if (set.rule == Rule::kIds)
+      check(ids_of(set), fmt::format("prompt set {} ({})", set.name, set.ids_file));
   for (size_t i = 0; i < config.heatmaps.size(); ++i)
-    if (!config.heatmaps[i].ids.empty()) check(config.heatmaps[i].ids, fmt::format("heatmaps[{}]", i));
+    if (!config.heatmaps[i].ids.empty())
+      check(config.heatmaps[i].ids, fmt::format("heatmaps[{}]", i));
   return sentences;
 }
 

@@ -1,5 +1,5 @@
-// Which prompts of a model are asked for what: pure functions of the configuration, the dataset and the clean
-// runs.
+// Which prompts of a model are asked for what: pure functions of the configuration, the dataset and
+// the clean runs.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,9 @@ struct PromptPart {
 };
 
 struct AskedPrompts {
-  std::vector<std::uint32_t> prompts;  // indices into the dataset, each once; ascending within a part
-  std::vector<PromptPart> parts;       // of at least one prompt each, one after the other
+  // Indices into the dataset, each once; ascending within a part.
+  std::vector<std::uint32_t> prompts;
+  std::vector<PromptPart> parts;  // of at least one prompt each, one after the other
   const PromptPart& part_of(std::uint32_t position) const;  // throws std::out_of_range
 };
 
@@ -33,22 +34,26 @@ struct AskedPrompts {
 std::vector<std::uint32_t> select_prompts(const Config& config, size_t set, const Dataset& dataset,
                                           std::uint32_t model, const CleanRanks& ranks);
 
-// What all sweeps together ask of a model's prompts, each knockout once, and likewise all heat maps.
-AskedPrompts asked_in_sweeps(const Config& config, const Dataset& dataset, const PlannedModel& planned,
-                             std::uint32_t model, const CleanRanks& ranks);
-AskedPrompts asked_in_heatmaps(const Config& config, const Dataset& dataset, const PlannedModel& planned,
-                               std::uint32_t model, const CleanRanks& ranks);
+// What all sweeps together ask of a model's prompts, each knockout once, and likewise all heat
+// maps.
+AskedPrompts asked_in_sweeps(const Config& config, const Dataset& dataset,
+                             const PlannedModel& planned, std::uint32_t model,
+                             const CleanRanks& ranks);
+AskedPrompts asked_in_heatmaps(const Config& config, const Dataset& dataset,
+                               const PlannedModel& planned, std::uint32_t model,
+                               const CleanRanks& ranks);
 
 // The prompt sets that sweeps draw on, as indices into config.select, ascending.
 std::vector<size_t> sets_swept(const Config& config);
-// The models that must be evaluated before the sweeps and heat maps of `model` are known; ascending, `model`
-// among them.
+// The models that must be evaluated before the sweeps and heat maps of `model` are known;
+// ascending, `model` among them.
 std::vector<std::uint32_t> judges_of(const Config& config, std::uint32_t model);
 // The dataset of a run: where only lists of ids are asked for, no other prompts are read. Throws as
 // read_dataset().
 Dataset read_prompts(const Config& config);
 
-// Ids of the configuration that no prompt of the dataset has, as sentences for people; none if all are there.
+// Ids of the configuration that no prompt of the dataset has, as sentences for people; none if all
+// are there.
 std::vector<std::string> missing_ids(const Config& config, const Dataset& dataset);
 
 }  // namespace factflow

@@ -1,4 +1,5 @@
-// From a configuration to what the ranks must know: every model's edges and windows, checked against its architecture.
+// From a configuration to what the ranks must know: every model's edges and windows, checked
+// against its architecture.
 #pragma once
 
 #include <vector>
@@ -13,8 +14,10 @@ struct PlannedModel {
   Architecture architecture;
   std::int64_t parameters = 0;
   std::vector<std::string> skipped;  // edges that this family cannot have: "subject->last/slow"
-  std::vector<std::vector<AskedEdge>> sweeps;         // [Config::sweep]; none where the sweep is not for this model
-  std::vector<std::vector<std::uint32_t>> heatmaps;  // [Config::heatmaps] indices into ModelJob::heatmaps, likewise
+  // [Config::sweep]; none where the sweep is not for this model.
+  std::vector<std::vector<AskedEdge>> sweeps;
+  // [Config::heatmaps] indices into ModelJob::heatmaps, likewise.
+  std::vector<std::vector<std::uint32_t>> heatmaps;
 };
 
 struct PlannedJob {
@@ -22,15 +25,18 @@ struct PlannedJob {
   std::vector<PlannedModel> models;  // as job.models
 };
 
-// Reads every model's config.json, and with `open_checkpoints` also every tensor's name and shape and the tokenizer.
-// Throws InputError for a model that cannot be used and for a window larger than a model.
+// Reads every model's config.json, and with `open_checkpoints` also every tensor's name and shape
+// and the tokenizer. Throws InputError for a model that cannot be used and for a window larger than
+// a model.
 PlannedJob build_job(const Config& config, bool open_checkpoints);
 
-// The edges and windows of all sweeps and heat maps that are for the model `job.name`, whose planned.architecture is known: fills
-// in the rest of `planned` and the axes of `job`. Throws InputError for a window larger than the model.
+// The edges and windows of all sweeps and heat maps that are for the model `job.name`, whose
+// planned.architecture is known: fills in the rest of `planned` and the axes of `job`. Throws
+// InputError for a window larger than the model.
 void add_knockouts(const Config& config, PlannedModel& planned, ModelJob& job);
 
-// fit: starts 0 .. layers - size. centred: for each layer c, layers [c - floor(size / 2), c + ceil(size / 2)) inside the model.
+// fit: starts 0 .. layers - size. centred: for each layer c, layers [c - floor(size / 2), c +
+// ceil(size / 2)) inside the model.
 WindowSeries window_series(int size, Placement placement, int layers);
 
 }  // namespace factflow

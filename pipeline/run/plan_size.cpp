@@ -10,8 +10,8 @@ constexpr double kBytesPerEvaluation = 120;  // of one prompt
 constexpr double kBytesPerRow = 8;           // a probability and a rank
 constexpr std::int64_t kProgram = std::int64_t{3}
                                   << 30;  // libtorch with its CUDA libraries, MPI, the dataset
-constexpr std::int64_t kActivations = std::int64_t{2}
-                                      << 30;  // what the engine takes on a CPU unless told otherwise
+constexpr std::int64_t kActivations =
+    std::int64_t{2} << 30;  // what the engine takes on a CPU unless told otherwise
 
 Estimate estimate(Stage stage, const PromptPart& part, size_t units, const ModelJob& job,
                   const PlannedModel& model, double tokens) {
@@ -40,9 +40,10 @@ double tokens_per_prompt(const Dataset& dataset) {
   return std::max(1.0, bytes / kBytesPerToken / static_cast<double>(dataset.prompts.size()));
 }
 
-std::vector<WorkLine> work_of_model(const Config& config, const Dataset& dataset, const PlannedJob& planned,
-                                    std::uint32_t model) {
-  const CleanRanks all_right(config.models.size(), std::vector<std::int32_t>(dataset.prompts.size(), 1));
+std::vector<WorkLine> work_of_model(const Config& config, const Dataset& dataset,
+                                    const PlannedJob& planned, std::uint32_t model) {
+  const CleanRanks all_right(config.models.size(),
+                             std::vector<std::int32_t>(dataset.prompts.size(), 1));
   const PlannedModel& one = planned.models[model];
   const double tokens = tokens_per_prompt(dataset);
   std::vector<WorkLine> lines;
@@ -50,7 +51,8 @@ std::vector<WorkLine> work_of_model(const Config& config, const Dataset& dataset
   const auto add = [&](Stage stage, const std::vector<PromptPart>& parts) {
     const std::vector<std::vector<std::uint32_t>> sizes = unit_sizes(stage, parts, job);
     for (size_t i = 0; i < parts.size(); ++i)
-      lines.push_back({stage, parts[i], estimate(stage, parts[i], sizes[i].size(), job, one, tokens)});
+      lines.push_back(
+          {stage, parts[i], estimate(stage, parts[i], sizes[i].size(), job, one, tokens)});
   };
   add(Stage::kEvaluate, {{0, static_cast<std::uint32_t>(dataset.prompts.size()), {}, {}}});
   add(Stage::kSweep, asked_in_sweeps(config, dataset, one, model, all_right).parts);
@@ -58,25 +60,30 @@ std::vector<WorkLine> work_of_model(const Config& config, const Dataset& dataset
   return lines;
 }
 
-PlanSize size_of_plan(const Config& config, const Dataset& dataset, const PlannedJob& planned, bool on_gpu) {
+PlanSize size_of_plan(const Config& config, const Dataset& dataset, const PlannedJob& planned,
+                      bool on_gpu) {
   PlanSize size;
   std::int64_t weights = 0;
   double results = 0;  // of one model: what rank 0 holds while it writes them
   for (std::uint32_t m = 0; m < config.models.size(); ++m) {
     Estimate of_model;
-    for (const WorkLine& line : work_of_model(config, dataset, planned, m)) of_model.add(line.estimate);
+    for (const WorkLine& line : work_of_model(config, dataset, planned, m))
+      of_model.add(line.estimate);
     size.total.add(of_model);
     size.flops_of_model.push_back(of_model.flops);
-    weights = std::max(weights, bytes_of_weights(config.run.precision, planned.models[m].parameters));
+    weights =
+        std::max(weights, bytes_of_weights(config.run.precision, planned.models[m].parameters));
     results = std::max(results, of_model.bytes);
   }
-  const std::int64_t activations = config.run.memory_limit > 0 ? config.run.memory_limit : kActivations;
-  size.host_memory = kProgram + 2 * static_cast<std::int64_t>(results) + (on_gpu ? 0 : weights + activations);
+  const std::int64_t activations =
+      config.run.memory_limit > 0 ? config.run.memory_limit : kActivations;
+  size.host_memory =
+      kProgram + 2 * static_cast<std::int64_t>(results) + (on_gpu ? 0 : weights + activations);
   return size;
 }
 
-double seconds_on(const std::string& device, const std::string& precision, const PlannedJob& planned,
-                  const PlanSize& size, const RateTable& rates) {
+double seconds_on(const std::string& device, const std::string& precision,
+                  const PlannedJob& planned, const PlanSize& size, const RateTable& rates) {
   double seconds = 0;
   for (size_t m = 0; m < size.flops_of_model.size(); ++m) {
     const double rate = rates.flops_per_second(device, precision, planned.models[m].architecture);
@@ -86,7 +93,8 @@ double seconds_on(const std::string& device, const std::string& precision, const
   return seconds;
 }
 
-// tf32x3 keeps its weights in two parts; in bf16 the embedding stays float32, which is left out here.
+// tf32x3 keeps its weights in two parts; in bf16 the embedding stays float32, which is left out
+// here.
 std::int64_t bytes_of_weights(const std::string& precision, std::int64_t parameters) {
   if (precision == "bf16") return parameters * 2;
   return parameters * (precision == "fp64" || precision == "tf32x3" ? 8 : 4);

@@ -23,20 +23,24 @@ struct WorkLine {
   PromptPart part;
   Estimate estimate;
 };
-double tokens_per_prompt(const Dataset& dataset);  // estimated from the length of the texts; at least 1
-std::vector<WorkLine> work_of_model(const Config& config, const Dataset& dataset, const PlannedJob& planned, std::uint32_t model);
+// Estimated from the length of the texts; at least 1.
+double tokens_per_prompt(const Dataset& dataset);
+std::vector<WorkLine> work_of_model(const Config& config, const Dataset& dataset,
+                                    const PlannedJob& planned, std::uint32_t model);
 
 struct PlanSize {
   Estimate total;
   std::vector<double> flops_of_model;
-  std::int64_t host_memory = 0;  // bytes that a rank needs beside the pages of mapped files, at most
+  // Bytes that a rank needs beside the pages of mapped files, at most.
+  std::int64_t host_memory = 0;
 };
 // `on_gpu`: weights and activations lie there, not in the memory of the host.
-PlanSize size_of_plan(const Config& config, const Dataset& dataset, const PlannedJob& planned, bool on_gpu);
+PlanSize size_of_plan(const Config& config, const Dataset& dataset, const PlannedJob& planned,
+                      bool on_gpu);
 
 // On one device, loading left out. 0 if the rates do not say.
-double seconds_on(const std::string& device, const std::string& precision, const PlannedJob& planned, const PlanSize& size,
-                  const RateTable& rates);
+double seconds_on(const std::string& device, const std::string& precision,
+                  const PlannedJob& planned, const PlanSize& size, const RateTable& rates);
 
 std::int64_t bytes_of_weights(const std::string& precision, std::int64_t parameters);
 

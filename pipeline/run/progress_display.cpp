@@ -1,9 +1,9 @@
 #include "pipeline/run/progress_display.hpp"
 
 #include <cstdio>
-#include <unistd.h>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "base/text.hpp"
 
@@ -16,9 +16,11 @@ constexpr std::chrono::seconds kLogInterval{30};
 
 std::string describe(const Progress& progress) {
   const double share = progress.cost_total > 0 ? 100 * progress.cost_done / progress.cost_total : 0;
-  std::string text = fmt::format("{:3.0f}%  {} of {} units", share, progress.units_done + progress.units_failed, progress.units_total);
+  std::string text = fmt::format("{:3.0f}%  {} of {} units", share,
+                                 progress.units_done + progress.units_failed, progress.units_total);
   if (progress.units_failed > 0) text += fmt::format(", {} failed", progress.units_failed);
-  if (progress.units_per_second > 0) text += fmt::format(", {:.3g} units/s", progress.units_per_second);
+  if (progress.units_per_second > 0)
+    text += fmt::format(", {:.3g} units/s", progress.units_per_second);
   if (progress.seconds_left && progress.units_done + progress.units_failed < progress.units_total)
     text += fmt::format(", {} left", format_duration(*progress.seconds_left));
   return text;

@@ -1,4 +1,5 @@
-// Shows how far a run is: one line that is redrawn on a terminal, a plain line now and then in a log.
+// Shows how far a run is: one line that is redrawn on a terminal, a plain line now and then in a
+// log.
 #pragma once
 
 #include <chrono>

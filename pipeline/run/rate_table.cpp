@@ -21,14 +21,17 @@ constexpr std::string_view kColumns = "device,precision,kind,hidden,flops_per_se
 
 MeasuredRate rate_of(const CsvRecord& record, const std::string& where) {
   const auto fail = [&](const std::string& problem) {
-    throw InputError(fmt::format("{}:{}", where, record.line), problem, fmt::format("write the columns {}", kColumns));
+    throw InputError(fmt::format("{}:{}", where, record.line), problem,
+                     fmt::format("write the columns {}", kColumns));
   };
   if (!record.problem.empty()) fail(record.problem);
-  if (record.values.size() != 5) fail(fmt::format("expected 5 values, found {}", record.values.size()));
+  if (record.values.size() != 5)
+    fail(fmt::format("expected 5 values, found {}", record.values.size()));
   MeasuredRate rate{record.values[0], record.values[1], record.values[2]};
   const auto read = [&](const std::string& text, auto& number, const char* column) {
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (error != std::errc() || end != text.data() + text.size() || !(number > 0) || !std::isfinite(static_cast<double>(number)))
+    if (error != std::errc() || end != text.data() + text.size() || !(number > 0) ||
+        !std::isfinite(static_cast<double>(number)))
       fail(fmt::format("{}: expected a positive number, found {}", column, in_quotes(text)));
   };
   read(record.values[3], rate.hidden, "hidden");
@@ -40,7 +43,8 @@ std::vector<MeasuredRate> read_rates(std::string_view text, const std::string& w
   std::vector<MeasuredRate> rates;
   CsvReader reader(text, kLongestRecord);
   for (CsvRecord record; reader.next(record);)
-    if (!record.problem.empty() || join(record.values, ",") != kColumns) rates.push_back(rate_of(record, where));
+    if (!record.problem.empty() || join(record.values, ",") != kColumns)
+      rates.push_back(rate_of(record, where));
   return rates;
 }
 
@@ -48,22 +52,28 @@ std::vector<MeasuredRate> read_rates(std::string_view text, const std::string& w
 
 RateTable::RateTable() : rates_(read_rates(kMeasuredRates, "measured rates")) {}
 
-RateTable::RateTable(const std::filesystem::path& file) : rates_(read_rates(read_file(file), file.string())) {}
+RateTable::RateTable(const std::filesystem::path& file)
+    : rates_(read_rates(read_file(file), file.string())) {}
 
 std::vector<std::string> RateTable::devices(const std::string& precision) const {
   std::vector<std::string> names;
   for (const MeasuredRate& rate : rates_)
-    if (rate.precision == precision && std::find(names.begin(), names.end(), rate.device) == names.end()) names.push_back(rate.device);
+    if (rate.precision == precision &&
+        std::find(names.begin(), names.end(), rate.device) == names.end())
+      names.push_back(rate.device);
   return names;
 }
 
-double RateTable::flops_per_second(const std::string& device, const std::string& precision, const Architecture& architecture) const {
+double RateTable::flops_per_second(const std::string& device, const std::string& precision,
+                                   const Architecture& architecture) const {
   const std::string kind = architecture.mixing();
   const MeasuredRate *below = nullptr, *above = nullptr;  // the nearest widths on both sides
   for (const MeasuredRate& rate : rates_) {
     if (rate.device != device || rate.precision != precision || rate.kind != kind) continue;
-    if (rate.hidden <= architecture.hidden && (below == nullptr || rate.hidden > below->hidden)) below = &rate;
-    if (rate.hidden >= architecture.hidden && (above == nullptr || rate.hidden < above->hidden)) above = &rate;
+    if (rate.hidden <= architecture.hidden && (below == nullptr || rate.hidden > below->hidden))
+      below = &rate;
+    if (rate.hidden >= architecture.hidden && (above == nullptr || rate.hidden < above->hidden))
+      above = &rate;
   }
   if (below == nullptr || above == nullptr) {
     const MeasuredRate* nearest = below != nullptr ? below : above;
@@ -72,7 +82,8 @@ double RateTable::flops_per_second(const std::string& device, const std::string&
   if (below->hidden == above->hidden) return below->flops_per_second;
   const double share = std::log(static_cast<double>(architecture.hidden) / below->hidden) /
                        std::log(static_cast<double>(above->hidden) / below->hidden);
-  return below->flops_per_second * std::pow(above->flops_per_second / below->flops_per_second, share);
+  return below->flops_per_second *
+         std::pow(above->flops_per_second / below->flops_per_second, share);
 }
 
 }  // namespace factflow

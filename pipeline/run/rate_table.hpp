@@ -1,5 +1,6 @@
-// How long a sweep takes, from measured rates. Rates are whole sweeps' (bench/sweep_bench): the arithmetic of the matrix products divided
-// by the time of everything, so kernels, planning and transfers are in them.
+// How long a sweep takes, from measured rates. Rates are whole sweeps' (bench/sweep_bench): the
+// arithmetic of the matrix products divided by the time of everything, so kernels, planning and
+// transfers are in them.
 #pragma once
 
 #include <filesystem>
@@ -23,14 +24,16 @@ class RateTable {
  public:
   // The rates of bench/RESULTS.md.
   RateTable();
-  // From a CSV file with the columns device, precision, kind, hidden, flops_per_second. Throws InputError with the line.
+  // From a CSV file with the columns device, precision, kind, hidden, flops_per_second. Throws
+  // InputError with the line.
   explicit RateTable(const std::filesystem::path& file);
 
   // Devices with rates in this precision, in the order of the table.
   std::vector<std::string> devices(const std::string& precision) const;
-  // FLOP/s of an architecture: between two measured widths along a power law, outside them the nearest. 0 if nothing of its kind was
-  // measured on this device in this precision.
-  double flops_per_second(const std::string& device, const std::string& precision, const Architecture& architecture) const;
+  // FLOP/s of an architecture: between two measured widths along a power law, outside them the
+  // nearest. 0 if nothing of its kind was measured on this device in this precision.
+  double flops_per_second(const std::string& device, const std::string& precision,
+                          const Architecture& architecture) const;
 
  private:
   std::vector<MeasuredRate> rates_;

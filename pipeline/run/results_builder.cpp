@@ -20,31 +20,40 @@ constexpr const char* kVersion = "0.1.0";
 
 std::string set_in_words(const Config& config, const SelectConfig& set) {
   using Rule = SelectConfig::Rule;
-  const std::string right = set.rank == 1 ? "right" : fmt::format("among the likeliest {}", set.rank);
+  const std::string right =
+      set.rank == 1 ? "right" : fmt::format("among the likeliest {}", set.rank);
   std::vector<std::string> names;
   for (const ModelConfig& model : config.models) names.push_back(model.name);
   switch (set.rule) {
-    case Rule::kAllModels: return right + " for all of " + join(names);
-    case Rule::kTheseModels: return right + " for all of " + join(set.models);
-    case Rule::kSelf: return right + " for the model itself";
-    case Rule::kNone: return "every prompt";
-    case Rule::kIds: return "the ids of " + set.ids_file;
+    case Rule::kAllModels:
+      return right + " for all of " + join(names);
+    case Rule::kTheseModels:
+      return right + " for all of " + join(set.models);
+    case Rule::kSelf:
+      return right + " for the model itself";
+    case Rule::kNone:
+      return "every prompt";
+    case Rule::kIds:
+      return "the ids of " + set.ids_file;
   }
   return "";
 }
 
-// "right for all of a, b", or with several sets "common: the ids of F; own: right for the model itself".
+// "right for all of a, b", or with several sets "common: the ids of F; own: right for the model
+// itself".
 std::string selection_in_words(const Config& config) {
   if (config.select.size() == 1) return set_in_words(config, config.select[0]);
   std::vector<std::string> sets;
-  for (const SelectConfig& set : config.select) sets.push_back(set.name + ": " + set_in_words(config, set));
+  for (const SelectConfig& set : config.select)
+    sets.push_back(set.name + ": " + set_in_words(config, set));
   return join(sets, "; ");
 }
 
 // Collects one model after the other and writes it.
 class Builder {
  public:
-  // Units in the order of their names: that of their release depends on which model was evaluated first.
+  // Units in the order of their names: that of their release depends on which model was evaluated
+  // first.
   explicit Builder(const ResultsSource& source) : s_(source), units_(source.plan.units()) {
     std::sort(units_.begin(), units_.end());
   }
@@ -54,7 +63,8 @@ class Builder {
     ResultsWriter writer(path, info(), prompt_table());
     for (std::uint32_t m = 0; m < s_.config.models.size(); ++m)
       if (facts_[m]) write_model(writer, m);
-    for (const BadRecord& bad : s_.dataset.bad) failures_.push_back({"", "dataset", "", fmt::format("{}: {}", bad.where, bad.reason)});
+    for (const BadRecord& bad : s_.dataset.bad)
+      failures_.push_back({"", "dataset", "", fmt::format("{}: {}", bad.where, bad.reason)});
     summary_.failures = static_cast<std::int64_t>(failures_.size());
     writer.publish(failures_);
     return summary_;
@@ -72,7 +82,8 @@ class Builder {
       if (count) {
         ++summary_.units_failed;
         const std::string& model = s_.config.models[name.model].name;
-        failures_.push_back({model, name_of(name.stage), "", fmt::format("{}: {}", describe(name, model), record.payload)});
+        failures_.push_back({model, name_of(name.stage), "",
+                             fmt::format("{}: {}", describe(name, model), record.payload)});
       }
       return std::nullopt;
     }
@@ -81,8 +92,10 @@ class Builder {
     return record.payload;
   }
 
-  void prompt_failure(std::uint32_t model, Stage stage, std::uint32_t prompt, const std::string& reason) {
-    failures_.push_back({s_.config.models[model].name, name_of(stage), std::to_string(s_.dataset.prompts[prompt].id), reason});
+  void prompt_failure(std::uint32_t model, Stage stage, std::uint32_t prompt,
+                      const std::string& reason) {
+    failures_.push_back({s_.config.models[model].name, name_of(stage),
+                         std::to_string(s_.dataset.prompts[prompt].id), reason});
   }
 
   void read_evaluations() {
@@ -105,11 +118,14 @@ class Builder {
       facts_[name.model] = evaluation.facts;
       auto& all = evaluations_[name.model];
       all.resize(s_.dataset.prompts.size());
-      for (std::uint32_t i = 0; i < name.count; ++i) all[name.begin + i] = std::move(evaluation.prompts[i]);
+      for (std::uint32_t i = 0; i < name.count; ++i)
+        all[name.begin + i] = std::move(evaluation.prompts[i]);
     }
     bool released = true;
-    for (std::uint32_t m = 0; m < s_.config.models.size(); ++m) released = released && s_.plan.released(m);
-    summary_.complete = released && summary_.units_done + summary_.units_failed == summary_.units_planned;
+    for (std::uint32_t m = 0; m < s_.config.models.size(); ++m)
+      released = released && s_.plan.released(m);
+    summary_.complete =
+        released && summary_.units_done + summary_.units_failed == summary_.units_planned;
   }
 
   RunInfo info() const {
@@ -151,8 +167,9 @@ class Builder {
 
   void write_model(ResultsWriter& writer, std::uint32_t m) {
     const ModelFacts& facts = *facts_[m];
-    writer.begin_model({s_.config.models[m].name, facts.family, s_.config.models[m].path, facts.layers, facts.hidden_size,
-                        facts.vocabulary, facts.parameters, facts.checkpoint_digest, facts.tokenizer_digest});
+    writer.begin_model({s_.config.models[m].name, facts.family, s_.config.models[m].path,
+                        facts.layers, facts.hidden_size, facts.vocabulary, facts.parameters,
+                        facts.checkpoint_digest, facts.tokenizer_digest});
     write_evaluation(writer, m);
     if (s_.plan.released(m)) {
       if (!s_.planned.job.models[m].edges.empty()) write_sweep(writer, m);
@@ -185,11 +202,12 @@ class Builder {
     writer.write_evaluation(out);
   }
 
-  // A row per prompt that some sweep asks about, in dataset order. A prompt belongs to a set whichever sweep asked about it,
-  // so a set shows all that is known about its prompts.
+  // A row per prompt that some sweep asks about, in dataset order. A prompt belongs to a set
+  // whichever sweep asked about it, so a set shows all that is known about its prompts.
   KnockoutAxes sweep_axes(std::uint32_t m) const {
     KnockoutAxes axes;
-    for (const EdgeSpec& edge : s_.planned.job.models[m].edges) axes.edges.push_back(label_of(edge));
+    for (const EdgeSpec& edge : s_.planned.job.models[m].edges)
+      axes.edges.push_back(label_of(edge));
     std::vector<std::uint32_t> prompts = s_.plan.asked(Stage::kSweep, m).prompts;
     std::sort(prompts.begin(), prompts.end());
     for (const std::uint32_t p : prompts) axes.prompts.push_back(s_.dataset.prompts[p].id);
@@ -227,7 +245,8 @@ class Builder {
       for (std::uint32_t i = 0; i < name.count; ++i) {
         const std::uint32_t prompt = asked.prompts[name.begin + i];
         const size_t row = rows.at(s_.dataset.prompts[prompt].id);
-        for (const AskedEdge& edge : part.edges) axes.blocked[edge.edge * axes.prompts.size() + row] = 0;
+        for (const AskedEdge& edge : part.edges)
+          axes.blocked[edge.edge * axes.prompts.size() + row] = 0;
         if (bytes) place(result.prompts[i], {m, prompt, row}, part, axes, windows);
       }
     }
@@ -239,8 +258,8 @@ class Builder {
     std::uint32_t model, prompt;  // indices
     size_t row;                   // in the axes
   };
-  void place(const PromptSweep& result, const SweptPrompt& prompt, const PromptPart& part, KnockoutAxes& axes,
-             std::vector<KnockoutWindow>& windows) {
+  void place(const PromptSweep& result, const SweptPrompt& prompt, const PromptPart& part,
+             KnockoutAxes& axes, std::vector<KnockoutWindow>& windows) {
     if (!result.failure.empty()) {
       prompt_failure(prompt.model, Stage::kSweep, prompt.prompt, result.failure);
       return;
@@ -252,7 +271,8 @@ class Builder {
       for (const std::uint32_t w : part.edges[e].series) {
         const auto starts = static_cast<std::ptrdiff_t>(windows[w].starts.size());
         const auto to = static_cast<std::ptrdiff_t>(cell) * starts;
-        std::copy_n(result.probability[e].begin() + from, starts, windows[w].probability.begin() + to);
+        std::copy_n(result.probability[e].begin() + from, starts,
+                    windows[w].probability.begin() + to);
         std::copy_n(result.rank[e].begin() + from, starts, windows[w].rank.begin() + to);
         from += starts;
       }
@@ -276,15 +296,21 @@ class Builder {
         const std::vector<std::uint32_t>& drawn = asked.part_of(name.begin).heatmaps;
         for (size_t w = 0; w < drawn.size(); ++w) {
           const WindowSeries& series = s_.planned.job.models[m].heatmaps[drawn[w]];
-          writer.write_heatmap({series.size, placement(), s_.dataset.prompts[prompt].id, result.prompts[i].tokens,
-                                {series.starts.begin(), series.starts.end()}, result.prompts[i].probability[w]});
+          writer.write_heatmap({series.size,
+                                placement(),
+                                s_.dataset.prompts[prompt].id,
+                                result.prompts[i].tokens,
+                                {series.starts.begin(), series.starts.end()},
+                                result.prompts[i].probability[w]});
         }
       }
     }
   }
 
   std::string placement() const {
-    return !s_.config.sweep.empty() && s_.config.sweep[0].windows.placement == Placement::kCentred ? "centred" : "fit";
+    return !s_.config.sweep.empty() && s_.config.sweep[0].windows.placement == Placement::kCentred
+               ? "centred"
+               : "fit";
   }
 
   const ResultsSource& s_;
@@ -297,6 +323,8 @@ class Builder {
 
 }  // namespace
 
-ResultsSummary build_results(const ResultsSource& source, const std::filesystem::path& path) { return Builder(source).build(path); }
+ResultsSummary build_results(const ResultsSource& source, const std::filesystem::path& path) {
+  return Builder(source).build(path);
+}
 
 }  // namespace factflow

@@ -1,4 +1,5 @@
-// Makes results.h5 out of the journal: the journal is the truth, the file a view of it that can be made again at any time.
+// Makes results.h5 out of the journal: the journal is the truth, the file a view of it that can be
+// made again at any time.
 #pragma once
 
 #include <filesystem>
@@ -17,7 +18,8 @@ struct ResultsSource {
   const RunPlan& plan;
   const JournalIndex& journal;
   std::string created;  // UTC, when the run directory was made
-  std::function<void()> between = [] {};  // called between units and models, for a caller who must not fall silent
+  // Called between units and models, for a caller who must not fall silent.
+  std::function<void()> between = [] {};
 };
 
 struct ResultsSummary {

@@ -1,9 +1,8 @@
 #include "pipeline/run/run.hpp"
 
+#include <atomic>
 #include <csignal>
 #include <cstdio>
-
-#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -37,7 +36,9 @@ constexpr std::chrono::milliseconds kPause{200};  // between looks at what anoth
 
 std::atomic<int> stop_requests{0};
 
-void request_stop(int) { ++stop_requests; }
+void request_stop(int) {
+  ++stop_requests;
+}
 
 void catch_signals() {
   struct sigaction action {};
@@ -47,13 +48,15 @@ void catch_signals() {
 }
 
 std::chrono::milliseconds heartbeat_interval(int timeout_in_seconds) {
-  return std::min(std::chrono::milliseconds(2000), std::chrono::milliseconds(1000) * timeout_in_seconds / 5);
+  return std::min(std::chrono::milliseconds(2000),
+                  std::chrono::milliseconds(1000) * timeout_in_seconds / 5);
 }
 
 // Claims of sharing launches on what is no unit (those have a stage, so larger numbers).
 constexpr std::uint64_t kOpeningClaim = 0, kResultsClaim = 1;
 
-std::unique_ptr<RunLock> lock_directory(const std::filesystem::path& path, const RunOptions& options) {
+std::unique_ptr<RunLock> lock_directory(const std::filesystem::path& path,
+                                        const RunOptions& options) {
   const auto deadline = std::chrono::steady_clock::now() + options.wait;
   const RunLock::Mode mode = options.share ? RunLock::Mode::kShared : RunLock::Mode::kExclusive;
   while (true) {
@@ -69,11 +72,13 @@ std::unique_ptr<RunLock> lock_directory(const std::filesystem::path& path, const
 // What rank 0 holds: the plan, the journal, and what a reader sees of both.
 class Desk {
  public:
-  explicit Desk(const RunOptions& options) : options_(options), config_(read_config(options.config)) {
+  explicit Desk(const RunOptions& options)
+      : options_(options), config_(read_config(options.config)) {
     apply(options.overrides, config_);
     dataset_ = read_prompts(config_);
     planned_ = build_job(config_, true);
-    const std::filesystem::path path = options.out.empty() ? std::filesystem::path("runs") / config_.name : options.out;
+    const std::filesystem::path path =
+        options.out.empty() ? std::filesystem::path("runs") / config_.name : options.out;
     lock_ = lock_directory(path, options);
     if (options.share) {
       claims_ = std::make_unique<UnitClaims>(system_files(), path, *lock_);
@@ -83,8 +88,10 @@ class Desk {
     directory_ = open_run_directory(path, config_, dataset_, options.fresh);
     if (claims_) claims_->release(kOpeningClaim);
     plan_ = std::make_unique<RunPlan>(config_, dataset_, planned_);
-    index_ = std::make_unique<JournalIndex>(system_files(), directory_.journal(), directory_.identity);
-    journal_ = std::make_unique<Journal>(system_files(), directory_.journal(), directory_.identity, writer_, *index_);
+    index_ =
+        std::make_unique<JournalIndex>(system_files(), directory_.journal(), directory_.identity);
+    journal_ = std::make_unique<Journal>(system_files(), directory_.journal(), directory_.identity,
+                                         writer_, *index_);
     introduce();
   }
 
@@ -101,7 +108,8 @@ class Desk {
     options.on_progress = [this](const Progress& progress) { on_progress(progress); };
     options.claims = claims_.get();
     options.writer = writer_;
-    auto coordinator = std::make_unique<Coordinator>(transport, *plan_, *index_, *journal_, options);
+    auto coordinator =
+        std::make_unique<Coordinator>(transport, *plan_, *index_, *journal_, options);
     coordinator_ = coordinator.get();
     return coordinator;
   }
@@ -110,20 +118,29 @@ class Desk {
     const bool complete = outcome.end == RunEnd::kComplete;
     const std::optional<ResultsSummary> summary = final_results(outcome);
     if (!summary) {
-      display_.line("stopped: results.h5 is left to the launch that writes it now; the same command continues");
+      display_.line(
+          "stopped: results.h5 is left to the launch that writes it now; the same command "
+          "continues");
       return 1;
     }
     note_progress(last_progress_);
-    display_.line(fmt::format("{}: {} units{}{}", complete ? "complete" : "stopped", summary->units_done,
-                              summary->units_failed > 0 ? fmt::format(", {} failed", summary->units_failed) : "",
-                              outcome.units_resumed > 0 ? fmt::format(", {} of them from {}", outcome.units_resumed, claims_ ? "others or before" : "before") : ""));
+    display_.line(fmt::format(
+        "{}: {} units{}{}", complete ? "complete" : "stopped", summary->units_done,
+        summary->units_failed > 0 ? fmt::format(", {} failed", summary->units_failed) : "",
+        outcome.units_resumed > 0 ? fmt::format(", {} of them from {}", outcome.units_resumed,
+                                                claims_ ? "others or before" : "before")
+                                  : ""));
     for (std::uint32_t m = 0; m < config_.models.size(); ++m)
       if (plan_->released(m))
-        display_.line(fmt::format("  {}: {} of {} prompts swept", config_.models[m].name, plan_->asked(Stage::kSweep, m).prompts.size(), dataset_.prompts.size()));
+        display_.line(fmt::format("  {}: {} of {} prompts swept", config_.models[m].name,
+                                  plan_->asked(Stage::kSweep, m).prompts.size(),
+                                  dataset_.prompts.size()));
     if (summary->failures > 0)
-      display_.line(fmt::format("{} failures are listed in {} (group /failures)", summary->failures, directory_.results().string()));
+      display_.line(fmt::format("{} failures are listed in {} (group /failures)", summary->failures,
+                                directory_.results().string()));
     display_.line(fmt::format("results: {}", directory_.results().string()));
-    display_.line(complete ? fmt::format("next: factflow analyse {}", directory_.path.string()) : "the same command continues");
+    display_.line(complete ? fmt::format("next: factflow analyse {}", directory_.path.string())
+                           : "the same command continues");
     return complete && summary->units_failed == 0 ? 0 : 1;
   }
 
@@ -131,13 +148,18 @@ class Desk {
 
  private:
   void introduce() {
-    display_.line(fmt::format("{}: {} prompts ({}{}), {} {}, into {}", config_.name, dataset_.prompts.size(), dataset_.format,
-                              dataset_.bad.empty() ? "" : fmt::format(", {} bad records left out", dataset_.bad.size()),
-                              config_.models.size(), config_.models.size() == 1 ? "model" : "models", directory_.path.string()));
-    for (const std::string& sentence : missing_ids(config_, dataset_)) display_.line("  " + sentence);
+    display_.line(fmt::format(
+        "{}: {} prompts ({}{}), {} {}, into {}", config_.name, dataset_.prompts.size(),
+        dataset_.format,
+        dataset_.bad.empty() ? "" : fmt::format(", {} bad records left out", dataset_.bad.size()),
+        config_.models.size(), config_.models.size() == 1 ? "model" : "models",
+        directory_.path.string()));
+    for (const std::string& sentence : missing_ids(config_, dataset_))
+      display_.line("  " + sentence);
     for (size_t m = 0; m < config_.models.size(); ++m)
       if (!planned_.models[m].skipped.empty())
-        display_.line(fmt::format("  {} has no state-space channels: skips {}", config_.models[m].name, join(planned_.models[m].skipped)));
+        display_.line(fmt::format("  {} has no state-space channels: skips {}",
+                                  config_.models[m].name, join(planned_.models[m].skipped)));
   }
 
   void on_progress(const Progress& progress) {
@@ -149,31 +171,39 @@ class Desk {
       note_progress(progress);
     }
     if (now >= next_snapshot_) {
-      if (!claims_ || claims_->claim(kResultsClaim)) snapshot([this] { coordinator_->sign_of_life(); });
+      if (!claims_ || claims_->claim(kResultsClaim))
+        snapshot([this] { coordinator_->sign_of_life(); });
       // A snapshot may take a while on a large run: at most a twentieth of the time goes there.
       const auto took = std::chrono::steady_clock::now() - now;
-      next_snapshot_ = std::chrono::steady_clock::now() + std::max<std::chrono::steady_clock::duration>(kSnapshotInterval, 20 * took);
+      next_snapshot_ = std::chrono::steady_clock::now() +
+                       std::max<std::chrono::steady_clock::duration>(kSnapshotInterval, 20 * took);
     }
   }
 
   void note_progress(const Progress& progress) {
     publish_file(directory_.path / "progress.json",
-                 nlohmann::json{{"units_done", progress.units_done}, {"units_failed", progress.units_failed},
-                                {"units_total", progress.units_total}, {"text", describe(progress)}}.dump(1) + "\n");
+                 nlohmann::json{{"units_done", progress.units_done},
+                                {"units_failed", progress.units_failed},
+                                {"units_total", progress.units_total},
+                                {"text", describe(progress)}}
+                         .dump(1) +
+                     "\n");
   }
 
-  // Of sharing launches one writes at a time. Only the holder of the claim, if there are claims, may call this.
+  // Of sharing launches one writes at a time. Only the holder of the claim, if there are claims,
+  // may call this.
   ResultsSummary snapshot(const std::function<void()>& between = [] {}) {
     lock_->check();
     index_->refresh();
     const ResultsSummary summary =
-        build_results({config_, dataset_, planned_, *plan_, *index_, directory_.created, between}, directory_.results());
+        build_results({config_, dataset_, planned_, *plan_, *index_, directory_.created, between},
+                      directory_.results());
     if (claims_) claims_->release(kResultsClaim);
     return summary;
   }
 
-  // The last one to finish makes the file; it is there already for a launch that had to wait for another one to do so.
-  // Nothing: this launch was stopped while another one writes.
+  // The last one to finish makes the file; it is there already for a launch that had to wait for
+  // another one to do so. Nothing: this launch was stopped while another one writes.
   std::optional<ResultsSummary> final_results(const Outcome& outcome) {
     if (!claims_) return snapshot();
     if (outcome.end != RunEnd::kComplete && !claims_->claim(kResultsClaim)) return std::nullopt;
@@ -183,14 +213,16 @@ class Desk {
       const RunInfo& info = there.info();
       if (info.complete && info.units_done == static_cast<std::int64_t>(outcome.units_done)) {
         claims_->release(kResultsClaim);
-        return ResultsSummary{info.units_done, info.units_planned - info.units_done, info.units_planned,
+        return ResultsSummary{info.units_done, info.units_planned - info.units_done,
+                              info.units_planned,
                               static_cast<std::int64_t>(there.failures().size()), true};
       }
     }
     return snapshot();
   }
 
-  // Held for the time in which one process opens the directory or writes the results; a dead holder's claim is taken over.
+  // Held for the time in which one process opens the directory or writes the results; a dead
+  // holder's claim is taken over.
   void wait_for_claim(std::uint64_t what) {
     while (!claims_->claim(what)) {
       lock_->check();
@@ -212,7 +244,8 @@ class Desk {
   Coordinator* coordinator_ = nullptr;  // lives as long as its callbacks are called
   ProgressDisplay display_;
   Progress last_progress_;
-  std::chrono::steady_clock::time_point last_note_{}, next_snapshot_ = std::chrono::steady_clock::now() + kSnapshotInterval;
+  std::chrono::steady_clock::time_point last_note_{},
+      next_snapshot_ = std::chrono::steady_clock::now() + kSnapshotInterval;
 };
 
 using OptionalDesk = std::unique_ptr<Desk>;
@@ -236,15 +269,21 @@ Ready prepare(Launch& launch, const RunOptions& options, OptionalDesk& desk) {
   });
   const Job job = decode_job(launch.broadcast(desk ? encode(desk->job()) : std::string()));
   Outlook outlook;
-  launch.together([&] { outlook = {launch.host(), job.device == "cpu" ? std::vector<std::string>{} : visible_gpus()}; });
+  launch.together([&] {
+    outlook = {launch.host(), job.device == "cpu" ? std::vector<std::string>{} : visible_gpus()};
+  });
   const std::vector<Outlook> outlooks = decode_outlooks(launch.gather(encode(outlook)));
   std::unique_ptr<Worker> worker;
   launch.together([&] {
-    worker = std::make_unique<Worker>(job, assign_device(job.device, job.share_gpus, outlooks, launch.rank()), launch.ranks_on_node(), launch.host());
+    worker = std::make_unique<Worker>(
+        job, assign_device(job.device, job.share_gpus, outlooks, launch.rank()),
+        launch.ranks_on_node(), launch.host());
   });
   if (desk) {
-    desk->say(fmt::format("{} {} on {}", launch.size(), launch.size() == 1 ? "rank" : "ranks", worker->device()));
-    for (const std::string& warning : {binding_warning(launch.ranks_on_node()), slow_blas_warning()})
+    desk->say(fmt::format("{} {} on {}", launch.size(), launch.size() == 1 ? "rank" : "ranks",
+                          worker->device()));
+    for (const std::string& warning :
+         {binding_warning(launch.ranks_on_node()), slow_blas_warning()})
       if (!warning.empty()) desk->say("warning: " + warning);
   }
   return {std::move(worker), job.heartbeat_timeout};
@@ -256,11 +295,16 @@ int compute(Launch& launch, const OptionalDesk& desk, Ready& ready) {
   DistributedRun distributed;
   distributed.work.heartbeat_interval = heartbeat_interval(ready.heartbeat_timeout);
   distributed.work.coordinator_timeout = std::chrono::seconds(ready.heartbeat_timeout);
-  distributed.make_coordinator = [&](CoordinatorTransport& transport) { return desk->coordinator(transport); };
-  distributed.compute = [&](std::uint64_t unit, const std::string& payload, const std::atomic<bool>& cancelled) {
+  distributed.make_coordinator = [&](CoordinatorTransport& transport) {
+    return desk->coordinator(transport);
+  };
+  distributed.compute = [&](std::uint64_t unit, const std::string& payload,
+                            const std::atomic<bool>& cancelled) {
     return worker.compute(unit, payload, cancelled);
   };
-  distributed.work.foresee = [&](std::uint64_t unit, std::string payload) { worker.foresee(unit, std::move(payload)); };
+  distributed.work.foresee = [&](std::uint64_t unit, std::string payload) {
+    worker.foresee(unit, std::move(payload));
+  };
   distributed.report = [&](const std::string& text) { complain(desk, text.c_str()); };
   try {
     const std::optional<Outcome> outcome = run_on_ranks(launch, distributed);

@@ -11,16 +11,18 @@ namespace factflow {
 
 struct RunOptions {
   std::filesystem::path config;
-  std::filesystem::path out;            // empty = runs/NAME
+  std::filesystem::path out;  // empty = runs/NAME
   ConfigOverrides overrides;
   bool fresh = false;
   bool retry_failed = false;
-  bool share = false;            // units are shared with other launches on the directory that say so too
+  // Units are shared with other launches on the directory that say so too.
+  bool share = false;
   std::chrono::seconds wait{0};  // for another launch on the directory to end
 };
 
-// Called on every rank of the launch; returns the exit code. Throws Error on all ranks for what goes wrong before the first
-// unit; afterwards everything finished is kept, and the same call continues.
+// Called on every rank of the launch; returns the exit code. Throws Error on all ranks for what
+// goes wrong before the first unit; afterwards everything finished is kept, and the same call
+// continues.
 int run(const RunOptions& options);
 
 }  // namespace factflow

@@ -30,16 +30,19 @@ std::string first_difference(const std::string& ours, const std::string& theirs)
   std::istringstream a(ours), b(theirs);
   std::string line_a, line_b;
   while (true) {
-    const bool more_a = static_cast<bool>(std::getline(a, line_a)), more_b = static_cast<bool>(std::getline(b, line_b));
+    const bool more_a = static_cast<bool>(std::getline(a, line_a)),
+               more_b = static_cast<bool>(std::getline(b, line_b));
     if (!more_a && !more_b) return "the content of the dataset has changed";
     if (!more_a) line_a = "(nothing)";
     if (!more_b) line_b = "(nothing)";
-    if (line_a != line_b || more_a != more_b) return fmt::format("this one has '{}', that one '{}'", line_a, line_b);
+    if (line_a != line_b || more_a != more_b)
+      return fmt::format("this one has '{}', that one '{}'", line_a, line_b);
   }
 }
 
 void remove_old_run(const std::filesystem::path& path) {
-  for (const char* name : {"journal", "results.h5", "tables", "figures", "report.html", "config.yaml", "identity.yaml", "run.json", "progress.json"})
+  for (const char* name : {"journal", "results.h5", "tables", "figures", "report.html",
+                           "config.yaml", "identity.yaml", "run.json", "progress.json"})
     remove_tree(path / name);
 }
 
@@ -50,13 +53,18 @@ std::string ids_of(const Dataset& dataset) {
   return ids;
 }
 
-RunDirectory described(const std::filesystem::path& path, const std::string& identity, const Dataset& dataset) {
-  return {path, digest_of({identity, dataset.digest, ids_of(dataset), kPlanVersion}), fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))};
+RunDirectory described(const std::filesystem::path& path, const std::string& identity,
+                       const Dataset& dataset) {
+  return {path, digest_of({identity, dataset.digest, ids_of(dataset), kPlanVersion}),
+          fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))};
 }
 
-std::filesystem::path record_of(const std::filesystem::path& path) { return path / "run.json"; }
+std::filesystem::path record_of(const std::filesystem::path& path) {
+  return path / "run.json";
+}
 
-[[noreturn]] void refuse(const std::filesystem::path& path, const std::string& problem, const char* remedy) {
+[[noreturn]] void refuse(const std::filesystem::path& path, const std::string& problem,
+                         const char* remedy) {
   throw RunError(fmt::format("{}: {}; {}", path.string(), problem, remedy));
 }
 
@@ -64,41 +72,55 @@ std::filesystem::path record_of(const std::filesystem::path& path) { return path
 bool adopt(RunDirectory& directory, const std::string& identity) {
   const std::filesystem::path record = record_of(directory.path);
   if (!std::filesystem::exists(record)) {
-    if (std::filesystem::exists(directory.results()) || std::filesystem::exists(directory.journal()))
-      refuse(directory.path, "holds results but no run.json that says of which run", "use --fresh to start over");
+    if (std::filesystem::exists(directory.results()) ||
+        std::filesystem::exists(directory.journal()))
+      refuse(directory.path, "holds results but no run.json that says of which run",
+             "use --fresh to start over");
     return false;
   }
   try {
     const nlohmann::json found = nlohmann::json::parse(read_file(record));
     if (const std::string plan = found.value("plan", "plan 1"); plan != kPlanVersion)
       refuse(directory.path,
-             fmt::format("was begun by another version of factflow, whose units are others ({}, this one has {})", plan, kPlanVersion),
-             "finish it with that version, or use --out with another directory, or --fresh to start over");
+             fmt::format("was begun by another version of factflow, whose units are others ({}, "
+                         "this one has {})",
+                         plan, kPlanVersion),
+             "finish it with that version, or use --out with another directory, or --fresh to "
+             "start over");
     if (found.at("identity").get<std::string>() != directory.identity)
       refuse(directory.path,
-             "belongs to another configuration: " + first_difference(identity, read_file(directory.path / "identity.yaml")),
+             "belongs to another configuration: " +
+                 first_difference(identity, read_file(directory.path / "identity.yaml")),
              "use --out with another directory, or --fresh to start over");
     directory.created = found.at("created").get<std::string>();
   } catch (const nlohmann::json::exception& error) {
-    refuse(record, fmt::format("cannot be understood: {}", error.what()), "use --fresh to start over");
+    refuse(record, fmt::format("cannot be understood: {}", error.what()),
+           "use --fresh to start over");
   }
   return true;
 }
 
 }  // namespace
 
-RunDirectory open_run_directory(const std::filesystem::path& path, const Config& config, const Dataset& dataset, bool fresh) {
+RunDirectory open_run_directory(const std::filesystem::path& path, const Config& config,
+                                const Dataset& dataset, bool fresh) {
   if (fresh) remove_old_run(path);
   const std::string identity = identity_yaml(config);
   RunDirectory directory = described(path, identity, dataset);
   if (adopt(directory, identity)) return directory;
   publish_file(path / "config.yaml", resolved_yaml(config));
   publish_file(path / "identity.yaml", identity);
-  publish_file(record_of(path), nlohmann::json{{"identity", directory.identity}, {"plan", kPlanVersion}, {"created", directory.created}, {"name", config.name}}.dump(1) + "\n");
+  publish_file(record_of(path), nlohmann::json{{"identity", directory.identity},
+                                               {"plan", kPlanVersion},
+                                               {"created", directory.created},
+                                               {"name", config.name}}
+                                        .dump(1) +
+                                    "\n");
   return directory;
 }
 
-void check_run_directory(const std::filesystem::path& path, const Config& config, const Dataset& dataset) {
+void check_run_directory(const std::filesystem::path& path, const Config& config,
+                         const Dataset& dataset) {
   const std::string identity = identity_yaml(config);
   RunDirectory directory = described(path, identity, dataset);
   adopt(directory, identity);

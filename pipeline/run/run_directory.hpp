@@ -3,10 +3,10 @@
 //   config.yaml     the resolved configuration
 //   run.json        identity, creation time, version of the plan
 //   journal/        the durable results (pipeline/coordination/journal.hpp)
-//   results.h5      a view of the journal (docs/results.md); tables/, figures/ and report.html are made from it
-//   progress.json   how far the last launch came, for `factflow status`
-//   run.lock        held while a launch runs; claims/ in its place for launches that share the directory
-//   submit.*, logs/ of a run that was handed to SLURM (jobs/submission.hpp)
+//   results.h5      a view of the journal (docs/results.md); tables/, figures/ and report.html are
+//   made from it progress.json   how far the last launch came, for `factflow status` run.lock held
+//   while a launch runs; claims/ in its place for launches that share the directory submit.*, logs/
+//   of a run that was handed to SLURM (jobs/submission.hpp)
 #pragma once
 
 #include <filesystem>
@@ -17,8 +17,8 @@
 
 namespace factflow {
 
-// Units of another plan have other contents under the same names: a change to the sizes or names of run_plan.cpp or
-// unit_sizes.cpp must change this.
+// Units of another plan have other contents under the same names: a change to the sizes or names of
+// run_plan.cpp or unit_sizes.cpp must change this.
 inline constexpr const char* kPlanVersion = "plan 4";
 
 struct RunDirectory {
@@ -29,11 +29,14 @@ struct RunDirectory {
   std::filesystem::path results() const { return path / "results.h5"; }
 };
 
-// Makes or continues the directory; the caller holds its lock. `fresh` removes what an earlier run left there.
-// Throws RunError if it belongs to another configuration, dataset or version, and says in which line they differ.
-RunDirectory open_run_directory(const std::filesystem::path& path, const Config& config, const Dataset& dataset, bool fresh);
+// Makes or continues the directory; the caller holds its lock. `fresh` removes what an earlier run
+// left there. Throws RunError if it belongs to another configuration, dataset or version, and says
+// in which line they differ.
+RunDirectory open_run_directory(const std::filesystem::path& path, const Config& config,
+                                const Dataset& dataset, bool fresh);
 
 // The same check for a directory that nobody holds yet; changes nothing.
-void check_run_directory(const std::filesystem::path& path, const Config& config, const Dataset& dataset);
+void check_run_directory(const std::filesystem::path& path, const Config& config,
+                         const Dataset& dataset);
 
 }  // namespace factflow

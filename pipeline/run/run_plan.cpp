@@ -11,8 +11,9 @@
 namespace factflow {
 namespace {
 
-// A unit is large enough to keep matrix products busy, small enough to spread over ranks and to lose little.
-// Towards the end of a list units become smaller, down to the second number (unit_sizes.hpp).
+// A unit is large enough to keep matrix products busy, small enough to spread over ranks and to
+// lose little. Towards the end of a list units become smaller, down to the second number
+// (unit_sizes.hpp).
 constexpr double kRowsPerUnit[] = {16384, 2048};
 constexpr std::uint32_t kPromptsPerEvaluation[] = {512, 64};  // about nine columns each
 constexpr std::uint32_t kPromptsPerHeatmap = 8;
@@ -36,7 +37,8 @@ double row_layers(const std::vector<Window>& windows, int layers) {
     longest[static_cast<size_t>(window.begin)] =
         std::max(longest[static_cast<size_t>(window.begin)], window.end);
   for (const Window& window : windows)
-    total += layers - (window.end == longest[static_cast<size_t>(window.begin)] ? window.begin : window.end);
+    total += layers -
+             (window.end == longest[static_cast<size_t>(window.begin)] ? window.begin : window.end);
   return total;
 }
 
@@ -52,22 +54,23 @@ double knockouts_asked(const PromptPart& part, const ModelJob& job) {
 std::uint32_t digest_of(const AskedPrompts& asked) {
   std::vector<std::uint32_t> content = asked.prompts;
   for (const PromptPart& part : asked.parts) content.push_back(part.count);
-  return static_cast<std::uint32_t>(XXH3_64bits(content.data(), content.size() * sizeof(content[0])) &
-                                    0xffff);
+  return static_cast<std::uint32_t>(
+      XXH3_64bits(content.data(), content.size() * sizeof(content[0])) & 0xffff);
 }
 
 }  // namespace
 
 std::uint64_t id_of(const UnitName& unit) {
-  return static_cast<std::uint64_t>(unit.stage) << 62 | static_cast<std::uint64_t>(unit.model) << 50 |
-         static_cast<std::uint64_t>(unit.begin) << 26 | static_cast<std::uint64_t>(unit.count) << 16 |
-         unit.selection;
+  return static_cast<std::uint64_t>(unit.stage) << 62 |
+         static_cast<std::uint64_t>(unit.model) << 50 |
+         static_cast<std::uint64_t>(unit.begin) << 26 |
+         static_cast<std::uint64_t>(unit.count) << 16 | unit.selection;
 }
 
 UnitName unit_named(std::uint64_t id) {
   return {static_cast<Stage>(id >> 62), static_cast<std::uint32_t>(id >> 50 & 0xfff),
-          static_cast<std::uint32_t>(id >> 26 & 0xffffff), static_cast<std::uint32_t>(id >> 16 & 0x3ff),
-          static_cast<std::uint32_t>(id & 0xffff)};
+          static_cast<std::uint32_t>(id >> 26 & 0xffffff),
+          static_cast<std::uint32_t>(id >> 16 & 0x3ff), static_cast<std::uint32_t>(id & 0xffff)};
 }
 
 std::string describe(const UnitName& unit, const std::string& model) {
@@ -75,8 +78,8 @@ std::string describe(const UnitName& unit, const std::string& model) {
                      unit.begin + unit.count);
 }
 
-PromptCost estimated_cost(Stage stage, const PromptPart& part, const ModelJob& job, const PlannedModel& model,
-                          double tokens) {
+PromptCost estimated_cost(Stage stage, const PromptPart& part, const ModelJob& job,
+                          const PlannedModel& model, double tokens) {
   const Architecture& architecture = model.architecture;
   const double head = 2.0 * architecture.hidden * architecture.vocabulary;
   // Everything that is not the embedding is multiplied once per column.
@@ -99,16 +102,21 @@ PromptCost estimated_cost(Stage stage, const PromptPart& part, const ModelJob& j
   return cost;
 }
 
-std::vector<std::vector<std::uint32_t>> unit_sizes(Stage stage, const std::vector<PromptPart>& parts,
+std::vector<std::vector<std::uint32_t>> unit_sizes(Stage stage,
+                                                   const std::vector<PromptPart>& parts,
                                                    const ModelJob& job) {
   std::vector<SizedPart> sized;
   for (const PromptPart& part : parts) {
-    SizedPart& one = sized.emplace_back(SizedPart{part.count, kPromptsPerHeatmap, kPromptsPerHeatmap});
-    if (stage == Stage::kEvaluate) one = {part.count, kPromptsPerEvaluation[0], kPromptsPerEvaluation[1]};
+    SizedPart& one =
+        sized.emplace_back(SizedPart{part.count, kPromptsPerHeatmap, kPromptsPerHeatmap});
+    if (stage == Stage::kEvaluate)
+      one = {part.count, kPromptsPerEvaluation[0], kPromptsPerEvaluation[1]};
     if (stage == Stage::kSweep) {
       const double rows = std::max(knockouts_asked(part, job), 1.0);
-      one.largest = static_cast<std::uint32_t>(std::clamp(kRowsPerUnit[0] / rows, 1.0, kMostPrompts));
-      one.smallest = static_cast<std::uint32_t>(std::clamp(kRowsPerUnit[1] / rows, 1.0, kMostPrompts));
+      one.largest =
+          static_cast<std::uint32_t>(std::clamp(kRowsPerUnit[0] / rows, 1.0, kMostPrompts));
+      one.smallest =
+          static_cast<std::uint32_t>(std::clamp(kRowsPerUnit[1] / rows, 1.0, kMostPrompts));
     }
   }
   return unit_sizes(sized);
@@ -118,11 +126,13 @@ RunPlan::RunPlan(const Config& config, const Dataset& dataset, const PlannedJob&
     : config_(config), dataset_(dataset), planned_(planned) {
   const size_t models = config.models.size(), prompts = dataset.prompts.size();
   if (models >= 1 << 12 || prompts >= 1 << 24)
-    throw InputError(config.file.string(), fmt::format("at most {} models and {} prompts fit one run",
-                                                       (1 << 12) - 1, (1 << 24) - 1));
+    throw InputError(
+        config.file.string(),
+        fmt::format("at most {} models and {} prompts fit one run", (1 << 12) - 1, (1 << 24) - 1));
   double bytes = 0;
   for (const Prompt& prompt : dataset.prompts) bytes += static_cast<double>(prompt.text.size());
-  tokens_ = std::max(1.0, bytes / kBytesPerToken / static_cast<double>(std::max<size_t>(prompts, 1)));
+  tokens_ =
+      std::max(1.0, bytes / kBytesPerToken / static_cast<double>(std::max<size_t>(prompts, 1)));
   ranks_.assign(models, std::vector<std::int32_t>(prompts, 0));
   evaluations_left_.assign(models, static_cast<std::uint32_t>(prompts));
   digests_.resize(models);
@@ -141,8 +151,8 @@ Task RunPlan::task(const UnitName& unit) {
   for (std::uint32_t i = unit.begin; i < unit.begin + unit.count; ++i)
     content.prompts.push_back(dataset_.prompts[evaluate ? i : all.prompts[i]]);
   units_.push_back(id_of(unit));
-  const PromptCost cost =
-      estimated_cost(unit.stage, part, planned_.job.models[unit.model], planned_.models[unit.model], tokens_);
+  const PromptCost cost = estimated_cost(unit.stage, part, planned_.job.models[unit.model],
+                                         planned_.models[unit.model], tokens_);
   return {id_of(unit), unit.model, unit.count * cost.flops, encode(content)};
 }
 
@@ -151,9 +161,10 @@ std::string RunPlan::name_of(std::uint64_t unit) const {
   return "unit \"" + describe(name, config_.models[name.model].name) + "\"";
 }
 
-std::vector<Task> RunPlan::units_of(Stage stage, std::uint32_t model, const std::vector<PromptPart>& parts,
-                                    std::uint32_t selection) {
-  const std::vector<std::vector<std::uint32_t>> sizes = unit_sizes(stage, parts, planned_.job.models[model]);
+std::vector<Task> RunPlan::units_of(Stage stage, std::uint32_t model,
+                                    const std::vector<PromptPart>& parts, std::uint32_t selection) {
+  const std::vector<std::vector<std::uint32_t>> sizes =
+      unit_sizes(stage, parts, planned_.job.models[model]);
   std::vector<Task> tasks;
   for (size_t part = 0; part < parts.size(); ++part) {
     std::uint32_t begin = parts[part].begin;
@@ -187,12 +198,14 @@ std::vector<Task> RunPlan::completed(std::uint64_t id, std::string result) {
   const EvaluationUnit evaluation = decode_evaluation(result);
   if (evaluation.prompts.size() != unit.count)
     throw RunError("an evaluation of another number of prompts than its unit has");
-  const std::string digest = evaluation.facts.checkpoint_digest + " " + evaluation.facts.tokenizer_digest;
+  const std::string digest =
+      evaluation.facts.checkpoint_digest + " " + evaluation.facts.tokenizer_digest;
   std::string& known = digests_[unit.model];
   if (!known.empty() && known != digest)
-    throw RunError(fmt::format(
-        "model {}: its files are not the same on all ranks, or changed since the run began ({} against {})",
-        config_.models[unit.model].name, digest, known));
+    throw RunError(
+        fmt::format("model {}: its files are not the same on all ranks, or changed since the run "
+                    "began ({} against {})",
+                    config_.models[unit.model].name, digest, known));
   known = digest;
   for (std::uint32_t i = 0; i < unit.count; ++i)
     ranks_[unit.model][unit.begin + i] =
@@ -228,7 +241,8 @@ std::vector<Task> RunPlan::release(std::uint32_t model) {
   const PlannedModel& planned = planned_.models[model];
   sweeps_[model] = asked_in_sweeps(config_, dataset_, planned, model, ranks_);
   heatmaps_[model] = asked_in_heatmaps(config_, dataset_, planned, model, ranks_);
-  std::vector<Task> tasks = units_asked(Stage::kSweep, model), more = units_asked(Stage::kHeatmap, model);
+  std::vector<Task> tasks = units_asked(Stage::kSweep, model),
+                    more = units_asked(Stage::kHeatmap, model);
   std::move(more.begin(), more.end(), std::back_inserter(tasks));
   return tasks;
 }
@@ -239,7 +253,8 @@ std::vector<Task> RunPlan::split(std::uint64_t id) {
   std::vector<Task> halves;
   const std::uint32_t first = unit.count / 2;
   halves.push_back(task({unit.stage, unit.model, unit.begin, first, unit.selection}));
-  halves.push_back(task({unit.stage, unit.model, unit.begin + first, unit.count - first, unit.selection}));
+  halves.push_back(
+      task({unit.stage, unit.model, unit.begin + first, unit.count - first, unit.selection}));
   return halves;
 }
 

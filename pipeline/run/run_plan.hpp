@@ -1,5 +1,5 @@
-// Which units a run consists of: evaluate -> select -> sweep and heatmaps. The plan alone decides, never the
-// ranks.
+// Which units a run consists of: evaluate -> select -> sweep and heatmaps. The plan alone decides,
+// never the ranks.
 #pragma once
 
 #include <cstdint>
@@ -16,15 +16,16 @@
 
 namespace factflow {
 
-// A unit names a slice of a list of prompts: all prompts for evaluate, those that are asked something for
-// sweep and heatmap.
+// A unit names a slice of a list of prompts: all prompts for evaluate, those that are asked
+// something for sweep and heatmap.
 struct UnitName {
   Stage stage = Stage::kEvaluate;
   std::uint32_t model = 0;
   std::uint32_t begin = 0;
   std::uint32_t count = 0;
-  // A digest of the list, 0 for evaluate. Failures that are repeated, or another file of ids, change what is
-  // selected: units of another list then have other names, and their results on record are left alone.
+  // A digest of the list, 0 for evaluate. Failures that are repeated, or another file of ids,
+  // change what is selected: units of another list then have other names, and their results on
+  // record are left alone.
   std::uint32_t selection = 0;
 };
 // Stage, model, begin, count and selection in 2, 12, 24, 10 and 16 bits.
@@ -33,28 +34,32 @@ UnitName unit_named(std::uint64_t id);
 // "sweep of mamba, prompts 9 to 16"
 std::string describe(const UnitName& unit, const std::string& model);
 
-// How many prompts the units of each part hold ([part][unit]), and what one prompt of a part costs: pure
-// functions of the configuration. `parts`: all of a model's stage.
-std::vector<std::vector<std::uint32_t>> unit_sizes(Stage stage, const std::vector<PromptPart>& parts,
+// How many prompts the units of each part hold ([part][unit]), and what one prompt of a part costs:
+// pure functions of the configuration. `parts`: all of a model's stage.
+std::vector<std::vector<std::uint32_t>> unit_sizes(Stage stage,
+                                                   const std::vector<PromptPart>& parts,
                                                    const ModelJob& job);
 struct PromptCost {
-  double rows = 0;  // answers read, the clean run's left out
-  double flops =
-      0;  // of the matrix products, for a prompt of `tokens` tokens whose knockouts replay one token
+  double rows = 0;   // answers read, the clean run's left out
+  double flops = 0;  // of the matrix products, for a prompt of `tokens` tokens whose knockouts
+                     // replay one token
 };
-PromptCost estimated_cost(Stage stage, const PromptPart& part, const ModelJob& job, const PlannedModel& model,
-                          double tokens);
+PromptCost estimated_cost(Stage stage, const PromptPart& part, const ModelJob& job,
+                          const PlannedModel& model, double tokens);
 
 class RunPlan final : public TaskSource {
  public:
-  // The arguments must outlive the plan. Throws InputError for more models or prompts than fit a unit's name.
+  // The arguments must outlive the plan. Throws InputError for more models or prompts than fit a
+  // unit's name.
   RunPlan(const Config& config, const Dataset& dataset, const PlannedJob& planned);
 
   std::vector<Task> initial() override;
   std::vector<Task> completed(std::uint64_t unit, std::string result) override;
   std::vector<Task> failed(std::uint64_t unit, const std::string& reason) override;
   std::vector<Task> split(std::uint64_t unit) override;
-  bool has_failures(const std::string& result) const override { return report_of(result).failed > 0; }
+  bool has_failures(const std::string& result) const override {
+    return report_of(result).failed > 0;
+  }
   std::string name_of(std::uint64_t unit) const override;
 
   bool released(std::uint32_t model) const { return released_[model]; }
@@ -66,7 +71,9 @@ class RunPlan final : public TaskSource {
   std::vector<std::uint32_t> selected(size_t set, std::uint32_t model) const {
     return select_prompts(config_, set, dataset_, model, ranks_);
   }
-  double compute_seconds() const { return compute_seconds_; }  // of all finished units, over all ranks
+  double compute_seconds() const {
+    return compute_seconds_;
+  }  // of all finished units, over all ranks
   const std::vector<std::uint64_t>& units() const {
     return units_;
   }  // released so far, parts of split ones included

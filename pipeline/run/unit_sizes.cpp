@@ -6,11 +6,12 @@
 namespace factflow {
 namespace {
 
-// A unit is at most an eighth of what is left of the list. More, smaller units would balance more than eight
-// ranks better, and cost fewer of them more: tests/pipeline/run/balance_test.cpp plays it through.
+// A unit is at most an eighth of what is left of the list. More, smaller units would balance more
+// than eight ranks better, and cost fewer of them more: tests/pipeline/run/balance_test.cpp plays
+// it through.
 constexpr std::uint64_t kShare = 8;
-// Work is counted in fractions of a unit of the largest size, in integers: every machine must find the same
-// sizes.
+// Work is counted in fractions of a unit of the largest size, in integers: every machine must find
+// the same sizes.
 constexpr std::uint64_t kFullUnit = 1 << 16;
 
 std::uint64_t work_of(std::uint64_t prompts, const SizedPart& part) {

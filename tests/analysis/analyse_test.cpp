@@ -31,7 +31,8 @@ bool has_gnuplot() {
 class Analyse : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) / ("factflow_analyse_" + std::to_string(::getpid()));
+    folder_ = std::filesystem::path(testing::TempDir()) /
+              ("factflow_analyse_" + std::to_string(::getpid()));
     std::filesystem::create_directories(folder_);
   }
   void TearDown() override { remove_tree(folder_); }
@@ -67,10 +68,11 @@ TEST_F(Analyse, WritesEverythingAndSaysWhatItFound) {
   EXPECT_THAT(summary.findings, HasSubstr("subject \u2192 last lowers the answer's probability"));
   EXPECT_THAT(summary.findings, HasSubstr("prompts or units failed"));
   EXPECT_THAT(summary.findings, Not(HasSubstr("not finished")));
-  for (const char* stem : {"models", "edges_gpt2", "edges_mamba", "channels_subject-last", "windows_gpt2",
-                           "windows_mamba", "heatmap_100"})
+  for (const char* stem : {"models", "edges_gpt2", "edges_mamba", "channels_subject-last",
+                           "windows_gpt2", "windows_mamba", "heatmap_100"})
     for (const char* ending : {".svg", ".pdf", ".png", "_column.pdf"})
-      EXPECT_GT(std::filesystem::file_size(folder_ / "figures" / (std::string(stem) + ending)), 1000U)
+      EXPECT_GT(std::filesystem::file_size(folder_ / "figures" / (std::string(stem) + ending)),
+                1000U)
           << stem;
   const std::string page = text("report.html");
   EXPECT_THAT(page, HasSubstr("Apache ECharts"));
@@ -91,11 +93,13 @@ std::string output_of(const std::string& command) {
 
 TEST_F(Analyse, FiguresForPapersHoldTheirFontsAndFitTheColumns) {
   if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
-  if (std::system("pdffonts -v > /dev/null 2>&1") != 0) GTEST_SKIP() << "poppler-utils is not installed";
+  if (std::system("pdffonts -v > /dev/null 2>&1") != 0)
+    GTEST_SKIP() << "poppler-utils is not installed";
   write_synthetic_results(folder_ / "results.h5", small());
   analyse(folder_, quick());
   for (const char* stem : {"models", "edges_mamba", "heatmap_100"})
-    for (const auto& [ending, points] : {std::pair{".pdf", 6.3 * 72}, std::pair{"_column.pdf", 3.03 * 72}}) {
+    for (const auto& [ending, points] :
+         {std::pair{".pdf", 6.3 * 72}, std::pair{"_column.pdf", 3.03 * 72}}) {
       const std::string file = (folder_ / "figures" / (std::string(stem) + ending)).string();
       const std::string fonts = output_of("pdffonts " + file);
       EXPECT_THAT(fonts, HasSubstr("TrueType")) << file;
@@ -120,9 +124,11 @@ TEST_F(Analyse, EveryKindOfFigureIsDrawn) {
   options.own_prompts = true;
   write_synthetic_results(folder_ / "results.h5", options);
   analyse(folder_, quick());
-  for (const char* stem : {"models", "sizes_gpt2", "sizes_mamba", "channels_subject-last",
-                           "windows_mamba-large", "prompts", "heatmap_100", "heatmap_windows_gpt2-small"})
-    EXPECT_TRUE(std::filesystem::exists(folder_ / "figures" / (std::string(stem) + ".pdf"))) << stem;
+  for (const char* stem :
+       {"models", "sizes_gpt2", "sizes_mamba", "channels_subject-last", "windows_mamba-large",
+        "prompts", "heatmap_100", "heatmap_windows_gpt2-small"})
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "figures" / (std::string(stem) + ".pdf")))
+        << stem;
   EXPECT_THAT(text("tables/curves.csv"), HasSubstr(",shared,"));
   EXPECT_THAT(text("tables/claims.csv"), HasSubstr("gpt2-small against gpt2-large"));
 }
@@ -140,7 +146,8 @@ TEST_F(Analyse, SetsOfPromptsAreKeptApart) {
   EXPECT_THAT(effects, Not(HasSubstr("mamba2,mamba2,8,subject->last,subject,last,all,half,")));
   EXPECT_THAT(text("tables/findings.csv"), Not(HasSubstr(",own,")));  // the main set only
   for (const char* stem : {"models", "models_own", "channels_subject-last_own", "prompts"})
-    EXPECT_TRUE(std::filesystem::exists(folder_ / "figures" / (std::string(stem) + ".pdf"))) << stem;
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "figures" / (std::string(stem) + ".pdf")))
+        << stem;
 }
 
 TEST_F(Analyse, IsReproducible) {
@@ -198,7 +205,8 @@ TEST_F(Analyse, RunsAreComparedOnTheirCommonPrompts) {
     write_synthetic_results(folder_ / run / "results.h5", options);
     options.first_id += 7;
   }
-  const AnalysisSummary summary = compare({folder_ / "a", folder_ / "b"}, folder_ / "both", quick());
+  const AnalysisSummary summary =
+      compare({folder_ / "a", folder_ / "b"}, folder_ / "both", quick());
   EXPECT_EQ(summary.report, folder_ / "both" / "report.html");
   std::size_t same_model = 0;
   for (const std::vector<std::string>& row : cells_of(text("both/tables/paired.csv"))) {
@@ -245,7 +253,8 @@ TEST_F(Analyse, WithoutGnuplotThereIsOneClearErrorAndTheTablesStay) {
   EXPECT_TRUE(std::filesystem::exists(folder_ / "tables" / "curves.csv"));
 }
 
-// Texts from data and tokens that would run commands, close strings or open tags if they were taken for code.
+// Texts from data and tokens that would run commands, close strings or open tags if they were taken
+// for code.
 TEST_F(Analyse, HostileTextsStayTexts) {
   if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
   const std::string canary = (folder_ / "canary").string();

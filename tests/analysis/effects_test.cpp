@@ -39,7 +39,8 @@ struct Example {
     model.clean = {0.5, 0.5, 0.5, 0.5};
     model.prompt_row = model.evaluation_row = {0, 1, 2, 3};
     window.model = &model;
-    window.cells = {3, "fit", {0, 2, 4}, probability, std::vector<std::int32_t>(probability.size(), 1)};
+    window.cells = {
+        3, "fit", {0, 2, 4}, probability, std::vector<std::int32_t>(probability.size(), 1)};
   }
 };
 
@@ -63,7 +64,8 @@ TEST(Curves, MeansMediansAndDepths) {
   EXPECT_DOUBLE_EQ(curve.points[1].median_change, -50);
   EXPECT_DOUBLE_EQ(curve.points[1].accuracy, 75);
   EXPECT_DOUBLE_EQ(curve.points[1].mean_rank, 1.75);
-  EXPECT_NEAR(curve.points[1].log_change, (2 * std::log(0.5) + std::log(0.75) + std::log(0.25)) / 4, 1e-12);
+  EXPECT_NEAR(curve.points[1].log_change, (2 * std::log(0.5) + std::log(0.75) + std::log(0.25)) / 4,
+              1e-12);
   EXPECT_EQ(curve.points[0].change_interval.low, 0);  // no variance
 }
 
@@ -97,15 +99,15 @@ TEST(Effects, DropDepthAndAreaOfAnEdge) {
   EXPECT_GE(effect.drop.by_prompt.low, -75);
   EXPECT_LT(effect.drop.by_prompt.low, -50);
   EXPECT_GT(effect.drop.by_prompt.high, -50);
-  // Both relations have the same mean at the start, -37.5 and -62.5: clusters can only give these and the
-  // middle.
+  // Both relations have the same mean at the start, -37.5 and -62.5: clusters can only give these
+  // and the middle.
   EXPECT_DOUBLE_EQ(effect.drop.by_relation.low, -62.5);
   EXPECT_DOUBLE_EQ(effect.drop.by_relation.high, -37.5);
 }
 
 TEST(Effects, SameSeedSameIntervalOtherSeedOtherInterval) {
-  const Example example({"subject->last"},
-                        {0.5F, 0.25F, 0.4F, 0.5F, 0.3F, 0.5F, 0.5F, 0.21F, 0.5F, 0.5F, 0.1F, 0.45F});
+  const Example example({"subject->last"}, {0.5F, 0.25F, 0.4F, 0.5F, 0.3F, 0.5F, 0.5F, 0.21F, 0.5F,
+                                            0.5F, 0.1F, 0.45F});
   BootstrapOptions options;
   options.resamples = 200;
   options.level = 0.5;
@@ -129,7 +131,8 @@ TEST(Effects, AnEdgeWithoutPromptsIsAllNan) {
 
 TEST(Effects, ChannelRatiosUseTheFullEdgesStartAndSharedPrompts) {
   std::vector<float> cells = one_edge();
-  for (const float full : one_edge()) cells.push_back(0.5F - 0.5F * (0.5F - full));  // half of every change
+  // Half of every change.
+  for (const float full : one_edge()) cells.push_back(0.5F - 0.5F * (0.5F - full));
   Example example({"subject->last", "subject->last/slow"}, cells);
   const auto ratios = measure_effects(example.window, example.prompts, {}).channels;
   ASSERT_EQ(ratios.size(), 1U);
@@ -151,7 +154,8 @@ TEST(Groups, RelationsLengthsAndDistances) {
   EXPECT_EQ(relations[1].group, "P2");
   EXPECT_DOUBLE_EQ(relations[0].common_change, -37.5);
   EXPECT_DOUBLE_EQ(relations[1].own_change, -62.5);
-  const auto lengths = group_effects(example.window, example.prompts, Grouping::kSubjectLength, 0.95);
+  const auto lengths =
+      group_effects(example.window, example.prompts, Grouping::kSubjectLength, 0.95);
   ASSERT_EQ(lengths.size(), 2U);
   EXPECT_EQ(lengths[0].group, "1");
   EXPECT_EQ(lengths[1].n, 3U);
@@ -163,7 +167,8 @@ TEST(Groups, RelationsLengthsAndDistances) {
 
 TEST(Paired, DifferencesAreTakenPromptByPromptAtEqualDepth) {
   const Example first({"subject->last"}, one_edge());
-  Example second({"subject->last"}, {0.5F, 0.4F, 0.3F, 0.5F, 0.4F, 0.3F, 0.5F, 0.4F, 0.3F, 0.5F, 0.4F, 0.3F});
+  Example second({"subject->last"},
+                 {0.5F, 0.4F, 0.3F, 0.5F, 0.4F, 0.3F, 0.5F, 0.4F, 0.3F, 0.5F, 0.4F, 0.3F});
   second.model.info.name = "other";
   second.model.info.layers = 16;  // starts at depths 0, 1/8, 1/4
   const auto pairs = paired_differences(first.window, second.window, 0.95);
@@ -197,10 +202,10 @@ TEST(Claims, HoldFailOrCannotBeToldAsTheDataSay) {
     return judge_claims(effects, {}, {})[claim].verdict;
   };
   EXPECT_EQ(verdict({effect_at("subject->last", "gpt2", 0.7, -60)}, 0), Verdict::kHolds);
-  EXPECT_EQ(
-      verdict({effect_at("subject->last", "gpt2", 0.7, -60), effect_at("subject->last", "mamba", 0.2, -60)},
-              0),
-      Verdict::kDoesNotHold);
+  EXPECT_EQ(verdict({effect_at("subject->last", "gpt2", 0.7, -60),
+                     effect_at("subject->last", "mamba", 0.2, -60)},
+                    0),
+            Verdict::kDoesNotHold);
   EXPECT_EQ(verdict({effect_at("subject->last", "gpt2", 0.51, -60)}, 0), Verdict::kCannotTell);
   EdgeEffect weak = effect_at("subject->last", "gpt2", 0.7, -1);
   weak.p_holm = 0.3;
@@ -209,9 +214,10 @@ TEST(Claims, HoldFailOrCannotBeToldAsTheDataSay) {
   few.n = 5;
   EXPECT_EQ(verdict({few}, 0), Verdict::kCannotTell);
   EXPECT_EQ(verdict({}, 0), Verdict::kCannotTell);
-  EXPECT_EQ(
-      verdict({effect_at("first->last", "gpt2", 0.1, -40), effect_at("first->last", "mamba", 0.1, -3)}, 2),
-      Verdict::kHolds);
+  EXPECT_EQ(verdict({effect_at("first->last", "gpt2", 0.1, -40),
+                     effect_at("first->last", "mamba", 0.1, -3)},
+                    2),
+            Verdict::kHolds);
   EXPECT_EQ(verdict({effect_at("first->last", "mamba", 0.1, -40)}, 2), Verdict::kDoesNotHold);
   EXPECT_EQ(verdict({effect_at("last->last", "mamba2", 0.1, -40)}, 4),
             Verdict::kCannotTell);  // not about Mamba-2

@@ -16,11 +16,17 @@ using Matrix = std::array<Vector, 3>;
 const std::vector<std::pair<const char*, Matrix>> kEyes = {
     {"trichromat", {{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}}},
     {"protanope",
-     {{{0.152286, 1.052583, -0.204868}, {0.114503, 0.786281, 0.099216}, {-0.003882, -0.048116, 1.051998}}}},
+     {{{0.152286, 1.052583, -0.204868},
+       {0.114503, 0.786281, 0.099216},
+       {-0.003882, -0.048116, 1.051998}}}},
     {"deuteranope",
-     {{{0.367322, 0.860646, -0.227968}, {0.280085, 0.672501, 0.047413}, {-0.011820, 0.042940, 0.968881}}}},
+     {{{0.367322, 0.860646, -0.227968},
+       {0.280085, 0.672501, 0.047413},
+       {-0.011820, 0.042940, 0.968881}}}},
     {"tritanope",
-     {{{1.255528, -0.076749, -0.178779}, {-0.078411, 0.930809, 0.147602}, {0.004733, 0.691367, 0.303900}}}}};
+     {{{1.255528, -0.076749, -0.178779},
+       {-0.078411, 0.930809, 0.147602},
+       {0.004733, 0.691367, 0.303900}}}}};
 
 Vector operator*(const Matrix& matrix, const Vector& vector) {
   Vector product{};
@@ -56,7 +62,8 @@ void expect_different(const std::vector<std::string>& colors, double least) {
   for (const auto& [eye, matrix] : kEyes)
     for (std::size_t a = 0; a < colors.size(); ++a)
       for (std::size_t b = 0; b < a; ++b) {
-        const Vector one = lab(matrix * linear_rgb(colors[a])), other = lab(matrix * linear_rgb(colors[b]));
+        const Vector one = lab(matrix * linear_rgb(colors[a])),
+                     other = lab(matrix * linear_rgb(colors[b]));
         const double distance = std::hypot(one[0] - other[0], one[1] - other[1], one[2] - other[2]);
         EXPECT_GE(distance, least) << eye << " " << colors[a] << " " << colors[b];
       }
@@ -64,7 +71,8 @@ void expect_different(const std::vector<std::string>& colors, double least) {
 
 TEST(Palette, SourcesDifferForAllEyes) {
   std::vector<std::string> colors;
-  for (const char* role : {"subject", "relation", "last", "first", "context", "relation-minus-last", "all"})
+  for (const char* role :
+       {"subject", "relation", "last", "first", "context", "relation-minus-last", "all"})
     colors.push_back(role_style(role).color);
   expect_different(colors, 15);
 }
@@ -77,8 +85,8 @@ TEST(Palette, FamiliesOfThePaperDifferForAllEyes) {
 }
 
 TEST(Palette, ChannelSetsDifferForAllEyes) {
-  expect_different({channel_style("all").color, channel_style("slow").color, channel_style("fast").color},
-                   30);
+  expect_different(
+      {channel_style("all").color, channel_style("slow").color, channel_style("fast").color}, 30);
   EXPECT_NE(channel_style("slow").dash, channel_style("not-fast").dash);
 }
 

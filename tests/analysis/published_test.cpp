@@ -1,5 +1,5 @@
-// The published per-prompt numbers of the reference implementation, put through our tables: its published
-// means must come out. Needs ../shared beside the checkout.
+// The published per-prompt numbers of the reference implementation, put through our tables: its
+// published means must come out. Needs ../shared beside the checkout.
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -55,7 +55,8 @@ void write_published(const std::filesystem::path& file, const nlohmann::json& pu
     for (const std::int64_t id : axes.prompts) {
       axes.blocked.push_back(1);
       const auto& values = flow["prompts"][std::to_string(id)];
-      for (const double p : values["true_probs"]) window.probability.push_back(static_cast<float>(p));
+      for (const double p : values["true_probs"])
+        window.probability.push_back(static_cast<float>(p));
       for (const bool hit : values["hit"]) window.rank.push_back(hit ? 1 : 2);
     }
   }
@@ -70,10 +71,12 @@ void write_published(const std::filesystem::path& file, const nlohmann::json& pu
 TEST(Published, MeansOfTheReferenceComeOut) {
   if (!std::filesystem::exists(kValues)) GTEST_SKIP() << kValues << " is not there";
   const auto values = nlohmann::json::parse(std::ifstream(kValues));
-  const std::filesystem::path file = std::filesystem::path(testing::TempDir()) / "factflow_published.h5";
-  // Last from subject at window start 9, in percent: the reference's own means, to the digits that it states.
-  const std::map<std::string, std::vector<double>> expected = {{"mamba1-130M", {-61.6, -57.0, -23.8}},
-                                                               {"mamba2-130M", {-56.6, -57.4, 8.1}}};
+  const std::filesystem::path file =
+      std::filesystem::path(testing::TempDir()) / "factflow_published.h5";
+  // Last from subject at window start 9, in percent: the reference's own means, to the digits that
+  // it states.
+  const std::map<std::string, std::vector<double>> expected = {
+      {"mamba1-130M", {-61.6, -57.0, -23.8}}, {"mamba2-130M", {-56.6, -57.4, 8.1}}};
   for (const auto& [model, means] : expected) {
     const auto& published = values["models"][model];
     write_published(file, published, published["n_layers"]);

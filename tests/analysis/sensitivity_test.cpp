@@ -13,7 +13,8 @@ struct Example {
   ModelData model;
   WindowData window;
 
-  Example(const std::string& name, std::int64_t parameters, const std::vector<float>& probabilities) {
+  Example(const std::string& name, std::int64_t parameters,
+          const std::vector<float>& probabilities) {
     model.info.name = name;
     model.info.family = "mamba";
     model.info.layers = 4;

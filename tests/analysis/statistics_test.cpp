@@ -29,7 +29,8 @@ TEST(Statistics, QuantilesInterpolateBetweenOrderStatistics) {
   EXPECT_DOUBLE_EQ(quantile({4, 1, 3, 2}, 0.1), 1.3);
 }
 
-// For two values the t distribution has one degree of freedom: a Cauchy distribution with quantile tan(pi (p
+// For two values the t distribution has one degree of freedom: a Cauchy distribution with quantile
+// tan(pi (p
 // - 1/2)).
 TEST(Statistics, TIntervalOfTwoValuesHasACauchyQuantile) {
   const double reach = std::tan(M_PI * 0.475) * std::sqrt(2.0) / std::sqrt(2.0);

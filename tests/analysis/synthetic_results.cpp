@@ -58,13 +58,15 @@ double effect(const Edge& edge, const SyntheticModel& model, double depth, int w
   double change = 0;
   if (edge.source == "subject") change = -1.6 * bump(depth, 0.62, 0.13);
   if (edge.source == "relation") change = -1.1 * bump(depth, state_space ? 0.55 : 0.25, 0.18);
-  if (edge.source == "relation-minus-last") change = -0.7 * bump(depth, state_space ? 0.5 : 0.2, 0.18);
+  if (edge.source == "relation-minus-last")
+    change = -0.7 * bump(depth, state_space ? 0.5 : 0.2, 0.18);
   if (edge.source == "first")
     change = state_space ? -0.02 * bump(depth, 0.1, 0.2) : -1.0 * bump(depth, 0.15, 0.2);
   if (edge.source == "last")
     change =
-        -0.4 * bump(depth, 0.3, 0.2) +
-        (model.family == "mamba" || model.family == "falcon_mamba" ? 0.25 * bump(depth, 1.0, 0.15) : 0.0);
+        -0.4 * bump(depth, 0.3, 0.2) + (model.family == "mamba" || model.family == "falcon_mamba"
+                                            ? 0.25 * bump(depth, 1.0, 0.15)
+                                            : 0.0);
   if (edge.source == "all") change = -2.2 * bump(depth, 0.45, 0.3);
   if (edge.source == "context") change = -0.3 * bump(depth, 0.2, 0.2);
   const std::array<std::pair<const char*, double>, 5> shares = {
@@ -81,8 +83,8 @@ PromptTable make_prompts(const SyntheticOptions& options) {
     const bool prefixed = i % 10 >= static_cast<int>(10 * options.no_edge_share);
     table.id.push_back(options.first_id + 7 * i);
     table.subject.push_back(fact.subject);
-    table.text.push_back(
-        fmt::format("{}{} {}", prefixed ? "Everyone knows that " : "", fact.subject, fact.relation));
+    table.text.push_back(fmt::format("{}{} {}", prefixed ? "Everyone knows that " : "",
+                                     fact.subject, fact.relation));
     table.answer.push_back(fact.answer);
     if (options.hostile) {
       table.text.back() = "<img/src=x/onerror=alert(1)> " + table.text.back();
@@ -170,15 +172,16 @@ class Generator {
       result.subject_end.push_back(before + count_words(prompts_.subject[i]));
       for (int place = 0; place < 5; ++place) {
         result.top_token.push_back(static_cast<std::int32_t>(1000 + i) + place);
-        result.top_probability.push_back(failed ? kNan
-                                                : result.probability.back() / static_cast<float>(1 + place));
+        result.top_probability.push_back(
+            failed ? kNan : result.probability.back() / static_cast<float>(1 + place));
         result.top_text.push_back(place == 0 ? prompts_.answer[i] : " the");
       }
     }
     return result;
   }
 
-  KnockoutAxes make_axes(const std::vector<std::string>& edges, const EvaluationResult& clean, bool last) {
+  KnockoutAxes make_axes(const std::vector<std::string>& edges, const EvaluationResult& clean,
+                         bool last) {
     KnockoutAxes axes;
     axes.edges = edges;
     selected_.clear();
@@ -217,11 +220,13 @@ class Generator {
       for (std::size_t i = 0; i < axes.prompts.size(); ++i) {
         const float clean_p = clean.probability[selected_[i]];
         const bool missing = !options_.complete && last && i >= axes.prompts.size() / 2;
-        const bool none = axes.blocked[e * axes.prompts.size() + i] == 0 || std::isnan(clean_p) || missing;
+        const bool none =
+            axes.blocked[e * axes.prompts.size() + i] == 0 || std::isnan(clean_p) || missing;
         for (int start = 0; start < starts; ++start) {
           const double depth =
               (start + (options_.placement == "fit" ? 0.5 * (window - 1) : 0.0)) / model.layers;
-          const double change = effect(edge, model, depth, window) * tastes_[e * axes.prompts.size() + i];
+          const double change =
+              effect(edge, model, depth, window) * tastes_[e * axes.prompts.size() + i];
           const double p = std::min(0.999, clean_p * std::exp(change + 0.02 * normal()));
           result.probability.push_back(none ? kNan : static_cast<float>(p));
           const double rank = -3 * change - 1.2 + 0.5 * normal();
@@ -232,8 +237,8 @@ class Generator {
     return result;
   }
 
-  HeatmapResult heat_map(const SyntheticModel& model, const EvaluationResult& clean, std::size_t prompt,
-                         int window) {
+  HeatmapResult heat_map(const SyntheticModel& model, const EvaluationResult& clean,
+                         std::size_t prompt, int window) {
     HeatmapResult result;
     result.window = window;
     result.prompt = prompts_.id[prompt];
@@ -241,11 +246,15 @@ class Generator {
     for (int start = 0; start + window <= model.layers; ++start) result.starts.push_back(start);
     const int count = static_cast<int>(result.tokens.size());
     for (int token = 0; token < count; ++token) {
-      std::string source = token + 1 == count ? "last" : token == 0 ? "first" : "relation-minus-last";
-      if (token >= clean.subject_begin[prompt] && token < clean.subject_end[prompt]) source = "subject";
+      std::string source = token + 1 == count ? "last"
+                           : token == 0       ? "first"
+                                              : "relation-minus-last";
+      if (token >= clean.subject_begin[prompt] && token < clean.subject_end[prompt])
+        source = "subject";
       for (const int start : result.starts) {
         const double depth = (start + 0.5 * (window - 1)) / model.layers;
-        const double change = effect({source, "last", "all"}, model, depth, window) * (0.5 + 0.5 * uniform());
+        const double change =
+            effect({source, "last", "all"}, model, depth, window) * (0.5 + 0.5 * uniform());
         result.probability.push_back(
             static_cast<float>(std::min(0.999, clean.probability[prompt] * std::exp(change))));
       }
@@ -258,7 +267,8 @@ class Generator {
   std::mt19937_64 random_;
   std::normal_distribution<double> normal_;
   std::vector<double> tastes_;
-  std::vector<std::size_t> selected_;  // rows of the evaluation that the current model is swept over
+  // Rows of the evaluation that the current model is swept over.
+  std::vector<std::size_t> selected_;
 };
 
 RunInfo make_info(const SyntheticOptions& options) {
@@ -266,7 +276,8 @@ RunInfo make_info(const SyntheticOptions& options) {
   info.name = "synthetic";
   info.created = "2025-07-01T12:00:00Z";
   info.factflow_version = "0.1.0";
-  info.config = "name: synthetic\ndataset: {path: facts.jsonl}\nsweep: {windows: {sizes: [1, 5, 9]}}\n";
+  info.config =
+      "name: synthetic\ndataset: {path: facts.jsonl}\nsweep: {windows: {sizes: [1, 5, 9]}}\n";
   info.selection = "right for all models";
   info.dataset_path = "facts.jsonl";
   info.dataset_digest = "xxh3:0123456789abcdef";
@@ -323,8 +334,8 @@ SyntheticOptions synthetic_sweep() {
   options.edges = {
       "subject->last", "relation->last", "last->last", "first->last", "relation-minus-last->last",
       "all->last"};
-  for (const char* flow : {"subject->last", "relation->last", "relation-minus-last->last", "last->last",
-                           "first->last", "all->last"})
+  for (const char* flow : {"subject->last", "relation->last", "relation-minus-last->last",
+                           "last->last", "first->last", "all->last"})
     for (const char* channels : {"slow", "fast", "not-slow", "not-fast"})
       options.edges.push_back(fmt::format("{}/{}", flow, channels));
   options.heatmap_prompts = 20;
@@ -337,7 +348,8 @@ void write_synthetic_results(const std::filesystem::path& file, const SyntheticO
   ResultsWriter writer(file, make_info(options), generator.prompts());
   for (std::size_t i = 0; i < options.models.size(); ++i)
     generator.write(writer, options.models[i], i + 1 == options.models.size());
-  generator.failures.push_back({"", "dataset", "13190", "line 17: the subject does not occur in the prompt"});
+  generator.failures.push_back(
+      {"", "dataset", "13190", "line 17: the subject does not occur in the prompt"});
   writer.publish(generator.failures);
 }
 

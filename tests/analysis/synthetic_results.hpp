@@ -27,7 +27,8 @@ struct SyntheticOptions {
   double failed_share = 0.02;      // of the prompts, per model
   int heatmap_prompts = 2;
   std::vector<int> heatmap_windows = {9};
-  bool own_prompts = false;  // each model is swept over prompts of its own: it gets the others wrong
+  // Each model is swept over prompts of its own: it gets the others wrong.
+  bool own_prompts = false;
   // Two sets: "half" (every other prompt; not for the last model) and "own".
   bool named_sets = false;
   bool hostile = false;  // texts that would run in a browser if they were taken for markup
@@ -37,8 +38,8 @@ struct SyntheticOptions {
 
 // Five families, six edges and all channel sets: small enough for a test, rich enough for a report.
 SyntheticOptions synthetic_report();
-// 15 models, 574 prompts, six windows, every source, channel sets, heat maps at four windows: a published
-// sweep and its appendix, about 150 MB.
+// 15 models, 574 prompts, six windows, every source, channel sets, heat maps at four windows: a
+// published sweep and its appendix, about 150 MB.
 SyntheticOptions synthetic_sweep();
 
 void write_synthetic_results(const std::filesystem::path& file, const SyntheticOptions& options);

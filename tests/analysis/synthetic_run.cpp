@@ -1,5 +1,5 @@
-// Makes a run directory with made-up results and analyses it: for looking at figures and for timing.
-// Usage: synthetic_run DIR [report|partial|own|sets|hostile|sweep] [--no-analysis]
+// Makes a run directory with made-up results and analyses it: for looking at figures and for
+// timing. Usage: synthetic_run DIR [report|partial|own|sets|hostile|sweep] [--no-analysis]
 #include <chrono>
 #include <cstdio>
 #include <exception>
@@ -19,7 +19,8 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    std::fputs("usage: synthetic_run DIR [report|partial|own|sets|hostile|sweep] [--no-analysis]\n", stderr);
+    std::fputs("usage: synthetic_run DIR [report|partial|own|sets|hostile|sweep] [--no-analysis]\n",
+               stderr);
     return 2;
   }
   const std::filesystem::path folder = argv[1];

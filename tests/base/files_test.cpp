@@ -30,7 +30,8 @@ class Files : public testing::Test {
     return folder_ / name;
   }
   size_t entries() const {
-    return static_cast<size_t>(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()));
+    return static_cast<size_t>(
+        std::distance(fs::directory_iterator(folder_), fs::directory_iterator()));
   }
 
   fs::path folder_;
@@ -65,7 +66,9 @@ TEST_F(Files, RemovesTreesButNotWhatLinksPointTo) {
   EXPECT_EQ(entries(), 0u);
 }
 
-TEST_F(Files, SaysWhatCannotBeRemoved) { EXPECT_THROW(remove_tree("/proc/self/status"), RunError); }
+TEST_F(Files, SaysWhatCannotBeRemoved) {
+  EXPECT_THROW(remove_tree("/proc/self/status"), RunError);
+}
 
 TEST_F(Files, RefusesWhatIsTooLargeMissingOrNoFile) {
   const fs::path file = write("large", std::string(2048, 'x'));

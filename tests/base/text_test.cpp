@@ -31,8 +31,8 @@ TEST(Text, QuotedTextStaysOnOneLine) {
 }
 
 TEST(Text, QuotedTextIsNeverCutInsideACharacter) {
-  const std::string text =
-      std::string(119, 'x') + "\xe2\x82\xac" + std::string(10, 'y');  // a three-byte character at 119
+  const std::string text = std::string(119, 'x') + "\xe2\x82\xac" +
+                           std::string(10, 'y');  // a three-byte character at 119
   EXPECT_EQ(in_quotes(text), "'" + std::string(119, 'x') + "...'");
   EXPECT_EQ(in_quotes(std::string(300, '\x80')), "'...'");  // no character ever begins
 }

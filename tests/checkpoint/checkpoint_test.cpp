@@ -61,7 +61,8 @@ TEST(Checkpoint, ShardsGiveTheSameTensorsAndDigest) {
 
 TEST(Checkpoint, DigestSeesEveryPart) {
   const std::vector<float> values = {1, 2, 3, 4}, others = {1, 2, 3, 5};
-  const auto digest = [](const std::string& config, const std::map<std::string, StoredTensor>& tensors) {
+  const auto digest = [](const std::string& config,
+                         const std::map<std::string, StoredTensor>& tensors) {
     const TemporaryDirectory directory;
     directory.write("config.json", config);
     directory.write("model.safetensors", safetensors_of(tensors));
@@ -100,14 +101,17 @@ TEST(Checkpoint, RefusesShardsThatContradictTheIndex) {
   sharded.index = good;
   sharded.index["weight_map"]["more"] = Sharded::file_name(1);
   sharded.write_index();
-  EXPECT_THAT(sharded.error(),
-              HasSubstr("places the tensor 'more' in model-00002.safetensors, which does not hold it"));
+  EXPECT_THAT(
+      sharded.error(),
+      HasSubstr("places the tensor 'more' in model-00002.safetensors, which does not hold it"));
 
   sharded.index = good;
   sharded.index["weight_map"]["more"] = "model-00003.safetensors";
   sharded.write_index();
-  EXPECT_THAT(sharded.error(),
-              HasSubstr("model-00003.safetensors: is missing, though model.safetensors.index.json names it"));
+  EXPECT_THAT(
+      sharded.error(),
+      HasSubstr(
+          "model-00003.safetensors: is missing, though model.safetensors.index.json names it"));
 }
 
 TEST(Checkpoint, RefusesABadIndex) {
@@ -122,7 +126,8 @@ TEST(Checkpoint, RefusesABadIndex) {
   EXPECT_THAT(error(R"({"weight_map": {}})"), HasSubstr("key weight_map: is empty"));
   EXPECT_THAT(error(R"({"weight_map": {"a": 1}})"), HasSubstr("tensor 'a': found a JSON number"));
   EXPECT_THAT(error(R"({"weight_map": {"a": "x.bin", "a": "y.bin"}})"), HasSubstr("key 'a' twice"));
-  for (const char* name : {"", ".", "..", "../x.bin", "/etc/passwd", "a/b.bin", "a\\\\b.bin", "a\\u0000b"})
+  for (const char* name :
+       {"", ".", "..", "../x.bin", "/etc/passwd", "a/b.bin", "a\\\\b.bin", "a\\u0000b"})
     EXPECT_THAT(error(std::string(R"({"weight_map": {"a": ")") + name + "\"}}"),
                 HasSubstr("tensor 'a': refuses the file"))
         << name;
@@ -155,7 +160,8 @@ TEST(Checkpoint, PrefersSafetensors) {
 
 TEST(Checkpoint, RefusesBadSources) {
   const TemporaryDirectory directory;
-  EXPECT_THAT(error_of("state-spaces/mamba-130m"), HasSubstr("of the Hugging Face cache as hf:ORG/NAME"));
+  EXPECT_THAT(error_of("state-spaces/mamba-130m"),
+              HasSubstr("of the Hugging Face cache as hf:ORG/NAME"));
   EXPECT_THAT(error_of(directory.write("model.safetensors", "")),
               HasSubstr("is a file, expected a checkpoint directory"));
   EXPECT_THAT(error_of(directory.path()), HasSubstr("holds no config.json"));
@@ -179,10 +185,11 @@ TEST(Checkpoint, SurvivesBeingMoved) {
   EXPECT_NE(model.digest(), digest);
 }
 
-// The same weights as transformers saved them and as the mamba_ssm library did, under its names and pickled
-// by torch.
+// The same weights as transformers saved them and as the mamba_ssm library did, under its names and
+// pickled by torch.
 TEST(Checkpoint, PickledWeightsEqualSafetensors) {
-  if (!std::filesystem::exists(oracle_case("mamba_original"))) GTEST_SKIP() << "no ../shared/oracle/cases";
+  if (!std::filesystem::exists(oracle_case("mamba_original")))
+    GTEST_SKIP() << "no ../shared/oracle/cases";
   for (const std::string name : {"mamba", "mamba2"}) {
     const Checkpoint original = Checkpoint::open(oracle_case(name + "_original").string());
     const Checkpoint converted = Checkpoint::open(oracle_case(name).string());
@@ -201,7 +208,8 @@ TEST(Checkpoint, PickledWeightsEqualSafetensors) {
       EXPECT_TRUE(std::ranges::equal(stored.bytes, expected.bytes)) << tensor;
       ++compared;
     }
-    EXPECT_EQ(compared, converted.tensors().size() + 1);  // lm_head, which safetensors leaves out as tied
+    // lm_head, which safetensors leaves out as tied.
+    EXPECT_EQ(compared, converted.tensors().size() + 1);
   }
 }
 

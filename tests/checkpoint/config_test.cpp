@@ -16,8 +16,9 @@ std::string error_of(const std::string& text) {
 }
 
 TEST(Config, ReadsNonFiniteNumbersInBothForms) {
-  for (const char* text : {R"({"limit": [0.0, Infinity], "low": -Infinity, "odd": NaN})",
-                           R"({"limit": [0.0, {"__float__": "Infinity"}], "low": {"__float__": "-Infinity"},
+  for (const char* text :
+       {R"({"limit": [0.0, Infinity], "low": -Infinity, "odd": NaN})",
+        R"({"limit": [0.0, {"__float__": "Infinity"}], "low": {"__float__": "-Infinity"},
                                "odd": {"__float__": "NaN"}})"}) {
     const nlohmann::json config = parse_config(text, "config.json");
     EXPECT_EQ(config["limit"], (nlohmann::json{0.0, kInfinity}));
@@ -38,17 +39,20 @@ TEST(Config, RefusesWhatIsNoObject) {
               HasSubstr("config.json: is not valid JSON: 'parse error at line 3"));
   EXPECT_THAT(error_of("[1]"), HasSubstr("holds a JSON array, expected an object"));
   EXPECT_THAT(error_of(R"({"a": 1, "a": 2})"), HasSubstr("holds the key 'a' twice"));
-  EXPECT_THAT(error_of(R"({"a": {"__float__": "huge"}})"), HasSubstr("found 'huge', expected Infinity"));
+  EXPECT_THAT(error_of(R"({"a": {"__float__": "huge"}})"),
+              HasSubstr("found 'huge', expected Infinity"));
   EXPECT_THAT(error_of(R"({"a": {"__float__": 3}})"), HasSubstr("found 'number'"));
   EXPECT_THAT(error_of(R"({"a": Infinitys})"), HasSubstr("is not valid JSON"));
   EXPECT_THAT(error_of(R"({"a": -NaN})"), HasSubstr("is not valid JSON"));
   EXPECT_THAT(error_of(R"({"a": ")"), HasSubstr("is not valid JSON"));
-  EXPECT_THAT(error_of("{\"a\":" + std::string(100, '[')), HasSubstr("nests deeper than 64 levels"));
+  EXPECT_THAT(error_of("{\"a\":" + std::string(100, '[')),
+              HasSubstr("nests deeper than 64 levels"));
 }
 
 TEST(Config, IsRequiredAndLimited) {
   const TemporaryDirectory directory;
-  EXPECT_THAT(input_error([&] { read_config_file(directory.path()); }), HasSubstr("holds no config.json"));
+  EXPECT_THAT(input_error([&] { read_config_file(directory.path()); }),
+              HasSubstr("holds no config.json"));
   directory.write("config.json", "{}");
   std::filesystem::resize_file(directory.path() / "config.json", size_t{17} << 20);
   EXPECT_THAT(input_error([&] { read_config_file(directory.path()); }),
@@ -56,7 +60,8 @@ TEST(Config, IsRequiredAndLimited) {
 }
 
 TEST(Config, ReadsTheDemoModels) {
-  EXPECT_EQ(Checkpoint::read_config(demo_model("mamba2").string())["time_step_limit"][1], kInfinity);
+  EXPECT_EQ(Checkpoint::read_config(demo_model("mamba2").string())["time_step_limit"][1],
+            kInfinity);
   EXPECT_EQ(Checkpoint::read_config(demo_model("gpt2").string())["model_type"], "gpt2");
 }
 

@@ -46,32 +46,38 @@ TEST(Safetensors, RefusesADamagedFrame) {
 }
 
 TEST(Safetensors, RefusesABadHeader) {
-  EXPECT_THAT(error_of("{"), HasSubstr("m.safetensors: is not valid JSON: 'parse error at line 1, column 2"));
+  EXPECT_THAT(error_of("{"),
+              HasSubstr("m.safetensors: is not valid JSON: 'parse error at line 1, column 2"));
   EXPECT_THAT(error_of("[]"), HasSubstr("does not begin with {"));
   EXPECT_THAT(error_of(""), HasSubstr("does not begin with {"));
   EXPECT_THAT(error_of("{\"\xff\":1}"), HasSubstr("is not valid JSON"));
   EXPECT_THAT(error_of(R"({"a":1e999})"), HasSubstr("is not valid JSON"));
   EXPECT_THAT(error_of(R"({"a":{"dtype":"F32"},"a":{}})"), HasSubstr("holds the key 'a' twice"));
-  EXPECT_THAT(error_of("{\"a\":" + std::string(100'000, '[')), HasSubstr("nests deeper than 8 levels"));
+  EXPECT_THAT(error_of("{\"a\":" + std::string(100'000, '[')),
+              HasSubstr("nests deeper than 8 levels"));
   EXPECT_THAT(error_of(R"({"a":7})"), HasSubstr("tensor 'a': is described by a JSON number"));
 }
 
 TEST(Safetensors, RefusesABadTensor) {
-  const auto tensor = [](const std::string& dtype, const std::string& shape, const std::string& offsets) {
-    return error_of(R"({"x":{"dtype":)" + dtype + R"(,"shape":)" + shape + R"(,"data_offsets":)" + offsets +
-                    "}}");
+  const auto tensor = [](const std::string& dtype, const std::string& shape,
+                         const std::string& offsets) {
+    return error_of(R"({"x":{"dtype":)" + dtype + R"(,"shape":)" + shape + R"(,"data_offsets":)" +
+                    offsets + "}}");
   };
   EXPECT_EQ(tensor(R"("F32")", "[2]", "[0,8]"), "");
   EXPECT_THAT(tensor(R"("F8_E4M3")", "[8]", "[0,8]"),
               HasSubstr("tensor 'x': has the dtype 'F8_E4M3', which is not supported"));
   EXPECT_THAT(tensor("3", "[2]", "[0,8]"), HasSubstr("has no dtype"));
   EXPECT_THAT(tensor(R"("F32")", "2", "[0,8]"), HasSubstr("has no shape"));
-  EXPECT_THAT(tensor(R"("F32")", "[-2]", "[0,8]"), HasSubstr("key shape: found '-2', expected non-negative"));
+  EXPECT_THAT(tensor(R"("F32")", "[-2]", "[0,8]"),
+              HasSubstr("key shape: found '-2', expected non-negative"));
   EXPECT_THAT(tensor(R"("F32")", "[2.0]", "[0,8]"), HasSubstr("key shape: found '2.0'"));
   EXPECT_THAT(tensor(R"("F32")", "[18446744073709551615]", "[0,8]"), HasSubstr("key shape: found"));
   EXPECT_THAT(tensor(R"("F32")", "[4294967296,4294967296]", "[0,8]"), HasSubstr("overflows"));
-  EXPECT_THAT(tensor(R"("F32")", "[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2]", "[0,8]"), HasSubstr("17 dimensions"));
-  EXPECT_THAT(tensor(R"("F32")", "[2]", "[0]"), HasSubstr("has data_offsets [0], expected [begin, end]"));
+  EXPECT_THAT(tensor(R"("F32")", "[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2]", "[0,8]"),
+              HasSubstr("17 dimensions"));
+  EXPECT_THAT(tensor(R"("F32")", "[2]", "[0]"),
+              HasSubstr("has data_offsets [0], expected [begin, end]"));
   EXPECT_THAT(tensor(R"("F32")", "[2]", "[8,0]"), HasSubstr("has data_offsets [8, 0]"));
   EXPECT_THAT(tensor(R"("F32")", "[3]", "[0,12]"),
               HasSubstr("ends at byte 12 of the data, but the file holds 8"));
@@ -84,7 +90,8 @@ TEST(Safetensors, RefusesHolesAndOverlaps) {
                     R"(},"b":{"dtype":"U8","shape":[4],"data_offsets":)" + b + "}}");
   };
   EXPECT_EQ(two("[4,8]", "[0,4]"), "");
-  EXPECT_THAT(two("[0,4]", "[2,6]"), HasSubstr("tensor 'b': begins at byte 2, inside the tensor before it"));
+  EXPECT_THAT(two("[0,4]", "[2,6]"),
+              HasSubstr("tensor 'b': begins at byte 2, inside the tensor before it"));
   EXPECT_THAT(two("[0,4]", "[0,4]"), HasSubstr("inside the tensor before it"));
   EXPECT_THAT(error_of(R"({"a":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})"),
               HasSubstr("leaves a hole of 4 bytes"));
@@ -103,8 +110,8 @@ TEST(Safetensors, ShowsHostileNamesHarmlessly) {
 TEST(Safetensors, OpeningLeavesTensorPagesAlone) {
   constexpr size_t kBytes = size_t{1} << 30;
   const TemporaryDirectory directory;
-  const std::string frame =
-      safetensors(R"({"big":{"dtype":"F32","shape":[268435456],"data_offsets":[0,1073741824]}})", "");
+  const std::string frame = safetensors(
+      R"({"big":{"dtype":"F32","shape":[268435456],"data_offsets":[0,1073741824]}})", "");
   const auto path = directory.write("big.safetensors", frame);
   std::filesystem::resize_file(path, frame.size() + kBytes);  // sparse
   const TensorFile file = open_safetensors(path);
@@ -112,9 +119,9 @@ TEST(Safetensors, OpeningLeavesTensorPagesAlone) {
   EXPECT_EQ(file.tensors.at("big").bytes.size(), kBytes);
   const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
   std::vector<unsigned char> resident((file.map.bytes().size() + page - 1) / page);
-  ASSERT_EQ(
-      ::mincore(const_cast<std::byte*>(file.map.bytes().data()), file.map.bytes().size(), resident.data()),
-      0);
+  ASSERT_EQ(::mincore(const_cast<std::byte*>(file.map.bytes().data()), file.map.bytes().size(),
+                      resident.data()),
+            0);
   size_t pages = 0;
   for (const unsigned char state : resident) pages += state & 1;
   EXPECT_LT(pages * page, size_t{4} << 20);  // the header and what the kernel reads ahead

@@ -31,8 +31,10 @@ class Unaligned {
 double half_by_definition(std::uint16_t bits) {
   const int exponent = (bits >> 10) & 31;
   const int mantissa = bits & 1023;
-  double value = exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
-  if (exponent == 31) value = mantissa == 0 ? std::numeric_limits<double>::infinity() : std::nan("");
+  double value =
+      exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
+  if (exponent == 31)
+    value = mantissa == 0 ? std::numeric_limits<double>::infinity() : std::nan("");
   return (bits & 0x8000) != 0 ? -value : value;
 }
 
@@ -120,12 +122,14 @@ TEST(StoredTensor, CountsNonFinite) {
   floats[4096] = -kInfinity;
   floats[9999] = kInfinity;
   EXPECT_EQ(count_non_finite(*Unaligned(StoredType::kF32, floats)), 3);
-  EXPECT_EQ(count_non_finite(*Unaligned(StoredType::kF64, std::vector<double>{1, -kInfinity, kNan})), 2);
+  EXPECT_EQ(
+      count_non_finite(*Unaligned(StoredType::kF64, std::vector<double>{1, -kInfinity, kNan})), 2);
   EXPECT_EQ(count_non_finite(*Unaligned(StoredType::kF16, all_16_bit_patterns())), 2048);
   EXPECT_EQ(count_non_finite(*Unaligned(StoredType::kBF16, all_16_bit_patterns())), 256);
   EXPECT_EQ(count_non_finite(*Unaligned(StoredType::kI16, all_16_bit_patterns())), 0);
-  EXPECT_EQ(count_non_finite(*Unaligned(StoredType::kF16, std::vector<std::uint16_t>(100'000, 0x7c00))),
-            100'000);
+  EXPECT_EQ(
+      count_non_finite(*Unaligned(StoredType::kF16, std::vector<std::uint16_t>(100'000, 0x7c00))),
+      100'000);
 }
 
 TEST(StoredTensor, CountsElements) {

@@ -1,4 +1,5 @@
-// What the tests of checkpoints share: a directory that cleans up, files, and errors whose text is checked.
+// What the tests of checkpoints share: a directory that cleans up, files, and errors whose text is
+// checked.
 #pragma once
 
 #include <algorithm>
@@ -57,8 +58,9 @@ inline std::string safetensors_of(const std::map<std::string, StoredTensor>& ten
   for (const auto& [name, tensor] : tensors) {
     const size_t begin = data.size();
     data.append(reinterpret_cast<const char*>(tensor.bytes.data()), tensor.bytes.size());
-    header[name] = {
-        {"dtype", to_string(tensor.type)}, {"shape", tensor.shape}, {"data_offsets", {begin, data.size()}}};
+    header[name] = {{"dtype", to_string(tensor.type)},
+                    {"shape", tensor.shape},
+                    {"data_offsets", {begin, data.size()}}};
   }
   return safetensors(header.dump(), data);
 }

@@ -1,5 +1,5 @@
-// `factflow conform` on random models: "published" numbers made by a forward written as the reference's
-// library does it.
+// `factflow conform` on random models: "published" numbers made by a forward written as the
+// reference's library does it.
 #include <filesystem>
 #include <fstream>
 
@@ -23,8 +23,11 @@ const std::string kDemo = std::string(FACTFLOW_SOURCE_DIR) + "/demo/";
 constexpr int kWindow = 2;
 
 json flow(const std::string& from, const std::string& to, const std::string& features) {
-  return {
-      {"window", kWindow}, {"from", from}, {"to", to}, {"features", features}, {"prompts", json::object()}};
+  return {{"window", kWindow},
+          {"from", from},
+          {"to", to},
+          {"features", features},
+          {"prompts", json::object()}};
 }
 
 // The reference's categories as NaiveModel::Masking::kReference reads them.
@@ -48,8 +51,10 @@ class Conform : public ::testing::TestWithParam<const char*> {
           tensor.ends_with("norm_f.weight"))
         for (float& value : content.values) value *= 0.1F;
     write_checkpoint(directory_.path(), config, tensors);
-    std::filesystem::copy(kDemo + "models/gpt2/tokenizer.json", directory_.path() / "tokenizer.json");
-    const NaiveModel reference(Checkpoint::open(directory_.path().string()), NaiveModel::Masking::kReference);
+    std::filesystem::copy(kDemo + "models/gpt2/tokenizer.json",
+                          directory_.path() / "tokenizer.json");
+    const NaiveModel reference(Checkpoint::open(directory_.path().string()),
+                               NaiveModel::Masking::kReference);
     layers_ = reference.layers();
     dataset_ = read_dataset(DatasetConfig{.path = kDemo + "facts.jsonl"});
     published_ = publish(reference, tokenizer);
@@ -75,7 +80,8 @@ class Conform : public ::testing::TestWithParam<const char*> {
       model["flows"].push_back(flow(from, "last", "ALL"));
     for (const char* from : {"context", "subject", "relation"})
       model["flows"].push_back(flow(from, "relation", "ALL"));
-    for (const char* from : {"context", "subject"}) model["flows"].push_back(flow(from, "subject", "ALL"));
+    for (const char* from : {"context", "subject"})
+      model["flows"].push_back(flow(from, "subject", "ALL"));
     if (std::string(GetParam()).find("mamba") != std::string::npos)
       for (const char* features : {"FAST_DECAY", "SLOW_DECAY"})
         model["flows"].push_back(flow("subject", "last", features));
@@ -85,16 +91,17 @@ class Conform : public ::testing::TestWithParam<const char*> {
       model["clean"].push_back({prompt.id, clean[tokens.answer].exp().item<double>(),
                                 1 + (clean > clean[tokens.answer]).sum().item<int>()});
       for (json& one : model["flows"]) {
-        const Knockout knockout{positions_of(parse_token_role(one["to"].get<std::string>()), tokens),
-                                positions_of(parse_token_role(one["from"].get<std::string>()), tokens),
-                                kept(one["features"]),
-                                {}};
+        const Knockout knockout{
+            positions_of(parse_token_role(one["to"].get<std::string>()), tokens),
+            positions_of(parse_token_role(one["from"].get<std::string>()), tokens),
+            kept(one["features"]),
+            {}};
         one["prompts"][std::to_string(prompt.id)] = series(reference, tokens, knockout, true);
       }
       json& map = model["heatmaps"]["prompts"][std::to_string(prompt.id)];
       for (int token = 0; token < static_cast<int>(tokens.ids.size()); ++token)
-        map.push_back(
-            series(reference, tokens, {positions_of(TokenRole::kLast, tokens), {token}, {}, {}}, false));
+        map.push_back(series(reference, tokens,
+                             {positions_of(TokenRole::kLast, tokens), {token}, {}, {}}, false));
     }
     return {{"models", {{"random", model}}}};
   }
@@ -117,8 +124,8 @@ class Conform : public ::testing::TestWithParam<const char*> {
     ModelJob job;
     job.path = directory_.path().string();
     LoadedModel model(job, at::kCPU, Precision::kFp64, 0, "");
-    return compare_with_published(read_published(published.dump(), "published", "random"), model, dataset_,
-                                  1e-9);
+    return compare_with_published(read_published(published.dump(), "published", "random"), model,
+                                  dataset_, 1e-9);
   }
 
   int command(const json& published, const std::string& name = "random") const {
@@ -137,9 +144,9 @@ class Conform : public ::testing::TestWithParam<const char*> {
 };
 
 int count(const Conformance& conformance, Kind kind, Verdict verdict) {
-  return static_cast<int>(
-      std::count_if(conformance.rows.begin(), conformance.rows.end(),
-                    [&](const ConformanceRow& row) { return row.kind == kind && row.verdict == verdict; }));
+  return static_cast<int>(std::count_if(
+      conformance.rows.begin(), conformance.rows.end(),
+      [&](const ConformanceRow& row) { return row.kind == kind && row.verdict == verdict; }));
 }
 
 TEST_P(Conform, NumbersOfTheReferenceAgreeOrAreExplained) {
@@ -151,12 +158,13 @@ TEST_P(Conform, NumbersOfTheReferenceAgreeOrAreExplained) {
   const std::string name = GetParam();
   if (name == "gpt2") {
     EXPECT_EQ(agree + explained, 27);
-    // Token 0 loses its only key: relation <- relation and <- context in the prompts that do not begin with
-    // their subject, subject
+    // Token 0 loses its only key: relation <- relation and <- context in the prompts that do not
+    // begin with their subject, subject
     // <- subject in the one that does.
     EXPECT_EQ(explained, 5) << describe(conformance);
   } else if (is_transformer()) {
-    EXPECT_EQ(agree, 2) << describe(conformance);                        // no context: the plain model
+    // No context: the plain model.
+    EXPECT_EQ(agree, 2) << describe(conformance);
     EXPECT_EQ(count(conformance, Kind::kHeatmap, Verdict::kAgrees), 3);  // numbers of tokens
   } else {
     EXPECT_EQ(agree, 33) << describe(conformance);
@@ -169,12 +177,14 @@ TEST_P(Conform, EveryPerturbedNumberIsReported) {
   const std::string id = std::to_string(chosen()[0].id);  // begins with its subject: no context
   model["clean"][0][1] = model["clean"][0][1].get<double>() + 1e-4;
   EXPECT_EQ(count(compare(published_), Kind::kClean, Verdict::kDiffers), 1);
-  json& context = model["flows"][4]["prompts"][id];  // context -> relation: compared in every family
+  // Context -> relation: compared in every family.
+  json& context = model["flows"][4]["prompts"][id];
   context[1] = context[1].get<double>() + 1e-4;
   EXPECT_EQ(count(compare(published_), Kind::kKnockout, Verdict::kDiffers), 1);
   context[0] = "11";
-  EXPECT_THAT(describe(compare(published_)),
-              HasSubstr("differs: prompt " + id + ", context->relation, windows of 2: start 0: published"));
+  EXPECT_THAT(
+      describe(compare(published_)),
+      HasSubstr("differs: prompt " + id + ", context->relation, windows of 2: start 0: published"));
   json& rank = model["clean"][1][2];
   rank = rank.get<int>() * 2 + 10;
   EXPECT_EQ(count(compare(published_), Kind::kClean, Verdict::kDiffers), 2);
@@ -196,7 +206,8 @@ TEST_P(Conform, ExitCodes) {
   EXPECT_THROW(command(published_), InputError);  // no such prompt
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, Conform, ::testing::Values("gpt2", "llama", "qwen2", "mamba", "mamba2"),
+INSTANTIATE_TEST_SUITE_P(Families, Conform,
+                         ::testing::Values("gpt2", "llama", "qwen2", "mamba", "mamba2"),
                          [](const auto& instance) { return std::string(instance.param); });
 
 }  // namespace

@@ -1,6 +1,6 @@
-// The published single prompts, through the project's own results file and analysis, give the published
-// means: of the edge from the subject to the last token in the last window of 15 layers (starts 0 to 9), by
-// channels.
+// The published single prompts, through the project's own results file and analysis, give the
+// published means: of the edge from the subject to the last token in the last window of 15 layers
+// (starts 0 to 9), by channels.
 #include <cmath>
 
 #include <gtest/gtest.h>
@@ -36,7 +36,8 @@ PromptTable table_of(const PublishedModel& model) {
   PromptTable table;
   for (const auto& [id, clean] : model.clean) {
     table.id.push_back(id);
-    for (auto* column : {&table.text, &table.subject, &table.answer, &table.relation}) column->push_back("");
+    for (auto* column : {&table.text, &table.subject, &table.answer, &table.relation})
+      column->push_back("");
   }
   return table;
 }

@@ -37,12 +37,14 @@ TEST(Published, HeatMapsAndFlowsAreTheSameNumbers) {
        {"gpt2-355M", "llama3.2-1B", "mamba1-130M", "mamba2-130M", "qwen2-0.5B", "qwen2.5-0.5B"}) {
     const PublishedModel model = read_published(published_numbers(), "here", name);
     for (const PublishedFlow& flow : model.flows) {
-      if (flow.to != TokenRole::kLast || (flow.from != TokenRole::kFirst && flow.from != TokenRole::kLast))
+      if (flow.to != TokenRole::kLast ||
+          (flow.from != TokenRole::kFirst && flow.from != TokenRole::kLast))
         continue;
       for (const auto& [id, map] : model.heatmaps) {
         const auto series = flow.prompts.find(id);
         if (series == flow.prompts.end()) continue;
-        EXPECT_EQ(flow.from == TokenRole::kFirst ? map.front() : map.back(), series->second.probability)
+        EXPECT_EQ(flow.from == TokenRole::kFirst ? map.front() : map.back(),
+                  series->second.probability)
             << name << " " << id;
         compared += static_cast<int>(series->second.probability.size());
       }
@@ -60,8 +62,8 @@ std::string with(const std::string& clean, const std::string& flows,
                   ",\"flows\":" + flows + ",\"heatmaps\":" + heatmaps + "}}}");
 }
 std::string with_flow(const std::string& features, const std::string& row) {
-  return with("[[5,0.5,1]]", R"([{"window":2,"from":"subject","to":"last","features":")" + features +
-                                 "\",\"prompts\":{" + row + "}}]");
+  return with("[[5,0.5,1]]", R"([{"window":2,"from":"subject","to":"last","features":")" +
+                                 features + "\",\"prompts\":{" + row + "}}]");
 }
 
 TEST(Published, OtherTextsAreRefused) {
@@ -75,7 +77,8 @@ TEST(Published, OtherTextsAreRefused) {
               HasSubstr("prompt 5 has other numbers of windows than 2"));
   EXPECT_THAT(with_flow("ALL", "\"6\":[\"10\",0.1,0.2]"),
               HasSubstr("prompt 6 has knockouts but no clean run"));
-  EXPECT_THAT(with_flow("ALL", "\"x\":[\"10\",0.1,0.2]"), HasSubstr("expected a case id, found 'x'"));
+  EXPECT_THAT(with_flow("ALL", "\"x\":[\"10\",0.1,0.2]"),
+              HasSubstr("expected a case id, found 'x'"));
   EXPECT_THAT(with_flow("FAST", "\"5\":[\"10\",0.1,0.2]"),
               HasSubstr("expected ALL, FAST_DECAY or SLOW_DECAY"));
   EXPECT_THAT(with("[[5,0.5,1]]", "[]", "{\"window\":2,\"prompts\":{\"5\":[[0.1]]}}"),

@@ -1,6 +1,6 @@
-// Where the reference implementation's knockouts are no causal knockouts: its forwards, written as its
-// library does them, on random weights, against the causal ones. They must differ exactly where `factflow
-// conform` leaves numbers out.
+// Where the reference implementation's knockouts are no causal knockouts: its forwards, written as
+// its library does them, on random weights, against the causal ones. They must differ exactly where
+// `factflow conform` leaves numbers out.
 #include <set>
 
 #include <fmt/format.h>
@@ -35,7 +35,9 @@ const std::vector<Window> kWindows = {{0, 1}, {1, 3}, {2, 3}, {0, 3}};
 class Quirk : public ::testing::TestWithParam<const char*> {
  protected:
   std::string family() const { return checkpoint_->config()["model_type"]; }
-  at::Tensor causal(const Knockout& knockout) const { return causal_.log_probabilities(kIds, knockout); }
+  at::Tensor causal(const Knockout& knockout) const {
+    return causal_.log_probabilities(kIds, knockout);
+  }
   at::Tensor reference(const Knockout& knockout) const {
     return reference_.log_probabilities(kIds, knockout);
   }
@@ -47,7 +49,8 @@ class Quirk : public ::testing::TestWithParam<const char*> {
 TEST_P(Quirk, DiffersExactlyWhereConformSaysSo) {
   std::vector<TokenRole> roles = {TokenRole::kLast, TokenRole::kSubject, TokenRole::kContext};
   if (family().find("mamba") == std::string::npos)
-    roles.insert(roles.end(), {TokenRole::kFirst, TokenRole::kRelation, TokenRole::kRelationMinusLast});
+    roles.insert(roles.end(),
+                 {TokenRole::kFirst, TokenRole::kRelation, TokenRole::kRelationMinusLast});
   int same = 0, other = 0;
   for (const TokenizedPrompt& prompt : prompts())
     for (const TokenRole to : roles)
@@ -56,9 +59,9 @@ TEST_P(Quirk, DiffersExactlyWhereConformSaysSo) {
           const Knockout knockout{positions_of(to, prompt), positions_of(from, prompt), {}, window};
           const std::string reason = why_not_causal(family(), knockout, kTokens, causal_.layers());
           const double apart = distance(causal(knockout), reference(knockout));
-          const std::string what =
-              fmt::format("{}: {} -> {}, subject at {}, layers {} to {}: {}", family(), to_string(from),
-                          to_string(to), prompt.subject[0], window.begin, window.end, reason);
+          const std::string what = fmt::format("{}: {} -> {}, subject at {}, layers {} to {}: {}",
+                                               family(), to_string(from), to_string(to),
+                                               prompt.subject[0], window.begin, window.end, reason);
           if (reason.empty()) {
             EXPECT_LT(apart, 1e-10) << what;
             ++same;
@@ -75,14 +78,15 @@ TEST_P(Quirk, DiffersExactlyWhereConformSaysSo) {
 // An empty role makes no pair: the reference stores the plain model's answer.
 TEST_P(Quirk, NoPairIsThePlainModel) {
   const Knockout nothing{{}, {}, {}, {0, 0}};
-  for (const Knockout& knockout : {Knockout{{6}, {}, {}, {0, 2}}, Knockout{{}, {0, 1}, {}, {1, 3}}}) {
+  for (const Knockout& knockout :
+       {Knockout{{6}, {}, {}, {0, 2}}, Knockout{{}, {0, 1}, {}, {1, 3}}}) {
     EXPECT_EQ(why_not_causal(family(), knockout, kTokens, causal_.layers()), "");
     EXPECT_LT(distance(reference(knockout), causal(nothing)), 1e-12);
   }
 }
 
-// FAST_DECAY and SLOW_DECAY name the third that keeps the edge; the other features lose it, the middle third
-// in both.
+// FAST_DECAY and SLOW_DECAY name the third that keeps the edge; the other features lose it, the
+// middle third in both.
 TEST_P(Quirk, CategoriesNameWhatIsKept) {
   if (family().find("mamba") == std::string::npos) GTEST_SKIP() << "transformers have no channels";
   const auto with = [](Kind kind) { return Knockout{{6}, {2, 3}, {kind}, {0, 3}}; };
@@ -94,7 +98,8 @@ TEST_P(Quirk, CategoriesNameWhatIsKept) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, Quirk,
-                         ::testing::Values("gpt2", "llama", "qwen2", "mamba", "falcon_mamba", "mamba2"),
+                         ::testing::Values("gpt2", "llama", "qwen2", "mamba", "falcon_mamba",
+                                           "mamba2"),
                          [](const auto& instance) { return std::string(instance.param); });
 
 }  // namespace

@@ -1,4 +1,5 @@
-// Any text either is a configuration whose resolved copy reads back as the same one, or an InputError.
+// Any text either is a configuration whose resolved copy reads back as the same one, or an
+// InputError.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>

@@ -1,5 +1,5 @@
-// Any bytes, read as any format, give prompts whose subjects stand where they say, or an InputError. The
-// first byte chooses the format; the rest is the file.
+// Any bytes, read as any format, give prompts whose subjects stand where they say, or an
+// InputError. The first byte chooses the format; the rest is the file.
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -16,7 +16,8 @@ namespace {
 // A file in memory, so that no run touches a disk.
 std::string path_of_memory_file(const std::uint8_t* data, size_t size) {
   static const int file = ::memfd_create("dataset_fuzz", 0);
-  if (file < 0 || ::ftruncate(file, 0) != 0 || ::pwrite(file, data, size, 0) != static_cast<ssize_t>(size))
+  if (file < 0 || ::ftruncate(file, 0) != 0 ||
+      ::pwrite(file, data, size, 0) != static_cast<ssize_t>(size))
     std::abort();
   return "/proc/self/fd/" + std::to_string(file);
 }

@@ -1,5 +1,5 @@
-// Any bytes as GPT-2's vocab.json, merges.txt and a text, with a byte 0xFF between them: tokens within the
-// text, or an InputError.
+// Any bytes as GPT-2's vocab.json, merges.txt and a text, with a byte 0xFF between them: tokens
+// within the text, or an InputError.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

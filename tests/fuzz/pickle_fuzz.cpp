@@ -1,4 +1,5 @@
-// Any bytes as pytorch_model.bin, and as the pickle inside it: tensors inside the bytes, or an InputError.
+// Any bytes as pytorch_model.bin, and as the pickle inside it: tensors inside the bytes, or an
+// InputError.
 #include <cstdlib>
 #include <string_view>
 

@@ -23,8 +23,8 @@ inline void encode_and_check(const Tokenizer& tokenizer, std::string_view text) 
   }
 }
 
-// `input`: a tokenizer.json and, behind a byte 0xFF, the text to encode. InputError is the only way to refuse
-// either.
+// `input`: a tokenizer.json and, behind a byte 0xFF, the text to encode. InputError is the only way
+// to refuse either.
 inline void load_and_encode(std::string_view input) {
   const size_t separator = input.find('\xff');
   const std::string_view text =

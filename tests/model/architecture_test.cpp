@@ -40,7 +40,8 @@ TEST_P(Refused, WithFileKeyAndReason) {
 
 const Refusal kGeneral[] = {
     {"gpt2", R"({"model_type": "gpt3"})",
-     "model_type: unknown model family 'gpt3', did you mean 'gpt2'?; supported families: gpt2, llama"},
+     "model_type: unknown model family 'gpt3', did you mean 'gpt2'?; supported families: gpt2, "
+     "llama"},
     {"gpt2", R"({"model_type": "bert"})", "model_type: unknown model family 'bert'"},
     {"llama", R"({"model_type": null})", "model_type: is missing"},
     {"llama", R"({"model_type": 7})", "model_type: expected a text, found 7"},
@@ -74,8 +75,10 @@ const Refusal kTransformers[] = {
     {"llama", R"({"rope_theta": 0})", "rope_theta: cannot rotate"},
     {"llama", R"({"num_attention_heads": 3, "num_key_value_heads": 3})",
      "num_attention_heads: expected a divisor of hidden_size = 16"},
-    {"llama", R"({"num_key_value_heads": 3})", "num_key_value_heads: expected a divisor of 4 heads, found 3"},
-    {"llama", R"({"num_attention_heads": 16777216, "num_key_value_heads": 1, "head_dim": 16777216})",
+    {"llama", R"({"num_key_value_heads": 3})",
+     "num_key_value_heads: expected a divisor of 4 heads, found 3"},
+    {"llama",
+     R"({"num_attention_heads": 16777216, "num_key_value_heads": 1, "head_dim": 16777216})",
      "head_dim: makes 281474976710656 channels, expected at most 16777216"},
     {"llama", R"({"hidden_act": "tanh"})",
      "hidden_act: supported are silu, gelu, gelu_new, gelu_pytorch_tanh and relu, found 'tanh'"},
@@ -104,10 +107,13 @@ const Refusal kStateSpace[] = {
     {"mamba2", R"({"num_heads": 7})",
      "num_heads: num_heads * head_dim = 28 must equal expand * hidden_size = 32"},
     {"mamba2", R"({"n_groups": 3})", "n_groups: expected a divisor of the 8 heads, found 3"},
-    {"mamba2", R"({"state_size": 16777216})", "n_groups: makes 33554432 channels, expected at most 16777216"},
+    {"mamba2", R"({"state_size": 16777216})",
+     "n_groups: makes 33554432 channels, expected at most 16777216"},
     {"mamba2", R"({"conv_kernel": 1025})", "conv_kernel: expected 1 to 1024, found 1025"},
-    {"mamba2", R"({"time_step_limit": [0.1]})", "time_step_limit: expected two numbers, found [0.1]"},
-    {"mamba2", R"({"time_step_limit": [2.0, 1.0]})", "the lower limit of dt is above the upper one"},
+    {"mamba2", R"({"time_step_limit": [0.1]})",
+     "time_step_limit: expected two numbers, found [0.1]"},
+    {"mamba2", R"({"time_step_limit": [2.0, 1.0]})",
+     "the lower limit of dt is above the upper one"},
     {"mamba2", R"({"layer_types": ["mamba2", "mamba2", "attention"]})",
      "layer_types: expected linear_attention or mamba2, found \"attention\""},
     {"mamba2", R"({"rms_norm": false})", "rms_norm: only true is supported"},
@@ -117,9 +123,11 @@ const Refusal kStateSpace[] = {
     {"mamba_ssm", R"({"ssm_cfg": {"layer": "Mamba3"}})",
      "ssm_cfg.layer: expected Mamba1 or Mamba2, found 'Mamba3'"},
     {"mamba_ssm", R"({"ssm_cfg": {"window": 3}})", "ssm_cfg.window: is not known to this family"},
-    {"mamba_ssm2", R"({"ssm_cfg": {"d_ssm": 64}})", "ssm_cfg.d_ssm: expected at most expand * d_model = 32"},
+    {"mamba_ssm2", R"({"ssm_cfg": {"d_ssm": 64}})",
+     "ssm_cfg.d_ssm: expected at most expand * d_model = 32"},
     {"mamba_ssm2", R"({"ssm_cfg": {"headdim": 5}})", "ssm_cfg.headdim: expected a divisor of 24"},
-    {"mamba_ssm2", R"({"ssm_cfg": {"D_has_hdim": true}})", "ssm_cfg.D_has_hdim: only false is supported"}};
+    {"mamba_ssm2", R"({"ssm_cfg": {"D_has_hdim": true}})",
+     "ssm_cfg.D_has_hdim: only false is supported"}};
 
 INSTANTIATE_TEST_SUITE_P(General, Refused, testing::ValuesIn(kGeneral));
 INSTANTIATE_TEST_SUITE_P(Transformers, Refused, testing::ValuesIn(kTransformers));
@@ -141,17 +149,19 @@ TEST(Architecture, TransformerShapes) {
   EXPECT_EQ(mistral.transformer().head_size, 6);
   EXPECT_THAT(mistral.transformer().sliding_windows, testing::ElementsAre(4, 4, 4));
   // A null removes the key here, and the library's class then has a window of 4096.
-  EXPECT_THAT(read("mistral", R"({"sliding_window": null})").transformer().sliding_windows, testing::Each(4096));
+  EXPECT_THAT(read("mistral", R"({"sliding_window": null})").transformer().sliding_windows,
+              testing::Each(4096));
   EXPECT_EQ(read("gpt_neox").transformer().rotary.dimensions, 2);
   EXPECT_TRUE(read("gpt_neox").transformer().parallel_residual);
 }
 
 TEST(Architecture, Qwen2SlidesOnlyWhereItSaysSo) {
   EXPECT_TRUE(read("qwen2", R"({"sliding_window": 4})").transformer().sliding_windows.empty());
-  EXPECT_THAT(read("qwen2", R"({"use_sliding_window": true, "sliding_window": 4, "max_window_layers": 1})")
-                  .transformer()
-                  .sliding_windows,
-              testing::ElementsAre(0, 4, 4));
+  EXPECT_THAT(
+      read("qwen2", R"({"use_sliding_window": true, "sliding_window": 4, "max_window_layers": 1})")
+          .transformer()
+          .sliding_windows,
+      testing::ElementsAre(0, 4, 4));
   EXPECT_THAT(read("qwen2", R"({"use_sliding_window": true, "sliding_window": 4,
                                "layer_types": ["sliding_attention", "full_attention", "full_attention"]})")
                   .transformer()

@@ -14,7 +14,8 @@ std::string chosen(const std::string& set, const std::vector<double>& norms) {
   return text;
 }
 
-const std::vector<double> kNorms = {0.1, 0.7, 0.3, 0.6, 0.2, 0.5, 0.4};  // seven channels: thirds of two
+// Seven channels: thirds of two.
+const std::vector<double> kNorms = {0.1, 0.7, 0.3, 0.6, 0.2, 0.5, 0.4};
 
 TEST(Channels, ThirdsByDecayNorm) {
   EXPECT_EQ(chosen("all", kNorms), "xxxxxxx");
@@ -35,7 +36,8 @@ TEST(Channels, QuantilesPartitionTheChannels) {
   for (const int slices : {1, 2, 3, 5, 7, 9}) {
     std::vector<int> seen(kNorms.size(), 0);
     for (int slice = 1; slice <= slices; ++slice) {
-      const std::vector<bool> loses = channels_of({ChannelSet::Kind::kQuantile, slice, slices}, kNorms);
+      const std::vector<bool> loses =
+          channels_of({ChannelSet::Kind::kQuantile, slice, slices}, kNorms);
       for (size_t i = 0; i < seen.size(); ++i) seen[i] += loses[i] ? 1 : 0;
     }
     EXPECT_EQ(seen, std::vector<int>(kNorms.size(), 1)) << slices;

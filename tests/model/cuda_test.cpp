@@ -31,18 +31,22 @@ const std::vector<Model>& models() {
   static const std::vector<Model> list = [] {
     const json deep = {{"num_hidden_layers", 6}};
     std::vector<Model> all = {{"gpt2", "gpt2", {{"n_layer", 6}, {"n_positions", 64}}}};
-    for (const char* family : {"llama", "mistral", "qwen2", "gpt_neox", "mamba", "falcon_mamba", "mamba2"})
+    for (const char* family :
+         {"llama", "mistral", "qwen2", "gpt_neox", "mamba", "falcon_mamba", "mamba2"})
       all.push_back({family, family, deep});
-    all.push_back(
-        {"gpt2_wide", "gpt2", {{"n_layer", 6}, {"n_positions", 64}, {"n_embd", 128}, {"n_head", 2}}});
+    all.push_back({"gpt2_wide",
+                   "gpt2",
+                   {{"n_layer", 6}, {"n_positions", 64}, {"n_embd", 128}, {"n_head", 2}}});
     const auto add_wide = [&](const char* family, int layers, json changes) {
       changes["num_hidden_layers"] = layers;
       all.push_back({std::string(family) + "_wide", family, changes});
     };
-    add_wide("llama", 6, {{"hidden_size", 128}, {"num_attention_heads", 2}, {"num_key_value_heads", 1}});
+    add_wide("llama", 6,
+             {{"hidden_size", 128}, {"num_attention_heads", 2}, {"num_key_value_heads", 1}});
     add_wide("mamba", 12, {{"hidden_size", 128}, {"intermediate_size", 256}, {"state_size", 16}});
     add_wide("falcon_mamba", 6, {{"hidden_size", 96}, {"state_size", 16}});
-    add_wide("mamba2", 6, {{"hidden_size", 64}, {"num_heads", 4}, {"head_dim", 32}, {"n_groups", 1}});
+    add_wide("mamba2", 6,
+             {{"hidden_size", 64}, {"num_heads", 4}, {"head_dim", 32}, {"n_groups", 1}});
     return all;
   }();
   return list;
@@ -66,9 +70,10 @@ std::vector<Window> all_windows(int layers) {
   return windows;
 }
 
-// Prompts of 1 to 40 tokens. Into the last token: sources for several parts of the scan, and with twelve
-// layers more windows of the states of one part than a part holds.
-std::vector<ReplayRequest> last_token_requests(int layers, const std::vector<ChannelSet>& channels) {
+// Prompts of 1 to 40 tokens. Into the last token: sources for several parts of the scan, and with
+// twelve layers more windows of the states of one part than a part holds.
+std::vector<ReplayRequest> last_token_requests(int layers,
+                                               const std::vector<ChannelSet>& channels) {
   std::vector<ReplayRequest> requests;
   for (const int length : {1, 2, 5, 17, 40}) {
     ReplayRequest request;
@@ -114,8 +119,8 @@ class Cuda : public testing::TestWithParam<Model> {
 
   const Architecture& architecture() const { return cpu_->architecture(); }
 
-  // In float32 a device may be some times as far off as the weights amplify rounding, and in a precision of
-  // fewer bits by so much more.
+  // In float32 a device may be some times as far off as the weights amplify rounding, and in a
+  // precision of fewer bits by so much more.
   void compare(const std::vector<ReplayRequest>& requests) {
     const std::vector<ReplayResult> expected = ReplayEngine(*cpu_).run(requests);
     const double noise = amplified_rounding(requests, expected);
@@ -141,8 +146,8 @@ class Cuda : public testing::TestWithParam<Model> {
     return std::make_shared<const Checkpoint>(Checkpoint::open(directory.path().string()));
   }
 
-  // How far float32 on the CPU is off, and float64 once every weight has moved to a neighbouring float32: the
-  // first alone may be lucky by a factor of sixteen.
+  // How far float32 on the CPU is off, and float64 once every weight has moved to a neighbouring
+  // float32: the first alone may be lucky by a factor of sixteen.
   double amplified_rounding(const std::vector<ReplayRequest>& requests,
                             const std::vector<ReplayResult>& expected) const {
     const auto fp32 = Network::load(checkpoint_, at::kCPU, Precision::kFp32);
@@ -159,14 +164,16 @@ class Cuda : public testing::TestWithParam<Model> {
     return noise;
   }
 
-  // The largest difference of a log-probability, as a share of 1 - log p; infinite if an answer is on one
-  // side only.
-  static double distance(const std::vector<ReplayResult>& found, const std::vector<ReplayResult>& expected) {
+  // The largest difference of a log-probability, as a share of 1 - log p; infinite if an answer is
+  // on one side only.
+  static double distance(const std::vector<ReplayResult>& found,
+                         const std::vector<ReplayResult>& expected) {
     double worst = found.size() == expected.size() ? 0 : INFINITY;
     const auto compare = [&](const Answer& one, const Answer& other) {
       if ((one.rank == 0) != (other.rank == 0)) worst = INFINITY;
       if (one.rank == 0) return;
-      const double off = std::abs(one.log_probability - other.log_probability) / (1 - other.log_probability);
+      const double off =
+          std::abs(one.log_probability - other.log_probability) / (1 - other.log_probability);
       worst = std::isnan(off) ? INFINITY : std::max(worst, off);
     };
     for (size_t r = 0; r < std::min(found.size(), expected.size()); ++r) {

@@ -1,7 +1,8 @@
-// Published config.json files and the oracle's cases with values that nobody expects: each is read, or
-// refused with an InputError, and what is read stays within bounds that nothing overflows. libtorch's headers
-// do not compile with Debian's clang, so that this is no libFuzzer harness but a mutator of its own;
-// FACTFLOW_FUZZ_SECONDS=600 lets it run longer, best in a build with sanitizers.
+// Published config.json files and the oracle's cases with values that nobody expects: each is read,
+// or refused with an InputError, and what is read stays within bounds that nothing overflows.
+// libtorch's headers do not compile with Debian's clang, so that this is no libFuzzer harness but a
+// mutator of its own; FACTFLOW_FUZZ_SECONDS=600 lets it run longer, best in a build with
+// sanitizers.
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
@@ -87,8 +88,8 @@ class Mutator {
 template <class Step>
 void repeat(int times, Step step) {
   const char* seconds = std::getenv("FACTFLOW_FUZZ_SECONDS");
-  const auto end =
-      std::chrono::steady_clock::now() + std::chrono::seconds(seconds != nullptr ? std::atoi(seconds) : 0);
+  const auto end = std::chrono::steady_clock::now() +
+                   std::chrono::seconds(seconds != nullptr ? std::atoi(seconds) : 0);
   std::int64_t done = 0, accepted = 0;
   for (; seconds != nullptr ? std::chrono::steady_clock::now() < end : done < times; ++done) {
     try {
@@ -127,7 +128,8 @@ TEST(HostileFiles, ConfigsOfModels) {
   Mutator mutator(1);
   json config;
   repeat(20'000, [&] {
-    config = mutator.changed(configs[mutator.below(configs.size())], configs[mutator.below(configs.size())]);
+    config = mutator.changed(configs[mutator.below(configs.size())],
+                             configs[mutator.below(configs.size())]);
     SCOPED_TRACE(config.dump());
     read_model(config);
   });
@@ -137,8 +139,8 @@ TEST(HostileFiles, TextsOfConfigs) {
   const std::vector<json> configs = published_configs();
   Mutator mutator(2);
   repeat(5'000, [&] {
-    read_model(
-        parse_config(mutator.changed_text(configs[mutator.below(configs.size())].dump()), "config.json"));
+    read_model(parse_config(mutator.changed_text(configs[mutator.below(configs.size())].dump()),
+                            "config.json"));
   });
 }
 

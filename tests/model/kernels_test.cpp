@@ -1,5 +1,5 @@
-// The kernels by themselves: Mamba-1's kept state against the materialised matrix, the instruction sets
-// against each other, and the CUDA kernels, emulated (cuda_emulation/), against them.
+// The kernels by themselves: Mamba-1's kept state against the materialised matrix, the instruction
+// sets against each other, and the CUDA kernels, emulated (cuda_emulation/), against them.
 #include "model/kernels/kernels.hpp"
 
 #include <bit>
@@ -33,8 +33,8 @@ FACTFLOW_DECLARE(avx512)
 template <class T>
 const KernelTable<T>& emulated_kernels();
 template <class T>
-void emulated_factor(const Rows& rows, const Matrix<const float>& x, const Factor<T>& out, std::int64_t count,
-                     std::int64_t width);
+void emulated_factor(const Rows& rows, const Matrix<const float>& x, const Factor<T>& out,
+                     std::int64_t count, std::int64_t width);
 
 }  // namespace kernels
 
@@ -56,8 +56,8 @@ using kernels::KernelTable;
 using kernels::Matrix;
 using kernels::Row;
 
-// What the kernels are tried with: widths that no vector divides and cuts of some channels, or what the fast
-// ones take.
+// What the kernels are tried with: widths that no vector divides and cuts of some channels, or what
+// the fast ones take.
 struct Sizes {
   int channels, states;
   bool channel_sets;
@@ -71,30 +71,33 @@ constexpr Sizes kLastTokens = {136, 16, false, 256, 132, 64, false};
 // A one-layer pass over three prompts with cuts of every form.
 class Pass {
  public:
-  explicit Pass(const std::vector<ReplayRequest>& requests) : plan_(plan_replay(requests, 1, 8, false)) {}
+  explicit Pass(const std::vector<ReplayRequest>& requests)
+      : plan_(plan_replay(requests, 1, 8, false)) {}
   explicit Pass(const Sizes& sizes = kOdd) {
     const std::vector<Window> on = {{0, 1}};
     const ChannelSet slow = sizes.channel_sets ? parse_channel_set("slow") : ChannelSet{},
-                     quantile = sizes.channel_sets ? parse_channel_set("quantile 2/3") : ChannelSet{};
-    std::vector<ReplayRequest> requests = {{{1, 2, 3, 4, 5, 6, 7},
-                                            0,
-                                            {{{6}, {1, 2}, {}, on},
-                                             {{6}, {6}, slow, on},
-                                             {{6}, {0, 6}, quantile, on},
-                                             {{6}, {0, 1, 2, 3, 4, 5, 6}, {}, on},
-                                             {{2, 3}, {1, 2, 3}, {}, on},
-                                             {{3, 6}, {0, 4}, slow, on},
-                                             {{0, 1, 2, 3, 4, 5, 6}, {0, 3}, quantile, on}}},
-                                           {{1, 2, 3}, 0, {{{2}, {0}, quantile, on}, {{1}, {0, 1}, {}, on}}},
-                                           {{1}, 0, {{{0}, {0}, {}, on}}},
-                                           // Longer than what the CUDA scan has of a prompt at a time.
-                                           {{1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2},
-                                            0,
-                                            {{{19}, {0}, {}, on},
-                                             {{19}, {1, 17}, slow, on},
-                                             {{19}, {2}, {}, on},
-                                             {{19}, {3}, {}, on},
-                                             {{19}, {16, 18}, {}, on}}}};
+                     quantile =
+                         sizes.channel_sets ? parse_channel_set("quantile 2/3") : ChannelSet{};
+    std::vector<ReplayRequest> requests = {
+        {{1, 2, 3, 4, 5, 6, 7},
+         0,
+         {{{6}, {1, 2}, {}, on},
+          {{6}, {6}, slow, on},
+          {{6}, {0, 6}, quantile, on},
+          {{6}, {0, 1, 2, 3, 4, 5, 6}, {}, on},
+          {{2, 3}, {1, 2, 3}, {}, on},
+          {{3, 6}, {0, 4}, slow, on},
+          {{0, 1, 2, 3, 4, 5, 6}, {0, 3}, quantile, on}}},
+        {{1, 2, 3}, 0, {{{2}, {0}, quantile, on}, {{1}, {0, 1}, {}, on}}},
+        {{1}, 0, {{{0}, {0}, {}, on}}},
+        // Longer than what the CUDA scan has of a prompt at a time.
+        {{1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2},
+         0,
+         {{{19}, {0}, {}, on},
+          {{19}, {1, 17}, slow, on},
+          {{19}, {2}, {}, on},
+          {{19}, {3}, {}, on},
+          {{19}, {16, 18}, {}, on}}}};
     if (!sizes.suffixes)
       for (ReplayRequest& request : requests)
         std::erase_if(request.cuts, [&](const EdgeCut& cut) {
@@ -217,12 +220,13 @@ struct ScanInputs {
         d(1, of.channels, 8),
         out(plan.columns(), of.channels, 9),
         states(static_cast<std::int64_t>(plan.slots.size()) * of.states, of.channels, 10),
-        scratch(static_cast<size_t>(
-            kernels::scan_scratch_bytes(static_cast<std::int64_t>(plan.parts.size()),
-                                        static_cast<std::int64_t>(plan.replays.size()), plan.part_tokens))) {
+        scratch(static_cast<size_t>(kernels::scan_scratch_bytes(
+            static_cast<std::int64_t>(plan.parts.size()),
+            static_cast<std::int64_t>(plan.replays.size()), plan.part_tokens))) {
     make_negative(a, std::int64_t{of.states} * of.channels);
     // What is read before it is written shows.
-    for (std::int64_t i = 0; i < static_cast<std::int64_t>(plan.slots.size()) * of.states * of.channels; ++i)
+    for (std::int64_t i = 0;
+         i < static_cast<std::int64_t>(plan.slots.size()) * of.states * of.channels; ++i)
       states.data()[i] = std::numeric_limits<Wide<T>>::quiet_NaN();
     std::vector<double> norms;
     for (int i = 0; i < of.channels; ++i) norms.push_back((i * 29) % of.channels);
@@ -284,8 +288,8 @@ TEST(Scan, TheKeptStateIsTheMatrixWithItsBlockedEntriesZeroed) {
       for (int channel = 0; channel < kOdd.channels; ++channel)
         ASSERT_NEAR(in.out.at(row.column + i, channel),
                     materialised(pass, in, row, row.first_token + i, channel), 1e-12)
-            << "row of " << row.count << " tokens from " << row.first_token << ", token " << i << ", channel "
-            << channel;
+            << "row of " << row.count << " tokens from " << row.first_token << ", token " << i
+            << ", channel " << channel;
   EXPECT_EQ(pass.blocked(), pass.plan().blocked_edges);
 }
 
@@ -296,7 +300,8 @@ template <class T>
 std::vector<double> dual_of(const KernelTable<T>& table, Pass& pass, const Sizes& sizes) {
   const std::int64_t columns = pass.plan().columns();
   std::vector<std::uint8_t> lose;
-  for (size_t i = 0; i < 8 * pass.plan().channel_sets.size(); ++i) lose.push_back(i * i % 3 == 1 ? 1 : 0);
+  for (size_t i = 0; i < 8 * pass.plan().channel_sets.size(); ++i)
+    lose.push_back(i * i % 3 == 1 ? 1 : 0);
   const int dual_width = 8 * sizes.dual_head;
   const Values<T> x(columns, dual_width, 21), b(columns, 2 * sizes.dual_states, 22),
       c(columns, 2 * sizes.dual_states, 23), dt(columns, 8, 24);
@@ -323,14 +328,15 @@ void run_token_mixers(const KernelTable<T>& table, const Sizes& sizes, Outputs& 
   const Values<T> q(columns, 4 * head, 31), k(columns, 2 * head, 32), v(columns, 2 * head, 33);
   for (const std::int32_t window : {0, 3}) {
     Values<T> mixed(columns, 4 * head, 34);
-    table.attention(pass.rows(), {q.in(), k.in(), v.in(), mixed.factor(), 4, 2, head, 0.37, window});
+    table.attention(pass.rows(),
+                    {q.in(), k.in(), v.in(), mixed.factor(), 4, 2, head, 0.37, window});
     outputs["attention " + std::to_string(window)] = mixed.all();
   }
   const Values<Wide<T>> taps(5, sizes.channels, 41), conv_bias(1, sizes.channels, 42);
   for (const int width : {1, 2, 4, 5}) {
     Values<T> convolved(columns, sizes.channels, 43);
-    table.conv(pass.rows(),
-               {scan.x.in(), convolved.factor(), taps.data(), conv_bias.data(), sizes.channels, width});
+    table.conv(pass.rows(), {scan.x.in(), convolved.factor(), taps.data(), conv_bias.data(),
+                             sizes.channels, width});
     outputs["conv " + std::to_string(width)] = convolved.all();
   }
   outputs["blocked"] = {static_cast<double>(pass.blocked())};
@@ -338,7 +344,8 @@ void run_token_mixers(const KernelTable<T>& table, const Sizes& sizes, Outputs& 
 
 // `width` is divided by two groups and by heads of `head_size` dimensions.
 template <class T>
-void run_elementwise(const KernelTable<T>& table, std::int64_t width, int head_size, Outputs& outputs) {
+void run_elementwise(const KernelTable<T>& table, std::int64_t width, int head_size,
+                     Outputs& outputs) {
   Pass pass;
   const kernels::Rows rows = pass.rows();
   const std::int64_t columns = pass.plan().columns(), group = width / 2;
@@ -346,22 +353,25 @@ void run_elementwise(const KernelTable<T>& table, std::int64_t width, int head_s
   const Values<Wide<T>> residual(columns, width, 51), weight(1, width, 53), bias(1, width, 54),
       offset(1, width, 60);
   Values<T> out(columns, width, 55);
-  const auto keep = [&](const std::string& name) { outputs[name + " " + std::to_string(width)] = out.all(); };
-  table.norm(rows,
-             {residual.in(), out.factor(), weight.data(), nullptr, columns, width, 1e-5, false, nullptr});
+  const auto keep = [&](const std::string& name) {
+    outputs[name + " " + std::to_string(width)] = out.all();
+  };
+  table.norm(rows, {residual.in(), out.factor(), weight.data(), nullptr, columns, width, 1e-5,
+                    false, nullptr});
   keep("rms norm");
-  table.norm(rows, {residual.in(), out.factor(), nullptr, nullptr, columns, width, 1e-5, false, nullptr});
+  table.norm(rows,
+             {residual.in(), out.factor(), nullptr, nullptr, columns, width, 1e-5, false, nullptr});
   keep("weightless norm");
-  table.norm(rows, {residual.in(), out.factor(), weight.data(), bias.data(), columns, width, 1e-5, true,
-                    offset.data()});
+  table.norm(rows, {residual.in(), out.factor(), weight.data(), bias.data(), columns, width, 1e-5,
+                    true, offset.data()});
   keep("layer norm");
   Values<Head<T>> final(columns, width, 55);
-  table.final_norm(rows, {residual.in(), final.factor(), weight.data(), bias.data(), columns, width, 1e-5,
-                          true, offset.data()});
+  table.final_norm(rows, {residual.in(), final.factor(), weight.data(), bias.data(), columns, width,
+                          1e-5, true, offset.data()});
   outputs["final norm " + std::to_string(width)] = final.all();
   for (const bool before : {false, true}) {
-    table.gated_norm(rows,
-                     {x.in(), up.in(), out.factor(), weight.data(), columns, width, group, 1e-5, before});
+    table.gated_norm(
+        rows, {x.in(), up.in(), out.factor(), weight.data(), columns, width, group, 1e-5, before});
     keep(before ? "norm before gate" : "gated norm");
   }
   using kernels::Activation;
@@ -372,8 +382,8 @@ void run_elementwise(const KernelTable<T>& table, std::int64_t width, int head_s
   }
   Values<T> heads(columns, width, 56);
   const Values<Wide<T>> cosine(pass.plan().longest, 3, 57), sine(pass.plan().longest, 3, 58);
-  table.rotary(rows,
-               {heads.out(), cosine.data(), sine.data(), static_cast<int>(width) / head_size, head_size, 6});
+  table.rotary(rows, {heads.out(), cosine.data(), sine.data(), static_cast<int>(width) / head_size,
+                      head_size, 6});
   outputs["rotary " + std::to_string(width)] = heads.all();
 }
 
@@ -388,7 +398,8 @@ void run_answers(const KernelTable<T>& table, std::int64_t vocabulary, Outputs& 
   std::vector<double> log_probability(3);
   std::vector<std::int32_t> rank(3);
   const std::vector<std::int32_t> answer = {7, static_cast<std::int32_t>(vocabulary) - 1, 1023};
-  table.answer(pass.rows(), {logits.in(), answer.data(), log_probability.data(), rank.data(), 3, vocabulary});
+  table.answer(pass.rows(),
+               {logits.in(), answer.data(), log_probability.data(), rank.data(), 3, vocabulary});
   const std::string width = " " + std::to_string(vocabulary);
   outputs["gather" + width] = gathered.all();
   outputs["answer" + width] = log_probability;
@@ -421,30 +432,35 @@ void expect_near(const Outputs& outputs, const Outputs& expected, double toleran
 }
 
 TEST(InstructionSets, GenericFloatAgreesWithGenericDouble) {
-  expect_near(outputs_of(kernels::generic::float_table()), outputs_of(kernels::generic::double_table()),
-              2e-5);
+  expect_near(outputs_of(kernels::generic::float_table()),
+              outputs_of(kernels::generic::double_table()), 2e-5);
 }
 
 #ifdef __x86_64__
 TEST(InstructionSets, Avx2AgreesWithGeneric) {
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
     GTEST_SKIP() << "this processor has no AVX2";
-  expect_near(outputs_of(kernels::avx2::float_table()), outputs_of(kernels::generic::float_table()), 2e-5);
-  // Sums in another order can fall on the other side where fp64 rounds to float32 as transformers does.
-  expect_near(outputs_of(kernels::avx2::double_table()), outputs_of(kernels::generic::double_table()), 3e-7);
+  expect_near(outputs_of(kernels::avx2::float_table()), outputs_of(kernels::generic::float_table()),
+              2e-5);
+  // Sums in another order can fall on the other side where fp64 rounds to float32 as transformers
+  // does.
+  expect_near(outputs_of(kernels::avx2::double_table()),
+              outputs_of(kernels::generic::double_table()), 3e-7);
 }
 
 TEST(InstructionSets, Avx512AgreesWithGeneric) {
   if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512dq") ||
       !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl"))
     GTEST_SKIP() << "this processor has no AVX-512";
-  expect_near(outputs_of(kernels::avx512::float_table()), outputs_of(kernels::generic::float_table()), 2e-5);
-  expect_near(outputs_of(kernels::avx512::double_table()), outputs_of(kernels::generic::double_table()),
-              3e-7);
+  expect_near(outputs_of(kernels::avx512::float_table()),
+              outputs_of(kernels::generic::float_table()), 2e-5);
+  expect_near(outputs_of(kernels::avx512::double_table()),
+              outputs_of(kernels::generic::double_table()), 3e-7);
 }
 #endif
 
-// Whether copies to shared memory are done at once or as late as a kernel lets them: a GPU is in between.
+// Whether copies to shared memory are done at once or as late as a kernel lets them: a GPU is in
+// between.
 class Emulation : public testing::TestWithParam<bool> {
  protected:
   Emulation() { emulation::copy_late(GetParam()); }
@@ -465,7 +481,8 @@ TEST_P(Emulation, Bfloat16KernelsAgreeWithGeneric) {
                 outputs_of(kernels::generic::float_table(), sizes), 1.0 / 256);
 }
 
-// More tokens than are handled at a time, by part and, where shared memory does not suffice, one by one.
+// More tokens than are handled at a time, by part and, where shared memory does not suffice, one by
+// one.
 TEST(LongPrompts, TheCudaDualFormAgreesWithGeneric) {
   for (const int tokens : {50, 330}) {
     const int last = tokens - 1;
@@ -475,15 +492,16 @@ TEST(LongPrompts, TheCudaDualFormAgreesWithGeneric) {
          {{{last}, {0, 40, 48}, {}, {{0, 1}}}, {{last - 1, last}, {3, last - 1}, {}, {{0, 1}}}}}};
     Pass pass(requests), expected_pass(requests);
     const std::vector<double> found = dual_of(kernels::emulated_kernels<float>(), pass, kEven),
-                              expected = dual_of(kernels::generic::float_table(), expected_pass, kEven);
+                              expected =
+                                  dual_of(kernels::generic::float_table(), expected_pass, kEven);
     expect_near({{"dual", found}}, {{"dual", expected}}, 2e-5);
     EXPECT_EQ(pass.blocked(), pass.plan().blocked_edges);
     EXPECT_EQ(expected_pass.blocked(), pass.blocked());
   }
 }
 
-// What tf32x3 multiplies: 11 bits, and what they leave over in bfloat16, which together hold 19 bits at
-// least.
+// What tf32x3 multiplies: 11 bits, and what they leave over in bfloat16, which together hold 19
+// bits at least.
 TEST_P(Emulation, FactorsInPartsAddUp) {
   for (const std::int64_t width : {30, 32}) {
     const std::int64_t rows = 3;
@@ -499,24 +517,27 @@ TEST_P(Emulation, FactorsInPartsAddUp) {
     kernels::emulated_factor<float>({}, {x.data(), width}, out, rows, width);
     for (std::int64_t row = 0; row < rows; ++row)
       for (std::int64_t j = 0; j < width; ++j) {
-        const auto at = static_cast<size_t>(row * width + j), part = static_cast<size_t>(2 * row * width + j);
+        const auto at = static_cast<size_t>(row * width + j),
+                   part = static_cast<size_t>(2 * row * width + j);
         EXPECT_EQ(std::bit_cast<std::uint32_t>(high[at]) & 0x1fff, 0u);
         EXPECT_NEAR(high[at] + to_double(parts[part]), x[at], std::abs(x[at]) / (1 << 19));
-        EXPECT_NEAR(to_double(parts[part + static_cast<size_t>(width)]), high[at], std::abs(high[at]) / 256);
+        EXPECT_NEAR(to_double(parts[part + static_cast<size_t>(width)]), high[at],
+                    std::abs(high[at]) / 256);
       }
   }
 }
 
 TEST(Answer, LogitsThatAreNotFiniteGiveNoProbability) {
   Pass pass;
-  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     std::vector<float> logits(40, 0.5F);
     logits[13] = bad;
     const std::int32_t answer = 3;
     double log_probability = 0;
     std::int32_t rank = 0;
-    kernels::cpu_kernels<float>().answer(pass.rows(),
-                                         {{logits.data(), 40}, &answer, &log_probability, &rank, 1, 40});
+    kernels::cpu_kernels<float>().answer(
+        pass.rows(), {{logits.data(), 40}, &answer, &log_probability, &rank, 1, 40});
     EXPECT_TRUE(std::isnan(log_probability)) << bad;
   }
 }

@@ -23,7 +23,8 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilo
   return rms_normalised(x, epsilon) * weight;
 }
 
-at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, double epsilon) {
+at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                      double epsilon) {
   const at::Tensor centred = x - x.mean(-1, true);
   return centred / ((centred * centred).mean(-1, true) + epsilon).sqrt() * weight + bias;
 }
@@ -43,12 +44,14 @@ at::Tensor exact_gelu(const at::Tensor& x) {
 }
 
 // y[t] = swish(bias + sum_k weight[channel, k] x[t - kernel + 1 + k])
-at::Tensor causal_convolution(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+at::Tensor causal_convolution(const at::Tensor& x, const at::Tensor& weight,
+                              const at::Tensor& bias) {
   const std::int64_t kernel = weight.size(2);
   at::Tensor y = bias.defined() ? bias.expand_as(x).clone() : at::zeros_like(x);
   for (std::int64_t t = 0; t < x.size(0); ++t)
     for (std::int64_t k = 0; k < kernel; ++k)
-      if (const std::int64_t s = t - kernel + 1 + k; s >= 0) y[t] += weight.select(2, k).squeeze(1) * x[s];
+      if (const std::int64_t s = t - kernel + 1 + k; s >= 0)
+        y[t] += weight.select(2, k).squeeze(1) * x[s];
   return swish(y);
 }
 
@@ -58,12 +61,14 @@ at::Tensor decay_norms(const at::Tensor& a_log) {
   return (decay.dim() == 2 ? decay.sum(1) : decay).contiguous();
 }
 
-// The reference's FAST_DECAY and SLOW_DECAY: the first third of a sort keeps the edge, the others lose it.
+// The reference's FAST_DECAY and SLOW_DECAY: the first third of a sort keeps the edge, the others
+// lose it.
 at::Tensor losing_by_reference(const ChannelSet& set, const at::Tensor& a_log) {
   const at::Tensor norm = decay_norms(a_log);
   at::Tensor lose = at::ones({norm.numel()}, at::kBool);
   if (set.kind == ChannelSet::Kind::kAll) return lose;
-  const at::Tensor order = norm.argsort(/*stable=*/true, 0, /*descending=*/set.kind == ChannelSet::Kind::kSlow);
+  const at::Tensor order =
+      norm.argsort(/*stable=*/true, 0, /*descending=*/set.kind == ChannelSet::Kind::kSlow);
   return lose.index_fill_(0, order.narrow(0, 0, norm.numel() / 3), false);
 }
 
@@ -105,14 +110,16 @@ at::Tensor to_tensor(const StoredTensor& stored) {
 }  // namespace
 
 at::Tensor NaiveModel::losing(const ChannelSet& set, const at::Tensor& a_log) const {
-  return masking_ == Masking::kReference ? losing_by_reference(set, a_log) : channels_losing(set, a_log);
+  return masking_ == Masking::kReference ? losing_by_reference(set, a_log)
+                                         : channels_losing(set, a_log);
 }
 
 NaiveModel::NaiveModel(const Checkpoint& checkpoint, Masking masking)
     : masking_(masking), config_(checkpoint.config()), ssm_(config_) {
   for (const auto& [name, stored] : checkpoint.tensors()) tensors_[name] = to_tensor(stored);
   if (config_.contains("ssm_cfg")) ssm_ = config_["ssm_cfg"];
-  family_ = config_.value("model_type", ssm_.value("layer", "Mamba1") == "Mamba1" ? "mamba" : "mamba2");
+  family_ =
+      config_.value("model_type", ssm_.value("layer", "Mamba1") == "Mamba1" ? "mamba" : "mamba2");
   for (const char* key : {"n_layer", "num_hidden_layers"}) layers_ = config_.value(key, layers_);
   for (const char* key : {"layer_norm_epsilon", "layer_norm_eps", "rms_norm_eps"})
     epsilon_ = config_.value(key, epsilon_);
@@ -125,45 +132,51 @@ at::Tensor NaiveModel::project(const at::Tensor& x, const std::string& name) con
   return tensors_.count(name + ".bias") != 0 ? y + get(name + ".bias") : y;
 }
 
-// q [heads, tokens, size]; k, v [key heads, tokens, size] -> [tokens, heads * size]. A token with no key left
-// reads 0.
+// q [heads, tokens, size]; k, v [key heads, tokens, size] -> [tokens, heads * size]. A token with
+// no key left reads 0.
 at::Tensor NaiveModel::attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                  const Block& block) const {
   const std::int64_t tokens = q.size(1), shared = q.size(0) / k.size(0),
                      window = config_.value("sliding_window", 0);
   at::Tensor seen = at::ones_like(block.pairs).tril() & ~block.pairs;
   if (window > 0) seen = seen & ~at::ones_like(seen).tril(-window);
-  at::Tensor scores =
-      q.matmul(k.repeat_interleave(shared, 0).transpose(1, 2)) / std::sqrt(static_cast<double>(q.size(2)));
+  at::Tensor scores = q.matmul(k.repeat_interleave(shared, 0).transpose(1, 2)) /
+                      std::sqrt(static_cast<double>(q.size(2)));
   if (masking_ == Masking::kReference && block.pairs.any().item<bool>()) {
     if (family_ == "gpt2") {
       // A row of nothing but the lowest number is a row of equal numbers.
       scores = scores + (~seen).to(at::kDouble) * std::numeric_limits<double>::lowest();
-      return scores.softmax(-1).matmul(v.repeat_interleave(shared, 0)).transpose(0, 1).reshape({tokens, -1});
+      return scores.softmax(-1)
+          .matmul(v.repeat_interleave(shared, 0))
+          .transpose(0, 1)
+          .reshape({tokens, -1});
     }
     seen = ~block.pairs;
   }
   const at::Tensor weights = scores.exp() * seen.to(at::kDouble), total = weights.sum(-1, true);
-  const at::Tensor out =
-      weights.matmul(v.repeat_interleave(shared, 0)) / at::where(total > 0, total, at::ones_like(total));
+  const at::Tensor out = weights.matmul(v.repeat_interleave(shared, 0)) /
+                         at::where(total > 0, total, at::ones_like(total));
   return out.transpose(0, 1).reshape({tokens, -1});
 }
 
 // Rotates the first dimensions of heads [heads, tokens, size] by position.
 at::Tensor NaiveModel::rotated(const at::Tensor& heads) const {
   const std::int64_t tokens = heads.size(1), size = heads.size(2);
-  const auto turned = static_cast<std::int64_t>(static_cast<double>(size) * config_.value("rotary_pct", 1.0)),
+  const auto turned = static_cast<std::int64_t>(static_cast<double>(size) *
+                                                config_.value("rotary_pct", 1.0)),
              half = turned / 2;
   at::Tensor angles = at::empty({tokens, half}, at::kDouble);
   for (std::int64_t t = 0; t < tokens; ++t)
     for (std::int64_t i = 0; i < half; ++i) {
-      const float frequency = 1.0F / std::pow(config_.value("rope_theta", 10000.0F),
-                                              static_cast<float>(2 * i) / static_cast<float>(turned));
+      const float frequency =
+          1.0F / std::pow(config_.value("rope_theta", 10000.0F),
+                          static_cast<float>(2 * i) / static_cast<float>(turned));
       angles.data_ptr<double>()[t * half + i] = static_cast<float>(t) * frequency;
     }
   const at::Tensor cosine = single(angles.cos()), sine = single(angles.sin());
   const auto parts = heads.split_with_sizes({half, half, size - turned}, 2);
-  return at::cat({parts[0] * cosine - parts[1] * sine, parts[1] * cosine + parts[0] * sine, parts[2]}, 2);
+  return at::cat(
+      {parts[0] * cosine - parts[1] * sine, parts[1] * cosine + parts[0] * sine, parts[2]}, 2);
 }
 
 at::Tensor NaiveModel::gpt2_layer(at::Tensor x, int layer, const Block& block) const {
@@ -176,7 +189,9 @@ at::Tensor NaiveModel::gpt2_layer(at::Tensor x, int layer, const Block& block) c
     return input.matmul(get(p + name + ".weight")) + get(p + name + ".bias");
   };
   const auto qkv = conv1d(norm("ln_1"), "attn.c_attn").chunk(3, 1);
-  const auto split = [&](const at::Tensor& y) { return y.reshape({x.size(0), heads, -1}).transpose(0, 1); };
+  const auto split = [&](const at::Tensor& y) {
+    return y.reshape({x.size(0), heads, -1}).transpose(0, 1);
+  };
   x = x + conv1d(attention(split(qkv[0]), split(qkv[1]), split(qkv[2]), block), "attn.c_proj");
   return x + conv1d(tanh_gelu(conv1d(norm("ln_2"), "mlp.c_fc")), "mlp.c_proj");
 }
@@ -189,12 +204,13 @@ at::Tensor NaiveModel::llama_layer(at::Tensor x, int layer, const Block& block) 
   const auto split = [&](const char* name, std::int64_t count) {
     return project(h, p + "self_attn." + name).reshape({x.size(0), count, -1}).transpose(0, 1);
   };
-  const at::Tensor mixed = attention(rotated(split("q_proj", heads)), rotated(split("k_proj", key_heads)),
-                                     split("v_proj", key_heads), block);
+  const at::Tensor mixed =
+      attention(rotated(split("q_proj", heads)), rotated(split("k_proj", key_heads)),
+                split("v_proj", key_heads), block);
   x = x + project(mixed, p + "self_attn.o_proj");
   const at::Tensor m = rms_norm(x, get(p + "post_attention_layernorm.weight"), epsilon_);
-  return x +
-         project(swish(project(m, p + "mlp.gate_proj")) * project(m, p + "mlp.up_proj"), p + "mlp.down_proj");
+  return x + project(swish(project(m, p + "mlp.gate_proj")) * project(m, p + "mlp.up_proj"),
+                     p + "mlp.down_proj");
 }
 
 at::Tensor NaiveModel::gpt_neox_layer(const at::Tensor& x, int layer, const Block& block) const {
@@ -210,7 +226,8 @@ at::Tensor NaiveModel::gpt_neox_layer(const at::Tensor& x, int layer, const Bloc
                        .chunk(3, 2);
   const at::Tensor mixed =
       project(attention(rotated(qkv[0]), rotated(qkv[1]), qkv[2], block), p + "attention.dense");
-  const at::Tensor inner = exact_gelu(project(norm("post_attention_layernorm"), p + "mlp.dense_h_to_4h"));
+  const at::Tensor inner =
+      exact_gelu(project(norm("post_attention_layernorm"), p + "mlp.dense_h_to_4h"));
   return x + mixed + project(inner, p + "mlp.dense_4h_to_h");
 }
 
@@ -223,14 +240,18 @@ at::Tensor NaiveModel::mamba_layer(const at::Tensor& x, int layer, const Block& 
   const std::int64_t rank = get(m + "dt_proj.weight").size(1), states = get(m + "A_log").size(1);
   auto parts = project(u, m + "x_proj").split_with_sizes({rank, states, states}, 1);
   if (family_ == "falcon_mamba")
-    for (at::Tensor& part : parts) part = weightless_rms(part, config_.value("mixer_rms_eps", 1e-6));
+    for (at::Tensor& part : parts)
+      part = weightless_rms(part, config_.value("mixer_rms_eps", 1e-6));
   const at::Tensor dt = (project(parts[0], m + "dt_proj").exp() + 1).log(), sum = dt.cumsum(0);
-  const at::Tensor span = (sum.unsqueeze(1) - sum.unsqueeze(0)).clamp_min(0);     // [t, s, channel]
-  const at::Tensor decay = (span.unsqueeze(-1) * -get(m + "A_log").exp()).exp();  // [t, s, channel, state]
-  const at::Tensor read = (parts[2].unsqueeze(1) * parts[1].unsqueeze(0)).unsqueeze(2);  // [t, s, 1, state]
+  const at::Tensor span = (sum.unsqueeze(1) - sum.unsqueeze(0)).clamp_min(0);  // [t, s, channel]
+  // [t, s, channel, state].
+  const at::Tensor decay = (span.unsqueeze(-1) * -get(m + "A_log").exp()).exp();
+  // [t, s, 1, state].
+  const at::Tensor read = (parts[2].unsqueeze(1) * parts[1].unsqueeze(0)).unsqueeze(2);
   const at::Tensor mixing = (decay * read).sum(-1) * dt.unsqueeze(0);
   const at::Tensor y =
-      (masked(mixing, block.pairs, losing(block.channels, get(m + "A_log"))) * u.unsqueeze(0)).sum(1) +
+      (masked(mixing, block.pairs, losing(block.channels, get(m + "A_log"))) * u.unsqueeze(0))
+          .sum(1) +
       u * get(m + "D");
   return single(x) + project(y * swish(xz[1]), m + "out_proj");
 }
@@ -241,7 +262,8 @@ at::Tensor NaiveModel::mamba2_layer(const at::Tensor& x, int layer, const Block&
                      inner = get(m + "norm.weight").size(0);
   const std::int64_t channels = get(m + "conv1d.weight").size(0),
                      groups = ssm_.contains("n_groups") ? ssm_["n_groups"] : ssm_["ngroups"];
-  const at::Tensor projected = project(rms_norm(x, get(p + "norm.weight"), epsilon_), m + "in_proj");
+  const at::Tensor projected =
+      project(rms_norm(x, get(p + "norm.weight"), epsilon_), m + "in_proj");
   const std::int64_t mlp = (projected.size(1) - inner - channels - heads) / 2,
                      states = (channels - inner) / 2 / groups;
   const auto parts = projected.split_with_sizes({mlp, mlp, inner, channels, heads}, 1);
@@ -254,18 +276,21 @@ at::Tensor NaiveModel::mamba2_layer(const at::Tensor& x, int layer, const Block&
   const std::vector<double> limit = ssm_.value("time_step_limit", std::vector<double>{0, INFINITY});
   const at::Tensor dt = ((parts[4] + get(m + "dt_bias")).exp() + 1).log().clamp(limit[0], limit[1]);
   const at::Tensor sum = (dt * -get(m + "A_log").exp()).cumsum(0);
-  const at::Tensor decay = (sum.unsqueeze(1) - sum.unsqueeze(0)).clamp_max(0).exp();  // [t, s, head]
+  // [t, s, head].
+  const at::Tensor decay = (sum.unsqueeze(1) - sum.unsqueeze(0)).clamp_max(0).exp();
   const at::Tensor read = (per_head(xbc[2]).unsqueeze(1) * per_head(xbc[1]).unsqueeze(0)).sum(-1);
   const at::Tensor mixing =
       masked(read * decay * dt.unsqueeze(0), block.pairs, losing(block.channels, get(m + "A_log")));
   const at::Tensor y =
-      ((mixing.unsqueeze(-1) * u.unsqueeze(0)).sum(1) + u * get(m + "D").unsqueeze(-1)).reshape({tokens, -1});
+      ((mixing.unsqueeze(-1) * u.unsqueeze(0)).sum(1) + u * get(m + "D").unsqueeze(-1))
+          .reshape({tokens, -1});
   // mamba_ssm normalises each group on its own, transformers all channels together.
   const bool gate_last = ssm_.value("norm_before_gate", false);
   const at::Tensor gated = gate_last ? y : y.to(at::kFloat) * at::silu(parts[2].to(at::kFloat));
   const at::Tensor grouped =
       config_.contains("ssm_cfg") ? gated.reshape({tokens, groups, -1}) : gated.unsqueeze(1);
-  const at::Tensor unit = gate_last ? weightless_rms(grouped, epsilon_) : rms_normalised(grouped, epsilon_);
+  const at::Tensor unit =
+      gate_last ? weightless_rms(grouped, epsilon_) : rms_normalised(grouped, epsilon_);
   at::Tensor normed = unit.reshape({tokens, -1}) * get(m + "norm.weight");
   if (gate_last) normed = normed * swish(parts[2]);
   return single(x) + project(at::cat({swish(parts[0]) * parts[1], normed}, 1), m + "out_proj");
@@ -279,7 +304,8 @@ at::Tensor NaiveModel::layer_output(const at::Tensor& x, int layer, const Block&
   return llama_layer(x, layer, block);
 }
 
-at::Tensor NaiveModel::log_probabilities(const std::vector<int>& ids, const Knockout& knockout) const {
+at::Tensor NaiveModel::log_probabilities(const std::vector<int>& ids,
+                                         const Knockout& knockout) const {
   const bool gpt2 = family_ == "gpt2", neox = family_ == "gpt_neox",
              ssm = family_.find("mamba") != std::string::npos;
   const std::string base = gpt2   ? "transformer.wte"
@@ -292,7 +318,8 @@ at::Tensor NaiveModel::log_probabilities(const std::vector<int>& ids, const Knoc
                                   : "model.norm";
   const auto tokens = static_cast<std::int64_t>(ids.size());
   at::Tensor x = at::empty({tokens, get(base + ".weight").size(1)}, at::kDouble);
-  for (std::int64_t t = 0; t < tokens; ++t) x[t] = get(base + ".weight")[ids[static_cast<size_t>(t)]];
+  for (std::int64_t t = 0; t < tokens; ++t)
+    x[t] = get(base + ".weight")[ids[static_cast<size_t>(t)]];
   if (gpt2) x = x + get("transformer.wpe.weight").narrow(0, 0, tokens);
   const at::Tensor open = at::zeros({tokens, tokens}, at::kBool);
   at::Tensor closed = open.clone();

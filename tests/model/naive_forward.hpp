@@ -1,6 +1,6 @@
-// Whole forwards in float64 with every token-mixing matrix materialised: what a knockout means, with nothing
-// clever. Shares no code with the engine but the reading of checkpoint files. One prompt, one knockout, all
-// tokens, all layers.
+// Whole forwards in float64 with every token-mixing matrix materialised: what a knockout means,
+// with nothing clever. Shares no code with the engine but the reading of checkpoint files. One
+// prompt, one knockout, all tokens, all layers.
 #pragma once
 
 #include <map>
@@ -17,19 +17,22 @@ namespace factflow {
 
 class NaiveModel {
  public:
-  // How a knockout is done. kCausal: what docs/knockouts.md says. kReference: what the reference implementation's forward does
-  // in a window that cuts an edge (docs/paper.md): GPT-2 adds the lowest finite number to masked scores; Llama, Mistral and
-  // Qwen2 get a mask that shuts nothing but the cut pairs, so that causality is lost; `slow` and `fast` name the
-  // features that KEEP the edge, chosen by sorting.
+  // How a knockout is done. kCausal: what docs/knockouts.md says. kReference: what the reference
+  // implementation's forward does in a window that cuts an edge (docs/paper.md): GPT-2 adds the
+  // lowest finite number to masked scores; Llama, Mistral and Qwen2 get a mask that shuts nothing
+  // but the cut pairs, so that causality is lost; `slow` and `fast` name the features that KEEP the
+  // edge, chosen by sorting.
   enum class Masking { kCausal, kReference };
   explicit NaiveModel(const Checkpoint& checkpoint, Masking masking = Masking::kCausal);
 
   int layers() const { return layers_; }
-  // [vocabulary] float64 log-probabilities after the last token. An empty window gives the clean run.
+  // [vocabulary] float64 log-probabilities after the last token. An empty window gives the clean
+  // run.
   at::Tensor log_probabilities(const std::vector<int>& ids, const Knockout& knockout) const;
 
  private:
-  // Where a layer's knockout bites: [tokens, tokens] true = (target, source) loses the edge on the channels.
+  // Where a layer's knockout bites: [tokens, tokens] true = (target, source) loses the edge on the
+  // channels.
   struct Block {
     at::Tensor pairs;
     ChannelSet channels;
@@ -48,7 +51,8 @@ class NaiveModel {
   at::Tensor mamba2_layer(const at::Tensor& x, int layer, const Block& block) const;
   at::Tensor layer_output(const at::Tensor& x, int layer, const Block& block) const;
 
-  at::Tensor losing(const ChannelSet& set, const at::Tensor& a_log) const;  // [channels] true = loses the edge
+  // [channels] true = loses the edge.
+  at::Tensor losing(const ChannelSet& set, const at::Tensor& a_log) const;
 
   Masking masking_;
   std::string family_;

@@ -1,5 +1,5 @@
-// The engine against whole forwards with materialised mixing matrices: every role, channel set and kind of
-// window, several prompts in one run.
+// The engine against whole forwards with materialised mixing matrices: every role, channel set and
+// kind of window, several prompts in one run.
 #include <cmath>
 
 #include <gtest/gtest.h>
@@ -17,7 +17,8 @@ constexpr TokenRole kGroups[] = {
     TokenRole::kLast,    TokenRole::kFirst, TokenRole::kSubject,          TokenRole::kRelation,
     TokenRole::kContext, TokenRole::kAll,   TokenRole::kRelationMinusLast};
 
-// All windows of a three-layer model, the empty one included: both placements of every size are among them.
+// All windows of a three-layer model, the empty one included: both placements of every size are
+// among them.
 const std::vector<Window> kWindows = {{0, 1}, {0, 2}, {0, 3}, {1, 2}, {1, 3}, {2, 3}, {1, 1}};
 
 std::vector<ChannelSet> channel_sets(bool state_space, TokenRole from, TokenRole to) {
@@ -26,7 +27,8 @@ std::vector<ChannelSet> channel_sets(bool state_space, TokenRole from, TokenRole
                     (from == TokenRole::kAll && to == TokenRole::kAll) ||
                     (from == TokenRole::kRelation && to == TokenRole::kSubject);
   if (state_space && pair)
-    for (const char* name : {"slow", "fast", "not-slow", "not-fast", "quantile 1/4", "quantile 3/4"})
+    for (const char* name :
+         {"slow", "fast", "not-slow", "not-fast", "quantile 1/4", "quantile 3/4"})
       sets.push_back(parse_channel_set(name));
   return sets;
 }
@@ -36,7 +38,8 @@ ReplayRequest request_of(const TokenizedPrompt& prompt, bool state_space) {
   for (const TokenRole from : kGroups)
     for (const TokenRole to : kGroups)
       for (const ChannelSet& channels : channel_sets(state_space, from, to))
-        request.cuts.push_back({positions_of(to, prompt), positions_of(from, prompt), channels, kWindows});
+        request.cuts.push_back(
+            {positions_of(to, prompt), positions_of(from, prompt), channels, kWindows});
   // `each`: one knockout per single token, into the last one and into itself.
   const int last = static_cast<int>(prompt.ids.size()) - 1;
   for (int token = 0; token <= last; ++token) {
@@ -103,15 +106,16 @@ TEST_P(Naive, EveryKnockoutAgrees) {
         const bool edge = count_edges(cut.targets, cut.sources) > 0;
         ASSERT_EQ(answer.rank > 0, edge);
         if (edge)
-          deviation.add(
-              answer,
-              naive.log_probabilities(request.ids, {cut.targets, cut.sources, cut.channels, cut.windows[w]}),
-              request.answer);
+          deviation.add(answer,
+                        naive.log_probabilities(
+                            request.ids, {cut.targets, cut.sources, cut.channels, cut.windows[w]}),
+                        request.answer);
       }
     }
   }
   RecordProperty("worst", std::to_string(deviation.worst * 1e12) + "e-12");
-  // A float32 rounding that falls on the other side of a tie moves one answer; a mistake moves many.
+  // A float32 rounding that falls on the other side of a tie moves one answer; a mistake moves
+  // many.
   EXPECT_LE(deviation.beyond_rounding, deviation.answers / 100);
   EXPECT_GT(deviation.answers, 900);
   const bool rounds_nowhere = GetParam() == "gpt2" || GetParam() == "gpt_neox";

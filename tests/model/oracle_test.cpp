@@ -21,7 +21,8 @@ const std::filesystem::path kCases =
 
 constexpr unsigned kSeeds = 32;
 
-using Probabilities = std::vector<double>;  // of every answer: each case's clean run, then its knockouts
+// Of every answer: each case's clean run, then its knockouts.
+using Probabilities = std::vector<double>;
 
 std::vector<OracleCase> cases_of(const std::string& name, const Network& network) {
   const std::string answers = name.substr(0, name.find("_original"));
@@ -50,13 +51,15 @@ Probabilities computed(const Network& network, const std::vector<OracleCase>& ca
 }
 
 std::unique_ptr<Network> load(const std::filesystem::path& directory, Precision precision) {
-  return Network::load(std::make_shared<const Checkpoint>(Checkpoint::open(directory.string())), at::kCPU,
-                       precision);
+  return Network::load(std::make_shared<const Checkpoint>(Checkpoint::open(directory.string())),
+                       at::kCPU, precision);
 }
 
-std::vector<double> errors_between(const Probabilities& probabilities, const Probabilities& expected) {
+std::vector<double> errors_between(const Probabilities& probabilities,
+                                   const Probabilities& expected) {
   std::vector<double> errors;
-  for (size_t i = 0; i < expected.size(); ++i) errors.push_back(oracle_error(probabilities[i], expected[i]));
+  for (size_t i = 0; i < expected.size(); ++i)
+    errors.push_back(oracle_error(probabilities[i], expected[i]));
   return errors;
 }
 
@@ -70,9 +73,10 @@ double median_of(std::vector<double> errors) {
   return errors[errors.size() / 2];
 }
 
-// A copy of a checkpoint whose every float32 weight is moved by one unit in the last place, up, down or not
-// at all.
-void write_perturbed(const std::filesystem::path& from, const std::filesystem::path& to, unsigned seed) {
+// A copy of a checkpoint whose every float32 weight is moved by one unit in the last place, up,
+// down or not at all.
+void write_perturbed(const std::filesystem::path& from, const std::filesystem::path& to,
+                     unsigned seed) {
   const Checkpoint checkpoint = Checkpoint::open(from.string());
   std::mt19937 random(seed);
   std::map<std::string, NamedTensor> tensors;
@@ -89,8 +93,9 @@ void write_perturbed(const std::filesystem::path& from, const std::filesystem::p
   write_tensors(to, tensors);
 }
 
-// How far each answer moves, at most over kSeeds runs in float64, when the weights move by one float32 unit
-// in the last place: no float32 computation can be expected to be closer to the truth than this.
+// How far each answer moves, at most over kSeeds runs in float64, when the weights move by one
+// float32 unit in the last place: no float32 computation can be expected to be closer to the truth
+// than this.
 std::vector<double> measure_floor(const std::string& name) {
   const auto network = load(kCases / name, Precision::kFp64);
   const std::vector<OracleCase> cases = cases_of(name, *network);
@@ -109,7 +114,8 @@ std::vector<double> measure_floor(const std::string& name) {
 const std::vector<double>& noise_floor(const std::string& name) {
   static std::map<std::string, std::vector<double>> known;
   const auto found = known.find(name);
-  return found != known.end() ? found->second : known.emplace(name, measure_floor(name)).first->second;
+  return found != known.end() ? found->second
+                              : known.emplace(name, measure_floor(name)).first->second;
 }
 
 std::vector<double> errors_of(const std::string& name, Precision precision) {
@@ -122,8 +128,8 @@ class Oracle : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override { set_threads(1, 1); }
 
-  // Every answer within `tolerance`, or within three times its own noise floor where the checkpoint amplifies
-  // rounding.
+  // Every answer within `tolerance`, or within three times its own noise floor where the checkpoint
+  // amplifies rounding.
   void expect_within(const std::vector<double>& errors, double tolerance) {
     const bool amplifies = GetParam() == "mamba" || GetParam() == "mamba_original";
     for (size_t i = 0; i < errors.size(); ++i)
@@ -144,8 +150,8 @@ TEST_P(Oracle, Fp32) {
   expect_within(errors_of(GetParam(), Precision::kFp32), 1e-4);
 }
 
-// The numbers of docs/precision.md: median and worst of fp64's error, of the noise floor, of fp32's error;
-// the largest ratio of an fp32 error beyond 1e-4 to its own floor.
+// The numbers of docs/precision.md: median and worst of fp64's error, of the noise floor, of fp32's
+// error; the largest ratio of an fp32 error beyond 1e-4 to its own floor.
 TEST_P(Oracle, Fp32IsAboutAsGoodAsFp32CanBe) {
   if (GetParam().ends_with("_original")) GTEST_SKIP() << "the same weights as the plain case";
   const std::vector<double> fp64 = errors_of(GetParam(), Precision::kFp64),
@@ -162,9 +168,9 @@ TEST_P(Oracle, Fp32IsAboutAsGoodAsFp32CanBe) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Cases, Oracle,
-                         testing::Values("gpt2", "gpt_neox", "llama", "llama_tied", "mistral", "qwen2",
-                                         "mamba", "mamba_original", "falcon_mamba", "mamba2",
-                                         "mamba2_original"),
+                         testing::Values("gpt2", "gpt_neox", "llama", "llama_tied", "mistral",
+                                         "qwen2", "mamba", "mamba_original", "falcon_mamba",
+                                         "mamba2", "mamba2_original"),
                          [](const auto& test) { return test.param; });
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Products with weights. What a GPU's precisions cost is measured by `factflow verify --device cuda` and
-// bench/.
+// Products with weights. What a GPU's precisions cost is measured by `factflow verify --device
+// cuda` and bench/.
 #include "model/projection.hpp"
 
 #include <gmock/gmock.h>
@@ -22,7 +22,8 @@ class ProjectionTest : public testing::TestWithParam<Precision> {
 };
 
 TEST_P(ProjectionTest, MultipliesAddsTheBiasAndAccumulates) {
-  const at::Tensor weight = random({7, 5}), bias = random({7}), x = random({3, 5}), before = random({3, 7});
+  const at::Tensor weight = random({7, 5}), bias = random({7}), x = random({3, 5}),
+                   before = random({3, 7});
   const Projection projection(weight, GetParam());
   EXPECT_EQ(projection.outputs(), 7);
   EXPECT_EQ(projection.inputs(), 5);

@@ -1,4 +1,5 @@
-// What must hold whatever the numbers are: of empty knockouts, of splitting, of sharing, of counting.
+// What must hold whatever the numbers are: of empty knockouts, of splitting, of sharing, of
+// counting.
 #include <cmath>
 #include <set>
 #include <stdexcept>
@@ -25,7 +26,8 @@ std::vector<ReplayRequest> some_requests() {
                                      {{4, 6}, {0, 1, 4}, {}, windows},
                                      {{0, 1, 2, 3, 4, 5, 6}, {0}, {}, windows}};
   std::vector<ReplayRequest> requests;
-  for (int i = 0; i < 4; ++i) requests.push_back({{1 + i, 5, 9, 2 * i, 7, 28 - i, 3}, 10 + i, cuts});
+  for (int i = 0; i < 4; ++i)
+    requests.push_back({{1 + i, 5, 9, 2 * i, 7, 28 - i, 3}, 10 + i, cuts});
   return requests;
 }
 
@@ -111,7 +113,8 @@ TEST_P(Properties, PassesSplitByMemoryAgreeWithTheWholeRun) {
         EXPECT_EQ(engine.cost().knockouts, whole.cost().knockouts);
         passes.insert(engine.cost().passes.size());
       } catch (const MemoryError& error) {
-        EXPECT_NE(std::string(error.what()).find("one prompt of 7 tokens needs "), std::string::npos)
+        EXPECT_NE(std::string(error.what()).find("one prompt of 7 tokens needs "),
+                  std::string::npos)
             << error.what();
         fits = false;
       }
@@ -160,14 +163,16 @@ TEST_P(Properties, CutsThatAreEqualInEffectAreComputedOnce) {
   for (const ReplayResult& result : results)
     for (size_t c = 0; c < 5; ++c)
       for (size_t w = 0; w < result.knockouts[c].size(); ++w)
-        EXPECT_EQ(result.knockouts[c][w].log_probability, result.knockouts[c + 5][w].log_probability);
+        EXPECT_EQ(result.knockouts[c][w].log_probability,
+                  result.knockouts[c + 5][w].log_probability);
 }
 
 TEST_P(Properties, TheNumberOfThreadsDoesNotMatter) {
   const std::vector<ReplayRequest> requests = some_requests();
   const std::vector<ReplayResult> one32 = ReplayEngine(*fp32_, kAmple).run(requests),
                                   one64 = ReplayEngine(*fp64_, kAmple).run(requests);
-  EXPECT_EQ(difference(ReplayEngine(*fp32_, kAmple).run(requests), one32), 0);  // once more: the same bits
+  // Once more: the same bits.
+  EXPECT_EQ(difference(ReplayEngine(*fp32_, kAmple).run(requests), one32), 0);
   set_threads(3, 1);
   EXPECT_LT(difference(ReplayEngine(*fp32_, kAmple).run(requests), one32), 1e-4);
   EXPECT_LT(difference(ReplayEngine(*fp64_, kAmple).run(requests), one64), 1e-6);
@@ -196,10 +201,12 @@ TEST_P(Properties, ImpossibleTokensAreRefused) {
   const int vocabulary = fp32_->architecture().vocabulary;
   for (const ReplayRequest& request :
        {ReplayRequest{{1, vocabulary}, 0, {}}, ReplayRequest{{1, -1}, 0, {}},
-        ReplayRequest{{1, 2}, vocabulary, {}}, ReplayRequest{{1, 2}, -1, {}}, ReplayRequest{{}, 0, {}}})
+        ReplayRequest{{1, 2}, vocabulary, {}}, ReplayRequest{{1, 2}, -1, {}},
+        ReplayRequest{{}, 0, {}}})
     EXPECT_THROW(engine.run({{request}}), std::invalid_argument);
   if (fp32_->architecture().max_positions > 0) {
-    EXPECT_THROW(engine.run({{ReplayRequest{std::vector<int>(13, 1), 0, {}}}}), std::invalid_argument);
+    EXPECT_THROW(engine.run({{ReplayRequest{std::vector<int>(13, 1), 0, {}}}}),
+                 std::invalid_argument);
   }
 }
 
@@ -210,9 +217,9 @@ INSTANTIATE_TEST_SUITE_P(Families, Properties, testing::ValuesIn(kModels),
 class ForgetfulNetwork final : public Network {
  public:
   ForgetfulNetwork(const Architecture& architecture, Weights& weights)
-      : Network(
-            architecture, weights, "transformer.wte.weight", "", "",
-            {weights.take("transformer.ln_f.weight"), weights.take("transformer.ln_f.bias"), 1e-5, true}) {}
+      : Network(architecture, weights, "transformer.wte.weight", "", "",
+                {weights.take("transformer.ln_f.weight"), weights.take("transformer.ln_f.bias"),
+                 1e-5, true}) {}
   void layer(Step&) const override {}
   std::int64_t bytes_per_column() const override { return 8; }
   std::vector<LayerProduct> products(int) const override { return {}; }
@@ -221,7 +228,8 @@ class ForgetfulNetwork final : public Network {
 TEST(BlockedEdges, AnInterventionThatDoesNotFireIsAnError) {
   const auto checkpoint = random_checkpoint("gpt2", 3);
   const Architecture architecture = read_architecture(checkpoint->config(), "config.json");
-  Weights weights(checkpoint, family_named("gpt2").tensors(architecture), at::kCPU, Precision::kFp32);
+  Weights weights(checkpoint, family_named("gpt2").tensors(architecture), at::kCPU,
+                  Precision::kFp32);
   const ForgetfulNetwork network(architecture, weights);
   ReplayEngine engine(network, std::int64_t{1} << 30);
   ReplayRequest request{{1, 2, 3}, 0, {{{2}, {0, 1}, {}, {{0, 2}}}}};

@@ -1,6 +1,6 @@
-// The config.json of published models, key for key as far as known (published/*.json: a family's common keys
-// and what each model changes): each is accepted, gives the known shape and number of parameters, and is
-// refused by name with any key that would change what it computes.
+// The config.json of published models, key for key as far as known (published/*.json: a family's
+// common keys and what each model changes): each is accepted, gives the known shape and number of
+// parameters, and is refused by name with any key that would change what it computes.
 #include <filesystem>
 #include <fstream>
 
@@ -23,7 +23,8 @@ struct Published {
 
 std::vector<Published> published_configs() {
   std::vector<Published> all;
-  const std::filesystem::path folder = std::filesystem::path(FACTFLOW_SOURCE_DIR) / "tests/model/published";
+  const std::filesystem::path folder =
+      std::filesystem::path(FACTFLOW_SOURCE_DIR) / "tests/model/published";
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const json file = json::parse(std::ifstream(entry.path()));
     for (const auto& [name, model] : file.at("models").items()) {
@@ -89,7 +90,8 @@ TEST(PublishedConfigs, RefuseAnyKeyThatIsNotKnown) {
       read(config);
       ADD_FAILURE() << one.name;
     } catch (const InputError& error) {
-      EXPECT_THAT(error.what(), testing::HasSubstr("config.json: key logit_softcapping: ")) << one.name;
+      EXPECT_THAT(error.what(), testing::HasSubstr("config.json: key logit_softcapping: "))
+          << one.name;
     }
   }
 }
@@ -100,27 +102,33 @@ TEST(PublishedConfigs, RotaryEmbeddings) {
   EXPECT_EQ(llama.factor, 32.0);
   EXPECT_EQ(llama.theta, 500000.0);
   EXPECT_EQ(llama.original_max_positions, 8192);
-  const Rotary again = read(config_of("Llama-3.2-1B saved again by transformers 5")).transformer().rotary;
+  const Rotary again =
+      read(config_of("Llama-3.2-1B saved again by transformers 5")).transformer().rotary;
   EXPECT_EQ(again.scaling, llama.scaling);
   EXPECT_EQ(again.factor, llama.factor);
   EXPECT_EQ(again.theta, llama.theta);
   EXPECT_EQ(read(config_of("EleutherAI/pythia-70m")).transformer().rotary.dimensions, 16);
-  EXPECT_EQ(read(config_of("pythia-70m saved again by transformers 5")).transformer().rotary.dimensions, 16);
-  EXPECT_EQ(read(config_of("Qwen2.5-1.5B saved again by transformers 5")).transformer().rotary.theta, 1e6);
+  EXPECT_EQ(
+      read(config_of("pythia-70m saved again by transformers 5")).transformer().rotary.dimensions,
+      16);
+  EXPECT_EQ(
+      read(config_of("Qwen2.5-1.5B saved again by transformers 5")).transformer().rotary.theta,
+      1e6);
 }
 
 TEST(PublishedConfigs, SlidingWindows) {
   EXPECT_THAT(read(config_of("mistralai/Mistral-7B-v0.1")).transformer().sliding_windows,
               testing::Each(4096));
-  EXPECT_THAT(read(config_of("mistralai/Mistral-7B-v0.3")).transformer().sliding_windows, testing::IsEmpty());
+  EXPECT_THAT(read(config_of("mistralai/Mistral-7B-v0.3")).transformer().sliding_windows,
+              testing::IsEmpty());
   json unmentioned = config_of("mistralai/Mistral-7B-v0.3");
   unmentioned.erase("sliding_window");
   EXPECT_THAT(read(unmentioned).transformer().sliding_windows, testing::Each(4096));
   EXPECT_THAT(read(config_of("Qwen/Qwen2-0.5B")).transformer().sliding_windows, testing::IsEmpty());
 }
 
-// falcon-mamba-7b says expand 16 and means intermediate_size 8192; Mamba-Codestral says norm_before_gate,
-// which nobody reads.
+// falcon-mamba-7b says expand 16 and means intermediate_size 8192; Mamba-Codestral says
+// norm_before_gate, which nobody reads.
 TEST(PublishedConfigs, StateSpaceModels) {
   const MambaShape falcon = read(config_of("tiiuae/falcon-mamba-7b")).mamba();
   EXPECT_EQ(falcon.inner, 8192);
@@ -146,25 +154,33 @@ TEST(PublishedConfigs, AreRefusedWithWhatIsNotSupported) {
        "rope_scaling.rope_type: supported are"},
       {"meta-llama/Llama-2-7b-hf", R"({"rope_scaling": {"type": "ntk", "factor": 2.0}})",
        "rope_scaling.rope_type: supported are"},
-      {"meta-llama/Llama-2-7b-hf", R"({"attention_bias": "qkv"})", "attention_bias: expected true or false"},
-      {"meta-llama/Llama-2-7b-hf", R"({"quantization_config": {"quant_method": "gptq", "bits": 4}})",
+      {"meta-llama/Llama-2-7b-hf", R"({"attention_bias": "qkv"})",
+       "attention_bias: expected true or false"},
+      {"meta-llama/Llama-2-7b-hf",
+       R"({"quantization_config": {"quant_method": "gptq", "bits": 4}})",
        "quantization_config: only null"},
       {"meta-llama/Llama-2-7b-hf", R"({"compression_config": {"format": "pack-quantized"}})",
        "compression_config: is not known"},
       {"HuggingFaceTB/SmolLM-135M", R"({"rope_interleaved": true})",
        "rope_interleaved: only false is supported"},
       {"Qwen/Qwen2.5-0.5B", R"({"use_mrope": true})", "use_mrope: only false is supported"},
-      {"mistralai/Mistral-7B-v0.3", R"({"num_local_experts": 8})", "num_local_experts: is not known"},
+      {"mistralai/Mistral-7B-v0.3", R"({"num_local_experts": 8})",
+       "num_local_experts: is not known"},
       {"mistralai/Mistral-7B-v0.1", R"({"layer_types": ["full_attention"]})",
        "layer_types: expected a list of 32 layers"},
       {"EleutherAI/pythia-70m", R"({"hidden_act": "quick_gelu"})", "hidden_act: supported are"},
       {"openai-community/gpt2", R"({"scale_attn_weights": false})",
        "scale_attn_weights: only true is supported"},
-      {"openai-community/gpt2", R"({"pruned_heads": {"0": [1]}})", "pruned_heads: only {} is supported"},
-      {"state-spaces/mamba-130m-hf", R"({"hidden_act": "relu"})", "hidden_act: only \"silu\" is supported"},
-      {"state-spaces/mamba2-130m", R"({"attn_layer_idx": [9, 18]})", "attn_layer_idx: only [] is supported"},
-      {"state-spaces/mamba2-130m", R"({"d_intermediate": 2048})", "d_intermediate: only 0 is supported"},
-      {"mistralai/Mamba-Codestral-7B-v0.1", R"({"rms_norm": false})", "rms_norm: only true is supported"}};
+      {"openai-community/gpt2", R"({"pruned_heads": {"0": [1]}})",
+       "pruned_heads: only {} is supported"},
+      {"state-spaces/mamba-130m-hf", R"({"hidden_act": "relu"})",
+       "hidden_act: only \"silu\" is supported"},
+      {"state-spaces/mamba2-130m", R"({"attn_layer_idx": [9, 18]})",
+       "attn_layer_idx: only [] is supported"},
+      {"state-spaces/mamba2-130m", R"({"d_intermediate": 2048})",
+       "d_intermediate: only 0 is supported"},
+      {"mistralai/Mamba-Codestral-7B-v0.1", R"({"rms_norm": false})",
+       "rms_norm: only true is supported"}};
   for (const Change& change : changes) {
     json config = config_of(change.model);
     config.update(json::parse(change.change));

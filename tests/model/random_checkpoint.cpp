@@ -48,23 +48,27 @@ json small_config(const std::string& name) {
                           {"mlp_bias", true},
                           {"rope_theta", 100.0}});
   if (name == "mistral")
-    return with(decoder,
-                {{"model_type", name}, {"num_key_value_heads", 1}, {"head_dim", 6}, {"sliding_window", 4}});
+    return with(
+        decoder,
+        {{"model_type", name}, {"num_key_value_heads", 1}, {"head_dim", 6}, {"sliding_window", 4}});
   if (name == "qwen2")
-    return with(decoder, {{"model_type", name}, {"num_key_value_heads", 2}, {"tie_word_embeddings", true}});
+    return with(decoder,
+                {{"model_type", name}, {"num_key_value_heads", 2}, {"tie_word_embeddings", true}});
   if (name == "gpt_neox") return with(decoder, {{"model_type", name}, {"rotary_pct", 0.5}});
   // 70 channels: more than one block of the scan, and no multiple of a vector.
   if (name == "mamba")
     return with(state_space, {{"model_type", name}, {"intermediate_size", 70}, {"use_bias", true}});
   if (name == "falcon_mamba")
-    return with(state_space, {{"model_type", name}, {"conv_kernel", 3}, {"tie_word_embeddings", false}});
+    return with(state_space,
+                {{"model_type", name}, {"conv_kernel", 3}, {"tie_word_embeddings", false}});
   if (name == "mamba2")
     return with(state_space, {{"model_type", name},
                               {"num_heads", 8},
                               {"head_dim", 4},
                               {"n_groups", 2},
                               {"time_step_limit", {0.05, 1.5}}});
-  const json ssm = {{"d_model", 16}, {"n_layer", 3}, {"vocab_size", 29}, {"pad_vocab_size_multiple", 8}};
+  const json ssm = {
+      {"d_model", 16}, {"n_layer", 3}, {"vocab_size", 29}, {"pad_vocab_size_multiple", 8}};
   if (name == "mamba_ssm")
     return with(ssm, {{"ssm_cfg", {{"d_state", 5}, {"d_conv", 2}, {"conv_bias", false}}}});
   if (name == "mamba_ssm2")
@@ -128,7 +132,8 @@ std::shared_ptr<const Checkpoint> random_checkpoint(const std::string& name, uns
   return std::make_shared<const Checkpoint>(Checkpoint::open(directory.path().string()));
 }
 
-std::unique_ptr<Network> random_network(const std::string& name, unsigned seed, Precision precision) {
+std::unique_ptr<Network> random_network(const std::string& name, unsigned seed,
+                                        Precision precision) {
   return Network::load(random_checkpoint(name, seed), at::kCPU, precision);
 }
 

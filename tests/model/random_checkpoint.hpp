@@ -1,4 +1,5 @@
-// Small random checkpoints of every family, written to disk as transformers and mamba_ssm lay them out.
+// Small random checkpoints of every family, written to disk as transformers and mamba_ssm lay them
+// out.
 #pragma once
 
 #include <cstdint>
@@ -20,21 +21,26 @@ struct NamedTensor {
   std::vector<float> values;
 };
 
-// config.json of a small model: "gpt2", "llama", "mistral" (sliding window), "qwen2", "gpt_neox", "mamba",
-// "falcon_mamba", "mamba2", "mamba_ssm" (Mamba-1), "mamba_ssm2" (groups, gated MLP, norm before gate).
+// config.json of a small model: "gpt2", "llama", "mistral" (sliding window), "qwen2", "gpt_neox",
+// "mamba", "falcon_mamba", "mamba2", "mamba_ssm" (Mamba-1), "mamba_ssm2" (groups, gated MLP, norm
+// before gate).
 nlohmann::json small_config(const std::string& name);
 
-// Random values for every tensor that the family asks for, with scales that keep activations near one.
+// Random values for every tensor that the family asks for, with scales that keep activations near
+// one.
 std::map<std::string, NamedTensor> random_tensors(const nlohmann::json& config, unsigned seed);
 
 // Writes model.safetensors.
-void write_tensors(const std::filesystem::path& directory, const std::map<std::string, NamedTensor>& tensors);
+void write_tensors(const std::filesystem::path& directory,
+                   const std::map<std::string, NamedTensor>& tensors);
 // Writes config.json and model.safetensors.
 void write_checkpoint(const std::filesystem::path& directory, const nlohmann::json& config,
                       const std::map<std::string, NamedTensor>& tensors);
 
-// A random checkpoint of small_config(name), opened; the files are gone by then, their maps are not.
+// A random checkpoint of small_config(name), opened; the files are gone by then, their maps are
+// not.
 std::shared_ptr<const Checkpoint> random_checkpoint(const std::string& name, unsigned seed);
-std::unique_ptr<Network> random_network(const std::string& name, unsigned seed, Precision precision);
+std::unique_ptr<Network> random_network(const std::string& name, unsigned seed,
+                                        Precision precision);
 
 }  // namespace factflow

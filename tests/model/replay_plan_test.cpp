@@ -21,7 +21,8 @@ ReplayRequest prompt(int tokens, std::vector<EdgeCut> cuts) {
   return request;
 }
 
-ReplayPlan plan_of(const std::vector<ReplayRequest>& requests, int channels = 12, bool keep_states = true) {
+ReplayPlan plan_of(const std::vector<ReplayRequest>& requests, int channels = 12,
+                   bool keep_states = true) {
   return plan_replay(requests, kLayers, channels, keep_states);
 }
 
@@ -35,7 +36,8 @@ std::vector<Window> all_starts(std::vector<int> sizes) {
 // The columns of the tokens `distance` + 1 before each column's own.
 std::vector<std::int32_t> before(const ReplayPlan& plan, size_t distance) {
   std::vector<std::int32_t> columns;
-  for (const kernels::TokensBefore& tokens : plan.before) columns.push_back(tokens.column[distance]);
+  for (const kernels::TokensBefore& tokens : plan.before)
+    columns.push_back(tokens.column[distance]);
   return columns;
 }
 
@@ -62,8 +64,9 @@ TEST(ReplayPlan, AReplayedRowHoldsTheTokensFromTheFirstTargetOn) {
   EXPECT_EQ(row.column, 5);
   EXPECT_EQ(row.window_begin, 2);
   EXPECT_EQ(row.window_end, 4);
-  EXPECT_THAT(plan.parent, ElementsAre(3, 4));               // copies of the clean columns
-  EXPECT_THAT(plan.before[5].column, ElementsAre(2, 1, 0));  // its first token sees the clean columns
+  EXPECT_THAT(plan.parent, ElementsAre(3, 4));  // copies of the clean columns
+  // Its first token sees the clean columns.
+  EXPECT_THAT(plan.before[5].column, ElementsAre(2, 1, 0));
   EXPECT_THAT(plan.before[6].column, ElementsAre(5, 2, 1));
   EXPECT_THAT(plan.columns_alive, ElementsAre(5, 5, 7, 7, 7, 7));
   EXPECT_EQ(plan.blocked_edges, 2u * 2u);  // two targets, one source, two layers
@@ -86,7 +89,8 @@ TEST(ReplayPlan, WindowsOfOneStartShareTheirTrajectory) {
 TEST(ReplayPlan, CostsWhatTheFormulaSays) {
   constexpr int kTokens = 7, kFirstTarget = 5;
   const std::vector<int> sizes = {1, 3, 4};
-  const ReplayPlan plan = plan_of({prompt(kTokens, {{{kFirstTarget}, {1, 2}, {}, all_starts(sizes)}})});
+  const ReplayPlan plan =
+      plan_of({prompt(kTokens, {{{kFirstTarget}, {1, 2}, {}, all_starts(sizes)}})});
   std::int64_t suffix_layers = 0;
   for (int start = 0; start < kLayers; ++start) {
     std::vector<int> ends;
@@ -101,7 +105,8 @@ TEST(ReplayPlan, CostsWhatTheFormulaSays) {
 TEST(ReplayPlan, EqualCutsAreComputedOnce) {
   const std::vector<Window> windows = all_starts({2});
   const EdgeCut cut{{3}, {1}, {}, windows};
-  // A source behind every target and a target before every source block nothing: the same cut again.
+  // A source behind every target and a target before every source block nothing: the same cut
+  // again.
   const EdgeCut same{{0, 3}, {1, 4}, {}, windows};
   EdgeCut other = cut;
   other.channels.kind = ChannelSet::Kind::kSlow;
@@ -118,10 +123,11 @@ TEST(ReplayPlan, EqualCutsAreComputedOnce) {
 
 TEST(ReplayPlan, WhatBlocksNothingHasNoRow) {
   const std::vector<Window> windows = {{0, 2}};
-  const ReplayPlan plan = plan_of({prompt(4, {{{1}, {2, 3}, {}, windows},  // sources after the target
-                                              {{}, {0}, {}, windows},
-                                              {{3}, {}, {}, windows},
-                                              {{3}, {0}, {}, {{2, 2}}}})});  // an empty window
+  const ReplayPlan plan =
+      plan_of({prompt(4, {{{1}, {2, 3}, {}, windows},  // sources after the target
+                          {{}, {0}, {}, windows},
+                          {{3}, {}, {}, windows},
+                          {{3}, {0}, {}, {{2, 2}}}})});  // an empty window
   EXPECT_EQ(plan.rows.size(), 1u);
   for (const size_t cut : {0u, 1u, 2u})
     EXPECT_THAT(plan.answer_row[0][cut], ElementsAre(ReplayPlan::kNoEdge));
@@ -149,7 +155,9 @@ TEST(ReplayPlan, StatesAreSharedByWhatPrecedesTheFirstTarget) {
   const ReplayPlan plan = plan_of({prompt(5, cuts)});
   EXPECT_EQ(plan.slots.size(), 4u);
   EXPECT_THAT(plan.slot_begin, ElementsAre(0, 4));
-  const auto row = [&](size_t cut) { return plan.rows[static_cast<size_t>(plan.answer_row[0][cut][0])]; };
+  const auto row = [&](size_t cut) {
+    return plan.rows[static_cast<size_t>(plan.answer_row[0][cut][0])];
+  };
   EXPECT_EQ(row(0).kept_state, row(1).kept_state);
   EXPECT_EQ(row(0).kept_state, row(2).kept_state);
   EXPECT_EQ(row(3).kept_state, row(3).full_state);
@@ -162,16 +170,17 @@ class Parts : public testing::TestWithParam<bool> {};  // whether there are stat
 INSTANTIATE_TEST_SUITE_P(ReplayPlan, Parts, testing::Bool(),
                          [](const auto& of) { return of.param ? "WithStates" : "WithoutStates"; });
 
-// What each block of CUDA's scan or dual form works on: every replay of a last token once, beside the state
-// that it reads.
+// What each block of CUDA's scan or dual form works on: every replay of a last token once, beside
+// the state that it reads.
 TEST_P(Parts, HaveEveryReplayOfALastTokenOnceBesideItsState) {
   const std::vector<Window> windows = all_starts({2, 3});
   std::vector<EdgeCut> cuts;
-  for (const std::vector<int>& sources : {std::vector<int>{0}, {1}, {2}, {0, 1}, {1, 2}, {6}, {2, 6}})
+  for (const std::vector<int>& sources :
+       {std::vector<int>{0}, {1}, {2}, {0, 1}, {1, 2}, {6}, {2, 6}})
     cuts.push_back({{6}, sources, {}, windows});
   cuts.push_back({{5, 6}, {1}, {}, windows});  // two tokens: not in a part
-  const ReplayPlan plan =
-      plan_of({prompt(7, cuts), prompt(1, {{{0}, {0}, {}, windows}}), prompt(3, {})}, 12, GetParam());
+  const ReplayPlan plan = plan_of(
+      {prompt(7, cuts), prompt(1, {{{0}, {0}, {}, windows}}), prompt(3, {})}, 12, GetParam());
   std::map<std::int32_t, const kernels::LastToken*> of_column;
   std::map<std::int32_t, int> leading;
   for (const kernels::PromptPart& part : plan.parts) {
@@ -203,15 +212,16 @@ TEST_P(Parts, HaveEveryReplayOfALastTokenOnceBesideItsState) {
     const kernels::LastToken& token = *of_column[row.column];
     edges += static_cast<std::uint64_t>(token.edges) *
              static_cast<std::uint64_t>(token.window_end - token.window_begin);
-    const bool in_flags = row.flags >= 0 && (plan.flags[static_cast<size_t>(row.flags + row.first_token)] &
-                                             kernels::kSource) != 0;
+    const bool in_flags =
+        row.flags >= 0 &&
+        (plan.flags[static_cast<size_t>(row.flags + row.first_token)] & kernels::kSource) != 0;
     if (row.flags >= 0) {
       EXPECT_EQ(token.self != 0, in_flags);
     }
   }
   EXPECT_EQ(one_token, plan.replays.size());
-  // The cut of two tokens blocks two edges in each layer of its trajectories, which end with the longer
-  // window.
+  // The cut of two tokens blocks two edges in each layer of its trajectories, which end with the
+  // longer window.
   std::uint64_t of_suffixes = 0;
   for (const kernels::Row& row : plan.rows)
     if (row.count == 2 && row.first_token == 5)
@@ -221,7 +231,8 @@ TEST_P(Parts, HaveEveryReplayOfALastTokenOnceBesideItsState) {
 
 TEST_P(Parts, AreSeveralForManyReplaysOfAPrompt) {
   std::vector<EdgeCut> cuts;
-  for (int source = 0; source < 40; ++source) cuts.push_back({{40}, {source}, {}, all_starts({1, 2, 3})});
+  for (int source = 0; source < 40; ++source)
+    cuts.push_back({{40}, {source}, {}, all_starts({1, 2, 3})});
   const ReplayPlan plan = plan_of({prompt(41, cuts)}, 12, GetParam());
   size_t rows = 0;
   int leading = 0;

@@ -24,8 +24,8 @@ std::string loading_error(const char* model, const Tensors& tensors) {
   const TemporaryDirectory directory;
   write_checkpoint(directory.path(), small_config(model), tensors);
   try {
-    Network::load(std::make_shared<const Checkpoint>(Checkpoint::open(directory.path().string())), at::kCPU,
-                  Precision::kFp32);
+    Network::load(std::make_shared<const Checkpoint>(Checkpoint::open(directory.path().string())),
+                  at::kCPU, Precision::kFp32);
   } catch (const InputError& error) {
     const std::string line = error.what();
     EXPECT_EQ(line.find('\n'), std::string::npos) << line;
@@ -62,15 +62,18 @@ TEST_P(BrokenTensors, Extra) {
   tensors_["experts.0.weight"] = {{2}, {1.0F, 2.0F}};
   EXPECT_THAT(
       loading_error(model(), tensors_),
-      HasSubstr("model.safetensors: tensor experts.0.weight [2] is not expected in this architecture"));
+      HasSubstr(
+          "model.safetensors: tensor experts.0.weight [2] is not expected in this architecture"));
 }
 
 TEST_P(BrokenTensors, NotANumber) {
-  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
+  for (const float bad :
+       {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
     tensors_[name()].values.back() = bad;
-    EXPECT_THAT(loading_error(model(), tensors_),
-                HasSubstr("model.safetensors: tensor " + name() + ": 1 of " +
-                          std::to_string(tensors_[name()].values.size()) + " values are NaN or infinite"));
+    EXPECT_THAT(
+        loading_error(model(), tensors_),
+        HasSubstr("model.safetensors: tensor " + name() + ": 1 of " +
+                  std::to_string(tensors_[name()].values.size()) + " values are NaN or infinite"));
   }
 }
 
@@ -96,7 +99,8 @@ void rename(Tensors& tensors, const std::string& from, const std::string& to) {
 
 TEST(TensorNames, TheBaseModelAloneLeavesItsPrefixOut) {
   Tensors with = random_tensors(small_config("gpt2"), 5), without;
-  for (const auto& [name, tensor] : with) without[name.substr(std::string("transformer.").size())] = tensor;
+  for (const auto& [name, tensor] : with)
+    without[name.substr(std::string("transformer.").size())] = tensor;
   EXPECT_EQ(loading_error("gpt2", without), "");
 }
 

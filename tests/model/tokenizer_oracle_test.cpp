@@ -1,4 +1,5 @@
-// Difficult strings in two tokenizers of our own, against what the Hugging Face library makes of them.
+// Difficult strings in two tokenizers of our own, against what the Hugging Face library makes of
+// them.
 #include <fstream>
 
 #include <gtest/gtest.h>
@@ -20,12 +21,15 @@ TEST_P(TrickyTexts, HaveTheLibrarysIds) {
   for (const auto& row : expected.at("tricky")) {
     const std::string text = row.at("text");
     EXPECT_EQ(nlohmann::json(tokenizer.encode(text).ids), row.at("ids")) << row.at("text");
-    EXPECT_EQ(nlohmann::json(tokenizer.encode(text, false).ids), row.at("ids_no_special")) << row.at("text");
+    EXPECT_EQ(nlohmann::json(tokenizer.encode(text, false).ids), row.at("ids_no_special"))
+        << row.at("text");
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Styles, TrickyTexts, testing::Values("falcon-style", "mistral-style"),
-                         [](const auto& test) { return test.param.substr(0, test.param.find('-')); });
+                         [](const auto& test) {
+                           return test.param.substr(0, test.param.find('-'));
+                         });
 
 }  // namespace
 }  // namespace factflow

@@ -1,4 +1,5 @@
-// Uploading in pieces gives what reading element by element gives, whatever the type, size and alignment.
+// Uploading in pieces gives what reading element by element gives, whatever the type, size and
+// alignment.
 #include "model/upload.hpp"
 
 #include <random>
@@ -23,9 +24,12 @@ class Upload : public ::testing::TestWithParam<Case> {
     const auto count = static_cast<size_t>(GetParam().count);
     bytes_.resize(1 + count * size_of(GetParam().type));
     for (std::byte& byte : bytes_) byte = static_cast<std::byte>(random());
-    for (size_t i = 0; i < count; ++i) last_byte(i) &= std::byte{0xef};  // an exponent bit of every type
-    return {
-        GetParam().type, {GetParam().count}, std::span<const std::byte>(bytes_).subspan(1), "a.safetensors"};
+    // An exponent bit of every type.
+    for (size_t i = 0; i < count; ++i) last_byte(i) &= std::byte{0xef};
+    return {GetParam().type,
+            {GetParam().count},
+            std::span<const std::byte>(bytes_).subspan(1),
+            "a.safetensors"};
   }
   // Sign and exponent of an element begin in its last byte.
   std::byte& last_byte(size_t i) { return bytes_[(i + 1) * size_of(GetParam().type)]; }
@@ -50,7 +54,8 @@ TEST_P(Upload, GivesEveryValue) {
     const at::Tensor values = tensor.to(at::kDouble);
     for (std::int64_t i = 0; i < stored.count(); ++i) {
       const double exact = element(stored, i);
-      const double wanted = type == at::kFloat ? static_cast<double>(static_cast<float>(exact)) : exact;
+      const double wanted =
+          type == at::kFloat ? static_cast<double>(static_cast<float>(exact)) : exact;
       ASSERT_EQ(values.data_ptr<double>()[i], wanted) << i;
     }
   }
@@ -59,14 +64,16 @@ TEST_P(Upload, GivesEveryValue) {
 TEST_P(Upload, CountsWhatIsNotFinite) {
   const StoredTensor stored = random_tensor();
   std::int64_t planted = 0;
-  for (std::int64_t i = 0; i < stored.count(); i += 4099, ++planted) make_nan(static_cast<size_t>(i));
+  for (std::int64_t i = 0; i < stored.count(); i += 4099, ++planted)
+    make_nan(static_cast<size_t>(i));
   EXPECT_EQ(Uploader(at::kCPU, kPiece).upload(stored, at::kFloat).non_finite, planted);
 }
 
-INSTANTIATE_TEST_SUITE_P(Types, Upload,
-                         ::testing::Values(Case{StoredType::kF64, 30'001}, Case{StoredType::kF32, 100'003},
-                                           Case{StoredType::kF16, 100'003}, Case{StoredType::kBF16, 65'536},
-                                           Case{StoredType::kBF16, 3'000'001}, Case{StoredType::kF32, 1}));
+INSTANTIATE_TEST_SUITE_P(
+    Types, Upload,
+    ::testing::Values(Case{StoredType::kF64, 30'001}, Case{StoredType::kF32, 100'003},
+                      Case{StoredType::kF16, 100'003}, Case{StoredType::kBF16, 65'536},
+                      Case{StoredType::kBF16, 3'000'001}, Case{StoredType::kF32, 1}));
 
 }  // namespace
 }  // namespace factflow

@@ -1,4 +1,5 @@
-// Accuracy of the polynomials in the CPU kernels, in units of the last place of the right float32 result.
+// Accuracy of the polynomials in the CPU kernels, in units of the last place of the right float32
+// result.
 #include "model/kernels/vector_math.hpp"
 
 #include <algorithm>
@@ -62,7 +63,8 @@ TEST(VectorMath, ActivationsFollowTheirDefinitions) {
       EXPECT_NEAR(found, exact, tolerance * (1 + std::abs(exact))) << x;
     };
     const double tanh_form =
-        0.5 * single * (1 + std::tanh(std::sqrt(2 / M_PI) * (single + 0.044715 * single * single * single)));
+        0.5 * single *
+        (1 + std::tanh(std::sqrt(2 / M_PI) * (single + 0.044715 * single * single * single)));
     const double erf_form = 0.5 * single * (1 + std::erf(single / std::sqrt(2.0)));
     near(silu(static_cast<float>(x)), single / (1 + std::exp(-single)), 3e-7);
     near(gelu_tanh(static_cast<float>(x)), tanh_form, 3e-7);

@@ -14,7 +14,8 @@ namespace {
 
 class Hdf5File : public testing::Test {
  protected:
-  std::filesystem::path path_ = std::filesystem::path(testing::TempDir()) / "factflow_hdf5_file_test.h5";
+  std::filesystem::path path_ =
+      std::filesystem::path(testing::TempDir()) / "factflow_hdf5_file_test.h5";
   void TearDown() override { std::filesystem::remove(path_); }
 };
 
@@ -87,13 +88,15 @@ TEST_F(Hdf5File, WrongShapeTypeAndNameAreInputErrorsThatNameThePlace) {
     return "no error";
   };
   const std::string shape = message([&] { root.read<float>("values", {3, 2}); });
-  EXPECT_NE(shape.find("/values: expected the shape [3, 2], found [2, 3]"), std::string::npos) << shape;
+  EXPECT_NE(shape.find("/values: expected the shape [3, 2], found [2, 3]"), std::string::npos)
+      << shape;
   const std::string type = message([&] { root.read<std::int64_t>("values", {2, 3}); });
   EXPECT_NE(type.find("expected int64"), std::string::npos) << type;
   const std::string missing = message([&] { root.read<float>("other", {1}); });
   EXPECT_NE(missing.find("/other: is missing"), std::string::npos) << missing;
   EXPECT_NE(message([&] { root.open_group("values"); }), "no error");
-  EXPECT_NE(message([&] { root.text_attribute("none"); }).find("no attribute 'none'"), std::string::npos);
+  EXPECT_NE(message([&] { root.text_attribute("none"); }).find("no attribute 'none'"),
+            std::string::npos);
 }
 
 TEST_F(Hdf5File, AnOpenGroupMakesCloseFail) {
@@ -104,7 +107,8 @@ TEST_F(Hdf5File, AnOpenGroupMakesCloseFail) {
 
 TEST_F(Hdf5File, CountAndShapeMustAgree) {
   NewFile file(path_);
-  EXPECT_THROW(file.root().write("values", {2, 2}, std::vector<float>(3), {"1", "d"}), std::logic_error);
+  EXPECT_THROW(file.root().write("values", {2, 2}, std::vector<float>(3), {"1", "d"}),
+               std::logic_error);
 }
 
 TEST_F(Hdf5File, WhatIsNoHdf5IsAnInputError) {

@@ -27,14 +27,16 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 class RunResults : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) / ("factflow_results_" + std::to_string(::getpid()));
+    folder_ = std::filesystem::path(testing::TempDir()) /
+              ("factflow_results_" + std::to_string(::getpid()));
     std::filesystem::create_directories(folder_);
     path_ = folder_ / "results.h5";
   }
   void TearDown() override { remove_tree(folder_); }
 
   std::size_t files() const {
-    return static_cast<std::size_t>(std::distance(std::filesystem::directory_iterator(folder_), {}));
+    return static_cast<std::size_t>(
+        std::distance(std::filesystem::directory_iterator(folder_), {}));
   }
   std::string bytes() const {
     std::ifstream in(path_, std::ios::binary);
@@ -167,8 +169,11 @@ TEST_F(RunResults, KnockoutsAreReadBySetOfPrompts) {
                       {"main", "own", "none"},
                       {1, 1, 0, 1, 0, 0}};
     writer.write_axes(both);
-    writer.write_window(
-        {9, "fit", {0, 1}, {0.1F, 0.2F, 0.3F, 0.4F, 0.5F, 0.6F, kNan, kNan}, {1, 2, 3, 4, 5, 6, 0, 0}});
+    writer.write_window({9,
+                         "fit",
+                         {0, 1},
+                         {0.1F, 0.2F, 0.3F, 0.4F, 0.5F, 0.6F, kNan, kNan},
+                         {1, 2, 3, 4, 5, 6, 0, 0}});
     writer.publish({});
   }
   const ResultsReader reader(path_);
@@ -178,7 +183,8 @@ TEST_F(RunResults, KnockoutsAreReadBySetOfPrompts) {
   EXPECT_EQ(reader.window("tiny", 9).rank, (std::vector<std::int32_t>{1, 2, 3, 4, 5, 6, 0, 0}));
   const KnockoutAxes own = reader.axes("tiny", 1);
   EXPECT_EQ(own.prompts, (std::vector<std::int64_t>{3}));
-  EXPECT_EQ(own.edges, (std::vector<std::string>{"subject->last"}));  // nobody asked prompt 3 for the other
+  // Nobody asked prompt 3 for the other.
+  EXPECT_EQ(own.edges, (std::vector<std::string>{"subject->last"}));
   EXPECT_EQ(own.blocked, (std::vector<std::int64_t>{2}));
   EXPECT_EQ(reader.window("tiny", 9, 1).rank, (std::vector<std::int32_t>{3, 4}));
   EXPECT_TRUE(reader.axes("tiny", 2).prompts.empty());
@@ -209,8 +215,8 @@ TEST_F(RunResults, AnUnpublishedWriterLeavesTheOldFile) {
   EXPECT_EQ(files(), 1U);
 }
 
-// Runs `body` in a child that ends by exit(), handlers and all; its exit status, or 128 + the signal that
-// ended it.
+// Runs `body` in a child that ends by exit(), handlers and all; its exit status, or 128 + the
+// signal that ended it.
 int in_child(const std::function<int()>& body) {
   const pid_t child = ::fork();
   if (child == 0) std::exit(body());
@@ -263,7 +269,8 @@ TEST_F(RunResults, AFullDiskIsARunErrorAndLeavesTheOldFile) {
 TEST_F(RunResults, BadNamesAreInputErrorsAndBadVectorsAreBugs) {
   ResultsWriter writer(path_, info(), prompts());
   for (const char* name : {"", "a/b", "..", "prompts", "failures", "gpt 2"})
-    EXPECT_THROW(writer.begin_model({name, "gpt2", "", 4, 8, 100, 1000, "", ""}), InputError) << name;
+    EXPECT_THROW(writer.begin_model({name, "gpt2", "", 4, 8, 100, 1000, "", ""}), InputError)
+        << name;
   EXPECT_THROW(writer.write_evaluation(evaluation()), std::logic_error);
   writer.begin_model({"tiny", "gpt2", "", 4, 8, 100, 1000, "", ""});
   EXPECT_THROW(writer.write_window(window(2)), std::logic_error);
@@ -316,7 +323,8 @@ TEST_F(RunResults, OtherSchemaVersionsAndOtherFilesAreRefused) {
 }
 
 // A file that is right but for what `change` adds to it.
-void write_by_hand(const std::filesystem::path& path, const std::function<void(hdf5::Group& model)>& change) {
+void write_by_hand(const std::filesystem::path& path,
+                   const std::function<void(hdf5::Group& model)>& change) {
   {
     ResultsWriter writer(path, info(), prompts());
     writer.publish({});
@@ -325,8 +333,8 @@ void write_by_hand(const std::filesystem::path& path, const std::function<void(h
   {
     hdf5::Group& root = file.root();
     for (const char* name :
-         {"name", "created", "factflow_version", "config", "selection", "dataset_path", "dataset_digest",
-          "dataset_format", "libtorch", "hdf5", "host", "device", "precision"})
+         {"name", "created", "factflow_version", "config", "selection", "dataset_path",
+          "dataset_digest", "dataset_format", "libtorch", "hdf5", "host", "device", "precision"})
       root.write_attribute(name, "x");
     for (const char* name : {"complete", "units_done", "units_planned"})
       root.write_attribute(name, std::int64_t{1});
@@ -369,15 +377,21 @@ TEST_F(RunResults, InconsistentContentIsRefused) {
       window.write_attribute("placement", "fit");
       window.write_scale("start", starts, {"1", "d"});
       const std::size_t cells = ids.size() * starts.size();
-      window.write("probability", {1, ids.size(), starts.size()}, std::vector<float>(cells, p), {"1", "d"});
-      window.write("rank", {1, ids.size(), starts.size()}, std::vector<std::int32_t>(cells, 1), {"1", "d"});
+      window.write("probability", {1, ids.size(), starts.size()}, std::vector<float>(cells, p),
+                   {"1", "d"});
+      window.write("rank", {1, ids.size(), starts.size()}, std::vector<std::int32_t>(cells, 1),
+                   {"1", "d"});
     };
   };
   EXPECT_EQ(with(knockout({7}, {0, 1}, 0.5F, 2)), "read");
-  EXPECT_NE(with(knockout({8}, {0, 1}, 0.5F, 2)).find("prompt 8 is not in /prompts"), std::string::npos);
-  EXPECT_NE(with(knockout({7, 7}, {0, 1}, 0.5F, 2)).find("differ from each other"), std::string::npos);
-  EXPECT_NE(with(knockout({7}, {1, 0}, 0.5F, 2)).find("ascending layers below 4"), std::string::npos);
-  EXPECT_NE(with(knockout({7}, {0, 9}, 0.5F, 2)).find("ascending layers below 4"), std::string::npos);
+  EXPECT_NE(with(knockout({8}, {0, 1}, 0.5F, 2)).find("prompt 8 is not in /prompts"),
+            std::string::npos);
+  EXPECT_NE(with(knockout({7, 7}, {0, 1}, 0.5F, 2)).find("differ from each other"),
+            std::string::npos);
+  EXPECT_NE(with(knockout({7}, {1, 0}, 0.5F, 2)).find("ascending layers below 4"),
+            std::string::npos);
+  EXPECT_NE(with(knockout({7}, {0, 9}, 0.5F, 2)).find("ascending layers below 4"),
+            std::string::npos);
   EXPECT_NE(with(knockout({7}, {0, 1}, 1.5F, 2)).find("between 0 and 1"), std::string::npos);
   EXPECT_NE(with(knockout({7}, {0, 1}, 0.5F, 3)).find("disagree"), std::string::npos);
   EXPECT_NE(with([](Group& model) { model.create_group("evaluation"); }).find("is missing"),

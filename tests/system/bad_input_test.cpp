@@ -1,5 +1,5 @@
-// What is wrong with a configuration, a checkpoint, a tokenizer or a dataset is said in one line; exit
-// code 2.
+// What is wrong with a configuration, a checkpoint, a tokenizer or a dataset is said in one line;
+// exit code 2.
 #include <functional>
 
 #include <gmock/gmock.h>
@@ -34,21 +34,24 @@ class BadInput : public ::testing::Test {
     scenario.heatmaps = 0;
     return scenario;
   }
-  // Alone and on two ranks: exit code 2 and one line that holds all of `expected`; nothing is left in the
-  // way.
+  // Alone and on two ranks: exit code 2 and one line that holds all of `expected`; nothing is left
+  // in the way.
   void expect_refused(const std::string& config, const std::vector<std::string>& expected) const {
     for (const int ranks : {0, 2}) {
       const std::string out = (scratch_.path() / "out").string();
       const Ended ended = run_program({"run", config, "--out", out}, {.ranks = ranks});
       EXPECT_EQ(ended.code, 2) << ended.all();
       ASSERT_THAT(ended.complaints(), SizeIs(1)) << ended.all();
-      for (const std::string& words : expected) EXPECT_THAT(ended.complaints()[0], HasSubstr(words));
+      for (const std::string& words : expected)
+        EXPECT_THAT(ended.complaints()[0], HasSubstr(words));
     }
   }
-  void expect_text_refused(const std::string& yaml, const std::vector<std::string>& expected) const {
+  void expect_text_refused(const std::string& yaml,
+                           const std::vector<std::string>& expected) const {
     expect_refused(scratch_.write("bad.yaml", yaml), expected);
   }
-  void expect_model_refused(const DamagedModel& model, const std::vector<std::string>& expected) const {
+  void expect_model_refused(const DamagedModel& model,
+                            const std::vector<std::string>& expected) const {
     Scenario scenario = small();
     scenario.models = {model.path()};
     expect_text_refused(scenario.yaml(), expected);
@@ -68,8 +71,9 @@ class BadInput : public ::testing::Test {
 // ---- configurations
 
 TEST_F(BadInput, ConfigTypo) {
-  expect_text_refused(replaced(small().yaml(), "windows:", "windos:"),
-                      {"bad.yaml:7: key sweep.windos: unknown key 'windos', did you mean 'windows'?"});
+  expect_text_refused(
+      replaced(small().yaml(), "windows:", "windos:"),
+      {"bad.yaml:7: key sweep.windos: unknown key 'windos', did you mean 'windows'?"});
 }
 
 TEST_F(BadInput, ConfigWrongType) {
@@ -96,9 +100,9 @@ TEST_F(BadInput, UnknownRole) {
 }
 
 TEST_F(BadInput, WindowLargerThanTheModel) {
-  expect_text_refused(
-      replaced(small().yaml(), "[1, 5]", "[1, 13]"),
-      {"bad.yaml: key sweep.windows.sizes: a window of 13 layers does not fit model gpt2, which has 12"});
+  expect_text_refused(replaced(small().yaml(), "[1, 5]", "[1, 13]"),
+                      {"bad.yaml: key sweep.windows.sizes: a window of 13 layers does not fit "
+                       "model gpt2, which has 12"});
 }
 
 // ---- checkpoints
@@ -112,9 +116,10 @@ TEST_F(BadInput, TruncatedWeights) {
 }
 
 TEST_F(BadInput, HeaderThatPointsOutsideTheFile) {
-  expect_model_refused(
-      changed([](Safetensors& file) { file.header[kTensor]["data_offsets"][1] = std::uint64_t{1} << 60; }),
-      {"damaged/model.safetensors", kTensor});
+  expect_model_refused(changed([](Safetensors& file) {
+                         file.header[kTensor]["data_offsets"][1] = std::uint64_t{1} << 60;
+                       }),
+                       {"damaged/model.safetensors", kTensor});
 }
 
 TEST_F(BadInput, OverlappingTensors) {
@@ -126,10 +131,11 @@ TEST_F(BadInput, OverlappingTensors) {
 }
 
 TEST_F(BadInput, HugeShape) {
-  expect_model_refused(changed([](Safetensors& file) {
-                         file.header[kTensor]["shape"] = {std::uint64_t{1} << 62, std::uint64_t{1} << 62};
-                       }),
-                       {"damaged/model.safetensors", kTensor});
+  expect_model_refused(
+      changed([](Safetensors& file) {
+        file.header[kTensor]["shape"] = {std::uint64_t{1} << 62, std::uint64_t{1} << 62};
+      }),
+      {"damaged/model.safetensors", kTensor});
 }
 
 TEST_F(BadInput, MissingAndExtraTensors) {
@@ -143,17 +149,19 @@ TEST_F(BadInput, MissingAndExtraTensors) {
 TEST_F(BadInput, NotANumberAmongTheWeights) {
   Scenario scenario = small();
   const DamagedModel model = changed([](Safetensors& file) {
-    std::memcpy(file.data.data() + file.header[kTensor]["data_offsets"][0].get<size_t>() + 20, "\xff\xff", 2);
+    std::memcpy(file.data.data() + file.header[kTensor]["data_offsets"][0].get<size_t>() + 20,
+                "\xff\xff", 2);
   });
   // Found when the weights are loaded: what another model has given by then is kept.
   scenario.models = {"mamba", model.path()};
   scenario.select = "self";
-  expect_text_refused(scenario.yaml(), {"damaged/model.safetensors: tensor " + std::string(kTensor) +
-                                        ": 1 of 65536 values are NaN"});
+  expect_text_refused(scenario.yaml(), {"damaged/model.safetensors: tensor " +
+                                        std::string(kTensor) + ": 1 of 65536 values are NaN"});
   remove_tree(model.path());
   std::filesystem::copy(demo_path("models/gpt2"), model.path());
   const std::string out = (scratch_.path() / "out").string();
-  const Ended repaired = run_program({"run", (scratch_.path() / "bad.yaml").string(), "--out", out});
+  const Ended repaired =
+      run_program({"run", (scratch_.path() / "bad.yaml").string(), "--out", out});
   EXPECT_EQ(repaired.code, 0) << repaired.all();
 }
 
@@ -179,20 +187,21 @@ TEST_F(BadInput, BadRecordsAreListedAndTheRunGoesOn) {
   Scenario scenario = small();
   scenario.select = "none";
   scenario.dataset = scratch_.write(
-      "facts.jsonl", R"({"prompt": "The capital of France is", "subject": "France", "target_true": " Paris"})"
-                     "\n"
-                     R"({"prompt": "The capital of)"
-                     "\n"
-                     R"({"prompt": "The capital of France is", "subject": "Spain", "target_true": " Madrid"})"
-                     "\n"
-                     R"({"prompt": "", "subject": "France", "target_true": " Paris"})"
-                     "\n"
-                     R"({"prompt": "The capital of France is", "subject": "France", "target_true": ""})"
-                     "\n");
+      "facts.jsonl",
+      R"({"prompt": "The capital of France is", "subject": "France", "target_true": " Paris"})"
+      "\n"
+      R"({"prompt": "The capital of)"
+      "\n"
+      R"({"prompt": "The capital of France is", "subject": "Spain", "target_true": " Madrid"})"
+      "\n"
+      R"({"prompt": "", "subject": "France", "target_true": " Paris"})"
+      "\n"
+      R"({"prompt": "The capital of France is", "subject": "France", "target_true": ""})"
+      "\n");
   for (const int ranks : {0, 2}) {
     const std::string out = (scratch_.path() / fmt::format("out-{}", ranks)).string();
-    const Ended ended =
-        run_program({"run", scratch_.write("bad.yaml", scenario.yaml()), "--out", out}, {.ranks = ranks});
+    const Ended ended = run_program(
+        {"run", scratch_.write("bad.yaml", scenario.yaml()), "--out", out}, {.ranks = ranks});
     EXPECT_EQ(ended.code, 0) << ended.all();
     EXPECT_THAT(ended.err, HasSubstr("4 bad records left out"));
     EXPECT_THAT(ended.err, HasSubstr("4 failures are listed in"));
@@ -203,7 +212,8 @@ TEST_F(BadInput, BadRecordsAreListedAndTheRunGoesOn) {
         {2, "JSON"}, {3, "subject"}, {4, "prompt"}, {5, "target_true"}};
     for (size_t i = 0; i < expected.size(); ++i) {
       EXPECT_EQ(reader.failures()[i].stage, "dataset");
-      EXPECT_THAT(reader.failures()[i].reason, HasSubstr(fmt::format("facts.jsonl:{}: ", expected[i].first)));
+      EXPECT_THAT(reader.failures()[i].reason,
+                  HasSubstr(fmt::format("facts.jsonl:{}: ", expected[i].first)));
       EXPECT_THAT(reader.failures()[i].reason, HasSubstr(expected[i].second));
     }
   }
@@ -233,7 +243,8 @@ TEST_F(BadInput, AnOutputThatIsNoNumberFailsItsPromptOnly) {
   EXPECT_EQ(ended.code, 0) << ended.all();
   const ResultsReader reader(out + "/results.h5");
   const EvaluationResult evaluation = reader.evaluation("damaged");
-  const size_t failed = static_cast<size_t>(std::count(evaluation.rank.begin(), evaluation.rank.end(), 0));
+  const size_t failed =
+      static_cast<size_t>(std::count(evaluation.rank.begin(), evaluation.rank.end(), 0));
   EXPECT_GT(failed, 0U);
   EXPECT_LT(failed, evaluation.rank.size());
   EXPECT_EQ(reader.failures().size(), failed);
@@ -256,13 +267,15 @@ TEST_F(BadInput, ATokenBeyondTheVocabularyFailsItsPromptOnly) {
   Scenario scenario = small();
   scenario.models = {model.path()};
   scenario.select = "none";
-  scenario.dataset = scratch_.write("facts.jsonl",
-                                    R"({"prompt": "The capital of France is", "subject": "France", "answer": "Paris"})"
-                                    "\n"
-                                    R"({"prompt": "The capital of Ruritania is", "subject": "Ruritania", "answer": "Strelsau"})"
-                                    "\n");
+  scenario.dataset = scratch_.write(
+      "facts.jsonl",
+      R"({"prompt": "The capital of France is", "subject": "France", "answer": "Paris"})"
+      "\n"
+      R"({"prompt": "The capital of Ruritania is", "subject": "Ruritania", "answer": "Strelsau"})"
+      "\n");
   const std::string out = (scratch_.path() / "out").string();
-  const Ended ended = run_program({"run", scratch_.write("bad.yaml", scenario.yaml()), "--out", out});
+  const Ended ended =
+      run_program({"run", scratch_.write("bad.yaml", scenario.yaml()), "--out", out});
   EXPECT_EQ(ended.code, 0) << ended.all();
   const ResultsReader reader(out + "/results.h5");
   ASSERT_EQ(reader.failures().size(), 1U);

@@ -1,5 +1,5 @@
-// compare_results A B...: exit 0 if every B holds the same datasets as A, bit for bit; else 1, and says where
-// they differ.
+// compare_results A B...: exit 0 if every B holds the same datasets as A, bit for bit; else 1, and
+// says where they differ.
 #include <cstdio>
 #include <exception>
 

@@ -30,15 +30,16 @@ struct Safetensors {
     const std::uint64_t length = text.size();
     return std::string(reinterpret_cast<const char*>(&length), sizeof(length)) + text + data;
   }
-  // The same tensor as float32 with every value equal to `value`, at the end of the data. Gap and all: to be
-  // repacked.
+  // The same tensor as float32 with every value equal to `value`, at the end of the data. Gap and
+  // all: to be repacked.
   void fill(const std::string& tensor, const std::vector<float>& values) {
     nlohmann::json& entry = header.at(tensor);
     const std::size_t begin = entry.at("data_offsets")[0], end = entry.at("data_offsets")[1];
     data.erase(begin, end - begin);
     for (auto& [name, other] : header.items()) {
       if (name == "__metadata__" || other.at("data_offsets")[0].get<std::size_t>() < end) continue;
-      for (auto& offset : other.at("data_offsets")) offset = offset.get<std::size_t>() - (end - begin);
+      for (auto& offset : other.at("data_offsets"))
+        offset = offset.get<std::size_t>() - (end - begin);
     }
     entry["dtype"] = "F32";
     entry["data_offsets"] = {data.size(), data.size() + 4 * values.size()};
@@ -48,9 +49,11 @@ struct Safetensors {
 
 class DamagedModel {
  public:
-  DamagedModel(const TemporaryDirectory& scratch, const std::string& demo_model, const std::string& name)
+  DamagedModel(const TemporaryDirectory& scratch, const std::string& demo_model,
+               const std::string& name)
       : path_(scratch.path() / name) {
-    std::filesystem::copy(std::filesystem::path(FACTFLOW_SOURCE_DIR) / "demo/models" / demo_model, path_);
+    std::filesystem::copy(std::filesystem::path(FACTFLOW_SOURCE_DIR) / "demo/models" / demo_model,
+                          path_);
   }
   std::string path() const { return path_.string(); }
   std::string weights() const { return (path_ / "model.safetensors").string(); }

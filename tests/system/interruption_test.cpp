@@ -1,5 +1,5 @@
-// Runs that are stopped or that hang, and continued by the same command: the datasets equal those of an
-// undisturbed run.
+// Runs that are stopped or that hang, and continued by the same command: the datasets equal those
+// of an undisturbed run.
 #include <thread>
 
 #include <gmock/gmock.h>
@@ -7,10 +7,10 @@
 
 #include "base/files.hpp"
 #include "results/run_results.hpp"
-#include "tests/temporary_directory.hpp"
 #include "tests/system/program.hpp"
 #include "tests/system/results_difference.hpp"
 #include "tests/system/scenario.hpp"
+#include "tests/temporary_directory.hpp"
 
 namespace factflow::testing {
 namespace {
@@ -37,12 +37,14 @@ class Interruption : public ::testing::Test {
 
   static std::uintmax_t journal_bytes(const std::string& name) {
     std::error_code ignored;
-    const std::uintmax_t bytes = std::filesystem::file_size(out(name) + "/journal/main.journal", ignored);
+    const std::uintmax_t bytes =
+        std::filesystem::file_size(out(name) + "/journal/main.journal", ignored);
     return ignored ? 0 : bytes;
   }
   // Until the journal holds results, so that something is there to be continued.
   static void wait_for_results(Program& program, const std::string& name) {
-    while (program.running() && journal_bytes(name) < 1000) std::this_thread::sleep_for(milliseconds(2));
+    while (program.running() && journal_bytes(name) < 1000)
+      std::this_thread::sleep_for(milliseconds(2));
   }
   static void wait_until_gone(const std::vector<pid_t>& processes) {
     const auto deadline = steady_clock::now() + std::chrono::seconds(60);
@@ -53,7 +55,8 @@ class Interruption : public ::testing::Test {
       }
   }
   static void expect_equal_to_undisturbed(const std::string& name) {
-    EXPECT_EQ(results_difference(out("undisturbed") + "/results.h5", out(name) + "/results.h5"), "");
+    EXPECT_EQ(results_difference(out("undisturbed") + "/results.h5", out(name) + "/results.h5"),
+              "");
   }
 
   static std::unique_ptr<TemporaryDirectory> scratch_;
@@ -121,9 +124,13 @@ TEST_F(Interruption, AHungRankEndsTheRunWithItsNameAndUnit) {
   const auto begin = steady_clock::now();
   const Ended ended = program.wait();
   EXPECT_EQ(ended.code, 1) << ended.all();
-  EXPECT_LT(steady_clock::now() - begin, std::chrono::seconds(15)) << "every other rank ends within seconds";
-  EXPECT_THAT(ended.err, HasSubstr(fmt::format("process {}) has not been heard of for 3", ranks[2])));
-  EXPECT_THAT(ended.err, ::testing::ContainsRegex("while working on unit \"(evaluate|sweep|heatmap) of [a-z0-9]+, prompts"));
+  EXPECT_LT(steady_clock::now() - begin, std::chrono::seconds(15))
+      << "every other rank ends within seconds";
+  EXPECT_THAT(ended.err,
+              HasSubstr(fmt::format("process {}) has not been heard of for 3", ranks[2])));
+  EXPECT_THAT(ended.err,
+              ::testing::ContainsRegex(
+                  "while working on unit \"(evaluate|sweep|heatmap) of [a-z0-9]+, prompts"));
   wait_until_gone(ranks);
   const Ended continued = run_program(words, {.ranks = 2});
   EXPECT_EQ(continued.code, 0) << continued.all();

@@ -1,4 +1,5 @@
-// Profiles, batch scripts and submissions, with a stand-in for sbatch. slurm_test.sh has the real one.
+// Profiles, batch scripts and submissions, with a stand-in for sbatch. slurm_test.sh has the real
+// one.
 #include <cstdlib>
 
 #include <gmock/gmock.h>
@@ -39,7 +40,8 @@ void expect_refused(const std::string& yaml, const std::string& words) {
 TEST(Profile, DefaultsAndValues) {
   EXPECT_EQ(parse_profile("{}", "p.yaml"), SlurmProfile{});
   const SlurmProfile profile = parse_profile(
-      "partition: gpu\nlauncher: srun\nmodules: [gcc/12, openmpi]\nenvironment: {A: 1}\nanalysis: {cpus: "
+      "partition: gpu\nlauncher: srun\nmodules: [gcc/12, openmpi]\nenvironment: {A: 1}\nanalysis: "
+      "{cpus: "
       "2}\nrequeue: false\n",
       "p.yaml");
   EXPECT_EQ(profile.partition, "gpu");
@@ -76,11 +78,12 @@ TEST(Profile, ShippedOnesAreGood) {
 }
 
 TEST(JobSize, MemoryAndTimeComeFromThePlan) {
-  SlurmProfile profile = parse_profile("time: plan\nrates: some GPU\nranks_per_node: 4\ngpus_per_node: 4\nnodes: 2\n", "p.yaml");
+  SlurmProfile profile = parse_profile(
+      "time: plan\nrates: some GPU\nranks_per_node: 4\ngpus_per_node: 4\nnodes: 2\n", "p.yaml");
   BatchRun run = example();
   fill_in(profile, run, {100, std::int64_t{4} << 30, 36'000});
-  EXPECT_EQ(profile.memory, "20G");         // 4 ranks x 4 GiB and a quarter to spare
-  EXPECT_EQ(profile.time, "0-02:40:00");    // 2 x 10 h / 8 ranks + 10 min
+  EXPECT_EQ(profile.memory, "20G");       // 4 ranks x 4 GiB and a quarter to spare
+  EXPECT_EQ(profile.time, "0-02:40:00");  // 2 x 10 h / 8 ranks + 10 min
   EXPECT_EQ(profile.nodes * profile.ranks_per_node, 8);
   SlurmProfile array = parse_profile("ranks_per_node: 4\n", "p.yaml");
   run.array = 300;
@@ -91,7 +94,8 @@ TEST(JobSize, MemoryAndTimeComeFromThePlan) {
 }
 
 TEST(JobSize, NoMoreRanksThanUnits) {
-  SlurmProfile profile = parse_profile("memory: 8G\nranks_per_node: 4\ngpus_per_node: 4\nnodes: 8\n", "p.yaml");
+  SlurmProfile profile =
+      parse_profile("memory: 8G\nranks_per_node: 4\ngpus_per_node: 4\nnodes: 8\n", "p.yaml");
   BatchRun run = example();
   SlurmProfile some = profile, few = profile;
   fill_in(some, run, {9, 1, 0});
@@ -122,7 +126,8 @@ TEST(BatchScript, OneMpiJob) {
        {"#!/bin/bash\n", "#SBATCH --nodes=2\n", "#SBATCH --ntasks-per-node=4\n",
         "#SBATCH --gres=gpu:h100:4\n", "#SBATCH --signal=B:USR1@300\n", "#SBATCH --requeue\n",
         "#SBATCH --output=\"/runs/demo/logs/run-%j.log\"\n", "export A='it'\\''s; $HOME'\n",
-        "mpirun --bind-to none -n 8 '/opt/factflow' run '/runs/demo/submit.yaml' --out '/runs/demo'"})
+        "mpirun --bind-to none -n 8 '/opt/factflow' run '/runs/demo/submit.yaml' --out "
+        "'/runs/demo'"})
     EXPECT_THAT(script, HasSubstr(line));
   EXPECT_THAT(script, Not(HasSubstr("--share")));
 }
@@ -134,8 +139,8 @@ TEST(BatchScript, ArrayOfSingleProcesses) {
   BatchRun run = example();
   run.array = 7;
   const std::string script = run_script(profile, run);
-  for (const char* line : {"#SBATCH --array=1-7\n", "#SBATCH --ntasks-per-node=1\n", "#SBATCH --gres=gpu:1\n",
-                           "run-%A_%a.log", " --share &\n"})
+  for (const char* line : {"#SBATCH --array=1-7\n", "#SBATCH --ntasks-per-node=1\n",
+                           "#SBATCH --gres=gpu:1\n", "run-%A_%a.log", " --share &\n"})
     EXPECT_THAT(script, HasSubstr(line));
   EXPECT_THAT(script, Not(HasSubstr("mpirun")));
 }
@@ -187,7 +192,8 @@ TEST(ChildProcess, GivesBothStreamsAndTheCode) {
 class StandIn : public ::testing::Test {
  protected:
   StandIn() {
-    program("sbatch", "echo \"$@\" >> " + calls() + "\necho $((100 + $(wc -l < " + calls() + ")))\n");
+    program("sbatch",
+            "echo \"$@\" >> " + calls() + "\necho $((100 + $(wc -l < " + calls() + ")))\n");
     program("squeue", "exit 1\n");
     program("sacct", "exit 1\n");
     ::setenv("PATH", (scratch_.path().string() + ":" + path_).c_str(), 1);
@@ -214,14 +220,18 @@ TEST_F(StandIn, FollowUpsStartOnlyAfterFailuresAndTheAnalysisAfterASuccess) {
   EXPECT_EQ(submission.analysis, "104");
   const std::string text = read_file(calls());
   EXPECT_THAT(text, HasSubstr("--dependency=afternotok:101 --kill-on-invalid-dep=yes"));
-  EXPECT_THAT(text, HasSubstr("--dependency=afternotok:101,afternotok:102 --kill-on-invalid-dep=yes"));
-  EXPECT_THAT(text, HasSubstr("--dependency=afterok:101?afterok:102?afterok:103 --kill-on-invalid-dep=yes"));
+  EXPECT_THAT(text,
+              HasSubstr("--dependency=afternotok:101,afternotok:102 --kill-on-invalid-dep=yes"));
+  EXPECT_THAT(
+      text,
+      HasSubstr("--dependency=afterok:101?afterok:102?afterok:103 --kill-on-invalid-dep=yes"));
   EXPECT_EQ(read_submission(run_.directory)->all(), submission.all());
 }
 
 TEST_F(StandIn, ARefusedJobSaysWhatIsSubmittedAlready) {
-  program("sbatch", "echo x >> " + calls() + "\n[ $(wc -l < " + calls() +
-                        ") -lt 2 ] && echo '7;cluster' && exit 0\necho 'error: limit' >&2; exit 1\n");
+  program("sbatch",
+          "echo x >> " + calls() + "\n[ $(wc -l < " + calls() +
+              ") -lt 2 ] && echo '7;cluster' && exit 0\necho 'error: limit' >&2; exit 1\n");
   try {
     submit(profile_, run_);
     ADD_FAILURE() << "accepted";

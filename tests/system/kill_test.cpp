@@ -1,5 +1,6 @@
-// Kills a run of three ranks at random moments, continues it by the same command, and compares its datasets with those of an
-// undisturbed run, bit for bit. FACTFLOW_KILLS: how many moments (default 30). FACTFLOW_SEED: which ones.
+// Kills a run of three ranks at random moments, continues it by the same command, and compares its
+// datasets with those of an undisturbed run, bit for bit. FACTFLOW_KILLS: how many moments (default
+// 30). FACTFLOW_SEED: which ones.
 #include <cstdlib>
 #include <map>
 #include <random>
@@ -13,10 +14,10 @@
 #include "pipeline/coordination/journal.hpp"
 #include "pipeline/run/run_plan.hpp"
 #include "results/run_results.hpp"
-#include "tests/temporary_directory.hpp"
 #include "tests/system/program.hpp"
 #include "tests/system/results_difference.hpp"
 #include "tests/system/scenario.hpp"
+#include "tests/temporary_directory.hpp"
 
 namespace factflow::testing {
 namespace {
@@ -55,36 +56,46 @@ class Killed : public ::testing::Test {
   }
 
   std::string out(const std::string& name) const { return (scratch_.path() / name).string(); }
-  std::vector<std::string> command(const std::string& name) const { return {"run", config_, "--out", out(name)}; }
+  std::vector<std::string> command(const std::string& name) const {
+    return {"run", config_, "--out", out(name)};
+  }
 
   std::uintmax_t journal_bytes(const std::string& name) const {
     std::error_code ignored;
-    const std::uintmax_t bytes = std::filesystem::file_size(out(name) + "/journal/main.journal", ignored);
+    const std::uintmax_t bytes =
+        std::filesystem::file_size(out(name) + "/journal/main.journal", ignored);
     return ignored ? 0 : bytes;
   }
 
-  // Points in time, most of them before the first unit; or what follows on a point of the journal's growth: its first unit (an
-  // evaluation), any, or its last.
+  // Points in time, most of them before the first unit; or what follows on a point of the journal's
+  // growth: its first unit (an evaluation), any, or its last.
   void wait_for_moment(Program& program, const std::string& name) {
     const unsigned kind = static_cast<unsigned>(random_() % 5);
     const double share = static_cast<double>(random_() % 1000) / 1000;
     if (kind <= 1) return std::this_thread::sleep_for(whole_duration_ * share);
-    const std::uintmax_t any = static_cast<std::uintmax_t>(share * static_cast<double>(whole_bytes_));
-    const std::uintmax_t bytes = kind == 2 ? kJournalHeaderBytes + 1 : kind == 3 ? any : whole_bytes_;
-    while (program.running() && journal_bytes(name) < bytes) std::this_thread::sleep_for(std::chrono::microseconds(200));
+    const std::uintmax_t any =
+        static_cast<std::uintmax_t>(share * static_cast<double>(whole_bytes_));
+    const std::uintmax_t bytes = kind == 2   ? kJournalHeaderBytes + 1
+                                 : kind == 3 ? any
+                                             : whole_bytes_;
+    while (program.running() && journal_bytes(name) < bytes)
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
     std::this_thread::sleep_for(milliseconds(30) * share);
   }
 
   Phase phase_of(const std::string& name) const {
     const std::filesystem::path results = out(name) + "/results.h5";
-    if (std::filesystem::exists(results) && ResultsReader(results).info().complete) return Phase::kEnd;
+    if (std::filesystem::exists(results) && ResultsReader(results).info().complete)
+      return Phase::kEnd;
     const std::filesystem::path record = out(name) + "/run.json";
     if (journal_bytes(name) == 0) return Phase::kStart;
     const JournalIndex journal(system_files(), out(name) + "/journal", identity(record));
     if (journal.units() == 0) return Phase::kStart;
     if (journal.units() == static_cast<size_t>(whole_units_)) return Phase::kPublish;
     bool swept = false;
-    journal.for_each([&](const JournalRecord& unit) { swept = swept || unit_named(unit.unit).stage != Stage::kEvaluate; });
+    journal.for_each([&](const JournalRecord& unit) {
+      swept = swept || unit_named(unit.unit).stage != Stage::kEvaluate;
+    });
     return swept ? Phase::kSweep : Phase::kEvaluate;
   }
 
@@ -126,7 +137,8 @@ class Killed : public ::testing::Test {
     const Ended continued = run_program(command(name), {.ranks = static_cast<int>(random_() % 4)});
     ASSERT_EQ(continued.code, 0) << continued.all();
     EXPECT_GE(journal_bytes(name), durable);
-    EXPECT_EQ(results_difference(out("undisturbed") + "/results.h5", out(name) + "/results.h5"), "");
+    EXPECT_EQ(results_difference(out("undisturbed") + "/results.h5", out(name) + "/results.h5"),
+              "");
     remove_tree(out(name));
   }
 
@@ -145,10 +157,13 @@ TEST_F(Killed, AtRandomMomentsLosesNothing) {
     SCOPED_TRACE(fmt::format("round {}", round));
     one_round(fmt::format("round-{}", round));
   }
-  for (const auto& [phase, rounds] : rounds_) std::printf("%d of %d runs died in phase %s\n", rounds, kills, kPhaseNames[static_cast<int>(phase)]);
+  for (const auto& [phase, rounds] : rounds_)
+    std::printf("%d of %d runs died in phase %s\n", rounds, kills,
+                kPhaseNames[static_cast<int>(phase)]);
   if (kills < 30) return;
   for (const Phase phase : {Phase::kStart, Phase::kEvaluate, Phase::kSweep, Phase::kPublish})
-    EXPECT_GT(rounds_[phase], 0) << "no moment hit the phase " << kPhaseNames[static_cast<int>(phase)];
+    EXPECT_GT(rounds_[phase], 0) << "no moment hit the phase "
+                                 << kPhaseNames[static_cast<int>(phase)];
 }
 
 }  // namespace

@@ -45,9 +45,14 @@ json gpt2(int layers, int heads) {
 }
 
 json llama(int layers, int heads, bool tied, const char* type = "llama") {
-  return {{"model_type", type},           {"num_hidden_layers", layers},      {"hidden_size", 4 * heads},
-          {"num_attention_heads", heads}, {"num_key_value_heads", heads / 4}, {"intermediate_size", 32},
-          {"rope_theta", 500000.0},       {"tie_word_embeddings", tied}};
+  return {{"model_type", type},
+          {"num_hidden_layers", layers},
+          {"hidden_size", 4 * heads},
+          {"num_attention_heads", heads},
+          {"num_key_value_heads", heads / 4},
+          {"intermediate_size", 32},
+          {"rope_theta", 500000.0},
+          {"tie_word_embeddings", tied}};
 }
 
 json with(json config, const json& more) {
@@ -78,20 +83,23 @@ std::map<std::string, json> small_configs() {
           {"meta-llama/Llama-3.2-1B", with(llama(16, 8, true), scaling)},
           {"meta-llama/Llama-3.2-3B", with(llama(28, 4, true), scaling)},
           {"meta-llama/Meta-Llama-3-8B", llama(32, 4, false)},
-          {"mistralai/Mistral-7B-v0.1", with(llama(32, 4, false, "mistral"), {{"sliding_window", 4096}})},
-          {"mistralai/Mistral-7B-v0.3", with(llama(32, 4, false, "mistral"), {{"sliding_window", nullptr}})}};
+          {"mistralai/Mistral-7B-v0.1",
+           with(llama(32, 4, false, "mistral"), {{"sliding_window", 4096}})},
+          {"mistralai/Mistral-7B-v0.3",
+           with(llama(32, 4, false, "mistral"), {{"sliding_window", nullptr}})}};
 }
 
 bool is_embedding(const std::string& name) {
   return name.find("embed") != std::string::npos || name.find("wte") != std::string::npos;
 }
 
-// Dimension 0 of the residual stream holds the same positive number at every token and layer, and the head
-// reads the answer off it: enough to be the likeliest token, not so much that knockouts change nothing.
-// Layers add little, so that depth does no harm.
+// Dimension 0 of the residual stream holds the same positive number at every token and layer, and
+// the head reads the answer off it: enough to be the likeliest token, not so much that knockouts
+// change nothing. Layers add little, so that depth does no harm.
 void teach(std::map<std::string, NamedTensor>& tensors, int answer) {
   constexpr float kEvery = 8, kAnswerMore = 2.5F, kToken = 0.5F, kLayer = 0.05F;
-  constexpr float kScan = 0.2F;  // Mamba-1's states are products of three projections that nothing normalises
+  // Mamba-1's states are products of three projections that nothing normalises.
+  constexpr float kScan = 0.2F;
   for (auto& [name, tensor] : tensors) {
     std::vector<float>& values = tensor.values;
     const auto width = static_cast<size_t>(tensor.shape.back());
@@ -130,7 +138,8 @@ void write_model(const fs::path& directory, const std::string& name, json config
   teach(tensors, tokenizer.encode(kPaperAnswer, false).ids.at(0));
   write_checkpoint(directory, config, tensors);
   if (!name.starts_with("state-spaces/mamba2"))
-    fs::copy_file(tokenizer_file, directory / "tokenizer.json", fs::copy_options::overwrite_existing);
+    fs::copy_file(tokenizer_file, directory / "tokenizer.json",
+                  fs::copy_options::overwrite_existing);
 }
 
 }  // namespace
@@ -146,7 +155,8 @@ void write_paper_models(const fs::path& directory) {
     if (model.tokenizer.empty()) continue;
     const fs::path tokenizer = directory / model.tokenizer.substr(model.tokenizer.find(':') + 1);
     fs::create_directories(tokenizer);
-    fs::copy_file(kPlainTokenizer, tokenizer / "tokenizer.json", fs::copy_options::overwrite_existing);
+    fs::copy_file(kPlainTokenizer, tokenizer / "tokenizer.json",
+                  fs::copy_options::overwrite_existing);
   }
 }
 

@@ -1,5 +1,5 @@
-// Every file of configs/paper plans and runs, on small stand-ins for its models, and figures agree with
-// everything.yaml.
+// Every file of configs/paper plans and runs, on small stand-ins for its models, and figures agree
+// with everything.yaml.
 #include <cmath>
 #include <filesystem>
 #include <set>
@@ -37,12 +37,14 @@ class Paper : public ::testing::Test {
     // Threads that spin for work make small runs on a busy machine many times slower.
     return run_program(arguments, {.environment = {{"OMP_WAIT_POLICY", "passive"}}});
   }
-  static ResultsReader results(const std::string& name) { return ResultsReader(out(name) + "/results.h5"); }
+  static ResultsReader results(const std::string& name) {
+    return ResultsReader(out(name) + "/results.h5");
+  }
 
   static std::set<std::string> names() {
     std::set<std::string> names;
-    for (const auto& entry :
-         std::filesystem::directory_iterator(std::filesystem::path(FACTFLOW_SOURCE_DIR) / "configs/paper"))
+    for (const auto& entry : std::filesystem::directory_iterator(
+             std::filesystem::path(FACTFLOW_SOURCE_DIR) / "configs/paper"))
       if (entry.path().extension() == ".yaml") names.insert(entry.path().stem());
     return names;
   }
@@ -51,28 +53,32 @@ class Paper : public ::testing::Test {
 };
 factflow::TemporaryDirectory* Paper::scratch_ = nullptr;
 
-// Every cell that the figure has, everything.yaml has too, with the same number up to float32 rounding in
-// products of other shapes. Returns how many there are.
-int compare_cells(const ResultsReader& figure, const ResultsReader& everything, const std::string& model) {
+// Every cell that the figure has, everything.yaml has too, with the same number up to float32
+// rounding in products of other shapes. Returns how many there are.
+int compare_cells(const ResultsReader& figure, const ResultsReader& everything,
+                  const std::string& model) {
   int cells = 0;
   const auto all = ResultsReader::kAllPrompts;
   const KnockoutAxes mine = figure.axes(model, all), theirs = everything.axes(model, all);
   for (const std::int64_t size : figure.windows(model)) {
-    const KnockoutWindow a = figure.window(model, size, all), b = everything.window(model, size, all);
+    const KnockoutWindow a = figure.window(model, size, all),
+                         b = everything.window(model, size, all);
     const size_t starts = a.starts.size();
     EXPECT_EQ(a.starts, b.starts);
     for (size_t e = 0; e < mine.edges.size(); ++e) {
-      const auto edge = static_cast<size_t>(
-          std::find(theirs.edges.begin(), theirs.edges.end(), mine.edges[e]) - theirs.edges.begin());
+      const auto edge =
+          static_cast<size_t>(std::find(theirs.edges.begin(), theirs.edges.end(), mine.edges[e]) -
+                              theirs.edges.begin());
       for (size_t p = 0; p < mine.prompts.size(); ++p) {
-        const auto prompt =
-            static_cast<size_t>(std::find(theirs.prompts.begin(), theirs.prompts.end(), mine.prompts[p]) -
-                                theirs.prompts.begin());
+        const auto prompt = static_cast<size_t>(
+            std::find(theirs.prompts.begin(), theirs.prompts.end(), mine.prompts[p]) -
+            theirs.prompts.begin());
         for (size_t s = 0; s < starts; ++s) {
           const float x = a.probability[(e * mine.prompts.size() + p) * starts + s];
           if (std::isnan(x)) continue;
           ++cells;
-          EXPECT_NEAR(x, b.probability.at((edge * theirs.prompts.size() + prompt) * starts + s), 1e-4)
+          EXPECT_NEAR(x, b.probability.at((edge * theirs.prompts.size() + prompt) * starts + s),
+                      1e-4)
               << model << " " << mine.edges[e];
         }
       }
@@ -96,7 +102,8 @@ TEST_F(Paper, EveryFilePlansAndRunsAndAgreesWithEverything) {
     const ResultsReader figure = results(name);
     EXPECT_TRUE(figure.info().complete) << name;
     for (const ModelInfo& model : figure.models()) {
-      EXPECT_EQ(figure.evaluation(model.name).rank, (std::vector<std::int32_t>{1, 1})) << model.name;
+      EXPECT_EQ(figure.evaluation(model.name).rank, (std::vector<std::int32_t>{1, 1}))
+          << model.name;
       if (name.starts_with("heatmaps"))
         EXPECT_EQ(figure.heatmap_prompts(model.name, 9).size(), 2U) << name << " " << model.name;
       else
@@ -108,17 +115,17 @@ TEST_F(Paper, EveryFilePlansAndRunsAndAgreesWithEverything) {
 TEST_F(Paper, EverythingPlansEachUnitOnce) {
   const Ended plan = start("plan", "everything");
   ASSERT_EQ(plan.code, 0) << plan.all();
-  // Two prompts that are in all sets: one evaluation, one sweep and one unit of heat maps for each of 17
-  // models, whatever the number of figures that ask for them. A sweep of 7 models asks for over 1,024 knockouts
-  // of each prompt, which makes a unit of it.
+  // Two prompts that are in all sets: one evaluation, one sweep and one unit of heat maps for each
+  // of 17 models, whatever the number of figures that ask for them. A sweep of 7 models asks for
+  // over 1,024 knockouts of each prompt, which makes a unit of it.
   EXPECT_THAT(plan.out, ContainsRegex("total +2 +58 "));
   EXPECT_THAT(plan.out, HasSubstr("sweep, 17 edges, windows 1 3 5 9 12 15"));
 }
 
 TEST_F(Paper, AModelThatIsNotInTheDirectoryIsNamed) {
   std::filesystem::create_directories(out("empty"));
-  const Ended plan = run_program({"plan", "configs/paper/figure1.yaml", "--models-dir", out("empty"),
-                                  "--dataset", out("prompts.jsonl")});
+  const Ended plan = run_program({"plan", "configs/paper/figure1.yaml", "--models-dir",
+                                  out("empty"), "--dataset", out("prompts.jsonl")});
   EXPECT_EQ(plan.code, 2);
   EXPECT_THAT(plan.err, HasSubstr("holds neither state-spaces/mamba-2.8b-hf nor mamba-2.8b-hf"));
 }

@@ -18,7 +18,8 @@
 namespace factflow::testing {
 namespace {
 
-std::vector<std::string> command_line(const std::vector<std::string>& arguments, const Start& start) {
+std::vector<std::string> command_line(const std::vector<std::string>& arguments,
+                                      const Start& start) {
   std::vector<std::string> words;
   if (start.ranks > 0) words = {MPIEXEC, "--oversubscribe", "-n", std::to_string(start.ranks)};
   words.push_back(start.program.empty() ? PROGRAM : start.program);
@@ -32,8 +33,8 @@ void redirect(int descriptor, const std::filesystem::path& file) {
   ::close(opened);
 }
 
-// The parent of a living process; -1 if there is none. Field 4 of /proc/PID/stat, behind a name that may hold
-// spaces.
+// The parent of a living process; -1 if there is none. Field 4 of /proc/PID/stat, behind a name
+// that may hold spaces.
 pid_t parent_of(const std::filesystem::path& process) {
   std::ifstream file(process / "stat");
   std::string line, state;
@@ -60,7 +61,8 @@ std::string Ended::all() const {
   return fmt::format("exit code {}\n--- stdout\n{}\n--- stderr\n{}", code, out, err);
 }
 
-Program::Program(const std::vector<std::string>& arguments, Start start) : start_(std::move(start)) {
+Program::Program(const std::vector<std::string>& arguments, Start start)
+    : start_(std::move(start)) {
   std::vector<std::string> words = command_line(arguments, start_);
   pid_ = ::fork();
   if (pid_ < 0) throw std::runtime_error("cannot fork");
@@ -102,9 +104,11 @@ std::vector<pid_t> Program::ranks() const {
   std::vector<pid_t> found;
   for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
     const std::string name = entry.path().filename().string();
-    if (!std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; })) continue;
+    if (!std::all_of(name.begin(), name.end(), [](char c) { return c >= '0' && c <= '9'; }))
+      continue;
     std::error_code ignored;
-    if (std::filesystem::read_symlink(entry.path() / "exe", ignored) != std::filesystem::path(PROGRAM))
+    if (std::filesystem::read_symlink(entry.path() / "exe", ignored) !=
+        std::filesystem::path(PROGRAM))
       continue;
     const pid_t process = std::stoi(name), parent = parent_of(entry.path());
     if (parent == pid_ || (process == pid_ && parent > 0)) found.push_back(process);
@@ -141,7 +145,8 @@ Ended Program::wait() {
   ended.code = WIFEXITED(status_) ? WEXITSTATUS(status_) : -WTERMSIG(status_);
   ended.out = read_file(output_ / "out");
   ended.err = read_file(output_ / "err");
-  if (!in_time) ended.err += fmt::format("(killed by the test after {} s)\n", start_.patience.count());
+  if (!in_time)
+    ended.err += fmt::format("(killed by the test after {} s)\n", start_.patience.count());
   return ended;
 }
 

@@ -26,12 +26,14 @@ struct Ended {
 struct Start {
   int ranks = 0;                                          // 0 = without mpirun
   std::filesystem::path directory = FACTFLOW_SOURCE_DIR;  // to start in
-  std::chrono::seconds patience{300};                     // then it is killed, which counts as a failure
-  std::map<std::string, std::string> environment = {};    // on top of this process's own
-  std::string program = {};                               // in place of factflow
+  // Then it is killed, which counts as a failure.
+  std::chrono::seconds patience{300};
+  std::map<std::string, std::string> environment = {};  // on top of this process's own
+  std::string program = {};                             // in place of factflow
 };
 
-// One launch, in a process group of its own. Must be waited for; the destructor kills what still runs.
+// One launch, in a process group of its own. Must be waited for; the destructor kills what still
+// runs.
 class Program {
  public:
   explicit Program(const std::vector<std::string>& arguments, Start start = {});

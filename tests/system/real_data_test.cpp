@@ -2,15 +2,16 @@
 #include <gmock/gmock.h>
 
 #include "results/run_results.hpp"
-#include "tests/temporary_directory.hpp"
 #include "tests/system/program.hpp"
 #include "tests/system/scenario.hpp"
+#include "tests/temporary_directory.hpp"
 
 namespace factflow::testing {
 namespace {
 
 TEST(RealData, FiveHundredRecordsAreSwept) {
-  const std::string counterfact = std::string(FACTFLOW_SOURCE_DIR) + "/../shared/data/counterfact.jsonl";
+  const std::string counterfact =
+      std::string(FACTFLOW_SOURCE_DIR) + "/../shared/data/counterfact.jsonl";
   if (!std::filesystem::exists(counterfact)) GTEST_SKIP() << "needs " << counterfact;
   TemporaryDirectory scratch;
   Scenario scenario;
@@ -20,8 +21,9 @@ TEST(RealData, FiveHundredRecordsAreSwept) {
   scenario.models = {"gpt2", "mamba"};
   scenario.select = "none";
   const std::string out = (scratch.path() / "out").string();
-  const Ended ended = run_program({"run", scratch.write("real.yaml", scenario.yaml()), "--out", out},
-                                  {.ranks = 2, .patience = std::chrono::minutes(15)});
+  const Ended ended =
+      run_program({"run", scratch.write("real.yaml", scenario.yaml()), "--out", out},
+                  {.ranks = 2, .patience = std::chrono::minutes(15)});
   ASSERT_EQ(ended.code, 0) << ended.all();
   const ResultsReader reader(out + "/results.h5");
   EXPECT_TRUE(reader.info().complete);
@@ -29,12 +31,14 @@ TEST(RealData, FiveHundredRecordsAreSwept) {
   for (const ModelInfo& model : reader.models()) {
     const EvaluationResult evaluation = reader.evaluation(model.name);
     const KnockoutAxes axes = reader.axes(model.name);
-    const size_t failed = static_cast<size_t>(std::count(evaluation.rank.begin(), evaluation.rank.end(), 0));
+    const size_t failed =
+        static_cast<size_t>(std::count(evaluation.rank.begin(), evaluation.rank.end(), 0));
     EXPECT_EQ(axes.prompts.size(), 500 - failed);
     EXPECT_LT(failed, 50U);  // prompts longer than the demo's gpt2 takes
     // "subject->last" is there in every prompt, and its knockout gives a number at every start.
     const KnockoutWindow window = reader.window(model.name, 5);
-    for (size_t i = 0; i < axes.prompts.size() * window.starts.size(); ++i) ASSERT_GT(window.rank[i], 0) << i;
+    for (size_t i = 0; i < axes.prompts.size() * window.starts.size(); ++i)
+      ASSERT_GT(window.rank[i], 0) << i;
   }
 }
 

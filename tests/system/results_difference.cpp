@@ -49,13 +49,15 @@ void compare_failures(Comparison& c, const std::vector<FailureRecord>& a,
   c.equal("/failures", a.size() == b.size());
   for (size_t i = 0; i < std::min(a.size(), b.size()); ++i)
     c.equal(fmt::format("/failures[{}]", i), a[i].model == b[i].model && a[i].stage == b[i].stage &&
-                                                 a[i].prompt == b[i].prompt && a[i].reason == b[i].reason);
+                                                 a[i].prompt == b[i].prompt &&
+                                                 a[i].reason == b[i].reason);
 }
 
 void compare_facts(Comparison& c, const ModelInfo& a, const ModelInfo& b) {
   c.equal("/" + a.name, a.name == b.name && a.family == b.family && a.layers == b.layers &&
                             a.hidden_size == b.hidden_size && a.vocabulary == b.vocabulary &&
-                            a.parameters == b.parameters && a.checkpoint_digest == b.checkpoint_digest &&
+                            a.parameters == b.parameters &&
+                            a.checkpoint_digest == b.checkpoint_digest &&
                             a.tokenizer_digest == b.tokenizer_digest);
 }
 
@@ -106,7 +108,8 @@ void compare_heatmaps(Comparison& c, const std::string& model, const ResultsRead
   }
 }
 
-void compare_model(Comparison& c, const std::string& model, const ResultsReader& a, const ResultsReader& b) {
+void compare_model(Comparison& c, const std::string& model, const ResultsReader& a,
+                   const ResultsReader& b) {
   c.equal("/" + model + "/evaluation", a.has_evaluation(model) == b.has_evaluation(model));
   c.equal("/" + model + "/knockout windows", a.windows(model), b.windows(model));
   c.equal("/" + model + "/heatmap windows", a.heatmap_windows(model), b.heatmap_windows(model));
@@ -119,7 +122,8 @@ void compare_model(Comparison& c, const std::string& model, const ResultsReader&
 
 }  // namespace
 
-std::string results_difference(const std::filesystem::path& ours, const std::filesystem::path& theirs) {
+std::string results_difference(const std::filesystem::path& ours,
+                               const std::filesystem::path& theirs) {
   const ResultsReader a(ours), b(theirs);
   Comparison c;
   c.equal("completeness", a.info().complete == b.info().complete);

@@ -6,8 +6,9 @@
 
 namespace factflow::testing {
 
-// The first difference in words, or "" if all datasets and the facts about the models are equal. What tells
-// of a launch is left out: times, host, device, paths.
-std::string results_difference(const std::filesystem::path& ours, const std::filesystem::path& theirs);
+// The first difference in words, or "" if all datasets and the facts about the models are equal.
+// What tells of a launch is left out: times, host, device, paths.
+std::string results_difference(const std::filesystem::path& ours,
+                               const std::filesystem::path& theirs);
 
 }  // namespace factflow::testing

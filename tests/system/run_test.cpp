@@ -1,5 +1,5 @@
-// Whole runs on the demo kit: the same bits on any number of ranks, options, and directories that belong to
-// others.
+// Whole runs on the demo kit: the same bits on any number of ranks, options, and directories that
+// belong to others.
 #include <fstream>
 #include <thread>
 
@@ -8,10 +8,10 @@
 
 #include "base/files.hpp"
 #include "results/run_results.hpp"
-#include "tests/temporary_directory.hpp"
 #include "tests/system/program.hpp"
 #include "tests/system/results_difference.hpp"
 #include "tests/system/scenario.hpp"
+#include "tests/temporary_directory.hpp"
 
 namespace factflow::testing {
 namespace {
@@ -102,7 +102,8 @@ TEST_F(Run, ADirectoryOfAnotherConfigurationIsRefusedAndLeftAlone) {
     const Ended refused = run_program({"run", other, "--out", out("a")}, {.ranks = ranks});
     EXPECT_EQ(refused.code, 1) << refused.all();
     ASSERT_THAT(refused.complaints(), SizeIs(1)) << refused.all();
-    EXPECT_THAT(refused.complaints()[0], HasSubstr(out("a") + ": belongs to another configuration"));
+    EXPECT_THAT(refused.complaints()[0],
+                HasSubstr(out("a") + ": belongs to another configuration"));
     EXPECT_THAT(refused.complaints()[0],
                 HasSubstr("this one has '    sizes: [3]', that one '    sizes: [5]'"));
     EXPECT_THAT(refused.complaints()[0], HasSubstr("--fresh"));
@@ -151,8 +152,8 @@ TEST_F(Run, StatusAndPlanSayHowFarItIs) {
 }
 
 TEST_F(Run, TheShippedConfigurationsAreGood) {
-  for (const auto& entry :
-       std::filesystem::directory_iterator(std::filesystem::path(FACTFLOW_SOURCE_DIR) / "configs")) {
+  for (const auto& entry : std::filesystem::directory_iterator(
+           std::filesystem::path(FACTFLOW_SOURCE_DIR) / "configs")) {
     if (!entry.path().filename().string().starts_with("demo")) continue;
     const Ended ended = run_program({"validate", entry.path().string()});
     EXPECT_EQ(ended.code, 0) << entry.path() << '\n' << ended.all();

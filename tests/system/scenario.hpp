@@ -27,16 +27,17 @@ struct Scenario {
   int heatmaps = 1;  // prompts; 0 = none
 
   std::string yaml() const {
-    std::string text =
-        fmt::format("name: {}\ndataset: {{path: '{}', limit: {}}}\nmodels:\n", name, dataset, limit);
+    std::string text = fmt::format("name: {}\ndataset: {{path: '{}', limit: {}}}\nmodels:\n", name,
+                                   dataset, limit);
     for (const std::string& model : models) {
       const size_t slash = model.rfind('/');
       text += fmt::format("  - {{name: {}, path: '{}'}}\n",
                           slash == std::string::npos ? model : model.substr(slash + 1),
                           slash == std::string::npos ? demo_path("models/" + model) : model);
     }
-    text += fmt::format("select: {{correct_for: {}}}\nsweep:\n  windows: {{sizes: {}}}\n  knockouts:\n{}",
-                        select, windows, knockouts);
+    text += fmt::format(
+        "select: {{correct_for: {}}}\nsweep:\n  windows: {{sizes: {}}}\n  knockouts:\n{}", select,
+        windows, knockouts);
     if (heatmaps > 0) text += fmt::format("heatmaps: {{window: 5, prompts: {}}}\n", heatmaps);
     return text + "run: {device: cpu, threads_per_rank: 1}\n";
   }

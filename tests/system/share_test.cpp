@@ -5,10 +5,10 @@
 #include <signal.h>
 
 #include "results/run_results.hpp"
-#include "tests/temporary_directory.hpp"
 #include "tests/system/program.hpp"
 #include "tests/system/results_difference.hpp"
 #include "tests/system/scenario.hpp"
+#include "tests/temporary_directory.hpp"
 
 namespace factflow::testing {
 namespace {
@@ -19,7 +19,9 @@ using ::testing::SizeIs;
 class Share : public ::testing::Test {
  protected:
   std::string out(const std::string& name) const { return (scratch_.path() / name).string(); }
-  std::vector<std::string> sharing() const { return {"run", config_, "--out", out("shared"), "--share"}; }
+  std::vector<std::string> sharing() const {
+    return {"run", config_, "--out", out("shared"), "--share"};
+  }
   void expect_equal_to_undisturbed() const {
     ASSERT_EQ(run_program({"run", config_, "--out", out("alone")}, {.ranks = 2}).code, 0);
     EXPECT_EQ(results_difference(out("alone") + "/results.h5", out("shared") + "/results.h5"), "");
@@ -27,7 +29,8 @@ class Share : public ::testing::Test {
   std::vector<std::string> journals() const {
     std::vector<std::string> names;
     std::error_code none_yet;
-    for (const auto& entry : std::filesystem::directory_iterator(out("shared") + "/journal", none_yet))
+    for (const auto& entry :
+         std::filesystem::directory_iterator(out("shared") + "/journal", none_yet))
       if (entry.path().extension() == ".journal") names.push_back(entry.path().string());
     return names;
   }
@@ -51,7 +54,8 @@ TEST_F(Share, SeveralLaunchesTogetherMakeOneRun) {
 
 TEST_F(Share, WhatAKilledLaunchHeldIsTakenOver) {
   Program victim(sharing());
-  while (victim.running() && journals().empty()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  while (victim.running() && journals().empty())
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
   Program survivor(sharing());
   std::this_thread::sleep_for(std::chrono::milliseconds(700));
   victim.signal_launcher(SIGKILL);
@@ -75,7 +79,8 @@ TEST_F(Share, AStoppedLaunchLeavesTheRestToTheOthers) {
 
 TEST_F(Share, DoesNotGoWithALaunchThatWantsTheDirectoryForItself) {
   Program alone({"run", config_, "--out", out("shared")});
-  while (alone.running() && journals().empty()) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  while (alone.running() && journals().empty())
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
   alone.signal_launcher(SIGSTOP);
   const Ended refused = run_program(sharing());
   EXPECT_EQ(refused.code, 2) << refused.all();

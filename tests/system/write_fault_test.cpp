@@ -1,9 +1,10 @@
-// Whole runs on a file system that fails: whatever happens to any single step, the same command continues, and the datasets equal
-// those of an undisturbed run.
+// Whole runs on a file system that fails: whatever happens to any single step, the same command
+// continues, and the datasets equal those of an undisturbed run.
 //
-// This program takes the place of factflow's system_files() (base/system_files.cpp). A run is a fork of it, or, on several
-// ranks, a launch of it:  mpirun -n 3 write_fault_test CONFIG DIR FAULT STEP.
-// FACTFLOW_FAULTS: at how many random steps of each kind a launch of three ranks is disturbed (default 2). FACTFLOW_SEED: which.
+// This program takes the place of factflow's system_files() (base/system_files.cpp). A run is a
+// fork of it, or, on several ranks, a launch of it:  mpirun -n 3 write_fault_test CONFIG DIR FAULT
+// STEP. FACTFLOW_FAULTS: at how many random steps of each kind a launch of three ranks is disturbed
+// (default 2). FACTFLOW_SEED: which.
 #include <csignal>
 #include <cstdlib>
 #include <random>
@@ -20,10 +21,10 @@
 #include "pipeline/run/run.hpp"
 #include "results/run_results.hpp"
 #include "tests/pipeline/coordination/faulty_files.hpp"
-#include "tests/temporary_directory.hpp"
 #include "tests/system/program.hpp"
 #include "tests/system/results_difference.hpp"
 #include "tests/system/scenario.hpp"
+#include "tests/temporary_directory.hpp"
 
 namespace factflow {
 namespace {
@@ -37,7 +38,9 @@ testing::FaultyFiles& faulty_files() {
 
 }  // namespace
 
-FileOperations& system_files() { return faulty_files(); }
+FileOperations& system_files() {
+  return faulty_files();
+}
 
 namespace testing {
 namespace {
@@ -77,9 +80,10 @@ class WriteFault : public ::testing::TestWithParam<Fault> {
     std::string said;
   };
 
-  // Threads and libtorch's pools do not survive a fork: this process itself computes nothing. `largest_file`: no file may
-  // grow beyond it; 0 = no limit.
-  Forked forked(const std::string& out, Fault fault = Fault::kNone, int step = 0, rlim_t largest_file = 0) {
+  // Threads and libtorch's pools do not survive a fork: this process itself computes nothing.
+  // `largest_file`: no file may grow beyond it; 0 = no limit.
+  Forked forked(const std::string& out, Fault fault = Fault::kNone, int step = 0,
+                rlim_t largest_file = 0) {
     const std::string log = path("log");
     shared_->steps = 0;
     std::fflush(nullptr);
@@ -88,7 +92,7 @@ class WriteFault : public ::testing::TestWithParam<Fault> {
       if (std::freopen(log.c_str(), "w", stderr) == nullptr) ::_exit(126);
       if (largest_file > 0) {
         std::signal(SIGXFSZ, SIG_IGN);
-        const struct rlimit limit {largest_file, largest_file};
+        const struct rlimit limit { largest_file, largest_file };
         ::setrlimit(RLIMIT_FSIZE, &limit);
       }
       const int code = run_here(config_, path(out), fault, step);
@@ -98,23 +102,27 @@ class WriteFault : public ::testing::TestWithParam<Fault> {
     }
     int status = 0;
     ::waitpid(child, &status, 0);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), shared_->steps, read_file(log)};
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status), shared_->steps,
+            read_file(log)};
   }
 
   std::string path(const std::string& name) const { return (scratch_.path() / name).string(); }
 
   void expect_one_clear_message(const Forked& ended, Fault fault) const {
     EXPECT_EQ(ended.code, 1) << ended.said;
-    EXPECT_THAT(ended.said, HasSubstr("factflow: " + scratch_.path().string())) << "the message names the file";
+    EXPECT_THAT(ended.said, HasSubstr("factflow: " + scratch_.path().string()))
+        << "the message names the file";
     const std::map<Fault, std::string> words = {
         {Fault::kNoSpace, "No space left on device; finished work is kept: free some space"},
-        {Fault::kReadOnly, "Read-only file system; finished work is kept: make the directory writable"},
+        {Fault::kReadOnly,
+         "Read-only file system; finished work is kept: make the directory writable"},
         {Fault::kIoError, "Input/output error"}};
     EXPECT_THAT(ended.said, HasSubstr(words.at(fault)));
   }
 
   void expect_continued(const std::string& out) {
-    if (std::filesystem::exists(path(out) + "/results.h5")) ResultsReader{path(out) + "/results.h5"};
+    if (std::filesystem::exists(path(out) + "/results.h5"))
+      ResultsReader{path(out) + "/results.h5"};
     const Forked again = forked(out);
     ASSERT_EQ(again.code, 0) << again.said;
     EXPECT_EQ(results_difference(path("whole") + "/results.h5", path(out) + "/results.h5"), "");
@@ -147,8 +155,8 @@ TEST_P(WriteFault, AtAnyStepLosesNothing) {
   for (int step = 1;; ++step) {
     SCOPED_TRACE(fmt::format("step {}", step));
     const Forked ended = forked("run", fault, step);
-    // A step that nobody waits for (giving the lock back) or that the run does not reach (which depends on how results are
-    // grouped) disturbs nothing.
+    // A step that nobody waits for (giving the lock back) or that the run does not reach (which
+    // depends on how results are grouped) disturbs nothing.
     if (crash ? ended.code == kCrashed : ended.code != 0) ++disturbed;
     if (!crash && ended.code != 0) expect_one_clear_message(ended, fault);
     expect_continued("run");
@@ -172,8 +180,9 @@ TEST_P(WriteFaultOfThreeRanks, AtRandomStepsLosesNothing) {
   for (int round = 0; round < number_from_environment("FACTFLOW_FAULTS", 2); ++round) {
     const int step = 1 + static_cast<int>(random() % static_cast<unsigned>(whole_.steps));
     SCOPED_TRACE(fmt::format("step {}", step));
-    const Ended ended = run_program({config_, path("run"), std::to_string(static_cast<int>(fault)), std::to_string(step)},
-                                    {.ranks = 3, .program = self});
+    const Ended ended = run_program(
+        {config_, path("run"), std::to_string(static_cast<int>(fault)), std::to_string(step)},
+        {.ranks = 3, .program = self});
     EXPECT_THAT(ended.code, ::testing::AnyOf(0, 1, kCrashed)) << ended.all();
     expect_continued("run");
   }
@@ -181,23 +190,31 @@ TEST_P(WriteFaultOfThreeRanks, AtRandomStepsLosesNothing) {
 
 std::string name_of_fault(const ::testing::TestParamInfo<Fault>& info) {
   switch (info.param) {
-    case Fault::kNoSpace: return "NoSpace";
-    case Fault::kReadOnly: return "ReadOnly";
-    case Fault::kIoError: return "IoError";
-    case Fault::kShortWrite: return "ShortWrite";
-    case Fault::kCrash: return "Crash";
-    case Fault::kPowerLoss: return "PowerLoss";
-    case Fault::kNone: break;
+    case Fault::kNoSpace:
+      return "NoSpace";
+    case Fault::kReadOnly:
+      return "ReadOnly";
+    case Fault::kIoError:
+      return "IoError";
+    case Fault::kShortWrite:
+      return "ShortWrite";
+    case Fault::kCrash:
+      return "Crash";
+    case Fault::kPowerLoss:
+      return "PowerLoss";
+    case Fault::kNone:
+      break;
   }
   return "None";
 }
 
 INSTANTIATE_TEST_SUITE_P(Faults, WriteFault,
-                         ::testing::Values(Fault::kNoSpace, Fault::kReadOnly, Fault::kIoError, Fault::kShortWrite, Fault::kCrash,
-                                           Fault::kPowerLoss),
+                         ::testing::Values(Fault::kNoSpace, Fault::kReadOnly, Fault::kIoError,
+                                           Fault::kShortWrite, Fault::kCrash, Fault::kPowerLoss),
                          name_of_fault);
 INSTANTIATE_TEST_SUITE_P(Faults, WriteFaultOfThreeRanks,
-                         ::testing::Values(Fault::kNoSpace, Fault::kReadOnly, Fault::kIoError, Fault::kCrash, Fault::kPowerLoss),
+                         ::testing::Values(Fault::kNoSpace, Fault::kReadOnly, Fault::kIoError,
+                                           Fault::kCrash, Fault::kPowerLoss),
                          name_of_fault);
 
 // HDF5 writes by itself: no file may grow beyond a limit, which cuts the results file off anywhere.
@@ -228,7 +245,11 @@ int main(int argc, char** argv) {
   using factflow::testing::FaultyFiles;
   ::testing::InitGoogleTest(&argc, argv);
   if (argc != 5) return RUN_ALL_TESTS();
-  const bool writes = std::atoi(std::getenv("OMPI_COMM_WORLD_RANK") == nullptr ? "0" : std::getenv("OMPI_COMM_WORLD_RANK")) == 0;
-  return factflow::testing::run_here(argv[1], argv[2], writes ? static_cast<FaultyFiles::Fault>(std::atoi(argv[3])) : FaultyFiles::Fault::kNone,
-                                     std::atoi(argv[4]));
+  const bool writes = std::atoi(std::getenv("OMPI_COMM_WORLD_RANK") == nullptr
+                                    ? "0"
+                                    : std::getenv("OMPI_COMM_WORLD_RANK")) == 0;
+  return factflow::testing::run_here(
+      argv[1], argv[2],
+      writes ? static_cast<FaultyFiles::Fault>(std::atoi(argv[3])) : FaultyFiles::Fault::kNone,
+      std::atoi(argv[4]));
 }

@@ -1,7 +1,8 @@
-// write_paper_models DIR: small stand-ins for the models of configs/paper, and prompts.jsonl beside them, to
-// try these files:
+// write_paper_models DIR: small stand-ins for the models of configs/paper, and prompts.jsonl beside
+// them, to try these files:
 //   write_paper_models small
-//   factflow run configs/paper/everything.yaml --models-dir small --dataset small/prompts.jsonl --limit 2
+//   factflow run configs/paper/everything.yaml --models-dir small --dataset small/prompts.jsonl
+//   --limit 2
 #include <cstdio>
 
 #include "tests/system/paper_models.hpp"

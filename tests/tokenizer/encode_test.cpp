@@ -17,7 +17,10 @@ using testing::HasSubstr;
 const std::filesystem::path kDemo = std::filesystem::path(FACTFLOW_SOURCE_DIR) / "demo/models";
 
 json split_at(const std::string& regex) {
-  return {{"type", "Split"}, {"pattern", {{"Regex", regex}}}, {"behavior", "Isolated"}, {"invert", false}};
+  return {{"type", "Split"},
+          {"pattern", {{"Regex", regex}}},
+          {"behavior", "Isolated"},
+          {"invert", false}};
 }
 
 json added(const std::string& content, int id) {
@@ -121,7 +124,8 @@ TEST(TokenText, IsWhatAReaderWouldSee) {
 TEST(TokenText, ByteSymbolsAreBytes) {
   const Tokenizer tokenizer = Tokenizer::load(kDemo / "gpt2");
   std::string text;
-  for (const int id : tokenizer.encode("The café is in Paris\n").ids) text += tokenizer.token_text(id);
+  for (const int id : tokenizer.encode("The café is in Paris\n").ids)
+    text += tokenizer.token_text(id);
   EXPECT_THAT(text, testing::StartsWith("The caf"));
   EXPECT_THAT(text, testing::EndsWith(" is in Paris\n"));
   EXPECT_EQ(tokenizer.token_text(0), "<|endoftext|>");

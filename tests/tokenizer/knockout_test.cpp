@@ -10,7 +10,8 @@ namespace {
 
 TEST(TokenRole, NamesGoThereAndBack) {
   EXPECT_EQ(token_role_names().size(), 8u);
-  for (const std::string& name : token_role_names()) EXPECT_EQ(to_string(parse_token_role(name)), name);
+  for (const std::string& name : token_role_names())
+    EXPECT_EQ(to_string(parse_token_role(name)), name);
   EXPECT_EQ(parse_token_role("relation-minus-last"), TokenRole::kRelationMinusLast);
   EXPECT_EQ(parse_token_role("each"), TokenRole::kEach);
 }
@@ -25,7 +26,8 @@ TEST(TokenRole, AnUnknownNameGetsTheNearestOne) {
 }
 
 TEST(ChannelSet, NamesGoThereAndBack) {
-  for (const char* name : {"all", "slow", "fast", "not-slow", "not-fast", "quantile 1/1", "quantile 2/5"}) {
+  for (const char* name :
+       {"all", "slow", "fast", "not-slow", "not-fast", "quantile 1/1", "quantile 2/5"}) {
     EXPECT_EQ(to_string(parse_channel_set(name)), name);
   }
   const ChannelSet expected = {ChannelSet::Kind::kQuantile, 2, 5};
@@ -33,9 +35,9 @@ TEST(ChannelSet, NamesGoThereAndBack) {
 }
 
 TEST(ChannelSet, WhatIsNoSetIsRefused) {
-  for (const char* name :
-       {"", "quick", "quantile", "quantile ", "quantile 0/5", "quantile 6/5", "quantile 1/0", "quantile -1/5",
-        "quantile 1/5x", "quantile 1", "quantile 1/", "quantile /5", "quantile 99999999999/99999999999"}) {
+  for (const char* name : {"", "quick", "quantile", "quantile ", "quantile 0/5", "quantile 6/5",
+                           "quantile 1/0", "quantile -1/5", "quantile 1/5x", "quantile 1",
+                           "quantile 1/", "quantile /5", "quantile 99999999999/99999999999"}) {
     EXPECT_THROW(parse_channel_set(name), InputError) << name;
   }
 }

@@ -1,4 +1,5 @@
-// What is no supported tokenizer is refused with one line that names the file, the place and the problem.
+// What is no supported tokenizer is refused with one line that names the file, the place and the
+// problem.
 #include <filesystem>
 #include <fstream>
 
@@ -63,10 +64,12 @@ TEST(Loading, DeepNestingIsRefusedBeforeParsing) {
 
 TEST(Loading, WrongTypesNameTheKey) {
   EXPECT_THAT(parsing_error("[]"), HasSubstr("expected an object, found array"));
-  EXPECT_THAT(loading_error(with("/model", 3)), HasSubstr("key model: expected an object, found number"));
+  EXPECT_THAT(loading_error(with("/model", 3)),
+              HasSubstr("key model: expected an object, found number"));
   EXPECT_THAT(loading_error(with("/model/vocab", json::array())), HasSubstr("key model.vocab"));
   EXPECT_THAT(loading_error(with("/model/merges", "a b")), HasSubstr("key model.merges"));
-  EXPECT_THAT(loading_error(with("/model/merges", {1, 2})), HasSubstr("merge 1 is not a pair of tokens"));
+  EXPECT_THAT(loading_error(with("/model/merges", {1, 2})),
+              HasSubstr("merge 1 is not a pair of tokens"));
   EXPECT_THAT(loading_error(with("/model/fuse_unk", "yes")),
               HasSubstr("key model.fuse_unk: expected true or false, found string"));
   EXPECT_THAT(loading_error(with("/model/unk_token", 0)),
@@ -81,7 +84,8 @@ TEST(Loading, MissingKeysAreNamed) {
   EXPECT_THAT(loading_error(without("/model", "vocab")), HasSubstr("key vocab is missing"));
   EXPECT_THAT(loading_error(with("/pre_tokenizer", {{"type", "Digits"}})),
               HasSubstr("key individual_digits is missing"));
-  EXPECT_THAT(loading_error(with("/pre_tokenizer", json::object())), HasSubstr("key type is missing"));
+  EXPECT_THAT(loading_error(with("/pre_tokenizer", json::object())),
+              HasSubstr("key type is missing"));
 }
 
 TEST(Loading, OtherModelsAndComponentsAreNamed) {
@@ -93,17 +97,19 @@ TEST(Loading, OtherModelsAndComponentsAreNamed) {
               HasSubstr("pre-tokenizer 'Whitespace'"));
   EXPECT_THAT(loading_error(with("/post_processor", {{"type", "BertProcessing"}})),
               HasSubstr("post-processor 'BertProcessing'"));
-  EXPECT_THAT(
-      loading_error(with("/pre_tokenizer", {{"type", "Sequence"}, {"pretokenizers", {{{"type", "Bert"}}}}})),
-      HasSubstr("key pre_tokenizer.pretokenizers[0]"));
+  EXPECT_THAT(loading_error(with("/pre_tokenizer",
+                                 {{"type", "Sequence"}, {"pretokenizers", {{{"type", "Bert"}}}}})),
+              HasSubstr("key pre_tokenizer.pretokenizers[0]"));
 }
 
 TEST(Loading, OptionsThatWouldChangeTheResultAreRefused) {
   EXPECT_THAT(loading_error(with("/model/dropout", 0.1)), HasSubstr("key model.dropout"));
   EXPECT_THAT(loading_error(with("/model/continuing_subword_prefix", "##")),
               HasSubstr("continuing_subword_prefix"));
-  EXPECT_THAT(loading_error(with("/model/end_of_word_suffix", "</w>")), HasSubstr("end_of_word_suffix"));
-  EXPECT_THAT(loading_error(with("/model/ignore_merge", true)), HasSubstr("did you mean 'ignore_merges'"));
+  EXPECT_THAT(loading_error(with("/model/end_of_word_suffix", "</w>")),
+              HasSubstr("end_of_word_suffix"));
+  EXPECT_THAT(loading_error(with("/model/ignore_merge", true)),
+              HasSubstr("did you mean 'ignore_merges'"));
   EXPECT_THAT(loading_error(with("/truncation", {{"max_length", 4}})), HasSubstr("key truncation"));
   EXPECT_THAT(loading_error(with("/padding", {{"pad_id", 0}})), HasSubstr("key padding"));
   EXPECT_THAT(loading_error(with("/version", "2.0")), HasSubstr("version '2.0'"));
@@ -114,7 +120,8 @@ TEST(Loading, OptionsThatWouldChangeTheResultAreRefused) {
 TEST(Loading, IdsAreChecked) {
   EXPECT_THAT(loading_error(with("/model/vocab/a", -1)), HasSubstr("token 'a' has no id"));
   EXPECT_THAT(loading_error(with("/model/vocab/a", 0.5)), HasSubstr("token 'a' has no id"));
-  EXPECT_THAT(loading_error(with("/model/vocab/a", 2147483647)), HasSubstr("2147483647 is too large"));
+  EXPECT_THAT(loading_error(with("/model/vocab/a", 2147483647)),
+              HasSubstr("2147483647 is too large"));
   EXPECT_THAT(loading_error(with("/model/vocab/a", 18446744073709551615u)), HasSubstr("too large"));
   EXPECT_THAT(loading_error(with("/model/vocab/a", 1)), HasSubstr("same id 1"));
   EXPECT_EQ(from_json(with("/model/vocab/abc", 2147483646)).vocabulary_size(), 2147483647);
@@ -125,13 +132,17 @@ TEST(Loading, MergesAreChecked) {
               HasSubstr("merge 1 needs token 'x'"));
   EXPECT_THAT(loading_error(with("/model/merges", pairs({{"a", "b"}, {"a", "c"}}))),
               HasSubstr("merge 2 needs token 'ac'"));
-  EXPECT_THAT(loading_error(with("/model/merges", {"a b c"})), HasSubstr("merge 1 is not two tokens"));
+  EXPECT_THAT(loading_error(with("/model/merges", {"a b c"})),
+              HasSubstr("merge 1 is not two tokens"));
   EXPECT_THAT(loading_error(with("/model/merges", {"ab"})), HasSubstr("merge 1 is not two tokens"));
-  EXPECT_THAT(loading_error(with("/model/merges", {json("a b"), json({"ab", "c"})})), HasSubstr("merge 2"));
+  EXPECT_THAT(loading_error(with("/model/merges", {json("a b"), json({"ab", "c"})})),
+              HasSubstr("merge 2"));
 }
 
 TEST(Loading, AddedTokensAreChecked) {
-  const auto error = [](const std::vector<json>& list) { return loading_error(with("/added_tokens", list)); };
+  const auto error = [](const std::vector<json>& list) {
+    return loading_error(with("/added_tokens", list));
+  };
   EXPECT_THAT(error({added("<x>", 12)}), HasSubstr("has id 12, but the vocabulary makes it 11"));
   EXPECT_THAT(error({added("<s>", 11)}), HasSubstr("has id 11, but the vocabulary makes it 8"));
   EXPECT_THAT(error({added("<x>", 3)}), HasSubstr("but the vocabulary makes it 11"));
@@ -142,7 +153,8 @@ TEST(Loading, AddedTokensAreChecked) {
   json unfinished = added("<x>", 11);
   unfinished.erase("special");
   EXPECT_THAT(error({unfinished}), HasSubstr("key special is missing"));
-  json emptied = with("/normalizer", {{"type", "Replace"}, {"pattern", {{"String", "x"}}}, {"content", ""}});
+  json emptied =
+      with("/normalizer", {{"type", "Replace"}, {"pattern", {{"String", "x"}}}, {"content", ""}});
   emptied["added_tokens"] = {added("x", 11)};
   emptied["added_tokens"][0]["normalized"] = true;
   EXPECT_THAT(loading_error(emptied), HasSubstr("'x' is empty once it is normalized"));
@@ -150,9 +162,10 @@ TEST(Loading, AddedTokensAreChecked) {
 
 TEST(Loading, RegularExpressionsAreChecked) {
   const auto error = [](const std::string& regex) {
-    return loading_error(with(
-        "/pre_tokenizer",
-        {{"type", "Split"}, {"pattern", {{"Regex", regex}}}, {"behavior", "Isolated"}, {"invert", false}}));
+    return loading_error(with("/pre_tokenizer", {{"type", "Split"},
+                                                 {"pattern", {{"Regex", regex}}},
+                                                 {"behavior", "Isolated"},
+                                                 {"invert", false}}));
   };
   EXPECT_THAT(error("a("), HasSubstr("key pre_tokenizer.pattern.Regex: regular expression"));
   EXPECT_THAT(error("["), HasSubstr("class is not closed"));
@@ -160,13 +173,17 @@ TEST(Loading, RegularExpressionsAreChecked) {
   EXPECT_THAT(error("[a&&b]"), HasSubstr("intersection"));
   EXPECT_THAT(error("\\p{Nonsense}"), HasSubstr("property \\p{Nonsense}"));
   EXPECT_THAT(error(std::string(70'000, 'a')), HasSubstr("longer than 64 KiB"));
-  EXPECT_THAT(error(std::string(1000, '(') + std::string(1000, ')')), HasSubstr("cannot be compiled"));
+  EXPECT_THAT(error(std::string(1000, '(') + std::string(1000, ')')),
+              HasSubstr("cannot be compiled"));
 }
 
 TEST(Loading, SplitAndMetaspaceOptionsAreChecked) {
-  json split = {
-      {"type", "Split"}, {"pattern", {{"String", "a"}}}, {"behavior", "isolated"}, {"invert", false}};
-  EXPECT_THAT(loading_error(with("/pre_tokenizer", split)), HasSubstr("behavior 'isolated' is not known"));
+  json split = {{"type", "Split"},
+                {"pattern", {{"String", "a"}}},
+                {"behavior", "isolated"},
+                {"invert", false}};
+  EXPECT_THAT(loading_error(with("/pre_tokenizer", split)),
+              HasSubstr("behavior 'isolated' is not known"));
   split["pattern"] = {{"String", "a"}, {"Regex", "a"}};
   EXPECT_THAT(loading_error(with("/pre_tokenizer", split)), HasSubstr("one of String and Regex"));
   json metaspace = {{"type", "Metaspace"}, {"replacement", "__"}};
@@ -175,7 +192,8 @@ TEST(Loading, SplitAndMetaspaceOptionsAreChecked) {
   metaspace = {{"type", "Metaspace"}, {"replacement", "_"}, {"prepend_scheme", "last"}};
   EXPECT_THAT(loading_error(with("/pre_tokenizer", metaspace)), HasSubstr("prepend scheme 'last'"));
   metaspace = {{"type", "Metaspace"}, {"replacement", "_"}, {"add_prefix_space", false}};
-  EXPECT_THAT(loading_error(with("/pre_tokenizer", metaspace)), HasSubstr("add_prefix_space is false"));
+  EXPECT_THAT(loading_error(with("/pre_tokenizer", metaspace)),
+              HasSubstr("add_prefix_space is false"));
 }
 
 TEST(Loading, TemplatesAreChecked) {
@@ -187,11 +205,14 @@ TEST(Loading, TemplatesAreChecked) {
   const json start = {{"SpecialToken", {{"id", "<s>"}, {"type_id", 0}}}};
   const json known = {{"<s>", {{"id", "<s>"}, {"ids", {8}}, {"tokens", {"<s>"}}}}};
   EXPECT_NO_THROW(from_json(document({start, text}, known)));
-  EXPECT_THAT(loading_error(document({start, text}, json::object())), HasSubstr("key <s> is missing"));
-  EXPECT_THAT(loading_error(document({json{{"Sequence", {{"id", "B"}}}}}, known)), HasSubstr("sequence A"));
+  EXPECT_THAT(loading_error(document({start, text}, json::object())),
+              HasSubstr("key <s> is missing"));
+  EXPECT_THAT(loading_error(document({json{{"Sequence", {{"id", "B"}}}}}, known)),
+              HasSubstr("sequence A"));
   json unknown_id = known;
   unknown_id["<s>"]["ids"] = {77};
-  EXPECT_THAT(loading_error(document({start, text}, unknown_id)), HasSubstr("no token has the id 77"));
+  EXPECT_THAT(loading_error(document({start, text}, unknown_id)),
+              HasSubstr("no token has the id 77"));
   json twice = document({text}, known);
   twice["post_processor"] = {{"type", "Sequence"},
                              {"processors", {twice["post_processor"], twice["post_processor"]}}};
@@ -199,7 +220,8 @@ TEST(Loading, TemplatesAreChecked) {
 }
 
 TEST(Loading, MessagesAreOneShortLine) {
-  const std::string error = loading_error(with("/model/vocab/" + std::string(100'000, 'x') + "\n", "no id"));
+  const std::string error =
+      loading_error(with("/model/vocab/" + std::string(100'000, 'x') + "\n", "no id"));
   EXPECT_LT(error.size(), 300u);
   EXPECT_EQ(error.find('\n'), std::string::npos);
 }
@@ -208,7 +230,9 @@ class LegacyFiles : public testing::Test {
  protected:
   void SetUp() override { std::filesystem::create_directories(path_); }
   void TearDown() override { remove_tree(path_); }
-  void write(const std::string& name, const std::string& text) const { std::ofstream(path_ / name) << text; }
+  void write(const std::string& name, const std::string& text) const {
+    std::ofstream(path_ / name) << text;
+  }
   std::string error() const {
     try {
       Tokenizer::load(path_);

@@ -1,4 +1,5 @@
-// Whole tokenizers of real models, and ours of two more styles, against the library's ids and subject tokens.
+// Whole tokenizers of real models, and ours of two more styles, against the library's ids and
+// subject tokens.
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
@@ -52,7 +53,8 @@ class Oracle : public testing::TestWithParam<std::string> {
     static std::map<std::string, Tokenizer> tokenizers;
     const auto known = tokenizers.find(GetParam());
     if (known != tokenizers.end()) return known->second;
-    return tokenizers.emplace(GetParam(), Tokenizer::load(kShared / "tokenizers" / GetParam())).first->second;
+    return tokenizers.emplace(GetParam(), Tokenizer::load(kShared / "tokenizers" / GetParam()))
+        .first->second;
   }
   json oracle() const {
     return json::parse(std::ifstream(kShared / "oracle/tokenizers" / (GetParam() + ".json")));

@@ -40,7 +40,8 @@ std::string error_of(const Prompt& prompt) {
 }
 
 TEST(Tokenize, FindsSubjectAndAnswer) {
-  const TokenizedPrompt prompt = tokenize(character_tokenizer(), prompt_with("a bc he", "bc", " lo"));
+  const TokenizedPrompt prompt =
+      tokenize(character_tokenizer(), prompt_with("a bc he", "bc", " lo"));
   EXPECT_EQ(prompt.ids, (std::vector<int>{8, 0, 7, 1, 2, 7, 3, 4}));
   EXPECT_EQ(prompt.offsets.front(), (std::pair<std::int64_t, std::int64_t>{0, 0}));
   EXPECT_EQ(prompt.subject, (std::vector<int>{3, 4}));
@@ -56,7 +57,8 @@ TEST(Tokenize, ATokenThatReachesIntoTheSubjectBelongsToIt) {
 TEST(Tokenize, TokensOfNoLengthOverlapNothing) {
   json document = small_tokenizer();
   document["model"]["vocab"].update({{"Ġ", 11}});
-  document["pre_tokenizer"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}};
+  document["pre_tokenizer"] = {
+      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}};
   document["post_processor"] = document["pre_tokenizer"];
   const TokenizedPrompt prompt = tokenize(from_json(document), prompt_with("a  b", "a  b", "c"));
   EXPECT_EQ(prompt.ids, (std::vector<int>{0, 11, 11, 1}));
@@ -66,7 +68,8 @@ TEST(Tokenize, TokensOfNoLengthOverlapNothing) {
 TEST(Tokenize, WhatIsMissingIsNamed) {
   EXPECT_THAT(error_of(prompt_with("xyz", "y", " lo")),
               HasSubstr("prompt 7: no token covers the subject 'y'"));
-  EXPECT_THAT(error_of(prompt_with("abc", "b", "xyz")), HasSubstr("prompt 7: the answer 'xyz' has no token"));
+  EXPECT_THAT(error_of(prompt_with("abc", "b", "xyz")),
+              HasSubstr("prompt 7: the answer 'xyz' has no token"));
   Prompt beyond = prompt_with("abc", "b", "a");
   beyond.subject_begin = 100;
   EXPECT_THAT(error_of(beyond), HasSubstr("no token covers"));

@@ -29,8 +29,9 @@ TEST(Regex, PartsCoverTheText) {
 
 TEST(Regex, EmptyMatchesAreFoundOnceAndNeverBehindAMatch) {
   const Regex regex = Regex::oniguruma("x*", "test");
-  EXPECT_EQ(regex.find("axé"),
-            (std::vector<Match>{{0, 0, true}, {0, 1, false}, {1, 2, true}, {2, 4, false}, {4, 4, true}}));
+  EXPECT_EQ(
+      regex.find("axé"),
+      (std::vector<Match>{{0, 0, true}, {0, 1, false}, {1, 2, true}, {2, 4, false}, {4, 4, true}}));
 }
 
 TEST(Regex, LiteralsAreNoPatterns) {
@@ -48,7 +49,8 @@ TEST(Regex, RubysMeaningsHold) {
   EXPECT_EQ(matches("l{1,2}+", "lllll"), "lllll");           // {n,m}+ repeats, is not possessive
   EXPECT_EQ(matches("a{,2}b", "aaab"), "aab");
   EXPECT_EQ(matches(R"(\w+)", "a_\u0301\u00b2 \u2460"), "a_\u0301\u00b2");
-  EXPECT_EQ(matches(R"([\w]+)", "a\u00b2b"), "a|b");  // in a class the six Latin-1 numbers are left out
+  EXPECT_EQ(matches(R"([\w]+)", "a\u00b2b"),
+            "a|b");  // in a class the six Latin-1 numbers are left out
   EXPECT_EQ(matches(R"(\u00e9|\x41)", "éAB"), "é|A");
   EXPECT_EQ(matches(" ?[^(\\s|[.,!?…])]+", "Hello, (dear) world…"),
             "Hello|dear| world");  // a class inside a class
@@ -59,9 +61,10 @@ TEST(Regex, RubysMeaningsHold) {
 
 TEST(Regex, WhatHasNoCounterpartIsNamed) {
   for (const char* pattern :
-       {"[a&&b]", "[a[^b]]", "[a[]]",  "[[:punct:]]", R"(\R)",   R"(\X)",   R"(\K)",  R"(\G)", R"(\y)",
-        "(?~a)",  "(?x) a",  R"(\pL)", R"(\Qa\E)",    R"(\xff)", R"(\u12)", R"(\12)", "\\",    "(",
-        ")",      "[a",      "(?#",    "{1,2}",       R"(\p{L)", R"([\W])", R"([\H])"}) {
+       {"[a&&b]",  "[a[^b]]", "[a[]]",   "[[:punct:]]", R"(\R)",  R"(\X)",    R"(\K)",
+        R"(\G)",   R"(\y)",   "(?~a)",   "(?x) a",      R"(\pL)", R"(\Qa\E)", R"(\xff)",
+        R"(\u12)", R"(\12)",  "\\",      "(",           ")",      "[a",       "(?#",
+        "{1,2}",   R"(\p{L)", R"([\W])", R"([\H])"}) {
     EXPECT_THROW(pcre2_from_oniguruma(pattern), std::invalid_argument) << pattern;
   }
 }
@@ -77,13 +80,16 @@ TEST(SplitParts, EveryBehavior) {
                                       {9, 10, true}, {10, 11, true}, {11, 20, false}};
   const auto parts = [&](SplitBehavior behavior) {
     std::vector<std::pair<size_t, size_t>> result;
-    for (const Match& part : split_parts(matches, behavior)) result.emplace_back(part.begin, part.end);
+    for (const Match& part : split_parts(matches, behavior))
+      result.emplace_back(part.begin, part.end);
     return result;
   };
   using Parts = std::vector<std::pair<size_t, size_t>>;
   EXPECT_EQ(parts(SplitBehavior::kRemoved), (Parts{{0, 3}, {4, 9}, {11, 20}}));
-  EXPECT_EQ(parts(SplitBehavior::kIsolated), (Parts{{0, 3}, {3, 4}, {4, 9}, {9, 10}, {10, 11}, {11, 20}}));
-  EXPECT_EQ(parts(SplitBehavior::kMergedWithPrevious), (Parts{{0, 4}, {4, 10}, {10, 11}, {11, 20}}));
+  EXPECT_EQ(parts(SplitBehavior::kIsolated),
+            (Parts{{0, 3}, {3, 4}, {4, 9}, {9, 10}, {10, 11}, {11, 20}}));
+  EXPECT_EQ(parts(SplitBehavior::kMergedWithPrevious),
+            (Parts{{0, 4}, {4, 10}, {10, 11}, {11, 20}}));
   EXPECT_EQ(parts(SplitBehavior::kMergedWithNext), (Parts{{0, 3}, {3, 9}, {9, 10}, {10, 20}}));
   EXPECT_EQ(parts(SplitBehavior::kContiguous), (Parts{{0, 3}, {3, 4}, {4, 9}, {9, 11}, {11, 20}}));
 }

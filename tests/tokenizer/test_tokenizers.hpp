@@ -13,13 +13,14 @@ namespace factflow {
 
 using Offsets = std::vector<std::pair<std::int64_t, std::int64_t>>;
 
-// A complete tokenizer.json: a BPE model with the tokens a b c h e l o ▁ <s> ab abc, and nothing else set.
+// A complete tokenizer.json: a BPE model with the tokens a b c h e l o ▁ <s> ab abc, and nothing
+// else set.
 nlohmann::json small_tokenizer();
 
 Tokenizer from_json(const nlohmann::json& document);
 
-// The message of the InputError that loading `document` (or its text) throws; fails the test if it throws
-// none.
+// The message of the InputError that loading `document` (or its text) throws; fails the test if it
+// throws none.
 std::string loading_error(const nlohmann::json& document);
 std::string parsing_error(const std::string& text);
 

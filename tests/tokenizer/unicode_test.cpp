@@ -17,7 +17,8 @@ std::string nfc(const std::string& text) {
 }
 
 TEST(Unicode, Utf8IsChecked) {
-  for (const char* text : {"", "a", "é", "\uFFFF", "\U0010FFFF"}) EXPECT_TRUE(valid_utf8(text)) << text;
+  for (const char* text : {"", "a", "é", "\uFFFF", "\U0010FFFF"})
+    EXPECT_TRUE(valid_utf8(text)) << text;
   for (const char* text :
        {"\x80", "\xc3", "\xc0\xaf", "\xe0\x80\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xff"}) {
     EXPECT_FALSE(valid_utf8(text));
@@ -38,9 +39,11 @@ TEST(Unicode, ClassesAreThoseOfTheLibrary) {
     EXPECT_TRUE(is_whitespace(c));
   for (const char32_t c : {U'\u200b', U'\u180e', U'a'}) EXPECT_FALSE(is_whitespace(c));
   for (const char32_t c : {U'1', U'٣', U'Ⅷ', U'½', U'²'}) EXPECT_TRUE(is_numeric(c));
-  for (const char32_t c : {U'!', U'$', U'+', U'^', U'«', U'‿', U'\u166d'}) EXPECT_TRUE(is_punctuation(c));
+  for (const char32_t c : {U'!', U'$', U'+', U'^', U'«', U'‿', U'\u166d'})
+    EXPECT_TRUE(is_punctuation(c));
   for (const char32_t c : {U'€', U'±', U'a', U'\u061d'}) EXPECT_FALSE(is_punctuation(c));
-  for (const char32_t c : {U'a', U'_', U'1', U'\u0301', U'\u200d', U'ⓐ', U'🅐'}) EXPECT_TRUE(is_word(c));
+  for (const char32_t c : {U'a', U'_', U'1', U'\u0301', U'\u200d', U'ⓐ', U'🅐'})
+    EXPECT_TRUE(is_word(c));
   for (const char32_t c : {U'²', U'-', U' ', U'🙂'}) EXPECT_FALSE(is_word(c));
 }
 

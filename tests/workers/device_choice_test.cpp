@@ -11,9 +11,11 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-std::vector<std::string> assigned(const std::vector<Outlook>& ranks, bool share = false, const std::string& device = "auto") {
+std::vector<std::string> assigned(const std::vector<Outlook>& ranks, bool share = false,
+                                  const std::string& device = "auto") {
   std::vector<std::string> devices;
-  for (int rank = 0; rank < static_cast<int>(ranks.size()); ++rank) devices.push_back(assign_device(device, share, ranks, rank));
+  for (int rank = 0; rank < static_cast<int>(ranks.size()); ++rank)
+    devices.push_back(assign_device(device, share, ranks, rank));
   return devices;
 }
 
@@ -28,17 +30,20 @@ std::string refusal(const std::vector<Outlook>& ranks) {
 
 TEST(DeviceChoice, RanksThatSeeAllGpusTakeThemInOrder) {
   const Outlook one{"n1", {"A", "B", "C", "D"}}, other{"n2", {"E", "F", "G", "H"}};
-  EXPECT_THAT(assigned({one, one, one, other, other}), ElementsAre("cuda:0", "cuda:1", "cuda:2", "cuda:0", "cuda:1"));
+  EXPECT_THAT(assigned({one, one, one, other, other}),
+              ElementsAre("cuda:0", "cuda:1", "cuda:2", "cuda:0", "cuda:1"));
 }
 
 TEST(DeviceChoice, BoundRanksTakeTheOneTheySee) {
   // srun --gpus-per-task=1, or --gpu-bind=single:1: for each task its own GPU is number 0.
-  EXPECT_THAT(assigned({{"n1", {"A"}}, {"n1", {"B"}}, {"n1", {"C"}}}), ElementsAre("cuda:0", "cuda:0", "cuda:0"));
+  EXPECT_THAT(assigned({{"n1", {"A"}}, {"n1", {"B"}}, {"n1", {"C"}}}),
+              ElementsAre("cuda:0", "cuda:0", "cuda:0"));
 }
 
 TEST(DeviceChoice, ListsThatOverlapAreDisentangled) {
   // Taking the first of each list would leave nothing for the last rank.
-  EXPECT_THAT(assigned({{"n1", {"A", "B"}}, {"n1", {"B", "C"}}, {"n1", {"A"}}}), ElementsAre("cuda:1", "cuda:1", "cuda:0"));
+  EXPECT_THAT(assigned({{"n1", {"A", "B"}}, {"n1", {"B", "C"}}, {"n1", {"A"}}}),
+              ElementsAre("cuda:1", "cuda:1", "cuda:0"));
   // CUDA_VISIBLE_DEVICES=1,0 for the second rank: the same GPUs under other numbers.
   EXPECT_THAT(assigned({{"n1", {"A", "B"}}, {"n1", {"B", "A"}}}), ElementsAre("cuda:0", "cuda:0"));
 }
@@ -55,8 +60,10 @@ TEST(DeviceChoice, MoreRanksThanGpusIsAnErrorThatSaysWhatToChange) {
 
 TEST(DeviceChoice, RanksShareWhenToldTo) {
   const Outlook node{"n1", {"A", "B"}};
-  EXPECT_THAT(assigned({node, node, node, node}, true), ElementsAre("cuda:0", "cuda:1", "cuda:0", "cuda:1"));
-  EXPECT_THAT(assigned({node, node, node}, false, "cuda:1"), ElementsAre("cuda:1", "cuda:1", "cuda:1"));
+  EXPECT_THAT(assigned({node, node, node, node}, true),
+              ElementsAre("cuda:0", "cuda:1", "cuda:0", "cuda:1"));
+  EXPECT_THAT(assigned({node, node, node}, false, "cuda:1"),
+              ElementsAre("cuda:1", "cuda:1", "cuda:1"));
 }
 
 TEST(DeviceChoice, WithoutGpusTheDeviceIsAsConfigured) {
@@ -65,11 +72,13 @@ TEST(DeviceChoice, WithoutGpusTheDeviceIsAsConfigured) {
 }
 
 TEST(DeviceChoice, ARankWithoutAGpuAmongOthersThatHaveOneIsNamed) {
-  EXPECT_THAT(refusal({{"n1", {"A"}}, {"n2", {}}}), HasSubstr("rank 1 on n2 may use no GPU while others may"));
+  EXPECT_THAT(refusal({{"n1", {"A"}}, {"n2", {}}}),
+              HasSubstr("rank 1 on n2 may use no GPU while others may"));
 }
 
 TEST(DeviceChoice, OutlooksSurviveTheJourney) {
-  const std::vector<Outlook> back = decode_outlooks({encode(Outlook{"n1", {"A", "B"}}), encode(Outlook{"n2", {}})});
+  const std::vector<Outlook> back =
+      decode_outlooks({encode(Outlook{"n1", {"A", "B"}}), encode(Outlook{"n2", {}})});
   ASSERT_EQ(back.size(), 2U);
   EXPECT_EQ(back[0].host, "n1");
   EXPECT_THAT(back[0].gpus, ElementsAre("A", "B"));

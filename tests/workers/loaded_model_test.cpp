@@ -1,4 +1,5 @@
-// A device that has less memory than the engine was told: it goes on in smaller pieces and remembers the size.
+// A device that has less memory than the engine was told: it goes on in smaller pieces and
+// remembers the size.
 #include "workers/loaded_model.hpp"
 
 #include <cmath>
@@ -19,11 +20,14 @@ class SmallMemory final : public at::Allocator {
   at::DataPtr allocate(size_t bytes) const override {
     if (bytes > largest_) {
       ++refused;
-      TORCH_CHECK(false, "DefaultCPUAllocator: can't allocate memory: you tried to allocate ", bytes, " bytes");
+      TORCH_CHECK(false, "DefaultCPUAllocator: can't allocate memory: you tried to allocate ",
+                  bytes, " bytes");
     }
     return c10::GetDefaultCPUAllocator()->allocate(bytes);
   }
-  at::DeleterFnPtr raw_deleter() const override { return c10::GetDefaultCPUAllocator()->raw_deleter(); }
+  at::DeleterFnPtr raw_deleter() const override {
+    return c10::GetDefaultCPUAllocator()->raw_deleter();
+  }
 
   mutable int refused = 0;
 
@@ -43,7 +47,9 @@ class MemoryShort : public ::testing::Test {
     std::vector<Window> windows;
     for (int start = 0; start < 8; ++start) windows.push_back({start, start + 4});
     std::vector<ReplayRequest> all;
-    for (int i = 0; i < 64; ++i) all.push_back({{1, 2, 3 + i, 4, 5, 6, 7, 8}, 9, {{{7}, {2}, {}, windows}, {{7}, {3}, {}, windows}}});
+    for (int i = 0; i < 64; ++i)
+      all.push_back(
+          {{1, 2, 3 + i, 4, 5, 6, 7, 8}, 9, {{{7}, {2}, {}, windows}, {{7}, {3}, {}, windows}}});
     return all;
   }
 };
@@ -60,7 +66,8 @@ TEST_F(MemoryShort, TheEngineGoesOnInSmallerPiecesAndRemembersTheSize) {
     EXPECT_NEAR(results[i].clean.log_probability, expected[i].clean.log_probability, 1e-9);
     for (size_t cut = 0; cut < 2; ++cut)
       for (size_t w = 0; w < 8; ++w)
-        EXPECT_NEAR(results[i].knockouts[cut][w].log_probability, expected[i].knockouts[cut][w].log_probability, 1e-9);
+        EXPECT_NEAR(results[i].knockouts[cut][w].log_probability,
+                    expected[i].knockouts[cut][w].log_probability, 1e-9);
   }
   const int before = memory.refused;
   model.replay(requests());

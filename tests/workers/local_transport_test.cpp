@@ -23,7 +23,8 @@ Message next(CoordinatorTransport& transport) {
   for (;;) {
     std::optional<Message> message = transport.receive(milliseconds(5'000));
     if (!message) throw std::runtime_error("no message came");
-    if (message->kind != static_cast<std::uint32_t>(MessageKind::kHeartbeat)) return std::move(*message);
+    if (message->kind != static_cast<std::uint32_t>(MessageKind::kHeartbeat))
+      return std::move(*message);
   }
 }
 
@@ -37,7 +38,8 @@ TEST(LocalTransport, KeepsTheOrderOfEachOfManyWorkers) {
   std::vector<std::thread> threads;
   for (int i = 0; i < kWorkers; ++i)
     threads.emplace_back([&transport, i] {
-      for (std::uint64_t j = 0; j < kMessages; ++j) transport.worker(i).send({1, 99, j, std::to_string(i)});
+      for (std::uint64_t j = 0; j < kMessages; ++j)
+        transport.worker(i).send({1, 99, j, std::to_string(i)});
     });
   std::vector<std::uint64_t> seen(kWorkers);
   for (int i = 0; i < kWorkers * kMessages; ++i) {

@@ -1,4 +1,5 @@
-// The same tests for one process and for every number of ranks: each test runs on all ranks together.
+// The same tests for one process and for every number of ranks: each test runs on all ranks
+// together.
 #include "workers/mpi_transport.hpp"
 
 #include <thread>
@@ -33,10 +34,13 @@ TEST(Launch, BroadcastsAnySize) {
 }
 
 TEST(Launch, GathersWhatEveryRankSays) {
-  const auto said_by = [](int rank) { return std::string(static_cast<size_t>(rank) * 3, static_cast<char>('a' + rank)); };
+  const auto said_by = [](int rank) {
+    return std::string(static_cast<size_t>(rank) * 3, static_cast<char>('a' + rank));
+  };
   const std::vector<std::string> all = launch->gather(said_by(launch->rank()));
   ASSERT_EQ(all.size(), static_cast<size_t>(launch->size()));
-  for (int rank = 0; rank < launch->size(); ++rank) EXPECT_EQ(all[static_cast<size_t>(rank)], said_by(rank));
+  for (int rank = 0; rank < launch->size(); ++rank)
+    EXPECT_EQ(all[static_cast<size_t>(rank)], said_by(rank));
 }
 
 TEST(Launch, AStepThatSucceedsEverywhereThrowsNowhere) {
@@ -100,8 +104,8 @@ void exchange(CoordinatorTransport& transport, std::uint64_t count, std::size_t 
   std::vector<std::uint64_t> next(static_cast<std::size_t>(transport.workers()));
   for (std::uint64_t unit = 0; unit < count; ++unit)
     for (int worker = 0; worker < transport.workers(); ++worker)
-      transport.send(worker,
-                     {static_cast<std::uint32_t>(MessageKind::kTask), 0, unit, payload_of(unit, bytes)});
+      transport.send(worker, {static_cast<std::uint32_t>(MessageKind::kTask), 0, unit,
+                              payload_of(unit, bytes)});
   int goodbyes = 0;
   while (goodbyes < transport.workers()) {
     const std::optional<Message> message = transport.receive(milliseconds(10'000));

@@ -1,4 +1,5 @@
-// Units that were foreseen, of the loaded model and of another one, give what units that come unannounced give.
+// Units that were foreseen, of the loaded model and of another one, give what units that come
+// unannounced give.
 #include "workers/worker.hpp"
 
 #include <atomic>
@@ -21,7 +22,8 @@ Job two_models() {
     ModelJob& model = job.models.emplace_back();
     model.name = name;
     model.path = model.tokenizer = std::string(FACTFLOW_SOURCE_DIR "/demo/models/") + name;
-    model.edges = {{TokenRole::kSubject, TokenRole::kLast, {}}, {TokenRole::kLast, TokenRole::kLast, {}}};
+    model.edges = {{TokenRole::kSubject, TokenRole::kLast, {}},
+                   {TokenRole::kLast, TokenRole::kLast, {}}};
     model.sweep = {{3, {0, 4, 8}, {{0, 3}, {4, 7}, {8, 11}}}};
     model.heatmaps = model.sweep;
   }
@@ -93,7 +95,9 @@ std::vector<std::string> compute_all(bool foresee) {
   return results;
 }
 
-TEST(Worker, ForeseenUnitsGiveTheSameResults) { EXPECT_EQ(compute_all(true), compute_all(false)); }
+TEST(Worker, ForeseenUnitsGiveTheSameResults) {
+  EXPECT_EQ(compute_all(true), compute_all(false));
+}
 
 TEST(Worker, WhatWasForeseenMayNeverCome) {
   Worker worker(two_models(), "cpu", 1, "here");

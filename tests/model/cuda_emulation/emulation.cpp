@@ -77,8 +77,8 @@ void start_fibers() {
   }
 }
 
-// Every ready thread of a warp until it waits; false if there is none. A warp runs ahead of the others as far
-// as it can, so that what it should have waited for is missing.
+// Every ready thread of a warp until it waits; false if there is none. A warp runs ahead of the
+// others as far as it can, so that what it should have waited for is missing.
 bool run_warp(unsigned begin, unsigned end) {
   bool any = false;
   for (current = begin; current < end; ++current) {
@@ -104,7 +104,8 @@ void run_block() {
 
 }  // namespace
 
-void launch(dim3 grid, unsigned threads, std::size_t shared_bytes, const std::function<void()>& body) {
+void launch(dim3 grid, unsigned threads, std::size_t shared_bytes,
+            const std::function<void()>& body) {
   if (threads == 0 || threads > 1024) throw std::logic_error("a block of no or too many threads");
   running = threads;
   kernel = &body;

@@ -26,7 +26,8 @@ using testing::StagedPlan;
 
 constexpr const char* kIdentity = "identity";
 
-std::string compute_result(std::uint64_t unit, const std::string& payload, const std::atomic<bool>&) {
+std::string compute_result(std::uint64_t unit, const std::string& payload,
+                           const std::atomic<bool>&) {
   EXPECT_EQ(payload, std::to_string(unit));
   return StagedPlan::result_of(unit);
 }
@@ -34,7 +35,8 @@ std::string compute_result(std::uint64_t unit, const std::string& payload, const
 // Worker threads on a local transport.
 class Workers {
  public:
-  Workers(LocalTransport& transport, const ComputeFunction& compute, const WorkLoopOptions& options = {}) {
+  Workers(LocalTransport& transport, const ComputeFunction& compute,
+          const WorkLoopOptions& options = {}) {
     for (int i = 0; i < transport.workers(); ++i)
       threads_.emplace_back([&transport, compute, options, i] {
         try {
@@ -109,7 +111,8 @@ TEST(Coordinator, ASecondLaunchComputesNothing) {
   StagedPlan first(2, 10), second(2, 10);
   launch(directory.path(), first, quick());
   LaunchSetup setup = quick();
-  setup.compute = [](std::uint64_t unit, const std::string&, const std::atomic<bool>&) -> std::string {
+  setup.compute = [](std::uint64_t unit, const std::string&,
+                     const std::atomic<bool>&) -> std::string {
     ADD_FAILURE() << "computed " << unit << " again";
     return "";
   };
@@ -160,7 +163,8 @@ TEST(Coordinator, WorkersHaveWorkWhileItWaitsForTheDisk) {
   LaunchSetup setup = quick();
   setup.workers = 1;
   setup.files = &disk;
-  setup.compute = [&](std::uint64_t unit, const std::string& payload, const std::atomic<bool>& cancelled) {
+  setup.compute = [&](std::uint64_t unit, const std::string& payload,
+                      const std::atomic<bool>& cancelled) {
     std::this_thread::sleep_for(milliseconds(5));
     ++computed;
     return compute_result(unit, payload, cancelled);
@@ -175,7 +179,8 @@ TEST(Coordinator, RetriesAFailedUnitOnceOnAnotherWorker) {
   std::mutex mutex;
   std::map<std::uint64_t, std::vector<std::thread::id>> attempts;
   LaunchSetup setup = quick();
-  setup.compute = [&](std::uint64_t unit, const std::string& payload, const std::atomic<bool>& cancelled) {
+  setup.compute = [&](std::uint64_t unit, const std::string& payload,
+                      const std::atomic<bool>& cancelled) {
     const std::lock_guard lock(mutex);
     attempts[unit].push_back(std::this_thread::get_id());
     if (unit == 3) throw std::runtime_error("broken\nbeyond repair");
@@ -199,7 +204,8 @@ TEST(Coordinator, KeepsAFailureOnRecordUntilToldToRetry) {
   std::atomic<int> computed{0};
   LaunchSetup setup = quick();
   setup.workers = 1;
-  setup.compute = [&](std::uint64_t unit, const std::string& payload, const std::atomic<bool>& cancelled) {
+  setup.compute = [&](std::uint64_t unit, const std::string& payload,
+                      const std::atomic<bool>& cancelled) {
     ++computed;
     if (unit == 1 && broken) throw std::runtime_error("broken");
     return compute_result(unit, payload, cancelled);
@@ -221,7 +227,8 @@ TEST(Coordinator, RepeatsUnitsInWhichPromptsFailedWhenToldTo) {
   std::atomic<bool> broken{true};
   std::atomic<int> computed{0};
   LaunchSetup setup = quick();
-  setup.compute = [&](std::uint64_t unit, const std::string& payload, const std::atomic<bool>& cancelled) {
+  setup.compute = [&](std::uint64_t unit, const std::string& payload,
+                      const std::atomic<bool>& cancelled) {
     ++computed;
     return compute_result(unit, payload, cancelled) + (unit == 1 && broken ? "!" : "");
   };
@@ -245,7 +252,8 @@ TEST(Coordinator, SplitsAUnitThatDoesNotFitAndRemembersIt) {
   const TemporaryDirectory directory;
   std::atomic<int> too_large{0};
   LaunchSetup setup = quick();
-  setup.compute = [&](std::uint64_t unit, const std::string& payload, const std::atomic<bool>& cancelled) {
+  setup.compute = [&](std::uint64_t unit, const std::string& payload,
+                      const std::atomic<bool>& cancelled) {
     if (unit == 2 || unit == 1'000'001 || unit == 5) {
       ++too_large;
       throw UnitFailure(FailureKind::kOutOfMemory, "12 GiB asked for, 3 GiB free");
@@ -272,7 +280,8 @@ TEST(Coordinator, AFatalFailureEndsTheRunAndKeepsWhatIsDone) {
   const TemporaryDirectory directory;
   StagedPlan plan(1, 50);
   LaunchSetup setup = quick();
-  setup.compute = [&](std::uint64_t unit, const std::string& payload, const std::atomic<bool>& cancelled) {
+  setup.compute = [&](std::uint64_t unit, const std::string& payload,
+                      const std::atomic<bool>& cancelled) {
     std::this_thread::sleep_for(milliseconds(1));
     if (unit == 20) throw UnitFailure(FailureKind::kFatal, "the device fell off the bus");
     return compute_result(unit, payload, cancelled);
@@ -297,10 +306,12 @@ TEST(Coordinator, ASilentWorkerEndsTheRunWithItsNameAndUnit) {
   JournalIndex index(system_files(), directory.path(), kIdentity);
   Journal journal(system_files(), directory.path(), kIdentity, "main", index);
   LaunchSetup setup = quick();
-  setup.options.heartbeat_timeout = milliseconds(2'000);  // a busy machine starves threads for a while, too
+  // A busy machine starves threads for a while, too.
+  setup.options.heartbeat_timeout = milliseconds(2'000);
   Coordinator coordinator(transport, plan, index, journal, setup.options);
   // Worker 1 takes its tasks and is never heard of again.
-  transport.worker(1).send({static_cast<std::uint32_t>(MessageKind::kHello), 0, 0, "node17, process 4711"});
+  transport.worker(1).send(
+      {static_cast<std::uint32_t>(MessageKind::kHello), 0, 0, "node17, process 4711"});
   WorkLoopOptions work_options;
   work_options.heartbeat_interval = milliseconds(50);
   std::thread healthy([&] { work(transport.worker(0), compute_result, work_options); });
@@ -315,7 +326,8 @@ TEST(Coordinator, ASilentWorkerEndsTheRunWithItsNameAndUnit) {
   EXPECT_LT(std::chrono::steady_clock::now() - start, milliseconds(10'000));
   EXPECT_FALSE(coordinator.all_workers_left());
   healthy.join();
-  EXPECT_GT(testing::results_in(directory.path(), kIdentity).size(), 20u) << "what worker 0 did is kept";
+  EXPECT_GT(testing::results_in(directory.path(), kIdentity).size(), 20u)
+      << "what worker 0 did is kept";
 }
 
 TEST(Coordinator, LongUnitsDoNotLookLikeLostWorkers) {
@@ -349,7 +361,8 @@ TEST(Coordinator, AStopRequestFinishesWhatIsInWorkAndResumes) {
   std::atomic<int> stop{0}, computed{0};
   LaunchSetup setup = quick();
   setup.options.stop = &stop;
-  setup.compute = [&](std::uint64_t unit, const std::string& payload, const std::atomic<bool>& cancelled) {
+  setup.compute = [&](std::uint64_t unit, const std::string& payload,
+                      const std::atomic<bool>& cancelled) {
     std::this_thread::sleep_for(milliseconds(2));
     if (++computed == 30) stop = 1;
     return compute_result(unit, payload, cancelled);
@@ -357,7 +370,8 @@ TEST(Coordinator, AStopRequestFinishesWhatIsInWorkAndResumes) {
   StagedPlan first(2, 30), second(2, 30);
   const Outcome outcome = launch(directory.path(), first, setup);
   EXPECT_EQ(outcome.end, RunEnd::kStopped);
-  EXPECT_EQ(outcome.units_done, static_cast<std::uint64_t>(computed)) << "every unit in work was kept";
+  EXPECT_EQ(outcome.units_done, static_cast<std::uint64_t>(computed))
+      << "every unit in work was kept";
   EXPECT_LT(computed, 40);
   stop = 0;
   const Outcome resumed = launch(directory.path(), second, setup);
@@ -429,8 +443,8 @@ TEST(Coordinator, APlanThatReleasesAUnitTwiceIsAnError) {
   EXPECT_THROW(launch(directory.path(), plan, quick()), std::logic_error);
 }
 
-// Lets every single changing file operation of a launch go wrong in turn, in every way, and continues after
-// it.
+// Lets every single changing file operation of a launch go wrong in turn, in every way, and
+// continues after it.
 class EveryStep : public ::testing::TestWithParam<FaultyFiles::Fault> {};
 
 TEST_P(EveryStep, LosesNothingThatWasDurable) {
@@ -470,11 +484,11 @@ TEST_P(EveryStep, LosesNothingThatWasDurable) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Faults, EveryStep,
-                         ::testing::Values(FaultyFiles::Fault::kNoSpace, FaultyFiles::Fault::kReadOnly,
-                                           FaultyFiles::Fault::kIoError,
-                                           FaultyFiles::Fault::kShortWrite, FaultyFiles::Fault::kCrash,
-                                           FaultyFiles::Fault::kPowerLoss));
+INSTANTIATE_TEST_SUITE_P(
+    Faults, EveryStep,
+    ::testing::Values(FaultyFiles::Fault::kNoSpace, FaultyFiles::Fault::kReadOnly,
+                      FaultyFiles::Fault::kIoError, FaultyFiles::Fault::kShortWrite,
+                      FaultyFiles::Fault::kCrash, FaultyFiles::Fault::kPowerLoss));
 
 TEST(Coordinator, IndependentProcessesShareTheUnits) {
   const TemporaryDirectory directory;

@@ -88,8 +88,10 @@ class FaultyFiles : public FileOperations {
 
   bool goes_wrong(Step step) {
     if (dead_) return true;
-    // What lasts: a full disk still lets files be removed, a directory that is read-only lets nothing happen.
-    if (over_ && (fault == Fault::kReadOnly || (fault == Fault::kNoSpace && step != Step::kOther))) return true;
+    // What lasts: a full disk still lets files be removed, a directory that is read-only lets
+    // nothing happen.
+    if (over_ && (fault == Fault::kReadOnly || (fault == Fault::kNoSpace && step != Step::kOther)))
+      return true;
     return ++steps == fail_at && (fault != Fault::kShortWrite || step == Step::kWrites);
   }
   int failure() {
@@ -106,7 +108,8 @@ class FaultyFiles : public FileOperations {
   void lose_unsynced() const {
     for (const auto& [path, synced] : synced_) {
       if (!std::filesystem::exists(path)) continue;
-      const std::uintmax_t size = std::filesystem::file_size(path), kept = synced + (size - synced) / 2;
+      const std::uintmax_t size = std::filesystem::file_size(path),
+                           kept = synced + (size - synced) / 2;
       std::filesystem::resize_file(path, kept);
       if (kept == synced) continue;
       std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);

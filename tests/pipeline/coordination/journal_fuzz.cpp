@@ -1,4 +1,5 @@
-// Any bytes as a journal file: a scan ends with records inside the file or with an Error, never otherwise.
+// Any bytes as a journal file: a scan ends with records inside the file or with an Error, never
+// otherwise.
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -40,15 +41,17 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   MemoryFile file(bytes);
   try {
-    factflow::check_journal_header(bytes.substr(0, factflow::kJournalHeaderBytes), "fuzz", "identity");
+    factflow::check_journal_header(bytes.substr(0, factflow::kJournalHeaderBytes), "fuzz",
+                                   "identity");
   } catch (const factflow::InputError&) {
   }
   try {
     // From the start of the bytes, so that the fuzzer need not make a header first.
-    const auto end = factflow::scan_journal(file, 0, "fuzz", {0, 0}, [&](const factflow::RecordPlace& place) {
-      require(place.offset >= 0 && place.bytes <= size &&
-              static_cast<std::size_t>(place.offset) <= size - place.bytes);
-    });
+    const auto end =
+        factflow::scan_journal(file, 0, "fuzz", {0, 0}, [&](const factflow::RecordPlace& place) {
+          require(place.offset >= 0 && place.bytes <= size &&
+                  static_cast<std::size_t>(place.offset) <= size - place.bytes);
+        });
     require(end.offset >= 0 && static_cast<std::size_t>(end.offset) <= size);
   } catch (const factflow::RunError&) {
   }

@@ -18,8 +18,8 @@ std::string payload_of(std::uint64_t unit) {
 }
 
 // `commits` group commits of `per_commit` results each, numbered from `first`.
-void write_units(const std::filesystem::path& directory, std::uint64_t first, int commits, int per_commit,
-                 const std::string& writer = "main") {
+void write_units(const std::filesystem::path& directory, std::uint64_t first, int commits,
+                 int per_commit, const std::string& writer = "main") {
   testing::UnsyncedFiles files;
   const JournalIndex index(files, directory, kIdentity);
   Journal journal(files, directory, kIdentity, writer, index);
@@ -92,7 +92,8 @@ TEST(Journal, CutsATornEndWhereverItIsTorn) {
   }
 }
 
-// Pages of an unsynced commit may reach the disk in any order: garbage or zeros anywhere in the last frame.
+// Pages of an unsynced commit may reach the disk in any order: garbage or zeros anywhere in the
+// last frame.
 TEST(Journal, CutsALastFrameThatIsDamagedAnywhere) {
   const TemporaryDirectory directory;
   testing::UnsyncedFiles files;
@@ -233,8 +234,8 @@ TEST(Journal, ASecondWriterOfOneFileIsRefused) {
 TEST(Journal, AReadOnlyDirectorySaysSo) {
   if (::geteuid() == 0) GTEST_SKIP() << "root may write anywhere";
   const TemporaryDirectory directory;
-  std::filesystem::permissions(directory.path(),
-                               std::filesystem::perms::owner_read | std::filesystem::perms::owner_exec);
+  std::filesystem::permissions(
+      directory.path(), std::filesystem::perms::owner_read | std::filesystem::perms::owner_exec);
   const JournalIndex index(system_files(), directory.path(), kIdentity);
   EXPECT_THROW(Journal(system_files(), directory.path(), kIdentity, "main", index), RunError);
 }
@@ -248,7 +249,8 @@ TEST(Journal, TakesNothingMoreAfterAFailedSync) {
   files.fail_at = files.steps + 2;  // the write, then its sync
   journal.append(RecordType::kResult, 1, "x");
   EXPECT_THROW(journal.commit(), RunError);
-  EXPECT_THROW(journal.commit(), RunError) << "a second sync would claim what the first could not do";
+  EXPECT_THROW(journal.commit(), RunError)
+      << "a second sync would claim what the first could not do";
 }
 
 }  // namespace

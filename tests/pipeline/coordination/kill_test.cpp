@@ -1,5 +1,5 @@
-// Kills, stops and hangs processes of a run under mpirun, continues it, and compares with an undisturbed run.
-// FACTFLOW_KILLS: how many random moments (default 8).
+// Kills, stops and hangs processes of a run under mpirun, continues it, and compares with an
+// undisturbed run. FACTFLOW_KILLS: how many random moments (default 8).
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
@@ -85,7 +85,8 @@ Results undisturbed(std::uint32_t units = 40) {
   for (std::uint64_t first : {0, 1'000'000})
     for (std::uint64_t model = 0; model < 2; ++model)
       for (std::uint64_t unit = 0; unit < units; ++unit)
-        results[first + model * 1000 + unit] = testing::StagedPlan::result_of(first + model * 1000 + unit);
+        results[first + model * 1000 + unit] =
+            testing::StagedPlan::result_of(first + model * 1000 + unit);
   return results;
 }
 
@@ -140,7 +141,8 @@ TEST_F(Kill, AnyProcessAtAnyMomentLosesNothingThatWasDone) {
       process.kill(SIGKILL);
     const auto killed = steady_clock::now();
     interrupted += process.wait() != 0;
-    EXPECT_LT(steady_clock::now() - killed, milliseconds(10'000)) << "every other rank ends within seconds";
+    EXPECT_LT(steady_clock::now() - killed, milliseconds(10'000))
+        << "every other rank ends within seconds";
     remove_tree(run_ / "pids");
     if (expect_nothing_lost(durable) < undisturbed(kUnits).size()) continue;
     EXPECT_EQ(results(), undisturbed(kUnits));
@@ -148,13 +150,15 @@ TEST_F(Kill, AnyProcessAtAnyMomentLosesNothingThatWasDone) {
     durable.clear();
     run_ = scratch_ / fmt::format("run-after-{}", round);
   }
-  std::printf("%d of %d launches were interrupted, %d runs finished\n", interrupted, kills(), finished);
+  std::printf("%d of %d launches were interrupted, %d runs finished\n", interrupted, kills(),
+              finished);
   std::fflush(stdout);  // before the next fork
   EXPECT_GT(interrupted, 0);
   // Ranks that lost their launcher may hold the lock for a moment still.
   int code = 2;
   for (int attempt = 0; code == 2 && attempt < 50; ++attempt) {
-    Process last(under_mpirun(2, run_, {"--units", std::to_string(kUnits), "--milliseconds", "0"}), log());
+    Process last(under_mpirun(2, run_, {"--units", std::to_string(kUnits), "--milliseconds", "0"}),
+                 log());
     code = last.wait();
     if (code == 2) std::this_thread::sleep_for(milliseconds(100));
   }
@@ -222,7 +226,8 @@ TEST_F(Kill, ASignalStopsCleanlyAndTheSameCommandContinues) {
     EXPECT_LT(expect_nothing_lost(durable), undisturbed().size());
     Process again(under_mpirun(3, run_), log());
     EXPECT_EQ(again.wait(), 0) << again.output();
-    EXPECT_THAT(again.output(), HasSubstr(fmt::format("complete: 160 units, {} resumed", durable.size())));
+    EXPECT_THAT(again.output(),
+                HasSubstr(fmt::format("complete: 160 units, {} resumed", durable.size())));
     EXPECT_EQ(results(), undisturbed());
   }
 }
@@ -231,8 +236,8 @@ TEST_F(Kill, IndependentJobsShareOneDirectoryThoughOneIsKilled) {
   std::vector<std::unique_ptr<Process>> jobs;
   for (int i = 0; i < 3; ++i)
     jobs.push_back(
-        std::make_unique<Process>(std::vector<std::string>{RANKS, run_.string(), "--milliseconds", "10",
-                                                           "--job", fmt::format("job-{}", i)},
+        std::make_unique<Process>(std::vector<std::string>{RANKS, run_.string(), "--milliseconds",
+                                                           "10", "--job", fmt::format("job-{}", i)},
                                   log()));
   std::this_thread::sleep_for(milliseconds(400));
   jobs[1]->kill(SIGKILL);

@@ -1,8 +1,8 @@
-// A whole run without models, for the tests that kill processes: units are numbers, results a function of
-// them.
+// A whole run without models, for the tests that kill processes: units are numbers, results a
+// function of them.
 //   ranks DIRECTORY [--units N] [--milliseconds M] [--fail-start RANK] [--hang RANK] [--job NAME]
-// Writes DIRECTORY/pids/RANK, so that a test can choose whom to kill. Exit codes as factflow's: 0, 1, 2; 3 =
-// stopped.
+// Writes DIRECTORY/pids/RANK, so that a test can choose whom to kill. Exit codes as factflow's: 0,
+// 1, 2; 3 = stopped.
 #include <cstdio>
 #include <fstream>
 #include <memory>
@@ -60,7 +60,8 @@ struct RunState {
              arguments.job.empty() ? RunLock::Mode::kExclusive : RunLock::Mode::kShared),
         plan(2, arguments.units),
         index(system_files(), arguments.directory / "journal", "identity"),
-        journal(system_files(), arguments.directory / "journal", "identity", writer(arguments), index) {
+        journal(system_files(), arguments.directory / "journal", "identity", writer(arguments),
+                index) {
     if (!arguments.job.empty())
       claims = std::make_unique<UnitClaims>(system_files(), arguments.directory, lock);
     options.writer = writer(arguments);
@@ -124,7 +125,8 @@ int run(const Arguments& arguments, Launch& launch) {
   run.stopped_exit_code = 3;
   const std::optional<Outcome> outcome = run_on_ranks(launch, run);
   if (!outcome) return 0;
-  std::printf("%s: %llu units, %llu resumed\n", outcome->end == RunEnd::kComplete ? "complete" : "stopped",
+  std::printf("%s: %llu units, %llu resumed\n",
+              outcome->end == RunEnd::kComplete ? "complete" : "stopped",
               static_cast<unsigned long long>(outcome->units_done),
               static_cast<unsigned long long>(outcome->units_resumed));
   return outcome->end == RunEnd::kComplete ? 0 : 3;

@@ -31,7 +31,8 @@ std::string refusal(const std::filesystem::path& directory, Mode mode) {
   return "locked";
 }
 
-// What another process leaves behind, as an owner file of another machine or of a dead process on this one.
+// What another process leaves behind, as an owner file of another machine or of a dead process on
+// this one.
 Owner elsewhere() {
   Owner owner = Owner::self();
   owner.host = "node17";
@@ -86,7 +87,8 @@ TEST(RunLock, AKilledProcessIsReplacedAtOnce) {
     ::pause();
   }
   while (!std::filesystem::exists(directory / "run.lock")) ::usleep(1000);
-  EXPECT_THAT(refusal(directory.path(), Mode::kExclusive), HasSubstr(fmt::format("process {}", child)));
+  EXPECT_THAT(refusal(directory.path(), Mode::kExclusive),
+              HasSubstr(fmt::format("process {}", child)));
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
   EXPECT_EQ(refusal(directory.path(), Mode::kExclusive), "locked");
@@ -104,7 +106,8 @@ TEST(RunLock, ACrashAtAnyStepLeavesTheDirectoryUsable) {
         files.fault = testing::FaultyFiles::Fault::kCrash;
         files.fail_at = step;
         try {
-          const RunLock lock(files, directory / "", mode, {milliseconds(100'000), milliseconds(300)});
+          const RunLock lock(files, directory / "", mode,
+                             {milliseconds(100'000), milliseconds(300)});
           ::_exit(0);  // without giving it back
         } catch (...) {
           ::_exit(1);
@@ -148,7 +151,8 @@ TEST(RunLock, AHolderThatLostItsLockNotices) {
     EXPECT_FALSE(lock.held());
     EXPECT_THROW(lock.check(), RunError);
   }
-  EXPECT_TRUE(std::filesystem::exists(directory / "run.lock")) << "the lock of the other is left alone";
+  EXPECT_TRUE(std::filesystem::exists(directory / "run.lock"))
+      << "the lock of the other is left alone";
 }
 
 TEST(RunLock, OfManyThatStartTogetherOneWins) {
@@ -179,7 +183,8 @@ TEST(RunLock, ALiveLockIsNotRemovedThoughADeadOneWasSeen) {
   const TemporaryDirectory directory;
   const RunLock lock(system_files(), directory.path(), Mode::kExclusive, fast());
   publish_file(directory / "own", encode_owner(Owner::self()));
-  EXPECT_FALSE(remove_stale(system_files(), lock.file(), "a dead one", directory / "own", milliseconds(300)));
+  EXPECT_FALSE(remove_stale(system_files(), lock.file(), "a dead one", directory / "own",
+                            milliseconds(300)));
   EXPECT_TRUE(std::filesystem::exists(lock.file()));
   EXPECT_FALSE(std::filesystem::exists(directory / "run.lock.removal"));
 }
@@ -208,7 +213,8 @@ TEST(UnitClaims, OneClaimPerUnit) {
     EXPECT_TRUE(second.claim(1));
     EXPECT_FALSE(first.claim(1));
   }
-  for (const std::uint64_t unit : {1, 2, 3}) EXPECT_TRUE(first.claim(unit)) << "given back at the end";
+  for (const std::uint64_t unit : {1, 2, 3})
+    EXPECT_TRUE(first.claim(unit)) << "given back at the end";
 }
 
 TEST(UnitClaims, AKilledProcessLeavesItsUnitsToOthers) {

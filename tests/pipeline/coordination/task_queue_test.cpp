@@ -9,7 +9,8 @@ using ::testing::ElementsAre;
 
 std::vector<std::uint64_t> pop_all(TaskQueue& queue, int worker) {
   std::vector<std::uint64_t> order;
-  while (const std::optional<Attempt> attempt = queue.pop(worker)) order.push_back(attempt->task.id);
+  while (const std::optional<Attempt> attempt = queue.pop(worker))
+    order.push_back(attempt->task.id);
   return order;
 }
 

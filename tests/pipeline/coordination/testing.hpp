@@ -26,8 +26,9 @@ class UnsyncedFiles : public FileOperations {
   int sync_all(int) override { return 0; }
 };
 
-// A plan like the real one: for each model `units` evaluations; when all of all models are through, one sweep
-// unit per evaluation. A unit's result is a function of its number alone. Unit numbers: model * 1000 + unit,
+// A plan like the real one: for each model `units` evaluations; when all of all models are through,
+// one sweep unit per evaluation. A unit's result is a function of its number alone. Unit numbers:
+// model * 1000 + unit,
 // + 1,000,000 for sweeps, parts of a split: 10,000,000 * part + the number.
 class StagedPlan : public TaskSource {
  public:
@@ -60,13 +61,14 @@ class StagedPlan : public TaskSource {
 
  private:
   static Task task(std::uint64_t unit) {
-    return {unit, static_cast<std::uint32_t>(unit % 1'000'000 / 1000), 1.0 + static_cast<double>(unit % 7),
-            std::to_string(unit)};
+    return {unit, static_cast<std::uint32_t>(unit % 1'000'000 / 1000),
+            1.0 + static_cast<double>(unit % 7), std::to_string(unit)};
   }
   std::vector<Task> stage(std::uint64_t first) const {
     std::vector<Task> tasks;
     for (std::uint32_t model = 0; model < models_; ++model)
-      for (std::uint32_t unit = 0; unit < units_; ++unit) tasks.push_back(task(first + model * 1000 + unit));
+      for (std::uint32_t unit = 0; unit < units_; ++unit)
+        tasks.push_back(task(first + model * 1000 + unit));
     return tasks;
   }
   std::vector<Task> next(std::uint64_t unit) {

@@ -52,8 +52,8 @@ TEST(Config, ReadsEveryKey) {
   EXPECT_THAT(sweep.windows.sizes, ElementsAre(1, 3, 5, 9));
   EXPECT_EQ(sweep.windows.placement, Placement::kCentred);
   ASSERT_EQ(sweep.knockouts.size(), 3U);
-  EXPECT_THAT(sweep.knockouts[0].from,
-              ElementsAre(TokenRole::kSubject, TokenRole::kRelation, TokenRole::kLast, TokenRole::kFirst));
+  EXPECT_THAT(sweep.knockouts[0].from, ElementsAre(TokenRole::kSubject, TokenRole::kRelation,
+                                                   TokenRole::kLast, TokenRole::kFirst));
   EXPECT_THAT(sweep.knockouts[0].channels, ElementsAre(ChannelSet{}));
   EXPECT_THAT(sweep.knockouts[1].channels[4], (ChannelSet{ChannelSet::Kind::kQuantile, 2, 5}));
   ASSERT_EQ(config.heatmaps.size(), 1U);
@@ -77,7 +77,8 @@ TEST(Config, FillsInDefaults) {
 
 TEST(Config, ReadsDatasetFilters) {
   const Config config = parse_config(
-      "name: x\ndataset: {path: f, format: known-1000, relations: P30, ids: [3, 1], sample: 5, seed: 7, "
+      "name: x\ndataset: {path: f, format: known-1000, relations: P30, ids: [3, 1], sample: 5, "
+      "seed: 7, "
       "limit: all,\n"
       "  reference_ids: true}\nmodels: {name: m, path: p}\n",
       "x.yaml");
@@ -163,8 +164,9 @@ TEST(Config, ResolvedCopyReadsBackAsTheSameConfiguration) {
 
 TEST(Config, ResolvedCopyHoldsTheDefaults) {
   const std::string resolved = resolved_yaml(parse_config(kShort, "x.yaml"));
-  for (const char* line : {"correct_for: all", "device: auto", "precision: fp32", "threads_per_rank: auto",
-                           "limit: all", "ids: all", "tokenizer: own", "reference_ids: false", "seed: 0"})
+  for (const char* line :
+       {"correct_for: all", "device: auto", "precision: fp32", "threads_per_rank: auto",
+        "limit: all", "ids: all", "tokenizer: own", "reference_ids: false", "seed: 0"})
     EXPECT_THAT(resolved, HasSubstr(line));
 }
 
@@ -185,15 +187,17 @@ TEST(Config, HelpNamesEveryKeyWithin100Columns) {
   for (const char* key :
        {"  name: a name [required]", "dataset.path:", "dataset.relations:", "models[].tokenizer:",
         "select[].correct_for:", "sweep[].windows.placement: fit | centred [fit]",
-        "sweep[].knockouts[].channels:", "sweep[].select: first", "heatmaps[].windows:", "heatmaps[].ids:",
-        "models_directory:", "run.memory_limit: auto, or a size such as 8 GiB [auto]"})
+        "sweep[].knockouts[].channels:", "sweep[].select: first",
+        "heatmaps[].windows:", "heatmaps[].ids:", "models_directory:",
+        "run.memory_limit: auto, or a size such as 8 GiB [auto]"})
     EXPECT_THAT(help, HasSubstr(key));
 }
 
 TEST(Config, ShippedConfigurationsAreValid) {
   for (const auto& [folder, least] : {std::pair{"/configs", 3}, std::pair{"/configs/paper", 16}}) {
     int count = 0;
-    for (const auto& entry : std::filesystem::directory_iterator(std::string(FACTFLOW_SOURCE_DIR) + folder)) {
+    for (const auto& entry :
+         std::filesystem::directory_iterator(std::string(FACTFLOW_SOURCE_DIR) + folder)) {
       if (entry.path().extension() != ".yaml") continue;
       EXPECT_NO_THROW(read_config(entry.path())) << entry.path();
       ++count;

@@ -17,7 +17,8 @@ std::vector<CsvRecord> read_all(std::string_view text, size_t longest = 1000) {
 }
 
 TEST(Csv, ReadsPlainAndQuotedValues) {
-  const auto records = read_all("a,b,c\r\n\"x, y\",\"say \"\"hi\"\"\",\"two\nlines\"\n\n,,\"\"\nlast,1,2");
+  const auto records =
+      read_all("a,b,c\r\n\"x, y\",\"say \"\"hi\"\"\",\"two\nlines\"\n\n,,\"\"\nlast,1,2");
   ASSERT_EQ(records.size(), 4U);
   EXPECT_THAT(records[0].values, ElementsAre("a", "b", "c"));
   EXPECT_THAT(records[1].values, ElementsAre("x, y", "say \"hi\"", "two\nlines"));

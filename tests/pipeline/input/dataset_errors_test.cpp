@@ -36,27 +36,33 @@ class DatasetErrorsTest : public ::testing::Test {
 TEST_F(DatasetErrorsTest, BadRecordsAreListedWithTheirReason) {
   EXPECT_THAT(reason_of("{\"prompt\": "), HasSubstr("not valid JSON (error at byte"));
   EXPECT_THAT(reason_of("[1]"), HasSubstr("expected a JSON object"));
-  EXPECT_THAT(reason_of(R"({"subject": "y", "answer": "z"})"), HasSubstr("the field prompt is missing"));
+  EXPECT_THAT(reason_of(R"({"subject": "y", "answer": "z"})"),
+              HasSubstr("the field prompt is missing"));
   EXPECT_THAT(reason_of(R"({"prompt": "x y", "subject": 5, "answer": "z"})"),
               HasSubstr("expected text for subject, found number"));
-  EXPECT_THAT(reason_of(R"({"prompt": " ", "subject": "y", "answer": "z"})"), HasSubstr("prompt is empty"));
-  EXPECT_THAT(reason_of(R"({"prompt": "x y", "subject": "", "answer": "z"})"), HasSubstr("subject is empty"));
-  EXPECT_THAT(reason_of(R"({"prompt": "x y", "subject": "y", "answer": " "})"), HasSubstr("answer is empty"));
+  EXPECT_THAT(reason_of(R"({"prompt": " ", "subject": "y", "answer": "z"})"),
+              HasSubstr("prompt is empty"));
+  EXPECT_THAT(reason_of(R"({"prompt": "x y", "subject": "", "answer": "z"})"),
+              HasSubstr("subject is empty"));
+  EXPECT_THAT(reason_of(R"({"prompt": "x y", "subject": "y", "answer": " "})"),
+              HasSubstr("answer is empty"));
   EXPECT_THAT(reason_of(R"({"prompt": "x y", "subject": "w", "answer": "z"})"),
               HasSubstr("the subject 'w' does not occur in the prompt"));
   EXPECT_THAT(reason_of("{\"prompt\": \"x y\xff\", \"subject\": \"y\", \"answer\": \"z\"}"),
               HasSubstr("not UTF-8"));
   EXPECT_THAT(reason_of(R"({"prompt": "x \ud800 y", "subject": "y", "answer": "z"})"),
               HasSubstr("not valid JSON"));
-  EXPECT_THAT(reason_of(R"({"prompt": "x \u0000 y", "subject": "y", "answer": "z"})"), HasSubstr("NUL"));
+  EXPECT_THAT(reason_of(R"({"prompt": "x \u0000 y", "subject": "y", "answer": "z"})"),
+              HasSubstr("NUL"));
   EXPECT_THAT(reason_of(R"({"prompt": "x y", "subject": "y", "answer": "z", "id": 1000})"),
               AllOf(HasSubstr("repeats the id 1000, first in"), HasSubstr("f.jsonl:1")));
   EXPECT_THAT(reason_of(R"({"prompt": "x y", "subject": "y", "answer": "z", "id": -1})"),
               HasSubstr("whole number"));
   EXPECT_THAT(reason_of(R"({"prompt": "x y", "subject": "y", "answer": "z", "id": 1.5})"),
               HasSubstr("whole number"));
-  EXPECT_THAT(reason_of(R"({"prompt": "x y", "subject": "y", "answer": "z", "id": 18446744073709551615})"),
-              HasSubstr("whole number"));
+  EXPECT_THAT(
+      reason_of(R"({"prompt": "x y", "subject": "y", "answer": "z", "id": 18446744073709551615})"),
+      HasSubstr("whole number"));
   EXPECT_THAT(reason_of(R"({"prompt": "x y", "subject": "y", "answer": "z", "id": 1e999})"),
               HasSubstr("too large"));
   EXPECT_THAT(reason_of(R"({"prompt": "x y", "subject": "y", "answer": "z", "id": "seven"})"),
@@ -65,7 +71,8 @@ TEST_F(DatasetErrorsTest, BadRecordsAreListedWithTheirReason) {
               HasSubstr("expected text for relation"));
   EXPECT_THAT(reason_of("{\"prompt\": \"" + std::string(size_t{1} << 20, 'x') + "\"}"),
               HasSubstr("is longer than"));
-  EXPECT_THAT(reason_of("{\"prompt\": " + std::string(100000, '[')), HasSubstr("nested more than 64"));
+  EXPECT_THAT(reason_of("{\"prompt\": " + std::string(100000, '[')),
+              HasSubstr("nested more than 64"));
 }
 
 TEST_F(DatasetErrorsTest, BadCsvRecordsAreListed) {
@@ -106,13 +113,20 @@ TEST_F(DatasetErrorsTest, ACutArrayIsReported) {
 }
 
 TEST_F(DatasetErrorsTest, ABrokenFirstLineHidesNoFormat) {
-  EXPECT_EQ(read_dataset({.path = directory_.write("f", std::string("oops\n") + kGood)}).prompts.size(), 1U);
-  EXPECT_EQ(read_dataset({.path = directory_.write("f", std::string("{oops\n") + kGood)}).prompts.size(), 1U);
-  EXPECT_EQ(read_dataset({.path = directory_.write("f", std::string(kGood) + "\noops")}).prompts.size(), 1U);
+  EXPECT_EQ(
+      read_dataset({.path = directory_.write("f", std::string("oops\n") + kGood)}).prompts.size(),
+      1U);
+  EXPECT_EQ(
+      read_dataset({.path = directory_.write("f", std::string("{oops\n") + kGood)}).prompts.size(),
+      1U);
+  EXPECT_EQ(
+      read_dataset({.path = directory_.write("f", std::string(kGood) + "\noops")}).prompts.size(),
+      1U);
 }
 
 TEST_F(DatasetErrorsTest, BadRelationSamplesAreListed) {
-  const std::string path = directory_.write("r.json", R"({"name": "n", "prompt_templates": ["{} is"],
+  const std::string path =
+      directory_.write("r.json", R"({"name": "n", "prompt_templates": ["{} is"],
     "samples": [{"subject": "a", "object": 5}, {"subject": "b", "object": "c"}, 7]})");
   const Dataset dataset = read_dataset({.path = path});
   ASSERT_EQ(dataset.prompts.size(), 1U);
@@ -122,7 +136,8 @@ TEST_F(DatasetErrorsTest, BadRelationSamplesAreListed) {
   EXPECT_THAT(error_of(R"({"name": "n", "prompt_templates": [], "samples": []})"),
               HasSubstr("prompt_templates"));
   EXPECT_THAT(
-      error_of(R"({"name": "n", "prompt_templates": ["x"], "samples": [{"subject": "a", "object": "b"}]})"),
+      error_of(
+          R"({"name": "n", "prompt_templates": ["x"], "samples": [{"subject": "a", "object": "b"}]})"),
       HasSubstr("has no {}"));
 }
 
@@ -134,18 +149,21 @@ TEST_F(DatasetErrorsTest, FilesWithoutPromptsAreRefused) {
   EXPECT_THAT(error_of("a,b\n1,2\n"), HasSubstr("with the fields a, b"));
   EXPECT_THAT(error_of("a,a\n1,2\n"), HasSubstr("names the column 'a' twice"));
   EXPECT_THAT(error_of("{\n \"name\": \"n\",\n oops\n}"), HasSubstr("not valid JSON"));
-  EXPECT_THAT(
-      error_of(R"({"prompt": "x", "subject": "y", "answer": "z"})"),
-      AllOf(HasSubstr("holds no usable prompt; the first of 1 bad records"), HasSubstr("does not occur")));
-  EXPECT_THAT(error_of(kGood, {.format = "counterfact"}), HasSubstr("requested_rewrite is missing"));
+  EXPECT_THAT(error_of(R"({"prompt": "x", "subject": "y", "answer": "z"})"),
+              AllOf(HasSubstr("holds no usable prompt; the first of 1 bad records"),
+                    HasSubstr("does not occur")));
+  EXPECT_THAT(error_of(kGood, {.format = "counterfact"}),
+              HasSubstr("requested_rewrite is missing"));
   EXPECT_THAT(error_of(kGood, {.format = "relations"}), HasSubstr("the field name is missing"));
   EXPECT_THAT(error_of(std::string("\x89PNG\r\n\x1a\n\0\0", 10)), HasSubstr("not UTF-8"));
 }
 
 TEST_F(DatasetErrorsTest, FilesThatCannotBeReadAreRefused) {
-  EXPECT_THAT(input_error_of([] { read_dataset({.path = "/no/such/file"}); }), HasSubstr("/no/such/file"));
+  EXPECT_THAT(input_error_of([] { read_dataset({.path = "/no/such/file"}); }),
+              HasSubstr("/no/such/file"));
   const std::string path = directory_.path().string();
-  EXPECT_THAT(input_error_of([&] { read_dataset({.path = path}); }), HasSubstr("holds no .json file"));
+  EXPECT_THAT(input_error_of([&] { read_dataset({.path = path}); }),
+              HasSubstr("holds no .json file"));
   EXPECT_THAT(input_error_of([&] { read_dataset({.path = path, .format = "minimal"}); }),
               HasSubstr("is a directory"));
 }
@@ -162,9 +180,10 @@ TEST_F(DatasetErrorsTest, FormatsAreChecked) {
 }
 
 TEST_F(DatasetErrorsTest, ReferenceIdsNeedTheWholeFile) {
-  EXPECT_THAT(error_of(R"({"case_id": 1, "prompt": "x y", "subject": "y", "target_true": "z"})",
-                       {.reference_ids = true}),
-              AllOf(HasSubstr("reference_ids number the 21919 records"), HasSubstr("use the whole file")));
+  EXPECT_THAT(
+      error_of(R"({"case_id": 1, "prompt": "x y", "subject": "y", "target_true": "z"})",
+               {.reference_ids = true}),
+      AllOf(HasSubstr("reference_ids number the 21919 records"), HasSubstr("use the whole file")));
 }
 
 TEST_F(DatasetErrorsTest, BadFilesOfIds) {

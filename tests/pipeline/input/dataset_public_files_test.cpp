@@ -44,8 +44,9 @@ TEST(PublicFiles, ReferenceNumbersAreThoseOfTheReferenceCode) {
   const auto table = values["extras"]["original_idx_to_case_id"].get<std::vector<std::int64_t>>();
   EXPECT_EQ(numpy_permutation(42, 21919), table);
 
-  const Dataset dataset = read_dataset(
-      {.path = (kData / "counterfact.jsonl").string(), .ids = {5564, 9910, 13740}, .reference_ids = true});
+  const Dataset dataset = read_dataset({.path = (kData / "counterfact.jsonl").string(),
+                                        .ids = {5564, 9910, 13740},
+                                        .reference_ids = true});
   EXPECT_THAT(dataset.reference_ids, ElementsAre(53, 59, 10594));
   for (const auto& row : values["models"]["gpt2-355M"]["prompts"]) {
     const Dataset one = read_dataset({.path = (kData / "counterfact.jsonl").string(),

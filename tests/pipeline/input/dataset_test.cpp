@@ -12,18 +12,22 @@ using ::testing::IsEmpty;
 
 class DatasetTest : public ::testing::Test {
  protected:
-  Dataset read(const std::string& name, std::string_view content, const std::string& format = "auto") {
-    const Dataset dataset = read_dataset({.path = directory_.write(name, content), .format = format});
+  Dataset read(const std::string& name, std::string_view content,
+               const std::string& format = "auto") {
+    const Dataset dataset =
+        read_dataset({.path = directory_.write(name, content), .format = format});
     for (const Prompt& prompt : dataset.prompts)
-      EXPECT_EQ(prompt.text.substr(static_cast<size_t>(prompt.subject_begin), prompt.subject.size()),
-                prompt.subject);
+      EXPECT_EQ(
+          prompt.text.substr(static_cast<size_t>(prompt.subject_begin), prompt.subject.size()),
+          prompt.subject);
     return dataset;
   }
   TemporaryDirectory directory_;
 };
 
-void expect_prompt(const Prompt& prompt, std::int64_t id, const std::string& text, const std::string& subject,
-                   std::int64_t begin, const std::string& answer, const std::string& relation) {
+void expect_prompt(const Prompt& prompt, std::int64_t id, const std::string& text,
+                   const std::string& subject, std::int64_t begin, const std::string& answer,
+                   const std::string& relation) {
   EXPECT_EQ(prompt.id, id);
   EXPECT_EQ(prompt.text, text);
   EXPECT_EQ(prompt.subject, subject);
@@ -85,8 +89,9 @@ TEST_F(DatasetTest, TheTemplatePlacesTheSubject) {
 }
 
 TEST_F(DatasetTest, ReadsTheFlatForm) {
-  const Dataset dataset = read(
-      "f.jsonl", R"({"case_id": 3, "prompt": "Łódź is in", "subject": "Łódź", "target_true": "Poland"})");
+  const Dataset dataset =
+      read("f.jsonl",
+           R"({"case_id": 3, "prompt": "Łódź is in", "subject": "Łódź", "target_true": "Poland"})");
   EXPECT_EQ(dataset.format, "counterfact-flat, JSON lines");
   expect_prompt(dataset.prompts.at(0), 3, "Łódź is in", "Łódź", 0, " Poland", "");
 }
@@ -99,8 +104,8 @@ TEST_F(DatasetTest, ReadsKnown1000) {
 }
 ])");
   EXPECT_EQ(dataset.format, "known-1000, JSON array");
-  expect_prompt(dataset.prompts.at(0), 0, "Vinson Massif is located in the continent of", "Vinson Massif", 0,
-                " Antarctica", "P30");
+  expect_prompt(dataset.prompts.at(0), 0, "Vinson Massif is located in the continent of",
+                "Vinson Massif", 0, " Antarctica", "P30");
 }
 
 constexpr const char* kRelation = R"({
@@ -112,11 +117,12 @@ TEST_F(DatasetTest, ReadsARelationsFile) {
   const Dataset dataset = read("r.json", kRelation);
   EXPECT_EQ(dataset.format, "relations, JSON object");
   ASSERT_EQ(dataset.prompts.size(), 2U);
-  expect_prompt(dataset.prompts[0], 0, "The capital of France is", "France", 15, " Paris", "capital");
+  expect_prompt(dataset.prompts[0], 0, "The capital of France is", "France", 15, " Paris",
+                "capital");
   expect_prompt(dataset.prompts[1], 1, "The capital of Italy is", "Italy", 15, " Rome", "capital");
-  const Dataset one_line =
-      read("r1.json",
-           R"({"name": "n", "prompt_templates": ["{} x"], "samples": [{"subject": "s", "object": "o"}]})");
+  const Dataset one_line = read(
+      "r1.json",
+      R"({"name": "n", "prompt_templates": ["{} x"], "samples": [{"subject": "s", "object": "o"}]})");
   EXPECT_EQ(one_line.format, "relations, JSON object");
 }
 
@@ -138,15 +144,17 @@ TEST_F(DatasetTest, ReadsADirectoryOfRelationsFilesInOrder) {
 }
 
 TEST_F(DatasetTest, ReadsTheMinimalForm) {
-  const Dataset lines =
-      read("m.jsonl",
-           "{\"prompt\": \"France's capital is\", \"subject\": \"France\", \"answer\": \"  Paris \"}\n\n"
-           "{\"prompt\": \"x y\", \"subject\": \"y\", \"answer\": \"z\", \"id\": 40, \"relation\": \"r\"}\n");
+  const Dataset lines = read(
+      "m.jsonl",
+      "{\"prompt\": \"France's capital is\", \"subject\": \"France\", \"answer\": \"  Paris \"}\n\n"
+      "{\"prompt\": \"x y\", \"subject\": \"y\", \"answer\": \"z\", \"id\": 40, \"relation\": "
+      "\"r\"}\n");
   EXPECT_EQ(lines.format, "minimal, JSON lines");
   ASSERT_EQ(lines.prompts.size(), 2U);
   expect_prompt(lines.prompts[0], 0, "France's capital is", "France", 0, " Paris", "");
   expect_prompt(lines.prompts[1], 40, "x y", "y", 2, " z", "r");
-  const Dataset csv = read("m.csv", "prompt,subject,answer\n\"Say \"\"France, now\"\"\",France,yes\n");
+  const Dataset csv =
+      read("m.csv", "prompt,subject,answer\n\"Say \"\"France, now\"\"\",France,yes\n");
   EXPECT_EQ(csv.format, "minimal, CSV");
   expect_prompt(csv.prompts.at(0), 0, "Say \"France, now\"", "France", 5, " yes", "");
   const Dataset object =
@@ -155,17 +163,20 @@ TEST_F(DatasetTest, ReadsTheMinimalForm) {
 }
 
 TEST_F(DatasetTest, TheFormatCanBeForced) {
-  const char* both = R"({"prompt": "x y", "subject": "y", "answer": "A", "target_true": "T", "case_id": 9})";
+  const char* both =
+      R"({"prompt": "x y", "subject": "y", "answer": "A", "target_true": "T", "case_id": 9})";
   EXPECT_EQ(read("b.jsonl", both).prompts[0].answer, " T");
   EXPECT_EQ(read("b.jsonl", both, "minimal").prompts[0].answer, " A");
   EXPECT_EQ(read("b.jsonl", both, "minimal").format, "minimal, JSON lines");
 }
 
 TEST_F(DatasetTest, DigestIsThatOfTheBytes) {
-  const Dataset dataset = read("f.jsonl", "{\"prompt\": \"x y\", \"subject\": \"y\", \"answer\": \"z\"}\n");
+  const Dataset dataset =
+      read("f.jsonl", "{\"prompt\": \"x y\", \"subject\": \"y\", \"answer\": \"z\"}\n");
   EXPECT_EQ(dataset.digest, "ac1d4dd143ff711688e0f8cb8b99395c");  // XXH3_128bits in one go
-  EXPECT_NE(read("g.jsonl", "{\"prompt\": \"x y\", \"subject\": \"y\", \"answer\": \"w\"}\n").digest,
-            dataset.digest);
+  EXPECT_NE(
+      read("g.jsonl", "{\"prompt\": \"x y\", \"subject\": \"y\", \"answer\": \"w\"}\n").digest,
+      dataset.digest);
 }
 
 TEST_F(DatasetTest, FiltersKeepPromptsAndReferenceIdsTogether) {
@@ -174,7 +185,8 @@ TEST_F(DatasetTest, FiltersKeepPromptsAndReferenceIdsTogether) {
     content += "{\"case_id\": " + std::to_string(i) +
                ", \"prompt\": \"x y\", \"subject\": \"y\", \"target_true\": \"z\"}\n";
   const std::string path = directory_.write("all.jsonl", content);
-  const Dataset dataset = read_dataset({.path = path, .ids = {5564, 1892, 9864}, .reference_ids = true});
+  const Dataset dataset =
+      read_dataset({.path = path, .ids = {5564, 1892, 9864}, .reference_ids = true});
   ASSERT_EQ(dataset.prompts.size(), 3U);
   EXPECT_EQ(dataset.prompts[0].id, 1892);
   EXPECT_THAT(dataset.reference_ids, ElementsAre(74, 53, 21918));

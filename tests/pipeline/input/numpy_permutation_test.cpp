@@ -16,7 +16,8 @@ TEST(NumpyPermutation, EqualsNumpyForSmallCounts) {
   EXPECT_THAT(numpy_permutation(42, 0), IsEmpty());
   EXPECT_THAT(numpy_permutation(42, 1), ElementsAre(0));
   EXPECT_THAT(numpy_permutation(42, 10), ElementsAre(5, 6, 0, 7, 3, 2, 4, 9, 1, 8));
-  EXPECT_THAT(numpy_permutation(0, 16), ElementsAre(2, 11, 3, 10, 0, 4, 7, 5, 14, 12, 6, 9, 13, 8, 1, 15));
+  EXPECT_THAT(numpy_permutation(0, 16),
+              ElementsAre(2, 11, 3, 10, 0, 4, 7, 5, 14, 12, 6, 9, 13, 8, 1, 15));
   EXPECT_THAT(numpy_permutation(4294967295U, 7), ElementsAre(0, 6, 4, 5, 3, 2, 1));
 }
 
@@ -31,9 +32,11 @@ TEST(NumpyPermutation, GivesTheReferenceNumbering) {
   // original_idx -> case_id of the reference code's test prompts, and both ends.
   const auto order = numpy_permutation(42, 21919);
   const std::pair<size_t, std::int64_t> pairs[] = {
-      {0, 5113},  {53, 5564},   {59, 9910},   {74, 1892},    {90, 10494},    {93, 9634},   {140, 4830},
-      {148, 659}, {159, 20843}, {182, 14567}, {6410, 15963}, {10594, 13740}, {21918, 9864}};
-  for (const auto& [original_idx, case_id] : pairs) EXPECT_EQ(order[original_idx], case_id) << original_idx;
+      {0, 5113},     {53, 5564},     {59, 9910},   {74, 1892},   {90, 10494},
+      {93, 9634},    {140, 4830},    {148, 659},   {159, 20843}, {182, 14567},
+      {6410, 15963}, {10594, 13740}, {21918, 9864}};
+  for (const auto& [original_idx, case_id] : pairs)
+    EXPECT_EQ(order[original_idx], case_id) << original_idx;
 }
 
 TEST(NumpyPermutation, HoldsEachNumberOnce) {

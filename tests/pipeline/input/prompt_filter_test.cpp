@@ -14,8 +14,11 @@ using ::testing::HasSubstr;
 std::vector<Prompt> some_prompts(int count) {
   std::vector<Prompt> prompts;
   for (int i = 0; i < count; ++i) {
-    prompts.push_back(
-        {.id = 10 + i, .text = "t", .subject = "t", .answer = " x", .relation = i % 2 == 0 ? "a" : "b"});
+    prompts.push_back({.id = 10 + i,
+                       .text = "t",
+                       .subject = "t",
+                       .answer = " x",
+                       .relation = i % 2 == 0 ? "a" : "b"});
   }
   return prompts;
 }
@@ -32,7 +35,8 @@ TEST(PromptFilter, AppliesTheFiltersInOrder) {
   EXPECT_THAT(filter_prompts(some_prompts(6), {.relations = {"b"}}), ElementsAre(1, 3, 5));
   EXPECT_THAT(filter_prompts(some_prompts(6), {.ids = {15, 10}}), ElementsAre(0, 5));
   EXPECT_THAT(filter_prompts(some_prompts(6), {.limit = 2, .relations = {"b"}}), ElementsAre(1, 3));
-  EXPECT_THAT(filter_prompts(some_prompts(6), {.relations = {"b"}, .ids = {10, 13}}), ElementsAre(3));
+  EXPECT_THAT(filter_prompts(some_prompts(6), {.relations = {"b"}, .ids = {10, 13}}),
+              ElementsAre(3));
   EXPECT_EQ(filter_prompts(some_prompts(6), {.limit = 100}).size(), 6U);
   const auto sampled = filter_prompts(some_prompts(100), {.sample = 10, .seed = 3});
   const auto limited = filter_prompts(some_prompts(100), {.limit = 4, .sample = 10, .seed = 3});
@@ -40,9 +44,11 @@ TEST(PromptFilter, AppliesTheFiltersInOrder) {
 }
 
 TEST(PromptFilter, RefusesWhatIsNotThere) {
-  EXPECT_THAT(error_of({.path = "f", .ids = {10, 99}}), HasSubstr("f: no usable prompt has the id 99"));
+  EXPECT_THAT(error_of({.path = "f", .ids = {10, 99}}),
+              HasSubstr("f: no usable prompt has the id 99"));
   EXPECT_THAT(error_of({.path = "f", .relations = {"c"}}), HasSubstr("unknown relation 'c'"));
-  EXPECT_THAT(error_of({.path = "f", .relations = {"a"}, .ids = {11}}), HasSubstr("no prompt is left"));
+  EXPECT_THAT(error_of({.path = "f", .relations = {"a"}, .ids = {11}}),
+              HasSubstr("no prompt is left"));
   std::vector<Prompt> without = some_prompts(1);
   without[0].relation = "";
   EXPECT_THAT(input_error_of([&] { filter_prompts(without, {.path = "f", .relations = {"a"}}); }),

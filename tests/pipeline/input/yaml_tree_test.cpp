@@ -40,7 +40,8 @@ TEST(YamlTree, RefusesWhatItDoesNotHold) {
 }
 
 TEST(YamlTree, BoundsDepthAndSize) {
-  EXPECT_THAT(error_of(std::string(17, '[') + std::string(17, ']')), HasSubstr("nested more than 16 levels"));
+  EXPECT_THAT(error_of(std::string(17, '[') + std::string(17, ']')),
+              HasSubstr("nested more than 16 levels"));
   EXPECT_THAT(error_of(std::string(100000, '[')), StartsWith("x.yaml:1: "));
   EXPECT_THAT(error_of(std::string(100000, '{')), StartsWith("x.yaml:1: "));
   EXPECT_THAT(error_of(std::string((size_t{1} << 20) + 1, 'a')), HasSubstr("larger than 1 MiB"));
@@ -53,15 +54,17 @@ TEST(YamlTree, RefusesABombOfAliases) {
   std::string bomb = "a0: &a0 [x, x]\n";
   for (int i = 1; i < 40; ++i) {
     const std::string before = "*a" + std::to_string(i - 1);
-    bomb += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [" + before + ", " + before + "]\n";
+    bomb += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [" + before + ", " + before +
+            "]\n";
   }
   EXPECT_THAT(error_of(bomb), StartsWith("x.yaml:1: YAML anchors"));
 }
 
 TEST(YamlTree, WrittenTextReadsBackAsTheSameTree) {
-  const std::vector<std::string> words = {"plain", "yes",  "No", "null", "~",   "",    "5",      "007",
-                                          "1e3",   "a: b", "#x", "it's", "\"",  "\\",  "a\tb\n", "é 北京",
-                                          "-",     "*a",   "&a", "!t",   "[x]", "{x}", "true",   " spaced "};
+  const std::vector<std::string> words = {"plain", "yes", "No",     "null",   "~",    "",
+                                          "5",     "007", "1e3",    "a: b",   "#x",   "it's",
+                                          "\"",    "\\",  "a\tb\n", "é 北京", "-",    "*a",
+                                          "&a",    "!t",  "[x]",    "{x}",    "true", " spaced "};
   YamlNode root = YamlNode::of_map();
   std::vector<YamlNode> list;
   for (const std::string& word : words) list.push_back(YamlNode::of_text(word));

@@ -28,7 +28,8 @@ class Asked : public ::testing::Test {
         "name: x\ndataset: {path: f}\nmodels: [{name: a, path: p}, {name: b, path: q}]\n" + more;
     for (size_t at; (at = text.find("LISTED")) != std::string::npos;) text.replace(at, 6, listed);
     config_ = parse_config(text, "x.yaml");
-    for (std::int64_t id = 10; id < 15; ++id) dataset_.prompts.push_back({id, "A is", "A", 0, " B", "r"});
+    for (std::int64_t id = 10; id < 15; ++id)
+      dataset_.prompts.push_back({id, "A is", "A", 0, " B", "r"});
     planned_ = {};
     for (const ModelConfig& model : config_.models) {
       PlannedModel& planned = planned_.models.emplace_back();
@@ -46,7 +47,8 @@ class Asked : public ::testing::Test {
   // "10: subject->last 1 3" for each prompt of a part, and likewise for each edge.
   std::vector<std::string> cells(std::uint32_t model, const CleanRanks& ranks) const {
     std::vector<std::string> cells;
-    const AskedPrompts asked = asked_in_sweeps(config_, dataset_, planned_.models[model], model, ranks);
+    const AskedPrompts asked =
+        asked_in_sweeps(config_, dataset_, planned_.models[model], model, ranks);
     for (const PromptPart& part : asked.parts)
       for (std::uint32_t i = part.begin; i < part.begin + part.count; ++i)
         for (const AskedEdge& edge : part.edges) {
@@ -72,7 +74,8 @@ TEST_F(Asked, OneSweepIsOnePart) {
   read("sweep: {windows: {sizes: 3}, knockouts: {from: subject, to: last}}\n");
   EXPECT_THAT(cells(kA, kRanks), ElementsAre("10: subject->last 3"));  // right for both
   EXPECT_THAT(judges_of(config_, kA), ElementsAre(kA, kB));
-  EXPECT_THAT(asked_in_heatmaps(config_, dataset_, planned_.models[kA], kA, kRanks).parts, IsEmpty());
+  EXPECT_THAT(asked_in_heatmaps(config_, dataset_, planned_.models[kA], kA, kRanks).parts,
+              IsEmpty());
 }
 
 TEST_F(Asked, SweepsOverlapAndEveryKnockoutIsAskedOnce) {
@@ -81,10 +84,11 @@ TEST_F(Asked, SweepsOverlapAndEveryKnockoutIsAskedOnce) {
       "sweep:\n"
       "  - {windows: {sizes: [1, 3]}, knockouts: {from: subject, to: last}}\n"
       "  - {select: list, windows: {sizes: 3}, knockouts: {from: [subject, last], to: last}}\n"
-      "  - {select: list, models: b, windows: {sizes: 2}, knockouts: {from: last, to: last, channels: "
+      "  - {select: list, models: b, windows: {sizes: 2}, knockouts: {from: last, to: last, "
+      "channels: "
       "slow}}\n");
-  EXPECT_THAT(cells(kA, kRanks), ElementsAre("10: last->last 3", "10: subject->last 1 3", "12: last->last 3",
-                                             "12: subject->last 1 3"));
+  EXPECT_THAT(cells(kA, kRanks), ElementsAre("10: last->last 3", "10: subject->last 1 3",
+                                             "12: last->last 3", "12: subject->last 1 3"));
   EXPECT_THAT(cells(kB, kRanks),
               ElementsAre("10: last->last 3", "10: last->last/slow 2", "10: subject->last 1 3",
                           "11: subject->last 1 3", "12: last->last 3", "12: last->last/slow 2",
@@ -96,9 +100,10 @@ TEST_F(Asked, SweepsOverlapAndEveryKnockoutIsAskedOnce) {
 
 TEST_F(Asked, ARankWidensASet) {
   read(
-      "select: {correct_for: a, rank: 3}\nsweep: {windows: {sizes: 1}, knockouts: {from: last, to: last}}\n");
-  EXPECT_THAT(cells(kB, kRanks),
-              ElementsAre("10: last->last 1", "11: last->last 1", "12: last->last 1", "14: last->last 1"));
+      "select: {correct_for: a, rank: 3}\nsweep: {windows: {sizes: 1}, knockouts: {from: last, to: "
+      "last}}\n");
+  EXPECT_THAT(cells(kB, kRanks), ElementsAre("10: last->last 1", "11: last->last 1",
+                                             "12: last->last 1", "14: last->last 1"));
   EXPECT_THAT(judges_of(config_, kB), ElementsAre(kA, kB));
 }
 
@@ -108,21 +113,24 @@ TEST_F(Asked, HeatMapsByCountAndById) {
       "heatmaps: [{windows: [1, 2], prompts: 1}, {window: 3, ids: [10, 13, 12], models: a}]\n");
   const AskedPrompts a = asked_in_heatmaps(config_, dataset_, planned_.models[kA], kA, kRanks);
   ASSERT_THAT(a.parts, SizeIs(2));
-  EXPECT_THAT(a.prompts, ElementsAre(0U, 2U));  // all three windows of prompt 10, one of 12; 13 failed
+  // All three windows of prompt 10, one of 12; 13 failed.
+  EXPECT_THAT(a.prompts, ElementsAre(0U, 2U));
   EXPECT_THAT(a.part_of(0).heatmaps, ElementsAre(0U, 1U, 2U));
   EXPECT_THAT(a.part_of(1).heatmaps, ElementsAre(2U));
   EXPECT_THROW(a.part_of(2), std::out_of_range);
-  EXPECT_THAT(asked_in_heatmaps(config_, dataset_, planned_.models[kB], kB, kRanks).prompts, ElementsAre(0U));
+  EXPECT_THAT(asked_in_heatmaps(config_, dataset_, planned_.models[kB], kB, kRanks).prompts,
+              ElementsAre(0U));
 }
 
 TEST_F(Asked, OnlyListsOfIdsReadOnlyTheirPrompts) {
   std::string lines;
   for (int id = 10; id < 15; ++id)
-    lines +=
-        "{\"id\": " + std::to_string(id) + ", \"prompt\": \"A is\", \"subject\": \"A\", \"answer\": \"B\"}\n";
+    lines += "{\"id\": " + std::to_string(id) +
+             ", \"prompt\": \"A is\", \"subject\": \"A\", \"answer\": \"B\"}\n";
   const std::string file = scratch_.write("facts.jsonl", lines);
   read(
-      "select: {ids: LISTED}\nsweep: {windows: {sizes: 1}, knockouts: {from: last, to: last}}\nheatmaps: "
+      "select: {ids: LISTED}\nsweep: {windows: {sizes: 1}, knockouts: {from: last, to: "
+      "last}}\nheatmaps: "
       "{window: 1, ids: [14]}\n");
   config_.dataset.path = file;
   EXPECT_THAT(read_prompts(config_).prompts, SizeIs(3));
@@ -145,7 +153,8 @@ TEST_F(Asked, UnitsCoverEveryPartOnce) {
     const UnitName name = unit_named(task.id);
     EvaluationUnit done;
     done.prompts.resize(name.count);
-    for (std::uint32_t i = 0; i < name.count; ++i) done.prompts[i].rank = kRanks[name.model][name.begin + i];
+    for (std::uint32_t i = 0; i < name.count; ++i)
+      done.prompts[i].rank = kRanks[name.model][name.begin + i];
     for (const Task& next : plan.completed(task.id, encode(done))) {
       const Unit unit = decode_unit(next.payload);
       if (unit.model != kB) continue;
@@ -157,7 +166,8 @@ TEST_F(Asked, UnitsCoverEveryPartOnce) {
     }
   }
   EXPECT_EQ(times.size(), 4U + 2U + 2U);
-  for (const auto& [what, count] : times) EXPECT_EQ(count, 1) << what.first << " of " << what.second;
+  for (const auto& [what, count] : times)
+    EXPECT_EQ(count, 1) << what.first << " of " << what.second;
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// How evenly the units of a real plan spread over equal workers: plays through who takes what and when,
-// without computing any.
+// How evenly the units of a real plan spread over equal workers: plays through who takes what and
+// when, without computing any.
 #include <algorithm>
 #include <deque>
 #include <functional>
@@ -33,8 +33,8 @@ sweep:
 constexpr std::uint32_t kFullUnit = 75;
 constexpr double kFixedShare = 0.01;  // what a unit costs besides its prompts, of a full unit's
 
-// The moment when the last of `workers` equal workers is done, if the coordinator's rules decide who gets
-// what.
+// The moment when the last of `workers` equal workers is done, if the coordinator's rules decide
+// who gets what.
 class Play {
  public:
   Play(const std::vector<Task>& tasks, int workers, double fixed)
@@ -60,7 +60,8 @@ class Play {
   void hand_out(double now) {
     for (size_t depth = 1; depth <= kTasksInHand; ++depth)
       for (size_t i = 0; i < hands_.size(); ++i) {
-        if (hands_[i].size() >= depth || (depth > 1 && !queue_.may_fetch_ahead(hands_[i]))) continue;
+        if (hands_[i].size() >= depth || (depth > 1 && !queue_.may_fetch_ahead(hands_[i])))
+          continue;
         std::optional<Attempt> next = queue_.pop(static_cast<int>(i));
         if (!next) return;
         hands_[i].push_back(std::move(*next));
@@ -95,12 +96,14 @@ class Balance : public ::testing::Test {
       EvaluationUnit evaluation;
       evaluation.prompts.resize(unit_named(task.id).count);
       for (PromptEvaluation& prompt : evaluation.prompts) prompt.rank = 1;
-      for (Task& next : plan.completed(task.id, encode(evaluation))) lists.sweep.push_back(std::move(next));
+      for (Task& next : plan.completed(task.id, encode(evaluation)))
+        lists.sweep.push_back(std::move(next));
     }
     return lists;
   }
 
-  // The worst excess over a perfect division of whole units, in percent, among sweeps of 20 to 22 full units.
+  // The worst excess over a perfect division of whole units, in percent, among sweeps of 20 to 22
+  // full units.
   template <class List>
   double worst_excess(int workers, List list) const {
     double worst = 0;
@@ -110,7 +113,8 @@ class Balance : public ::testing::Test {
       for (const Task& task : tasks) sum += task.cost;
       const double full = sum * kFullUnit / prompts, fixed = full * kFixedShare;
       const double perfect = (sum + fixed * prompts / kFullUnit) / workers;
-      worst = std::max(worst, 100 * (Play(list(tasks, full), workers, fixed).makespan() / perfect - 1));
+      worst =
+          std::max(worst, 100 * (Play(list(tasks, full), workers, fixed).makespan() / perfect - 1));
     }
     return worst;
   }
@@ -128,7 +132,8 @@ std::vector<Task> in_equal_units(const std::vector<Task>& tasks, double full) {
   std::vector<Task> equal;
   double left = 0;
   for (const Task& task : tasks) left += task.cost;
-  for (; left > full / 1000; left -= full) equal.push_back({equal.size(), 0, std::min(left, full), ""});
+  for (; left > full / 1000; left -= full)
+    equal.push_back({equal.size(), 0, std::min(left, full), ""});
   return equal;
 }
 

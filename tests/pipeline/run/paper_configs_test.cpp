@@ -39,8 +39,8 @@ void add_sweeps(const Config& config, const std::string& model, Cells& cells) {
         for (const TokenRole to : knockout.to)
           for (const ChannelSet& channels : knockout.channels)
             for (const int size : sweep.windows.sizes)
-              cells.insert(model + ": " + label_of({from, to, channels}) + " " + std::to_string(size) +
-                           " on " + set);
+              cells.insert(model + ": " + label_of({from, to, channels}) + " " +
+                           std::to_string(size) + " on " + set);
   }
 }
 
@@ -70,7 +70,8 @@ Cells cells_of(const Config& config) {
 std::map<std::string, Config> read_all() {
   std::map<std::string, Config> configs;
   for (const auto& entry : std::filesystem::directory_iterator(kFolder))
-    if (entry.path().extension() == ".yaml") configs[entry.path().stem()] = read_config(entry.path());
+    if (entry.path().extension() == ".yaml")
+      configs[entry.path().stem()] = read_config(entry.path());
   return configs;
 }
 

@@ -1,11 +1,10 @@
 #include "pipeline/run/rate_table.hpp"
 
-#include <unistd.h>
-
 #include <fstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "base/error.hpp"
 
@@ -18,7 +17,8 @@ using testing::HasSubstr;
 class RateTableTest : public testing::Test {
  protected:
   RateTable table(const std::string& text) {
-    file_ = std::filesystem::temp_directory_path() / ("factflow_rates_" + std::to_string(::getpid()) + ".csv");
+    file_ = std::filesystem::temp_directory_path() /
+            ("factflow_rates_" + std::to_string(::getpid()) + ".csv");
     std::ofstream(file_) << text;
     return RateTable(file_);
   }
@@ -35,7 +35,9 @@ class RateTableTest : public testing::Test {
 };
 
 TEST_F(RateTableTest, FollowsAPowerLawBetweenMeasuredWidthsAndStaysFlatOutside) {
-  const RateTable rates = table("device,precision,kind,hidden,flops_per_second\n\"A, b\",fp32,mamba,100,1e9\n\"A, b\",fp32,mamba,400,4e9\n");
+  const RateTable rates = table(
+      "device,precision,kind,hidden,flops_per_second\n\"A, b\",fp32,mamba,100,1e9\n\"A, "
+      "b\",fp32,mamba,400,4e9\n");
   EXPECT_DOUBLE_EQ(rates.flops_per_second("A, b", "fp32", mamba(100)), 1e9);
   EXPECT_NEAR(rates.flops_per_second("A, b", "fp32", mamba(200)), 2e9, 1);
   EXPECT_DOUBLE_EQ(rates.flops_per_second("A, b", "fp32", mamba(50)), 1e9);
@@ -54,8 +56,10 @@ TEST_F(RateTableTest, KnowsNothingOfWhatWasNotMeasured) {
 }
 
 TEST_F(RateTableTest, BrokenLinesAreNamed) {
-  for (const char* text : {"A,fp32,mamba,100,1e9\nA,fp32,mamba,-1,1e9\n", "A,fp32,mamba,100,1e9\nA,fp32,mamba,100\n",
-                           "A,fp32,mamba,100,1e9\nA,fp32,mamba,100,fast\n", "A,fp32,mamba,100,1e9\nA,fp32,mamba,100,inf\n"}) {
+  for (const char* text :
+       {"A,fp32,mamba,100,1e9\nA,fp32,mamba,-1,1e9\n", "A,fp32,mamba,100,1e9\nA,fp32,mamba,100\n",
+        "A,fp32,mamba,100,1e9\nA,fp32,mamba,100,fast\n",
+        "A,fp32,mamba,100,1e9\nA,fp32,mamba,100,inf\n"}) {
     try {
       table(text);
       FAIL() << text;
@@ -69,7 +73,8 @@ TEST_F(RateTableTest, TheBuiltInRatesCoverEveryPrecisionOfAGpu) {
   const RateTable rates;
   for (const char* precision : {"fp32", "tf32x3", "tf32", "bf16"}) {
     ASSERT_FALSE(rates.devices(precision).empty()) << precision;
-    EXPECT_GT(rates.flops_per_second(rates.devices(precision)[0], precision, mamba(2048)), 1e13) << precision;
+    EXPECT_GT(rates.flops_per_second(rates.devices(precision)[0], precision, mamba(2048)), 1e13)
+        << precision;
   }
 }
 

@@ -64,7 +64,8 @@ TEST_F(Plan, AnotherSelectionHasUnitsOfOtherNames) {
   const std::set<std::uint64_t> all = released({}), without_one = released({1});
   EXPECT_FALSE(all.empty());
   EXPECT_EQ(all, released({}));
-  // Else the results that were computed while prompt 1 failed would count for other prompts once it is repeated.
+  // Else the results that were computed while prompt 1 failed would count for other prompts once it
+  // is repeated.
   for (const std::uint64_t unit : without_one) EXPECT_FALSE(all.contains(unit));
 }
 
@@ -76,7 +77,8 @@ TEST_F(Plan, SaysWhichResultsHoldFailures) {
 
 TEST_F(Plan, MessagesNameModelAndPrompts) {
   const RunPlan plan(config_, dataset_, planned_);
-  EXPECT_EQ(plan.name_of(id_of({Stage::kSweep, 0, 8, 4, 77})), "unit \"sweep of gpt2, prompts 9 to 12\"");
+  EXPECT_EQ(plan.name_of(id_of({Stage::kSweep, 0, 8, 4, 77})),
+            "unit \"sweep of gpt2, prompts 9 to 12\"");
 }
 
 }  // namespace

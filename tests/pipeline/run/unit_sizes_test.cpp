@@ -13,8 +13,8 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 TEST(UnitSizes, AnEighthOfWhatIsLeftWithinTheLimits) {
-  EXPECT_THAT(unit_sizes({{160, 16, 2}}).at(0),
-              ElementsAre(16, 16, 16, 14, 13, 11, 10, 8, 7, 7, 6, 5, 4, 4, 3, 3, 3, 2, 2, 2, 2, 2, 2, 2));
+  EXPECT_THAT(unit_sizes({{160, 16, 2}}).at(0), ElementsAre(16, 16, 16, 14, 13, 11, 10, 8, 7, 7, 6,
+                                                            5, 4, 4, 3, 3, 3, 2, 2, 2, 2, 2, 2, 2));
   EXPECT_THAT(unit_sizes({{20, 8, 8}}).at(0), ElementsAre(8, 8, 4));
   EXPECT_THAT(unit_sizes({{5, 16, 16}}).at(0), ElementsAre(5));
   EXPECT_THAT(unit_sizes({{3, 1, 1}}).at(0), ElementsAre(1, 1, 1));
