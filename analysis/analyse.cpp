@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "analysis/comparable.hpp"
 #include "analysis/findings.hpp"
 #include "analysis/load_runs.hpp"
 #include "analysis/report.hpp"
@@ -71,6 +72,10 @@ AnalysisSummary compare(const std::vector<std::filesystem::path>& run_directorie
       throw InputError((directory / kResultsFileName).string(),
                        "holds the same results as a run named before it", "name each run once");
   }
+  std::vector<std::filesystem::path> files;
+  for (const std::filesystem::path& directory : run_directories)
+    files.push_back(directory / kResultsFileName);
+  check_comparable(files, readers);
   std::vector<const ResultsReader*> pointers;
   for (const ResultsReader& reader : readers) pointers.push_back(&reader);
   return analyse_into(folder, pointers, options);

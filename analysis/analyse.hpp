@@ -33,7 +33,8 @@ AnalysisSummary analyse(const std::filesystem::path& run_directory,
 
 // The same over several runs, written into `folder`, which is made: models are called RUN/MODEL,
 // and equal prompts are one, so that models of different runs are compared on the prompts that they
-// share. InputError also for fewer than two runs or a run given twice.
+// share. InputError also for fewer than two runs, a run given twice, or runs whose numbers mean
+// different things (comparable.hpp).
 AnalysisSummary compare(const std::vector<std::filesystem::path>& run_directories,
                         const std::filesystem::path& folder, const AnalysisOptions& options = {});
 

@@ -39,9 +39,10 @@ CurvePoint make_point(const WindowData& window, std::size_t edge, std::size_t st
 
 std::vector<Curve> make_curves(const WindowData& window, const std::vector<EdgeEffect>& effects,
                                double level) {
-  std::vector<Curve> curves(window.model->edges.size());
-  parallel_for(curves.size(), [&](std::size_t edge) {
-    Curve& curve = curves[edge];
+  std::vector<Curve> curves(window.edges.size());
+  parallel_for(curves.size(), [&](std::size_t i) {
+    const std::size_t edge = window.edges[i];
+    Curve& curve = curves[i];
     const ModelInfo& info = window.model->info;
     curve = {info.name,
              info.family,
@@ -55,8 +56,8 @@ std::vector<Curve> make_curves(const WindowData& window, const std::vector<EdgeE
     std::vector<double> p_values;
     for (std::size_t start = 0; start < window.starts(); ++start) {
       curve.points.push_back(make_point(window, edge, start, level));
-      curve.points.back().change_by_prompt = effects[edge].starts[start].by_prompt;
-      curve.points.back().change_by_relation = effects[edge].starts[start].by_relation;
+      curve.points.back().change_by_prompt = effects[i].starts[start].by_prompt;
+      curve.points.back().change_by_relation = effects[i].starts[start].by_relation;
       p_values.push_back(curve.points.back().p_value);
     }
     const std::vector<double> adjusted = holm(p_values);

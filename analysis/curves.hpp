@@ -44,8 +44,8 @@ struct Curve {
   std::vector<CurvePoint> points;  // one for each start, n may be 0
 };
 
-// One curve for each edge; `effects` are of the same window. `level` = confidence level of the t
-// intervals.
+// One curve for each of window.edges; `effects` are of the same window. `level` = confidence level
+// of the t intervals.
 std::vector<Curve> make_curves(const WindowData& window, const std::vector<EdgeEffect>& effects,
                                double level);
 

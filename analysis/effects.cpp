@@ -138,6 +138,7 @@ EdgeEffect summarise(const WindowData& window, std::size_t edge, const EdgeMeans
   effect.family = info.family;
   effect.prompts = window.model->prompt_set;
   effect.main_set = window.model->main_set;
+  effect.repeated = !window.model->repeats.empty();
   effect.layers = info.layers;
   effect.edge = window.model->edges[edge];
   effect.window = window.cells.window;
@@ -249,12 +250,14 @@ std::vector<std::size_t> intersection(const std::vector<std::size_t>& a,
   return shared;
 }
 
-// The edges whose effects are compared: each channel set with "all", and "slow" with "fast".
-std::vector<std::pair<std::size_t, std::size_t>> channel_pairs(const ModelData& model) {
+// Of the window's edges, those whose effects are compared (places in window.edges): each channel
+// set with "all", and "slow" with "fast".
+std::vector<std::pair<std::size_t, std::size_t>> channel_pairs(const WindowData& window) {
   std::vector<std::pair<std::size_t, std::size_t>> pairs;
-  for (std::size_t top = 0; top < model.edges.size(); ++top)
-    for (std::size_t bottom = 0; bottom < model.edges.size(); ++bottom) {
-      const EdgeName &a = model.edges[top], &b = model.edges[bottom];
+  for (std::size_t top = 0; top < window.edges.size(); ++top)
+    for (std::size_t bottom = 0; bottom < window.edges.size(); ++bottom) {
+      const EdgeName& a = window.model->edges[window.edges[top]];
+      const EdgeName& b = window.model->edges[window.edges[bottom]];
       const bool compared =
           (!a.whole() && b.whole()) || (a.channels == "slow" && b.channels == "fast");
       if (compared && a.flow() == b.flow()) pairs.emplace_back(top, bottom);
@@ -270,20 +273,22 @@ WindowEffects measure_effects(const WindowData& window, const PromptTable& promp
   const ModelData& model = *window.model;
   const Resampling over_prompts = by_prompt(model.axes.prompts.size(), options);
   const Resampling over_relations = by_relation(model, prompts, options);
-  std::vector<EdgeMeans> means(model.edges.size());
-  effects.edges.resize(model.edges.size());
-  parallel_for(model.edges.size(), [&](std::size_t edge) {
-    means[edge] =
+  std::vector<EdgeMeans> means(window.edges.size());
+  effects.edges.resize(window.edges.size());
+  parallel_for(window.edges.size(), [&](std::size_t i) {
+    const std::size_t edge = window.edges[i];
+    means[i] =
         edge_means(window, edge, window.complete_prompts(edge), over_prompts, over_relations);
-    effects.edges[edge] = summarise(window, edge, means[edge], options.level);
-    effects.edges[edge].relations = over_relations.clusters;
-    effects.edges[edge].starts = bootstrap_starts(means[edge], options.level);
+    effects.edges[i] = summarise(window, edge, means[i], options.level);
+    effects.edges[i].relations = over_relations.clusters;
+    effects.edges[i].starts = bootstrap_starts(means[i], options.level);
   });
-  const std::vector<std::pair<std::size_t, std::size_t>> pairs = channel_pairs(model);
+  const std::vector<std::pair<std::size_t, std::size_t>> pairs = channel_pairs(window);
   effects.channels.resize(pairs.size());
   parallel_for(pairs.size(), [&](std::size_t i) {
     const auto [top, bottom] = pairs[i];
-    const EdgeName &a = model.edges[top], &b = model.edges[bottom];
+    const EdgeName& a = model.edges[window.edges[top]];
+    const EdgeName& b = model.edges[window.edges[bottom]];
     // Sets of one flow block the same token pairs; their prompts differ only where one of them
     // failed.
     if (means[top].prompts == means[bottom].prompts) {
@@ -291,9 +296,10 @@ WindowEffects measure_effects(const WindowData& window, const PromptTable& promp
       return;
     }
     const std::vector<std::size_t> shared = intersection(means[top].prompts, means[bottom].prompts);
-    effects.channels[i] =
-        compare(window, a, b, edge_means(window, top, shared, over_prompts, over_relations),
-                edge_means(window, bottom, shared, over_prompts, over_relations), options.level);
+    effects.channels[i] = compare(
+        window, a, b, edge_means(window, window.edges[top], shared, over_prompts, over_relations),
+        edge_means(window, window.edges[bottom], shared, over_prompts, over_relations),
+        options.level);
   });
   return effects;
 }

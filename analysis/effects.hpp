@@ -37,6 +37,7 @@ struct EdgeEffect {
   std::string model, family;
   std::string prompts;  // set of prompts
   bool main_set = true;
+  bool repeated = false;  // of a checkpoint that stands under another name as well
   std::int64_t layers = 0;
   EdgeName edge;
   std::int64_t window = 0;
@@ -71,7 +72,7 @@ struct ChannelRatio {
 };
 
 struct WindowEffects {
-  std::vector<EdgeEffect> edges;       // one for each edge of the model
+  std::vector<EdgeEffect> edges;       // one for each of window.edges
   std::vector<ChannelRatio> channels;  // each set against "all", and "slow" against "fast"
 };
 

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "analysis/comparable.hpp"
 #include "base/text.hpp"
 
 namespace factflow {
@@ -111,8 +112,8 @@ std::vector<FindingSentence> finding_sentences(const Study& study) {
   for (const std::string& label : labels) {
     std::vector<const EdgeEffect*> effects;
     for (const EdgeEffect& effect : study.main_effects)
-      if (effect.edge.label == label) effects.push_back(&effect);
-    sentences.push_back({effects[0]->edge, sentence_about(effects)});
+      if (effect.edge.label == label && !effect.repeated) effects.push_back(&effect);
+    if (!effects.empty()) sentences.push_back({effects[0]->edge, sentence_about(effects)});
   }
   return sentences;
 }
@@ -136,18 +137,19 @@ std::vector<std::string> gaps(const Study& study) {
   if (!study.run.failures.empty())
     lines.push_back(fmt::format("{} prompts or units failed; they are listed with their reasons.",
                                 study.run.failures.size()));
-  std::size_t without = 0, total = 0;
-  for (const ModelData& model : study.run.models) {
-    total += model.axes.blocked.size();
-    without += static_cast<std::size_t>(
-        std::count(model.axes.blocked.begin(), model.axes.blocked.end(), 0));
-  }
+  std::size_t without = 0, known = 0;
+  for (const ModelData& model : study.run.models)
+    for (const std::int64_t blocked : model.axes.blocked) {
+      known += blocked == kNotKnown ? 0 : 1;
+      without += blocked == 0 ? 1 : 0;
+    }
   if (without > 0)
-    lines.push_back(
-        fmt::format("{:.0f} % of all (edge, prompt) pairs do not exist (a prompt that starts with "
-                    "its subject has no "
-                    "context, for instance) and are left out of every mean.",
-                    100.0 * static_cast<double>(without) / static_cast<double>(total)));
+    lines.push_back(fmt::format(
+        "{:.0f} % of the (edge, prompt) pairs that were computed do not exist (a prompt "
+        "that starts with its subject has no context, for instance) and are left out of "
+        "every mean.",
+        100.0 * static_cast<double>(without) / static_cast<double>(known)));
+  for (std::string& line : differences_between_runs(study.run)) lines.push_back(std::move(line));
   return lines;
 }
 

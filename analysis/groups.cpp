@@ -57,7 +57,7 @@ GroupEffect measure(const WindowData& window, std::size_t edge, const std::strin
 std::vector<GroupEffect> group_effects(const WindowData& window, const PromptTable& prompts,
                                        Grouping grouping, double level) {
   std::vector<GroupEffect> effects;
-  for (std::size_t edge = 0; edge < window.model->edges.size(); ++edge) {
+  for (const std::size_t edge : window.edges) {
     const std::vector<std::size_t> complete = window.complete_prompts(edge);
     const std::vector<double> all = mean_curve(window, edge, complete);
     const std::size_t common = index_of_minimum(all);

@@ -1,6 +1,7 @@
 // The figures of curves, each from the study's curves alone.
 #include <algorithm>
 #include <map>
+#include <set>
 #include <tuple>
 #include <utility>
 
@@ -227,8 +228,8 @@ class LineFigures {
     for (const std::string& set : sets) {
       for (const ModelData* model : models) {
         const std::vector<const Curve*>& curves = curves_of(set, *model);
-        const std::size_t n = curves[0]->points.empty() ? 0 : curves[0]->points[0].n;
-        figure.panels.push_back({fmt::format("{}, n = {}", model->info.name, n), kChangeAxis, {}});
+        figure.panels.push_back(
+            {fmt::format("{}, n = {}", model->info.name, counts_of(curves)), kChangeAxis, {}});
         add_sources(curves, figure.panels.back(), Quantity::kChange, "last");
       }
       rows.push_back(curves_of(set, *models[0])[0]->prompts);
@@ -236,6 +237,17 @@ class LineFigures {
     add("prompts",
         fmt::format("The same models on several sets of prompts, a row for each: {}", join(rows)),
         std::move(figure));
+  }
+
+  // "40", or "13 to 40" where the lines into the last token are of different numbers of prompts.
+  static std::string counts_of(const std::vector<const Curve*>& curves) {
+    std::set<std::size_t> counts;
+    for (const Curve* curve : curves)
+      if (curve->edge.whole() && curve->edge.target == "last")
+        for (const CurvePoint& point : curve->points) counts.insert(point.n);
+    if (counts.empty()) return "0";
+    return counts.size() == 1 ? std::to_string(*counts.begin())
+                              : fmt::format("{} to {}", *counts.begin(), *counts.rbegin());
   }
 
   // A line for each source of the edges into `target`.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 #include <set>
 #include <tuple>
 #include <unordered_map>
@@ -71,8 +72,10 @@ ModelData load_set(const ModelData& model, std::size_t set, const std::string& n
   ModelData swept = model;
   swept.prompt_set = name;
   swept.stored_set = set;
-  swept.windows = model.reader->windows(model.stored_name);
+  swept.windows = model.reader->windows(model.stored_name, set);
   swept.axes = model.reader->axes(model.stored_name, set);
+  swept.stored_rows.resize(swept.axes.prompts.size());
+  std::iota(swept.stored_rows.begin(), swept.stored_rows.end(), std::size_t{0});
   rename(swept.axes.prompts, changed);
   for (const std::string& label : swept.axes.edges) swept.edges.push_back(parse_edge(label));
   return swept;
@@ -104,12 +107,19 @@ std::vector<std::string> sets_of(const ResultsReader& reader, const std::string&
   return names.empty() ? std::vector<std::string>{kUnnamedSet} : names;
 }
 
-// The first set of the first model that was swept at all.
+// The first set that any model was swept over, in the order of the configuration.
 std::string main_set_of(const ResultsReader& reader) {
-  for (const ModelInfo& info : reader.models())
-    if (const std::vector<std::string> names = sets_of(reader, info.name); !names.empty())
-      return names[0];
-  return kUnnamedSet;
+  std::string main = kUnnamedSet;
+  std::size_t place = std::numeric_limits<std::size_t>::max();
+  for (const ModelInfo& info : reader.models()) {
+    const std::vector<std::string> names = sets_of(reader, info.name);
+    for (std::size_t set = 0; set < std::min(names.size(), place); ++set)
+      if (!reader.windows(info.name, set).empty()) {
+        main = names[set];
+        place = set;
+      }
+  }
+  return main;
 }
 
 void load_model(const ResultsReader& reader, const ModelInfo& info, const std::string& prefix,
@@ -125,6 +135,7 @@ void load_model(const ResultsReader& reader, const ModelInfo& info, const std::s
   ModelData first = bare;
   for (std::size_t set = 0; set < sets.size(); ++set) {
     ModelData swept = load_set(bare, set, sets[set], changed);
+    if (swept.windows.empty()) continue;  // another model's set
     if (sets[set] == main) {
       first = std::move(swept);
     } else {
@@ -135,6 +146,35 @@ void load_model(const ResultsReader& reader, const ModelInfo& info, const std::s
   if (reader.has_evaluation(info.name)) first.evaluation = reader.evaluation(info.name);
   rename(first.evaluation.prompt, changed);
   run.models.push_back(std::move(first));
+}
+
+// A checkpoint counts once: as the first of its names that was swept over the main set.
+void name_repeated(std::vector<ModelData>& models) {
+  std::map<std::string, std::string> first;
+  for (const bool swept : {true, false})
+    for (ModelData& model : models) {
+      const std::string& digest = model.info.checkpoint_digest;
+      if (model.windows.empty() == swept || digest.empty()) continue;
+      const auto [found, is_first] = first.emplace(digest, model.info.name);
+      if (!is_first) model.repeats = found->second;
+    }
+}
+
+// values: [edge, stored prompt, start], of which the model's prompts stay.
+template <typename T>
+void keep_rows(const ModelData& model, std::vector<T>& values, std::size_t starts) {
+  const std::size_t edges = model.edges.size(), row = edges * starts;
+  if (row == 0 || values.size() == model.stored_rows.size() * row) return;
+  const std::size_t stored = values.size() / row;
+  std::vector<T> kept;
+  kept.reserve(model.stored_rows.size() * row);
+  for (std::size_t edge = 0; edge < edges; ++edge)
+    for (const std::size_t prompt : model.stored_rows) {
+      const auto from =
+          values.begin() + static_cast<std::ptrdiff_t>((edge * stored + prompt) * starts);
+      kept.insert(kept.end(), from, from + static_cast<std::ptrdiff_t>(starts));
+    }
+  values = std::move(kept);
 }
 
 void load_one(const ResultsReader& reader, const std::string& prefix, const IdMap& changed,
@@ -154,8 +194,8 @@ RunData load_runs(const std::vector<const ResultsReader*>& readers) {
   std::vector<std::string> names;
   std::set<std::string> used;
   for (const ResultsReader* reader : readers) {
-    run.sources.push_back({reader->info(), reader->hdf5_version(), reader->digest()});
     names.push_back(unique_name(reader->info().name, used));
+    run.sources.push_back({names.back(), reader->info(), reader->hdf5_version(), reader->digest()});
     const IdMap changed = prompts.add(reader->prompts());
     load_one(*reader, readers.size() > 1 ? names.back() + "/" : "", changed, run);
   }
@@ -168,11 +208,17 @@ RunData load_runs(const std::vector<const ResultsReader*>& readers) {
     evaluations.emplace(model.info.name, &model.evaluation);
   }
   for (ModelData& model : run.other_sets) join_rows(model, *evaluations.at(model.info.name), rows);
+  name_repeated(run.models);
   return run;
 }
 
 WindowData load_window(const ModelData& model, std::int64_t window) {
-  return {&model, model.reader->window(model.stored_name, window, model.stored_set)};
+  WindowData data{&model, model.reader->window(model.stored_name, window, model.stored_set), {}};
+  for (std::size_t edge = 0; edge < data.cells.asked.size(); ++edge)
+    if (data.cells.asked[edge] != 0) data.edges.push_back(edge);
+  keep_rows(model, data.cells.probability, data.starts());
+  keep_rows(model, data.cells.rank, data.starts());
+  return data;
 }
 
 std::vector<std::int64_t> heatmap_windows(const ModelData& model) {

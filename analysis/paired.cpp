@@ -79,8 +79,8 @@ void compare_edge(const WindowData& first, std::size_t first_edge, const WindowD
 std::vector<PairedDifference> paired_differences(const WindowData& first, const WindowData& second,
                                                  double level) {
   std::vector<PairedDifference> differences;
-  for (std::size_t a = 0; a < first.model->edges.size(); ++a)
-    for (std::size_t b = 0; b < second.model->edges.size(); ++b)
+  for (const std::size_t a : first.edges)
+    for (const std::size_t b : second.edges)
       if (first.model->edges[a].label == second.model->edges[b].label)
         compare_edge(first, a, second, b, level, differences);
   return differences;

@@ -29,21 +29,6 @@ std::vector<T> pick(const std::vector<T>& values, const std::vector<std::size_t>
   return picked;
 }
 
-// [edge, prompt, width] reduced to some prompts.
-template <typename T>
-std::vector<T> pick_middle(const std::vector<T>& values, std::size_t edges, std::size_t prompts,
-                           std::size_t width, const std::vector<std::size_t>& rows) {
-  std::vector<T> picked;
-  picked.reserve(edges * rows.size() * width);
-  for (std::size_t edge = 0; edge < edges; ++edge)
-    for (const std::size_t row : rows) {
-      const auto from =
-          values.begin() + static_cast<std::ptrdiff_t>((edge * prompts + row) * width);
-      picked.insert(picked.end(), from, from + static_cast<std::ptrdiff_t>(width));
-    }
-  return picked;
-}
-
 }  // namespace
 
 std::vector<std::int64_t> common_prompts(const std::vector<ModelData>& models) {
@@ -74,29 +59,16 @@ bool prompts_differ(const std::vector<ModelData>& models) {
 ModelData restrict_model(const ModelData& model, const std::vector<std::int64_t>& prompts) {
   ModelData restricted = model;
   const std::vector<std::size_t> rows = rows_in(model, prompts);
-  restricted.prompt_set = kCommonSet;
-  restricted.main_set = false;
   restricted.axes.prompts = pick(model.axes.prompts, rows);
-  restricted.axes.blocked =
-      pick_middle(model.axes.blocked, model.edges.size(), model.axes.prompts.size(), 1, rows);
+  restricted.axes.blocked.clear();
+  for (std::size_t edge = 0; edge < model.edges.size(); ++edge)
+    for (const std::size_t row : rows)
+      restricted.axes.blocked.push_back(model.axes.blocked[edge * model.axes.prompts.size() + row]);
+  restricted.stored_rows = pick(model.stored_rows, rows);
   restricted.clean = pick(model.clean, rows);
   restricted.prompt_row = pick(model.prompt_row, rows);
   restricted.evaluation_row = pick(model.evaluation_row, rows);
   return restricted;
-}
-
-WindowData restrict_window(const WindowData& window, const ModelData& restricted) {
-  const ModelData& full = *window.model;
-  const std::vector<std::size_t> rows = rows_in(full, restricted.axes.prompts);
-  WindowData result{&restricted, {}};
-  result.cells.window = window.cells.window;
-  result.cells.placement = window.cells.placement;
-  result.cells.starts = window.cells.starts;
-  result.cells.probability = pick_middle(window.cells.probability, full.edges.size(),
-                                         full.axes.prompts.size(), window.starts(), rows);
-  result.cells.rank = pick_middle(window.cells.rank, full.edges.size(), full.axes.prompts.size(),
-                                  window.starts(), rows);
-  return result;
 }
 
 }  // namespace factflow

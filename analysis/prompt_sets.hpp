@@ -16,9 +16,7 @@ std::vector<std::int64_t> common_prompts(const std::vector<ModelData>& models);
 // Whether models were swept over different prompts, so that the common ones are a set of their own.
 bool prompts_differ(const std::vector<ModelData>& models);
 
-// A model reduced to `prompts`, as the prompt set kCommonSet, and one of its windows likewise. The
-// restricted model must outlive the window.
+// A model reduced to those of its prompts that are among `prompts`.
 ModelData restrict_model(const ModelData& model, const std::vector<std::int64_t>& prompts);
-WindowData restrict_window(const WindowData& window, const ModelData& restricted);
 
 }  // namespace factflow

@@ -250,7 +250,7 @@ class DataMaker {
       std::map<std::int64_t, std::size_t> column;
       for (std::size_t i = 0; i < model->axes.prompts.size(); ++i)
         column.emplace(model->axes.prompts[i], i);
-      for (std::size_t edge = 0; edge < model->edges.size(); ++edge) {
+      for (const std::size_t edge : window.edges) {
         if (!model->edges[edge].whole()) continue;
         PackedNumbers values;
         for (std::size_t i = 0; i < count; ++i) {

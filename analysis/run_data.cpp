@@ -3,8 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include <fmt/format.h>
+
+#include "base/error.hpp"
+#include "base/text.hpp"
 
 namespace factflow {
 
@@ -64,7 +68,37 @@ std::vector<std::size_t> WindowData::complete_prompts(std::size_t edge) const {
   return prompts;
 }
 
-std::int64_t finding_window(const std::vector<ModelData>& models, std::int64_t wanted) {
+namespace {
+
+// Of sweeps; of heat maps, if there are no sweeps.
+std::set<std::int64_t> window_sizes(const std::vector<ModelData>& models) {
+  std::set<std::int64_t> sizes;
+  for (const ModelData& model : models) sizes.insert(model.windows.begin(), model.windows.end());
+  if (!sizes.empty()) return sizes;
+  for (const ModelData& model : models) {
+    if (model.reader == nullptr) continue;
+    const std::vector<std::int64_t> drawn = model.reader->heatmap_windows(model.stored_name);
+    sizes.insert(drawn.begin(), drawn.end());
+  }
+  return sizes;
+}
+
+std::int64_t swept_window(const std::vector<ModelData>& models, std::int64_t wanted) {
+  const std::set<std::int64_t> sizes = window_sizes(models);
+  if (sizes.contains(wanted)) return wanted;
+  std::vector<std::string> words;
+  for (const std::int64_t size : sizes) words.push_back(std::to_string(size));
+  throw InputError(
+      fmt::format("--window {}", wanted),
+      "no model has windows of this size for the main set of prompts",
+      words.empty() ? "these results hold no windows at all" : "swept were " + join(words));
+}
+
+}  // namespace
+
+std::int64_t finding_window(const std::vector<ModelData>& models,
+                            std::optional<std::int64_t> wanted) {
+  if (wanted) return swept_window(models, *wanted);
   constexpr std::int64_t kPublished = 9,
                          kPublishedShallowest = 16;  // Llama-3.2-1B is the shallowest in the paper
   std::map<std::int64_t, int> count;
@@ -74,7 +108,6 @@ std::int64_t finding_window(const std::vector<ModelData>& models, std::int64_t w
     for (const std::int64_t window : model.windows) most = std::max(most, ++count[window]);
     if (!model.windows.empty()) shallowest = std::min(shallowest, model.info.layers);
   }
-  if (wanted != 0 && count.contains(wanted)) return wanted;
   if (shallowest >= kPublishedShallowest && count.contains(kPublished) && count[kPublished] == most)
     return kPublished;
   std::int64_t best = 0;  // windows ascend: the last that is narrow enough, or the narrowest of all

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,14 +34,17 @@ inline constexpr const char* kCommonSet = "shared";
 
 // A model with one set of prompts.
 struct ModelData {
-  ModelInfo info;               // of several runs, the name is "RUN/MODEL"
-  EvaluationResult evaluation;  // empty if the model was not evaluated
-  KnockoutAxes axes;            // empty if nothing was knocked out
-  std::vector<std::int64_t> windows;
-  std::vector<EdgeName> edges;  // of axes.edges
+  ModelInfo info;                     // of several runs, the name is "RUN/MODEL"
+  EvaluationResult evaluation;        // empty if the model was not evaluated
+  KnockoutAxes axes;                  // empty if nothing was knocked out
+  std::vector<std::int64_t> windows;  // sizes that a sweep asked for of this set
+  std::vector<EdgeName> edges;        // of axes.edges
   std::string prompt_set = kUnnamedSet;
   // The first set of its run, which findings, claims and comparisons are about.
   bool main_set = true;
+  // The model before it that is the same checkpoint (equal digests); else "". Claims and sentences
+  // count a checkpoint once.
+  std::string repeats;
   // Of axes.prompts:
   // The answer's probability in the clean run; NaN if unknown.
   std::vector<double> clean;
@@ -50,11 +54,13 @@ struct ModelData {
   const ResultsReader* reader = nullptr;
   std::string stored_name;
   std::size_t stored_set = 0;
+  std::vector<std::size_t> stored_rows;  // of axes.prompts among the stored set's prompts
   std::map<std::int64_t, std::int64_t> stored_ids;  // of the prompts whose id was changed
 };
 
 // Where numbers come from.
 struct RunSource {
+  std::string name;  // of the run; no two are alike
   RunInfo info;
   std::string hdf5_version, digest;
 };
@@ -73,7 +79,8 @@ struct RunData {
 // One window of one model, joined with its clean run. `model` must outlive it.
 struct WindowData {
   const ModelData* model = nullptr;
-  KnockoutWindow cells;
+  KnockoutWindow cells;            // of all of the model's edges
+  std::vector<std::size_t> edges;  // indices of those that were asked for at this size, ascending
 
   std::size_t starts() const { return cells.starts.size(); }
   double depth(std::size_t start) const;  // start / layers, in [0, 1)
@@ -89,11 +96,13 @@ struct WindowData {
   std::vector<std::size_t> complete_prompts(std::size_t edge) const;
 };
 
-// The window size that findings are about: `wanted` if it is not 0; else 9, as in the published
+// The window size that findings are about: `wanted` if it is given; else 9, as in the published
 // figures, if every model has it and at least 16 layers; else the largest that all (or most) have
 // and that covers no more than a third of the shallowest model, so that a start still says
-// something about depth. 0 if there is none.
-std::int64_t finding_window(const std::vector<ModelData>& models, std::int64_t wanted);
+// something about depth. 0 if there is none. Throws InputError for a `wanted` that no model was
+// swept over.
+std::int64_t finding_window(const std::vector<ModelData>& models,
+                            std::optional<std::int64_t> wanted);
 // The same for one model: `common` if it has it, else its largest.
 std::int64_t window_of(const ModelData& model, std::int64_t common);
 

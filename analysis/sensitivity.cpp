@@ -14,8 +14,8 @@ using EdgePairs = std::vector<std::pair<std::size_t, std::size_t>>;  // (in smal
 EdgePairs shared_edges(const WindowData& smaller, const WindowData& larger) {
   EdgePairs pairs;
   const auto &a = smaller.model->edges, &b = larger.model->edges;
-  for (std::size_t i = 0; i < a.size(); ++i)
-    for (std::size_t j = 0; j < b.size(); ++j)
+  for (const std::size_t i : smaller.edges)
+    for (const std::size_t j : larger.edges)
       if (a[i].whole() && a[i].target == "last" && a[i].label == b[j].label)
         pairs.emplace_back(i, j);
   return pairs;

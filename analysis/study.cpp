@@ -47,10 +47,12 @@ WindowEffects study_window(const WindowData& window, const BootstrapOptions& boo
   return effects;
 }
 
-// A window size that was asked of another set of prompts only has no cells.
-bool has_cells(const WindowData& window) {
-  return std::any_of(window.cells.probability.begin(), window.cells.probability.end(),
-                     [](float p) { return !std::isnan(p); });
+// The prompts that all models get right, as a set of their own.
+ModelData with_common_prompts(const ModelData& model, const std::vector<std::int64_t>& common) {
+  ModelData restricted = restrict_model(model, common);
+  restricted.prompt_set = kCommonSet;
+  restricted.main_set = false;
+  return restricted;
 }
 
 // The main set of a model: everything. Returns the window of the findings, without ranks, for
@@ -60,22 +62,26 @@ std::optional<WindowData> study_model(const ModelData& model, const StudyOptions
   std::optional<WindowData> compared;
   for (const std::int64_t size : model.windows) {
     WindowData window = load_window(model, size);
-    const bool main = size == window_of(model, study.window);
-    if (!main && !has_cells(window)) continue;
     WindowEffects effects = study_window(window, options.bootstrap, study);
-    if (!main) continue;
+    if (size != window_of(model, study.window)) continue;
     append(study.main_effects, std::move(effects.edges));
     append(study.main_channels, std::move(effects.channels));
     study_groups(window, options.bootstrap.level, study);
     if (!study.common.empty()) {
-      const ModelData restricted = restrict_model(model, study.common);
-      study_window(restrict_window(window, restricted), options.bootstrap, study);
+      const ModelData restricted = with_common_prompts(model, study.common);
+      study_window(load_window(restricted, size), options.bootstrap, study);
     }
     if (size != study.window) continue;
     window.cells.rank = {};
     compared = std::move(window);
   }
   return compared;
+}
+
+// Without the other names of a checkpoint.
+std::vector<EdgeEffect> counted(std::vector<EdgeEffect> effects) {
+  std::erase_if(effects, [](const EdgeEffect& effect) { return effect.repeated; });
+  return effects;
 }
 
 }  // namespace
@@ -86,17 +92,17 @@ Study make_study(RunData run, const StudyOptions& options) {
   study.window = finding_window(study.run.models, options.window);
   if (study.run.other_sets.empty() && prompts_differ(study.run.models))
     study.common = common_prompts(study.run.models);
-  std::vector<WindowData> compared;
+  std::vector<WindowData> compared;  // the same windows of all models
   for (const ModelData& model : study.run.models)
     if (auto window = study_model(model, options, study)) compared.push_back(std::move(*window));
   for (const ModelData& model : study.run.other_sets)
     for (const std::int64_t size : model.windows)
-      if (const WindowData window = load_window(model, size); has_cells(window))
-        study_window(window, options.bootstrap, study);
+      study_window(load_window(model, size), options.bootstrap, study);
   const double level = options.bootstrap.level;
   study_pairs(compared, level, study);
+  std::erase_if(compared, [](const WindowData& w) { return !w.model->repeats.empty(); });
   study.sensitivity = compare_sizes(compared, level);
-  study.claims = judge_claims(study.main_effects, study.main_channels, study.sensitivity);
+  study.claims = judge_claims(counted(study.main_effects), study.main_channels, study.sensitivity);
   return study;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,7 +18,8 @@
 namespace factflow {
 
 struct StudyOptions {
-  std::int64_t window = 0;  // the window size that findings are about; 0 = see finding_window()
+  // The window size that findings are about; none = see finding_window().
+  std::optional<std::int64_t> window;
   BootstrapOptions bootstrap;
 };
 
@@ -41,7 +43,7 @@ struct Study {
   std::vector<Claim> claims;
 };
 
-// Throws InputError if a file turns out to be damaged.
+// Throws InputError if a file turns out to be damaged, or if options name what it does not hold.
 Study make_study(RunData run, const StudyOptions& options);
 
 }  // namespace factflow

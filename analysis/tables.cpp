@@ -29,7 +29,7 @@ void add_columns(std::vector<std::string>& columns, const std::string& estimate)
 CsvTable models_table(const Study& study) {
   CsvTable table({"model", "family", "path", "layers", "hidden_size", "vocabulary", "parameters",
                   "prompts", "failed", "accuracy", "mean_probability", "selected_prompts",
-                  "checkpoint_digest", "tokenizer_digest"});
+                  "checkpoint_digest", "tokenizer_digest", "same_checkpoint_as"});
   for (const ModelData& model : study.run.models) {
     std::vector<double> hit, probability;
     for (std::size_t i = 0; i < model.evaluation.prompt.size(); ++i) {
@@ -48,6 +48,7 @@ CsvTable models_table(const Study& study) {
     table.cell(model.axes.prompts.size())
         .cell(info.checkpoint_digest)
         .cell(info.tokenizer_digest)
+        .cell(model.repeats)
         .end_row();
   }
   return table;

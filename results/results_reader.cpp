@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <set>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -145,21 +147,37 @@ KnockoutAxes read_axes(const Group& group) {
   return axes;
 }
 
+// [set, edge] what was asked for at one window size; without sets, everything as one row.
+std::vector<std::int32_t> read_asked(const Group& knockout, std::int64_t window,
+                                     const KnockoutAxes& axes) {
+  if (axes.sets.empty()) return std::vector<std::int32_t>(axes.edges.size(), 1);
+  return knockout.open_group(fmt::format("window_{}", window))
+      .read<std::int32_t>("asked", {axes.sets.size(), axes.edges.size()});
+}
+
 // The rows of one set of prompts: indices into the axes of all.
 struct Part {
   std::vector<std::size_t> edges, prompts;
 };
 
-Part part_of(const KnockoutAxes& all, std::size_t set) {
+void check_set(const Group& knockout, const KnockoutAxes& all, std::size_t set) {
+  if (set >= all.sets.size())
+    inconsistent(knockout, "set", fmt::format("expected more than {} sets of prompts", set));
+}
+
+Part part_of(const Group& knockout, const KnockoutAxes& all, std::size_t set) {
+  check_set(knockout, all, set);
   Part part;
-  const std::size_t prompts = all.prompts.size();
+  const std::size_t prompts = all.prompts.size(), edges = all.edges.size();
   for (std::size_t p = 0; p < prompts; ++p)
-    if (all.members.at(set * prompts + p) != 0) part.prompts.push_back(p);
-  for (std::size_t e = 0; e < all.edges.size(); ++e)
-    if (part.prompts.empty() ||
-        std::any_of(part.prompts.begin(), part.prompts.end(),
-                    [&](std::size_t p) { return all.blocked[e * prompts + p] != kNotAsked; }))
-      part.edges.push_back(e);
+    if (all.members[set * prompts + p] != 0) part.prompts.push_back(p);
+  std::set<std::size_t> asked;
+  for (const std::int64_t window : numbered(knockout, "window_")) {
+    const std::vector<std::int32_t> here = read_asked(knockout, window, all);
+    for (std::size_t e = 0; e < edges; ++e)
+      if (here[set * edges + e] != 0) asked.insert(e);
+  }
+  part.edges.assign(asked.begin(), asked.end());
   return part;
 }
 
@@ -176,6 +194,22 @@ std::vector<T> cells_of(const std::vector<T>& values, const Part& part, std::siz
       cells.insert(cells.end(), first, first + static_cast<std::ptrdiff_t>(starts));
     }
   return cells;
+}
+
+// Leaves of all cells those of one set: what was asked of another set's prompts becomes NaN.
+void keep_part(KnockoutWindow& window, const Part& part, std::size_t set, const KnockoutAxes& all) {
+  const std::size_t starts = window.starts.size(), row = part.prompts.size() * starts;
+  window.probability = cells_of(window.probability, part, all.prompts.size(), starts);
+  window.rank = cells_of(window.rank, part, all.prompts.size(), starts);
+  std::vector<std::int32_t> asked;
+  for (const std::size_t edge : part.edges) {
+    const auto begin = static_cast<std::ptrdiff_t>(asked.size() * row);
+    asked.push_back(window.asked[set * all.edges.size() + edge]);
+    if (asked.back() != 0) continue;
+    std::fill_n(window.probability.begin() + begin, row, std::numeric_limits<float>::quiet_NaN());
+    std::fill_n(window.rank.begin() + begin, row, 0);
+  }
+  window.asked = std::move(asked);
 }
 
 std::vector<std::int32_t> read_starts(const Group& group, const ModelInfo& model) {
@@ -294,10 +328,22 @@ EvaluationResult ResultsReader::evaluation(const std::string& model) const {
   return result;
 }
 
-std::vector<std::int64_t> ResultsReader::windows(const std::string& model) const {
+std::vector<std::int64_t> ResultsReader::windows(const std::string& model, std::size_t set) const {
   const Group group = state_->root.open_group(state_->model(model).name);
-  return group.has("knockout") ? numbered(group.open_group("knockout"), "window_")
-                               : std::vector<std::int64_t>{};
+  if (!group.has("knockout")) return {};
+  const Group knockout = group.open_group("knockout");
+  std::vector<std::int64_t> windows = numbered(knockout, "window_");
+  if (set == kAllPrompts) return windows;
+  const KnockoutAxes all = read_axes(knockout);
+  if (all.sets.empty()) return windows;
+  check_set(knockout, all, set);
+  std::erase_if(windows, [&](std::int64_t size) {
+    const std::vector<std::int32_t> asked = read_asked(knockout, size, all);
+    const auto row = asked.begin() + static_cast<std::ptrdiff_t>(set * all.edges.size());
+    const auto end = row + static_cast<std::ptrdiff_t>(all.edges.size());
+    return std::find(row, end, 1) == end;
+  });
+  return windows;
 }
 
 std::vector<std::string> ResultsReader::prompt_sets(const std::string& model) const {
@@ -310,9 +356,7 @@ KnockoutAxes ResultsReader::axes(const std::string& model, std::size_t set) cons
   const KnockoutAxes all = read_axes(group);
   state_->check_prompts(group, all.prompts);
   if (all.sets.empty() || set == kAllPrompts) return all;
-  if (set >= all.sets.size())
-    inconsistent(group, "set", fmt::format("expected more than {} sets of prompts", set));
-  const Part part = part_of(all, set);
+  const Part part = part_of(group, all, set);
   KnockoutAxes axes;
   for (const std::size_t edge : part.edges) axes.edges.push_back(all.edges[edge]);
   for (const std::size_t prompt : part.prompts) axes.prompts.push_back(all.prompts[prompt]);
@@ -335,13 +379,21 @@ KnockoutWindow ResultsReader::window(const std::string& model, std::int64_t wind
   check_probabilities(group, "probability", result.probability);
   result.rank = group.read<std::int32_t>("rank", shape);
   check_ranks(group, result.rank);
+  result.asked = read_asked(knockout, window, all);
   if (all.sets.empty() || set == kAllPrompts) return result;
-  const Part part = part_of(all, set);
-  if (part.edges.size() == all.edges.size() && part.prompts.size() == all.prompts.size())
-    return result;
-  result.probability = cells_of(result.probability, part, all.prompts.size(), result.starts.size());
-  result.rank = cells_of(result.rank, part, all.prompts.size(), result.starts.size());
+  keep_part(result, part_of(knockout, all, set), set, all);
   return result;
+}
+
+std::string ResultsReader::placement(const std::string& model) const {
+  const Group group = state_->root.open_group(state_->model(model).name);
+  for (const char* kind : {"knockout", "heatmap"}) {
+    if (!group.has(kind)) continue;
+    const Group windows = group.open_group(kind);
+    for (const std::int64_t size : numbered(windows, "window_"))
+      return read_placement(windows.open_group(fmt::format("window_{}", size)));
+  }
+  return "";
 }
 
 std::vector<std::int64_t> ResultsReader::heatmap_windows(const std::string& model) const {

@@ -24,6 +24,8 @@ const Label kPromptLabel{"1", "id of the prompt in the dataset"};
 const Label kEdgeLabel{
     "1", "blocked flow: sources->targets, then /channels unless all channels lose it"};
 
+const Label kSetLabel{"1", "name of a set of prompts, the main one first"};
+
 Label start_label(const std::string& placement) {
   return {"layer",
           placement == "centred" ? "centre layer of the window" : "first layer of the window"};
@@ -220,13 +222,11 @@ void ResultsWriter::write_axes(const KnockoutAxes& axes) {
       .write("edges", {axes.edges.size(), axes.prompts.size()}, axes.blocked,
              {"1",
               "blocked (target, source) token pairs in one layer; 0 = the prompt has no such edge, "
-              "-1 = not "
-              "asked for"})
+              "-1 = not asked for, not computed yet, or failed"})
       .attach({&edge, &prompt});
   if (!axes.sets.empty()) {
     require(all_different(axes.sets), "sets of prompts are not unique");
-    const Dataset set =
-        group.write_scale("set", axes.sets, {"1", "name of a set of prompts, the main one first"});
+    const Dataset set = group.write_scale("set", axes.sets, kSetLabel);
     group
         .write("members", {axes.sets.size(), axes.prompts.size()}, axes.members,
                {"1", "1 = the prompt belongs to the set"})
@@ -246,6 +246,13 @@ void ResultsWriter::write_window(const KnockoutWindow& window) {
   const Dataset edge = group.write_scale("edge", axes.edges, kEdgeLabel);
   const Dataset prompt = group.write_scale("prompt", axes.prompts, kPromptLabel);
   const Dataset start = group.write_scale("start", window.starts, start_label(window.placement));
+  if (!axes.sets.empty()) {
+    const Dataset set = group.write_scale("set", axes.sets, kSetLabel);
+    group
+        .write("asked", {axes.sets.size(), axes.edges.size()}, window.asked,
+               {"1", "1 = a sweep asked for this edge of the set's prompts at this window size"})
+        .attach({&set, &edge});
+  }
   const hdf5::Shape shape{axes.edges.size(), axes.prompts.size(), window.starts.size()};
   group
       .write("probability", shape, window.probability,

@@ -1,4 +1,4 @@
-// The results file of a run (results.h5), schema version 1, as structs with a writer and a reader.
+// The results file of a run (results.h5), schema version 2, as structs with a writer and a reader.
 // docs/results.md is the description for readers in other languages.
 //
 // Neither class is thread-safe: use one from one thread at a time.
@@ -12,7 +12,7 @@
 
 namespace factflow {
 
-inline constexpr std::int64_t kResultsSchemaVersion = 1;
+inline constexpr std::int64_t kResultsSchemaVersion = 2;
 inline constexpr const char* kResultsFileName = "results.h5";
 
 // Attributes of the root: what ran, on what, and how far it came.
@@ -72,8 +72,8 @@ struct EvaluationResult {
 struct KnockoutAxes {
   std::vector<std::string> edges;     // "subject->last", "subject->last/slow"; unique
   std::vector<std::int64_t> prompts;  // ids of the selected prompts
-  // [edge, prompt] blocked (target, source) pairs; 0 = the prompt has no such edge, kNotAsked = it
-  // was not asked for it
+  // [edge, prompt] blocked (target, source) pairs; 0 = the prompt has no such edge, kNotKnown = no
+  // sweep asked for it, or it is not computed yet, or it failed
   std::vector<std::int64_t> blocked;
   // The sets of prompts of which the sweeps were made, the main one first. Empty: all prompts are
   // one set.
@@ -81,7 +81,7 @@ struct KnockoutAxes {
   // [set, prompt] 1 = the prompt belongs to the set, else 0.
   std::vector<std::int32_t> members = {};
 };
-inline constexpr std::int64_t kNotAsked = -1;
+inline constexpr std::int64_t kNotKnown = -1;
 
 // All knockouts of one window size. NaN and rank 0: not computed, failed, or no such edge.
 struct KnockoutWindow {
@@ -90,6 +90,9 @@ struct KnockoutWindow {
   std::vector<std::int32_t> starts;
   std::vector<float> probability;  // [edge, prompt, start]
   std::vector<std::int32_t> rank;  // [edge, prompt, start]
+  // [set, edge] 1 = a sweep asked for this edge of the set's prompts at this size, else 0. Empty
+  // where the axes name no sets: everything was asked for.
+  std::vector<std::int32_t> asked = {};
 };
 
 // Knockouts "one token -> last" of one prompt.
@@ -147,16 +150,21 @@ class ResultsReader {
   // `model` is a name out of models().
   bool has_evaluation(const std::string& model) const;
   EvaluationResult evaluation(const std::string& model) const;
-  std::vector<std::int64_t> windows(
-      const std::string& model) const;  // ascending; empty if nothing was knocked out
-  // Knockouts are read by set of prompts: only its prompts, and only the edges that they were asked
-  // for. By default the first set, which is everything in a file of one set; kAllPrompts is every
+  // Knockouts are read by set of prompts: its prompts, and the edges and windows that sweeps asked
+  // for of this set; cells that another set's sweep asked for of the same prompts are NaN and rank
+  // 0. By default the first set, which is everything in a file of one set; kAllPrompts is every
   // prompt and edge of all sets.
   std::vector<std::string> prompt_sets(
       const std::string& model) const;  // names; empty: one set without a name
   static constexpr std::size_t kAllPrompts = static_cast<std::size_t>(-1);
+  // Window sizes, ascending; empty if nothing was knocked out.
+  std::vector<std::int64_t> windows(const std::string& model, std::size_t set = kAllPrompts) const;
   KnockoutAxes axes(const std::string& model, std::size_t set = 0) const;
+  // `asked` is [edge] of axes(model, set), without sets 1 for each; of kAllPrompts it is [set,
+  // edge].
   KnockoutWindow window(const std::string& model, std::int64_t window, std::size_t set = 0) const;
+  // Of the model's windows and heat maps, which a run places alike; "" if there are none.
+  std::string placement(const std::string& model) const;
   std::vector<std::int64_t> heatmap_windows(const std::string& model) const;  // ascending
   std::vector<std::int64_t> heatmap_prompts(const std::string& model, std::int64_t window) const;
   HeatmapResult heatmap(const std::string& model, std::int64_t window, std::int64_t prompt) const;

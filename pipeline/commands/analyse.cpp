@@ -13,13 +13,13 @@ namespace po = boost::program_options;
 
 int analyse_command(const std::vector<std::string>& arguments) {
   po::options_description options;
-  options.add_options()("window", po::value<std::int64_t>()->default_value(0),
-                        "window size that the findings are about; 0 = 9 for models of 16 layers "
-                        "and more, else about a third of the depth");
+  options.add_options()("window", po::value<std::int64_t>(),
+                        "window size that the findings are about, one that was swept; by default 9 "
+                        "for models of 16 layers and more, else about a third of the depth");
   po::variables_map values;
   if (!parse_options(command_named("analyse"), options, {"DIR"}, arguments, values)) return 0;
   AnalysisOptions analysis;
-  analysis.study.window = values["window"].as<std::int64_t>();
+  if (values.count("window") != 0) analysis.study.window = values["window"].as<std::int64_t>();
   const AnalysisSummary summary = analyse(values["DIR"].as<std::string>(), analysis);
   std::cout << summary.findings;
   std::cout << fmt::format("\n{} tables, {} figures (SVG, PDF, PNG)\nreport: {}\n", summary.tables,

@@ -14,7 +14,7 @@ int compare_command(const std::vector<std::string>& arguments) {
   po::options_description options;
   options.add_options()("out", po::value<std::string>()->default_value("comparison"),
                         "directory for tables, figures and the report")(
-      "window", po::value<std::int64_t>()->default_value(0),
+      "window", po::value<std::int64_t>(),
       "window size that the findings are about, as for analyse");
   po::variables_map values;
   if (!parse_options(command_named("compare"), options, {"RUN..."}, arguments, values)) return 0;
@@ -22,7 +22,7 @@ int compare_command(const std::vector<std::string>& arguments) {
   for (const std::string& run : values["RUN..."].as<std::vector<std::string>>())
     runs.emplace_back(run);
   AnalysisOptions analysis;
-  analysis.study.window = values["window"].as<std::int64_t>();
+  if (values.count("window") != 0) analysis.study.window = values["window"].as<std::int64_t>();
   const AnalysisSummary summary = compare(runs, values["out"].as<std::string>(), analysis);
   std::cout << summary.findings;
   std::cout << fmt::format("\n{} tables, {} figures (SVG, PDF, PNG)\nreport: {}\n", summary.tables,

@@ -202,8 +202,7 @@ class Builder {
     writer.write_evaluation(out);
   }
 
-  // A row per prompt that some sweep asks about, in dataset order. A prompt belongs to a set
-  // whichever sweep asked about it, so a set shows all that is known about its prompts.
+  // A row per prompt that some sweep asks about, in dataset order.
   KnockoutAxes sweep_axes(std::uint32_t m) const {
     KnockoutAxes axes;
     for (const EdgeSpec& edge : s_.planned.job.models[m].edges)
@@ -211,7 +210,7 @@ class Builder {
     std::vector<std::uint32_t> prompts = s_.plan.asked(Stage::kSweep, m).prompts;
     std::sort(prompts.begin(), prompts.end());
     for (const std::uint32_t p : prompts) axes.prompts.push_back(s_.dataset.prompts[p].id);
-    axes.blocked.assign(axes.edges.size() * prompts.size(), kNotAsked);
+    axes.blocked.assign(axes.edges.size() * prompts.size(), kNotKnown);
     for (const size_t set : sets_swept(s_.config)) {
       axes.sets.push_back(s_.config.select[set].name);
       const std::vector<std::uint32_t> members = s_.plan.selected(set, m);
@@ -219,6 +218,21 @@ class Builder {
         axes.members.push_back(std::binary_search(members.begin(), members.end(), p) ? 1 : 0);
     }
     return axes;
+  }
+
+  // [set, edge] what sweeps ask of a window series: sets share prompts, so the cells do not say it.
+  std::vector<std::int32_t> asked_for(std::uint32_t m, std::uint32_t series) const {
+    const std::vector<size_t> sets = sets_swept(s_.config);
+    const size_t edges = s_.planned.job.models[m].edges.size();
+    std::vector<std::int32_t> asked(sets.size() * edges, 0);
+    for (size_t i = 0; i < s_.config.sweep.size(); ++i) {
+      const size_t set = prompt_set(s_.config, s_.config.sweep[i].select);
+      const auto row = std::find(sets.begin(), sets.end(), set) - sets.begin();
+      for (const AskedEdge& edge : s_.planned.models[m].sweeps[i])
+        if (std::find(edge.series.begin(), edge.series.end(), series) != edge.series.end())
+          asked[static_cast<size_t>(row) * edges + edge.edge] = 1;
+    }
+    return asked;
   }
 
   void write_sweep(ResultsWriter& writer, std::uint32_t m) {
@@ -232,6 +246,7 @@ class Builder {
       window.starts.assign(series.starts.begin(), series.starts.end());
       window.probability.assign(axes.blocked.size() * series.starts.size(), kNaN);
       window.rank.assign(axes.blocked.size() * series.starts.size(), 0);
+      window.asked = asked_for(m, static_cast<std::uint32_t>(windows.size() - 1));
     }
     std::map<std::int64_t, size_t> rows;
     for (size_t row = 0; row < axes.prompts.size(); ++row) rows[axes.prompts[row]] = row;
@@ -241,13 +256,12 @@ class Builder {
       if (name.stage != Stage::kSweep || name.model != m) continue;
       const PromptPart& part = asked.part_of(name.begin);
       const std::optional<std::string> bytes = result_of(unit, false);
-      const SweepUnit result = bytes ? decode_sweep(*bytes) : SweepUnit{};
+      if (!bytes) continue;
+      const SweepUnit result = decode_sweep(*bytes);
       for (std::uint32_t i = 0; i < name.count; ++i) {
         const std::uint32_t prompt = asked.prompts[name.begin + i];
         const size_t row = rows.at(s_.dataset.prompts[prompt].id);
-        for (const AskedEdge& edge : part.edges)
-          axes.blocked[edge.edge * axes.prompts.size() + row] = 0;
-        if (bytes) place(result.prompts[i], {m, prompt, row}, part, axes, windows);
+        place(result.prompts[i], {m, prompt, row}, part, axes, windows);
       }
     }
     writer.write_axes(axes);

@@ -144,6 +144,8 @@ TEST_F(Analyse, SetsOfPromptsAreKeptApart) {
   EXPECT_THAT(effects, HasSubstr("gpt2,gpt2,8,subject->last,subject,last,all,half,"));
   EXPECT_THAT(effects, HasSubstr("gpt2,gpt2,8,subject->last,subject,last,all,own,"));
   EXPECT_THAT(effects, Not(HasSubstr("mamba2,mamba2,8,subject->last,subject,last,all,half,")));
+  // Window 3 was asked of the other set only.
+  EXPECT_THAT(effects, Not(HasSubstr(",own,3,")));
   EXPECT_THAT(text("tables/findings.csv"), Not(HasSubstr(",own,")));  // the main set only
   for (const char* stem : {"models", "models_own", "channels_subject-last_own", "prompts"})
     EXPECT_TRUE(std::filesystem::exists(folder_ / "figures" / (std::string(stem) + ".pdf")))

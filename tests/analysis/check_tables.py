@@ -16,7 +16,7 @@ except ImportError as missing:
     print("skipped:", missing)
     sys.exit(77)
 
-from recompute import Run, bootstrap, percentiles, holm, t_band, t_test
+from recompute import SHARED, Run, bootstrap, percentiles, holm, t_band, t_test
 
 RESAMPLES, SEED = 1000, 1
 checked = 0
@@ -243,7 +243,7 @@ def check_sensitivity(run, folder):
     for row in rows_of(folder, "sensitivity"):
         window = int(row["window"])
         swept = [run.swept(row[side], run.main_set) for side in ("smaller", "larger")]
-        edges = [e for e in swept[0].edges if e in swept[1].edges and e.endswith("->last")]
+        edges = [e for e in swept[0].edges(window) if e in swept[1].edges(window) and e.endswith("->last")]
         values = [np.mean([np.minimum(np.abs(s.change(window, e)), 100).mean(axis=1) for e in edges], axis=0) for s in swept]
         pairs = shared_rows(*swept, [~np.isnan(v) for v in values])
         small, large = values[0][pairs[:, 0]], values[1][pairs[:, 1]]
@@ -291,13 +291,13 @@ def check_axes(file):
 
 
 def check_complete(run, folder):
-    """Every edge of every model, set of prompts and window is in the tables."""
+    """Every edge that was asked for of a model, set of prompts and window is in the tables, and no other."""
     listed = {(r["model"], r["prompts"], int(r["window"]), r["edge"]) for r in rows_of(folder, "curves")}
-    for (model, name), swept in run.sets.items():
-        for window in swept.windows:
-            for edge in swept.edges:
-                if (model, name, window, edge) not in listed:
-                    wrong.append(f"curves.csv lacks {model} {name} {window} {edge}")
+    asked = {(model, name, window, edge) for (model, name), swept in run.sets.items()
+             for window in swept.windows for edge in swept.edges(window)}
+    listed = {row for row in listed if row[1] != SHARED}
+    wrong.extend(f"curves.csv lacks {row}" for row in sorted(asked - listed))
+    wrong.extend(f"curves.csv has {row}, which no sweep asked for" for row in sorted(listed - asked))
 
 
 def main():

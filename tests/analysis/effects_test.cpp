@@ -41,6 +41,7 @@ struct Example {
     window.model = &model;
     window.cells = {
         3, "fit", {0, 2, 4}, probability, std::vector<std::int32_t>(probability.size(), 1)};
+    for (std::size_t edge = 0; edge < edges.size(); ++edge) window.edges.push_back(edge);
   }
 };
 
@@ -237,19 +238,19 @@ TEST(FindingWindow, NineInDeepModelsElseAThirdOfTheDepth) {
   b.info.layers = 24;
   a.windows = {1, 9, 15};
   b.windows = {1, 9};
-  EXPECT_EQ(finding_window({a, b}, 0), 9);
+  EXPECT_EQ(finding_window({a, b}, {}), 9);
   EXPECT_EQ(finding_window({a, b}, 15), 15);
   EXPECT_EQ(window_of(b, 15), 9);
   b.windows = {1, 5};
   a.windows = {1, 5, 9};
-  EXPECT_EQ(finding_window({a, b}, 0), 5);
+  EXPECT_EQ(finding_window({a, b}, {}), 5);
   b.info.layers = 12;
   b.windows = {1, 3, 5, 9};
   a.windows = {1, 3, 5, 9};
-  EXPECT_EQ(finding_window({a, b}, 0), 3);
+  EXPECT_EQ(finding_window({a, b}, {}), 3);
   a.windows = b.windows = {9};
-  EXPECT_EQ(finding_window({a, b}, 0), 9);
-  EXPECT_EQ(finding_window({ModelData{}}, 0), 0);
+  EXPECT_EQ(finding_window({a, b}, {}), 9);
+  EXPECT_EQ(finding_window({ModelData{}}, {}), 0);
 }
 
 }  // namespace

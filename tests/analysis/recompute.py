@@ -102,15 +102,13 @@ def bootstrap(changes, cluster, clusters, resamples, seed):
 class Swept:
     """A model with one set of prompts."""
 
-    def __init__(self, file, model, keep):
-        group, self.keep = file[model], np.array(keep)
+    def __init__(self, file, model, keep, number=0):
+        group, self.keep, self.number = file[model], np.array(keep), number
         knockout, clean = group["knockout"], group["evaluation"]
         self.group, self.layers = group, int(group.attrs["layers"])
         self.prompts = knockout["prompt"][:][self.keep]
         self.blocked = knockout["edges"][:][:, self.keep]
-        asked = (self.blocked != -1).any(axis=1)
         self.labels = [label.decode() for label in knockout["edge"][:]]
-        self.edges = [label for label, use in zip(self.labels, asked) if use]
         row = {prompt: i for i, prompt in enumerate(clean["prompt"][:])}
         rows = [row[prompt] for prompt in self.prompts]
         self.clean = clean["probability"][:].astype(float)[rows][:, None]
@@ -120,7 +118,13 @@ class Swept:
         relation = dict(zip(file["prompts/prompt"][:], file["prompts/relation"][:]))
         self.relations = [relation[prompt].decode() for prompt in self.prompts]
         sizes = [int(name[7:]) for name in knockout if name.startswith("window_")]
-        self.windows = [w for w in sizes if not np.isnan(self.stored(w, "probability")).all()]
+        self.windows = [w for w in sizes if self.edges(w)]
+
+    def edges(self, window):
+        """What sweeps asked for of this set at this window size."""
+        group = self.group[f"knockout/window_{window}"]
+        asked = group["asked"][:][self.number] if "asked" in group else np.ones(len(self.labels), int)
+        return [label for label, use in zip(self.labels, asked) if use]
 
     @functools.lru_cache(maxsize=None)
     def stored(self, window, name):
@@ -163,9 +167,11 @@ class Run:
             count = len(knockout["prompt"])
             sets = [n.decode() for n in knockout["set"][:]] if "set" in knockout else ["selected"]
             members = knockout["members"][:] if "set" in knockout else np.ones((1, count), int)
-            for name, row in zip(sets, members):
-                self.main_set = self.main_set or name
-                self.sets[(model, name)] = Swept(file, model, np.flatnonzero(row))
+            for number, (name, row) in enumerate(zip(sets, members)):
+                swept = Swept(file, model, np.flatnonzero(row), number)
+                if swept.windows:
+                    self.main_set = self.main_set or name
+                    self.sets[(model, name)] = swept
         self.add_shared()
 
     def add_shared(self):
@@ -176,7 +182,7 @@ class Run:
             return
         right = [set(s.prompts[s.clean_rank == 1]) for s in mains.values()]
         common = set.intersection(*right)
-        self.shared = {model: Swept(self.file, model, [i for i, p in enumerate(s.prompts) if p in common])
+        self.shared = {model: Swept(self.file, model, s.keep[[i for i, p in enumerate(s.prompts) if p in common]], s.number)
                        for model, s in mains.items()}
 
     def swept(self, model, name):

@@ -29,6 +29,7 @@ struct Example {
       window.cells.probability.insert(window.cells.probability.end(), {p, 0.5F});
     }
     window.model = &model;
+    window.edges = {0};
   }
 };
 

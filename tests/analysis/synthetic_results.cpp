@@ -210,9 +210,21 @@ class Generator {
     for (double& taste : tastes_) taste = std::exp(0.4 * normal());
   }
 
+  // [set, edge]: of the set "own", the last window size and the last edge are not asked for.
+  std::vector<std::int32_t> asked_for(const KnockoutAxes& axes, int window) const {
+    std::vector<std::int32_t> asked;
+    for (const std::string& set : axes.sets)
+      for (std::size_t edge = 0; edge < axes.edges.size(); ++edge) {
+        const bool left_out = window == options_.windows.back() || edge + 1 == axes.edges.size();
+        asked.push_back(set == "own" && left_out ? 0 : 1);
+      }
+    return asked;
+  }
+
   KnockoutWindow knock_out(const SyntheticModel& model, const EvaluationResult& clean,
                            const KnockoutAxes& axes, int window, bool last) {
     KnockoutWindow result{window, options_.placement, {}, {}, {}};
+    result.asked = asked_for(axes, window);
     const int starts = options_.placement == "fit" ? model.layers - window + 1 : model.layers;
     for (int start = 0; start < starts; ++start) result.starts.push_back(start);
     for (std::size_t e = 0; e < axes.edges.size(); ++e) {
@@ -278,14 +290,14 @@ RunInfo make_info(const SyntheticOptions& options) {
   info.factflow_version = "0.1.0";
   info.config =
       "name: synthetic\ndataset: {path: facts.jsonl}\nsweep: {windows: {sizes: [1, 5, 9]}}\n";
-  info.selection = "right for all models";
+  info.selection = options.selection;
   info.dataset_path = "facts.jsonl";
   info.dataset_digest = "xxh3:0123456789abcdef";
   info.dataset_format = "counterfact";
   info.libtorch = "none";
   info.host = "nowhere";
   info.device = "made up";
-  info.precision = "fp32";
+  info.precision = options.precision;
   info.elapsed_seconds = 754;
   info.complete = options.complete;
   info.units_planned = 100;

@@ -165,7 +165,7 @@ TEST_F(RunResults, KnockoutsAreReadBySetOfPrompts) {
     writer.begin_model({"tiny", "mamba", "models/tiny", 4, 8, 100, 1000, "d1", "d2"});
     KnockoutAxes both{{"subject->last", "last->last"},
                       {7, 3},
-                      {1, 2, 3, kNotAsked},
+                      {1, 2, 3, kNotKnown},
                       {"main", "own", "none"},
                       {1, 1, 0, 1, 0, 0}};
     writer.write_axes(both);
@@ -173,7 +173,10 @@ TEST_F(RunResults, KnockoutsAreReadBySetOfPrompts) {
                          "fit",
                          {0, 1},
                          {0.1F, 0.2F, 0.3F, 0.4F, 0.5F, 0.6F, kNan, kNan},
-                         {1, 2, 3, 4, 5, 6, 0, 0}});
+                         {1, 2, 3, 4, 5, 6, 0, 0},
+                         {1, 1, 1, 0, 0, 0}});
+    writer.write_window(
+        {5, "fit", {0}, {0.1F, 0.2F, 0.3F, kNan}, {1, 2, 3, 0}, {1, 1, 0, 0, 0, 0}});
     writer.publish({});
   }
   const ResultsReader reader(path_);
@@ -187,7 +190,15 @@ TEST_F(RunResults, KnockoutsAreReadBySetOfPrompts) {
   EXPECT_EQ(own.edges, (std::vector<std::string>{"subject->last"}));
   EXPECT_EQ(own.blocked, (std::vector<std::int64_t>{2}));
   EXPECT_EQ(reader.window("tiny", 9, 1).rank, (std::vector<std::int32_t>{3, 4}));
+  EXPECT_EQ(reader.window("tiny", 9, 1).asked, std::vector<std::int32_t>{1});
+  // Prompt 3 was asked about at window 5, but as one of the main set.
+  EXPECT_EQ(reader.windows("tiny", 0), (std::vector<std::int64_t>{5, 9}));
+  EXPECT_EQ(reader.windows("tiny", 1), std::vector<std::int64_t>{9});
+  EXPECT_EQ(reader.window("tiny", 5, 1).rank, std::vector<std::int32_t>{0});
+  EXPECT_TRUE(std::isnan(reader.window("tiny", 5, 1).probability[0]));
+  EXPECT_EQ(reader.window("tiny", 5, ResultsReader::kAllPrompts).asked.size(), 6U);
   EXPECT_TRUE(reader.axes("tiny", 2).prompts.empty());
+  EXPECT_TRUE(reader.windows("tiny", 2).empty());
   EXPECT_EQ(reader.axes("tiny", ResultsReader::kAllPrompts).members.size(), 6U);
   EXPECT_THROW(reader.axes("tiny", 3), InputError);
 }
@@ -316,9 +327,9 @@ TEST_F(RunResults, OtherSchemaVersionsAndOtherFilesAreRefused) {
     seal_file(path_);
     return read_all();
   };
-  EXPECT_NE(with_version(2).find("schema version 2, expected 1"), std::string::npos);
+  EXPECT_NE(with_version(1).find("schema version 1, expected 2"), std::string::npos);
   EXPECT_NE(with_version(0).find("no results file"), std::string::npos);
-  const std::string missing = with_version(1);
+  const std::string missing = with_version(2);
   EXPECT_NE(missing.find("no attribute 'name'"), std::string::npos) << missing;
 }
 
@@ -338,7 +349,7 @@ void write_by_hand(const std::filesystem::path& path,
       root.write_attribute(name, "x");
     for (const char* name : {"complete", "units_done", "units_planned"})
       root.write_attribute(name, std::int64_t{1});
-    root.write_attribute("schema_version", std::int64_t{1});
+    root.write_attribute("schema_version", kResultsSchemaVersion);
     root.write_attribute("elapsed_seconds", 1.0);
     hdf5::Group table = root.create_group("prompts");
     table.write_scale("prompt", std::vector<std::int64_t>{7, 3}, {"1", "d"});

@@ -89,6 +89,7 @@ void compare_knockouts(Comparison& c, const std::string& model, const ResultsRea
     c.equal(window + "start", x.starts, y.starts);
     c.equal(window + "probability", x.probability, y.probability);
     c.equal(window + "rank", x.rank, y.rank);
+    c.equal(window + "asked", x.asked, y.asked);
   }
 }
 

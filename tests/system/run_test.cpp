@@ -67,6 +67,36 @@ TEST_F(Run, AnyNumberOfRanksGivesTheSameBits) {
   }
 }
 
+// Prompts that two sets share are computed for either; each set's numbers are of all its prompts or
+// of none.
+TEST_F(Run, ASetOfPromptsHasOnlyWhatASweepAskedOfIt) {
+  const std::string file = scratch_.write(
+      "sets.yaml",
+      fmt::format(
+          "name: sets\ndataset: {{path: '{}', limit: 12}}\n"
+          "models: [{{name: gpt2, path: '{}'}}, {{name: mamba, path: '{}'}}]\n"
+          "select: [{{name: few, ids: '{}'}}, {{name: every, correct_for: none}}]\n"
+          "sweep:\n"
+          "  - {{windows: {{sizes: [1, 3]}}, knockouts: {{from: [subject, last], to: last}}}}\n"
+          "  - {{select: every, models: gpt2, windows: {{sizes: 3}}, knockouts: {{from: "
+          "subject, to: last}}}}\n"
+          "run: {{device: cpu, threads_per_rank: 1}}\n",
+          demo_path("facts.jsonl"), demo_path("models/gpt2"), demo_path("models/mamba"),
+          scratch_.write("few.txt", "0\n1\n2\n").string()));
+  const Ended ended = run_program({"run", file, "--out", out("a")});
+  ASSERT_EQ(ended.code, 0) << ended.all();
+  const ResultsReader reader(results("a"));
+  for (const std::string model : {"gpt2", "mamba"}) {
+    EXPECT_EQ(reader.prompt_sets(model), (std::vector<std::string>{"few", "every"}));
+    EXPECT_EQ(reader.windows(model, 0), (std::vector<std::int64_t>{1, 3}));
+    EXPECT_EQ(reader.axes(model, 0).edges.size(), 2U);
+  }
+  EXPECT_EQ(reader.windows("gpt2", 1), std::vector<std::int64_t>{3});
+  EXPECT_EQ(reader.axes("gpt2", 1).edges, std::vector<std::string>{"subject->last"});
+  EXPECT_EQ(reader.axes("gpt2", 1).prompts.size(), 12U);
+  EXPECT_THAT(reader.windows("mamba", 1), SizeIs(0));
+}
+
 TEST_F(Run, AFinishedRunIsNotComputedAgain) {
   const std::string file = config(tiny());
   ASSERT_EQ(run_program({"run", file, "--out", out("a")}).code, 0);
