@@ -9,14 +9,17 @@
 namespace factflow {
 namespace {
 
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
 CurvePoint make_point(const WindowData& window, std::size_t edge, std::size_t start, double level) {
-  std::vector<double> change, hit, log_change, rank;
+  std::vector<double> change, log_change, rank;
+  std::size_t hits = 0;
   for (std::size_t prompt = 0; prompt < window.model->clean.size(); ++prompt) {
     if (!window.valid(edge, prompt, start)) continue;
     const std::size_t cell = window.cell(edge, prompt, start);
     const auto p = std::max(window.cells.probability[cell], std::numeric_limits<float>::min());
     change.push_back(window.change(edge, prompt, start));
-    hit.push_back(window.cells.rank[cell] == 1 ? 100 : 0);
+    hits += window.cells.rank[cell] == 1 ? 1 : 0;
     log_change.push_back(std::log(static_cast<double>(p) / window.model->clean[prompt]));
     rank.push_back(window.cells.rank[cell]);
   }
@@ -24,8 +27,10 @@ CurvePoint make_point(const WindowData& window, std::size_t edge, std::size_t st
   point.start = window.cells.starts[start];
   point.depth = window.depth(start);
   point.n = change.size();
-  point.accuracy = mean(hit);
-  point.accuracy_interval = t_interval(hit, level);
+  const Interval hit_share = wilson_interval(hits, point.n, level);
+  point.accuracy =
+      point.n == 0 ? kNan : 100 * static_cast<double>(hits) / static_cast<double>(point.n);
+  point.accuracy_interval = {100 * hit_share.low, 100 * hit_share.high};
   point.change = mean(change);
   point.change_interval = t_interval(change, level);
   point.log_change = mean(log_change);

@@ -19,7 +19,7 @@ struct CurvePoint {
   double depth = 0;  // start / layers
   std::size_t n = 0;
   double accuracy = 0;         // percent of the n with rank 1
-  Interval accuracy_interval;  // t interval
+  Interval accuracy_interval;  // Wilson's score interval, percent
   double change = 0;           // mean relative change in percent
   Interval change_interval;    // t interval
   // Bootstrap intervals of the mean relative change over the prompts that are valid at every start.
@@ -45,7 +45,7 @@ struct Curve {
 };
 
 // One curve for each of window.edges; `effects` are of the same window. `level` = confidence level
-// of the t intervals.
+// of the intervals.
 std::vector<Curve> make_curves(const WindowData& window, const std::vector<EdgeEffect>& effects,
                                double level);
 

@@ -62,6 +62,7 @@ class HeatmapFigures {
       for (const ModelData* model : models[prompt])
         add_panel(figure, *model, main_window(*model), prompt, true);
       figure.columns = 3;
+      figure.header = "P" + prompt_text(prompt).substr(1);
       add(fmt::format("heatmap_{}", prompt), fmt::format("Heat maps of {}", prompt_text(prompt)),
           std::move(figure));
     }
@@ -80,6 +81,7 @@ class HeatmapFigures {
       for (const std::int64_t window : windows) add_panel(figure, model, window, prompt, false);
       captions += (captions.empty() ? "" : "; ") + prompt_text(prompt);
     }
+    figure.header = fmt::format("{}, every window size", model.info.name);
     add("heatmap_windows_" + model.info.name,
         fmt::format("{}, heat maps at every window size: {}", model.info.name, captions),
         std::move(figure));
@@ -116,9 +118,11 @@ class HeatmapFigures {
       panel.subject_begin = std::clamp(clean.subject_begin[row], 0, tokens);
       panel.subject_end = std::clamp(clean.subject_end[row], 0, tokens);
     }
-    panel.title = name_model ? model.info.name : fmt::format("window {}", window);
-    panel.title += fmt::format(", p = {:.2f}", panel.clean);
-    if (known && clean.rank[row] > 1) panel.title += fmt::format(", rank {}", clean.rank[row]);
+    panel.layers = model.info.layers;
+    panel.title = {name_model ? model.info.name : fmt::format("prompt {}", prompt),
+                   fmt::format("window {}, p(clean) = {:.2f}", window, panel.clean)};
+    if (known && clean.rank[row] > 1)
+      panel.title.back() += fmt::format(", rank {}", clean.rank[row]);
     figure.panels.push_back(std::move(panel));
   }
 

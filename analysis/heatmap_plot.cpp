@@ -7,34 +7,23 @@
 
 #include <fmt/format.h>
 
+#include "analysis/axis_tics.hpp"
 #include "analysis/palette.hpp"
+#include "analysis/plot_text.hpp"
 
 namespace factflow {
 namespace {
 
 // Inches.
 constexpr double kFullWidth = 6.3, kColumnWidth = 3.03;
-constexpr double kRight = 0.68, kTop = 0.26, kBottom = 0.44, kRow = 0.155, kLetter = 0.068,
-                 kRowGap = 0.62;
-constexpr double kLeastWidth = 0.6;       // of a panel's area
-constexpr std::size_t kLongestName = 18;  // letters
-
-std::string shorten(const std::string& text, std::size_t letters) {
-  std::string result;
-  std::size_t count = 0;
-  for (const char c : text) {
-    if ((static_cast<unsigned char>(c) & 0xC0) != 0x80 && ++count > letters)
-      return result + "\u2026";
-    result += c;
-  }
-  return result;
-}
-
-std::size_t count_letters(const std::string& text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-  }));
-}
+constexpr double kRight = 0.74, kTop = 0.08, kBottom = 0.44, kRow = 0.155, kRowGap = 0.36;
+constexpr double kLayerAxis = 0.2;      // above a panel
+constexpr double kNamesGap = 0.09;      // between the names and the panel: the subject's bar
+constexpr double kLeastWidth = 0.9;     // of a panel's area
+constexpr double kTitleOverhang = 0.3;  // over the names on either side
+constexpr double kLeastBar = 0.9;       // height of the colour bar
+constexpr double kDepthTic = 0.28, kLayerTic = 0.26;  // room for a number
+constexpr std::size_t kLongestName = 18;              // letters
 
 // A token as a row's name: no leading space, never empty, the last one starred.
 std::string row_name(const HeatmapResult& data, std::size_t token) {
@@ -44,89 +33,133 @@ std::string row_name(const HeatmapResult& data, std::size_t token) {
   return shorten(name, kLongestName) + (token + 1 == data.tokens.size() ? "*" : "");
 }
 
+// p - p_clean of a cell; NaN where there is none.
+double difference(const HeatmapPanel& panel, std::size_t token, std::size_t start) {
+  return static_cast<double>(panel.data.probability[token * panel.data.starts.size() + start]) -
+         panel.clean;
+}
+
 // Columns are windows, one unit wide each.
 std::string cells(const HeatmapPanel& panel, std::size_t index, double limit) {
   const HeatmapResult& data = panel.data;
   std::string block = fmt::format("$m{} << EOD\n", index);
   for (std::size_t token = 0; token < data.tokens.size(); ++token)
-    for (std::size_t start = 0; start < data.starts.size(); ++start) {
-      const auto p = static_cast<double>(data.probability[token * data.starts.size() + start]);
-      if (std::isnan(p) || std::isnan(panel.clean)) continue;
-      fmt::format_to(std::back_inserter(block), "{0} {1} {2:.5g}\n", start, token,
-                     std::clamp(p - panel.clean, -limit, limit));
-    }
+    for (std::size_t start = 0; start < data.starts.size(); ++start)
+      if (const double value = difference(panel, token, start); !std::isnan(value))
+        fmt::format_to(std::back_inserter(block), "{0} {1} {2:.5g}\n", start, token,
+                       std::clamp(value, -limit, limit));
   return block + "EOD\n";
 }
 
 struct Layout {
   std::size_t columns = 1;
-  double width = 0, height = 0, names = 0, panel_width = 0;
+  double width = 0, height = 0, names = 0, column_width = 0, panel_width = 0;
+  double header_height = 0, title_height = 0;  // the latter of each row, the layer axis included
+  std::vector<std::string> header;
   std::vector<double> row_heights;  // inside the axes
 };
 
+double panel_height(const HeatmapPanel& panel) {
+  return kRow * std::max(static_cast<double>(panel.data.tokens.size()), 4.0);
+}
+
+// As many columns as leave a panel wide enough beside its names.
+void choose_columns(Layout& layout, std::size_t wanted) {
+  for (layout.columns = wanted; layout.columns > 0; --layout.columns) {
+    layout.column_width = (layout.width - kRight) / static_cast<double>(layout.columns);
+    layout.panel_width = layout.column_width - layout.names;
+    if (layout.panel_width >= kLeastWidth || layout.columns == 1) return;
+  }
+}
+
 Layout lay_out(const HeatmapPlot& figure, double width, std::size_t columns) {
   Layout layout;
-  layout.columns = std::min(columns, figure.panels.size());
   layout.width = width;
-  std::size_t longest = 1;
-  for (const HeatmapPanel& panel : figure.panels)
+  std::size_t longest = 1, title_lines = 1;
+  for (const HeatmapPanel& panel : figure.panels) {
+    title_lines = std::max(title_lines, panel.title.size());
     for (std::size_t token = 0; token < panel.data.tokens.size(); ++token)
       longest = std::max(longest, count_letters(row_name(panel.data, token)));
-  layout.names = 0.22 + kLetter * static_cast<double>(longest);
-  const double column = (width - kRight) / static_cast<double>(layout.columns);
-  layout.panel_width = std::max(column - layout.names, kLeastWidth);
-  layout.height = kTop + kBottom;
+  }
+  layout.names = 0.2 + kNamesGap + kLetterWidth * static_cast<double>(longest);
+  choose_columns(layout, std::min(columns, figure.panels.size()));
+  layout.header = wrap(figure.header, static_cast<std::size_t>((width - 0.1) / kLetterWidth));
+  layout.header_height =
+      figure.header.empty() ? 0 : kLineHeight * static_cast<double>(layout.header.size()) + 0.06;
+  layout.title_height = kLineHeight * static_cast<double>(title_lines) + kLayerAxis;
+  layout.height = kTop + layout.header_height + kBottom - kRowGap;
   for (std::size_t i = 0; i < figure.panels.size(); ++i) {
     if (i % layout.columns == 0) layout.row_heights.push_back(0);
-    const double height =
-        kRow * std::max(static_cast<double>(figure.panels[i].data.tokens.size()), 4.0);
-    layout.row_heights.back() = std::max(layout.row_heights.back(), height);
+    layout.row_heights.back() = std::max(layout.row_heights.back(), panel_height(figure.panels[i]));
   }
-  for (const double height : layout.row_heights) layout.height += height + kRowGap;
-  layout.height -= kRowGap;
+  for (const double height : layout.row_heights)
+    layout.height += layout.title_height + height + kRowGap;
   return layout;
 }
 
-std::string token_tics(const HeatmapResult& data) {
+std::string list_of(const std::vector<Tic>& tics) {
+  std::string list;
+  for (const Tic& tic : tics)
+    list += fmt::format("{}'{}' {:.6g}", list.empty() ? "" : ", ", tic.label, tic.position);
+  return list;
+}
+
+std::string token_tics(const HeatmapResult& data, const Layout& layout) {
   std::string names;
   for (std::size_t token = 0; token < data.tokens.size(); ++token)
     names +=
         fmt::format("{}{} {}", token == 0 ? "" : ", ", gnuplot_quote(row_name(data, token)), token);
-  return fmt::format("set ytics ({}) noenhanced\nset yrange [{}:-0.5]\n", names,
+  return fmt::format("set ytics ({}) noenhanced offset screen {:.4f},0\nset yrange [{}:-0.5]\n",
+                     names, -kNamesGap / layout.width,
                      static_cast<double>(data.tokens.size()) - 0.5);
 }
 
-// 0, 20, ... 100 % of the windows.
-std::string depth_tics(const HeatmapResult& data) {
-  const double last = data.starts.empty() ? 0 : static_cast<double>(data.starts.size() - 1);
-  std::string tics;
-  for (int percent = 0; percent <= 100; percent += 20)
-    tics += fmt::format("{}'{}' {}", percent == 0 ? "" : ", ", percent,
-                        std::floor(percent / 100.0 * last));
-  return fmt::format("set xtics ({}) offset 0,0.3\nset xrange [-0.5:{}]\n", tics, last + 0.5);
+std::string start_tics(const HeatmapPanel& panel, const Layout& layout) {
+  const HeatmapResult& data = panel.data;
+  const auto fitting = [&](double each) {
+    return std::max<std::size_t>(2, static_cast<std::size_t>(layout.panel_width / each));
+  };
+  const double last = data.starts.empty() ? 0.5 : static_cast<double>(data.starts.size()) - 0.5;
+  return fmt::format(
+      "set xrange [-0.5:{0}]\nset x2range [-0.5:{0}]\nset xtics ({1}) offset 0,0.3\n"
+      "set x2tics ({2}) offset 0,-0.4 font ',7' textcolor rgb '#666666'\n",
+      last, list_of(depth_tics_of_columns(data.starts, panel.layers, fitting(kDepthTic))),
+      list_of(layer_tics_of_columns(data.starts, fitting(kLayerTic))));
+}
+
+// Beside the names of the subject's tokens, in the gap that is left for it.
+std::string subject_bar(const HeatmapPanel& panel, double left, const Layout& layout) {
+  if (panel.subject_end <= panel.subject_begin) return "";
+  return fmt::format(
+      "set arrow 1 from screen {0:.4f},first {1} to screen {0:.4f},first {2} nohead front lc rgb "
+      "'{3}' lw 3\n",
+      (left - 0.06) / layout.width, panel.subject_begin - 0.42, panel.subject_end - 0.58,
+      role_style("subject").color);
 }
 
 std::string panel_script(const HeatmapPlot& figure, const Layout& layout, std::size_t index) {
   const HeatmapPanel& panel = figure.panels[index];
   const std::size_t column = index % layout.columns, row = index / layout.columns;
-  double top = layout.height - kTop;
-  for (std::size_t above = 0; above < row; ++above) top -= layout.row_heights[above] + kRowGap;
-  const double column_width = (layout.width - kRight) / static_cast<double>(layout.columns);
-  const double left = column_width * static_cast<double>(column) + layout.names;
-  const double bottom = top - kRow * std::max(static_cast<double>(panel.data.tokens.size()), 4.0);
+  double row_top = layout.height - kTop - layout.header_height;
+  for (std::size_t above = 0; above < row; ++above)
+    row_top -= layout.title_height + layout.row_heights[above] + kRowGap;
+  const double left = layout.column_width * static_cast<double>(column) + layout.names;
+  const double top = row_top - layout.title_height;
   std::string script = fmt::format(
       "set lmargin at screen {:.4f}\nset rmargin at screen {:.4f}\nset tmargin at screen "
-      "{:.4f}\nset bmargin "
-      "at screen "
-      "{:.4f}\nset title {} noenhanced offset 0,-0.7\n",
+      "{:.4f}\nset bmargin at screen {:.4f}\n",
       left / layout.width, (left + layout.panel_width) / layout.width, top / layout.height,
-      bottom / layout.height, gnuplot_quote(panel.title));
-  script += token_tics(panel.data) + depth_tics(panel.data);
-  if (panel.subject_end > panel.subject_begin)
+      (top - panel_height(panel)) / layout.height);
+  script += text_script(
+      panel.title,
+      {left + 0.5 * layout.panel_width, row_top, layout.panel_width + 2 * kTitleOverhang, true},
+      layout.width, layout.height);
+  if (column == 0)
     script += fmt::format(
-        "set arrow 1 from graph -0.02,first {} to graph -0.02,first {} nohead front lc rgb '{}' lw "
-        "3\n",
-        panel.subject_begin - 0.42, panel.subject_end - 0.58, role_style("subject").color);
+        "set label 'layer' at screen {:.4f},{:.4f} right font ',7' textcolor rgb '#666666'\n",
+        (left - 0.05) / layout.width, (top + 0.12) / layout.height);
+  script +=
+      token_tics(panel.data, layout) + start_tics(panel, layout) + subject_bar(panel, left, layout);
   const bool any = std::any_of(panel.data.probability.begin(), panel.data.probability.end(),
                                [&](float p) { return !std::isnan(p) && !std::isnan(panel.clean); });
   return script +
@@ -134,24 +167,39 @@ std::string panel_script(const HeatmapPlot& figure, const Layout& layout, std::s
          "unset arrow 1\nunset label\nunset colorbox\n";
 }
 
-// The scale of colours, the names of the axes, and gray for what was not computed.
-std::string common_script(const Layout& layout, const FigureOptions& options) {
+// The bar beside the first row of panels.
+std::string color_bar(const HeatmapPlot& figure, const Layout& layout,
+                      const FigureOptions& options) {
   const double limit = options.heatmap_limit;
-  std::string script = fmt::format(
-      "unset key\nset border 15 lc rgb '#444444' lw 0.8\nset tics nomirror out scale 0.4\n"
-      "set label 'Layer depth (%)' at screen {:.4f},{:.4f} center noenhanced\n",
-      0.5 * (layout.width - kRight + layout.names) / layout.width, 0.1 / layout.height);
-  script += fmt::format(
-      "set palette defined ({})\nset cbrange [{}:{}]\nset cbtics ('\u2212{}' {}, '0' 0, '+{}' {}) "
-      "scale 0.4\n"
+  const double top = kTop + layout.header_height + layout.title_height;
+  const double height =
+      std::max(layout.row_heights[0], std::min(kLeastBar, layout.height - top - 0.1));
+  const ColorEnds ends = color_ends(figure, limit);
+  return fmt::format(
+      "set palette defined ({})\nset cbrange [{}:{}]\nset cbtics ('{}' {}, '0' 0, '{}' {}) "
+      "scale 0.4 font ',8'\n"
       "set colorbox user origin screen {:.4f},screen {:.4f} size screen {:.4f},screen {:.4f} "
       "border\n"
       "set label 'p \u2212 p(clean)' at screen {:.4f},screen {:.4f} center rotate by 90\n",
-      diverging_palette(options.palette), -limit, limit, limit, -limit, limit, limit,
-      1 - (kRight - 0.09) / layout.width, 1 - (kTop + layout.row_heights[0]) / layout.height,
-      0.1 / layout.width, layout.row_heights[0] / layout.height, 1 - 0.09 / layout.width,
-      1 - (kTop + 0.5 * layout.row_heights[0]) / layout.height);
-  return script +
+      diverging_palette(options.palette), -limit, limit, ends.low, -limit, ends.high, limit,
+      1 - (kRight - 0.12) / layout.width, 1 - (top + height) / layout.height, 0.1 / layout.width,
+      height / layout.height, 1 - 0.09 / layout.width, 1 - (top + 0.5 * height) / layout.height);
+}
+
+// The colours, what all panels have in common, and gray for what was not computed.
+std::string common_script(const HeatmapPlot& figure, const Layout& layout,
+                          const FigureOptions& options) {
+  const HeatmapResult& data = figure.panels[0].data;
+  std::string script = fmt::format(
+      "unset key\nset border 15 lc rgb '#444444' lw 0.8\nset tics nomirror out scale 0.4\n"
+      "set label 'Relative depth ({} layer / layers)' at screen {:.4f},{:.4f} center noenhanced\n",
+      data.placement == "centred" ? "centre" : "first",
+      0.5 * (layout.width - kRight + layout.names) / layout.width, 0.1 / layout.height);
+  if (!figure.header.empty())
+    script += text_script(layout.header,
+                          {0.5 * layout.width, layout.height - kTop + 0.02, layout.width, true},
+                          layout.width, layout.height);
+  return script + color_bar(figure, layout, options) +
          "set object 1 rectangle from graph 0,0 to graph 1,1 behind fc rgb '#DDDDDD' fs solid "
          "noborder\n";
 }
@@ -163,7 +211,7 @@ Plot render_at(const HeatmapPlot& figure, const FigureOptions& options, double w
   plot.stem = figure.stem;
   plot.width = layout.width;
   plot.height = layout.height;
-  plot.script = common_script(layout, options) + "set multiplot\n";
+  plot.script = common_script(figure, layout, options) + "set multiplot\n";
   for (std::size_t i = 0; i < figure.panels.size(); ++i) {
     plot.data += cells(figure.panels[i], i, options.heatmap_limit);
     plot.script += panel_script(figure, layout, i);
@@ -172,6 +220,18 @@ Plot render_at(const HeatmapPlot& figure, const FigureOptions& options, double w
 }
 
 }  // namespace
+
+ColorEnds color_ends(const HeatmapPlot& figure, double limit) {
+  bool below = false, above = false;
+  for (const HeatmapPanel& panel : figure.panels)
+    for (const float p : panel.data.probability) {
+      const double value = static_cast<double>(p) - panel.clean;
+      below = below || value < -limit;
+      above = above || value > limit;
+    }
+  return {fmt::format("{}\u2212{:g}", below ? "\u2264 " : "", limit),
+          fmt::format("{}+{:g}", above ? "\u2265 " : "", limit)};
+}
 
 std::vector<Plot> render(const HeatmapPlot& figure, const FigureOptions& options) {
   Plot full = render_at(figure, options, kFullWidth, figure.columns);

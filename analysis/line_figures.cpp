@@ -1,7 +1,7 @@
 // The figures of curves, each from the study's curves alone.
 #include <algorithm>
+#include <cmath>
 #include <map>
-#include <set>
 #include <tuple>
 #include <utility>
 
@@ -18,34 +18,49 @@ constexpr std::size_t kMostPanels = 20;
 constexpr std::size_t kMostBands = 5;  // more bands than this hide each other
 constexpr std::size_t kModelsBesideEachOther = 4;
 
-// Labels and limits of the published figures; each kind has limits of its own.
+// Limits of the published figures; each kind has its own. A probability cannot fall by more than
+// itself.
 ValueAxis change_axis(double low, double high) {
-  return {"Probability diff. (%)", low, high, 0};
+  return {"Relative change of p (%)", low, high, 0, -100};
 }
-const ValueAxis kAccuracyAxis = {"Accuracy (%)", 60, 105, 100};
+const ValueAxis kAccuracyAxis = {"Accuracy (%)", 60, 100, 100, 0, 100};
 const ValueAxis kChangeAxis = change_axis(-70, 40), kSizesAxis = change_axis(-90, 40),
                 kChannelsAxis = change_axis(-40, 10), kWindowsAxis = change_axis(-100, 20);
 
 enum class Quantity { kChange, kAccuracy };
 
-// Windows evenly over 0 .. 100 %, the first at 0 and the last at 100, so that models of any depth
-// compare.
 std::vector<LinePoint> points_of(const Curve& curve, Quantity quantity) {
   std::vector<LinePoint> points;
-  const double step =
-      curve.points.size() < 2 ? 0 : 100.0 / static_cast<double>(curve.points.size() - 1);
   for (const CurvePoint& p : curve.points) {
-    const double x = step * static_cast<double>(points.size());
     const Interval band = quantity == Quantity::kChange ? p.change_interval : p.accuracy_interval;
     points.push_back(
-        {x, quantity == Quantity::kChange ? p.change : p.accuracy, band.low, band.high});
+        {p.depth, quantity == Quantity::kChange ? p.change : p.accuracy, band.low, band.high, p.n});
   }
   return points;
 }
 
 Line make_line(std::string label, LineStyle style, const Curve& curve,
                Quantity quantity = Quantity::kChange) {
-  return {std::move(label), std::move(style), true, points_of(curve, quantity)};
+  return {std::move(label), std::move(style), curve.layers, true, points_of(curve, quantity)};
+}
+
+bool has_points(const Line& line) {
+  return std::any_of(line.points.begin(), line.points.end(),
+                     [](const LinePoint& p) { return std::isfinite(p.y); });
+}
+
+// Where all panels are of as many prompts the header says how many, else each panel's title.
+void name_counts(LinePlot& figure) {
+  const std::string first = count_of(figure.panels[0].lines);
+  const bool same = std::all_of(figure.panels.begin(), figure.panels.end(),
+                                [&](const Panel& panel) { return count_of(panel.lines) == first; });
+  if (same) figure.header += ", " + first;
+  for (Panel& panel : figure.panels)
+    if (!same) panel.title.push_back(count_of(panel.lines));
+}
+
+std::string layers_in_words(std::int64_t window) {
+  return fmt::format("{} layer{}", window, window == 1 ? "" : "s");
 }
 
 class LineFigures {
@@ -68,6 +83,12 @@ class LineFigures {
     }
     add_sizes();
     add_prompt_sets();
+    for (const ModelData* model : swept_)
+      if (window_of(*model, study_.window) != study_.window)
+        set_.omitted.push_back(
+            fmt::format("{} has no window of {}: figures of several models over "
+                        "one window size leave it out.",
+                        model->info.name, layers_in_words(study_.window)));
     for (std::size_t i = 0; i < std::min(swept_.size(), options_.models); ++i) {
       add_edges(*swept_[i]);
       add_windows(*swept_[i]);
@@ -91,14 +112,24 @@ class LineFigures {
     return curves_of(set, model,
                      model.windows.empty() ? study_.window : window_of(model, study_.window));
   }
+  // A model whose curves are of another window size than the figure's is called so.
+  std::string titled(const ModelData& model) const {
+    const std::int64_t window = window_of(model, study_.window);
+    return window == study_.window
+               ? model.info.name
+               : fmt::format("{}, window of {}", model.info.name, layers_in_words(window));
+  }
   // For file names and captions.
   static std::string ending(const std::string& set) { return set.empty() ? "" : "_" + set; }
   static std::string among(const std::string& set) {
     return set.empty() ? "" : "; prompts: " + set;
   }
 
-  // Files are called after `stem`; bands that would hide each other are left out.
+  // Files are called after `stem`; bands that would hide each other are left out, as are lines and
+  // panels in which there is nothing to draw.
   void add(const std::string& stem, const std::string& caption, LinePlot figure) {
+    for (Panel& panel : figure.panels)
+      std::erase_if(panel.lines, [](const Line& line) { return !has_points(line); });
     std::erase_if(figure.panels, [](const Panel& panel) { return panel.lines.empty(); });
     if (figure.panels.empty()) return;
     if (figure.panels.size() > kMostPanels) {
@@ -113,9 +144,19 @@ class LineFigures {
         bands = bands || line.band;
       }
     figure.stem = stems_.unique(stem);
-    figure.x_label = "Layer depth (%)";
-    set_.figures.push_back(
-        {caption + (bands ? "; bands are 95 % t intervals over prompts." : "."), render(figure)});
+    figure.x_label = fmt::format("Relative depth ({} layer / layers)",
+                                 study_.curves[0].placement == "centred" ? "centre" : "first");
+    name_counts(figure);
+    set_.figures.push_back({caption + (bands ? bands_in_words(figure) : "") + ".", render(figure)});
+  }
+
+  static std::string bands_in_words(const LinePlot& figure) {
+    const bool accuracy =
+        std::any_of(figure.panels.begin(), figure.panels.end(),
+                    [](const Panel& p) { return p.axis.label == kAccuracyAxis.label; });
+    return fmt::format("; bands are 95 % intervals over prompts (t{}){}",
+                       accuracy ? ", of accuracy Wilson's" : "",
+                       cuts_bands(figure) ? ", cut at the frame where they are wider" : "");
   }
 
   // One panel per edge, one line per model. Colours run from light to dark over all models of a
@@ -140,18 +181,20 @@ class LineFigures {
 
   static Panel& panel_named(LinePlot& figure, const std::string& title, const ValueAxis& axis) {
     const auto found = std::find_if(figure.panels.begin(), figure.panels.end(),
-                                    [&](const Panel& p) { return p.title == title; });
+                                    [&](const Panel& p) { return p.title[0] == title; });
     if (found != figure.panels.end()) return *found;
-    figure.panels.push_back({title, axis, {}});
+    figure.panels.push_back({{title}, axis, {}});
     return figure.panels.back();
   }
 
   // Figure 1 of the paper.
   void add_models(const std::string& set) {
+    LinePlot figure = model_lines(set, all(), kChangeAxis);
+    figure.header = fmt::format("Window of {}{}", layers_in_words(study_.window), among(set));
     add("models" + ending(set),
-        fmt::format("Models against each other, one panel per edge; window of {} layers{}",
-                    study_.window, among(set)),
-        model_lines(set, all(), kChangeAxis));
+        fmt::format("Models against each other, one panel per edge; window of {}{}",
+                    layers_in_words(study_.window), among(set)),
+        std::move(figure));
   }
 
   // Figures 3 to 5: the sizes of a family.
@@ -159,11 +202,14 @@ class LineFigures {
     std::map<std::string, Models> families;
     for (const ModelData* model : swept_) families[model->info.family].push_back(model);
     for (const auto& [family, models] : families)
-      if (models.size() > 1 && families.size() > 1)
+      if (models.size() > 1 && families.size() > 1) {
+        LinePlot figure = model_lines("", models, kSizesAxis);
+        figure.header = fmt::format("{}, window of {}", family, layers_in_words(study_.window));
         add("sizes_" + family,
-            fmt::format("The {} models against each other; window of {} layers", family,
-                        study_.window),
-            model_lines("", models, kSizesAxis));
+            fmt::format("The {} models against each other; window of {}", family,
+                        layers_in_words(study_.window)),
+            std::move(figure));
+      }
   }
 
   // Figure 6: one panel per model, one line per set of channels; a figure for each flow.
@@ -182,7 +228,7 @@ class LineFigures {
               return c->edge.flow() == flow && !c->edge.whole();
             }))
           continue;
-        figure.panels.push_back({model->info.name, kChannelsAxis, {}});
+        figure.panels.push_back({{titled(*model)}, kChannelsAxis, {}});
         for (const Curve* curve : curves)
           if (curve->edge.flow() == flow)
             figure.panels.back().lines.push_back(
@@ -190,10 +236,12 @@ class LineFigures {
                           channel_style(curve->edge.channels), *curve));
       }
       figure.columns = figure.panels.size() == 4 ? 2 : 3;
+      figure.header = fmt::format("{}, window of {}{}", parse_edge(flow).display(),
+                                  layers_in_words(study_.window), among(set));
       add("channels_" + parse_edge(flow).source + "-" + parse_edge(flow).target + ending(set),
           fmt::format("{} blocked for sets of channels only (slow = context-dependent, fast = "
-                      "context-independent), one panel per model; window of {} layers{}",
-                      parse_edge(flow).display(), study_.window, among(set)),
+                      "context-independent), one panel per model; window of {}{}",
+                      parse_edge(flow).display(), layers_in_words(study_.window), among(set)),
           std::move(figure));
     }
   }
@@ -228,26 +276,15 @@ class LineFigures {
     for (const std::string& set : sets) {
       for (const ModelData* model : models) {
         const std::vector<const Curve*>& curves = curves_of(set, *model);
-        figure.panels.push_back(
-            {fmt::format("{}, n = {}", model->info.name, counts_of(curves)), kChangeAxis, {}});
+        figure.panels.push_back({{titled(*model), curves[0]->prompts}, kChangeAxis, {}});
         add_sources(curves, figure.panels.back(), Quantity::kChange, "last");
       }
       rows.push_back(curves_of(set, *models[0])[0]->prompts);
     }
+    figure.header = fmt::format("Into last, window of {}", layers_in_words(study_.window));
     add("prompts",
         fmt::format("The same models on several sets of prompts, a row for each: {}", join(rows)),
         std::move(figure));
-  }
-
-  // "40", or "13 to 40" where the lines into the last token are of different numbers of prompts.
-  static std::string counts_of(const std::vector<const Curve*>& curves) {
-    std::set<std::size_t> counts;
-    for (const Curve* curve : curves)
-      if (curve->edge.whole() && curve->edge.target == "last")
-        for (const CurvePoint& point : curve->points) counts.insert(point.n);
-    if (counts.empty()) return "0";
-    return counts.size() == 1 ? std::to_string(*counts.begin())
-                              : fmt::format("{} to {}", *counts.begin(), *counts.rbegin());
   }
 
   // A line for each source of the edges into `target`.
@@ -268,15 +305,16 @@ class LineFigures {
         targets.push_back(curve->edge.target);
     LinePlot figure;
     for (const std::string& target : targets) {
-      figure.panels.push_back({fmt::format("Accuracy, into {}", target), kAccuracyAxis, {}});
+      figure.panels.push_back({{fmt::format("Accuracy, into {}", target)}, kAccuracyAxis, {}});
       add_sources(curves, figure.panels.back(), Quantity::kAccuracy, target);
-      figure.panels.push_back({fmt::format("Relative change, into {}", target), kChangeAxis, {}});
+      figure.panels.push_back({{fmt::format("Relative change, into {}", target)}, kChangeAxis, {}});
       add_sources(curves, figure.panels.back(), Quantity::kChange, target);
     }
+    const std::string window = layers_in_words(window_of(model, study_.window));
+    figure.header = fmt::format("{}, window of {}", model.info.name, window);
     add("edges_" + model.info.name,
-        fmt::format(
-            "{}: accuracy and relative change with one edge blocked in a window of {} layers",
-            model.info.name, window_of(model, study_.window)),
+        fmt::format("{}: accuracy and relative change with one edge blocked in a window of {}",
+                    model.info.name, window),
         std::move(figure));
   }
 
@@ -290,10 +328,10 @@ class LineFigures {
           const LineStyle style{ordered_color(i, model.windows.size()), 1};
           panel_named(figure, curve->edge.display(), kWindowsAxis)
               .lines.push_back(make_line(
-                  fmt::format("{} layer{}", model.windows[i], model.windows[i] == 1 ? "" : "s"),
-                  style, *curve));
+                  fmt::format("window of {}", layers_in_words(model.windows[i])), style, *curve));
         }
     figure.columns = figure.panels.size() == 4 ? 2 : 3;
+    figure.header = fmt::format("{}, windows of several sizes", model.info.name);
     add("windows_" + model.info.name,
         fmt::format("{}: every window size, one panel per edge", model.info.name),
         std::move(figure));

@@ -7,22 +7,24 @@
 
 #include <fmt/format.h>
 
+#include "analysis/axis_tics.hpp"
+#include "analysis/plot_text.hpp"
+
 namespace factflow {
 namespace {
 
 // Inches.
 constexpr double kFullWidth = 6.3, kColumnWidth = 3.03;
 constexpr double kPanelHeight = 1.5;
-constexpr double kNarrow = 1.1;  // panels with room for few tics
-constexpr double kLeft = 0.62, kRight = 0.14, kTop = 0.30, kBottom = 0.50, kRowGap = 0.56;
-constexpr double kSharedGap = 0.52, kLabelledGap = 0.72;
-constexpr double kLegendRow = 0.17, kLegendPadding = 0.05, kLegendMark = 0.28, kLetter = 0.056;
-constexpr double kNameOffset = 0.15;  // of the x axis' name above the legend
-constexpr double kNameLeft = 0.13;    // of the y axis' name
-
-struct Range {
-  double low = 0, high = 0;
-};
+constexpr double kLeft = 0.66, kRight = 0.16, kTop = 0.08, kBottom = 0.50, kRowGap = 0.34;
+constexpr double kTitleGap = 0.05;   // between a panel and its title
+constexpr double kLayerAxis = 0.15;  // above a panel
+constexpr double kSharedGap = 0.52, kLabelledGap = 0.76;
+constexpr double kLegendRow = 0.17, kLegendPadding = 0.05, kLegendMark = 0.28;
+constexpr double kNameOffset = 0.15;                  // of the x axis' name above the legend
+constexpr double kNameLeft = 0.13;                    // of the y axis' name
+constexpr double kDepthTic = 0.28, kLayerTic = 0.26;  // room for a number
+constexpr std::size_t kMostValueTics = 7;
 
 Range round_outwards(const Range& range, double span) {
   const double step = span > 40  ? 10
@@ -32,23 +34,8 @@ Range round_outwards(const Range& range, double span) {
   return {std::floor(range.low / step - 0.2) * step, std::ceil(range.high / step + 0.2) * step};
 }
 
-// The usual range if it holds all means; else that of the means and of the bands as far as they are
-// not absurdly wide.
-Range range_of(const LinePlot& figure, const ValueAxis& axis) {
-  Range means{axis.base, axis.base}, bands = means;
-  for (const Panel& panel : figure.panels)
-    for (const Line& line : panel.lines)
-      for (const LinePoint& point : line.points) {
-        if (panel.axis.label != axis.label || !std::isfinite(point.y)) continue;
-        means = {std::min(means.low, point.y), std::max(means.high, point.y)};
-        if (!line.band || !std::isfinite(point.low) || !std::isfinite(point.high)) continue;
-        bands = {std::min(bands.low, point.low), std::max(bands.high, point.high)};
-      }
-  if (means.low >= axis.low && means.high <= axis.high) return {axis.low, axis.high};
-  const double span = std::max(means.high - means.low, 1e-6);
-  return round_outwards({std::max(std::min(means.low, bands.low), means.low - 0.5 * span),
-                         std::min(std::max(means.high, bands.high), means.high + 0.5 * span)},
-                        span);
+bool has_band(const Line& line, const LinePoint& point) {
+  return line.band && std::isfinite(point.low) && std::isfinite(point.high);
 }
 
 struct LegendEntry {
@@ -57,29 +44,55 @@ struct LegendEntry {
 };
 
 std::vector<LegendEntry> legend_of(const LinePlot& figure) {
+  const bool mixed = std::any_of(figure.panels.begin(), figure.panels.end(),
+                                 [](const Panel& panel) { return common_layers(panel) == 0; });
   std::vector<LegendEntry> entries;
   for (const Panel& panel : figure.panels)
-    for (const Line& line : panel.lines)
+    for (const Line& line : panel.lines) {
+      const std::string label =
+          mixed ? fmt::format("{}, {} layers", line.label, line.layers) : line.label;
       if (std::none_of(entries.begin(), entries.end(),
-                       [&](const LegendEntry& e) { return e.label == line.label; }))
-        entries.push_back({line.label, line.style});
+                       [&](const LegendEntry& e) { return e.label == label; }))
+        entries.push_back({label, line.style});
+    }
   return entries;
-}
-
-std::size_t letters(const std::string& text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-  }));
 }
 
 struct Layout {
   double width = 0, height = 0, legend_height = 0, panel_width = 0, gap = 0;
+  double header_height = 0, title_height = 0;  // the latter of each row, the layer axis included
   std::size_t columns = 1, rows = 1, legend_columns = 1;
+  std::size_t title_lines = 1;
+  std::vector<std::string> header;
+  std::vector<LegendEntry> legend;
   bool own_labels = false;  // at each panel, since they differ
+  double deepest = 0;       // end of the x axis
 };
 
-Layout lay_out(const LinePlot& figure, const std::vector<LegendEntry>& legend, double width,
-               std::size_t columns) {
+double deepest_of(const LinePlot& figure) {
+  double deepest = 0;
+  for (const Panel& panel : figure.panels)
+    for (const Line& line : panel.lines)
+      for (const LinePoint& point : line.points) deepest = std::max(deepest, point.x);
+  return deepest > 0 ? deepest : 1;
+}
+
+void lay_out_legend(Layout& layout) {
+  std::size_t longest = 1;
+  for (const LegendEntry& entry : layout.legend)
+    longest = std::max(longest, count_letters(entry.label));
+  const double room = layout.width - kLeft - kRight, mark = kLegendMark + 0.22;
+  const auto fitting = static_cast<std::size_t>((room - mark) / kLetterWidth);
+  for (LegendEntry& entry : layout.legend) entry.label = shorten_middle(entry.label, fitting);
+  const double entry_width = mark + kLetterWidth * static_cast<double>(std::min(longest, fitting));
+  layout.legend_columns = std::clamp<std::size_t>(static_cast<std::size_t>(room / entry_width), 1,
+                                                  std::max<std::size_t>(layout.legend.size(), 1));
+  const std::size_t rows =
+      (layout.legend.size() + layout.legend_columns - 1) / layout.legend_columns;
+  layout.legend_height = kLegendPadding + kLegendRow * static_cast<double>(rows);
+}
+
+Layout lay_out(const LinePlot& figure, double width, std::size_t columns) {
   Layout layout;
   layout.columns = std::min(columns, figure.panels.size());
   layout.width = width;
@@ -90,28 +103,30 @@ Layout lay_out(const LinePlot& figure, const std::vector<LegendEntry>& legend, d
   layout.gap = layout.own_labels ? kLabelledGap : kSharedGap;
   const auto across = static_cast<double>(layout.columns), rows = static_cast<double>(layout.rows);
   layout.panel_width = (layout.width - kLeft - kRight - layout.gap * (across - 1)) / across;
-  std::size_t longest = 1;
-  for (const LegendEntry& entry : legend) longest = std::max(longest, letters(entry.label));
-  const double entry_width = kLegendMark + 0.22 + kLetter * static_cast<double>(longest);
-  layout.legend_columns = std::max<std::size_t>(
-      1, static_cast<std::size_t>((layout.width - kLeft - kRight) / entry_width));
-  layout.legend_columns = std::min(layout.legend_columns, std::max<std::size_t>(legend.size(), 1));
-  const std::size_t legend_rows =
-      (legend.size() + layout.legend_columns - 1) / layout.legend_columns;
-  layout.legend_height =
-      legend.size() < 2 ? 0 : kLegendPadding + kLegendRow * static_cast<double>(legend_rows);
-  layout.height =
-      kTop + kPanelHeight * rows + kRowGap * (rows - 1) + kBottom + layout.legend_height;
+  layout.deepest = deepest_of(figure);
+  layout.legend = legend_of(figure);
+  lay_out_legend(layout);
+  layout.header = wrap(figure.header, static_cast<std::size_t>((width - 0.1) / kLetterWidth));
+  layout.header_height =
+      figure.header.empty() ? 0 : kLineHeight * static_cast<double>(layout.header.size()) + 0.06;
+  for (const Panel& panel : figure.panels)
+    layout.title_lines = std::max(layout.title_lines, panel.title.size());
+  const bool layer_axes = std::any_of(figure.panels.begin(), figure.panels.end(),
+                                      [](const Panel& panel) { return common_layers(panel) > 0; });
+  layout.title_height = kLineHeight * static_cast<double>(layout.title_lines) + kTitleGap +
+                        (layer_axes ? kLayerAxis : 0);
+  layout.height = kTop + layout.header_height + (kPanelHeight + layout.title_height) * rows +
+                  kRowGap * (rows - 1) + kBottom + layout.legend_height;
   return layout;
 }
 
 // Labels and short lines at fixed places of the canvas; they belong to the first panel's plot
 // command.
-std::string legend_script(const std::vector<LegendEntry>& legend, const Layout& layout) {
+std::string legend_script(const Layout& layout) {
   std::string script;
-  if (layout.legend_height == 0) return script;
   const double step = (layout.width - kLeft - kRight) / static_cast<double>(layout.legend_columns);
-  for (std::size_t i = 0; i < legend.size(); ++i) {
+  for (std::size_t i = 0; i < layout.legend.size(); ++i) {
+    const LineStyle& style = layout.legend[i].style;
     const double x = kLeft + step * static_cast<double>(i % layout.legend_columns);
     const double y =
         layout.legend_height - kLegendRow * (0.5 + static_cast<double>(i / layout.legend_columns));
@@ -120,10 +135,10 @@ std::string legend_script(const std::vector<LegendEntry>& legend, const Layout& 
         "set arrow from screen {:.4f},{:.4f} to screen {:.4f},{:.4f} nohead lc rgb '{}' lw {} dt "
         "{}\n",
         x / layout.width, y / layout.height, (x + kLegendMark) / layout.width, y / layout.height,
-        legend[i].style.color, legend[i].style.dash == 1 ? 1.8 : 1.7, legend[i].style.dash);
+        style.color, style.dash == 1 ? 1.8 : 1.7, style.dash);
     script += fmt::format("set label {} at screen {:.4f},{:.4f} left noenhanced\n",
-                          gnuplot_quote(legend[i].label), (x + kLegendMark + 0.06) / layout.width,
-                          y / layout.height);
+                          gnuplot_quote(layout.legend[i].label),
+                          (x + kLegendMark + 0.06) / layout.width, y / layout.height);
   }
   return script;
 }
@@ -133,18 +148,22 @@ std::string name_of_y(const std::string& name, double x, double y, const Layout&
                      gnuplot_quote(name), x / layout.width, y / layout.height);
 }
 
-// The names of the axes, once for all panels.
-std::string axis_names(const LinePlot& figure, const Layout& layout) {
+// The header and the names of the axes, once for all panels.
+std::string common_texts(const LinePlot& figure, const Layout& layout) {
   const double bottom = layout.legend_height + kBottom,
-               middle = 0.5 * (bottom + layout.height - kTop);
-  std::string script = fmt::format("set label {} at screen {:.4f},{:.4f} center noenhanced\n",
-                                   gnuplot_quote(figure.x_label),
-                                   0.5 * (kLeft + layout.width - kRight) / layout.width,
-                                   (layout.legend_height + kNameOffset) / layout.height);
+               top = layout.height - kTop - layout.header_height - layout.title_height;
+  std::string script;
+  if (!figure.header.empty())
+    script += text_script(layout.header,
+                          {0.5 * layout.width, layout.height - kTop + 0.02, layout.width, true},
+                          layout.width, layout.height);
+  const double middle = 0.5 * (kLeft + layout.width - kRight);
+  script += text_script({figure.x_label},
+                        {middle, layout.legend_height + kNameOffset + 0.5 * kLineHeight,
+                         2 * (layout.width - middle), true},
+                        layout.width, layout.height);
   if (!layout.own_labels)
-    script += fmt::format("set label {} at screen {:.4f},{:.4f} center rotate by 90 noenhanced\n",
-                          gnuplot_quote(figure.panels[0].axis.label), 0.13 / layout.width,
-                          middle / layout.height);
+    script += name_of_y(figure.panels[0].axis.label, kNameLeft, 0.5 * (bottom + top), layout);
   return script;
 }
 
@@ -183,25 +202,58 @@ std::string plot_command(const Panel& panel, std::size_t index) {
   return fmt::format("plot {}\n", fmt::join(parts, ", \\\n  "));
 }
 
-std::string panel_script(const LinePlot& figure, const Layout& layout, std::size_t index,
-                         const Range& range) {
+std::string tics(const char* axis, const std::vector<Tic>& tics, const char* look) {
+  std::string list;
+  for (const Tic& tic : tics)
+    list += fmt::format("{}'{}' {:.6g}", list.empty() ? "" : ", ", tic.label, tic.position);
+  return fmt::format("set {} ({}) {}\n", axis, list, look);
+}
+
+std::size_t fitting(double width, double each) {
+  return std::max<std::size_t>(2, static_cast<std::size_t>(width / each));
+}
+
+// Layers above the panel, named once for each row.
+std::string layer_axis(const Panel& panel, const Layout& layout, bool named, double left,
+                       double top) {
+  const std::int64_t layers = common_layers(panel);
+  if (layers == 0) return "unset x2tics\n";
+  std::string script =
+      fmt::format("set x2range [0:{:.6g}]\n", layout.deepest) +
+      tics("x2tics", layer_tics(layout.deepest, layers, fitting(layout.panel_width, kLayerTic)),
+           "offset 0,-0.5 font ',7' textcolor rgb '#666666'");
+  if (named)
+    script += fmt::format(
+        "set label 'layer' at screen {:.4f},{:.4f} right font ',7' textcolor rgb '#666666'\n",
+        (left - 0.1) / layout.width, (top + 0.5 * kLayerAxis + 0.04) / layout.height);
+  return script;
+}
+
+std::string panel_script(const LinePlot& figure, const Layout& layout, std::size_t index) {
   const Panel& panel = figure.panels[index];
+  const Range range = range_of(figure, panel.axis);
   const std::size_t column = index % layout.columns, row = index / layout.columns;
   const double left = kLeft + static_cast<double>(column) * (layout.panel_width + layout.gap);
-  const double top = layout.height - kTop - static_cast<double>(row) * (kPanelHeight + kRowGap);
+  const double row_top = layout.height - kTop - layout.header_height -
+                         static_cast<double>(row) * (layout.title_height + kPanelHeight + kRowGap);
+  const double top = row_top - layout.title_height;
   std::string script = fmt::format(
       "set lmargin at screen {:.4f}\nset rmargin at screen {:.4f}\nset tmargin at screen "
-      "{:.4f}\nset bmargin "
-      "at screen {:.4f}\n",
+      "{:.4f}\nset bmargin at screen {:.4f}\n",
       left / layout.width, (left + layout.panel_width) / layout.width, top / layout.height,
       (top - kPanelHeight) / layout.height);
-  const bool wide = static_cast<double>(letters(panel.title)) * kLetter > layout.panel_width;
-  script += fmt::format("set title {} noenhanced offset 0,-0.6{}\nset xtics 0,{},100\n",
-                        gnuplot_quote(panel.title), wide ? " font ',7'" : "",
-                        layout.panel_width < kNarrow ? 50 : 20);
+  script += text_script(
+      panel.title,
+      {left + 0.5 * layout.panel_width, row_top, layout.panel_width + 0.8 * layout.gap, true},
+      layout.width, layout.height);
+  script += tics("xtics", value_tics(0, layout.deepest, fitting(layout.panel_width, kDepthTic)),
+                 "offset 0,0.3");
+  script += tics("ytics", value_tics(range.low, range.high, kMostValueTics), "");
+  script += layer_axis(panel, layout, column == 0, left, top);
   script += fmt::format(
-      "set yrange [{:.6g}:{:.6g}]\nset arrow from 0,{} to 100,{} nohead lc rgb '#888888' lw 0.8\n",
-      range.low, range.high, panel.axis.base, panel.axis.base);
+      "set yrange [{:.6g}:{:.6g}]\nset arrow from 0,{} to {:.6g},{} nohead lc rgb '#888888' lw "
+      "0.8\n",
+      range.low, range.high, panel.axis.base, layout.deepest, panel.axis.base);
   if (layout.own_labels)
     script +=
         name_of_y(panel.axis.label, left - kLeft + kNameLeft, top - 0.5 * kPanelHeight, layout);
@@ -211,31 +263,80 @@ std::string panel_script(const LinePlot& figure, const Layout& layout, std::size
 constexpr const char* kAxes =
     "set border 3 lc rgb '#444444' lw 0.8\n"
     "set tics nomirror scale 0.5 textcolor rgb '#222222'\n"
-    "set xtics offset 0,0.3\n"
-    "set xrange [0:100]\n"
     "set grid ytics lt 1 lc rgb '#E6E6E6' lw 0.6\n"
     "set clip one\n"
     "unset key\n";
 
 Plot render_at(const LinePlot& figure, double width, std::size_t columns) {
-  const std::vector<LegendEntry> legend = legend_of(figure);
-  const Layout layout = lay_out(figure, legend, width, columns);
+  const Layout layout = lay_out(figure, width, columns);
   Plot plot;
   plot.stem = figure.stem;
   plot.width = layout.width;
   plot.height = layout.height;
-  plot.script = std::string(kAxes) + legend_script(legend, layout) + axis_names(figure, layout) +
-                "set multiplot\n";
+  plot.script = std::string(kAxes) + fmt::format("set xrange [0:{:.6g}]\n", layout.deepest) +
+                legend_script(layout) + common_texts(figure, layout) + "set multiplot\n";
   for (std::size_t i = 0; i < figure.panels.size(); ++i) {
     const Panel& panel = figure.panels[i];
     for (std::size_t line = 0; line < panel.lines.size(); ++line)
       plot.data += data_block(fmt::format("p{}_{}", i, line), panel.lines[line]);
-    plot.script += panel_script(figure, layout, i, range_of(figure, panel.axis));
+    plot.script += panel_script(figure, layout, i);
   }
   return plot;
 }
 
 }  // namespace
+
+std::string count_of(const std::vector<Line>& lines) {
+  std::size_t least = std::numeric_limits<std::size_t>::max(), most = 0;
+  for (const Line& line : lines)
+    for (const LinePoint& point : line.points) {
+      if (!std::isfinite(point.y)) continue;
+      least = std::min(least, point.n);
+      most = std::max(most, point.n);
+    }
+  if (most == 0) return "n = 0";
+  return least == most ? fmt::format("n = {}", most) : fmt::format("n = {} to {}", least, most);
+}
+
+std::int64_t common_layers(const Panel& panel) {
+  const bool same = std::all_of(panel.lines.begin(), panel.lines.end(), [&](const Line& line) {
+    return line.layers == panel.lines[0].layers;
+  });
+  return same && !panel.lines.empty() ? panel.lines[0].layers : 0;
+}
+
+Range range_of(const LinePlot& figure, const ValueAxis& axis) {
+  Range means{axis.base, axis.base}, bands = means;
+  for (const Panel& panel : figure.panels)
+    for (const Line& line : panel.lines)
+      for (const LinePoint& point : line.points) {
+        if (panel.axis.label != axis.label || !std::isfinite(point.y)) continue;
+        means = {std::min(means.low, point.y), std::max(means.high, point.y)};
+        if (!has_band(line, point)) continue;
+        bands = {std::min(bands.low, point.low), std::max(bands.high, point.high)};
+      }
+  const bool usual = means.low >= axis.low && means.high <= axis.high;
+  if (usual && bands.low >= axis.low && bands.high <= axis.high) return {axis.low, axis.high};
+  const double span = std::max(means.high - means.low, 1e-6);
+  Range range =
+      round_outwards({std::max(std::min(means.low, bands.low), means.low - 0.5 * span),
+                      std::min(std::max(means.high, bands.high), means.high + 0.5 * span)},
+                     span);
+  if (usual) range = {std::min(range.low, axis.low), std::max(range.high, axis.high)};
+  return {std::max(range.low, axis.least), std::min(range.high, axis.most)};
+}
+
+bool cuts_bands(const LinePlot& figure) {
+  for (const Panel& panel : figure.panels) {
+    const Range range = range_of(figure, panel.axis);
+    for (const Line& line : panel.lines)
+      for (const LinePoint& point : line.points)
+        if (std::isfinite(point.y) && has_band(line, point) &&
+            (point.low < range.low || point.high > range.high))
+          return true;
+  }
+  return false;
+}
 
 std::vector<Plot> render(const LinePlot& figure) {
   Plot full = render_at(figure, kFullWidth, figure.columns);

@@ -1,7 +1,9 @@
-// Panels of lines with bands over one x axis, and one legend below that covers no data.
+// Panels of lines with bands over the relative depth, and one legend below that covers no data.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -11,12 +13,15 @@
 namespace factflow {
 
 struct LinePoint {
-  double x = 0, y = 0, low = 0, high = 0;
+  double x = 0;  // relative depth
+  double y = 0, low = 0, high = 0;
+  std::size_t n = 0;  // prompts
 };
 
 struct Line {
   std::string label;  // lines of one label share a legend entry
   LineStyle style;
+  std::int64_t layers = 0;        // of its model
   bool band = true;               // low .. high behind the line
   std::vector<LinePoint> points;  // points whose y is NaN are left out
 };
@@ -24,25 +29,45 @@ struct Line {
 // What a panel's values are. Panels whose axis has one label share one range.
 struct ValueAxis {
   std::string label;
-  double low = 0, high = 0;  // the range if all means lie in it; else it follows the data
+  double low = 0, high = 0;  // the range if all lines and bands lie in it; else it follows the data
   double base = 0;           // always within the range, with a line: no change, all right
+  // What values can be: the range never goes beyond.
+  double least = -std::numeric_limits<double>::infinity();
+  double most = std::numeric_limits<double>::infinity();
 };
 
 struct Panel {
-  std::string title;
+  std::vector<std::string> title;  // lines
   ValueAxis axis;
   std::vector<Line> lines;
 };
 
 struct LinePlot {
   std::string stem;
-  std::string x_label;        // x runs from 0 to 100
+  std::string header;         // what all panels have in common, above them
+  std::string x_label;        // of the relative depth
   std::size_t columns = 2;    // of panels, at full width
   std::vector<Panel> panels;  // at least one
 };
 
+// The number of prompts behind lines: "n = 40", or "n = 13 to 40" where it differs between points.
+std::string count_of(const std::vector<Line>& lines);
+// The layers of the models, if all lines of the panel are of models with as many; else 0.
+std::int64_t common_layers(const Panel& panel);
+
+struct Range {
+  double low = 0, high = 0;
+};
+// What the y axis of panels with this axis shows: the usual range if all means lie in it, wider for
+// bands that reach no further than half the span of the means beyond them; else what holds both.
+Range range_of(const LinePlot& figure, const ValueAxis& axis);
+// Whether a band reaches out of its panel, so that the frame cuts it.
+bool cuts_bands(const LinePlot& figure);
+
 // The figure at the two widths of a paper: STEM over both columns (6.3 inches; SVG, PDF, PNG), and
-// STEM_column in one (3.03 inches; PDF).
+// STEM_column in one (3.03 inches; PDF). A panel whose models have
+// the same number of layers has a second axis of window starts in layers; where one mixes models of
+// several depths, the legend says how many layers each has.
 std::vector<Plot> render(const LinePlot& figure);
 
 }  // namespace factflow

@@ -48,13 +48,20 @@ std::string header_html(const Study& study) {
                         escape(source.info.name), escape(source.info.dataset_path),
                         escape(source.info.created), escape(source.info.device),
                         escape(source.info.precision), escape(source.info.factflow_version));
-  return text +
-         "<nav><a href=\"#findings\">Findings</a><a href=\"#claims\">Claims</a><a "
-         "href=\"#figures\">Figures</a>"
-         "<a href=\"#prompts\">Prompts</a><a href=\"#pairs\">Pairs</a><a "
-         "href=\"#models\">Models</a><a "
-         "href=\"#files\">Files</a>"
-         "<a href=\"#run\">Provenance</a></nav></header>\n";
+  return text;
+}
+
+// Links to the sections that `body` has.
+std::string navigation(const std::string& body) {
+  constexpr std::pair<const char*, const char*> kSections[] = {
+      {"findings", "Findings"}, {"claims", "Claims"}, {"figures", "Figures"},
+      {"prompts", "Prompts"},   {"pairs", "Pairs"},   {"models", "Models"},
+      {"files", "Files"},       {"run", "Provenance"}};
+  std::string text = "<nav>";
+  for (const auto& [id, name] : kSections)
+    if (body.find(fmt::format("<section id=\"{}\">", id)) != std::string::npos)
+      text += fmt::format("<a href=\"#{}\">{}</a>", id, name);
+  return text + "</nav></header>\n";
 }
 
 std::string drop_cell(const EdgeEffect& effect) {
@@ -108,7 +115,8 @@ std::string findings_html(const Study& study) {
       "</ul>\n<p>Knockout: the flow from source to target tokens is blocked in a window of layers "
       "(here {} "
       "layers). "
-      "Change = 100 (p \u2212 p<sub>clean</sub>) / p<sub>clean</sub> of the answer's probability, "
+      "Relative change = 100 (p \u2212 p<sub>clean</sub>) / p<sub>clean</sub> of the answer's "
+      "probability, "
       "averaged "
       "over "
       "prompts. Largest drop = the lowest mean over all window starts; its interval is a bootstrap "
@@ -237,10 +245,10 @@ std::string pairs_html(const Study& study) {
 // Filled by the page's programs.
 constexpr const char* kFigures =
     "<section id=\"figures\"><h2>Figures</h2>\n"
-    "<p>Choose what the panels and lines are; point at a chart for its values. Layer depth: 0 % is "
-    "the first "
-    "window, "
-    "100 % the last, as in the published figures.</p>\n"
+    "<p>Choose what the panels and lines are; point at a chart for its values and layers. Relative "
+    "depth = first (or centre) layer of the window / layers of the model; above it stand the "
+    "layers "
+    "themselves where all models of a panel have the same number.</p>\n"
     "<noscript><p class=\"notice\">The charts of this page need JavaScript; the same figures are "
     "files, "
     "listed "
@@ -255,7 +263,8 @@ constexpr const char* kFigures =
     "<h3>Token by token</h3>\n<p>Each row is one token of the prompt (the subject's in green) "
     "whose flow to "
     "the last "
-    "token (*) is blocked, each column a window. Colour: change of the answer's probability.</p>\n"
+    "token (*) is blocked, each column a window: its layer stands below, its relative depth above. "
+    "Colour: p \u2212 p(clean) of the answer.</p>\n"
     "<div id=\"map-switches\"></div><div id=\"maps-of-prompt\" class=\"panels\"></div></section>\n";
 
 std::string figure_files_html(const FigureSet& figures) {
@@ -362,14 +371,15 @@ std::string make_report(const Study& study, const FigureSet& figures,
       "factflow</title>\n"
       "<style>{}</style></head>\n<body><main>\n",
       kPolicy, escape(study.run.name), kReportStyle);
-  text += header_html(study) + findings_html(study);
-  if (!study.main_effects.empty()) text += claims_html(study) + kFigures + pairs_html(study);
-  text += models_html(study) + "<section id=\"files\"><h2>Files</h2>\n" + tables_html(tables) +
+  std::string body = findings_html(study);
+  if (!study.main_effects.empty()) body += claims_html(study) + kFigures + pairs_html(study);
+  body += models_html(study) + "<section id=\"files\"><h2>Files</h2>\n" + tables_html(tables) +
           figure_files_html(figures) + "</section>\n";
   for (const std::vector<std::string>& lines : {data.omitted, figures.omitted})
     for (const std::string& line : lines)
-      text += fmt::format("<p class=\"notice\">{}</p>\n", escape(line));
-  text += run_html(study);
+      body += fmt::format("<p class=\"notice\">{}</p>\n", escape(line));
+  body += run_html(study);
+  text += header_html(study) + navigation(body) + body;
   text += fmt::format("<footer>Made by factflow {} from {}.</footer>\n</main>\n",
                       escape(study.run.sources[0].info.factflow_version), escape(study.run.name));
   if (!study.main_effects.empty()) text += programs(data.json);

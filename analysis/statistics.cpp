@@ -5,6 +5,7 @@
 #include <limits>
 #include <numeric>
 
+#include <boost/math/distributions/normal.hpp>
 #include <boost/math/distributions/students_t.hpp>
 
 namespace factflow {
@@ -59,6 +60,18 @@ Interval t_interval(const std::vector<double>& values, double level) {
   const double half =
       boost::math::quantile(distribution, 0.5 + 0.5 * level) * deviation / std::sqrt(n);
   return {centre - half, centre + half};
+}
+
+Interval wilson_interval(std::size_t successes, std::size_t n, double level) {
+  if (n == 0) return {kNan, kNan};
+  const double z = boost::math::quantile(boost::math::normal(), 0.5 + 0.5 * level);
+  const auto count = static_cast<double>(n);
+  const double share = static_cast<double>(successes) / count, scale = 1 + z * z / count;
+  const double centre = (share + 0.5 * z * z / count) / scale;
+  const double half =
+      z / scale * std::sqrt(share * (1 - share) / count + 0.25 * z * z / (count * count));
+  // The exact ends are lost to rounding where no or all trials succeed.
+  return {successes == 0 ? 0 : centre - half, successes == n ? 1 : centre + half};
 }
 
 double t_test(const std::vector<double>& values) {

@@ -25,6 +25,9 @@ double quantile(std::vector<double> values, double p);
 
 // mean +- t(level, n - 1) s / sqrt(n). One value or no variance: the mean twice. Empty: NaN.
 Interval t_interval(const std::vector<double>& values, double level);
+// Wilson's score interval of a share, within [0, 1]: `successes` of `n`. Unlike the t interval it
+// has a width where all are alike. NaN for n = 0. Wilson, JASA 22 (1927).
+Interval wilson_interval(std::size_t successes, std::size_t n, double level);
 // Two-sided p value of the one-sample t test of "the mean is 0". NaN for fewer than two values; 1
 // if all values are 0, and 0 if they are all the same other number.
 double t_test(const std::vector<double>& values);

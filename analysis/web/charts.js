@@ -43,8 +43,9 @@ function clear(folder) {
   folder.replaceChildren();
 }
 
-// A range of round numbers around all values and `base`; bands count as far as they are not absurdly wide.
-function valueRange(panels, base, bands) {
+// A range of round numbers around all values and the metric's base, within its limits; bands count as far as they are
+// not absurdly wide.
+function valueRange(panels, {base, limits}, bands) {
   let low = base, high = base, bandLow = base, bandHigh = base;
   for (const panel of panels) {
     for (const line of panel.lines) {
@@ -63,7 +64,7 @@ function valueRange(panels, base, bands) {
   const most = Math.min(Math.max(high, bandHigh), high + span / 2);
   const step = span > 60 ? 20 : span > 40 ? 10 : span > 8 ? 2 : span > 2 ? 0.5 : 10 ** Math.floor(Math.log10(span));
   const round = (value, up) => Number(((up ? Math.ceil : Math.floor)(value / step) * step).toPrecision(6));
-  return {low: round(least, false), high: round(most, true)};
+  return {low: Math.max(round(least, false), limits[0]), high: Math.min(round(most, true), limits[1])};
 }
 
 function bandSeries(line) {
@@ -108,8 +109,20 @@ function lineTooltip(lines, metric, x) {
   }).join('<br>');
 }
 
+// The layers above relative depths, where all lines of a panel are of models with the same number of them.
+function layerAxis(panel, look) {
+  const counts = unique(panel.lines.map((line) => layersOf(line.group)));
+  if (look.axis !== depthAxes.relative || counts.length !== 1) return null;
+  return {
+    type: 'value', position: 'top', min: 0, max: look.deepest * counts[0], minInterval: 1, splitLine: {show: false},
+    name: 'layer', nameLocation: 'start', nameGap: 6, nameTextStyle: {color: SOFT, fontSize: 11},
+    axisLine: {show: false}, axisTick: {show: true, lineStyle: {color: SOFT}},
+    axisLabel: {color: SOFT, fontSize: 11, margin: 4, showMaxLabel: false},
+  };
+}
+
 function lineOption(panel, look, range) {
-  const xs = panel.lines.flatMap((line) => line.points.map((p) => p.x));
+  const layers = layerAxis(panel, look);
   const bands = look.bands && look.metric.low ? panel.lines.map(bandSeries) : [];
   const reference = {
     type: 'line', silent: true, symbol: 'none', z: 0, data: [], animation: false,
@@ -119,12 +132,12 @@ function lineOption(panel, look, range) {
   return {
     animation: false,
     aria: {enabled: true, label: {description: `${panel.title}: ${look.metric.title}, ${panel.lines.length} lines`}},
-    grid: {left: 50, right: 14, top: 12, bottom: 40},
-    xAxis: {
+    grid: {left: 50, right: 14, top: layers ? 26 : 12, bottom: 40},
+    xAxis: [{
       type: 'value', name: look.axis.title, nameLocation: 'middle', nameGap: 24, nameTextStyle: {color: SOFT},
-      min: 0, max: look.axis === depthAxes.layer ? Math.max(1, ...xs) : 100, splitLine: {show: false},
-      axisLine: {onZero: false, lineStyle: {color: SOFT}}, axisLabel: {color: INK},
-    },
+      min: 0, max: look.deepest, splitLine: {show: false}, axisLine: {onZero: false, lineStyle: {color: SOFT}},
+      axisLabel: {color: INK, showMaxLabel: false, hideOverlap: true},
+    }, ...(layers ? [layers] : [])],
     yAxis: {
       type: 'value', min: range.low, max: range.high, name: look.metric.title, nameLocation: 'middle', nameGap: 38,
       nameTextStyle: {color: SOFT}, axisLabel: {color: INK, formatter: (value) => String(value).replace('-', '\u2212')},
@@ -138,10 +151,12 @@ function lineOption(panel, look, range) {
   };
 }
 
-// look: {metric, axis, bands}. All panels share one range of values.
+// look: {metric, axis, bands}. All panels share one range of values and one of depths.
 function drawPanels(folder, panels, look) {
   clear(folder);
-  const range = valueRange(panels, look.metric.base, look.bands && look.metric.low);
+  const range = valueRange(panels, look.metric, look.bands && look.metric.low);
+  const depths = panels.flatMap((panel) => panel.lines.flatMap((line) => line.points.map((p) => p.x)));
+  look.deepest = Math.max(look.axis.least, ...depths);
   for (const panel of panels) {
     const box = element('div', {class: 'chart line-chart'});
     folder.append(element('div', {class: 'panel'}, element('h4', {}, panel.title), box));
@@ -178,16 +193,20 @@ function heatCells(map, clean) {
 function drawHeatmap(folder, map, clean, colors) {
   const tokens = map.tokens.map((token, i) => tokenName(token, i === map.tokens.length - 1));
   const [begin, end] = map.subject || [0, 0];
-  const box = element('div', {class: 'chart', style: `height:${54 + 17 * tokens.length}px`});
+  const box = element('div', {class: 'chart', style: `height:${60 + 17 * tokens.length}px`});
   folder.append(box);
+  const layers = layersOf(map), depth = (start) => String(Number((start / layers).toFixed(2)));
   const about = (cell) => `<b>${text(tokens[cell[1]])}</b> \u2192 last, ${text(layersText(map, map.starts[cell[0]]))}` +
       `<br>p = ${cell[3].toFixed(3)}, change <b>${signed(cell[2], 3)}</b>`;
   newChart(box).setOption({
     animation: false,
     aria: {enabled: true, label: {description: `Heat map of ${tokens.length} tokens and ${map.starts.length} starts`}},
-    grid: {left: 92, right: 8, top: 4, bottom: 40},
-    xAxis: {type: 'category', data: map.starts, name: 'Window start (layer)', nameLocation: 'middle', nameGap: 24,
-            nameTextStyle: {color: SOFT}, axisLabel: {color: INK}},
+    grid: {left: 92, right: 8, top: 20, bottom: 40},
+    xAxis: [{type: 'category', data: map.starts, name: depthAxes.layer.title, nameLocation: 'middle', nameGap: 24,
+             nameTextStyle: {color: SOFT}, axisLabel: {color: INK, hideOverlap: true}},
+            {type: 'category', data: map.starts, position: 'top', axisTick: {show: false}, axisLine: {show: false},
+             name: 'depth', nameLocation: 'start', nameGap: 8, nameTextStyle: {color: SOFT, fontSize: 11},
+             axisLabel: {color: SOFT, fontSize: 11, margin: 4, hideOverlap: true, formatter: depth}}],
     yAxis: {type: 'category', data: tokens, inverse: true, axisTick: {show: false},
             axisLabel: {interval: 0, width: 84, overflow: 'truncate', fontSize: 11,
                         color: (_, i) => i >= begin && i < end ? '#00704f' : INK}},

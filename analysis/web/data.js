@@ -47,23 +47,24 @@ function layersText(group, start) {
   return first === last ? `layer ${first} of ${layers}` : `layers ${first}\u2013${last} of ${layers}`;
 }
 
+// What a window start is: its first layer, or its centre layer.
+const startName = data.windows.some((group) => group.centred) ? 'centre layer' : 'first layer';
+const layersOf = (group) => data.models[group.model].layers;
+
 const depthAxes = {
-  stretched: {
-    title: 'Layer depth (%)',
-    of: (group, i) => group.starts.length < 2 ? 0 : 100 * i / (group.starts.length - 1),
-  },
   relative: {
-    title: 'Window start / layers (%)',
-    of: (group, i) => 100 * group.starts[i] / data.models[group.model].layers,
+    title: `Relative depth (${startName} of the window / layers)`, least: 0.01,
+    of: (group, i) => group.starts[i] / layersOf(group),
   },
-  layer: {title: 'Window start (layer)', of: (group, i) => group.starts[i]},
+  layer: {title: `Window (${startName})`, least: 1, of: (group, i) => group.starts[i]},
 };
 
+// `limits`: what values can be. `low`, `high`: the band's ends.
 const metrics = {
-  change: {title: 'Probability change (%)', low: 'changeLow', high: 'changeHigh', base: 0, digits: 1, unit: ' %'},
-  accuracy: {title: 'Accuracy (%)', low: 'accuracyLow', high: 'accuracyHigh', base: 100, digits: 1, unit: ' %'},
-  median: {title: 'Median probability change (%)', base: 0, digits: 1, unit: ' %'},
-  log: {title: 'Mean ln(p / p clean)', base: 0, digits: 2, unit: ''},
+  change: {title: 'Relative change of p (%)', limits: [-100, Infinity], low: 'changeLow', high: 'changeHigh', base: 0, digits: 1, unit: ' %'},
+  accuracy: {title: 'Accuracy (%)', limits: [0, 100], low: 'accuracyLow', high: 'accuracyHigh', base: 100, digits: 1, unit: ' %'},
+  median: {title: 'Median relative change of p (%)', limits: [-100, Infinity], base: 0, digits: 1, unit: ' %'},
+  log: {title: 'Mean ln(p / p clean)', limits: [-Infinity, Infinity], base: 0, digits: 2, unit: ''},
 };
 
 function signed(value, digits) {

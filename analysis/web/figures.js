@@ -5,7 +5,7 @@ const MOST_BANDS = 8;  // more of them hide each other
 const CHANNEL_ORDER = ['all', 'slow', 'not-fast', 'fast', 'not-slow'];
 
 const state = {
-  view: 'models', window: data.window, metric: 'change', axis: 'stretched', bands: true, set: 0,
+  view: 'models', window: data.window, metric: 'change', axis: 'relative', bands: true, set: 0,
   family: 'all', model: sweptModels[0], flow: null, target: 'last',
   off: {models: new Set(), edges: new Set(), windows: new Set(), channels: new Set()},
 };

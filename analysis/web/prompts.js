@@ -72,7 +72,7 @@ function promptPanels(i) {
     if (state.off.models.has(entry.model) || !hasCurve(entry, i)) continue;
     const group = groupOf(entry.model, entry.window), row = rowOf(entry, i);
     const points = group.starts.map((start, s) => (
-        {x: depthAxes.stretched.of(group, s), y: row[s] === MISSING ? null : row[s] / 10, start}));
+        {x: depthAxes.relative.of(group, s), y: row[s] === MISSING ? null : row[s] / 10, start}));
     const edge = data.edges[entry.edge], model = data.models[entry.model];
     if (!panels.has(entry.edge)) panels.set(entry.edge, {title: edge.name, lines: []});
     panels.get(entry.edge).lines.push({name: model.name, style: model, group, points});
@@ -96,17 +96,24 @@ function heatSwitches(maps) {
                         browser.colors = colors;
                         drawHeatmaps();
                       }),
-            scale()),
+            scale(maps)),
     models.length < 2 ? '' : chips('Models', models.map((m) => modelItem(m, false)), browser.off,
                                    (redo) => redo === true ? drawPrompt() : drawHeatmaps()),
   ];
 }
 
-function scale() {
+// The answer's probability in the clean run of a map's prompt; null = unknown.
+const cleanOf = (map) => data.clean[map.model][map.prompt] ? data.clean[map.model][map.prompt][0] : null;
+
+// The ends say so where some map has values beyond them.
+function scale(maps) {
   const colors = COLOR_MAPS[browser.colors].join(',');
-  return element('span', {class: 'scale'}, `\u2212${HEAT_LIMIT}`,
+  const changes = maps.filter((map) => cleanOf(map) !== null)
+      .flatMap((map) => heatCells(map, cleanOf(map)).map((cell) => cell[2]));
+  const low = changes.some((change) => change < -HEAT_LIMIT), high = changes.some((change) => change > HEAT_LIMIT);
+  return element('span', {class: 'scale'}, `${low ? '\u2264 ' : ''}\u2212${HEAT_LIMIT}`,
                  element('span', {class: 'ramp', style: `background:linear-gradient(90deg,${colors})`}),
-                 `+${HEAT_LIMIT}  p \u2212 p(clean)`);
+                 `${high ? '\u2265 ' : ''}+${HEAT_LIMIT}  p \u2212 p(clean)`);
 }
 
 function drawHeatmaps() {
@@ -116,12 +123,12 @@ function drawHeatmaps() {
   clear(folder);
   for (const map of maps) {
     if (browser.off.has(map.model) || (browser.window !== 'all' && map.window !== browser.window)) continue;
-    const clean = data.clean[map.model][browser.at];
-    if (!clean || clean[0] === null) continue;
+    const clean = cleanOf(map);
+    if (clean === null) continue;
     const panel = element('div', {class: 'panel'}, element('h4', {},
-        `${data.models[map.model].name}, window of ${map.window}, p(clean) = ${clean[0].toFixed(2)}`));
+        `${data.models[map.model].name}, window of ${map.window}, p(clean) = ${clean.toFixed(2)}`));
     folder.append(panel);
-    drawHeatmap(panel, map, clean[0], browser.colors);
+    drawHeatmap(panel, map, clean, browser.colors);
   }
 }
 
@@ -137,7 +144,7 @@ function drawPrompt() {
         drawPrompt();
       }));
   drawPanels(document.getElementById('prompt-panels'), panels,
-             {metric: metrics.change, axis: depthAxes.stretched, bands: false});
+             {metric: metrics.change, axis: depthAxes.relative, bands: false});
   drawHeatmaps();
 }
 

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <set>
 #include <utility>
 
 #include <gmock/gmock.h>
@@ -131,6 +132,48 @@ TEST_F(Analyse, EveryKindOfFigureIsDrawn) {
         << stem;
   EXPECT_THAT(text("tables/curves.csv"), HasSubstr(",shared,"));
   EXPECT_THAT(text("tables/claims.csv"), HasSubstr("gpt2-small against gpt2-large"));
+}
+
+// Words between quotes that follow `before`: what links of a page name, or what it has.
+std::set<std::string> quoted_after(const std::string& page, const std::string& before) {
+  std::set<std::string> found;
+  for (std::size_t at = page.find(before); at != std::string::npos; at = page.find(before, at)) {
+    at += before.size();
+    found.insert(page.substr(at, page.find('"', at) - at));
+  }
+  return found;
+}
+
+TEST_F(Analyse, OneModelIsNamedInItsFiguresAndEveryLinkLeadsSomewhere) {
+  if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
+  SyntheticOptions options = small();
+  options.models = {{"only", "mamba", 8, 1e8}};
+  options.heatmap_windows = {1, 3};
+  write_synthetic_results(folder_ / "results.h5", options);
+  analyse(folder_, quick());
+  for (const char* stem :
+       {"models", "edges_only", "windows_only", "heatmap_windows_only", "heatmap_100"})
+    EXPECT_THAT(text("figures/" + std::string(stem) + ".svg"), HasSubstr(">only")) << stem;
+  const std::string page = text("report.html");
+  const std::set<std::string> ids = quoted_after(page, " id=\"");
+  EXPECT_EQ(ids.count("pairs"), 0U);  // of one model there are none
+  for (const std::string& place : quoted_after(page, "href=\"#"))
+    EXPECT_EQ(ids.count(place), 1U) << place;
+}
+
+TEST_F(Analyse, DepthAndChangeHaveOneNameAndAccuracyEndsAtAll) {
+  if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
+  write_synthetic_results(folder_ / "results.h5", small());
+  analyse(folder_, quick());
+  for (const char* file : {"figures/models.svg", "figures/edges_mamba.svg",
+                           "figures/heatmap_100.svg", "report.html"}) {
+    EXPECT_THAT(text(file), HasSubstr("Relative depth")) << file;
+    EXPECT_THAT(text(file), Not(HasSubstr("Layer depth"))) << file;
+    EXPECT_THAT(text(file), Not(HasSubstr("Probability diff"))) << file;
+  }
+  EXPECT_THAT(text("figures/edges_mamba.svg"), HasSubstr(">100<"));
+  for (const char* beyond : {">105<", ">110<", ">120<"})
+    EXPECT_THAT(text("figures/edges_mamba.svg"), Not(HasSubstr(beyond)));
 }
 
 TEST_F(Analyse, SetsOfPromptsAreKeptApart) {

@@ -43,6 +43,7 @@ const choose = (page, label, index) => selectOf(page, label).selectOption({index
 async function checkViews(page) {
   const views = await page.locator('button.view').evaluateAll((all) => all.map((b) => b.dataset.view));
   check(views.length >= 4, `views: ${views}`);
+  check(await page.getByText('Layer depth').count() === 0, 'the depth has a second name');
   let before = '';
   for (const view of views) {
     await page.click(`button.view[data-view=${view}]`);
@@ -69,12 +70,14 @@ async function checkSwitches(page) {
   await choose(page, 'Show', 1);
   check((await shown(page, 'panels'))[0].points !== other[0].points, 'accuracy shows the same points as change');
   await choose(page, 'Show', 0);
-  const chip = page.locator('.chips[aria-label=Models] .chip').first();
-  const name = await chip.textContent();
-  await chip.click();
-  check(!(await shown(page, 'panels'))[0].lines.includes(name), `${name} is still drawn after it was switched off`);
-  await chip.click();
-  check((await shown(page, 'panels'))[0].lines.includes(name), `${name} does not come back`);
+  const chip = page.locator('#switches .chips[aria-label=Models] .chip').first();
+  if (await chip.count() > 0) {  // with one model there is nothing to choose
+    const name = await chip.textContent();
+    await chip.click();
+    check(!(await shown(page, 'panels'))[0].lines.includes(name), `${name} is still drawn after it was switched off`);
+    await chip.click();
+    check((await shown(page, 'panels'))[0].lines.includes(name), `${name} does not come back`);
+  }
   const source = page.locator('.chips[aria-label=Sources] .chip').first();
   await source.click();
   check((await shown(page, 'panels')).length === first.length - 1, 'a source that is off still has its panel');
@@ -99,7 +102,7 @@ async function checkHover(page) {
   check(/[+\u2212]?\d+\.\d %.*\[.*\]/.test(lines) && /n = \d+/.test(lines), `hover over lines says '${lines}'`);
   const map = page.locator('#maps-of-prompt .chart').first();
   if (await map.count() > 0) {
-    const cell = await hover(page, map, 10);  // the first token
+    const cell = await hover(page, map, 26);  // the first token
     check(/p = \d\.\d{3}/.test(cell), `hover over a heat map says '${cell}'`);
   }
 }
@@ -149,7 +152,36 @@ async function checkPaper(page) {
   await page.evaluate(() => window.dispatchEvent(new Event('afterprint')));
 }
 
-const links = (page) => page.locator('#files a').evaluateAll((all) => all.map((a) => a.getAttribute('href')));
+// Places of the page that links name and that it has not, and files that the run has not.
+async function checkLinks(page) {
+  const hrefs = await page.locator('a[href]').evaluateAll((all) => all.map((a) => a.getAttribute('href')));
+  const ids = await page.evaluate(() => [...document.querySelectorAll('[id]')].map((node) => node.id));
+  check(hrefs.length > 10, `the page has ${hrefs.length} links`);
+  for (const href of new Set(hrefs)) {
+    const good = href.startsWith('#') ? ids.includes(href.slice(1)) : fs.existsSync(path.join(run, href));
+    check(good, `the link ${href} leads nowhere`);
+  }
+}
+
+// Axes: the layers above the relative depth are those that a point's tooltip names.
+async function checkAxes(page) {
+  await page.click('button.view[data-view=models]');
+  await choose(page, 'Depth as', 0);
+  const axes = await page.evaluate(() => [...document.querySelectorAll('#panels .chart')].map((box) => {
+    const option = echarts.getInstanceByDom(box).getOption();
+    return {axes: option.xAxis.map((axis) => axis.max), y: [option.yAxis[0].min, option.yAxis[0].max],
+            layers: [...new Set(data.models.map((model) => model.layers))]};
+  }));
+  for (const {axes: [deepest, layers], layers: counts} of axes) {
+    check(deepest > 0 && deepest <= 1, `relative depths reach ${deepest}`);
+    if (counts.length === 1) check(Math.abs(layers - deepest * counts[0]) < 1e-9, `layers reach ${layers}`);
+  }
+  await choose(page, 'Show', 1);
+  const accuracy = await page.evaluate(() => [...document.querySelectorAll('#panels .chart')].map(
+      (box) => echarts.getInstanceByDom(box).getOption().yAxis[0]).map((axis) => [axis.min, axis.max]));
+  check(accuracy.every(([low, high]) => low >= 0 && high <= 100), `accuracies reach ${JSON.stringify(accuracy)}`);
+  await choose(page, 'Show', 0);
+}
 
 async function main() {
   const browser = await playwright.chromium.launch({
@@ -178,8 +210,7 @@ async function main() {
   }
   check(seconds < MOST_SECONDS, `the report needs ${seconds.toFixed(2)} s to open`);
   if (pictures) await page.screenshot({path: path.join(pictures, 'page.png'), fullPage: true});
-  for (const href of await links(page)) check(fs.existsSync(path.join(run, href)), `${href} does not exist`);
-  for (const step of [checkViews, checkSwitches, checkHover, checkPrompts, checkPhone, checkPaper]) await step(page);
+  for (const step of [checkLinks, checkViews, checkAxes, checkSwitches, checkHover, checkPrompts, checkPhone, checkPaper]) await step(page);
   await browser.close();
   console.log(`opened in ${seconds.toFixed(2)} s; ${checks} checks, ${problems.length} problems`);
   problems.forEach((problem) => console.log(problem));

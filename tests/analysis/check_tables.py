@@ -16,7 +16,7 @@ except ImportError as missing:
     print("skipped:", missing)
     sys.exit(77)
 
-from recompute import SHARED, Run, bootstrap, percentiles, holm, t_band, t_test
+from recompute import SHARED, Run, bootstrap, percentiles, holm, t_band, t_test, wilson_band
 
 RESAMPLES, SEED = 1000, 1
 checked = 0
@@ -110,15 +110,15 @@ def check_curves(run, folder):
 
 def check_point(row, s, change, rank, logs, what):
     ok = ~np.isnan(change[:, s])
-    values, hit = change[ok, s], 100.0 * (rank[ok, s] == 1)
+    values, hit = change[ok, s], rank[ok, s] == 1
     close(row["n"], ok.sum(), what + " n")
     close(row["change"], mean(values), what + " change")
     close(row["median_change"], np.median(values) if len(values) else math.nan, what + " median")
-    close(row["accuracy"], mean(hit), what + " accuracy")
+    close(row["accuracy"], 100 * mean(hit), what + " accuracy")
     close(row["mean_rank"], mean(rank[ok, s]), what + " rank")
     close(row["log_probability_change"], mean(logs[ok, s]), what + " log")
     close_band(row, "change", t_band(values), what)
-    close_band(row, "accuracy", t_band(hit), what)
+    close_band(row, "accuracy", wilson_band(hit), what)
 
 
 def check_effects(run, folder, name):

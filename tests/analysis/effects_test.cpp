@@ -65,6 +65,10 @@ TEST(Curves, MeansMediansAndDepths) {
   EXPECT_DOUBLE_EQ(curve.points[1].median_change, -50);
   EXPECT_DOUBLE_EQ(curve.points[1].accuracy, 75);
   EXPECT_DOUBLE_EQ(curve.points[1].mean_rank, 1.75);
+  // A t interval would reach 154 %, and have no width where all four prompts are right.
+  EXPECT_NEAR(curve.points[1].accuracy_interval.high, 95.44, 0.01);
+  EXPECT_NEAR(curve.points[0].accuracy_interval.low, 51.01, 0.01);
+  EXPECT_EQ(curve.points[0].accuracy_interval.high, 100);
   EXPECT_NEAR(curve.points[1].log_change, (2 * std::log(0.5) + std::log(0.75) + std::log(0.25)) / 4,
               1e-12);
   EXPECT_EQ(curve.points[0].change_interval.low, 0);  // no variance

@@ -27,6 +27,17 @@ def t_band(values, level=0.95):
     return values.mean() - half, values.mean() + half
 
 
+def wilson_band(hits, level=0.95):
+    """Of a share in percent. Score interval: where the z test of that share is at its level."""
+    n = len(hits)
+    if n == 0:
+        return math.nan, math.nan
+    z, share = stats.norm.ppf(0.5 + level / 2), np.mean(hits)
+    # The roots of (share - q)^2 = z^2 q (1 - q) / n.
+    roots = np.roots([1 + z * z / n, -(2 * share + z * z / n), share * share]).real
+    return 100 * max(0.0, roots.min()), 100 * min(1.0, roots.max())
+
+
 def t_test(values):
     if len(values) < 2:
         return math.nan

@@ -54,6 +54,22 @@ TEST(Statistics, DegenerateSamplesHaveDegenerateIntervals) {
   EXPECT_EQ(t_test({7, 7, 7}), 0);
 }
 
+// The ends solve (share - q)^2 = z^2 q (1 - q) / n; where all trials are alike there are closed
+// forms.
+TEST(Statistics, WilsonIntervalsStayBetweenNoneAndAll) {
+  const double z2 = 1.959963984540054 * 1.959963984540054;
+  const Interval all = wilson_interval(10, 10, 0.95), none = wilson_interval(0, 10, 0.95);
+  EXPECT_NEAR(all.low, 10 / (10 + z2), 1e-14);
+  EXPECT_EQ(all.high, 1);
+  EXPECT_EQ(none.low, 0);
+  EXPECT_NEAR(none.high, z2 / (10 + z2), 1e-14);
+  const Interval most = wilson_interval(39, 40, 0.95);
+  for (const double end : {most.low, most.high})
+    EXPECT_NEAR(std::pow(39.0 / 40 - end, 2), z2 * end * (1 - end) / 40, 1e-14);
+  EXPECT_LT(most.high, 1);
+  EXPECT_TRUE(std::isnan(wilson_interval(0, 0, 0.95).low));
+}
+
 TEST(Statistics, HolmStepsDownAndStaysMonotone) {
   const std::vector<double> adjusted = holm({0.01, 0.04, kNan, 0.03, 0.005});
   EXPECT_DOUBLE_EQ(adjusted[4], 0.02);

@@ -1,5 +1,5 @@
 // Makes a run directory with made-up results and analyses it: for looking at figures and for
-// timing. Usage: synthetic_run DIR [report|partial|own|sets|hostile|sweep] [--no-analysis]
+// timing. Usage: synthetic_run DIR [report|one|partial|own|sets|hostile|sweep] [--no-analysis]
 #include <chrono>
 #include <cstdio>
 #include <exception>
@@ -34,6 +34,11 @@ int main(int argc, char** argv) {
     options.named_sets = kind == "sets";
     options.hostile = kind == "hostile";
     if (options.hostile) options.edges.push_back("<svg onload=alert(3)>->last");
+    if (kind == "one") {
+      options.models = {{"mamba-tiny-of-a-rather-long-name", "mamba", 4, 1e6}};
+      options.windows = {1, 2};
+      options.heatmap_windows = {1, 2};
+    }
     if (kind == "own" || kind == "sets") {
       options.models[0] = {"gpt2-355M", "gpt2", 24, 3.55e8};
       options.models[1] = {"gpt2-1.5B", "gpt2", 48, 1.56e9};

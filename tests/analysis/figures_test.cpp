@@ -1,0 +1,197 @@
+// What figures decide before anything is drawn: tics, ranges, counts, names.
+#include <cmath>
+#include <limits>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "analysis/axis_tics.hpp"
+#include "analysis/heatmap_plot.hpp"
+#include "analysis/line_plot.hpp"
+#include "analysis/plot_text.hpp"
+
+namespace factflow {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+
+std::vector<std::string> labels(const std::vector<Tic>& tics) {
+  std::vector<std::string> texts;
+  for (const Tic& tic : tics) texts.push_back(tic.label);
+  return texts;
+}
+
+// Four windows of a model of twelve layers start at 0, 1/12, 2/12 and 3/12 of the depth.
+TEST(AxisTics, ARelativeDepthStandsWhereItsStartIs) {
+  const std::vector<Tic> depths = depth_tics_of_columns({0, 1, 2, 3}, 12, 4);
+  EXPECT_THAT(labels(depths), ElementsAre("0", "0.1", "0.2"));
+  for (size_t i = 0; i < depths.size(); ++i)
+    EXPECT_NEAR(depths[i].position, 1.2 * static_cast<double>(i), 1e-12);
+  EXPECT_THAT(layer_tics_of_columns({0, 1, 2, 3}, 4),
+              ElementsAre(Tic{0, "0"}, Tic{1, "1"}, Tic{2, "2"}, Tic{3, "3"}));
+}
+
+TEST(AxisTics, EveryNumberOfColumnsGetsAFewTicsAtTheirPlaces) {
+  for (const int layers : {1, 4, 12, 28, 64, 127})
+    for (int columns = 1; columns <= layers; ++columns)
+      for (const std::size_t most : {2U, 5U}) {
+        std::vector<std::int32_t> starts;
+        for (int start = 0; start < columns; ++start) starts.push_back(start);
+        const std::vector<Tic> depths = depth_tics_of_columns(starts, layers, most),
+                               layer = layer_tics_of_columns(starts, most);
+        for (const std::vector<Tic>& tics : {depths, layer}) {
+          ASSERT_GE(tics.size(), 1U);
+          ASSERT_LE(tics.size(), most);
+        }
+        for (const Tic& tic : depths)
+          EXPECT_NEAR(std::stod(tic.label), tic.position / layers, 1e-9) << layers;
+        for (const Tic& tic : layer) EXPECT_EQ(std::stod(tic.label), tic.position);
+      }
+}
+
+TEST(AxisTics, StartsNeedNotBeginAtZeroOrFollowEachOther) {
+  EXPECT_THAT(layer_tics_of_columns({10, 20, 40}, 3), ElementsAre(Tic{1, "20"}, Tic{2, "40"}));
+  const std::vector<Tic> depths = depth_tics_of_columns({10, 20, 40}, 100, 4);
+  EXPECT_THAT(labels(depths), ElementsAre("0.1", "0.2", "0.3", "0.4"));
+  EXPECT_NEAR(depths[2].position, 1.5, 1e-12);
+  EXPECT_TRUE(depth_tics_of_columns({}, 12, 4).empty());
+}
+
+TEST(AxisTics, NumbersAreRoundAndNotCrowded) {
+  EXPECT_THAT(labels(value_tics(-100, 20, 7)),
+              ElementsAre("\u2212100", "\u221280", "\u221260", "\u221240", "\u221220", "0", "20"));
+  EXPECT_THAT(labels(value_tics(60, 100, 7)), ElementsAre("60", "70", "80", "90", "100"));
+  EXPECT_THAT(labels(value_tics(6, 9, 1)), ElementsAre("6"));
+  EXPECT_THAT(labels(value_tics(0, 0, 3)), ElementsAre("0"));
+  EXPECT_THAT(labels(layer_tics(0.75, 12, 5)), ElementsAre("0", "2", "4", "6", "8"));
+  EXPECT_NEAR(layer_tics(0.75, 12, 5)[1].position, 2.0 / 12, 1e-12);
+}
+
+LinePoint at(double x, double y, double low, double high, std::size_t n) {
+  return {x, y, low, high, n};
+}
+
+Line line_of(const std::string& label, const std::vector<LinePoint>& points) {
+  Line line;
+  line.label = label;
+  line.style.color = "#000000";
+  line.layers = 12;
+  line.points = points;
+  return line;
+}
+
+LinePlot two_lines() {
+  LinePlot plot;
+  plot.stem = "plot";
+  plot.header = "gpt2";
+  plot.panels.resize(2);
+  for (Panel& panel : plot.panels) panel.axis = {"Accuracy (%)", 60, 100, 100, 0, 100};
+  plot.panels[0].title = {"first"};
+  plot.panels[0].lines = {line_of("a", {at(0, 100, 72, 100, 40), at(0.5, 30, 20, 42, 40)})};
+  plot.panels[1].title = {"second"};
+  plot.panels[1].lines = {line_of("b", {at(0, 90, 70, 128, 13)})};
+  return plot;
+}
+
+TEST(LinePlots, RangesEndWhereValuesCannotBe) {
+  LinePlot plot = two_lines();
+  const Range range = range_of(plot, plot.panels[0].axis);
+  EXPECT_EQ(range.high, 100);
+  EXPECT_LE(range.low, 20);
+  EXPECT_GE(range.low, 0);
+  EXPECT_TRUE(cuts_bands(plot));  // 128 lies beyond
+  plot.panels[1].lines[0].points[0].high = 100;
+  EXPECT_FALSE(cuts_bands(plot));
+  // The published limits where means and bands lie within them.
+  plot.panels[0].lines[0].points.pop_back();
+  EXPECT_EQ(range_of(plot, plot.panels[0].axis).low, 60);
+  plot.panels[0].lines[0].points[0].low = 40;
+  EXPECT_LE(range_of(plot, plot.panels[0].axis).low, 60);
+}
+
+TEST(LinePlots, CountsAreThoseOfTheLinesDrawn) {
+  LinePlot plot = two_lines();
+  EXPECT_EQ(count_of(plot.panels[0].lines), "n = 40");
+  plot.panels[0].lines.push_back(plot.panels[1].lines[0]);
+  EXPECT_EQ(count_of(plot.panels[0].lines), "n = 13 to 40");
+  plot.panels[0].lines[1].points[0].y = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_EQ(count_of(plot.panels[0].lines), "n = 40");
+  EXPECT_EQ(count_of({}), "n = 0");
+}
+
+TEST(LinePlots, LayersStandAboveOrInTheLegend) {
+  LinePlot plot = two_lines();
+  plot.panels[1].lines[0].layers = 64;
+  EXPECT_EQ(common_layers(plot.panels[0]), 12);
+  EXPECT_THAT(render(plot)[0].script, HasSubstr("set x2tics"));
+  EXPECT_THAT(render(plot)[0].script, Not(HasSubstr("12 layers")));
+  plot.panels[0].lines.push_back(plot.panels[1].lines[0]);
+  EXPECT_EQ(common_layers(plot.panels[0]), 0);
+  EXPECT_THAT(render(plot)[0].script, HasSubstr("'a, 12 layers'"));
+  EXPECT_THAT(render(plot)[0].script, HasSubstr("'b, 64 layers'"));
+  EXPECT_THAT(render(plot)[0].script, HasSubstr("'gpt2'"));
+}
+
+TEST(LinePlots, OneLineHasALegendAsWell) {
+  LinePlot plot = two_lines();
+  plot.panels.pop_back();
+  EXPECT_THAT(render(plot)[0].script, HasSubstr("set label 'a' at"));
+}
+
+HeatmapPlot map_of(std::vector<float> probability, std::vector<std::string> tokens) {
+  HeatmapPlot plot;
+  plot.stem = "map";
+  plot.header = "gpt2";
+  HeatmapResult data{1, "fit", 7, std::move(tokens), {0}, std::move(probability)};
+  plot.panels.push_back({{"window 1"}, std::move(data), 12, 0.5, 0, 1});
+  return plot;
+}
+
+TEST(HeatmapPlots, TheColorBarSaysWhereValuesLieBeyondIt) {
+  EXPECT_EQ(color_ends(map_of({0.4F, 0.6F}, {"a", "b"}), 0.3).low, "\u22120.3");
+  EXPECT_EQ(color_ends(map_of({0.4F, 0.6F}, {"a", "b"}), 0.3).high, "+0.3");
+  EXPECT_EQ(color_ends(map_of({0.1F, 0.6F}, {"a", "b"}), 0.3).low, "\u2264 \u22120.3");
+  EXPECT_EQ(color_ends(map_of({0.1F, 0.9F}, {"a", "b"}), 0.3).high, "\u2265 +0.3");
+  const float none = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_EQ(color_ends(map_of({none, 0.6F}, {"a", "b"}), 0.3).low, "\u22120.3");
+}
+
+// The bar stood a share of the panel's width beside it: in wide panels, over the names.
+TEST(HeatmapPlots, TheSubjectsBarStandsInAGapBesideTheNames) {
+  const std::string script = render(map_of({0.4F, 0.6F}, {"a", "b"}), {})[0].script;
+  const std::size_t names = script.find("noenhanced offset screen -"),
+                    margin = script.find("set lmargin at screen "),
+                    arrow = script.find("set arrow 1 from screen ");
+  ASSERT_NE(names, std::string::npos);
+  ASSERT_NE(arrow, std::string::npos);
+  const double gap = std::stod(script.substr(names + 26)),
+               left = std::stod(script.substr(margin + 22)),
+               bar = std::stod(script.substr(arrow + 24));
+  EXPECT_LT(bar, left);
+  EXPECT_GT(bar, left - gap);
+}
+
+TEST(HeatmapPlots, LongNamesTakeColumnsAwayAndNotTheMaps) {
+  HeatmapPlot plot = map_of({0.4F, 0.6F}, {"an", std::string(40, 'x')});
+  plot.panels.resize(4, plot.panels[0]);
+  plot.columns = 4;
+  const std::string script = render(plot, {})[0].script;
+  // Left and right ends of the first panel, as shares of 6.3 inches.
+  const double left = std::stod(script.substr(script.find("lmargin at screen ") + 18)),
+               right = std::stod(script.substr(script.find("rmargin at screen ") + 18));
+  EXPECT_GE((right - left) * 6.3, 0.9);
+}
+
+TEST(PlotText, FitsByLettersAndKeepsBothEnds) {
+  EXPECT_EQ(count_letters("\u2192 a"), 3U);
+  EXPECT_EQ(shorten("abcdef", 4), "abc\u2026");
+  EXPECT_EQ(shorten_middle("abcdefgh", 5), "ab\u2026gh");
+  EXPECT_EQ(shorten_middle("abc", 3), "abc");
+  EXPECT_THAT(wrap("one two three", 7), ElementsAre("one two", "three"));
+  EXPECT_THAT(wrap("extraordinary", 5), ElementsAre("ex\u2026ry"));
+}
+
+}  // namespace
+}  // namespace factflow
