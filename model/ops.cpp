@@ -188,13 +188,13 @@ void gather_rows(const kernels::Rows& rows, const at::Tensor& x, const at::Tenso
 }
 
 void answer_statistics(const kernels::Rows& rows, const at::Tensor& logits,
-                       const at::Tensor& answer, at::Tensor log_probability, at::Tensor rank) {
+                       const at::Tensor& answer, const AnswerStatistics& out) {
   const auto read = [&](auto activation) {
     using T = decltype(activation);
     table_for<T>(logits).answer(
-        rows,
-        {input<Head<T>>(logits), pointer<std::int32_t>(answer), log_probability.data_ptr<double>(),
-         rank.data_ptr<std::int32_t>(), logits.size(0), logits.size(1)});
+        rows, {input<Head<T>>(logits), pointer<std::int32_t>(answer),
+               out.log_probability.data_ptr<double>(), out.rank.data_ptr<std::int32_t>(),
+               out.tied.data_ptr<std::int32_t>(), logits.size(0), logits.size(1)});
   };
   if (logits.scalar_type() == at::kHalf) return read(kernels::Bfloat16{});
   with_type(logits.scalar_type(), read);

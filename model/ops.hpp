@@ -115,9 +115,13 @@ inline std::int64_t padded_vocabulary(std::int64_t vocabulary) {
   return (vocabulary + 7) / 8 * 8;
 }
 
-// logits [rows, vocabulary], answer int32 [rows]; log_probability float64 [rows], rank int32
-// [rows].
+// What is read off logits, per row (kernels::AnswerArgs).
+struct AnswerStatistics {
+  at::Tensor log_probability;  // float64 [rows]
+  at::Tensor rank, tied;       // int32 [rows]
+};
+// logits [rows, vocabulary], answer int32 [rows].
 void answer_statistics(const kernels::Rows& rows, const at::Tensor& logits,
-                       const at::Tensor& answer, at::Tensor log_probability, at::Tensor rank);
+                       const at::Tensor& answer, const AnswerStatistics& out);
 
 }  // namespace factflow

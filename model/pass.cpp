@@ -12,7 +12,6 @@
 namespace factflow {
 namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr std::int64_t kAlignment = 64;  // bytes, of each array in the buffer
 
 // Where each array of a plan lies in the buffer.
@@ -56,6 +55,18 @@ std::vector<std::int32_t> answer_tokens(const ReplayPlan& plan,
   for (const std::int32_t request : plan.request_of)
     answers.push_back(requests[static_cast<size_t>(request)].answer);
   return answers;
+}
+
+// Of `rows` rows, on the device.
+AnswerStatistics empty_statistics(std::int64_t rows, at::Device device) {
+  const auto integers = at::TensorOptions().dtype(at::kInt).device(device);
+  return {at::empty({rows}, integers.dtype(at::kDouble)), at::empty({rows}, integers),
+          at::empty({rows}, integers)};
+}
+
+AnswerStatistics some_rows(const AnswerStatistics& all, std::int64_t begin, std::int64_t count) {
+  return {all.log_probability.narrow(0, begin, count), all.rank.narrow(0, begin, count),
+          all.tied.narrow(0, begin, count)};
 }
 
 }  // namespace
@@ -163,9 +174,7 @@ void Pass::read_answers(const Network& network, const at::Tensor& hidden, Worksp
   const auto rows = static_cast<std::int64_t>(plan_.rows.size());
   const auto clean_rows = static_cast<std::int64_t>(requests_.size());
   const std::int64_t vocabulary = network.architecture().vocabulary;
-  const auto on_device = at::TensorOptions().device(network.device());
-  const at::Tensor log_probability = at::empty({rows}, on_device.dtype(at::kDouble));
-  const at::Tensor rank = at::empty({rows}, on_device.dtype(at::kInt));
+  const AnswerStatistics statistics = empty_statistics(rows, network.device());
   const at::Tensor last = workspace.wide_matrix("last", rows, network.architecture().hidden);
   gather_rows(device_.view, hidden, device_.last_column, last);
   const Factor states = network.final_states(device_.view, last, workspace);
@@ -177,7 +186,7 @@ void Pass::read_answers(const Network& network, const at::Tensor& hidden, Worksp
     const std::int64_t count = end - begin;
     const at::Tensor logits = network.logits(states.some_rows(begin, count), workspace);
     answer_statistics(device_.view, logits, device_.answers.narrow(0, begin, count),
-                      log_probability.narrow(0, begin, count), rank.narrow(0, begin, count));
+                      some_rows(statistics, begin, count));
     if (begin < clean_rows && top_tokens > 0) {
       const std::int64_t top = std::min<std::int64_t>(top_tokens, vocabulary);
       const auto [values, tokens] = logits.to(at::kDouble).log_softmax(1).exp().topk(top, 1);
@@ -186,10 +195,18 @@ void Pass::read_answers(const Network& network, const at::Tensor& hidden, Worksp
     }
     begin = end;
   }
-  log_probability_ = host_tensor(rows, at::kDouble, network.device());
-  rank_ = host_tensor(rows, at::kInt, network.device());
-  log_probability_.copy_(log_probability, /*non_blocking=*/true);
-  rank_.copy_(rank, /*non_blocking=*/true);
+  const auto to_host = [&](const at::Tensor& from) {
+    const at::Tensor to = host_tensor(rows, from.scalar_type(), network.device());
+    to.copy_(from, /*non_blocking=*/true);
+    return to;
+  };
+  answers_ = {to_host(statistics.log_probability), to_host(statistics.rank),
+              to_host(statistics.tied)};
+}
+
+Answer Pass::answer_of(std::int64_t row) const {
+  return {answers_.log_probability.data_ptr<double>()[row],
+          answers_.rank.data_ptr<std::int32_t>()[row], answers_.tied.data_ptr<std::int32_t>()[row]};
 }
 
 std::vector<ReplayResult> Pass::collect() {
@@ -199,18 +216,15 @@ std::vector<ReplayResult> Pass::collect() {
   if (blocked != plan_.blocked_edges)
     throw std::logic_error(fmt::format("the kernels blocked {} edges, the plan expects {}", blocked,
                                        plan_.blocked_edges));
-  const double* log_probability = log_probability_.data_ptr<double>();
-  const std::int32_t* rank = rank_.data_ptr<std::int32_t>();
   std::vector<ReplayResult> results(requests_.size());
   for (size_t r = 0; r < requests_.size(); ++r) {
-    results[r].clean = {log_probability[r], rank[r]};
+    results[r].clean = answer_of(static_cast<std::int64_t>(r));
     results[r].knockouts.reserve(plan_.answer_row[r].size());
     for (const auto& cut : plan_.answer_row[r]) {
       std::vector<Answer>& answers = results[r].knockouts.emplace_back();
       answers.reserve(cut.size());
       for (const std::int32_t row : cut)
-        answers.push_back(row == ReplayPlan::kNoEdge ? Answer{kNaN, 0}
-                                                     : Answer{log_probability[row], rank[row]});
+        answers.push_back(row == ReplayPlan::kNoEdge ? Answer{} : answer_of(row));
     }
   }
   if (!top_ids_.empty()) add_top_tokens(results);

@@ -50,13 +50,15 @@ class Pass {
                    Workspace& workspace);
   void read_answers(const Network& network, const at::Tensor& hidden, Workspace& workspace,
                     int top_tokens, std::int64_t logits_rows);
+  Answer answer_of(std::int64_t row) const;
   void add_top_tokens(std::vector<ReplayResult>& results) const;
 
   ReplayPlan plan_;
   std::span<const ReplayRequest> requests_;
   DevicePlan device_;
   // On the host, complete once done_ is reached.
-  at::Tensor log_probability_, rank_, blocked_;
+  AnswerStatistics answers_;
+  at::Tensor blocked_;
   std::vector<at::Tensor> top_ids_, top_probabilities_;  // on the device
   DeviceEvent done_;
 };

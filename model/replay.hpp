@@ -42,10 +42,10 @@ class ReplayEngine {
                         std::int64_t rows_per_pass = 0, int lanes = 0);
 
   // One result per request, in order; independent of how requests are split into passes up to
-  // rounding. A result with a NaN log-probability in `clean` or in a knockout that has edges means
-  // that the model's output was not finite. Throws std::invalid_argument for impossible tokens,
-  // positions or windows, MemoryError if a single prompt does not fit, and std::logic_error if the
-  // kernels blocked another number of edges than the plan expects.
+  // rounding. Rank kernels::kNoRank and a NaN log-probability, in `clean` or in a knockout, mean
+  // that the model's output was not finite there. Throws std::invalid_argument for impossible
+  // tokens, positions or windows, MemoryError if a single prompt does not fit, and std::logic_error
+  // if the kernels blocked another number of edges than the plan expects.
   std::vector<ReplayResult> run(std::span<const ReplayRequest> requests, int top_tokens = 0);
 
   // Since the last reset_cost().

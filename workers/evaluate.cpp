@@ -10,7 +10,7 @@ constexpr int kTopTokens = 5;
 PromptEvaluation record(const LoadedModel& model, const TokenizedPrompt& prompt,
                         const ReplayResult& result) {
   PromptEvaluation evaluation;
-  if (!std::isfinite(result.clean.log_probability)) {
+  if (result.clean.rank == kernels::kNoRank) {
     evaluation.failure = kNotFinite;
     return evaluation;
   }

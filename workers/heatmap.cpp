@@ -16,7 +16,7 @@ PromptHeatmap record(const LoadedModel& model, const ModelJob& job, const Unit& 
     for (size_t token = 0; token < prompt.ids.size(); ++token) {
       for (size_t i = 0; i < series.windows.size(); ++i) {
         const Answer& answer = result.knockouts[token][first + i];
-        if (!std::isfinite(answer.log_probability)) heatmap.failure = kNotFinite;
+        if (answer.rank == kernels::kNoRank) heatmap.failure = kNotFinite;
         probability.push_back(static_cast<float>(std::exp(answer.log_probability)));
       }
     }

@@ -8,12 +8,12 @@ namespace {
 PromptSweep record(std::vector<std::int64_t> blocked, const ReplayResult& result) {
   PromptSweep sweep;
   sweep.blocked = std::move(blocked);
-  if (!std::isfinite(result.clean.log_probability)) sweep.failure = kNotFinite;
+  if (result.clean.rank == kernels::kNoRank) sweep.failure = kNotFinite;
   for (size_t edge = 0; edge < result.knockouts.size(); ++edge) {
     std::vector<float>& probability = sweep.probability.emplace_back();
     std::vector<std::int32_t>& rank = sweep.rank.emplace_back();
     for (const Answer& answer : result.knockouts[edge]) {
-      if (answer.rank > 0 && !std::isfinite(answer.log_probability)) sweep.failure = kNotFinite;
+      if (answer.rank == kernels::kNoRank) sweep.failure = kNotFinite;
       if (answer.rank == 0) sweep.blocked[edge] = 0;  // an empty set of channels, say
       probability.push_back(static_cast<float>(std::exp(answer.log_probability)));
       rank.push_back(answer.rank);

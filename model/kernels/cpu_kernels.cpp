@@ -491,11 +491,19 @@ void answer(const Rows&, const AnswerArgs<T>& a) {
     const T* logits = a.logits.data + i * a.logits.stride;
     const T right = logits[a.answer[i]];
     T largest = logits[0];
-    std::int32_t likelier = 0;
-#pragma omp simd reduction(max : largest) reduction(+ : likelier)
+    std::int32_t at_least = 0, equal = 0, finite = 0;
+#pragma omp simd reduction(max : largest) reduction(+ : at_least, equal, finite)
     for (std::int64_t j = 0; j < a.vocabulary; ++j) {
       largest = logits[j] > largest ? logits[j] : largest;
-      likelier += logits[j] > right ? 1 : 0;
+      at_least += logits[j] >= right ? 1 : 0;
+      equal += logits[j] == right ? 1 : 0;
+      finite += logits[j] - logits[j] == T(0) ? 1 : 0;
+    }
+    if (finite < a.vocabulary) {
+      a.log_probability[i] = __builtin_nan("");
+      a.rank[i] = kNoRank;
+      a.tied[i] = 0;
+      continue;
     }
     double total = 0;
     for (std::int64_t begin = 0; begin < a.vocabulary; begin += kChunk) {
@@ -506,7 +514,8 @@ void answer(const Rows&, const AnswerArgs<T>& a) {
       total += static_cast<double>(sum);
     }
     a.log_probability[i] = static_cast<double>(right) - static_cast<double>(largest) - ::log(total);
-    a.rank[i] = 1 + likelier;
+    a.rank[i] = at_least;  // the answer among them
+    a.tied[i] = equal - 1;
   }
 }
 

@@ -416,11 +416,14 @@ inline void gather(const Rows& rows, const GatherArgs<float>& a) {
 }
 
 // One passage over the logits: the sum of exponentials is kept relative to the largest logit met so
-// far. A NaN stays in the sum, and so does an infinite logit, as inf - inf.
+// far. The counts are exact: a vocabulary is far below 2^24.
 struct SoftmaxSum {
-  float largest = -INFINITY, sum = 0, likelier = 0;
+  float largest = -INFINITY, sum = 0;
+  float at_least = 0, equal = 0;  // logits not below the answer's, and equal to it
+  float finite = 0;               // logits that are numbers
 
-  // Some loads at a time, so that they overlap and the sum is rescaled once for all of them.
+  // Some loads at a time, so that they overlap and the sum is rescaled once for all of them. What
+  // is no logit is -inf.
   template <int kLoads, int kFours>
   __device__ void add(const float4 (&x)[kLoads][kFours], float right) {
     float next = largest;
@@ -436,14 +439,18 @@ struct SoftmaxSum {
       for (const float4& four : load) {
         sum += sum4(make_float4(exponential(four.x - next), exponential(four.y - next),
                                 exponential(four.z - next), exponential(four.w - next)));
-        // Exact: a vocabulary is far below 2^24.
-        likelier += (four.x > right ? 1.0f : 0.0f) + (four.y > right ? 1.0f : 0.0f) +
-                    (four.z > right ? 1.0f : 0.0f) + (four.w > right ? 1.0f : 0.0f);
+        at_least += count(four, [&](float number) { return number >= right; });
+        equal += count(four, [&](float number) { return number == right; });
+        finite += count(four, [](float number) { return fabsf(number) < INFINITY; });
       }
     largest = next;
   }
   __device__ static float exponential(float x) {
     return exp2_fast(x * kLog2E);
+  }
+  template <class Predicate>
+  __device__ static float count(float4 x, Predicate predicate) {
+    return sum4(make_float4(predicate(x.x), predicate(x.y), predicate(x.z), predicate(x.w)));
   }
 };
 constexpr int kNumbersAtOnce = 16;  // of a thread
@@ -489,12 +496,15 @@ __global__ void answer_kernel(AnswerArgs<T> a, bool wide) {
   // A thread that met nothing has largest = -inf and sum = 0.
   const float sum = block_sum(
       own.largest == -INFINITY ? own.sum : own.sum * expf(own.largest - largest), scratch);
-  const float likelier = block_sum(own.likelier, scratch);
-  if (threadIdx.x == 0) {
-    a.log_probability[row] =
-        static_cast<double>(right) - static_cast<double>(largest) - log(static_cast<double>(sum));
-    a.rank[row] = 1 + static_cast<std::int32_t>(likelier);
-  }
+  const float at_least = block_sum(own.at_least, scratch), equal = block_sum(own.equal, scratch),
+              finite = block_sum(own.finite, scratch);
+  if (threadIdx.x != 0) return;
+  const bool number = static_cast<std::int64_t>(finite) == a.vocabulary;
+  a.log_probability[row] = number ? static_cast<double>(right) - static_cast<double>(largest) -
+                                        log(static_cast<double>(sum))
+                                  : static_cast<double>(NAN);
+  a.rank[row] = number ? static_cast<std::int32_t>(at_least) : kNoRank;  // the answer among them
+  a.tied[row] = number ? static_cast<std::int32_t>(equal) - 1 : 0;
 }
 
 template <class T>

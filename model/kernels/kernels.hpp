@@ -289,14 +289,17 @@ struct GatherArgs {
   std::int64_t rows = 0, width = 0;
 };
 
-// Log-probability and rank of one token per row of logits: rank = 1 + how many logits are strictly
-// greater. NaN or infinite logits give a NaN log-probability.
+// Log-probability, rank and ties of one token per row of logits: rank = 1 + how many other logits
+// are at least as large, tied = how many of these are equal. A row in which anything is NaN or
+// infinite has neither: NaN, kNoRank and 0.
+inline constexpr std::int32_t kNoRank = -1;
 template <class T>
 struct AnswerArgs {
   Matrix<const T> logits;
   const std::int32_t* answer = nullptr;  // [rows]
   double* log_probability = nullptr;     // [rows]
   std::int32_t* rank = nullptr;          // [rows]
+  std::int32_t* tied = nullptr;          // [rows]
   std::int64_t rows = 0, vocabulary = 0;
 };
 

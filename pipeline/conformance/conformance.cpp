@@ -142,8 +142,9 @@ class PromptComparison {
     ConformanceRow row{Kind::kClean, Verdict::kAgrees, fmt::format("prompt {}", id_)};
     compare_probability(row, expected.probability, std::exp(clean.log_probability), "");
     ++row.compared;
-    if (std::abs(clean.rank - expected.rank) > kRankTolerance * expected.rank)
-      differ(row, fmt::format("published rank {}, computed {}", expected.rank, clean.rank));
+    const std::int32_t rank = clean.published_rank();
+    if (std::abs(rank - expected.rank) > kRankTolerance * expected.rank)
+      differ(row, fmt::format("published rank {}, computed {}", expected.rank, rank));
     return row;
   }
 
@@ -166,9 +167,10 @@ class PromptComparison {
       const Answer& answer = given.rank == 0 ? result.clean : given;
       compare_probability(row, expected[start], std::exp(answer.log_probability),
                           fmt::format("start {}: ", start));
-      if (right != nullptr && (answer.rank == 1) != (*right)[start])
+      const std::int32_t rank = answer.published_rank();
+      if (right != nullptr && (rank == 1) != (*right)[start])
         differ(row, fmt::format("start {}: published {}, computed rank {}", start,
-                                (*right)[start] ? "rank 1" : "another rank", answer.rank));
+                                (*right)[start] ? "rank 1" : "another rank", rank));
     }
     if (row.left_out > 0 && row.verdict == Verdict::kAgrees) row.verdict = Verdict::kExplained;
     return row;

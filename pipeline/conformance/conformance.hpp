@@ -44,7 +44,8 @@ struct Conformance {
 // published| <= tolerance * (1 + published), the criterion of the reference's own tests, and, since
 // that says nothing about small ones, if the logarithms are within 0.02 (float32 rounding moves
 // them by some 1e-3); ranks within one percent, "the likeliest token" and the numbers of tokens
-// exactly. Throws InputError if the checkpoint is not of this shape or the dataset lacks a prompt.
+// exactly. Ranks are the published ones, which count likelier tokens only. Throws InputError if the
+// checkpoint is not of this shape or the dataset lacks a prompt.
 Conformance compare_with_published(const PublishedModel& published, LoadedModel& model,
                                    const Dataset& dataset, double tolerance);
 
