@@ -4,26 +4,29 @@ NPROC := $(shell nproc)
 export OMPI_ALLOW_RUN_AS_ROOT := 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
 
-.PHONY: all install build demo test clean format
+.PHONY: all install configure build everything demo test clean format
 
 all: build
 
 install:
 	@tools/install.sh
 
-build: install
+configure: install
 	@cmake --preset release > $(BUILD)-configure.log 2>&1 || { cat $(BUILD)-configure.log; exit 1; }
 	@rm -f $(BUILD)-configure.log
+
+build: configure
 	@cmake --build --preset release --target factflow
+
+# Tests included.
+everything: configure
+	@cmake --build --preset release
 
 demo: build
 	mpirun --bind-to none --oversubscribe -n 2 $(BUILD)/factflow run configs/demo.yaml
 	$(BUILD)/factflow analyse runs/demo
 
-test: install
-	@cmake --preset release > $(BUILD)-configure.log 2>&1 || { cat $(BUILD)-configure.log; exit 1; }
-	@rm -f $(BUILD)-configure.log
-	@cmake --build --preset release
+test: everything
 	@tools/run_tests.sh $(BUILD)
 
 format:
