@@ -72,8 +72,8 @@ std::vector<Tic> layer_tics(double deepest, std::int64_t layers, std::size_t mos
   return tics;
 }
 
-std::vector<Tic> depth_tics_of_columns(const std::vector<std::int32_t>& starts,
-                                       std::int64_t layers, std::size_t most) {
+std::vector<Tic> depth_tics_of_columns(const std::vector<std::int32_t>& starts, std::int64_t layers,
+                                       std::size_t most) {
   std::vector<Tic> tics;
   if (starts.empty()) return tics;
   const auto all = static_cast<double>(layers);

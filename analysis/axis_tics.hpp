@@ -26,8 +26,8 @@ std::vector<Tic> layer_tics(double deepest, std::int64_t layers, std::size_t mos
 // An axis of columns, the first one at 0, of which each is a window start (ascending layers). A
 // relative depth (start / layers) stands where its start is, between two columns if need be; a
 // layer stands at its own column.
-std::vector<Tic> depth_tics_of_columns(const std::vector<std::int32_t>& starts,
-                                       std::int64_t layers, std::size_t most);
+std::vector<Tic> depth_tics_of_columns(const std::vector<std::int32_t>& starts, std::int64_t layers,
+                                       std::size_t most);
 std::vector<Tic> layer_tics_of_columns(const std::vector<std::int32_t>& starts, std::size_t most);
 
 }  // namespace factflow
