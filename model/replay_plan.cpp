@@ -351,6 +351,8 @@ class Planner {
         if (leads && kept_of_[c] == full_of_[c]) add_last_tokens(c, kernels::kKeptPerPart);
       }
       const std::int32_t count = static_cast<std::int32_t>(plan_.replays.size()) - first;
+      std::sort(plan_.replays.begin() + first, plan_.replays.end(),
+                [](const auto& a, const auto& b) { return a.column < b.column; });
       for (std::int32_t done = 0; done == 0 || done < count; done += kernels::kRowsPerPart) {
         plan_.parts.push_back({r, kept, kept_count, first + done,
                                std::min(kernels::kRowsPerPart, count - done), leads ? 1 : 0, 0});

@@ -96,7 +96,8 @@ struct DualBlock {
     return rows.longest;
   }  // the position that stands for a query's own token
 
-  // The clean tokens' dt, and all queries, `total` of them.
+  // The clean tokens' dt, and all queries, `total` of them, in the same order in every block of the
+  // part: those along z share them by number.
   __device__ void prepare(const PromptPart& part, int& total) const {
     const int clean = part.leads != 0 ? row.count : 0;
     if (thread == 0) total = clean;
@@ -106,11 +107,14 @@ struct DualBlock {
           step_size(a, row.column + i / count, first + i % count);
     __syncthreads();
     for (int i = thread; i < part.count; i += threads) {
-      const LastToken token = rows.replays[part.begin + i];
-      if (token.column >= rows.column_count) continue;
+      const LastToken* replay = rows.replays + part.begin + i;
+      const LastToken token = *replay;
+      if (token.column >= rows.column_count) break;  // and all after it, by order of birth
       const bool cut = in_window(token, rows.layer);
-      tile.queries[atomicAdd(&total, 1)] = {token.column, row.count - 1, cut ? token.flags : -1,
-                                            token.channels};
+      tile.queries[clean + i] = {token.column, row.count - 1, cut ? token.flags : -1,
+                                 token.channels};
+      const bool last = i + 1 == part.count || replay[1].column >= rows.column_count;
+      if (last) total = clean + i + 1;
       if (cut && blockIdx.y == 0 && blockIdx.z == 0)
         atomicAdd(rows.blocked, static_cast<unsigned long long>(token.edges));
     }

@@ -127,16 +127,16 @@ struct Prepared {
 };
 
 // The replays of a part that are alive, those that read kept state 0 first, those that read the
-// full state last, by all threads of the block. C and C . B stay open.
+// full state last, each in order of birth, by all threads of the block. C and C . B stay open.
 struct AliveReplays {
   OneToken token[kRowsPerPart];
   int end[kKeptPerPart + 1];
 };
 __device__ inline void find_replays(const Rows& rows, const PromptPart& part, AliveReplays& alive) {
   static_assert(kRowsPerPart <= kPrepareThreads);
-  __shared__ int count[kKeptPerPart + 1], edges;
-  const int thread = static_cast<int>(threadIdx.x);
-  if (thread <= kKeptPerPart) count[thread] = 0;
+  constexpr int kStates = kKeptPerPart + 1, kWarps = kPrepareThreads / 32;
+  __shared__ int count[kStates][kWarps], edges;  // replays of a warp's threads that read a state
+  const int thread = static_cast<int>(threadIdx.x), warp = thread / 32;
   if (thread == 0) edges = 0;
   LastToken token{};
   bool born = false, cut = false;
@@ -145,27 +145,33 @@ __device__ inline void find_replays(const Rows& rows, const PromptPart& part, Al
     born = token.column < rows.column_count;
     cut = born && in_window(token, rows.layer);
   }
-  __syncthreads();
   const int state = cut ? token.kept : kFullState;
-  int place = 0;
-  if (born) place = atomicAdd(&count[state], 1);
-  if (cut) atomicAdd(&edges, token.edges);
+  int place = 0;  // among the warp's replays of the same state
+#pragma unroll
+  for (int s = 0; s < kStates; ++s) {
+    const unsigned same = __ballot_sync(kAll, born && state == s);
+    if (state == s) place = __popc(same & ((1u << thread % 32) - 1));
+    if (thread % 32 == 0) count[s][warp] = __popc(same);
+  }
   __syncthreads();
-  if (thread == 0 && edges > 0) atomicAdd(rows.blocked, static_cast<unsigned long long>(edges));
-  const auto begin_of = [&](int s) {
+  if (cut) atomicAdd(&edges, token.edges);
+  // Replays before those of a state that the threads of a warp have.
+  const auto begin_of = [&](int s, int w) {
     int begin = 0;
-    for (int before = 0; before < s; ++before) begin += count[before];
+    for (int before = 0; before < s * kWarps + w; ++before)
+      begin += count[before / kWarps][before % kWarps];
     return begin;
   };
-  if (thread <= kKeptPerPart) alive.end[thread] = begin_of(thread + 1);
+  if (thread < kStates) alive.end[thread] = begin_of(thread + 1, 0);
   if (born) {
-    OneToken& to = alive.token[begin_of(state) + place];
+    OneToken& to = alive.token[begin_of(state, warp) + place];
     to.column = token.column;
     to.channels = token.channels;
     to.blocked = cut ? 1 : 0;
     to.self = cut ? static_cast<std::uint8_t>(token.self) : 0;
   }
   __syncthreads();
+  if (thread == 0 && edges > 0) atomicAdd(rows.blocked, static_cast<unsigned long long>(edges));
 }
 
 __device__ inline std::int32_t first_source(const Rows& rows, const StateSlot& slot) {

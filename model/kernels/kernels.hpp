@@ -52,10 +52,10 @@ struct RowGroup {
 };
 
 // A clean row with at most kKeptPerPart of its kept states, and the replays of its last token that
-// start from those or from the full state: Rows::replays[begin, begin + count). What one block of
-// the CUDA scan carries in registers. The first part of each clean row `leads`: it also writes the
-// clean output and the full states. Where there are no states (Mamba-2) it has all replays of the
-// last token, kRowsPerPart a part.
+// start from those or from the full state: Rows::replays[begin, begin + count), in order of birth,
+// so that those alive in a layer come first. What one block of the CUDA scan carries in registers.
+// The first part of each clean row `leads`: it also writes the clean output and the full states.
+// Where there are no states (Mamba-2) it has all replays of the last token, kRowsPerPart a part.
 struct PromptPart {
   std::int32_t clean_row;
   std::int32_t kept_begin;  // slots

@@ -8,6 +8,7 @@
 #include <map>
 #include <random>
 #include <string>
+#include <tuple>
 
 #include <gtest/gtest.h>
 
@@ -40,9 +41,10 @@ void emulated_factor(const Rows& rows, const Matrix<const float>& x, const Facto
 
 }  // namespace factflow
 
-namespace emulation {
-void copy_late(bool late);  // tests/model/cuda_emulation
-}
+namespace emulation {  // tests/model/cuda_emulation
+void copy_late(bool late);
+void draw_orders_from(unsigned seed);
+}  // namespace emulation
 
 namespace factflow {
 namespace {
@@ -67,12 +69,15 @@ struct Sizes {
 constexpr Sizes kOdd = {67, 5, true, 7, 5, 7, true};  // less than a block of channels
 constexpr Sizes kEven = {136, 16, false, 8, 12, 64, true};
 constexpr Sizes kLastTokens = {136, 16, false, 256, 132, 64, false};
+constexpr Sizes kManyWarps = {136, 16, false, 128,
+                              12,  64, false};  // four to a block of the dual form
 
-// A one-layer pass over three prompts with cuts of every form.
+// A one-layer pass over three prompts with cuts of every form, or of given requests.
 class Pass {
  public:
-  explicit Pass(const std::vector<ReplayRequest>& requests)
-      : plan_(plan_replay(requests, 1, 8, false)) {}
+  explicit Pass(const std::vector<ReplayRequest>& requests, int layers = 1, int channels = 8,
+                bool keep_states = false)
+      : plan_(plan_replay(requests, layers, channels, keep_states)), every_channel_(keep_states) {}
   explicit Pass(const Sizes& sizes = kOdd) {
     const std::vector<Window> on = {{0, 1}};
     const ChannelSet slow = sizes.channel_sets ? parse_channel_set("slow") : ChannelSet{},
@@ -109,12 +114,13 @@ class Pass {
 
   const ReplayPlan& plan() const { return plan_; }
   std::uint64_t blocked() const { return blocked_; }
-  kernels::Rows rows() {
+  kernels::Rows rows(int layer = 0) {
     kernels::Rows rows;
+    rows.layer = layer;
     rows.rows = plan_.rows.data();
     rows.clean_count = static_cast<std::int32_t>(plan_.slot_begin.size()) - 1;
-    rows.count = static_cast<std::int32_t>(plan_.rows.size());
-    rows.column_count = plan_.columns();
+    rows.count = plan_.rows_alive[static_cast<size_t>(layer)];
+    rows.column_count = plan_.columns_alive[static_cast<size_t>(layer)];
     rows.longest = plan_.longest;
     rows.slot_count = static_cast<std::int32_t>(plan_.slots.size());
     rows.before = plan_.before.data();
@@ -182,6 +188,16 @@ class Values {
     for (T& value : values_)
       value = from_float<T>(static_cast<float>(to_double(from_float<Bfloat16>(normal(random)))));
   }
+  // An output before its kernel: what is not written, or read before it is, shows.
+  static Values unwritten(std::int64_t rows, std::int64_t columns) {
+    Values values(rows, columns, 0);
+    values.forget();
+    return values;
+  }
+  void forget() {
+    std::fill(values_.begin(), values_.end(),
+              from_float<T>(std::numeric_limits<float>::quiet_NaN()));
+  }
   Matrix<const T> in() const { return {values_.data(), width_}; }
   Matrix<T> out() { return {values_.data(), width_}; }
   kernels::Factor<T> factor() { return {out()}; }
@@ -194,6 +210,11 @@ class Values {
     std::vector<double> all;
     for (const T value : values_) all.push_back(to_double(value));
     return all;
+  }
+  std::vector<double> first(std::int64_t rows) const {
+    std::vector<double> some = all();
+    some.resize(static_cast<size_t>(rows * width_));
+    return some;
   }
 
  private:
@@ -218,16 +239,14 @@ struct ScanInputs {
         bias(1, of.channels, 6),
         a(of.states, of.channels, 7),
         d(1, of.channels, 8),
-        out(plan.columns(), of.channels, 9),
-        states(static_cast<std::int64_t>(plan.slots.size()) * of.states, of.channels, 10),
+        out(Values<T>::unwritten(plan.columns(), of.channels)),
+        states(Values<Wide<T>>::unwritten(static_cast<std::int64_t>(plan.slots.size()) * of.states,
+                                          of.channels)),
         scratch(static_cast<size_t>(kernels::scan_scratch_bytes(
-            static_cast<std::int64_t>(plan.parts.size()),
-            static_cast<std::int64_t>(plan.replays.size()), plan.part_tokens))) {
+                    static_cast<std::int64_t>(plan.parts.size()),
+                    static_cast<std::int64_t>(plan.replays.size()), plan.part_tokens)),
+                std::byte{0xff}) {
     make_negative(a, std::int64_t{of.states} * of.channels);
-    // What is read before it is written shows.
-    for (std::int64_t i = 0;
-         i < static_cast<std::int64_t>(plan.slots.size()) * of.states * of.channels; ++i)
-      states.data()[i] = std::numeric_limits<Wide<T>>::quiet_NaN();
     std::vector<double> norms;
     for (int i = 0; i < of.channels; ++i) norms.push_back((i * 29) % of.channels);
     for (const ChannelSet& set : plan.channel_sets)
@@ -295,9 +314,11 @@ TEST(Scan, TheKeptStateIsTheMatrixWithItsBlockedEntriesZeroed) {
 
 using Outputs = std::map<std::string, std::vector<double>>;
 
-// The dual form of eight heads in two groups, of which each channel set has some.
+// The dual form of eight heads in two groups, of which each channel set has some, for the columns
+// alive in a layer.
 template <class T>
-std::vector<double> dual_of(const KernelTable<T>& table, Pass& pass, const Sizes& sizes) {
+std::vector<double> dual_of(const KernelTable<T>& table, Pass& pass, const Sizes& sizes,
+                            int layer = 0) {
   const std::int64_t columns = pass.plan().columns();
   std::vector<std::uint8_t> lose;
   for (size_t i = 0; i < 8 * pass.plan().channel_sets.size(); ++i)
@@ -307,13 +328,14 @@ std::vector<double> dual_of(const KernelTable<T>& table, Pass& pass, const Sizes
       c(columns, 2 * sizes.dual_states, 23), dt(columns, 8, 24);
   const Values<Wide<T>> bias(1, 8, 25), d(1, 8, 26);
   Values<Wide<T>> a(1, 8, 27);
-  Values<T> y(columns, dual_width, 28);
+  Values<T> y = Values<T>::unwritten(columns, dual_width);
   make_negative(a, 8);
   kernels::DualArgs<T> dual{x.in(),      b.in(),   c.in(),          dt.in(),     y.out(),
                             bias.data(), a.data(), d.data(),        lose.data(), 0.01,
                             2.0,         8,        sizes.dual_head, 2,           sizes.dual_states};
-  table.dual(pass.rows(), dual);
-  return y.all();
+  const kernels::Rows rows = pass.rows(layer);
+  table.dual(rows, dual);
+  return y.first(rows.column_count);
 }
 
 template <class T>
@@ -327,14 +349,14 @@ void run_token_mixers(const KernelTable<T>& table, const Sizes& sizes, Outputs& 
   const int head = sizes.attention_head;
   const Values<T> q(columns, 4 * head, 31), k(columns, 2 * head, 32), v(columns, 2 * head, 33);
   for (const std::int32_t window : {0, 3}) {
-    Values<T> mixed(columns, 4 * head, 34);
+    Values<T> mixed = Values<T>::unwritten(columns, 4 * head);
     table.attention(pass.rows(),
                     {q.in(), k.in(), v.in(), mixed.factor(), 4, 2, head, 0.37, window});
     outputs["attention " + std::to_string(window)] = mixed.all();
   }
   const Values<Wide<T>> taps(5, sizes.channels, 41), conv_bias(1, sizes.channels, 42);
   for (const int width : {1, 2, 4, 5}) {
-    Values<T> convolved(columns, sizes.channels, 43);
+    Values<T> convolved = Values<T>::unwritten(columns, sizes.channels);
     table.conv(pass.rows(), {scan.x.in(), convolved.factor(), taps.data(), conv_bias.data(),
                              sizes.channels, width});
     outputs["conv " + std::to_string(width)] = convolved.all();
@@ -352,9 +374,10 @@ void run_elementwise(const KernelTable<T>& table, std::int64_t width, int head_s
   const Values<T> x(columns, width, 51), up(columns, width, 52);
   const Values<Wide<T>> residual(columns, width, 51), weight(1, width, 53), bias(1, width, 54),
       offset(1, width, 60);
-  Values<T> out(columns, width, 55);
+  Values<T> out = Values<T>::unwritten(columns, width);
   const auto keep = [&](const std::string& name) {
     outputs[name + " " + std::to_string(width)] = out.all();
+    out.forget();
   };
   table.norm(rows, {residual.in(), out.factor(), weight.data(), nullptr, columns, width, 1e-5,
                     false, nullptr});
@@ -365,7 +388,7 @@ void run_elementwise(const KernelTable<T>& table, std::int64_t width, int head_s
   table.norm(rows, {residual.in(), out.factor(), weight.data(), bias.data(), columns, width, 1e-5,
                     true, offset.data()});
   keep("layer norm");
-  Values<Head<T>> final(columns, width, 55);
+  Values<Head<T>> final = Values<Head<T>>::unwritten(columns, width);
   table.final_norm(rows, {residual.in(), final.factor(), weight.data(), bias.data(), columns, width,
                           1e-5, true, offset.data()});
   outputs["final norm " + std::to_string(width)] = final.all();
@@ -392,10 +415,10 @@ void run_answers(const KernelTable<T>& table, std::int64_t vocabulary, Outputs& 
   Pass pass;
   const Values<Wide<T>> x(5, vocabulary, 51);
   const Values<Head<T>> logits(3, vocabulary, 59, 4);
-  Values<Wide<T>> gathered(3, vocabulary, 55);
+  Values<Wide<T>> gathered = Values<Wide<T>>::unwritten(3, vocabulary);
   const std::vector<std::int32_t> index = {4, 0, 4};
   table.gather(pass.rows(), {x.in(), gathered.out(), index.data(), 3, vocabulary});
-  std::vector<double> log_probability(3);
+  std::vector<double> log_probability(3, std::numeric_limits<double>::quiet_NaN());
   std::vector<std::int32_t> rank(3), tied(3);
   const std::vector<std::int32_t> answer = {7, static_cast<std::int32_t>(vocabulary) - 1, 1023};
   table.answer(pass.rows(), {logits.in(), answer.data(), log_probability.data(), rank.data(),
@@ -460,14 +483,22 @@ TEST(InstructionSets, Avx512AgreesWithGeneric) {
 }
 #endif
 
-// Whether copies to shared memory are done at once or as late as a kernel lets them: a GPU is in
-// between.
-class Emulation : public testing::TestWithParam<bool> {
+// The order in which blocks, warps and threads come, by a seed, and whether copies to shared memory
+// are done at once or as late as a kernel lets them: a GPU is in between.
+class Emulation : public testing::TestWithParam<std::tuple<unsigned, bool>> {
  protected:
-  Emulation() { emulation::copy_late(GetParam()); }
+  Emulation() {
+    emulation::draw_orders_from(std::get<0>(GetParam()));
+    emulation::copy_late(std::get<1>(GetParam()));
+  }
 };
-INSTANTIATE_TEST_SUITE_P(Copies, Emulation, testing::Bool(),
-                         [](const auto& of) { return of.param ? "AsLateAsTheyMay" : "AtOnce"; });
+INSTANTIATE_TEST_SUITE_P(Orders, Emulation,
+                         testing::Combine(testing::Values(1u, 2u, 3u, 4u), testing::Bool()),
+                         [](const auto& of) {
+                           return "Seed" + std::to_string(std::get<0>(of.param)) +
+                                  (std::get<1>(of.param) ? "CopiesAsLateAsTheyMay"
+                                                         : "CopiesAtOnce");
+                         });
 
 TEST_P(Emulation, CudaKernelsAgreeWithGeneric) {
   for (const Sizes& sizes : {kOdd, kEven, kLastTokens})
@@ -480,6 +511,49 @@ TEST_P(Emulation, Bfloat16KernelsAgreeWithGeneric) {
   for (const Sizes& sizes : {kOdd, kEven, kLastTokens})
     expect_near(outputs_of(kernels::emulated_kernels<Bfloat16>(), sizes),
                 outputs_of(kernels::generic::float_table(), sizes), 1.0 / 256);
+}
+
+// Prompts with so many replays of their last token that several warps of a block, and several
+// parts, have some, which are born in every layer.
+std::vector<ReplayRequest> many_replays(int layers) {
+  std::vector<Window> windows;
+  for (int begin = 0; begin < layers; ++begin)
+    for (int end = begin + 1; end <= layers; ++end) windows.push_back({begin, end});
+  std::vector<ReplayRequest> requests;
+  for (const int tokens : {9, 5}) {
+    ReplayRequest& request = requests.emplace_back();
+    request.ids.assign(static_cast<size_t>(tokens), 1);
+    const int last = tokens - 1;
+    for (int source = 0; source < tokens; ++source)
+      request.cuts.push_back({{last}, {source}, {}, windows});
+    for (int source = 1; source < last; ++source)
+      request.cuts.push_back({{last}, {0, source}, {}, windows});
+  }
+  return requests;
+}
+
+TEST_P(Emulation, ManyReplaysOfTheDualFormAgreeWithGeneric) {
+  constexpr int kLayers = 6;
+  Pass pass(many_replays(kLayers), kLayers), expected_pass(many_replays(kLayers), kLayers);
+  for (const int layer : {0, kLayers - 1})
+    expect_near(
+        {{"dual", dual_of(kernels::emulated_kernels<float>(), pass, kManyWarps, layer)}},
+        {{"dual", dual_of(kernels::generic::float_table(), expected_pass, kManyWarps, layer)}},
+        2e-5);
+  EXPECT_EQ(pass.blocked(), expected_pass.blocked());
+}
+
+TEST_P(Emulation, ManyReplaysOfTheScanAgreeWithGeneric) {
+  constexpr int kLayers = 6;
+  const auto scan_of = [&](const KernelTable<float>& table, int layer) {
+    Pass pass(many_replays(kLayers), kLayers, kManyWarps.channels, true);
+    ScanInputs<float> scan(pass.plan(), kManyWarps);
+    table.scan(pass.rows(layer), scan.args());
+    return scan.out.first(pass.rows(layer).column_count);
+  };
+  for (const int layer : {0, kLayers - 1})
+    expect_near({{"scan", scan_of(kernels::emulated_kernels<float>(), layer)}},
+                {{"scan", scan_of(kernels::generic::float_table(), layer)}}, 2e-5);
 }
 
 // More tokens than are handled at a time, by part and, where shared memory does not suffice, one by
@@ -508,9 +582,11 @@ TEST_P(Emulation, FactorsInPartsAddUp) {
     const std::int64_t rows = 3;
     std::mt19937 random(3);
     std::normal_distribution<float> normal;
-    std::vector<float> x(static_cast<size_t>(rows * width)), high(x.size());
+    std::vector<float> x(static_cast<size_t>(rows * width)),
+        high(x.size(), std::numeric_limits<float>::quiet_NaN());
     for (float& value : x) value = normal(random);
-    std::vector<Bfloat16> parts(2 * x.size());
+    std::vector<Bfloat16> parts(2 * x.size(),
+                                from_float<Bfloat16>(std::numeric_limits<float>::quiet_NaN()));
     kernels::Factor<float> out;
     out.high = {high.data(), width};
     out.parts = {parts.data(), 2 * width};

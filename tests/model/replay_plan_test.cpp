@@ -1,6 +1,7 @@
 // Which columns a pass needs, where they are born and what they cost: plain data, no model.
 #include "model/replay_plan.hpp"
 
+#include <algorithm>
 #include <map>
 #include <stdexcept>
 
@@ -70,6 +71,21 @@ TEST(ReplayPlan, AReplayedRowHoldsTheTokensFromTheFirstTargetOn) {
   EXPECT_THAT(plan.before[6].column, ElementsAre(5, 2, 1));
   EXPECT_THAT(plan.columns_alive, ElementsAre(5, 5, 7, 7, 7, 7));
   EXPECT_EQ(plan.blocked_edges, 2u * 2u);  // two targets, one source, two layers
+}
+
+// What blocks of a part count on that share its replays by number.
+TEST(ReplayPlan, AliveReplaysOfAPartComeFirst) {
+  std::vector<EdgeCut> cuts;
+  for (int source = 0; source < 8; ++source)
+    cuts.push_back({{8}, {source}, {}, all_starts({1, 2, 3})});
+  for (const bool keep_states : {false, true}) {
+    const ReplayPlan plan = plan_of({prompt(9, cuts), prompt(9, cuts)}, 12, keep_states);
+    ASSERT_GT(plan.parts.front().count, 32);
+    for (const kernels::PromptPart& part : plan.parts)
+      EXPECT_TRUE(std::is_sorted(plan.replays.begin() + part.begin,
+                                 plan.replays.begin() + part.begin + part.count,
+                                 [](const auto& a, const auto& b) { return a.column < b.column; }));
+  }
 }
 
 TEST(ReplayPlan, WindowsOfOneStartShareTheirTrajectory) {

@@ -3,7 +3,9 @@
 // header of this name.
 //
 // One block runs after the other, so shared variables are static ones. A shuffle or a barrier ends a fiber's
-// turn. Copies to shared memory are done at once, or after copy_late(true) as late as the kernel allows.
+// turn. Which block comes next, which warp of it has the next turn, and in which order the warp's threads run is
+// drawn from a seed: a kernel may count on none of it. Dynamic shared memory is full of NaN as a block begins. Copies to
+// shared memory are done at once, or after copy_late(true) as late as the kernel allows.
 #pragma once
 
 #include <cmath>
@@ -62,6 +64,8 @@ float* dynamic_shared();
 void wait_for_block();
 void wait_for_warp();
 float shuffle_xor(float value, int mask);
+unsigned ballot(bool vote);
+void draw_orders_from(unsigned seed);
 
 }  // namespace emulation
 
@@ -75,6 +79,12 @@ inline void __syncwarp() {
 }
 inline float __shfl_xor_sync(unsigned, float value, int mask) {
   return emulation::shuffle_xor(value, mask);
+}
+inline unsigned __ballot_sync(unsigned, bool vote) {
+  return emulation::ballot(vote);
+}
+inline int __popc(unsigned bits) {
+  return __builtin_popcount(bits);
 }
 
 template <class T>

@@ -1,6 +1,9 @@
 #include <algorithm>
+#include <cstring>
 #include <deque>
 #include <memory>
+#include <numeric>
+#include <random>
 #include <stdexcept>
 #include <vector>
 
@@ -39,6 +42,8 @@ const std::function<void()>* kernel = nullptr;
 std::vector<float> shared;
 bool late_copies = false;
 float shuffled[1024];
+bool votes[1024];
+std::mt19937 orders;
 
 void run_fiber() {
   (*kernel)();
@@ -77,27 +82,57 @@ void start_fibers() {
   }
 }
 
-// Every ready thread of a warp until it waits; false if there is none. A warp runs ahead of the
-// others as far as it can, so that what it should have waited for is missing.
-bool run_warp(unsigned begin, unsigned end) {
-  bool any = false;
-  for (current = begin; current < end; ++current) {
-    if (fibers[current]->state != Fiber::State::kReady) continue;
-    any = true;
-    threadIdx = dim3(current, 0, 0);
-    swapcontext(&scheduler, &fibers[current]->context);
-  }
-  if (all(begin, end, Fiber::State::kAtWarp)) release(begin, end, Fiber::State::kAtWarp);
-  return any;
+unsigned drawn(unsigned below) {
+  return std::uniform_int_distribution<unsigned>(0, below - 1)(orders);
 }
 
+std::vector<unsigned> in_some_order(unsigned begin, unsigned end) {
+  std::vector<unsigned> numbers(end - begin);
+  std::iota(numbers.begin(), numbers.end(), begin);
+  std::shuffle(numbers.begin(), numbers.end(), orders);
+  return numbers;
+}
+
+unsigned end_of(unsigned warp_begin) {
+  return std::min(warp_begin + kWarp, running);
+}
+
+bool any_ready(unsigned warp_begin) {
+  return std::any_of(fibers.begin() + warp_begin, fibers.begin() + end_of(warp_begin),
+                     [](const auto& fiber) { return fiber->state == Fiber::State::kReady; });
+}
+
+// A turn of a warp: every ready thread of it until it waits.
+void run_warp(unsigned begin) {
+  for (const unsigned thread : in_some_order(begin, end_of(begin))) {
+    if (fibers[thread]->state != Fiber::State::kReady) continue;
+    current = thread;
+    threadIdx = dim3(thread, 0, 0);
+    swapcontext(&scheduler, &fibers[thread]->context);
+  }
+  if (all(begin, end_of(begin), Fiber::State::kAtWarp))
+    release(begin, end_of(begin), Fiber::State::kAtWarp);
+}
+
+// The warp that has the next turn; `running` if all wait.
+unsigned next_warp() {
+  std::vector<unsigned> ready;
+  for (unsigned begin = 0; begin < running; begin += kWarp)
+    if (any_ready(begin)) ready.push_back(begin);
+  return ready.empty() ? running : ready[drawn(static_cast<unsigned>(ready.size()))];
+}
+
+// In some blocks a warp runs ahead of the others as far as it can, so that what it should have
+// waited for is missing; in others they take turns.
 void run_block() {
   start_fibers();
+  std::memset(shared.data(), 0xff, shared.size() * sizeof(float));
+  const bool ahead = drawn(2) == 0;
+  unsigned warp = running;
   while (!all(0, running, Fiber::State::kDone)) {
-    bool any = false;
-    for (unsigned begin = 0; begin < running; begin += kWarp)
-      while (run_warp(begin, std::min(begin + kWarp, running))) any = true;
-    if (!any) throw std::logic_error("threads of a block wait for each other");
+    if (warp == running || !ahead || !any_ready(warp)) warp = next_warp();
+    if (warp == running) throw std::logic_error("threads of a block wait for each other");
+    run_warp(warp);
     if (all(0, running, Fiber::State::kAtBlock)) release(0, running, Fiber::State::kAtBlock);
   }
 }
@@ -111,12 +146,10 @@ void launch(dim3 grid, unsigned threads, std::size_t shared_bytes,
   kernel = &body;
   shared.resize(shared_bytes / sizeof(float) + 1);
   blockDim = dim3(threads, 1, 1);
-  for (unsigned z = 0; z < grid.z; ++z)
-    for (unsigned y = 0; y < grid.y; ++y)
-      for (unsigned x = 0; x < grid.x; ++x) {
-        blockIdx = dim3(x, y, z);
-        run_block();
-      }
+  for (const unsigned block : in_some_order(0, grid.x * grid.y * grid.z)) {
+    blockIdx = dim3(block % grid.x, block / grid.x % grid.y, block / grid.x / grid.y);
+    run_block();
+  }
 }
 
 float* dynamic_shared() {
@@ -136,6 +169,21 @@ float shuffle_xor(float value, int mask) {
   const float other = shuffled[threadIdx.x - lane + (lane ^ static_cast<unsigned>(mask))];
   wait_for_warp();
   return other;
+}
+
+unsigned ballot(bool vote) {
+  votes[threadIdx.x] = vote;
+  wait_for_warp();
+  const unsigned begin = threadIdx.x / kWarp * kWarp;
+  unsigned bits = 0;
+  for (unsigned lane = 0; begin + lane < end_of(begin); ++lane)
+    bits |= votes[begin + lane] ? 1u << lane : 0;
+  wait_for_warp();
+  return bits;
+}
+
+void draw_orders_from(unsigned seed) {
+  orders.seed(seed);
 }
 
 void copy_late(bool late) {
