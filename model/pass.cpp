@@ -12,6 +12,8 @@
 namespace factflow {
 namespace {
 
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr std::int32_t kUnanswered = 0;  // no rank: the kernels have not written this row's answer
 constexpr std::int64_t kAlignment = 64;  // bytes, of each array in the buffer
 
 // Where each array of a plan lies in the buffer.
@@ -58,10 +60,10 @@ std::vector<std::int32_t> answer_tokens(const ReplayPlan& plan,
 }
 
 // Of `rows` rows, on the device.
-AnswerStatistics empty_statistics(std::int64_t rows, at::Device device) {
+AnswerStatistics unwritten_statistics(std::int64_t rows, at::Device device) {
   const auto integers = at::TensorOptions().dtype(at::kInt).device(device);
-  return {at::empty({rows}, integers.dtype(at::kDouble)), at::empty({rows}, integers),
-          at::empty({rows}, integers)};
+  return {at::full({rows}, kNaN, integers.dtype(at::kDouble)),
+          at::full({rows}, kUnanswered, integers), at::full({rows}, kUnanswered, integers)};
 }
 
 AnswerStatistics some_rows(const AnswerStatistics& all, std::int64_t begin, std::int64_t count) {
@@ -174,7 +176,7 @@ void Pass::read_answers(const Network& network, const at::Tensor& hidden, Worksp
   const auto rows = static_cast<std::int64_t>(plan_.rows.size());
   const auto clean_rows = static_cast<std::int64_t>(requests_.size());
   const std::int64_t vocabulary = network.architecture().vocabulary;
-  const AnswerStatistics statistics = empty_statistics(rows, network.device());
+  const AnswerStatistics statistics = unwritten_statistics(rows, network.device());
   const at::Tensor last = workspace.wide_matrix("last", rows, network.architecture().hidden);
   gather_rows(device_.view, hidden, device_.last_column, last);
   const Factor states = network.final_states(device_.view, last, workspace);
@@ -216,6 +218,11 @@ std::vector<ReplayResult> Pass::collect() {
   if (blocked != plan_.blocked_edges)
     throw std::logic_error(fmt::format("the kernels blocked {} edges, the plan expects {}", blocked,
                                        plan_.blocked_edges));
+  const auto* rank = answers_.rank.data_ptr<std::int32_t>();
+  const auto unanswered = std::count(rank, rank + plan_.rows.size(), kUnanswered);
+  if (unanswered > 0)
+    throw std::logic_error(
+        fmt::format("the kernels left {} of {} answers unwritten", unanswered, plan_.rows.size()));
   std::vector<ReplayResult> results(requests_.size());
   for (size_t r = 0; r < requests_.size(); ++r) {
     results[r].clean = answer_of(static_cast<std::int64_t>(r));

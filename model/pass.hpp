@@ -41,7 +41,7 @@ class Pass {
        std::int64_t logits_rows);
 
   // Waits for the device. Throws std::logic_error if the kernels blocked other edges than the plan
-  // asks for.
+  // asks for, or left an answer unwritten.
   std::vector<ReplayResult> collect();
   const ReplayPlan& plan() const { return plan_; }
 

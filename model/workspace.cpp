@@ -1,6 +1,24 @@
 #include "model/workspace.hpp"
 
+#include <limits>
+
 namespace factflow {
+namespace {
+
+bool poisoned = false;
+
+void fill_with_poison(at::Tensor buffer) {
+  if (buffer.is_floating_point())
+    buffer.fill_(std::numeric_limits<double>::quiet_NaN());
+  else
+    buffer.fill_(0xff);
+}
+
+}  // namespace
+
+void poison_buffers(bool poison) {
+  poisoned = poison;
+}
 
 Factor Factor::columns(std::int64_t begin, std::int64_t count) const {
   Factor some{numbers.defined() ? numbers.narrow(1, begin, count) : numbers};
@@ -26,6 +44,7 @@ at::Tensor Workspace::matrix(const std::string& name, std::int64_t rows, std::in
     buffer = at::Tensor();  // free before the larger one is made
     buffer = at::empty({wanted + wanted / 8}, options_.dtype(type));
   }
+  if (poisoned) fill_with_poison(buffer);
   return buffer.narrow(0, 0, wanted).view({rows, columns});
 }
 

@@ -26,6 +26,10 @@ struct Factor {
   Factor some_rows(std::int64_t begin, std::int64_t count) const;
 };
 
+// For tests, process-wide: whether every buffer is filled with NaN (bytes with 0xff) each time it
+// is asked for, so that a number which is read before it is written shows in the answers.
+void poison_buffers(bool poison);
+
 class Workspace {
  public:
   Workspace(at::Device device, Precision precision)
