@@ -1,5 +1,6 @@
 #include "model/families/transformer.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <utility>
@@ -40,7 +41,9 @@ Transformer::Transformer(const Architecture& architecture, Weights& weights,
     : Network(
           architecture, weights, embedding, head, position_embedding,
           fold_biases(layers, std::move(final_norm), architecture.transformer().parallel_residual)),
-      layers_(std::move(layers)) {
+      layers_(std::move(layers)),
+      rotary_tables_(inverse_frequencies(architecture.transformer().rotary),
+                     at::TensorOptions().dtype(type()).device(device())) {
   for (TransformerLayer& layer : layers_)
     for (at::Tensor* bias : {&layer.query_key_value_bias, &layer.mlp_in_bias})
       if (bias->defined()) *bias = bias->to(activation_type(precision()));
@@ -72,7 +75,7 @@ void Transformer::attend_to_past(Step& step, const TransformerLayer& layer,
   const at::Tensor qkv = step.matrix("query key value", queries + 2 * keys);
   multiply(input, layer.query_key_value, layer.query_key_value_bias, qkv);
   if (shape.rotary.dimensions > 0) {
-    const auto [cosine, sine] = rotary_tables(step.rows.longest);
+    const auto [cosine, sine] = rotary_tables_.up_to(step.rows.longest);
     rotate(step.rows, cosine, sine, shape.head_size, qkv.narrow(1, 0, queries + keys));
   }
   Attention attention{shape.heads, shape.key_heads, shape.head_size,
@@ -105,22 +108,26 @@ Factor Transformer::activated(Step& step, const TransformerLayer& layer,
   return out;
 }
 
-std::pair<at::Tensor, at::Tensor> Transformer::rotary_tables(std::int32_t positions) const {
+// Angles, cosines and sines in float32, whatever the model's number type: so does transformers.
+at::Tensor RotaryTables::angles(std::int64_t positions) const {
+  const auto width = static_cast<std::int64_t>(frequencies_.size());
+  at::Tensor angles = at::empty({positions, width}, at::TensorOptions().dtype(at::kFloat));
+  for (std::int64_t position = 0; position < positions; ++position)
+    for (std::int64_t i = 0; i < width; ++i)
+      angles.data_ptr<float>()[position * width + i] =
+          static_cast<float>(static_cast<double>(position) * frequencies_[static_cast<size_t>(i)]);
+  return angles.to(at::kDouble);
+}
+
+std::pair<at::Tensor, at::Tensor> RotaryTables::up_to(std::int32_t positions) {
   const std::lock_guard lock(mutex_);
-  if (!cosine_.defined() || cosine_.size(0) < positions) {
-    const std::int64_t rows = std::max<std::int64_t>(positions, 64);
-    const std::vector<double> frequencies = inverse_frequencies(architecture_.transformer().rotary);
-    const auto width = static_cast<std::int64_t>(frequencies.size());
-    // Angles, cosines and sines in float32, whatever the model's number type: so does transformers.
-    at::Tensor angles = at::empty({rows, width}, at::TensorOptions().dtype(at::kFloat));
-    for (std::int64_t position = 0; position < rows; ++position)
-      for (std::int64_t i = 0; i < width; ++i)
-        angles.data_ptr<float>()[position * width + i] =
-            static_cast<float>(static_cast<double>(position) * frequencies[static_cast<size_t>(i)]);
-    cosine_ = angles.to(at::kDouble).cos().to(at::kFloat).to(device(), type());
-    sine_ = angles.to(at::kDouble).sin().to(at::kFloat).to(device(), type());
+  const std::int64_t known = tables_.empty() ? 0 : tables_.back().first.size(0);
+  if (known < positions) {
+    const at::Tensor turned = angles(std::max<std::int64_t>({positions, 64, 2 * known}));
+    tables_.emplace_back(turned.cos().to(at::kFloat).to(options_),
+                         turned.sin().to(at::kFloat).to(options_));
   }
-  return {cosine_, sine_};
+  return tables_.back();
 }
 
 std::int64_t Transformer::bytes_per_column() const {

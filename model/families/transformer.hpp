@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -27,6 +28,28 @@ struct TransformerLayer {
   at::Tensor attention_output_bias, mlp_out_bias;
 };
 
+// Cosines and sines by position, which grow with the longest prompt seen. None that was handed out
+// is freed before the model: another stream's kernels may still read it.
+class RotaryTables {
+ public:
+  // `options`: the tables' type and device.
+  RotaryTables(std::vector<double> inverse_frequencies, at::TensorOptions options)
+      : frequencies_(std::move(inverse_frequencies)), options_(options) {}
+
+  // Cosine and sine, [at least `positions`, frequencies]. Safe for several threads; complete on the
+  // device.
+  std::pair<at::Tensor, at::Tensor> up_to(std::int32_t positions);
+
+ private:
+  at::Tensor angles(std::int64_t positions) const;
+
+  std::vector<double> frequencies_;
+  at::TensorOptions options_;
+  std::mutex mutex_;
+  // Each at least twice as long as the one before, so all take at most twice the last one's memory.
+  std::vector<std::pair<at::Tensor, at::Tensor>> tables_;
+};
+
 class Transformer final : public Network {
  public:
   Transformer(const Architecture& architecture, Weights& weights, const std::string& embedding,
@@ -41,11 +64,9 @@ class Transformer final : public Network {
   void attend_to_past(Step& step, const TransformerLayer& layer, const Factor& input) const;
   void feed_forward(Step& step, const TransformerLayer& layer, const Factor& input) const;
   Factor activated(Step& step, const TransformerLayer& layer, const Factor& input) const;
-  std::pair<at::Tensor, at::Tensor> rotary_tables(std::int32_t positions) const;
 
   std::vector<TransformerLayer> layers_;
-  mutable std::mutex mutex_;          // guards the tables, which grow with the longest prompt seen
-  mutable at::Tensor cosine_, sine_;  // [positions, rotated / 2]
+  mutable RotaryTables rotary_tables_;
 };
 
 // Inverse frequencies, [ceil(dimensions / 2)], scaled as the checkpoint asks. Llama-3's rule:

@@ -9,6 +9,7 @@
 #include "base/error.hpp"
 #include "model/device.hpp"
 #include "model/families/family.hpp"
+#include "model/families/transformer.hpp"
 #include "model/replay.hpp"
 #include "model/weights.hpp"
 #include "random_checkpoint.hpp"
@@ -242,6 +243,21 @@ TEST(BlockedEdges, AnInterventionThatDoesNotFireIsAnError) {
   request.cuts[0].targets = {0};
   request.cuts[0].sources = {1};
   EXPECT_NO_THROW(engine.run({{request}}));
+}
+
+// A pass in another stream may still read the tables that it was given.
+TEST(RotaryTables, ThoseThatWereHandedOutOutliveGrowth) {
+  RotaryTables tables({1.0, 0.5}, at::TensorOptions().dtype(at::kFloat));
+  using Storage = c10::weak_intrusive_ptr<c10::StorageImpl>;
+  std::vector<Storage> handed_out;
+  for (const std::int32_t positions : {5, 100, 1000}) {
+    const auto [cosine, sine] = tables.up_to(positions);
+    EXPECT_GE(cosine.size(0), positions);
+    EXPECT_FLOAT_EQ(sine[4][1].item<float>(), std::sin(2.0F));
+    for (const at::Tensor& table : {cosine, sine})
+      handed_out.emplace_back(table.storage().getWeakStorageImpl());
+  }
+  for (const Storage& storage : handed_out) EXPECT_FALSE(storage.expired());
 }
 
 }  // namespace
