@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <fstream>
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
@@ -100,21 +99,17 @@ std::string describe(at::Device device) {
                      threads == 1 ? "thread" : "threads");
 }
 
-std::int64_t free_memory(at::Device device) {
+std::int64_t activation_memory(at::Device device, std::int64_t weights) {
 #ifdef FACTFLOW_CUDA
   if (device.is_cuda()) {
-    size_t free = 0, total = 0;
-    C10_CUDA_CHECK(cudaSetDevice(device.index()));
-    C10_CUDA_CHECK(cudaMemGetInfo(&free, &total));
-    return static_cast<std::int64_t>(free);
+    constexpr std::int64_t kOfTheDriver = 16;  // one part in so many, and fragments
+    const auto total =
+        static_cast<std::int64_t>(at::cuda::getDeviceProperties(device.index())->totalGlobalMem);
+    return std::max<std::int64_t>(1, (total - total / kOfTheDriver - weights) / 4 * 3);
   }
 #endif
-  static_cast<void>(device);
-  std::ifstream info("/proc/meminfo");
-  std::string key, unit;
-  for (std::int64_t value = 0; info >> key >> value; std::getline(info, unit))
-    if (key == "MemAvailable:") return value * 1024;
-  return std::int64_t{4} << 30;
+  static_cast<void>(device), static_cast<void>(weights);
+  return kCpuActivations;
 }
 
 bool is_out_of_memory(const c10::Error& error) {

@@ -19,8 +19,14 @@ at::Device choose_device(const std::string& name);
 // are the same for every process that sees them. Empty without CUDA.
 std::vector<std::string> visible_gpus();
 
-std::string describe(at::Device device);      // "CPU, avx512, 2 threads" or "NVIDIA H100 80GB HBM3"
-std::int64_t free_memory(at::Device device);  // bytes
+std::string describe(at::Device device);  // "CPU, avx512, 2 threads" or "NVIDIA H100 80GB HBM3"
+
+// Bytes that a model's passes may take unless the configuration says otherwise: on a CPU always the
+// same, on a GPU three quarters of what its size leaves beside `weights` bytes; at least 1. What
+// happens to be free plays no part, since the split into passes decides the last bits of results.
+std::int64_t activation_memory(at::Device device, std::int64_t weights);
+inline constexpr std::int64_t kCpuActivations = std::int64_t{2} << 30;
+
 // Whether libtorch, on either kind of device, threw this for want of memory.
 bool is_out_of_memory(const c10::Error& error);
 // What libtorch keeps of freed tensors; nothing on the CPU.

@@ -58,6 +58,12 @@ std::int64_t factor_bytes(Precision precision) {
   return precision == Precision::kTf32x3 ? 8 : activation_bytes(precision);
 }
 
+std::int64_t weight_bytes(Precision precision) {
+  return precision == Precision::kTf32x3
+             ? 8
+             : static_cast<std::int64_t>(c10::elementSize(wide_type(precision)));
+}
+
 void check_precision(at::Device device, Precision precision) {
   const bool exact = precision == Precision::kFp64 || precision == Precision::kFp32;
   if (device.is_cpu() && !exact)

@@ -33,6 +33,8 @@ at::ScalarType head_type(Precision precision);
 // Bytes of one number of an activation, and of one that a product multiplies (model/workspace.hpp).
 std::int64_t activation_bytes(Precision precision);
 std::int64_t factor_bytes(Precision precision);
+// Of one weight on its device, at most.
+std::int64_t weight_bytes(Precision precision);
 // Throws InputError if the device, or this build's libtorch, cannot compute so.
 void check_precision(at::Device device, Precision precision);
 

@@ -57,10 +57,9 @@ ReplayEngine::ReplayEngine(const Network& network, std::int64_t memory_limit,
   for (int i = 0; i < lanes; ++i)
     lanes_.push_back({{network.device(), network.precision()}, another_stream(network.device())});
   synchronise(network.device());  // lanes do not wait for the stream that brings the weights
-  if (memory_limit_ <= 0) {
-    const std::int64_t free = free_memory(network.device());
-    memory_limit_ = cpu ? std::min(free / 2, std::int64_t{2} << 30) : free / 4 * 3;
-  }
+  if (memory_limit_ <= 0)
+    memory_limit_ = activation_memory(network.device(),
+                                      network.parameters() * weight_bytes(network.precision()));
   if (rows_per_pass_ <= 0)
     rows_per_pass_ = cpu ? std::numeric_limits<std::int64_t>::max() : kRowsPerPass;
 }

@@ -33,11 +33,10 @@ struct ReplayCost {
 // Not safe for several threads at once; one engine per device.
 class ReplayEngine {
  public:
-  // memory_limit: bytes for activations; 0 = three quarters of what is free on a GPU, at most 2 GiB
-  // on a CPU. rows_per_pass: about how many rows go up the layers together at most; 0 = enough to
-  // keep the device busy while the next pass is planned. lanes: how many passes are under way
-  // together; 0 = two on a GPU, where one's kernels fill the gaps between the other's, and one on a
-  // CPU.
+  // memory_limit: bytes for activations; 0 = activation_memory() of the device. rows_per_pass:
+  // about how many rows go up the layers together at most; 0 = enough to keep the device busy while
+  // the next pass is planned. lanes: how many passes are under way together; 0 = two on a GPU,
+  // where one's kernels fill the gaps between the other's, and one on a CPU.
   explicit ReplayEngine(const Network& network, std::int64_t memory_limit = 0,
                         std::int64_t rows_per_pass = 0, int lanes = 0);
 

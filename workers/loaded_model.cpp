@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "base/text.hpp"
 #include "model/device.hpp"
 
 namespace factflow {
@@ -60,17 +61,19 @@ TokenizedPrompt LoadedModel::tokenize_prompt(const Prompt& prompt) const {
 }
 
 std::vector<ReplayResult> LoadedModel::replay(const std::vector<ReplayRequest>& requests, int top) {
-  while (true) {
-    try {
-      return engine_->run(requests, top);
-    } catch (const c10::Error& error) {
-      if (!is_out_of_memory(error)) throw;
-    }
-    const std::int64_t half = engine_->memory_limit() / 2;
-    engine_.reset();  // its buffers go first
-    release_cached_memory(network_->device());
-    engine_.emplace(*network_, std::max<std::int64_t>(half, 1));
+  try {
+    return engine_->run(requests, top);
+  } catch (const c10::Error& error) {
+    if (!is_out_of_memory(error)) throw;
   }
+  const std::int64_t limit = engine_->memory_limit();
+  engine_.reset();  // its buffers go first
+  release_cached_memory(network_->device());
+  engine_.emplace(*network_, limit);
+  throw MemoryError(fmt::format(
+      "{} has less memory free than the {} that passes may take; set run: {{memory_limit: "
+      "SIZE}} to less",
+      describe(network_->device()), format_bytes(static_cast<double>(limit))));
 }
 
 }  // namespace factflow

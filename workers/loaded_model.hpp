@@ -30,9 +30,9 @@ class LoadedModel {
 
   // The prompt's tokens, checked against the model. Throws InputError.
   TokenizedPrompt tokenize_prompt(const Prompt& prompt) const;
-  // Runs requests; `top` likeliest tokens of the clean run. Where the device runs out of memory the
-  // engine gets half of what it had, from then on. Throws MemoryError if a single prompt does not
-  // fit.
+  // Runs requests; `top` likeliest tokens of the clean run. Throws MemoryError if a single prompt
+  // does not fit, or if the device has less memory than passes may take: smaller ones would change
+  // the last bits unasked.
   std::vector<ReplayResult> replay(const std::vector<ReplayRequest>& requests, int top = 0);
 
  private:

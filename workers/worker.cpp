@@ -50,8 +50,6 @@ Worker::Worker(Job job, const std::string& device_name, int ranks_on_node, std::
   const at::Device device = choose_device(device_name);
   device_ = std::make_unique<Device>(Device{device, parse_precision(job_.precision)});
   device_name_ = describe(device);
-  if (device.is_cpu() && job_.memory_limit == 0)
-    job_.memory_limit = free_memory(device) / 4 / ranks_on_node;
 }
 
 Worker::~Worker() = default;

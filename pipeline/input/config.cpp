@@ -254,7 +254,9 @@ Fields<RunConfig> run_fields() {
             word_or("auto", 0, whole_number<int>(1, 4096)),
             "CPU threads; auto = the cores of a node divided among its ranks", tuning),
       field("memory_limit", &R::memory_limit, word_or("auto", std::int64_t{0}, byte_size()),
-            "memory of a rank for activations; auto = what the device has free", tuning),
+            "memory of a rank for activations; auto = 2 GiB on a CPU, most of a GPU; it changes "
+            "last digits",
+            tuning),
       field("share_gpus", &R::share_gpus, yes_or_no(),
             "let ranks share a GPU where there are more ranks than GPUs", tuning),
       field("heartbeat_timeout", &R::heartbeat_timeout, whole_number<int>(2, 86400),

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "model/device.hpp"
+
 namespace factflow {
 namespace {
 
@@ -10,8 +12,6 @@ constexpr double kBytesPerEvaluation = 120;  // of one prompt
 constexpr double kBytesPerRow = 8;           // a probability and a rank
 constexpr std::int64_t kProgram = std::int64_t{3}
                                   << 30;  // libtorch with its CUDA libraries, MPI, the dataset
-constexpr std::int64_t kActivations =
-    std::int64_t{2} << 30;  // what the engine takes on a CPU unless told otherwise
 
 Estimate estimate(Stage stage, const PromptPart& part, size_t units, const ModelJob& job,
                   const PlannedModel& model, double tokens) {
@@ -76,7 +76,7 @@ PlanSize size_of_plan(const Config& config, const Dataset& dataset, const Planne
     results = std::max(results, of_model.bytes);
   }
   const std::int64_t activations =
-      config.run.memory_limit > 0 ? config.run.memory_limit : kActivations;
+      config.run.memory_limit > 0 ? config.run.memory_limit : kCpuActivations;
   size.host_memory =
       kProgram + 2 * static_cast<std::int64_t>(results) + (on_gpu ? 0 : weights + activations);
   return size;

@@ -60,8 +60,8 @@ std::vector<std::string> units() {
 }
 
 // Results in the order of units(), without the seconds that they took.
-std::vector<std::string> compute_all(bool foresee) {
-  Worker worker(two_models(), "cpu", 1, "here");
+std::vector<std::string> compute_all(bool foresee, int ranks_on_node = 1) {
+  Worker worker(two_models(), "cpu", ranks_on_node, "here");
   const std::vector<std::string> payloads = units();
   const std::atomic<bool> cancelled{false};
   std::vector<std::string> results;
@@ -97,6 +97,11 @@ std::vector<std::string> compute_all(bool foresee) {
 
 TEST(Worker, ForeseenUnitsGiveTheSameResults) {
   EXPECT_EQ(compute_all(true), compute_all(false));
+}
+
+// The split into passes, which decides the last bits, is the plan's alone.
+TEST(Worker, AnyNumberOfRanksOnANodeGivesTheSameBits) {
+  EXPECT_EQ(compute_all(false, 1'000'000), compute_all(false));
 }
 
 TEST(Worker, WhatWasForeseenMayNeverCome) {
