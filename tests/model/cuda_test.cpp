@@ -1,19 +1,14 @@
-// The engine on a GPU against the engine on the CPU, in fp64. Needs a CUDA
-// build and a device.
+// The engine on a GPU against the engine on the CPU, small models. Needs a CUDA build and a device.
 #include <algorithm>
-#include <cmath>
-#include <map>
+#include <optional>
 #include <ostream>
-#include <random>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
-#include "model/checkpoint/checkpoint.hpp"
+#include "cuda_comparison.hpp"
 #include "model/device.hpp"
-#include "model/replay.hpp"
-#include "random_checkpoint.hpp"
 
 namespace factflow {
 namespace {
@@ -63,13 +58,6 @@ void PrintTo(const Model& model, std::ostream* out) {
   *out << model.name;
 }
 
-std::vector<Window> all_windows(int layers) {
-  std::vector<Window> windows;
-  for (int begin = 0; begin < layers; ++begin)
-    for (int end = begin + 1; end <= layers; ++end) windows.push_back({begin, end});
-  return windows;
-}
-
 // Prompts of 1 to 40 tokens. Into the last token: sources for several parts of the scan, and with
 // twelve layers more windows of the states of one part than a part holds.
 std::vector<ReplayRequest> last_token_requests(int layers,
@@ -110,100 +98,33 @@ class Cuda : public testing::TestWithParam<Model> {
  protected:
   void SetUp() override {
     if (!choose_device("auto").is_cuda()) GTEST_SKIP() << "needs a CUDA device";
-    config_ = small_config(GetParam().family);
-    config_.update(GetParam().changes);
-    tensors_ = random_tensors(config_, 5);
-    checkpoint_ = written(tensors_);
-    cpu_ = Network::load(checkpoint_, at::kCPU, Precision::kFp64);
+    json config = small_config(GetParam().family);
+    config.update(GetParam().changes);
+    comparison_.emplace(config, random_tensors(config, 5), 3);
   }
 
-  const Architecture& architecture() const { return cpu_->architecture(); }
-
-  // In float32 a device may be some times as far off as the weights amplify rounding, and in a
-  // precision of fewer bits by so much more.
+  int layers() const { return comparison_->architecture().layers; }
   void compare(const std::vector<ReplayRequest>& requests) {
-    const std::vector<ReplayResult> expected = ReplayEngine(*cpu_).run(requests);
-    const double noise = amplified_rounding(requests, expected);
-    const std::vector<std::pair<Precision, double>> factors = {{Precision::kFp32, 8},
-                                                               {Precision::kTf32x3, 64},
-                                                               {Precision::kTf32, 4 << 13},
-                                                               {Precision::kBf16, 4 << 16}};
-    for (const auto& [precision, factor] : factors) {
-      const auto network = Network::load(checkpoint_, at::Device(at::kCUDA, 0), precision);
-      // Whole, and in passes of a few rows.
-      for (const std::int64_t rows : {0, 300})
-        EXPECT_LT(distance(ReplayEngine(*network, 0, rows).run(requests), expected), factor * noise)
-            << to_string(precision) << ", rows per pass " << rows;
-    }
+    comparison_->compare({requests}, 300);
   }
 
  private:
-  using Tensors = std::map<std::string, NamedTensor>;
-
-  std::shared_ptr<const Checkpoint> written(const Tensors& tensors) const {
-    const TemporaryDirectory directory;
-    write_checkpoint(directory.path(), config_, tensors);
-    return std::make_shared<const Checkpoint>(Checkpoint::open(directory.path().string()));
-  }
-
-  // How far float32 on the CPU is off, and float64 once every weight has moved to a neighbouring
-  // float32: the first alone may be lucky by a factor of sixteen.
-  double amplified_rounding(const std::vector<ReplayRequest>& requests,
-                            const std::vector<ReplayResult>& expected) const {
-    const auto fp32 = Network::load(checkpoint_, at::kCPU, Precision::kFp32);
-    double noise = std::max(1e-6, distance(ReplayEngine(*fp32).run(requests), expected));
-    for (const unsigned seed : {1u, 2u, 3u}) {
-      std::mt19937 random(seed);
-      Tensors moved = tensors_;
-      for (auto& [name, tensor] : moved)
-        for (float& value : tensor.values)
-          value = std::nextafter(value, (random() & 1u) != 0 ? INFINITY : -INFINITY);
-      const auto network = Network::load(written(moved), at::kCPU, Precision::kFp64);
-      noise = std::max(noise, distance(ReplayEngine(*network).run(requests), expected));
-    }
-    return noise;
-  }
-
-  // The largest difference of a log-probability, as a share of 1 - log p; infinite if an answer is
-  // on one side only.
-  static double distance(const std::vector<ReplayResult>& found,
-                         const std::vector<ReplayResult>& expected) {
-    double worst = found.size() == expected.size() ? 0 : INFINITY;
-    const auto compare = [&](const Answer& one, const Answer& other) {
-      if ((one.rank == 0) != (other.rank == 0)) worst = INFINITY;
-      if (one.rank == 0) return;
-      const double off =
-          std::abs(one.log_probability - other.log_probability) / (1 - other.log_probability);
-      worst = std::isnan(off) ? INFINITY : std::max(worst, off);
-    };
-    for (size_t r = 0; r < std::min(found.size(), expected.size()); ++r) {
-      compare(found[r].clean, expected[r].clean);
-      for (size_t c = 0; c < expected[r].knockouts.size(); ++c)
-        for (size_t w = 0; w < expected[r].knockouts[c].size(); ++w)
-          compare(found[r].knockouts[c][w], expected[r].knockouts[c][w]);
-    }
-    return worst;
-  }
-
-  json config_;
-  Tensors tensors_;
-  std::shared_ptr<const Checkpoint> checkpoint_;
-  std::unique_ptr<Network> cpu_;
+  std::optional<CudaComparison> comparison_;
 };
 
 TEST_P(Cuda, ReplaysOfTheLastTokenAreThoseOfTheCpu) {
-  compare(last_token_requests(architecture().layers, {{}}));
+  compare(last_token_requests(layers(), {{}}));
 }
 
 TEST_P(Cuda, ReplaysOfSeveralTokensAreThoseOfTheCpu) {
-  compare(suffix_requests(architecture().layers));
+  compare(suffix_requests(layers()));
 }
 
 class CudaChannels : public Cuda {};
 
 TEST_P(CudaChannels, ChannelSetsAreThoseOfTheCpu) {
-  compare(last_token_requests(architecture().layers,
-                              {{}, {ChannelSet::Kind::kSlow}, {ChannelSet::Kind::kNotFast}}));
+  compare(
+      last_token_requests(layers(), {{}, {ChannelSet::Kind::kSlow}, {ChannelSet::Kind::kNotFast}}));
 }
 
 std::string name_of(const testing::TestParamInfo<Model>& test) {

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -77,6 +78,7 @@ at::Tensor channels_losing(const ChannelSet& set, const at::Tensor& a_log) {
   using Kind = ChannelSet::Kind;
   const at::Tensor norm = decay_norms(a_log);
   const auto count = norm.numel(), third = count / 3;
+  if (set.kind == Kind::kAll) return at::ones({count}, at::kBool);
   const auto* norms = norm.data_ptr<double>();
   at::Tensor lose = at::zeros({count}, at::kBool);
   for (std::int64_t c = 0; c < count; ++c) {
@@ -107,16 +109,27 @@ at::Tensor to_tensor(const StoredTensor& stored) {
   return tensor;
 }
 
+std::map<std::string, at::Tensor> tensors_of(const Checkpoint& checkpoint) {
+  std::map<std::string, at::Tensor> tensors;
+  for (const auto& [name, stored] : checkpoint.tensors()) tensors[name] = to_tensor(stored);
+  return tensors;
+}
+
 }  // namespace
 
 at::Tensor NaiveModel::losing(const ChannelSet& set, const at::Tensor& a_log) const {
-  return masking_ == Masking::kReference ? losing_by_reference(set, a_log)
-                                         : channels_losing(set, a_log);
+  const at::Tensor on_host = a_log.cpu();
+  const at::Tensor lose = masking_ == Masking::kReference ? losing_by_reference(set, on_host)
+                                                          : channels_losing(set, on_host);
+  return lose.to(a_log.device());
 }
 
 NaiveModel::NaiveModel(const Checkpoint& checkpoint, Masking masking)
-    : masking_(masking), config_(checkpoint.config()), ssm_(config_) {
-  for (const auto& [name, stored] : checkpoint.tensors()) tensors_[name] = to_tensor(stored);
+    : NaiveModel(checkpoint.config(), tensors_of(checkpoint), masking) {}
+
+NaiveModel::NaiveModel(nlohmann::json config, std::map<std::string, at::Tensor> tensors,
+                       Masking masking)
+    : masking_(masking), config_(std::move(config)), ssm_(config_), tensors_(std::move(tensors)) {
   if (config_.contains("ssm_cfg")) ssm_ = config_["ssm_cfg"];
   family_ =
       config_.value("model_type", ssm_.value("layer", "Mamba1") == "Mamba1" ? "mamba" : "mamba2");
@@ -173,6 +186,7 @@ at::Tensor NaiveModel::rotated(const at::Tensor& heads) const {
                           static_cast<float>(2 * i) / static_cast<float>(turned));
       angles.data_ptr<double>()[t * half + i] = static_cast<float>(t) * frequency;
     }
+  angles = angles.to(heads.device());
   const at::Tensor cosine = single(angles.cos()), sine = single(angles.sin());
   const auto parts = heads.split_with_sizes({half, half, size - turned}, 2);
   return at::cat(
@@ -236,7 +250,7 @@ at::Tensor NaiveModel::mamba_layer(const at::Tensor& x, int layer, const Block& 
   const auto xz = project(rms_norm(x, get(p + "norm.weight"), epsilon_), m + "in_proj").chunk(2, 1);
   const auto bias = tensors_.find(m + "conv1d.bias");
   const at::Tensor u = causal_convolution(xz[0], get(m + "conv1d.weight"),
-                                          bias == tensors_.end() ? at::Tensor() : bias->second);
+                                          bias == tensors_.end() ? at::Tensor() : get(bias->first));
   const std::int64_t rank = get(m + "dt_proj.weight").size(1), states = get(m + "A_log").size(1);
   auto parts = project(u, m + "x_proj").split_with_sizes({rank, states, states}, 1);
   if (family_ == "falcon_mamba")
@@ -317,11 +331,11 @@ at::Tensor NaiveModel::log_probabilities(const std::vector<int>& ids,
                            : ssm  ? "backbone.norm_f"
                                   : "model.norm";
   const auto tokens = static_cast<std::int64_t>(ids.size());
-  at::Tensor x = at::empty({tokens, get(base + ".weight").size(1)}, at::kDouble);
-  for (std::int64_t t = 0; t < tokens; ++t)
-    x[t] = get(base + ".weight")[ids[static_cast<size_t>(t)]];
+  const at::Tensor embedding = get(base + ".weight");
+  at::Tensor x = at::empty({tokens, embedding.size(1)}, embedding.options());
+  for (std::int64_t t = 0; t < tokens; ++t) x[t] = embedding[ids[static_cast<size_t>(t)]];
   if (gpt2) x = x + get("transformer.wpe.weight").narrow(0, 0, tokens);
-  const at::Tensor open = at::zeros({tokens, tokens}, at::kBool);
+  const at::Tensor open = at::zeros({tokens, tokens}, x.options().dtype(at::kBool));
   at::Tensor closed = open.clone();
   for (const int target : knockout.targets)
     for (const int source : knockout.sources) closed[target][source] = true;

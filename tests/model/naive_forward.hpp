@@ -24,6 +24,9 @@ class NaiveModel {
   // edge, chosen by sorting.
   enum class Masking { kCausal, kReference };
   explicit NaiveModel(const Checkpoint& checkpoint, Masking masking = Masking::kCausal);
+  // Of tensors in any floating-point type, all on one device, which then computes.
+  NaiveModel(nlohmann::json config, std::map<std::string, at::Tensor> tensors,
+             Masking masking = Masking::kCausal);
 
   int layers() const { return layers_; }
   // [vocabulary] float64 log-probabilities after the last token. An empty window gives the clean
@@ -38,7 +41,7 @@ class NaiveModel {
     ChannelSet channels;
   };
 
-  at::Tensor get(const std::string& name) const { return tensors_.at(name); }
+  at::Tensor get(const std::string& name) const { return tensors_.at(name).to(at::kDouble); }
   at::Tensor project(const at::Tensor& x,
                      const std::string& name) const;  // x weight^T + bias, if there is a bias
   at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,

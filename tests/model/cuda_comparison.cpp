@@ -1,0 +1,120 @@
+#include "cuda_comparison.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <iostream>
+#include <random>
+#include <utility>
+
+#include <gtest/gtest.h>
+
+namespace factflow {
+namespace {
+
+// Of float32's noise: how far a device may be off.
+const std::vector<std::pair<Precision, double>> kFactors = {{Precision::kFp32, 8},
+                                                            {Precision::kTf32x3, 64},
+                                                            {Precision::kTf32, 4 << 13},
+                                                            {Precision::kBf16, 4 << 16}};
+
+// function(an answer of `one`, the same of `other`); whether both have the same answers.
+bool each_answer(const std::vector<ReplayResult>& one, const std::vector<ReplayResult>& other,
+                 const std::function<void(const Answer&, const Answer&)>& function) {
+  if (one.size() != other.size()) return false;
+  for (size_t r = 0; r < one.size(); ++r) {
+    function(one[r].clean, other[r].clean);
+    if (one[r].knockouts.size() != other[r].knockouts.size()) return false;
+    for (size_t c = 0; c < one[r].knockouts.size(); ++c) {
+      if (one[r].knockouts[c].size() != other[r].knockouts[c].size()) return false;
+      for (size_t w = 0; w < one[r].knockouts[c].size(); ++w)
+        function(one[r].knockouts[c][w], other[r].knockouts[c][w]);
+    }
+  }
+  return true;
+}
+
+bool same_bits(const std::vector<ReplayResult>& one, const std::vector<ReplayResult>& other) {
+  bool same = true;
+  const bool complete = each_answer(one, other, [&](const Answer& a, const Answer& b) {
+    same = same && a.rank == b.rank && (a.rank == 0 || a.log_probability == b.log_probability);
+  });
+  return complete && same;
+}
+
+}  // namespace
+
+double distance(const std::vector<ReplayResult>& found, const std::vector<ReplayResult>& expected) {
+  double worst = 0;
+  const bool complete = each_answer(found, expected, [&](const Answer& one, const Answer& other) {
+    if ((one.rank == 0) != (other.rank == 0)) worst = INFINITY;
+    if (one.rank == 0) return;
+    const double off =
+        std::abs(one.log_probability - other.log_probability) / (1 - other.log_probability);
+    worst = std::isnan(off) ? INFINITY : std::max(worst, off);
+  });
+  return complete ? worst : INFINITY;
+}
+
+std::vector<Window> all_windows(int layers) {
+  std::vector<Window> windows;
+  for (int begin = 0; begin < layers; ++begin)
+    for (int end = begin + 1; end <= layers; ++end) windows.push_back({begin, end});
+  return windows;
+}
+
+CudaComparison::CudaComparison(nlohmann::json config, RandomTensors tensors, unsigned nudges)
+    : config_(std::move(config)), tensors_(std::move(tensors)), nudges_(nudges) {
+  checkpoint_ = written(tensors_);
+  cpu_ = Network::load(checkpoint_, at::kCPU, Precision::kFp64);
+}
+
+void CudaComparison::compare(const std::vector<std::vector<ReplayRequest>>& lists,
+                             std::int64_t rows) const {
+  std::vector<std::vector<ReplayResult>> expected;
+  std::vector<double> noise;
+  for (const std::vector<ReplayRequest>& requests : lists) {
+    expected.push_back(ReplayEngine(*cpu_).run(requests));
+    noise.push_back(amplified_rounding(requests, expected.back()));
+  }
+  for (const auto& [precision, factor] : kFactors) {
+    const auto network = Network::load(checkpoint_, at::Device(at::kCUDA, 0), precision);
+    for (size_t i = 0; i < lists.size(); ++i)
+      for (const std::int64_t rows_per_pass : {std::int64_t{0}, rows}) {
+        SCOPED_TRACE(testing::Message() << to_string(precision) << ", list " << i
+                                        << ", rows per pass " << rows_per_pass);
+        ReplayEngine engine(*network, 0, rows_per_pass);
+        const std::vector<ReplayResult> found = engine.run(lists[i]);
+        const double off = distance(found, expected[i]);
+        EXPECT_LT(off, factor * noise[i]);
+        EXPECT_TRUE(same_bits(engine.run(lists[i]), found)) << "not the same bits twice";
+        std::cout << "  " << to_string(precision) << ", list " << i << ", rows " << rows_per_pass
+                  << ": off by " << off << ", noise " << noise[i] << std::endl;
+      }
+  }
+}
+
+std::shared_ptr<const Checkpoint> CudaComparison::written(const RandomTensors& tensors) const {
+  const TemporaryDirectory directory;
+  write_checkpoint(directory.path(), config_, tensors);
+  return std::make_shared<const Checkpoint>(Checkpoint::open(directory.path().string()));
+}
+
+// How far float32 on the CPU is off, and float64 once every weight has moved.
+double CudaComparison::amplified_rounding(const std::vector<ReplayRequest>& requests,
+                                          const std::vector<ReplayResult>& expected) const {
+  const auto fp32 = Network::load(checkpoint_, at::kCPU, Precision::kFp32);
+  double noise = std::max(1e-6, distance(ReplayEngine(*fp32).run(requests), expected));
+  for (unsigned seed = 1; seed <= nudges_; ++seed) {
+    std::mt19937 random(seed);
+    RandomTensors moved = tensors_;
+    for (auto& [name, tensor] : moved)
+      for (float& value : tensor.values)
+        value = std::nextafter(value, (random() & 1u) != 0 ? INFINITY : -INFINITY);
+    const auto network = Network::load(written(moved), at::kCPU, Precision::kFp64);
+    noise = std::max(noise, distance(ReplayEngine(*network).run(requests), expected));
+  }
+  return noise;
+}
+
+}  // namespace factflow

@@ -1,0 +1,50 @@
+// One checkpoint on a GPU in every precision against the same on the CPU in fp64.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "model/replay.hpp"
+#include "random_checkpoint.hpp"
+
+namespace factflow {
+
+using RandomTensors = std::map<std::string, NamedTensor>;
+
+class CudaComparison {
+ public:
+  // `nudges`: how often the noise floor is measured with every weight moved to a neighbouring
+  // float32, beside once in float32. A few small prompts need some, since one measurement alone may
+  // be lucky by a factor of sixteen; among a thousand answers of wide models none is.
+  CudaComparison(nlohmann::json config, RandomTensors tensors, unsigned nudges);
+
+  const Architecture& architecture() const { return cpu_->architecture(); }
+
+  // Expects every answer to each list of requests to be the CPU's up to the precision's multiple of
+  // the noise, whole and in passes of about `rows` rows, and to have the same bits when asked again.
+  void compare(const std::vector<std::vector<ReplayRequest>>& lists, std::int64_t rows) const;
+
+ private:
+  std::shared_ptr<const Checkpoint> written(const RandomTensors& tensors) const;
+  double amplified_rounding(const std::vector<ReplayRequest>& requests,
+                            const std::vector<ReplayResult>& expected) const;
+
+  nlohmann::json config_;
+  RandomTensors tensors_;
+  unsigned nudges_;
+  std::shared_ptr<const Checkpoint> checkpoint_;
+  std::unique_ptr<Network> cpu_;
+};
+
+// The largest difference of a log-probability, as a share of 1 - log p; infinite if an answer is
+// missing, not finite, or on one side only.
+double distance(const std::vector<ReplayResult>& found, const std::vector<ReplayResult>& expected);
+
+std::vector<Window> all_windows(int layers);
+
+}  // namespace factflow

@@ -1,0 +1,213 @@
+// The engine on a GPU against the engine on the CPU at published widths, where blocks of threads
+// have many warps and prompts many replays: three layers, a small vocabulary, random weights.
+// Needs a CUDA build and a device, 16 GiB of host memory, and half a minute of 16 cores.
+#include <algorithm>
+#include <cmath>
+#include <ostream>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <ATen/Parallel.h>
+#include <gtest/gtest.h>
+
+#include "cuda_comparison.hpp"
+#include "model/device.hpp"
+#include "model/families/family.hpp"
+
+namespace factflow {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kLayers = 3, kVocabulary = 211;
+
+struct Published {
+  std::string name;
+  json config;
+};
+
+json mamba2(int hidden, int layers = kLayers) {
+  return {{"model_type", "mamba2"}, {"hidden_size", hidden},       {"num_hidden_layers", layers},
+          {"num_heads", hidden / 32}, {"head_dim", 64},            {"n_groups", 1},
+          {"state_size", 128},        {"vocab_size", kVocabulary}, {"tie_word_embeddings", true}};
+}
+
+// The widths of config.json; windows that slide are short enough to leave something out.
+const std::vector<Published>& published() {
+  static const std::vector<Published> list = [] {
+    const auto decoder = [](json widths) {
+      widths.update({{"num_hidden_layers", kLayers}, {"vocab_size", kVocabulary}});
+      return widths;
+    };
+    std::vector<Published> all = {
+        {"gpt2_124M",
+         {{"model_type", "gpt2"},
+          {"n_embd", 768},
+          {"n_layer", kLayers},
+          {"n_head", 12},
+          {"n_positions", 1024},
+          {"vocab_size", kVocabulary}}},
+        {"llama_1B", decoder({{"model_type", "llama"},
+                              {"hidden_size", 2048},
+                              {"num_attention_heads", 32},
+                              {"num_key_value_heads", 8},
+                              {"head_dim", 64},
+                              {"intermediate_size", 8192},
+                              {"rope_theta", 500000.0}})},
+        {"mistral_7B", decoder({{"model_type", "mistral"},
+                                {"hidden_size", 4096},
+                                {"num_attention_heads", 32},
+                                {"num_key_value_heads", 8},
+                                {"intermediate_size", 14336},
+                                {"sliding_window", 48}})},
+        {"qwen2_500M", decoder({{"model_type", "qwen2"},
+                                {"hidden_size", 896},
+                                {"num_attention_heads", 14},
+                                {"num_key_value_heads", 2},
+                                {"intermediate_size", 4864},
+                                {"tie_word_embeddings", true}})},
+        {"gpt_neox_2800M", decoder({{"model_type", "gpt_neox"},
+                                    {"hidden_size", 2560},
+                                    {"num_attention_heads", 32},
+                                    {"intermediate_size", 10240},
+                                    {"rotary_pct", 0.25}})},
+        {"mamba_130M",
+         decoder({{"model_type", "mamba"}, {"hidden_size", 768}, {"state_size", 16}})},
+        {"mamba_2800M",
+         decoder({{"model_type", "mamba"}, {"hidden_size", 2560}, {"state_size", 16}})},
+        {"falcon_mamba_7B", decoder({{"model_type", "falcon_mamba"},
+                                     {"hidden_size", 4096},
+                                     {"state_size", 16},
+                                     {"time_step_rank", 256},
+                                     {"tie_word_embeddings", false}})}};
+    for (const auto& [name, hidden] : {std::pair{"mamba2_130M", 768},
+                                       {"mamba2_370M", 1024},
+                                       {"mamba2_780M", 1536},
+                                       {"mamba2_1300M", 2048},
+                                       {"mamba2_2700M", 2560}})
+      all.push_back({name, mamba2(hidden)});
+    return all;
+  }();
+  return list;
+}
+
+void PrintTo(const Published& model, std::ostream* out) {
+  *out << model.name;
+}
+
+// Weights that keep activations near one, norms and D near one, A as Mamba begins with; drawn by
+// all cores.
+RandomTensors wide_tensors(const json& config) {
+  const Architecture architecture = read_architecture(config, "config.json");
+  RandomTensors tensors;
+  unsigned seed = 0;
+  for (const TensorEntry& entry : family_named(architecture.family).tensors(architecture).entries) {
+    NamedTensor& tensor = tensors[entry.name];
+    tensor.shape = entry.shape;
+    std::int64_t count = 1;
+    for (const std::int64_t size : entry.shape) count *= size;
+    tensor.values.resize(static_cast<size_t>(count));
+    const bool vector = entry.shape.size() == 1, a_log = entry.name.ends_with("A_log");
+    const float scale = vector ? 0.1F : 1 / std::sqrt(static_cast<float>(entry.shape.back()));
+    const float middle = vector && !entry.name.ends_with("bias") ? 1.0F : 0.0F;
+    constexpr std::int64_t kPiece = 1 << 16;  // by a generator of its own
+    const unsigned of_tensor = ++seed;
+    at::parallel_for(0, (count + kPiece - 1) / kPiece, 1, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t piece = begin; piece < end; ++piece) {
+        std::seed_seq numbers{of_tensor, static_cast<unsigned>(piece)};
+        std::mt19937 random(numbers);
+        std::normal_distribution<float> normal(middle, scale);
+        std::uniform_real_distribution<float> decay(1, 16);
+        for (std::int64_t i = piece * kPiece; i < std::min(count, (piece + 1) * kPiece); ++i)
+          tensor.values[static_cast<size_t>(i)] = a_log ? std::log(decay(random)) : normal(random);
+      }
+    });
+  }
+  return tensors;
+}
+
+ReplayRequest prompt(int length) {
+  ReplayRequest request;
+  for (int t = 0; t < length; ++t) request.ids.push_back((7 * t + 3 * length) % kVocabulary);
+  request.answer = 5 * length % kVocabulary;
+  return request;
+}
+
+// Into the last token, in all windows: every set of sources of a short prompt; of a longer one each
+// token alone, and so many pairs that there are 150 knockouts at least.
+ReplayRequest into_last(int length, int stride = 1) {
+  ReplayRequest request = prompt(length);
+  const auto cut = [&](std::vector<int> sources) {
+    request.cuts.push_back({{length - 1}, std::move(sources), {}, all_windows(kLayers)});
+  };
+  if (length <= 5) {
+    for (unsigned set = 1; set < 1u << length; ++set) {
+      std::vector<int> sources;
+      for (int t = 0; t < length; ++t)
+        if ((set >> t & 1u) != 0) sources.push_back(t);
+      cut(sources);
+    }
+    return request;
+  }
+  for (int t = 0; t < length; t += stride) cut({t});
+  for (int t = 1; t < length && request.cuts.size() < 33; ++t) cut({0, t});
+  for (int t = 2; t < length && request.cuts.size() < 33; ++t) cut({1, t});
+  return request;
+}
+
+// Rows of several tokens beside those of one.
+void add_suffixes(ReplayRequest& request) {
+  const int length = static_cast<int>(request.ids.size());
+  request.cuts.push_back({{length - 2, length - 1}, {0, 3}, {}, all_windows(kLayers)});
+  request.cuts.push_back({{length - 3, length - 1}, {1, length - 2}, {}, all_windows(kLayers)});
+  if (length <= 60) request.cuts.push_back({{0, 1, 2, 3}, {0}, {}, {{0, 2}, {1, 3}}});
+}
+
+std::vector<std::vector<ReplayRequest>> lists_of_requests() {
+  std::vector<ReplayRequest> last, suffixes;
+  for (const int length : {1, 2, 3, 5, 9, 17, 33, 60}) last.push_back(into_last(length));
+  for (const int length : {5, 17, 60}) add_suffixes(suffixes.emplace_back(into_last(length, 3)));
+  ReplayRequest longest = into_last(300, 12);
+  add_suffixes(longest);
+  return {last, suffixes, {longest, into_last(9)}};
+}
+
+class CudaPublished : public testing::TestWithParam<Published> {
+ protected:
+  void SetUp() override {
+    if (!choose_device("auto").is_cuda()) GTEST_SKIP() << "needs a CUDA device";
+  }
+};
+
+TEST_P(CudaPublished, AnswersAreThoseOfTheCpu) {
+  const json& config = GetParam().config;
+  CudaComparison(config, wide_tensors(config), 0).compare(lists_of_requests(), 150);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, CudaPublished, testing::ValuesIn(published()),
+                         [](const auto& of) { return of.param.name; });
+
+// A sweep as the paper asks for it: windows of nine layers, four edges into the last token, prompts
+// of COUNTERFACT's lengths.
+TEST(CudaSweep, Mamba2OfPublishedDepthIsThatOfTheCpu) {
+  if (!choose_device("auto").is_cuda()) GTEST_SKIP() << "needs a CUDA device";
+  constexpr int kDepth = 24, kWindow = 9;
+  std::vector<Window> windows;
+  for (int start = 0; start + kWindow <= kDepth; ++start)
+    windows.push_back({start, start + kWindow});
+  std::vector<ReplayRequest> requests;
+  for (const int length : {7, 9, 12, 8, 15, 10}) {
+    ReplayRequest& request = requests.emplace_back(prompt(length));
+    std::vector<int> relation = {0};
+    for (int t = 4; t < length; ++t) relation.push_back(t);
+    for (const std::vector<int>& sources :
+         {std::vector<int>{1, 2, 3}, relation, {length - 1}, {0}})
+      request.cuts.push_back({{length - 1}, sources, {}, windows});
+  }
+  const json config = mamba2(768, kDepth);
+  CudaComparison(config, wide_tensors(config), 0).compare({requests}, 100);
+}
+
+}  // namespace
+}  // namespace factflow
