@@ -1,7 +1,9 @@
 // A sweep over all starts of a window, of random weights at published shapes, against
 // - the floor: the same matrix products alone, clean run and vocabulary included;
 // - whole forwards, one at a time (a) and batched (b).
-// Everything in one run on one device; medians.
+// Everything in one run on one device; medians. Answers that are not finite, that change from one
+// sweep to the next, or that are further from whole forwards of another make than their precision
+// explains, are an error (exit code 1).
 #include <algorithm>
 #include <chrono>
 #include <fstream>
@@ -17,6 +19,7 @@
 #include "base/text.hpp"
 #include "bench/run_main.hpp"
 #include "bench/shapes.hpp"
+#include "bench/whole_forwards.hpp"
 #include "model/device.hpp"
 #include "model/replay.hpp"
 
@@ -164,82 +167,154 @@ void append_rate(const std::string& file, const Network& network, at::Device dev
   if (!out) throw RunError(fmt::format("{}: cannot be written", file));
 }
 
-void bench(const BenchShape& shape, const po::variables_map& values) {
-  const at::Device device = choose_device(values["device"].as<std::string>());
-  const Precision precision = parse_precision(values["precision"].as<std::string>());
-  const Architecture architecture = bench_architecture(shape);
-  restart_peak_memory(device);
-  const auto network = Network::random(architecture, device, precision, 1);
-  std::vector<int> sizes = values["windows"].as<std::vector<int>>();
-  const std::vector<ReplayRequest> requests =
-      make_requests(values["prompts"].as<int>(), architecture, sizes);
-  const int repeats = values["repeats"].as<int>();
-  ReplayEngine engine(*network, values["memory-limit"].as<std::int64_t>(),
-                      values["rows-per-pass"].as<std::int64_t>());
-  engine.run(std::span(requests).first(std::min<size_t>(requests.size(), 8)));  // warm up
-  const double sweep = median_seconds(repeats, device, [&] {
-    engine.reset_cost();
-    engine.run(requests);
-  });
-  const ReplayCost cost = engine.cost();
-  const double flops = flops_of(*network, cost);
-  if (values.count("rates") != 0)
-    append_rate(values["rates"].as<std::string>(), *network, device, flops / sweep);
-  if (values["sweep-only"].as<bool>()) {
-    std::cout << fmt::format("{:<16} {:<6} {:>8} {:>9.3f} s, {:.4g} FLOP, {:.4g} column-layers\n",
-                             shape.name, to_string(precision),
-                             format_count(static_cast<double>(cost.knockouts)), sweep, flops,
-                             static_cast<double>(cost.column_layers))
-              << std::flush;
-    return;
-  }
-  const std::int64_t peak = peak_memory(device);
-  Floor products(*network, cost, engine.logits_rows());
-  const double floor = median_seconds(repeats, device, [&] { products.multiply_all(); });
-  std::vector<ReplayRequest> clean = requests;
+// One line of the table: a shape in one precision.
+struct Measurement {
+  Precision precision;
+  double sweep = 0, floor = 0, single = 0, batched = 0;  // seconds: whole, whole, each, each
+  double knockouts = 0;
+  double off = 0;               // largest distance of a whole forward
+  std::int64_t not_finite = 0;  // answers, of every sweep that was timed
+  std::int64_t changed = 0;     // answers that are not those of the sweep before, bit for bit
+  std::int64_t peak = 0;        // bytes
+
+  bool right() const { return not_finite == 0 && changed == 0 && off <= tolerance(precision); }
+};
+
+const char* const kHeader =
+    "| shape, prompts | knockouts | | sweep s | floor s | floor/sweep | knockouts/s | x (a) | x "
+    "(b) "
+    "| x ref | peak GiB | off |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n";
+
+std::string line_of(const BenchShape& shape, size_t prompts, const Measurement& m) {
+  const double rate = m.knockouts / m.sweep;
+  return fmt::format(
+      "| {}, {} | {:.0f} | {} | {:.3f} | {:.3f} | {:.1f} % | {:.0f} | {:.0f} | {:.0f} | {} | "
+      "{:.1f} "
+      "| {:.1e} |\n",
+      shape.name, prompts, m.knockouts, to_string(m.precision), m.sweep, m.floor,
+      100 * m.floor / m.sweep, rate, rate * m.single, rate * m.batched,
+      shape.reference_seconds > 0 ? fmt::format("{:.0f}", rate * shape.reference_seconds) : "",
+      static_cast<double>(m.peak) / (1 << 30), m.off);
+}
+
+// Whole forwards by the engine itself: (a) one at a time, (b) batched.
+void time_whole_forwards(ReplayEngine& engine, std::vector<ReplayRequest> clean, at::Device device,
+                         Measurement& m) {
   for (ReplayRequest& request : clean) request.cuts.clear();
   const size_t singles = std::min<size_t>(clean.size(), device.is_cpu() ? 12 : 50);
-  const double single = median_seconds(3, device,
-                                       [&] {
-                                         for (size_t i = 0; i < singles; ++i)
-                                           engine.run({&clean[i], 1});
-                                       }) /
-                        static_cast<double>(singles);
-  const double batched =
+  m.single = median_seconds(3, device,
+                            [&] {
+                              for (size_t i = 0; i < singles; ++i) engine.run({&clean[i], 1});
+                            }) /
+             static_cast<double>(singles);
+  m.batched =
       median_seconds(3, device, [&] { engine.run(clean); }) / static_cast<double>(clean.size());
-  const auto knockouts = static_cast<double>(cost.knockouts);
-  std::cout
-      << fmt::format(
-             "{:<16} {:<6} {:>8} {:>9.3f} {:>9.3f} {:>6.1f}% {:>9.0f} {:>11.3g} {:>9.0f} {:>9.0f} "
-             "{:>8.1f} {:>8.1f} {:>8} {:>9} {:>6}\n",
-             shape.name, to_string(precision), format_count(knockouts), sweep, floor,
-             100 * floor / sweep, knockouts / sweep,
-             static_cast<double>(cost.column_layers) / sweep, 1 / single, 1 / batched,
-             knockouts / sweep * single, knockouts / sweep * batched,
-             shape.reference_seconds > 0
-                 ? fmt::format("{:.0f}", knockouts / sweep * shape.reference_seconds)
-                 : "-",
-             format_bytes(static_cast<double>(peak)), cost.passes.size())
-      << std::flush;
+}
+
+struct Settings {
+  at::Device device;
+  std::vector<Precision> precisions;
+  std::vector<int> windows;
+  int prompts, repeats;
+  std::int64_t memory_limit, rows_per_pass;
+  std::string rates;  // file, or empty
+};
+
+Measurement measure(const BenchShape& shape, const std::vector<ReplayRequest>& requests,
+                    const WholeForwards& forwards, Precision precision, const Settings& settings) {
+  restart_peak_memory(settings.device);
+  const auto network =
+      Network::random(bench_architecture(shape), settings.device, precision, kBenchSeed);
+  ReplayEngine engine(*network, settings.memory_limit, settings.rows_per_pass);
+  engine.run(std::span(requests).first(std::min<size_t>(requests.size(), 8)));  // warm up
+  Measurement m{precision};
+  std::vector<ReplayResult> results, before;
+  std::vector<double> seconds;
+  for (int i = 0; i < settings.repeats; ++i) {
+    engine.reset_cost();
+    seconds.push_back(median_seconds(1, settings.device, [&] { results = engine.run(requests); }));
+    m.not_finite += count_not_finite(results);
+    if (i > 0) m.changed += count_changed(before, results);
+    before = results;
+    m.off = std::max(m.off, forwards.distance(results));
+  }
+  std::sort(seconds.begin(), seconds.end());
+  m.sweep = seconds[seconds.size() / 2];
+  m.peak = peak_memory(settings.device);
+  const ReplayCost cost = engine.cost();
+  m.knockouts = static_cast<double>(cost.knockouts);
+  if (!settings.rates.empty())
+    append_rate(settings.rates, *network, settings.device, flops_of(*network, cost) / m.sweep);
+  Floor products(*network, cost, engine.logits_rows());
+  m.floor = median_seconds(settings.repeats, settings.device, [&] { products.multiply_all(); });
+  time_whole_forwards(engine, requests, settings.device, m);
+  return m;
+}
+
+// Whether all answers were right.
+bool bench(const BenchShape& shape, const Settings& settings) {
+  const std::vector<ReplayRequest> requests =
+      make_requests(settings.prompts, bench_architecture(shape), settings.windows);
+  std::map<at::ScalarType, WholeForwards> forwards;  // by the type of the weights
+  bool right = true;
+  for (const Precision precision : settings.precisions) {
+    const auto known = forwards
+                           .try_emplace(wide_type(precision), shape, settings.device, precision,
+                                        std::span(requests))
+                           .first;
+    const Measurement m = measure(shape, requests, known->second, precision, settings);
+    std::cout << line_of(shape, requests.size(), m) << std::flush;
+    if (m.right()) continue;
+    right = false;
+    std::cerr << fmt::format(
+        "{} in {}: {} answers are not finite, {} changed from one sweep to the next, and of those "
+        "that were computed anew the worst is off by {:.1e} ({:.0e} is what the precision may "
+        "cost)\n",
+        shape.name, to_string(precision), m.not_finite, m.changed, m.off, tolerance(precision));
+  }
+  return right;
+}
+
+Settings settings_of(const po::variables_map& values) {
+  Settings settings{choose_device(values["device"].as<std::string>()),
+                    {},
+                    values["windows"].as<std::vector<int>>(),
+                    values["prompts"].as<int>(),
+                    values["repeats"].as<int>(),
+                    values["memory-limit"].as<std::int64_t>(),
+                    values["rows-per-pass"].as<std::int64_t>(),
+                    values.count("rates") != 0 ? values["rates"].as<std::string>() : ""};
+  for (const std::string& name : values["precision"].as<std::vector<std::string>>())
+    settings.precisions.push_back(parse_precision(name));
+  return settings;
+}
+
+const BenchShape& shape_named(const std::string& name, const std::vector<std::string>& names) {
+  const auto found = std::find_if(bench_shapes().begin(), bench_shapes().end(),
+                                  [&](const BenchShape& shape) { return name == shape.name; });
+  if (found == bench_shapes().end())
+    throw InputError("sweep_bench", unknown_word("shape", name, names));
+  return *found;
 }
 
 int run_benchmark(int argc, char** argv) {
+  using Words = std::vector<std::string>;
   po::options_description options("sweep_bench");
-  std::vector<std::string> names;
+  Words names;
   for (const BenchShape& shape : bench_shapes()) names.emplace_back(shape.name);
   // clang-format off
   options.add_options()("help,h", "show this help")
-      ("shapes", po::value<std::vector<std::string>>()->multitoken()->default_value({"mamba-130M"}, "mamba-130M"), ("of " + join(names)).c_str())
+      ("shapes", po::value<Words>()->multitoken()->default_value({"mamba-130M"}, "mamba-130M"), ("of " + join(names)).c_str())
       ("prompts", po::value<int>()->default_value(16), "prompts of 4 to 30 tokens, mean 9")
       ("windows", po::value<std::vector<int>>()->multitoken()->default_value({9}, "9"), "window sizes; all starts")
       ("device", po::value<std::string>()->default_value("auto"), "auto, cpu, cuda")
-      ("precision", po::value<std::string>()->default_value("fp32"), "fp64, fp32, tf32x3, tf32 or bf16")
+      ("precision", po::value<Words>()->multitoken()->default_value({"fp32"}, "fp32"), "of fp64, fp32, tf32x3, tf32 and bf16")
       ("threads", po::value<int>()->default_value(0), "0 = all cores")
       ("memory-limit", po::value<std::int64_t>()->default_value(0), "bytes; 0 = automatic")
       ("rows-per-pass", po::value<std::int64_t>()->default_value(0), "rows that climb together; 0 = automatic")
       ("rates", po::value<std::string>(), "append the rate of every shape to this CSV file, for `factflow plan --rates`")
-      ("sweep-only", po::bool_switch(), "leave out the floor and the whole forwards")
-      ("repeats", po::value<int>()->default_value(3), "times measured; the median counts");
+      ("repeats", po::value<int>()->default_value(3), "times measured; the median counts")
+      ("no-header", po::bool_switch(), "lines of the table alone");
   // clang-format on
   po::variables_map values;
   po::store(po::parse_command_line(argc, argv, options), values);
@@ -249,24 +324,15 @@ int run_benchmark(int argc, char** argv) {
     return 0;
   }
   set_threads(values["threads"].as<int>(), 1);
-  std::cout << fmt::format(
-      "{}; {}; {} prompts; windows {}\n",
-      describe(choose_device(values["device"].as<std::string>())), library_versions(),
-      values["prompts"].as<int>(),
-      fmt::format("{}", fmt::join(values["windows"].as<std::vector<int>>(), " ")));
-  std::cout << fmt::format(
-      "{:<16} {:<6} {:>8} {:>9} {:>9} {:>7} {:>9} {:>11} {:>9} {:>9} {:>8} {:>8} {:>8} {:>9} "
-      "{:>6}\n",
-      "shape", "prec", "knocks", "sweep s", "floor s", "floor/", "knocks/s", "col-layer/s",
-      "(a) /s", "(b) /s", "x (a)", "x (b)", "x ref", "peak", "passes");
-  for (const std::string& name : values["shapes"].as<std::vector<std::string>>()) {
-    const auto found = std::find_if(bench_shapes().begin(), bench_shapes().end(),
-                                    [&](const BenchShape& s) { return name == s.name; });
-    if (found == bench_shapes().end())
-      throw InputError("sweep_bench", unknown_word("shape", name, names));
-    bench(*found, values);
-  }
-  return 0;
+  const Settings settings = settings_of(values);
+  if (!values["no-header"].as<bool>())
+    std::cout << fmt::format("{}; {}; windows {}\n\n", describe(settings.device),
+                             library_versions(), fmt::join(settings.windows, " "))
+              << kHeader << std::flush;
+  bool right = true;
+  for (const std::string& name : values["shapes"].as<Words>())
+    right = bench(shape_named(name, names), settings) && right;
+  return right ? 0 : 1;
 }
 
 }  // namespace

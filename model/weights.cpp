@@ -51,9 +51,8 @@ Weights::Weights(TensorTable table, at::Device device, Precision precision, std:
       device_(device),
       precision_(precision),
       type_(wide_type(precision)),
-      uploader_(device) {
-  at::manual_seed(seed);
-}
+      uploader_(device),
+      seed_(seed) {}
 
 bool Weights::has(const std::string& name) const {
   return std::any_of(table_.entries.begin(), table_.entries.end(),
@@ -66,6 +65,7 @@ at::Tensor Weights::random(const std::string& name) const {
   const auto entry = std::find_if(table_.entries.begin(), table_.entries.end(),
                                   [&](const TensorEntry& e) { return e.name == name; });
   const auto options = at::TensorOptions().device(device_).dtype(type_);
+  at::manual_seed(seed_ + static_cast<std::uint64_t>(entry - table_.entries.begin()));
   if (name.ends_with("A_log")) return at::rand(entry->shape, options).mul_(15).add_(1).log_();
   if (entry->shape.size() == 1)
     return at::randn(entry->shape, options).mul_(0.1).add_(name.ends_with("bias") ? 0 : 1);

@@ -22,7 +22,8 @@ class Weights {
   Weights(std::shared_ptr<const Checkpoint> checkpoint, TensorTable table, at::Device device,
           Precision precision);
 
-  // Random tensors of the table's shapes, scaled so that activations stay of order one. For
+  // Random tensors of the table's shapes, scaled so that activations stay of order one: the same
+  // for the same seed, device and type of wide numbers, in whatever order they are taken. For
   // benchmarks.
   Weights(TensorTable table, at::Device device, Precision precision, std::uint64_t seed);
 
@@ -53,6 +54,7 @@ class Weights {
   Precision precision_;
   at::ScalarType type_;  // of the tensors taken
   Uploader uploader_;
+  std::uint64_t seed_ = 0;  // of random tensors
 };
 
 }  // namespace factflow
