@@ -12,6 +12,8 @@ struct BenchShape {
   const char* name;
   // Of the reference code for one knockout forward, measured on an H200; 0 = not measured.
   double reference_seconds;
+  // How much more its random weights amplify rounding than GPT-2's, about (bench/RESULTS.md).
+  double amplification;
   const char* config;
 };
 const std::vector<BenchShape>& bench_shapes();

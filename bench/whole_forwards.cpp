@@ -68,20 +68,13 @@ double WholeForwards::distance(const std::vector<ReplayResult>& results) const {
   return worst;
 }
 
-double tolerance(Precision precision) {
-  switch (precision) {
-    case Precision::kFp64:
-      return 1e-6;
-    case Precision::kFp32:
-      return 1e-5;
-    case Precision::kTf32x3:
-      return 1e-4;
-    case Precision::kTf32:
-      return 1e-2;
-    case Precision::kBf16:
-      return 1e-1;
-  }
-  return 0;
+double tolerance(const BenchShape& shape, Precision precision) {
+  static const std::map<Precision, double> of_gpt2 = {{Precision::kFp64, 1e-7},
+                                                      {Precision::kFp32, 4e-6},
+                                                      {Precision::kTf32x3, 1e-5},
+                                                      {Precision::kTf32, 2e-3},
+                                                      {Precision::kBf16, 1e-2}};
+  return shape.amplification * of_gpt2.at(precision);
 }
 
 std::int64_t count_not_finite(const std::vector<ReplayResult>& results) {

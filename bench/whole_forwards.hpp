@@ -16,8 +16,8 @@ inline constexpr std::uint64_t kBenchSeed = 1;  // of the weights, here and in t
 
 class WholeForwards {
  public:
-  // Runs them, on the device, with the weights of Network::random(..., precision, kBenchSeed) before
-  // they are rounded for products.
+  // Runs them, on the device, with the weights of Network::random(..., precision, kBenchSeed)
+  // before they are rounded for products.
   WholeForwards(const BenchShape& shape, at::Device device, Precision precision,
                 std::span<const ReplayRequest> requests);
 
@@ -32,8 +32,8 @@ class WholeForwards {
   std::vector<Forward> forwards_;
 };
 
-// How far the sample may be off in a precision: see bench/RESULTS.md for what was measured.
-double tolerance(Precision precision);
+// How far the sample may be off: about seven times what was measured (bench/RESULTS.md).
+double tolerance(const BenchShape& shape, Precision precision);
 
 // How many answers are not finite, where every cut has edges.
 std::int64_t count_not_finite(const std::vector<ReplayResult>& results);

@@ -26,7 +26,8 @@ class CudaComparison {
   const Architecture& architecture() const { return cpu_->architecture(); }
 
   // Expects every answer to each list of requests to be the CPU's up to the precision's multiple of
-  // the noise, whole and in passes of about `rows` rows, and to have the same bits when asked again.
+  // the noise, whole and in passes of about `rows` rows, and to have the same bits when asked
+  // again.
   void compare(const std::vector<std::vector<ReplayRequest>>& lists, std::int64_t rows) const;
 
  private:

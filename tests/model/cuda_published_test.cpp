@@ -28,9 +28,15 @@ struct Published {
 };
 
 json mamba2(int hidden, int layers = kLayers) {
-  return {{"model_type", "mamba2"}, {"hidden_size", hidden},       {"num_hidden_layers", layers},
-          {"num_heads", hidden / 32}, {"head_dim", 64},            {"n_groups", 1},
-          {"state_size", 128},        {"vocab_size", kVocabulary}, {"tie_word_embeddings", true}};
+  return {{"model_type", "mamba2"},
+          {"hidden_size", hidden},
+          {"num_hidden_layers", layers},
+          {"num_heads", hidden / 32},
+          {"head_dim", 64},
+          {"n_groups", 1},
+          {"state_size", 128},
+          {"vocab_size", kVocabulary},
+          {"tie_word_embeddings", true}};
 }
 
 // The widths of config.json; windows that slide are short enough to leave something out.
@@ -113,16 +119,18 @@ RandomTensors wide_tensors(const json& config) {
     const float middle = vector && !entry.name.ends_with("bias") ? 1.0F : 0.0F;
     constexpr std::int64_t kPiece = 1 << 16;  // by a generator of its own
     const unsigned of_tensor = ++seed;
-    at::parallel_for(0, (count + kPiece - 1) / kPiece, 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t piece = begin; piece < end; ++piece) {
-        std::seed_seq numbers{of_tensor, static_cast<unsigned>(piece)};
-        std::mt19937 random(numbers);
-        std::normal_distribution<float> normal(middle, scale);
-        std::uniform_real_distribution<float> decay(1, 16);
-        for (std::int64_t i = piece * kPiece; i < std::min(count, (piece + 1) * kPiece); ++i)
-          tensor.values[static_cast<size_t>(i)] = a_log ? std::log(decay(random)) : normal(random);
-      }
-    });
+    at::parallel_for(
+        0, (count + kPiece - 1) / kPiece, 1, [&](std::int64_t begin, std::int64_t end) {
+          for (std::int64_t piece = begin; piece < end; ++piece) {
+            std::seed_seq numbers{of_tensor, static_cast<unsigned>(piece)};
+            std::mt19937 random(numbers);
+            std::normal_distribution<float> normal(middle, scale);
+            std::uniform_real_distribution<float> decay(1, 16);
+            for (std::int64_t i = piece * kPiece; i < std::min(count, (piece + 1) * kPiece); ++i)
+              tensor.values[static_cast<size_t>(i)] =
+                  a_log ? std::log(decay(random)) : normal(random);
+          }
+        });
   }
   return tensors;
 }
@@ -201,8 +209,7 @@ TEST(CudaSweep, Mamba2OfPublishedDepthIsThatOfTheCpu) {
     ReplayRequest& request = requests.emplace_back(prompt(length));
     std::vector<int> relation = {0};
     for (int t = 4; t < length; ++t) relation.push_back(t);
-    for (const std::vector<int>& sources :
-         {std::vector<int>{1, 2, 3}, relation, {length - 1}, {0}})
+    for (const std::vector<int>& sources : {std::vector<int>{1, 2, 3}, relation, {length - 1}, {0}})
       request.cuts.push_back({{length - 1}, sources, {}, windows});
   }
   const json config = mamba2(768, kDepth);
