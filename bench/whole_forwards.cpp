@@ -73,7 +73,7 @@ double tolerance(const BenchShape& shape, Precision precision) {
                                                       {Precision::kFp32, 4e-6},
                                                       {Precision::kTf32x3, 1e-5},
                                                       {Precision::kTf32, 2e-3},
-                                                      {Precision::kBf16, 1e-2}};
+                                                      {Precision::kBf16, 2e-2}};
   return shape.amplification * of_gpt2.at(precision);
 }
 
