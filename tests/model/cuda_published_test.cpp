@@ -1,6 +1,6 @@
 // The engine on a GPU against the engine on the CPU at published widths, where blocks of threads
 // have many warps and prompts many replays: three layers, a small vocabulary, random weights.
-// Needs a CUDA build and a device, 16 GiB of host memory, and half a minute of 16 cores.
+// Needs a CUDA build and a device, 16 GiB of host memory, and a minute of 16 cores.
 #include <algorithm>
 #include <cmath>
 #include <ostream>
