@@ -38,6 +38,9 @@ std::vector<ReplayRequest> make_requests(int prompts, const Architecture& archit
   for (const int size : sizes)
     for (int start = 0; start + size <= architecture.layers; ++start)
       windows.push_back({start, start + size});
+  if (windows.empty())
+    throw InputError("--windows",
+                     fmt::format("none fits a model of {} layers", architecture.layers));
   std::vector<ReplayRequest> requests;
   for (int i = 0; i < prompts; ++i) {
     const int length = std::clamp(4 + static_cast<int>(length_of(generator)), 4, 30);
@@ -283,6 +286,8 @@ Settings settings_of(const po::variables_map& values) {
                     values["memory-limit"].as<std::int64_t>(),
                     values["rows-per-pass"].as<std::int64_t>(),
                     values.count("rates") != 0 ? values["rates"].as<std::string>() : ""};
+  if (settings.prompts < 1 || settings.repeats < 1)
+    throw InputError("sweep_bench", "--prompts and --repeats are at least 1");
   for (const std::string& name : values["precision"].as<std::vector<std::string>>())
     settings.precisions.push_back(parse_precision(name));
   return settings;
