@@ -2,110 +2,197 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <optional>
 
 #include <fmt/format.h>
 
+#include "base/text.hpp"
+
 namespace factflow {
 namespace {
 
-constexpr std::size_t kFewestPrompts = 10;
-constexpr double kSignificance = 0.05;
-constexpr double kSmallEffect = 10;  // percent: less than this is called no dependence
+struct Judged {
+  Verdict verdict;
+  std::string reason;
+};
 
-Claim decide(std::string text, std::string rule, std::vector<ModelVerdict> models) {
-  const auto count = [&](Verdict wanted) {
-    return std::count_if(models.begin(), models.end(),
-                         [&](const ModelVerdict& m) { return m.verdict == wanted; });
-  };
-  Verdict verdict = Verdict::kCannotTell;
-  if (count(Verdict::kDoesNotHold) > 0)
-    verdict = Verdict::kDoesNotHold;
-  else if (!models.empty() && count(Verdict::kHolds) == static_cast<std::ptrdiff_t>(models.size()))
-    verdict = Verdict::kHolds;
-  return {std::move(text), std::move(rule), verdict, std::move(models)};
+Judged cannot_tell(std::string reason) {
+  return {Verdict::kCannotTell, std::move(reason)};
+}
+
+std::vector<std::string> models_with(const std::vector<ModelVerdict>& models, Verdict verdict) {
+  std::vector<std::string> names;
+  for (const ModelVerdict& model : models)
+    if (model.verdict == verdict) names.push_back(model.model);
+  return names;
+}
+
+// `absent`: a kind of model that the claim is about and the run lacks; else "".
+Claim decide(std::string text, std::string rule, std::vector<ModelVerdict> models,
+             const std::string& absent = "") {
+  const std::vector<std::string> refuted = models_with(models, Verdict::kDoesNotHold),
+                                 open = models_with(models, Verdict::kCannotTell);
+  Claim claim{std::move(text), std::move(rule), Verdict::kCannotTell, "", std::move(models)};
+  if (!refuted.empty()) {
+    claim.verdict = Verdict::kDoesNotHold;
+    claim.reason = "evidence against it in " + join(refuted);
+  } else if (claim.models.empty()) {
+    claim.reason = "not in this run";
+  } else if (!open.empty()) {
+    claim.reason = "undecided in " + join(open);
+  } else if (!absent.empty()) {
+    claim.reason = fmt::format("no {} in this run; it holds in {}", absent,
+                               join(models_with(claim.models, Verdict::kHolds)));
+  } else {
+    claim.verdict = Verdict::kHolds;
+    claim.reason = "in " + join(models_with(claim.models, Verdict::kHolds));
+  }
+  return claim;
+}
+
+std::string interval_text(const Interval& interval) {
+  return std::isnan(interval.low) ? "no interval"
+                                  : fmt::format("[{:+.1f}, {:+.1f}]", interval.low, interval.high);
+}
+
+std::string count_text(std::size_t n, std::size_t facts) {
+  return fmt::format("{} prompt{} of {} fact{}", n, n == 1 ? "" : "s", facts,
+                     facts == 1 ? "" : "s");
 }
 
 std::string describe(const EdgeEffect& e) {
-  return fmt::format("{:+.1f} % [{:+.1f}, {:+.1f}] at {:.0f} % depth", e.drop.value,
-                     e.drop.by_prompt.low, e.drop.by_prompt.high, 100 * e.depth_middle);
+  return fmt::format(
+      "lowest mean {:+.1f} % {}, median {:+.1f} %, log change {:+.2f}, middle at {:.0f} % of the "
+      "layers, {}",
+      e.lowest.value, interval_text(e.lowest.by_fact), e.at_lowest.median, e.at_lowest.log,
+      100 * e.depth_middle, count_text(e.n, e.facts));
+}
+
+std::optional<Judged> too_few(std::size_t n, std::size_t facts) {
+  if (facts >= kFewestClusters) return std::nullopt;
+  return cannot_tell(fmt::format("{}, asked are {} facts", count_text(n, facts), kFewestClusters));
+}
+
+// Why no drop is seen; nothing if there is one.
+std::optional<Judged> no_drop(const EdgeEffect& e) {
+  if (e.n == 0) return cannot_tell(e.missing);
+  if (auto few = too_few(e.n, e.facts)) return few;
+  if (is_drop(e)) return std::nullopt;
+  if (!(e.lowest.value < 0)) return cannot_tell("no start has a mean below zero");
+  return cannot_tell(
+      fmt::format("the drop is not significant: p = {:.2g} after correction for {} "
+                  "tests",
+                  e.p_holm, e.tests));
 }
 
 // Whether the middle of the strongest window lies in [low, high], and the drop is real.
-ModelVerdict depth_between(const EdgeEffect& e, double low, double high) {
-  ModelVerdict result{e.model, Verdict::kCannotTell, describe(e)};
-  if (e.n < kFewestPrompts) {
-    result.evidence = fmt::format("only {} prompts", e.n);
-    return result;
-  }
-  const bool real = e.drop.value < 0 && e.p_holm < kSignificance;
-  if (!real) {
-    result.verdict = Verdict::kDoesNotHold;
-    result.evidence += ", not below zero";
-    return result;
-  }
+Judged depth_between(const EdgeEffect& e, double low, double high) {
+  if (e.n > 0 && e.lowest.by_fact.low > 0)
+    return {Verdict::kDoesNotHold, "at every start the probability rises"};
+  if (auto none = no_drop(e)) return *none;
   // The interval of the start, moved to the middle of the window.
   const double shift = e.depth_middle - e.depth.value;
-  const double first = e.depth.by_prompt.low + shift, last = e.depth.by_prompt.high + shift;
-  if (first >= low && last <= high) result.verdict = Verdict::kHolds;
-  if (last < low || first > high) result.verdict = Verdict::kDoesNotHold;
-  return result;
+  const double first = e.depth.by_fact.low + shift, last = e.depth.by_fact.high + shift;
+  const std::string where = fmt::format(
+      "the interval of the strongest window's middle, {:.0f} to "
+      "{:.0f} % of the layers, ",
+      100 * first, 100 * last);
+  if (first >= low && last <= high) return {Verdict::kHolds, where + "lies within the limits"};
+  if (last < low || first > high) return {Verdict::kDoesNotHold, where + "lies outside the limits"};
+  return cannot_tell(where + "reaches over the limits");
 }
 
 Claim subject_late(const std::vector<EdgeEffect>& effects) {
   std::vector<ModelVerdict> models;
-  for (const EdgeEffect& e : effects)
-    if (e.edge.label == "subject->last") models.push_back(depth_between(e, 0.5, 0.9));
+  for (const EdgeEffect& e : effects) {
+    if (e.edge.label != "subject->last") continue;
+    Judged judged = depth_between(e, 0.5, 0.9);
+    models.push_back({e.model, judged.verdict, judged.reason, describe(e)});
+  }
   return decide(
       "Blocking subject \u2192 last lowers the answer's probability most at late-intermediate "
-      "depth, in "
-      "every model",
+      "depth, in every model",
       "The middle of the strongest window lies between 50 % and 90 % of the layers (95 % bootstrap "
-      "interval) "
-      "and "
-      "the drop differs from zero (Holm-corrected t test).",
+      "interval) and the drop differs from zero (Holm-corrected t test).",
       std::move(models));
+}
+
+Judged last_raises(const EdgeEffect& e) {
+  if (e.n == 0) return cannot_tell(e.missing);
+  if (auto few = too_few(e.n, e.facts)) return *few;
+  const Interval mean = e.late.by_fact, log = e.late_change.log_interval;
+  if (mean.high < 0) return {Verdict::kDoesNotHold, "the interval of the mean lies below zero"};
+  if (!(mean.low > 0)) return cannot_tell("the interval of the mean holds zero");
+  if (!(log.low > 0))
+    return cannot_tell("the mean is above zero, the log change is not: few prompts may make it");
+  return {Verdict::kHolds, "the intervals of mean and log change lie above zero"};
 }
 
 Claim last_raises(const std::vector<EdgeEffect>& effects) {
   std::vector<ModelVerdict> models;
+  bool mamba = false, falcon = false;
   for (const EdgeEffect& e : effects) {
     if (e.edge.label != "last->last" || (e.family != "mamba" && e.family != "falcon_mamba"))
       continue;
-    ModelVerdict result{e.model, Verdict::kCannotTell,
-                        fmt::format("{:+.1f} % [{:+.1f}, {:+.1f}]", e.late.value,
-                                    e.late.by_prompt.low, e.late.by_prompt.high)};
-    if (e.n >= kFewestPrompts && e.late.by_prompt.low > 0) result.verdict = Verdict::kHolds;
-    if (e.n >= kFewestPrompts && e.late.by_prompt.high <= 0) result.verdict = Verdict::kDoesNotHold;
-    models.push_back(result);
+    (e.family == "mamba" ? mamba : falcon) = true;
+    Judged judged = last_raises(e);
+    models.push_back(
+        {e.model, judged.verdict, judged.reason,
+         fmt::format("mean {:+.1f} % {}, median {:+.1f} %, log change {:+.2f} {}, {}", e.late.value,
+                     interval_text(e.late.by_fact), e.late_change.median, e.late_change.log,
+                     std::isnan(e.late_change.log_interval.low)
+                         ? "no interval"
+                         : fmt::format("[{:+.2f}, {:+.2f}]", e.late_change.log_interval.low,
+                                       e.late_change.log_interval.high),
+                     count_text(e.n, e.facts))});
   }
   return decide(
       "Blocking last \u2192 last in the last layers raises the answer's probability in Mamba-1 and "
       "Falcon-Mamba",
-      "The mean change over the last tenth of the window starts is above zero (95 % bootstrap "
-      "interval).",
-      std::move(models));
+      "Over the last tenth of the window starts the mean change (95 % bootstrap interval) and the "
+      "mean log change (95 % t interval) are above zero.",
+      std::move(models),
+      !mamba    ? "Mamba-1"
+      : !falcon ? "Falcon-Mamba"
+                : "");
+}
+
+Judged first_matters(const EdgeEffect& e) {
+  if (e.n == 0) return cannot_tell(e.missing);
+  if (auto few = too_few(e.n, e.facts)) return *few;
+  const bool wants_drop = !is_state_space(e.family);
+  // A minimum over many starts lies below zero by chance as well, hence the test beside the
+  // interval.
+  if (e.lowest.by_fact.high < -kSmallEffect) {
+    if (auto none = no_drop(e)) return *none;
+    return {wants_drop ? Verdict::kHolds : Verdict::kDoesNotHold,
+            fmt::format("the drop is larger than {:.0f} %", kSmallEffect)};
+  }
+  if (e.lowest.by_fact.low > -kSmallEffect)
+    return {wants_drop ? Verdict::kDoesNotHold : Verdict::kHolds,
+            fmt::format("no start has a drop of {:.0f} %", kSmallEffect)};
+  return cannot_tell(fmt::format("the interval of the lowest mean holds {:.0f} %", -kSmallEffect));
 }
 
 Claim first_matters(const std::vector<EdgeEffect>& effects) {
   std::vector<ModelVerdict> models;
+  bool transformers = false, state_space = false;
   for (const EdgeEffect& e : effects) {
     if (e.edge.label != "first->last") continue;
-    ModelVerdict result{e.model, Verdict::kCannotTell, describe(e)};
-    const bool depends =
-        e.drop.by_prompt.high<-kSmallEffect, spared = e.drop.by_prompt.low> - kSmallEffect;
-    const bool wanted = is_state_space(e.family) ? spared : depends,
-               refuted = is_state_space(e.family) ? depends : spared;
-    if (e.n >= kFewestPrompts && wanted) result.verdict = Verdict::kHolds;
-    if (e.n >= kFewestPrompts && refuted) result.verdict = Verdict::kDoesNotHold;
-    models.push_back(result);
+    (is_state_space(e.family) ? state_space : transformers) = true;
+    Judged judged = first_matters(e);
+    models.push_back({e.model, judged.verdict, judged.reason, describe(e)});
   }
   return decide("Transformers depend on the first position, Mamba models do not",
-                fmt::format("first \u2192 last: in Transformers the largest drop exceeds {0:.0f} "
-                            "%, in Mamba models it stays "
-                            "below {0:.0f} % (95 % bootstrap interval).",
+                fmt::format("Blocking first \u2192 last: in Transformers the largest drop exceeds "
+                            "{0:.0f} %, in Mamba models it stays below {0:.0f} % (95 % bootstrap "
+                            "interval).",
                             kSmallEffect),
-                std::move(models));
+                std::move(models),
+                !transformers  ? "Transformer"
+                : !state_space ? "Mamba model"
+                               : "");
 }
 
 const ChannelRatio* find(const std::vector<ChannelRatio>& channels, const std::string& model,
@@ -115,6 +202,27 @@ const ChannelRatio* find(const std::vector<ChannelRatio>& channels, const std::s
         ratio.denominator == "all")
       return &ratio;
   return nullptr;
+}
+
+std::string share_text(const ChannelRatio& share) {
+  return fmt::format(
+      "{}: {:.2f} [{:.2f}, {:.2f}] of the full effect (by medians {:.2f}, by log "
+      "changes {:.2f})",
+      share.numerator, share.at_start.value, share.at_start.by_fact.low,
+      share.at_start.by_fact.high, share.median, share.log);
+}
+
+Judged slow_mirrors(const EdgeEffect& full, const ChannelRatio& slow, const ChannelRatio& fast) {
+  if (auto none = no_drop(full)) return *none;
+  if (auto few = too_few(slow.n, std::min(slow.facts, fast.facts))) return *few;
+  const Interval a = slow.at_start.by_fact, b = fast.at_start.by_fact;
+  if (a.high < 0.5)
+    return {Verdict::kDoesNotHold, slow.numerator + " channels give less than half"};
+  if (b.low > 0.5) return {Verdict::kDoesNotHold, fast.numerator + " channels give more than half"};
+  if (a.low > 0.5 && b.high < 0.5)
+    return {Verdict::kHolds, fmt::format("{} channels give more than half, {} ones less",
+                                         slow.numerator, fast.numerator)};
+  return cannot_tell("an interval of the shares holds one half");
 }
 
 Claim slow_mirrors(const std::vector<EdgeEffect>& effects,
@@ -130,66 +238,76 @@ Claim slow_mirrors(const std::vector<EdgeEffect>& effects,
       fast = find(channels, e.model, "not-slow");
     }
     if (slow == nullptr || fast == nullptr) continue;
-    const Interval a = slow->at_start.by_prompt, b = fast->at_start.by_prompt;
-    ModelVerdict result{
-        e.model, Verdict::kCannotTell,
-        fmt::format("{}: {:.2f} [{:.2f}, {:.2f}] of the full effect, {}: {:.2f} [{:.2f}, {:.2f}]",
-                    slow->numerator, slow->at_start.value, a.low, a.high, fast->numerator,
-                    fast->at_start.value, b.low, b.high)};
-    if (slow->n >= kFewestPrompts && a.low > 0.5 && b.high < 0.5) result.verdict = Verdict::kHolds;
-    if (slow->n >= kFewestPrompts && (a.high < 0.5 || b.low > 0.5))
-      result.verdict = Verdict::kDoesNotHold;
-    models.push_back(result);
+    Judged judged = slow_mirrors(e, *slow, *fast);
+    models.push_back({e.model, judged.verdict, judged.reason,
+                      fmt::format("{}, {}, {}", share_text(*slow), share_text(*fast),
+                                  count_text(slow->n, slow->facts))});
   }
   return decide(
       "Slow (context-dependent) channels carry the subject's flow, fast (context-independent) ones "
       "do not",
-      "At the start where the full subject \u2192 last knockout is strongest, blocking the slow "
-      "channels "
-      "gives more than "
-      "half of its effect and blocking the fast ones less than half (95 % bootstrap interval).",
+      "At the start where the full subject \u2192 last knockout lowers the probability most, "
+      "blocking the slow channels gives more than half of its effect and blocking the fast ones "
+      "less than half (95 % bootstrap intervals); not-fast and not-slow channels where these were "
+      "not swept.",
       std::move(models));
 }
 
 Claim relation_early(const std::vector<EdgeEffect>& effects) {
   const auto has = [&](const char* label) {
-    return std::any_of(effects.begin(), effects.end(),
-                       [&](const EdgeEffect& e) { return e.edge.label == label; });
+    return std::any_of(effects.begin(), effects.end(), [&](const EdgeEffect& e) {
+      return e.edge.label == label && !is_state_space(e.family);
+    });
   };
   // `relation` holds the last token itself, so the other one says more where both were run.
   const std::string label =
       has("relation-minus-last->last") ? "relation-minus-last->last" : "relation->last";
   std::vector<ModelVerdict> models;
-  for (const EdgeEffect& e : effects)
-    if (e.edge.label == label && !is_state_space(e.family))
-      models.push_back(depth_between(e, 0, 0.5));
-  return decide("In Transformers, relation tokens matter early",
-                fmt::format("{}: the middle of the strongest window lies in the lower half of the "
-                            "layers (95 % bootstrap "
-                            "interval) and the drop differs from zero (Holm-corrected t test).",
-                            parse_edge(label).display()),
-                std::move(models));
+  for (const EdgeEffect& e : effects) {
+    if (e.edge.label != label || is_state_space(e.family)) continue;
+    Judged judged = depth_between(e, 0, 0.5);
+    models.push_back({e.model, judged.verdict, judged.reason, describe(e)});
+  }
+  return decide(
+      "In Transformers, relation tokens matter early",
+      fmt::format("Blocking {}: the middle of the strongest window lies in the lower half "
+                  "of the layers (95 % bootstrap interval) and the drop differs from zero "
+                  "(Holm-corrected t test).",
+                  parse_edge(label).display()),
+      std::move(models));
+}
+
+Judged small_oversensitive(const SensitivityPair& pair) {
+  if (pair.size_ratio < kRealSizeRatio)
+    return cannot_tell(
+        fmt::format("the larger has only {:.3g} times the parameters, asked are {:g}",
+                    pair.size_ratio, kRealSizeRatio));
+  if (auto few = too_few(pair.n, pair.facts)) return *few;
+  if (pair.interval.low > 0) return {Verdict::kHolds, "the interval lies above zero"};
+  if (pair.interval.high < 0) return {Verdict::kDoesNotHold, "the interval lies below zero"};
+  return cannot_tell("the interval holds zero");
 }
 
 Claim small_oversensitive(const std::vector<SensitivityPair>& pairs) {
   std::vector<ModelVerdict> models;
   for (const SensitivityPair& pair : pairs) {
-    ModelVerdict result{
-        fmt::format("{} against {}", pair.smaller, pair.larger), Verdict::kCannotTell,
-        fmt::format("{:.1f} % against {:.1f} %, difference {:+.1f} [{:+.1f}, {:+.1f}], n = {}",
-                    pair.smaller_value, pair.larger_value, pair.difference, pair.interval.low,
-                    pair.interval.high, pair.n)};
-    if (pair.n >= kFewestPrompts && pair.interval.low > 0) result.verdict = Verdict::kHolds;
-    if (pair.n >= kFewestPrompts && pair.interval.high < 0) result.verdict = Verdict::kDoesNotHold;
-    models.push_back(result);
+    Judged judged = small_oversensitive(pair);
+    models.push_back(
+        {fmt::format("{} against {}", pair.smaller, pair.larger), judged.verdict, judged.reason,
+         fmt::format("{:.1f} % against {:.1f} %, difference {:+.1f} {}, median {:+.1f}, of log "
+                     "changes {:+.2f}, {:.3g} times the parameters, {}",
+                     pair.smaller_value, pair.larger_value, pair.difference,
+                     interval_text(pair.interval), pair.median, pair.log, pair.size_ratio,
+                     count_text(pair.n, pair.facts))});
   }
   return decide(
       "Small models are oversensitive: knockouts move them more than large models of their family",
-      "The mean size of the relative change over all starts and all edges into the last token (at "
-      "most 100 % "
-      "each) is larger in the family's smallest model than in its largest, on the same prompts (95 "
-      "% t "
-      "interval of the paired differences).",
+      fmt::format(
+          "The mean size of the relative change over all starts and all edges into the last "
+          "token (at most 100 % each) is larger in the family's smallest model than in its "
+          "largest, which has at least {:g} times the parameters, on the same prompts (95 % "
+          "t interval of the paired differences).",
+          kRealSizeRatio),
       std::move(models));
 }
 

@@ -16,20 +16,23 @@ std::string to_string(Verdict verdict);  // "holds", "does not hold", "cannot te
 struct ModelVerdict {
   std::string model;  // or "SMALLER against LARGER"
   Verdict verdict = Verdict::kCannotTell;
+  std::string reason;    // why this verdict, in words
   std::string evidence;  // the numbers that decided
 };
 
-// The whole holds if it holds in every model that it is about, does not hold if it fails in one,
-// and cannot be told otherwise.
+// The whole holds if it holds in every model that it is about, and in at least one of each kind
+// that it names; it does not hold if the evidence is against it in one; else it cannot be told.
+// That nothing is significant is no evidence against anything.
 struct Claim {
   std::string text;
   std::string rule;  // how a model's verdict is reached
   Verdict verdict = Verdict::kCannotTell;
+  std::string reason;  // of the whole
   // Empty: the run holds no model or edge that the claim is about.
   std::vector<ModelVerdict> models;
 };
 
-// `effects` of one window size for each model, with confidence intervals by prompt.
+// `effects` of one window size for each model, corrected together (effects.hpp).
 std::vector<Claim> judge_claims(const std::vector<EdgeEffect>& effects,
                                 const std::vector<ChannelRatio>& channels,
                                 const std::vector<SensitivityPair>& sensitivity);

@@ -18,18 +18,21 @@ struct CurvePoint {
   std::int64_t start = 0;
   double depth = 0;  // start / layers
   std::size_t n = 0;
+  std::size_t facts = 0;       // of those prompts
   double accuracy = 0;         // percent of the n with rank 1
   Interval accuracy_interval;  // Wilson's score interval, percent
   double change = 0;           // mean relative change in percent
-  Interval change_interval;    // t interval
+  Interval change_interval;    // t interval, clustered by fact
   // Bootstrap intervals of the mean relative change over the prompts that are valid at every start.
-  Interval change_by_prompt, change_by_relation;
+  Interval change_by_fact, change_by_relation;
   double median_change = 0;  // percent
-  // Mean of ln(p / p_clean), p at least 1.2e-38 (the smallest normal float32).
-  double log_change = 0;
+  double log_change = 0;     // mean of WindowData::log_change
+  Interval log_interval;     // t interval, clustered by fact
+  // How few prompts hold half of the sum of |relative change|.
+  std::size_t half_carried_by = 0;
   double mean_rank = 0;
-  double p_value = 0;  // t test of "mean relative change = 0"
-  double p_holm = 0;   // the same, Holm-corrected over the starts of this curve
+  double p_value = 0;  // t test of "mean relative change = 0", clustered by fact
+  double p_holm = 0;   // the same, Holm-corrected over all starts of the curves of its family
 };
 
 struct Curve {
@@ -48,5 +51,8 @@ struct Curve {
 // of the intervals.
 std::vector<Curve> make_curves(const WindowData& window, const std::vector<EdgeEffect>& effects,
                                double level);
+
+// Holm's correction over every point of every curve of the family.
+void correct_together(const std::vector<Curve*>& family);
 
 }  // namespace factflow

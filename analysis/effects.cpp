@@ -1,6 +1,7 @@
 #include "analysis/effects.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <limits>
 #include <map>
@@ -23,36 +24,43 @@ struct Resampling {
   std::size_t resamples = 0;
 };
 
-Resampling by_prompt(std::size_t prompts, const BootstrapOptions& options) {
-  Resampling sampling{
-      {}, prompts, bootstrap_counts(prompts, options.resamples, options.seed), options.resamples};
-  for (std::size_t prompt = 0; prompt < prompts; ++prompt) sampling.cluster.push_back(prompt);
+Resampling resampling(std::vector<std::size_t> cluster, const BootstrapOptions& options) {
+  Resampling sampling;
+  sampling.clusters = count_clusters(cluster);
+  sampling.cluster = std::move(cluster);
+  sampling.resamples = sampling.clusters < kFewestClusters ? 0 : options.resamples;
+  sampling.counts = bootstrap_counts(sampling.clusters, sampling.resamples, options.seed);
   return sampling;
 }
 
 Resampling by_relation(const ModelData& model, const PromptTable& prompts,
                        const BootstrapOptions& options) {
-  Resampling sampling;
+  std::vector<std::size_t> cluster;
   std::map<std::string, std::size_t> known;
   for (const std::size_t row : model.prompt_row)
-    sampling.cluster.push_back(known.emplace(prompts.relation[row], known.size()).first->second);
-  sampling.clusters = known.size();
-  sampling.resamples = known.size() < 2 ? 0 : options.resamples;
-  sampling.counts = bootstrap_counts(sampling.clusters, sampling.resamples, options.seed);
-  return sampling;
+    cluster.push_back(known.emplace(prompts.relation[row], known.size()).first->second);
+  return resampling(std::move(cluster), options);
 }
 
 // Mean curves of an edge: of the data, and of every resample.
 struct EdgeMeans {
   std::vector<std::size_t> prompts;     // valid at every start
   std::vector<double> mean;             // [start]; NaN without prompts
-  std::vector<double> prompt_curves;    // [resample, start] by prompt
-  std::vector<double> relation_curves;  // [resample, start] by relation
+  std::vector<double> fact_curves;      // [resample, start] by fact; none for too few facts
+  std::vector<double> relation_curves;  // [resample, start] by relation, likewise
 };
+
+std::vector<std::size_t> clusters_of(const std::vector<std::size_t>& cluster,
+                                     const std::vector<std::size_t>& prompts) {
+  std::vector<std::size_t> clusters;
+  for (const std::size_t prompt : prompts) clusters.push_back(cluster[prompt]);
+  return clusters;
+}
 
 std::vector<double> resample(const std::vector<double>& changes,
                              const std::vector<std::size_t>& prompts, std::size_t starts,
                              const Resampling& sampling) {
+  if (count_clusters(clusters_of(sampling.cluster, prompts)) < kFewestClusters) return {};
   std::vector<double> sums(sampling.clusters * starts, 0);
   std::vector<double> members(sampling.clusters, 0);
   for (std::size_t row = 0; row < prompts.size(); ++row) {
@@ -86,7 +94,7 @@ std::vector<double> resample(const std::vector<double>& changes,
 }
 
 EdgeMeans edge_means(const WindowData& window, std::size_t edge, std::vector<std::size_t> prompts,
-                     const Resampling& prompt_sampling, const Resampling& relation_sampling) {
+                     const Resampling& fact_sampling, const Resampling& relation_sampling) {
   const std::size_t starts = window.starts();
   EdgeMeans means;
   means.prompts = std::move(prompts);
@@ -98,7 +106,7 @@ EdgeMeans edge_means(const WindowData& window, std::size_t edge, std::vector<std
       means.mean[start] += changes[row * starts + start];
     }
   for (double& value : means.mean) value /= static_cast<double>(means.prompts.size());
-  means.prompt_curves = resample(changes, means.prompts, starts, prompt_sampling);
+  means.fact_curves = resample(changes, means.prompts, starts, fact_sampling);
   means.relation_curves = resample(changes, means.prompts, starts, relation_sampling);
   return means;
 }
@@ -115,7 +123,7 @@ Estimate estimate(const EdgeMeans& means, double level, const Statistic& statist
                               curves.begin() + static_cast<std::ptrdiff_t>(at + starts))));
     return percentile_interval(replicates, level);
   };
-  return {statistic(means.mean), interval(means.prompt_curves), interval(means.relation_curves)};
+  return {statistic(means.mean), interval(means.fact_curves), interval(means.relation_curves)};
 }
 
 double value_at_minimum(const std::vector<double>& curve, const std::vector<double>& values) {
@@ -128,6 +136,67 @@ double middle_of(const WindowData& window, double start) {
   const double reach =
       window.cells.placement == "centred" ? 0.5 : 0.5 * static_cast<double>(window.cells.window);
   return (start + reach) / static_cast<double>(window.model->info.layers);
+}
+
+Change change_of(std::vector<double> changes, const std::vector<double>& logs,
+                 const std::vector<std::size_t>& facts, double level) {
+  Change change;
+  change.mean = mean(changes);
+  change.median = median(std::move(changes));
+  change.log = mean(logs);
+  change.log_interval = t_interval(logs, facts, level);
+  return change;
+}
+
+// Of each prompt's own mean over the starts [first, end).
+Change change_over(const WindowData& window, std::size_t edge,
+                   const std::vector<std::size_t>& prompts, std::size_t first, std::size_t end,
+                   double level) {
+  std::vector<double> changes, logs;
+  for (const std::size_t prompt : prompts) {
+    double change = 0, log = 0;
+    for (std::size_t start = first; start < end; ++start) {
+      change += window.change(edge, prompt, start);
+      log += window.log_change(edge, prompt, start);
+    }
+    changes.push_back(change / static_cast<double>(end - first));
+    logs.push_back(log / static_cast<double>(end - first));
+  }
+  return change_of(std::move(changes), logs, clusters_of(window.model->fact, prompts), level);
+}
+
+// Why no prompt is valid at every start.
+std::string why_missing(const WindowData& window, std::size_t edge) {
+  const std::size_t prompts = window.model->axes.prompts.size();
+  const auto begin =
+      window.model->axes.blocked.begin() + static_cast<std::ptrdiff_t>(edge * prompts);
+  const auto end = begin + static_cast<std::ptrdiff_t>(prompts);
+  if (prompts == 0) return "no prompt";
+  if (std::all_of(begin, end, [](std::int64_t pairs) { return pairs == 0; }))
+    return "no prompt has this edge";
+  if (std::none_of(begin, end, [](std::int64_t pairs) { return pairs > 0; })) return "not computed";
+  return "no prompt is valid at every start";
+}
+
+// The p value of each start, and how few prompts carry its change.
+void test_starts(const WindowData& window, std::size_t edge, const EdgeMeans& means,
+                 EdgeEffect& effect) {
+  const std::vector<std::size_t> facts = clusters_of(window.model->fact, means.prompts);
+  for (std::size_t start = 0; start < window.starts(); ++start) {
+    std::vector<double> changes;
+    double size = 0;
+    for (const std::size_t prompt : means.prompts) {
+      changes.push_back(window.change(edge, prompt, start));
+      size += std::abs(changes.back());
+    }
+    effect.p_values.push_back(t_test(changes, facts));
+    if (!(size >= kSmallEffect * static_cast<double>(changes.size())) || changes.empty()) continue;
+    const std::size_t carriers = half_carried_by(std::move(changes));
+    if (effect.half_carried_by == 0 || carriers < effect.half_carried_by)
+      effect.half_carried_by = carriers;
+  }
+  effect.p_value = value_at_minimum(means.mean, effect.p_values);
+  effect.lowest_place = index_of_minimum(means.mean);
 }
 
 EdgeEffect summarise(const WindowData& window, std::size_t edge, const EdgeMeans& means,
@@ -144,13 +213,15 @@ EdgeEffect summarise(const WindowData& window, std::size_t edge, const EdgeMeans
   effect.window = window.cells.window;
   effect.placement = window.cells.placement;
   effect.n = means.prompts.size();
+  effect.facts = count_clusters(clusters_of(window.model->fact, means.prompts));
+  if (effect.n == 0) effect.missing = why_missing(window, edge);
   const std::size_t starts = window.starts();
   std::vector<double> start(window.cells.starts.begin(), window.cells.starts.end());
   std::vector<double> depth(starts);
   for (std::size_t i = 0; i < starts; ++i) depth[i] = window.depth(i);
   const std::size_t late = std::max<std::size_t>(1, starts / 10);
   using Values = std::vector<double>;
-  effect.drop =
+  effect.lowest =
       estimate(means, level, [](const Values& curve) { return value_at_minimum(curve, curve); });
   effect.start =
       estimate(means, level, [&](const Values& curve) { return value_at_minimum(curve, start); });
@@ -163,14 +234,12 @@ EdgeEffect summarise(const WindowData& window, std::size_t edge, const EdgeMeans
                        curve.end()));
   });
   effect.depth_middle = middle_of(window, effect.start.value);
-  std::vector<double> p_values(starts);
-  for (std::size_t i = 0; i < starts; ++i) {
-    Values changes;
-    for (const std::size_t prompt : means.prompts)
-      changes.push_back(window.change(edge, prompt, i));
-    p_values[i] = t_test(changes);
-  }
-  effect.p_holm = value_at_minimum(means.mean, holm(p_values));
+  const std::size_t lowest = index_of_minimum(means.mean);
+  const std::size_t first = lowest < starts ? lowest : 0;
+  effect.at_lowest = change_over(window, edge, means.prompts, first, first + 1, level);
+  effect.late_change =
+      change_over(window, edge, means.prompts, starts - std::min(late, starts), starts, level);
+  test_starts(window, edge, means, effect);
   return effect;
 }
 
@@ -189,10 +258,10 @@ std::vector<Interval> start_intervals(const std::vector<double>& curves, std::si
 
 std::vector<StartBootstrap> bootstrap_starts(const EdgeMeans& means, double level) {
   const std::size_t starts = means.mean.size();
-  const std::vector<Interval> by_prompt = start_intervals(means.prompt_curves, starts, level);
+  const std::vector<Interval> by_fact = start_intervals(means.fact_curves, starts, level);
   const std::vector<Interval> by_relation = start_intervals(means.relation_curves, starts, level);
   std::vector<StartBootstrap> bands;
-  for (std::size_t i = 0; i < starts; ++i) bands.push_back({by_prompt[i], by_relation[i]});
+  for (std::size_t i = 0; i < starts; ++i) bands.push_back({by_fact[i], by_relation[i]});
   return bands;
 }
 
@@ -200,11 +269,12 @@ double ratio(double numerator, double denominator) {
   return denominator == 0 ? kNan : numerator / denominator;
 }
 
-// Both curves of each resample come from the same draw of prompts, so the ratio's interval is a
+// Both curves of each resample come from the same draw of facts, so the ratio's interval is a
 // paired one.
-ChannelRatio compare(const WindowData& window, const EdgeName& top, const EdgeName& bottom,
+ChannelRatio compare(const WindowData& window, std::size_t top_edge, std::size_t bottom_edge,
                      const EdgeMeans& above, const EdgeMeans& below, double level) {
   ChannelRatio result;
+  const EdgeName &top = window.model->edges[top_edge], &bottom = window.model->edges[bottom_edge];
   result.model = window.model->info.name;
   result.prompts = window.model->prompt_set;
   result.flow = top.flow();
@@ -212,6 +282,7 @@ ChannelRatio compare(const WindowData& window, const EdgeName& top, const EdgeNa
   result.numerator = top.channels;
   result.denominator = bottom.channels;
   result.n = below.prompts.size();
+  result.facts = count_clusters(clusters_of(window.model->fact, below.prompts));
   const std::size_t starts = window.starts();
   std::vector<double> depth(starts);
   for (std::size_t i = 0; i < starts; ++i) depth[i] = window.depth(i);
@@ -230,15 +301,18 @@ ChannelRatio compare(const WindowData& window, const EdgeName& top, const EdgeNa
     at_start.*field = percentile_interval(change_ratios, level);
     area.*field = percentile_interval(area_ratios, level);
   };
-  both(above.prompt_curves, below.prompt_curves, result.at_start, result.area,
-       &Estimate::by_prompt);
+  both(above.fact_curves, below.fact_curves, result.at_start, result.area, &Estimate::by_fact);
   both(above.relation_curves, below.relation_curves, result.at_start, result.area,
        &Estimate::by_relation);
   const std::size_t lowest = index_of_minimum(below.mean);
   result.start = lowest < starts ? window.cells.starts[lowest] : -1;
-  result.numerator_change = value_at_minimum(below.mean, above.mean);
-  result.denominator_change = value_at_minimum(below.mean, below.mean);
-  result.at_start.value = ratio(result.numerator_change, result.denominator_change);
+  const std::size_t at = lowest < starts ? lowest : 0;
+  result.above = change_over(window, top_edge, above.prompts, at, at + 1, level);
+  result.below = change_over(window, bottom_edge, below.prompts, at, at + 1, level);
+  result.at_start.value =
+      ratio(value_at_minimum(below.mean, above.mean), value_at_minimum(below.mean, below.mean));
+  result.median = ratio(result.above.median, result.below.median);
+  result.log = ratio(result.above.log, result.below.log);
   result.area.value = ratio(area_under(depth, above.mean), area_under(depth, below.mean));
   return result;
 }
@@ -267,28 +341,52 @@ std::vector<std::pair<std::size_t, std::size_t>> channel_pairs(const WindowData&
 
 }  // namespace
 
+bool is_drop(const EdgeEffect& effect) {
+  return effect.facts >= kFewestClusters && effect.lowest.value < 0 &&
+         effect.p_holm < kSignificance;
+}
+
+bool carried_by_few(const EdgeEffect& effect) {
+  return effect.n >= kFewestClusters && effect.half_carried_by > 0 &&
+         effect.half_carried_by <= std::max<std::size_t>(1, effect.n / 20);
+}
+
+void correct_together(const std::vector<EdgeEffect*>& family) {
+  std::vector<double> p_values;
+  for (const EdgeEffect* effect : family)
+    p_values.insert(p_values.end(), effect->p_values.begin(), effect->p_values.end());
+  const std::vector<double> adjusted = holm(p_values);
+  const auto tests = static_cast<std::size_t>(
+      std::count_if(p_values.begin(), p_values.end(), [](double p) { return !std::isnan(p); }));
+  std::size_t begin = 0;
+  for (EdgeEffect* effect : family) {
+    effect->tests = tests;
+    effect->p_holm = effect->n == 0 ? kNan : adjusted[begin + effect->lowest_place];
+    begin += effect->p_values.size();
+  }
+}
+
 WindowEffects measure_effects(const WindowData& window, const PromptTable& prompts,
                               const BootstrapOptions& options) {
   WindowEffects effects;
   const ModelData& model = *window.model;
-  const Resampling over_prompts = by_prompt(model.axes.prompts.size(), options);
+  const Resampling over_facts = resampling(model.fact, options);
   const Resampling over_relations = by_relation(model, prompts, options);
   std::vector<EdgeMeans> means(window.edges.size());
   effects.edges.resize(window.edges.size());
   parallel_for(window.edges.size(), [&](std::size_t i) {
     const std::size_t edge = window.edges[i];
-    means[i] =
-        edge_means(window, edge, window.complete_prompts(edge), over_prompts, over_relations);
+    means[i] = edge_means(window, edge, window.complete_prompts(edge), over_facts, over_relations);
     effects.edges[i] = summarise(window, edge, means[i], options.level);
-    effects.edges[i].relations = over_relations.clusters;
+    effects.edges[i].relations =
+        count_clusters(clusters_of(over_relations.cluster, means[i].prompts));
     effects.edges[i].starts = bootstrap_starts(means[i], options.level);
   });
   const std::vector<std::pair<std::size_t, std::size_t>> pairs = channel_pairs(window);
   effects.channels.resize(pairs.size());
   parallel_for(pairs.size(), [&](std::size_t i) {
     const auto [top, bottom] = pairs[i];
-    const EdgeName& a = model.edges[window.edges[top]];
-    const EdgeName& b = model.edges[window.edges[bottom]];
+    const std::size_t a = window.edges[top], b = window.edges[bottom];
     // Sets of one flow block the same token pairs; their prompts differ only where one of them
     // failed.
     if (means[top].prompts == means[bottom].prompts) {
@@ -296,10 +394,9 @@ WindowEffects measure_effects(const WindowData& window, const PromptTable& promp
       return;
     }
     const std::vector<std::size_t> shared = intersection(means[top].prompts, means[bottom].prompts);
-    effects.channels[i] = compare(
-        window, a, b, edge_means(window, window.edges[top], shared, over_prompts, over_relations),
-        edge_means(window, window.edges[bottom], shared, over_prompts, over_relations),
-        options.level);
+    effects.channels[i] =
+        compare(window, a, b, edge_means(window, a, shared, over_facts, over_relations),
+                edge_means(window, b, shared, over_facts, over_relations), options.level);
   });
   return effects;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <fmt/format.h>
 
@@ -11,54 +12,71 @@
 namespace factflow {
 namespace {
 
-constexpr double kSignificance = 0.05;
-
-std::string percent_range(double low, double high) {
-  const std::string first = fmt::format("{:.0f}", low), last = fmt::format("{:.0f}", high);
-  return first == last ? first + " %" : fmt::format("{} to {} %", first, last);
+std::string interval_text(const Interval& interval) {
+  return std::isnan(interval.low) ? "-"
+                                  : fmt::format("[{:+.1f}, {:+.1f}]", interval.low, interval.high);
 }
 
-std::string one_model(const EdgeEffect& e) {
+std::string p_text(double p) {
+  if (std::isnan(p)) return "-";
+  return p < 0.0001 ? "< 0.0001" : fmt::format("{:.4f}", p);
+}
+
+// "gpt2 by 60 % at relative depth 0.04 (median 58 %, log change -0.94)"
+std::string drop_text(const EdgeEffect& e) {
   return fmt::format(
-      "{} matters most at relative depth {:.2f} [{:.2f}, {:.2f}] in {}: {:+.1f} % [{:+.1f}, "
-      "{:+.1f}] (n = "
-      "{}).",
-      e.edge.display(), e.depth.value, e.depth.by_prompt.low, e.depth.by_prompt.high, e.model,
-      e.drop.value, e.drop.by_prompt.low, e.drop.by_prompt.high, e.n);
+      "{} by {:.1f} % at relative depth {:.2f} (median {:+.1f} %, log change {:+.2f})", e.model,
+      -e.lowest.value, e.depth.value, e.at_lowest.median, e.at_lowest.log);
 }
 
-// "in 3 of 3 Transformers, by 60 to 64 %, most at a relative depth of 4 to 9 %"
-std::string many_models(const std::vector<const EdgeEffect*>& effects, const std::string& kind) {
-  std::vector<double> depth, drop;
+// "in 2 of 3 Transformers: gpt2 by ..., llama by ..."
+std::string drops_among(const std::vector<const EdgeEffect*>& effects, const std::string& kind) {
+  std::vector<std::string> drops;
+  for (const EdgeEffect* effect : effects)
+    if (is_drop(*effect)) drops.push_back(drop_text(*effect));
+  const std::string share = fmt::format("in {} of {} {}{}", drops.size(), effects.size(), kind,
+                                        effects.size() == 1 ? "" : "s");
+  return drops.empty() ? share : fmt::format("{}: {}", share, join(drops));
+}
+
+// No model has a drop that is one.
+std::string no_drop(const std::string& edge, const std::vector<const EdgeEffect*>& effects) {
+  std::size_t facts = 0, tellable = 0;
+  double least = std::numeric_limits<double>::quiet_NaN();
   for (const EdgeEffect* effect : effects) {
-    if (!is_real(*effect)) continue;
-    depth.push_back(100 * effect->depth.value);
-    drop.push_back(-effect->drop.value);
+    facts = std::max(facts, effect->facts);
+    if (effect->facts < kFewestClusters) continue;
+    ++tellable;
+    if (effect->lowest.value < 0) least = std::fmin(least, effect->p_holm);
   }
-  const std::string share = fmt::format("in {} of {} {}", drop.size(), effects.size(), kind);
-  if (drop.empty()) return share;
-  const auto [first, last] = std::minmax_element(depth.begin(), depth.end());
-  const auto [smallest, largest] = std::minmax_element(drop.begin(), drop.end());
-  return fmt::format("{}, by {}, most at a relative depth of {}", share,
-                     percent_range(*smallest, *largest), percent_range(*first, *last));
+  const std::string which =
+      effects.size() == 1 ? effects[0]->model : fmt::format("any of {} models", effects.size());
+  if (tellable == 0)
+    return fmt::format("Blocking {}: too few facts to tell ({} at most, asked are {}).", edge,
+                       facts, kFewestClusters);
+  if (std::isnan(least))
+    return fmt::format("Blocking {}: no start has a mean below zero in {}.", edge, which);
+  return fmt::format(
+      "Blocking {}: no drop in {} that can be told from zero (smallest corrected p {}).", edge,
+      which, p_text(least));
 }
 
 std::string sentence_about(const std::vector<const EdgeEffect*>& effects) {
-  std::vector<const EdgeEffect*> transformers, state_space;
-  for (const EdgeEffect* effect : effects)
-    if (effect->n > 0)
-      (is_state_space(effect->family) ? state_space : transformers).push_back(effect);
-  const std::size_t measured = transformers.size() + state_space.size();
+  std::vector<const EdgeEffect*> measured, transformers, state_space;
+  for (const EdgeEffect* effect : effects) {
+    if (effect->n == 0) continue;
+    measured.push_back(effect);
+    (is_state_space(effect->family) ? state_space : transformers).push_back(effect);
+  }
   const std::string edge = effects[0]->edge.display();
-  if (measured == 0) return fmt::format("{}: no prompt has this edge.", edge);
-  if (std::none_of(effects.begin(), effects.end(), [](const EdgeEffect* e) { return is_real(*e); }))
-    return fmt::format("{}: no drop that differs from zero{}.", edge,
-                       measured == 1 ? "" : fmt::format(" in any of {} models", measured));
-  if (measured == 1) return one_model(transformers.empty() ? *state_space[0] : *transformers[0]);
+  if (measured.empty()) return fmt::format("Blocking {}: {}.", edge, effects[0]->missing);
+  if (std::none_of(measured.begin(), measured.end(),
+                   [](const EdgeEffect* e) { return is_drop(*e); }))
+    return no_drop(edge, measured);
   std::vector<std::string> parts;
-  if (!transformers.empty()) parts.push_back(many_models(transformers, "Transformers"));
-  if (!state_space.empty()) parts.push_back(many_models(state_space, "state-space models"));
-  return fmt::format("{} lowers the answer's probability {}.", edge, join(parts, "; "));
+  if (!transformers.empty()) parts.push_back(drops_among(transformers, "Transformer"));
+  if (!state_space.empty()) parts.push_back(drops_among(state_space, "state-space model"));
+  return fmt::format("Blocking {} lowers the answer's probability {}.", edge, join(parts, "; "));
 }
 
 // Columns as wide as their widest cell; the first two flush left.
@@ -79,27 +97,87 @@ std::string align(const std::vector<std::vector<std::string>>& rows) {
 }
 
 std::string table_text(const Study& study) {
-  std::vector<std::vector<std::string>> rows = {
-      {"model", "edge", "window", "largest drop %", "95% interval", "start", "depth", "n"}};
+  std::vector<std::vector<std::string>> rows = {{"model", "edge", "window", "lowest mean %",
+                                                 "95% interval", "median %", "log change", "p",
+                                                 "start", "depth", "n", "facts"}};
   for (const EdgeEffect& e : study.main_effects) {
     if (e.n == 0) {
-      rows.push_back(
-          {e.model, e.edge.label, std::to_string(e.window), "no such edge", "", "", "", "0"});
+      rows.push_back({e.model, e.edge.label, std::to_string(e.window), e.missing, "", "", "", "",
+                      "", "", "0", "0"});
       continue;
     }
-    rows.push_back({e.model, e.edge.label, std::to_string(e.window),
-                    fmt::format("{:+.1f}{}", e.drop.value, is_real(e) ? "" : " ns"),
-                    fmt::format("[{:+.1f}, {:+.1f}]", e.drop.by_prompt.low, e.drop.by_prompt.high),
-                    fmt::format("{:.0f}/{}", e.start.value, e.layers),
-                    fmt::format("{:.2f}", e.depth.value), std::to_string(e.n)});
+    rows.push_back(
+        {e.model, e.edge.label, std::to_string(e.window), fmt::format("{:+.1f}", e.lowest.value),
+         interval_text(e.lowest.by_fact), fmt::format("{:+.1f}", e.at_lowest.median),
+         fmt::format("{:+.2f}", e.at_lowest.log), p_text(e.p_holm),
+         fmt::format("{:.0f}/{}", e.start.value, e.layers), fmt::format("{:.2f}", e.depth.value),
+         std::to_string(e.n), std::to_string(e.facts)});
   }
   return align(rows);
 }
 
+// Models whose rows are of another window, or of none.
+void add_windows(const Study& study, std::vector<std::string>& lines) {
+  for (const ModelData& model : study.run.models) {
+    if (model.windows.empty()) {
+      const bool elsewhere =
+          std::any_of(study.run.other_sets.begin(), study.run.other_sets.end(),
+                      [&](const ModelData& other) { return other.info.name == model.info.name; });
+      if (elsewhere)
+        lines.push_back(
+            fmt::format("{} was not swept over the main set of prompts and has no part "
+                        "in findings and claims.",
+                        model.info.name));
+    } else if (const std::int64_t window = window_of(model, study.window); window != study.window) {
+      lines.push_back(fmt::format(
+          "{} was not swept over windows of {} layers: its findings are of {}, and it has "
+          "no part in comparisons between models.",
+          model.info.name, study.window, window));
+    }
+  }
+}
+
+void add_kept(const Study& study, std::vector<std::string>& lines) {
+  if (study.kept.empty()) return;
+  std::vector<std::string> counts;
+  for (const Kept& kept : study.kept)
+    counts.push_back(fmt::format("{} {} of {}{}", kept.model, kept.kept, kept.of,
+                                 study.run.other_sets.empty() ? "" : " of " + kept.prompts));
+  lines.push_back(fmt::format("Only prompts whose clean probability lies in [{}, {}]: {}.",
+                              study.p_clean.low, study.p_clean.high, join(counts)));
+}
+
+// Means that few prompts make.
+void add_carried(const Study& study, std::vector<std::string>& lines) {
+  std::vector<std::string> rows;
+  for (const EdgeEffect& e : study.main_effects)
+    if (carried_by_few(e))
+      rows.push_back(
+          fmt::format("{} {} ({} of {})", e.model, e.edge.label, e.half_carried_by, e.n));
+  if (rows.empty()) return;
+  lines.push_back(fmt::format(
+      "Few prompts hold half of the sum of all |relative changes| at some start, as happens where "
+      "p_clean is tiny: {}. Read medians and log changes there, or set limits (--min-p-clean).",
+      join(rows)));
+}
+
 }  // namespace
 
-bool is_real(const EdgeEffect& effect) {
-  return effect.n > 1 && effect.drop.value < 0 && effect.p_holm < kSignificance;
+std::string correction(const Study& study) {
+  if (study.main_effects.empty()) return "";
+  const auto interval_alone =
+      std::any_of(study.main_effects.begin(), study.main_effects.end(),
+                  [](const EdgeEffect& e) { return e.lowest.by_fact.high < 0 && !is_drop(e); });
+  return fmt::format(
+      "p: t test of the mean at that start, prompts of one fact as one cluster, Holm-corrected "
+      "over "
+      "the {} tests of this table (every start of every row). Intervals: bootstrap over facts, not "
+      "corrected, and none below {} facts.{}",
+      study.main_effects[0].tests, kFewestClusters,
+      interval_alone
+          ? " Where an interval leaves out zero and p is above 0.05, the correction makes "
+            "the difference: the lowest of many starts lies below zero by chance as well."
+          : "");
 }
 
 std::vector<FindingSentence> finding_sentences(const Study& study) {
@@ -134,6 +212,9 @@ std::string unfinished(const Study& study) {
 
 std::vector<std::string> gaps(const Study& study) {
   std::vector<std::string> lines;
+  add_kept(study, lines);
+  add_carried(study, lines);
+  add_windows(study, lines);
   if (!study.run.failures.empty())
     lines.push_back(fmt::format("{} prompts or units failed; they are listed with their reasons.",
                                 study.run.failures.size()));
@@ -158,14 +239,18 @@ std::string findings_text(const Study& study) {
   if (study.main_effects.empty()) {
     text = "No knockouts in these results.\n";
   } else {
-    text = fmt::format("Findings, window of {} layers (ns = not different from zero)\n\n{}\n",
-                       study.window, table_text(study));
+    text = fmt::format("Findings, window of {} layers\n\n{}{}\n\n", study.window, table_text(study),
+                       correction(study));
     for (const FindingSentence& sentence : finding_sentences(study))
       text += fmt::format("- {}\n", sentence.text);
     text += "\nClaims of the paper\n";
-    for (const Claim& claim : study.claims)
-      text += fmt::format("- {}: {}{}\n", claim.text, to_string(claim.verdict),
-                          claim.models.empty() ? " (not in this run)" : "");
+    for (const Claim& claim : study.claims) {
+      text += fmt::format("- {}: {} ({})\n", claim.text, to_string(claim.verdict), claim.reason);
+      for (const ModelVerdict& model : claim.models)
+        if (model.verdict != Verdict::kHolds)
+          text +=
+              fmt::format("    {}: {}: {}\n", model.model, to_string(model.verdict), model.reason);
+    }
   }
   std::vector<std::string> missing = gaps(study);
   if (const std::string line = unfinished(study); !line.empty())

@@ -8,9 +8,6 @@
 
 namespace factflow {
 
-// Whether a drop is one: below zero by a t test, Holm-corrected over the starts, at the 5 % level.
-bool is_real(const EdgeEffect& effect);
-
 // One sentence for each edge (all channels), from tests of the data. Transformers and state-space
 // models apart.
 struct FindingSentence {
@@ -19,11 +16,14 @@ struct FindingSentence {
 };
 std::vector<FindingSentence> finding_sentences(const Study& study);
 
+// What the p values and intervals of the table are, in sentences; "" without knockouts.
+std::string correction(const Study& study);
+
 // "The run is not finished: ...", or "" if it is.
 std::string unfinished(const Study& study);
 
-// What else is missing from the results, in sentences: failures, edges that some prompts do not
-// have.
+// What a reader must know beside the numbers, in sentences: limits, means that few prompts make,
+// other windows, failures, edges that some prompts do not have, differences between runs.
 std::vector<std::string> gaps(const Study& study);
 
 // The table, the sentences, the claims and the gaps as plain text, lines of about 110 letters.

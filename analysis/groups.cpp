@@ -35,17 +35,25 @@ GroupEffect measure(const WindowData& window, std::size_t edge, const std::strin
                     const std::vector<std::size_t>& members, std::size_t common, double level) {
   const std::vector<double> curve = mean_curve(window, edge, members);
   const std::size_t own = index_of_minimum(curve);
-  std::vector<double> changes;
-  for (const std::size_t prompt : members) changes.push_back(window.change(edge, prompt, common));
+  std::vector<double> changes, logs;
+  std::vector<std::size_t> facts;
+  for (const std::size_t prompt : members) {
+    changes.push_back(window.change(edge, prompt, common));
+    logs.push_back(window.log_change(edge, prompt, common));
+    facts.push_back(window.model->fact[prompt]);
+  }
   GroupEffect effect;
   effect.model = window.model->info.name;
   effect.edge = window.model->edges[edge];
   effect.window = window.cells.window;
   effect.group = name;
   effect.n = members.size();
+  effect.facts = count_clusters(facts);
   effect.common_start = window.cells.starts[common];
   effect.common_change = curve[common];
-  effect.common_interval = t_interval(changes, level);
+  effect.common_interval = t_interval(changes, facts, level);
+  effect.common_median = median(std::move(changes));
+  effect.common_log = mean(logs);
   effect.own_start = window.cells.starts[own];
   effect.own_depth = window.depth(own);
   effect.own_change = curve[own];

@@ -24,10 +24,12 @@ struct GroupEffect {
   EdgeName edge;
   std::int64_t window = 0;
   std::string group;  // relation id, or a number of tokens
-  std::size_t n = 0;
+  std::size_t n = 0, facts = 0;
   std::int64_t common_start = 0;  // where the curve of all prompts is lowest
   double common_change = 0;       // the group's mean relative change there, percent
-  Interval common_interval;       // t interval
+  Interval common_interval;       // t interval, clustered by fact
+  double common_median = 0;       // percent
+  double common_log = 0;          // mean of ln(p / p_clean)
   std::int64_t own_start = 0;     // where the group's own curve is lowest
   double own_depth = 0;           // own_start / layers
   double own_change = 0;          // percent

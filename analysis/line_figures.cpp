@@ -154,7 +154,7 @@ class LineFigures {
     const bool accuracy =
         std::any_of(figure.panels.begin(), figure.panels.end(),
                     [](const Panel& p) { return p.axis.label == kAccuracyAxis.label; });
-    return fmt::format("; bands are 95 % intervals over prompts (t{}){}",
+    return fmt::format("; bands are 95 % intervals (t{}), prompts of one fact as one cluster{}",
                        accuracy ? ", of accuracy Wilson's" : "",
                        cuts_bands(figure) ? ", cut at the frame where they are wider" : "");
   }

@@ -81,14 +81,19 @@ ModelData load_set(const ModelData& model, std::size_t set, const std::string& n
   return swept;
 }
 
-void join_rows(ModelData& model, const EvaluationResult& evaluation,
+void join_rows(ModelData& model, const EvaluationResult& evaluation, const PromptTable& prompts,
                const std::unordered_map<std::int64_t, std::size_t>& prompt_rows) {
   const auto evaluated = rows_of(evaluation.prompt);
+  std::map<std::pair<std::string, std::string>, std::size_t> facts;
   for (const std::int64_t id : model.axes.prompts) {
     const auto found = evaluated.find(id);
     const std::size_t row = found == evaluated.end() ? evaluation.prompt.size() : found->second;
     model.evaluation_row.push_back(row);
-    model.prompt_row.push_back(prompt_rows.at(id));
+    const std::size_t place = prompt_rows.at(id);
+    model.prompt_row.push_back(place);
+    model.fact.push_back(
+        facts.emplace(std::pair(prompts.subject[place], prompts.relation[place]), facts.size())
+            .first->second);
     model.clean.push_back(found == evaluated.end()
                               ? std::numeric_limits<double>::quiet_NaN()
                               : static_cast<double>(evaluation.probability[row]));
@@ -204,10 +209,11 @@ RunData load_runs(const std::vector<const ResultsReader*>& readers) {
   const auto rows = rows_of(run.prompts.id);
   std::map<std::string, const EvaluationResult*> evaluations;
   for (ModelData& model : run.models) {
-    join_rows(model, model.evaluation, rows);
+    join_rows(model, model.evaluation, run.prompts, rows);
     evaluations.emplace(model.info.name, &model.evaluation);
   }
-  for (ModelData& model : run.other_sets) join_rows(model, *evaluations.at(model.info.name), rows);
+  for (ModelData& model : run.other_sets)
+    join_rows(model, *evaluations.at(model.info.name), run.prompts, rows);
   name_repeated(run.models);
   return run;
 }

@@ -27,51 +27,56 @@ std::vector<std::pair<std::size_t, std::size_t>> shared_prompts(const WindowData
   return shared;
 }
 
-// Changes of each shared prompt at every start: [prompt, start].
-std::vector<double> changes_of(const WindowData& window, std::size_t edge,
-                               const std::vector<std::size_t>& prompts) {
-  std::vector<double> changes;
-  changes.reserve(prompts.size() * window.starts());
-  for (const std::size_t prompt : prompts)
-    for (std::size_t start = 0; start < window.starts(); ++start)
-      changes.push_back(window.change(edge, prompt, start));
-  return changes;
-}
+// What is measured at every start of each shared prompt: [prompt, start].
+struct Measured {
+  std::vector<double> depths, changes, logs;
+
+  Measured(const WindowData& window, std::size_t edge, const std::vector<std::size_t>& prompts)
+      : depths(depths_of(window)) {
+    for (const std::size_t prompt : prompts)
+      for (std::size_t start = 0; start < window.starts(); ++start) {
+        changes.push_back(window.change(edge, prompt, start));
+        logs.push_back(window.log_change(edge, prompt, start));
+      }
+  }
+  double change_at(std::size_t row, double depth) const {
+    return interpolate(depths, &changes[row * depths.size()], depth);
+  }
+  double log_at(std::size_t row, double depth) const {
+    return interpolate(depths, &logs[row * depths.size()], depth);
+  }
+};
 
 void compare_edge(const WindowData& first, std::size_t first_edge, const WindowData& second,
                   std::size_t second_edge, double level,
                   std::vector<PairedDifference>& differences) {
   const auto shared = shared_prompts(first, first_edge, second, second_edge);
-  const std::vector<double> first_depths = depths_of(first), second_depths = depths_of(second);
-  if (shared.empty() || first_depths.empty() || second_depths.empty()) return;
-  std::vector<std::size_t> in_first, in_second;
+  if (shared.empty() || first.starts() == 0 || second.starts() == 0) return;
+  std::vector<std::size_t> in_first, in_second, facts;
   for (const auto& [a, b] : shared) {
     in_first.push_back(a);
     in_second.push_back(b);
+    facts.push_back(first.model->fact[a]);
   }
-  const std::vector<double> first_changes = changes_of(first, first_edge, in_first);
-  const std::vector<double> second_changes = changes_of(second, second_edge, in_second);
-  const bool first_is_coarser = first_depths.size() <= second_depths.size();
-  const std::vector<double>& grid = first_is_coarser ? first_depths : second_depths;
-  const std::vector<double>& other = first_is_coarser ? second_depths : first_depths;
-  const std::size_t begin = differences.size();
-  std::vector<double> p_values;
+  const Measured one(first, first_edge, in_first), two(second, second_edge, in_second);
+  const bool first_is_coarser = one.depths.size() <= two.depths.size();
+  const std::vector<double>& grid = first_is_coarser ? one.depths : two.depths;
+  const std::vector<double>& other = first_is_coarser ? two.depths : one.depths;
   for (const double depth : grid) {
     if (depth < other.front() || depth > other.back()) continue;
-    std::vector<double> a, b, difference;
+    std::vector<double> a, b, difference, log;
     for (std::size_t row = 0; row < shared.size(); ++row) {
-      a.push_back(interpolate(first_depths, &first_changes[row * first_depths.size()], depth));
-      b.push_back(interpolate(second_depths, &second_changes[row * second_depths.size()], depth));
+      a.push_back(one.change_at(row, depth));
+      b.push_back(two.change_at(row, depth));
       difference.push_back(a.back() - b.back());
+      log.push_back(one.log_at(row, depth) - two.log_at(row, depth));
     }
-    p_values.push_back(t_test(difference));
     differences.push_back({first.model->info.name, second.model->info.name,
                            first.model->edges[first_edge].label, first.cells.window, depth,
-                           shared.size(), mean(a), mean(b), mean(difference),
-                           t_interval(difference, level), p_values.back(), 0});
+                           shared.size(), count_clusters(facts), mean(a), mean(b), mean(difference),
+                           t_interval(difference, facts, level), median(difference), mean(log),
+                           t_test(difference, facts), 0});
   }
-  const std::vector<double> adjusted = holm(p_values);
-  for (std::size_t i = 0; i < adjusted.size(); ++i) differences[begin + i].p_holm = adjusted[i];
 }
 
 }  // namespace
@@ -84,6 +89,13 @@ std::vector<PairedDifference> paired_differences(const WindowData& first, const 
       if (first.model->edges[a].label == second.model->edges[b].label)
         compare_edge(first, a, second, b, level, differences);
   return differences;
+}
+
+void correct_together(std::vector<PairedDifference>& differences) {
+  std::vector<double> p_values;
+  for (const PairedDifference& pair : differences) p_values.push_back(pair.p_value);
+  const std::vector<double> adjusted = holm(p_values);
+  for (std::size_t i = 0; i < adjusted.size(); ++i) differences[i].p_holm = adjusted[i];
 }
 
 }  // namespace factflow

@@ -29,6 +29,13 @@ std::vector<T> pick(const std::vector<T>& values, const std::vector<std::size_t>
   return picked;
 }
 
+// Numbers as they appear.
+std::vector<std::size_t> renumbered(std::vector<std::size_t> values) {
+  std::unordered_map<std::size_t, std::size_t> known;
+  for (std::size_t& value : values) value = known.emplace(value, known.size()).first->second;
+  return values;
+}
+
 }  // namespace
 
 std::vector<std::int64_t> common_prompts(const std::vector<ModelData>& models) {
@@ -67,6 +74,7 @@ ModelData restrict_model(const ModelData& model, const std::vector<std::int64_t>
   restricted.stored_rows = pick(model.stored_rows, rows);
   restricted.clean = pick(model.clean, rows);
   restricted.prompt_row = pick(model.prompt_row, rows);
+  restricted.fact = renumbered(pick(model.fact, rows));
   restricted.evaluation_row = pick(model.evaluation_row, rows);
   return restricted;
 }

@@ -64,35 +64,48 @@ std::string navigation(const std::string& body) {
   return text + "</nav></header>\n";
 }
 
-std::string drop_cell(const EdgeEffect& effect) {
-  const double width = std::clamp(-effect.drop.value, 0.0, 100.0) * 0.05;
-  const bool real = is_real(effect);
+std::string lowest_cell(const EdgeEffect& effect) {
+  const double width = std::clamp(-effect.lowest.value, 0.0, 100.0) * 0.05;
+  const bool drop = is_drop(effect);
   return fmt::format(
       "<span class=\"{}\">{}</span>&ensp;<span class=\"barbox\"><span class=\"bar\" "
       "style=\"width:{:.2f}rem{}\"></span></span>",
-      real ? "" : "weak", html::prose(fmt::format("{:+.1f}", effect.drop.value)), width,
-      real ? "" : ";opacity:.35");
+      drop ? "" : "weak", html::prose(fmt::format("{:+.1f}", effect.lowest.value)), width,
+      drop ? "" : ";opacity:.35");
+}
+
+// "[-1.5, +2.0]"; nothing where there is none.
+std::string interval_cell(const Interval& interval, int digits) {
+  if (std::isnan(interval.low)) return "";
+  return html::prose(fmt::format("[{0:+.{2}f}, {1:+.{2}f}]", interval.low, interval.high, digits));
+}
+
+std::string p_cell(double p) {
+  if (std::isnan(p)) return "";
+  return p < 0.0001 ? "&lt; 0.0001" : fmt::format("{:.4f}", p);
+}
+
+std::vector<std::string> finding_row(const EdgeEffect& e) {
+  std::vector<std::string> row = {escape(e.model), escape(e.edge.display()),
+                                  std::to_string(e.window)};
+  if (e.n == 0) {
+    row.insert(row.end(), {escape(e.missing), "", "", "", "", "", "", "0", "0"});
+    return row;
+  }
+  row.insert(row.end(), {lowest_cell(e), interval_cell(e.lowest.by_fact, 1),
+                         html::prose(fmt::format("{:+.1f}", e.at_lowest.median)),
+                         html::prose(fmt::format("{:+.2f}", e.at_lowest.log)), p_cell(e.p_holm),
+                         fmt::format("{:.0f} of {}", e.start.value, e.layers),
+                         fmt::format("{:.2f} {}", e.depth.value, interval_cell(e.depth.by_fact, 2)),
+                         std::to_string(e.n), std::to_string(e.facts)});
+  return row;
 }
 
 std::string findings_table(const Study& study) {
   std::vector<std::vector<std::string>> rows;
-  for (const EdgeEffect& e : study.main_effects) {
-    if (e.n == 0) {
-      rows.push_back({escape(e.model), escape(e.edge.display()), std::to_string(e.window),
-                      "no such edge", "", "", "", "0"});
-      continue;
-    }
-    rows.push_back({escape(e.model), escape(e.edge.display()), std::to_string(e.window),
-                    drop_cell(e),
-                    html::prose(fmt::format("[{:+.1f}, {:+.1f}]", e.drop.by_prompt.low,
-                                            e.drop.by_prompt.high)),
-                    fmt::format("{:.0f} of {}", e.start.value, e.layers),
-                    fmt::format("{:.2f} [{:.2f}, {:.2f}]", e.depth.value, e.depth.by_prompt.low,
-                                e.depth.by_prompt.high),
-                    std::to_string(e.n)});
-  }
-  return html::table({"Model", "Edge", "Window", "Largest drop (%)", "95 % interval", "at start",
-                      "Relative depth", "Prompts"},
+  for (const EdgeEffect& e : study.main_effects) rows.push_back(finding_row(e));
+  return html::table({"Model", "Edge", "Window", "Lowest mean (%)", "95 % interval", "Median (%)",
+                      "Log change", "p", "at start", "Relative depth", "Prompts", "Facts"},
                      rows, 2);
 }
 
@@ -105,7 +118,7 @@ std::string findings_html(const Study& study) {
   text += "<ul class=\"findings\">\n";
   for (const FindingSentence& sentence : finding_sentences(study)) {
     const std::string words = html::prose(sentence.text),
-                      name = html::prose(sentence.edge.display());
+                      name = html::prose("Blocking " + sentence.edge.display());
     const std::size_t skip = words.starts_with(name) ? name.size() : 0;
     text += fmt::format("<li style=\"border-color:{}\"><strong>{}</strong>{}</li>\n",
                         role_style(sentence.edge.source).color, words.substr(0, skip),
@@ -117,16 +130,11 @@ std::string findings_html(const Study& study) {
       "layers). "
       "Relative change = 100 (p \u2212 p<sub>clean</sub>) / p<sub>clean</sub> of the answer's "
       "probability, "
-      "averaged "
-      "over "
-      "prompts. Largest drop = the lowest mean over all window starts; its interval is a bootstrap "
-      "over "
-      "prompts ({}). "
-      "Gray: not different from zero after Holm's correction over the starts. Relative depth = {} "
-      "of the "
-      "window / "
-      "layers.</p>\n",
+      "averaged over prompts. Lowest mean = over all window starts; median and log change (mean of "
+      "ln p \u2212 ln p<sub>clean</sub>) are of the same start ({}). {} Gray: no drop that can be "
+      "told from zero. Relative depth = {} of the window / layers.</p>\n",
       study.window, link("tables/findings.csv", "more intervals, also clustered by relation"),
+      escape(correction(study)),
       study.main_effects[0].placement == "centred" ? "centre layer" : "first layer");
   const std::size_t rows = study.main_effects.size();
   text += fmt::format("<details{}><summary>every model and edge: {} rows</summary>{}</details>\n",
@@ -139,17 +147,16 @@ std::string findings_html(const Study& study) {
 std::string claims_html(const Study& study) {
   std::string text = "<section id=\"claims\"><h2>Claims of the paper, tested on this run</h2>\n";
   for (const Claim& claim : study.claims) {
-    text +=
-        fmt::format("<div class=\"claim\"><p>{}: {}{}</p><p class=\"rule\">{}</p>\n",
-                    escape(claim.text), verdict_html(claim.verdict),
-                    claim.models.empty() ? " (not part of this run)" : "", html::prose(claim.rule));
+    text += fmt::format("<div class=\"claim\"><p>{}: {} ({})</p><p class=\"rule\">{}</p>\n",
+                        escape(claim.text), verdict_html(claim.verdict), escape(claim.reason),
+                        html::prose(claim.rule));
     std::vector<std::vector<std::string>> rows;
     for (const ModelVerdict& model : claim.models)
-      rows.push_back(
-          {escape(model.model), verdict_html(model.verdict), html::prose(model.evidence)});
+      rows.push_back({escape(model.model), verdict_html(model.verdict), html::prose(model.reason),
+                      html::prose(model.evidence)});
     if (!rows.empty())
       text += "<details><summary>by model</summary>" +
-              html::table({"Model", "Verdict", "Evidence"}, rows, 3) + "</details>\n";
+              html::table({"Model", "Verdict", "Reason", "Evidence"}, rows, 4) + "</details>\n";
     text += "</div>\n";
   }
   return text + "</section>\n";
@@ -220,25 +227,28 @@ std::string pairs_html(const Study& study) {
   for (const PairedDifference* pair : pairs)
     rows.push_back(
         {escape(pair->first), escape(pair->second), escape(parse_edge(pair->edge).display()),
-         html::prose(fmt::format("{:+.1f}", pair->difference)),
-         html::prose(fmt::format("[{:+.1f}, {:+.1f}]", pair->interval.low, pair->interval.high)),
-         pair->p_holm < 0.0001 ? "&lt; 0.0001" : fmt::format("{:.4f}", pair->p_holm),
-         fmt::format("{:.2f}", pair->depth), std::to_string(pair->n)});
+         html::prose(fmt::format("{:+.1f}", pair->difference)), interval_cell(pair->interval, 1),
+         html::prose(fmt::format("{:+.1f}", pair->median)),
+         html::prose(fmt::format("{:+.2f}", pair->log)), p_cell(pair->p_holm),
+         fmt::format("{:.2f}", pair->depth), std::to_string(pair->n), std::to_string(pair->facts)});
   return fmt::format(
       "<section id=\"pairs\"><h2>Differences between models</h2>\n<p>On the prompts that both "
       "models were "
       "swept over: "
       "the first model's change less the second's, in percentage points, at the depth where they "
-      "differ "
-      "most; t "
-      "interval; p corrected over the depths after Holm. All depths: "
+      "differ most, with the median of the differences and the mean difference of the log changes; "
+      "t "
+      "interval, clustered by fact; p corrected after Holm over all {} tests of paired.csv (every "
+      "pair, edge and depth), the interval is not. All depths: "
       "{}.</p>{}<details{}><summary>{} pairs "
       "and edges"
       "</summary>{}</details></section>\n",
+      std::count_if(study.paired.begin(), study.paired.end(),
+                    [](const PairedDifference& pair) { return !std::isnan(pair.p_value); }),
       link("tables/paired.csv", "paired.csv"), note, rows.size() <= kMostOpenRows ? " open" : "",
       rows.size(),
-      html::table({"First", "Second", "Edge", "Difference", "95 % interval", "p", "Relative depth",
-                   "Prompts"},
+      html::table({"First", "Second", "Edge", "Difference", "95 % interval", "Median", "Log change",
+                   "p", "Relative depth", "Prompts", "Facts"},
                   rows, 3));
 }
 

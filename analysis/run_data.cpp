@@ -57,6 +57,13 @@ double WindowData::change(std::size_t edge, std::size_t prompt, std::size_t star
   return 100 * (static_cast<double>(cells.probability[cell(edge, prompt, start)]) - clean) / clean;
 }
 
+double WindowData::log_change(std::size_t edge, std::size_t prompt, std::size_t start) const {
+  if (!valid(edge, prompt, start)) return std::numeric_limits<double>::quiet_NaN();
+  const float p =
+      std::max(cells.probability[cell(edge, prompt, start)], std::numeric_limits<float>::min());
+  return std::log(static_cast<double>(p) / model->clean[prompt]);
+}
+
 std::vector<std::size_t> WindowData::complete_prompts(std::size_t edge) const {
   std::vector<std::size_t> prompts;
   for (std::size_t prompt = 0; prompt < model->axes.prompts.size(); ++prompt) {

@@ -48,7 +48,9 @@ struct ModelData {
   // Of axes.prompts:
   // The answer's probability in the clean run; NaN if unknown.
   std::vector<double> clean;
-  std::vector<std::size_t> prompt_row;      // row in PromptTable
+  std::vector<std::size_t> prompt_row;  // row in PromptTable
+  // Prompts of one subject and relation say one fact; facts are numbered as they appear.
+  std::vector<std::size_t> fact;
   std::vector<std::size_t> evaluation_row;  // row in `evaluation`; its size if there is none
   // Where its cells are, see load_runs.hpp.
   const ResultsReader* reader = nullptr;
@@ -92,6 +94,8 @@ struct WindowData {
   bool valid(std::size_t edge, std::size_t prompt, std::size_t start) const;
   double change(std::size_t edge, std::size_t prompt,
                 std::size_t start) const;  // 100 (p - p_clean) / p_clean, or NaN
+  // ln(p / p_clean), p at least 1.2e-38 (the smallest normal float32); NaN likewise.
+  double log_change(std::size_t edge, std::size_t prompt, std::size_t start) const;
   // The prompts (indices into axes.prompts) that are valid at every start.
   std::vector<std::size_t> complete_prompts(std::size_t edge) const;
 };

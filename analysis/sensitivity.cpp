@@ -21,26 +21,34 @@ EdgePairs shared_edges(const WindowData& smaller, const WindowData& larger) {
   return pairs;
 }
 
-// NaN unless the prompt is valid at every start of these edges.
-double sensitivity(const WindowData& window, std::size_t prompt,
-                   const std::vector<std::size_t>& edges) {
-  double sum = 0;
+struct Sensitivity {
+  double change = 0, log = 0;  // mean size; NaN unless the prompt is valid at every start
+  std::size_t fact = 0;
+};
+
+Sensitivity sensitivity(const WindowData& window, std::size_t prompt,
+                        const std::vector<std::size_t>& edges) {
+  Sensitivity sum{0, 0, window.model->fact[prompt]};
   for (const std::size_t edge : edges) {
-    double total = 0;
+    double total = 0, logs = 0;
     for (std::size_t start = 0; start < window.starts(); ++start) {
       const double change = std::abs(window.change(edge, prompt, start));
       total += std::isnan(change) ? change : std::min(change, 100.0);
+      logs += std::abs(window.log_change(edge, prompt, start));
     }
-    sum += total / static_cast<double>(window.starts());
+    sum.change += total / static_cast<double>(window.starts());
+    sum.log += logs / static_cast<double>(window.starts());
   }
-  return sum / static_cast<double>(edges.size());
+  sum.change /= static_cast<double>(edges.size());
+  sum.log /= static_cast<double>(edges.size());
+  return sum;
 }
 
-std::map<std::int64_t, double> by_prompt(const WindowData& window,
-                                         const std::vector<std::size_t>& edges) {
-  std::map<std::int64_t, double> values;
+std::map<std::int64_t, Sensitivity> by_prompt(const WindowData& window,
+                                              const std::vector<std::size_t>& edges) {
+  std::map<std::int64_t, Sensitivity> values;
   for (std::size_t prompt = 0; prompt < window.model->axes.prompts.size(); ++prompt)
-    if (const double value = sensitivity(window, prompt, edges); !std::isnan(value))
+    if (const Sensitivity value = sensitivity(window, prompt, edges); !std::isnan(value.change))
       values.emplace(window.model->axes.prompts[prompt], value);
   return values;
 }
@@ -53,28 +61,37 @@ std::optional<SensitivityPair> compare(const WindowData& smaller, const WindowDa
     in_larger.push_back(b);
   }
   if (in_smaller.empty() || smaller.starts() == 0 || larger.starts() == 0) return std::nullopt;
-  const std::map<std::int64_t, double> small = by_prompt(smaller, in_smaller),
-                                       large = by_prompt(larger, in_larger);
-  std::vector<double> a, b, difference;
+  const std::map<std::int64_t, Sensitivity> small = by_prompt(smaller, in_smaller),
+                                            large = by_prompt(larger, in_larger);
+  std::vector<double> a, b, difference, log;
+  std::vector<std::size_t> facts;
   for (const auto& [id, value] : small)
     if (const auto found = large.find(id); found != large.end()) {
-      a.push_back(value);
-      b.push_back(found->second);
-      difference.push_back(value - found->second);
+      a.push_back(value.change);
+      b.push_back(found->second.change);
+      difference.push_back(a.back() - b.back());
+      log.push_back(value.log - found->second.log);
+      facts.push_back(value.fact);
     }
   if (a.empty()) return std::nullopt;
-  const ModelInfo& first = smaller.model->info;
-  return SensitivityPair{first.family,
-                         first.name,
-                         larger.model->info.name,
-                         smaller.cells.window,
-                         in_smaller.size(),
-                         a.size(),
-                         mean(a),
-                         mean(b),
-                         mean(difference),
-                         t_interval(difference, level),
-                         t_test(difference)};
+  const ModelInfo &first = smaller.model->info, &second = larger.model->info;
+  SensitivityPair pair;
+  pair.family = first.family;
+  pair.smaller = first.name;
+  pair.larger = second.name;
+  pair.size_ratio = static_cast<double>(second.parameters) / static_cast<double>(first.parameters);
+  pair.window = smaller.cells.window;
+  pair.edges = in_smaller.size();
+  pair.n = a.size();
+  pair.facts = count_clusters(facts);
+  pair.smaller_value = mean(a);
+  pair.larger_value = mean(b);
+  pair.difference = mean(difference);
+  pair.interval = t_interval(difference, facts, level);
+  pair.p_value = t_test(difference, facts);
+  pair.median = median(std::move(difference));
+  pair.log = mean(log);
+  return pair;
 }
 
 }  // namespace
@@ -98,6 +115,10 @@ std::vector<SensitivityPair> compare_sizes(const std::vector<WindowData>& window
     if (smallest->model->info.parameters == largest->model->info.parameters) continue;
     if (auto pair = compare(*smallest, *largest, level)) pairs.push_back(std::move(*pair));
   }
+  std::vector<double> p_values;
+  for (const SensitivityPair& pair : pairs) p_values.push_back(pair.p_value);
+  const std::vector<double> adjusted = holm(p_values);
+  for (std::size_t i = 0; i < pairs.size(); ++i) pairs[i].p_holm = adjusted[i];
   return pairs;
 }
 

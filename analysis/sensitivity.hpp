@@ -17,15 +17,23 @@ namespace factflow {
 struct SensitivityPair {
   std::string family;
   std::string smaller, larger;  // models of the fewest and the most parameters
+  double size_ratio = 1;        // parameters of the larger / of the smaller
   std::int64_t window = 0;
   std::size_t edges = 0;
   // Prompts that are valid at every start of these edges in both.
-  std::size_t n = 0;
+  std::size_t n = 0, facts = 0;
   double smaller_value = 0, larger_value = 0;  // mean sensitivity, percent
   double difference = 0;                       // smaller - larger
-  Interval interval;                           // t interval of the paired differences
-  double p_value = 0;                          // paired t test
+  Interval interval;                           // t interval of the paired differences, by fact
+  double median = 0;                           // of the paired differences
+  double log = 0;      // mean difference of the prompts' mean |ln(p / p_clean)|
+  double p_value = 0;  // paired t test, clustered by fact
+  double p_holm = 0;   // Holm-corrected over the families
 };
+
+// A larger model has at least so many times the parameters; below it, "small" and "large" mean
+// nothing.
+inline constexpr double kRealSizeRatio = 2;
 
 // One pair for each family that has models of two sizes and shared edges and prompts. `windows` are
 // of one size.

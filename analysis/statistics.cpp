@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
+#include <unordered_set>
 
 #include <boost/math/distributions/normal.hpp>
 #include <boost/math/distributions/students_t.hpp>
@@ -23,19 +25,36 @@ double quantile_of(std::vector<double>& values, double p) {
   return *below + (place - std::floor(place)) * (next - *below);
 }
 
+struct ClusteredMean {
+  double mean, error;  // standard error
+  std::size_t clusters;
+};
+
+ClusteredMean clustered_mean(const std::vector<double>& values,
+                             const std::vector<std::size_t>& cluster) {
+  const double centre = mean(values);
+  std::vector<double> sums;  // of the deviations in each cluster
+  std::vector<bool> there;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (cluster[i] >= sums.size()) {
+      sums.resize(cluster[i] + 1, 0);
+      there.resize(cluster[i] + 1, false);
+    }
+    sums[cluster[i]] += values[i] - centre;
+    there[cluster[i]] = true;
+  }
+  double squares = 0;
+  for (const double sum : sums) squares += sum * sum;
+  const auto clusters = static_cast<std::size_t>(std::count(there.begin(), there.end(), true));
+  const auto groups = static_cast<double>(clusters), n = static_cast<double>(values.size());
+  return {centre, std::sqrt(squares * groups / (groups - 1)) / n, clusters};
+}
+
 }  // namespace
 
 double mean(const std::vector<double>& values) {
   if (values.empty()) return kNan;
   return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-}
-
-double standard_deviation(const std::vector<double>& values) {
-  if (values.size() < 2) return kNan;
-  const double centre = mean(values);
-  double squares = 0;
-  for (const double value : values) squares += (value - centre) * (value - centre);
-  return std::sqrt(squares / static_cast<double>(values.size() - 1));
 }
 
 double median(std::vector<double> values) {
@@ -51,38 +70,44 @@ double quantile(std::vector<double> values, double p) {
   return quantile_of(values, p);
 }
 
-Interval t_interval(const std::vector<double>& values, double level) {
-  const double centre = mean(values);
-  const double deviation = standard_deviation(values);
-  if (!(deviation > 0)) return {centre, centre};
-  const auto n = static_cast<double>(values.size());
-  const boost::math::students_t distribution(n - 1);
-  const double half =
-      boost::math::quantile(distribution, 0.5 + 0.5 * level) * deviation / std::sqrt(n);
-  return {centre - half, centre + half};
+Interval t_interval(const std::vector<double>& values, const std::vector<std::size_t>& cluster,
+                    double level) {
+  const ClusteredMean m = clustered_mean(values, cluster);
+  if (m.clusters < kFewestForT) return {kNan, kNan};
+  if (!(m.error > 0)) return {m.mean, m.mean};
+  const boost::math::students_t distribution(static_cast<double>(m.clusters - 1));
+  const double half = boost::math::quantile(distribution, 0.5 + 0.5 * level) * m.error;
+  return {m.mean - half, m.mean + half};
 }
 
-Interval wilson_interval(std::size_t successes, std::size_t n, double level) {
-  if (n == 0) return {kNan, kNan};
+Interval wilson_interval(double share, double n, double level) {
+  if (!(n > 0)) return {kNan, kNan};
   const double z = boost::math::quantile(boost::math::normal(), 0.5 + 0.5 * level);
-  const auto count = static_cast<double>(n);
-  const double share = static_cast<double>(successes) / count, scale = 1 + z * z / count;
-  const double centre = (share + 0.5 * z * z / count) / scale;
-  const double half =
-      z / scale * std::sqrt(share * (1 - share) / count + 0.25 * z * z / (count * count));
+  const double scale = 1 + z * z / n, centre = (share + 0.5 * z * z / n) / scale;
+  const double half = z / scale * std::sqrt(share * (1 - share) / n + 0.25 * z * z / (n * n));
   // The exact ends are lost to rounding where no or all trials succeed.
-  return {successes == 0 ? 0 : centre - half, successes == n ? 1 : centre + half};
+  return {share == 0 ? 0 : centre - half, share == 1 ? 1 : centre + half};
 }
 
-double t_test(const std::vector<double>& values) {
-  if (values.size() < 2) return kNan;
-  const double centre = mean(values);
-  const double deviation = standard_deviation(values);
-  if (!(deviation > 0)) return centre == 0 ? 1 : 0;
-  const auto n = static_cast<double>(values.size());
-  const boost::math::students_t distribution(n - 1);
-  return 2 * boost::math::cdf(boost::math::complement(distribution,
-                                                      std::abs(centre) / deviation * std::sqrt(n)));
+double t_test(const std::vector<double>& values, const std::vector<std::size_t>& cluster) {
+  const ClusteredMean m = clustered_mean(values, cluster);
+  if (m.clusters < kFewestForT) return kNan;
+  if (!(m.error > 0)) return m.mean == 0 ? 1 : 0;
+  const boost::math::students_t distribution(static_cast<double>(m.clusters - 1));
+  return 2 * boost::math::cdf(boost::math::complement(distribution, std::abs(m.mean) / m.error));
+}
+
+std::size_t count_clusters(const std::vector<std::size_t>& cluster) {
+  return std::unordered_set<std::size_t>(cluster.begin(), cluster.end()).size();
+}
+
+std::size_t half_carried_by(std::vector<double> values) {
+  for (double& value : values) value = std::abs(value);
+  std::sort(values.begin(), values.end(), std::greater<>());
+  const double half = 0.5 * std::accumulate(values.begin(), values.end(), 0.0);
+  std::size_t count = 0;
+  for (double sum = 0; count < values.size() && sum < half; ++count) sum += values[count];
+  return count;
 }
 
 std::vector<double> holm(const std::vector<double>& p_values) {

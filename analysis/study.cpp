@@ -3,11 +3,15 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <map>
 #include <optional>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "analysis/load_runs.hpp"
 #include "analysis/prompt_sets.hpp"
+#include "base/error.hpp"
 
 namespace factflow {
 namespace {
@@ -84,12 +88,66 @@ std::vector<EdgeEffect> counted(std::vector<EdgeEffect> effects) {
   return effects;
 }
 
+// Leaves prompts within the limits.
+void limit_clean(const CleanLimits& limits, ModelData& model, Study& study) {
+  std::vector<std::int64_t> kept;
+  for (std::size_t i = 0; i < model.clean.size(); ++i)
+    if (model.clean[i] >= limits.low && model.clean[i] <= limits.high)
+      kept.push_back(model.axes.prompts[i]);
+  study.kept.push_back({model.info.name, model.prompt_set, kept.size(), model.clean.size()});
+  model = restrict_model(model, kept);
+}
+
+void limit_clean(const CleanLimits& limits, Study& study) {
+  const std::string where =
+      fmt::format("--min-p-clean {} --max-p-clean {}", limits.low, limits.high);
+  if (!(limits.low >= 0 && limits.low <= limits.high && limits.high <= 1))
+    throw InputError(where, "expected limits of a probability, the smaller one first");
+  study.p_clean = limits;
+  if (!limits.any()) return;
+  double least = 1, most = 0;
+  for (auto* models : {&study.run.models, &study.run.other_sets})
+    for (ModelData& model : *models) {
+      if (model.windows.empty()) continue;
+      for (const double p : model.clean) {
+        if (std::isnan(p)) continue;
+        least = std::min(least, p);
+        most = std::max(most, p);
+      }
+      limit_clean(limits, model, study);
+    }
+  if (std::any_of(study.kept.begin(), study.kept.end(), [](const Kept& k) { return k.kept > 0; }))
+    return;
+  throw InputError(where, "no swept prompt has a clean probability within the limits",
+                   least <= most
+                       ? fmt::format("those of this run lie from {:.3g} to {:.3g}", least, most)
+                       : "no prompt was swept");
+}
+
+// Each reader sees one table at a time: a set of prompts at a window size, and the findings.
+template <typename T>
+void correct_families(std::vector<T>& rows) {
+  std::map<std::pair<std::string, std::int64_t>, std::vector<T*>> families;
+  for (T& row : rows) families[{row.main_set ? "" : row.prompts, row.window}].push_back(&row);
+  for (const auto& [key, family] : families) correct_together(family);
+}
+
+void correct_all(Study& study) {
+  correct_families(study.curves);
+  correct_families(study.effects);
+  std::vector<EdgeEffect*> findings;
+  for (EdgeEffect& effect : study.main_effects) findings.push_back(&effect);
+  correct_together(findings);
+  correct_together(study.paired);
+}
+
 }  // namespace
 
 Study make_study(RunData run, const StudyOptions& options) {
   Study study;
   study.run = std::move(run);
   study.window = finding_window(study.run.models, options.window);
+  limit_clean(options.p_clean, study);
   if (study.run.other_sets.empty() && prompts_differ(study.run.models))
     study.common = common_prompts(study.run.models);
   std::vector<WindowData> compared;  // the same windows of all models
@@ -102,6 +160,7 @@ Study make_study(RunData run, const StudyOptions& options) {
   study_pairs(compared, level, study);
   std::erase_if(compared, [](const WindowData& w) { return !w.model->repeats.empty(); });
   study.sensitivity = compare_sizes(compared, level);
+  correct_all(study);
   study.claims = judge_claims(counted(study.main_effects), study.main_channels, study.sensitivity);
   return study;
 }

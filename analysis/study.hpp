@@ -17,15 +17,30 @@
 
 namespace factflow {
 
+// Prompts whose clean probability is outside are left out, model by model.
+struct CleanLimits {
+  double low = 0, high = 1;
+  bool any() const { return low > 0 || high < 1; }
+};
+
 struct StudyOptions {
   // The window size that findings are about; none = see finding_window().
   std::optional<std::int64_t> window;
+  CleanLimits p_clean;
   BootstrapOptions bootstrap;
+};
+
+// How many prompts the limits leave.
+struct Kept {
+  std::string model, prompts;  // name and set of prompts
+  std::size_t kept = 0, of = 0;
 };
 
 struct Study {
   RunData run;
   std::int64_t window = 0;  // of the findings
+  CleanLimits p_clean;
+  std::vector<Kept> kept;  // empty without limits
   // Prompts that all models get right, where the only sets differ from model to model; else empty.
   // See prompt_sets.hpp.
   std::vector<std::int64_t> common;

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <iterator>
 #include <limits>
+#include <map>
+#include <set>
 #include <utility>
 
 #include "analysis/csv.hpp"
@@ -11,13 +13,15 @@
 namespace factflow {
 namespace {
 
+constexpr double kLevel = 0.95;  // of accuracies' intervals
+
 void put(CsvTable& table, const Interval& interval) {
   table.cell(interval.low).cell(interval.high);
 }
 
 void put(CsvTable& table, const Estimate& estimate) {
   table.cell(estimate.value);
-  put(table, estimate.by_prompt);
+  put(table, estimate.by_fact);
   put(table, estimate.by_relation);
 }
 
@@ -28,15 +32,23 @@ void add_columns(std::vector<std::string>& columns, const std::string& estimate)
 
 CsvTable models_table(const Study& study) {
   CsvTable table({"model", "family", "path", "layers", "hidden_size", "vocabulary", "parameters",
-                  "prompts", "failed", "accuracy", "mean_probability", "selected_prompts",
-                  "checkpoint_digest", "tokenizer_digest", "same_checkpoint_as"});
+                  "prompts", "failed", "facts", "accuracy", "accuracy_low", "accuracy_high",
+                  "mean_probability", "selected_prompts", "checkpoint_digest", "tokenizer_digest",
+                  "same_checkpoint_as"});
+  std::map<std::int64_t, std::pair<std::string, std::string>> facts_by_id;
+  const PromptTable& prompts = study.run.prompts;
+  for (std::size_t i = 0; i < prompts.id.size(); ++i)
+    facts_by_id.emplace(prompts.id[i], std::pair(prompts.subject[i], prompts.relation[i]));
   for (const ModelData& model : study.run.models) {
     std::vector<double> hit, probability;
+    std::set<std::pair<std::string, std::string>> facts;
     for (std::size_t i = 0; i < model.evaluation.prompt.size(); ++i) {
       if (std::isnan(model.evaluation.probability[i])) continue;
-      hit.push_back(model.evaluation.rank[i] == 1 ? 100 : 0);
+      hit.push_back(model.evaluation.rank[i] == 1 ? 1 : 0);
       probability.push_back(static_cast<double>(model.evaluation.probability[i]));
+      facts.insert(facts_by_id.at(model.evaluation.prompt[i]));
     }
+    const Interval accuracy = wilson_interval(mean(hit), static_cast<double>(facts.size()), kLevel);
     const ModelInfo& info = model.info;
     table.cell(info.name)
         .cell(info.family)
@@ -44,7 +56,9 @@ CsvTable models_table(const Study& study) {
         .cell(info.layers)
         .cell(info.hidden_size);
     table.cell(info.vocabulary).cell(info.parameters).cell(model.evaluation.prompt.size());
-    table.cell(model.evaluation.prompt.size() - hit.size()).cell(mean(hit)).cell(mean(probability));
+    table.cell(model.evaluation.prompt.size() - hit.size()).cell(facts.size());
+    table.cell(100 * mean(hit)).cell(100 * accuracy.low).cell(100 * accuracy.high);
+    table.cell(mean(probability));
     table.cell(model.axes.prompts.size())
         .cell(info.checkpoint_digest)
         .cell(info.tokenizer_digest)
@@ -68,18 +82,22 @@ CsvTable curves_table(const Study& study) {
                   "start",
                   "relative_depth",
                   "n",
+                  "facts",
                   "accuracy",
                   "accuracy_low",
                   "accuracy_high",
                   "change",
                   "change_low",
                   "change_high",
-                  "change_low_by_prompt",
-                  "change_high_by_prompt",
+                  "change_low_by_fact",
+                  "change_high_by_fact",
                   "change_low_by_relation",
                   "change_high_by_relation",
                   "median_change",
                   "log_probability_change",
+                  "log_probability_change_low",
+                  "log_probability_change_high",
+                  "half_carried_by",
                   "mean_rank",
                   "p_value",
                   "p_holm"});
@@ -95,14 +113,21 @@ CsvTable curves_table(const Study& study) {
           .cell(curve.prompts)
           .cell(curve.window)
           .cell(curve.placement);
-      table.cell(point.start).cell(point.depth).cell(point.n).cell(point.accuracy);
+      table.cell(point.start)
+          .cell(point.depth)
+          .cell(point.n)
+          .cell(point.facts)
+          .cell(point.accuracy);
       put(table, point.accuracy_interval);
       table.cell(point.change);
       put(table, point.change_interval);
-      put(table, point.change_by_prompt);
+      put(table, point.change_by_fact);
       put(table, point.change_by_relation);
       table.cell(point.median_change)
           .cell(point.log_change)
+          .cell(point.log_interval.low)
+          .cell(point.log_interval.high)
+          .cell(point.half_carried_by)
           .cell(point.mean_rank)
           .cell(point.p_value);
       table.cell(point.p_holm).end_row();
@@ -111,12 +136,15 @@ CsvTable curves_table(const Study& study) {
 }
 
 CsvTable effects_table(const std::vector<EdgeEffect>& effects) {
-  std::vector<std::string> columns = {"model",  "family",    "layers",   "edge",
-                                      "source", "target",    "channels", "prompts",
-                                      "window", "placement", "n",        "relations"};
-  for (const char* estimate : {"drop", "start", "relative_depth", "area", "late_change"})
+  std::vector<std::string> columns = {"model",  "family",   "layers",   "edge",   "source",
+                                      "target", "channels", "prompts",  "window", "placement",
+                                      "n",      "facts",    "relations"};
+  for (const char* estimate : {"lowest_change", "start", "relative_depth", "area", "late_change"})
     add_columns(columns, estimate);
-  columns.insert(columns.end(), {"middle_depth", "p_holm"});
+  for (const std::string change : {"", "late_"})
+    for (const char* column : {"median_change", "log_change", "log_change_low", "log_change_high"})
+      columns.push_back(change + column);
+  columns.insert(columns.end(), {"half_carried_by", "middle_depth", "p_value", "p_holm", "tests"});
   CsvTable table(columns);
   for (const EdgeEffect& effect : effects) {
     table.cell(effect.model)
@@ -129,21 +157,27 @@ CsvTable effects_table(const std::vector<EdgeEffect>& effects) {
         .cell(effect.prompts)
         .cell(effect.window)
         .cell(effect.placement);
-    table.cell(effect.n).cell(effect.relations);
-    put(table, effect.drop);
+    table.cell(effect.n).cell(effect.facts).cell(effect.relations);
+    put(table, effect.lowest);
     put(table, effect.start);
     put(table, effect.depth);
     put(table, effect.area);
     put(table, effect.late);
-    table.cell(effect.depth_middle).cell(effect.p_holm).end_row();
+    for (const Change* change : {&effect.at_lowest, &effect.late_change}) {
+      table.cell(change->median).cell(change->log);
+      put(table, change->log_interval);
+    }
+    table.cell(effect.half_carried_by).cell(effect.depth_middle).cell(effect.p_value);
+    table.cell(effect.p_holm).cell(effect.tests).end_row();
   }
   return table;
 }
 
 CsvTable channels_table(const Study& study) {
   std::vector<std::string> columns = {
-      "model",       "flow", "prompts", "window",           "numerator",
-      "denominator", "n",    "start",   "numerator_change", "denominator_change"};
+      "model",    "flow",  "prompts", "window",           "numerator",          "denominator",
+      "n",        "facts", "start",   "numerator_change", "denominator_change", "median_ratio",
+      "log_ratio"};
   for (const char* estimate : {"ratio", "area_ratio"}) add_columns(columns, estimate);
   CsvTable table(columns);
   for (const ChannelRatio& ratio : study.channels) {
@@ -153,10 +187,8 @@ CsvTable channels_table(const Study& study) {
         .cell(ratio.window)
         .cell(ratio.numerator)
         .cell(ratio.denominator);
-    table.cell(ratio.n)
-        .cell(ratio.start)
-        .cell(ratio.numerator_change)
-        .cell(ratio.denominator_change);
+    table.cell(ratio.n).cell(ratio.facts).cell(ratio.start);
+    table.cell(ratio.above.mean).cell(ratio.below.mean).cell(ratio.median).cell(ratio.log);
     put(table, ratio.at_start);
     put(table, ratio.area);
     table.end_row();
@@ -165,75 +197,75 @@ CsvTable channels_table(const Study& study) {
 }
 
 CsvTable groups_table(const char* group, const std::vector<GroupEffect>& effects) {
-  CsvTable table({"model", "edge", "window", group, "n", "start", "change", "change_low",
-                  "change_high", "own_start", "own_relative_depth", "own_change"});
+  CsvTable table({"model", "edge", "window", group, "n", "facts", "start", "change", "change_low",
+                  "change_high", "median_change", "log_change", "own_start", "own_relative_depth",
+                  "own_change"});
   for (const GroupEffect& effect : effects) {
     table.cell(effect.model)
         .cell(effect.edge.label)
         .cell(effect.window)
         .cell(effect.group)
-        .cell(effect.n);
+        .cell(effect.n)
+        .cell(effect.facts);
     table.cell(effect.common_start).cell(effect.common_change);
     put(table, effect.common_interval);
+    table.cell(effect.common_median).cell(effect.common_log);
     table.cell(effect.own_start).cell(effect.own_depth).cell(effect.own_change).end_row();
   }
   return table;
 }
 
 CsvTable paired_table(const Study& study) {
-  CsvTable table({"first", "second", "edge", "window", "relative_depth", "n", "first_change",
-                  "second_change", "difference", "difference_low", "difference_high", "p_value",
-                  "p_holm"});
+  CsvTable table({"first", "second", "edge", "window", "relative_depth", "n", "facts",
+                  "first_change", "second_change", "difference", "difference_low",
+                  "difference_high", "median_difference", "log_difference", "p_value", "p_holm"});
   for (const PairedDifference& pair : study.paired) {
     table.cell(pair.first)
         .cell(pair.second)
         .cell(pair.edge)
         .cell(pair.window)
         .cell(pair.depth)
-        .cell(pair.n);
+        .cell(pair.n)
+        .cell(pair.facts);
     table.cell(pair.first_change).cell(pair.second_change).cell(pair.difference);
     put(table, pair.interval);
-    table.cell(pair.p_value).cell(pair.p_holm).end_row();
+    table.cell(pair.median).cell(pair.log).cell(pair.p_value).cell(pair.p_holm).end_row();
   }
   return table;
 }
 
 CsvTable sensitivity_table(const Study& study) {
-  CsvTable table({"family", "smaller", "larger", "window", "edges", "n", "smaller_sensitivity",
-                  "larger_sensitivity", "difference", "difference_low", "difference_high",
-                  "p_value"});
+  CsvTable table({"family", "smaller", "larger", "parameters_ratio", "window", "edges", "n",
+                  "facts", "smaller_sensitivity", "larger_sensitivity", "difference",
+                  "difference_low", "difference_high", "median_difference", "log_difference",
+                  "p_value", "p_holm"});
   for (const SensitivityPair& pair : study.sensitivity) {
     table.cell(pair.family)
         .cell(pair.smaller)
         .cell(pair.larger)
+        .cell(pair.size_ratio)
         .cell(pair.window)
         .cell(pair.edges)
-        .cell(pair.n);
+        .cell(pair.n)
+        .cell(pair.facts);
     table.cell(pair.smaller_value).cell(pair.larger_value).cell(pair.difference);
     put(table, pair.interval);
-    table.cell(pair.p_value).end_row();
+    table.cell(pair.median).cell(pair.log).cell(pair.p_value).cell(pair.p_holm).end_row();
   }
   return table;
 }
 
 CsvTable claims_table(const Study& study) {
-  CsvTable table({"claim", "verdict", "model", "model_verdict", "evidence", "rule"});
+  CsvTable table(
+      {"claim", "verdict", "reason", "model", "model_verdict", "model_reason", "evidence", "rule"});
   for (const Claim& claim : study.claims) {
-    for (const ModelVerdict& model : claim.models) {
-      table.cell(claim.text)
-          .cell(to_string(claim.verdict))
-          .cell(model.model)
-          .cell(to_string(model.verdict));
-      table.cell(model.evidence).cell(claim.rule).end_row();
-    }
-    if (claim.models.empty())
-      table.cell(claim.text)
-          .cell(to_string(claim.verdict))
-          .cell("")
-          .cell("")
-          .cell("")
-          .cell(claim.rule)
-          .end_row();
+    const auto row = [&](const ModelVerdict& model, const std::string& verdict) {
+      table.cell(claim.text).cell(to_string(claim.verdict)).cell(claim.reason);
+      table.cell(model.model).cell(verdict).cell(model.reason).cell(model.evidence);
+      table.cell(claim.rule).end_row();
+    };
+    for (const ModelVerdict& model : claim.models) row(model, to_string(model.verdict));
+    if (claim.models.empty()) row({}, "");
   }
   return table;
 }
@@ -257,14 +289,14 @@ std::vector<TableFile> write_tables(const Study& study, const std::filesystem::p
     table.publish(folder / file);
     files.push_back({file, about, table.rows()});
   };
-  write("findings.csv", "largest drop of every model and edge, at the window of the findings",
+  write("findings.csv", "lowest mean change of every model and edge, at the window of the findings",
         effects_table(study.main_effects));
   write("claims.csv", "claims of the paper and what this run says to them", claims_table(study));
   write("models.csv", "models, their accuracy and digests", models_table(study));
   write("curves.csv", "every model, edge, window and start: accuracy, changes, intervals",
         curves_table(study));
   write("effects.csv",
-        "every model, edge and window: largest drop, depth, area, bootstrap intervals",
+        "every model, edge and window: lowest mean change, depth, area, bootstrap intervals",
         effects_table(study.effects));
   write("channels.csv", "share of an edge's effect that a set of channels carries",
         channels_table(study));

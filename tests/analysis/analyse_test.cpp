@@ -66,7 +66,9 @@ TEST_F(Analyse, WritesEverythingAndSaysWhatItFound) {
   const AnalysisSummary summary = analyse(folder_, quick());
   EXPECT_EQ(summary.tables, 12U);
   EXPECT_THAT(summary.findings, HasSubstr("mamba  subject->last"));
-  EXPECT_THAT(summary.findings, HasSubstr("subject \u2192 last lowers the answer's probability"));
+  EXPECT_THAT(summary.findings,
+              HasSubstr("Blocking subject \u2192 last lowers the answer's probability in 1 of 1 "
+                        "Transformer: gpt2 by"));
   EXPECT_THAT(summary.findings, HasSubstr("prompts or units failed"));
   EXPECT_THAT(summary.findings, Not(HasSubstr("not finished")));
   for (const char* stem : {"models", "edges_gpt2", "edges_mamba", "channels_subject-last",
@@ -258,7 +260,7 @@ TEST_F(Analyse, RunsAreComparedOnTheirCommonPrompts) {
     if (row[0] != "synthetic/mamba" || row[1] != "synthetic-2/mamba") continue;
     ++same_model;
     EXPECT_GT(std::stoi(row[5]), 10);           // n
-    EXPECT_EQ(std::stod(row[8]), 0) << row[2];  // difference: the same numbers, prompt by prompt
+    EXPECT_EQ(std::stod(row[9]), 0) << row[2];  // difference: the same numbers, prompt by prompt
   }
   EXPECT_GT(same_model, 20U);
   EXPECT_THAT(text("both/report.html"), HasSubstr("Differences between models"));

@@ -11,12 +11,13 @@ import sys
 try:
     import h5py
     import numpy as np
-    from scipy import stats
+    import scipy  # noqa: F401  recompute.py needs it
 except ImportError as missing:
     print("skipped:", missing)
     sys.exit(77)
 
-from recompute import SHARED, Run, bootstrap, percentiles, holm, t_band, t_test, wilson_band
+from recompute import (SHARED, Run, bootstrap, half_carried_by, holm, numbered, percentiles, t_band, t_test,
+                       wilson_band)
 
 RESAMPLES, SEED = 1000, 1
 checked = 0
@@ -63,19 +64,24 @@ def at_lowest(curves, values=None):
 
 @functools.lru_cache(maxsize=None)
 def resampled(swept, window, edge, keep=None):
-    """Mean curves [resample, start] over prompts and over relations; complete prompts only, or those of `keep`."""
+    """Mean curves [resample, start] over facts and over relations; complete prompts only, or those of `keep`."""
     change = swept.change(window, edge)
     complete = ~np.isnan(change).any(axis=1) if keep is None else np.array(keep)
-    relations, cluster = [], []
-    for relation in swept.relations:
-        if relation not in relations:
-            relations.append(relation)
-        cluster.append(relations.index(relation))
-    by_prompt = bootstrap(change[complete], np.flatnonzero(complete), len(change), RESAMPLES, SEED)
-    if len(relations) < 2:
-        return by_prompt, np.empty((0, change.shape[1])), len(relations)
-    by_relation = bootstrap(change[complete], np.array(cluster)[complete], len(relations), RESAMPLES, SEED)
-    return by_prompt, by_relation, len(relations)
+    curves = []
+    for cluster in (swept.facts, numbered(swept.relations)):
+        clusters = cluster.max(initial=-1) + 1
+        curves.append(bootstrap(change[complete], cluster[complete], clusters, RESAMPLES, SEED))
+    return curves
+
+
+def family_of(row):
+    """Whose p values are corrected together in curves.csv and effects.csv."""
+    return row["prompts"], int(row["window"])
+
+
+def close_p(row, p, adjusted, what):
+    close(row["p_value"], p, what + " p")
+    close(row["p_holm"], adjusted, what + " p_holm")
 
 
 def close_estimate(row, column, value, replicates, what):
@@ -85,67 +91,97 @@ def close_estimate(row, column, value, replicates, what):
 
 
 def check_curves(run, folder):
-    groups = {}
+    groups, p_values, families = {}, {}, {}
     for row in rows_of(folder, "curves"):
         groups.setdefault((row["model"], row["prompts"], int(row["window"]), row["edge"]), []).append(row)
     for (model, prompts, window, edge), rows in groups.items():
         swept = run.swept(model, prompts)
         change, rank, logs = swept.change(window, edge), swept.rank(window, edge), swept.log(window, edge)
         starts, what = swept.starts(window), f"{model} {prompts} {window} {edge}"
-        by_prompt, by_relation, _ = resampled(swept, window, edge)
-        p_values = np.array([t_test(column[~np.isnan(column)]) for column in change.T])
-        adjusted = holm(p_values)
+        by_fact, by_relation = resampled(swept, window, edge)
         if len(rows) != len(starts):
             wrong.append(f"{what}: {len(rows)} rows, expected {len(starts)}")
             continue
         for s, row in enumerate(rows):
-            check_point(row, s, change, rank, logs, f"{what} {starts[s]}")
+            check_point(row, s, swept.facts, change, rank, logs, f"{what} {starts[s]}")
             close(row["start"], starts[s], what + " start")
             close(row["relative_depth"], starts[s] / swept.layers, what + " depth")
-            close(row["p_value"], p_values[s], what + " p")
-            close(row["p_holm"], adjusted[s], what + " p_holm")
-            close_band(row, "change", percentiles(by_prompt[:, s]), what, ("_low_by_prompt", "_high_by_prompt"))
+            ok = ~np.isnan(change[:, s])
+            families.setdefault(family_of(row), []).append((row, t_test(change[ok, s], swept.facts[ok])))
+            close_band(row, "change", percentiles(by_fact[:, s]), what, ("_low_by_fact", "_high_by_fact"))
             close_band(row, "change", percentiles(by_relation[:, s]), what, ("_low_by_relation", "_high_by_relation"))
+    for name, family in families.items():
+        p_values = np.array([p for _, p in family])
+        for (row, p), adjusted in zip(family, holm(p_values)):
+            close_p(row, p, adjusted, f"curves {name}")
 
 
-def check_point(row, s, change, rank, logs, what):
+def check_point(row, s, facts, change, rank, logs, what):
     ok = ~np.isnan(change[:, s])
-    values, hit = change[ok, s], rank[ok, s] == 1
+    values, hit, cluster = change[ok, s], rank[ok, s] == 1, facts[ok]
     close(row["n"], ok.sum(), what + " n")
+    close(row["facts"], len(set(cluster)), what + " facts")
     close(row["change"], mean(values), what + " change")
     close(row["median_change"], np.median(values) if len(values) else math.nan, what + " median")
     close(row["accuracy"], 100 * mean(hit), what + " accuracy")
     close(row["mean_rank"], mean(rank[ok, s]), what + " rank")
     close(row["log_probability_change"], mean(logs[ok, s]), what + " log")
-    close_band(row, "change", t_band(values), what)
-    close_band(row, "accuracy", wilson_band(hit), what)
+    close(row["half_carried_by"], half_carried_by(values), what + " half")
+    close_band(row, "change", t_band(values, cluster), what)
+    close_band(row, "log_probability_change", t_band(logs[ok, s], cluster), what)
+    close_band(row, "accuracy", wilson_band(mean(hit), len(set(cluster))), what)
+
+
+def close_change(row, prefix, changes, logs, facts, what):
+    """Median and log change of prompts."""
+    close(row[prefix + "median_change"], np.median(changes) if len(changes) else math.nan, what + " median")
+    close(row[prefix + "log_change"], mean(logs), what + " log")
+    close_band(row, prefix + "log_change", t_band(logs, facts), what)
 
 
 def check_effects(run, folder, name):
+    families = {}
     for row in rows_of(folder, name):
         window, edge = int(row["window"]), row["edge"]
         swept = run.swept(row["model"], row["prompts"])
         change, starts = swept.change(window, edge), swept.starts(window)
         what = f"{name} {row['model']} {row['prompts']} {window} {edge}"
-        complete = change[~np.isnan(change).any(axis=1)]
-        by_prompt, by_relation, relations = resampled(swept, window, edge)
+        keep = ~np.isnan(change).any(axis=1)
+        complete, logs, facts = change[keep], swept.log(window, edge)[keep], swept.facts[keep]
+        replicates = resampled(swept, window, edge)
         close(row["n"], len(complete), what + " n")
-        close(row["relations"], relations, what + " relations")
+        close(row["facts"], len(set(facts)), what + " facts")
+        close(row["relations"], len({r for r, k in zip(swept.relations, keep) if k}), what + " relations")
         depth, late = starts / swept.layers, max(1, len(starts) // 10)
         curve = complete.mean(axis=0) if len(complete) else np.full(len(starts), math.nan)
         statistics = {
-            "drop": at_lowest,
+            "lowest_change": at_lowest,
             "start": lambda curves: at_lowest(curves, starts),
             "relative_depth": lambda curves: at_lowest(curves, depth),
             "area": lambda curves: trapezoid(curves, depth),
             "late_change": lambda curves: curves[:, -late:].mean(axis=1),
         }
         for column, statistic in statistics.items():
-            close_estimate(row, column, statistic(curve[None, :])[0], (statistic(by_prompt), statistic(by_relation)), what)
+            close_estimate(row, column, statistic(curve[None, :])[0], [statistic(r) for r in replicates], what)
         reach = 0.5 if row["placement"] == "centred" else 0.5 * window
         close(row["middle_depth"], (statistics["start"](curve[None, :])[0] + reach) / swept.layers, what + " middle")
-        adjusted = holm(np.array([t_test(column) for column in complete.T] if len(complete) else [math.nan] * len(starts)))
-        close(row["p_holm"], adjusted[curve.argmin()] if len(complete) else math.nan, what + " p_holm")
+        lowest = curve.argmin()
+        close_change(row, "", complete[:, lowest], logs[:, lowest], facts, what)
+        close_change(row, "late_", complete[:, -late:].mean(axis=1), logs[:, -late:].mean(axis=1), facts, what + " late")
+        strong = [column for column in complete.T if len(column) and np.abs(column).mean() >= 10]
+        close(row["half_carried_by"], min(map(half_carried_by, strong), default=0), what + " half")
+        p_values = [t_test(column, facts) for column in complete.T]
+        key = "findings" if name == "findings" else family_of(row)
+        families.setdefault(key, []).append((row, p_values, lowest if len(complete) else None))
+    for key, family in families.items():
+        adjusted = holm(np.concatenate([p_values for _, p_values, _ in family]))
+        begin = 0
+        for row, p_values, lowest in family:
+            there = lowest is not None
+            close_p(row, p_values[lowest] if there else math.nan, adjusted[begin + lowest] if there else math.nan,
+                    f"{name} {key} {row['model']} {row['edge']}")
+            close(row["tests"], (~np.isnan(adjusted)).sum(), f"{name} {key} tests")
+            begin += len(p_values)
 
 
 def check_channels(run, folder):
@@ -153,10 +189,11 @@ def check_channels(run, folder):
         window, what = int(row["window"]), f"channels {row['model']} {row['flow']} {row['numerator']}/{row['denominator']}"
         swept = run.swept(row["model"], row["prompts"])
         labels = [row["flow"] + ("" if row[side] == "all" else "/" + row[side]) for side in ("numerator", "denominator")]
-        changes = [swept.change(window, label) for label in labels]
+        changes, logs = ([read(window, label) for label in labels] for read in (swept.change, swept.log))
         both = ~np.isnan(changes[0]).any(axis=1) & ~np.isnan(changes[1]).any(axis=1)
         depth = swept.starts(window) / swept.layers
         close(row["n"], both.sum(), what + " n")
+        close(row["facts"], len(set(swept.facts[both])), what + " facts")
         if not both.any():
             continue
 
@@ -167,7 +204,11 @@ def check_channels(run, folder):
 
         means = [change[both].mean(axis=0) for change in changes]
         low = means[1].argmin()
-        draws = [resampled(swept, window, label, tuple(both))[:2] for label in labels]
+        draws = [resampled(swept, window, label, tuple(both)) for label in labels]
+        medians, means_of_logs = ([f(values[both, low]) for values in all_values]
+                                  for f, all_values in ((np.median, changes), (np.mean, logs)))
+        close(row["median_ratio"], medians[0] / medians[1], what + " medians")
+        close(row["log_ratio"], means_of_logs[0] / means_of_logs[1], what + " logs")
         close(row["start"], swept.starts(window)[low], what + " start")
         close(row["numerator_change"], means[0][low], what)
         close(row["denominator_change"], means[1][low], what)
@@ -193,7 +234,10 @@ def check_groups(run, folder, name, column, key_of):
         close(row["n"], members.sum(), what + " n")
         close(row["start"], starts[common], what + " start")
         close(row["change"], curve[common], what + " change")
-        close_band(row, "change", t_band(change[members, common]), what)
+        close_band(row, "change", t_band(change[members, common], swept.facts[members]), what)
+        close(row["facts"], len(set(swept.facts[members])), what + " facts")
+        close(row["median_change"], np.median(change[members, common]), what + " median")
+        close(row["log_change"], swept.log(window, edge)[members, common].mean(), what + " log")
         close(row["own_start"], starts[curve.argmin()], what + " own start")
         close(row["own_relative_depth"], starts[curve.argmin()] / swept.layers, what + " own depth")
         close(row["own_change"], curve.min(), what + " own change")
@@ -209,14 +253,16 @@ def shared_rows(first, second, complete):
 
 
 def check_paired(run, folder):
-    groups = {}
+    groups, family = {}, []
     for row in rows_of(folder, "paired"):
         groups.setdefault((row["first"], row["second"], int(row["window"]), row["edge"]), []).append(row)
     for (one, other, window, edge), rows in groups.items():
         swept = [run.swept(model, run.main_set) for model in (one, other)]
         changes = [s.change(window, edge) for s in swept]
         pairs = shared_rows(*swept, [~np.isnan(c).any(axis=1) for c in changes])
+        logs = [s.log(window, edge)[pairs[:, side]] for side, s in enumerate(swept)]
         changes = [changes[side][pairs[:, side]] for side in (0, 1)]
+        facts = swept[0].facts[pairs[:, 0]]
         depths = [s.starts(window) / s.layers for s in swept]
         coarse, fine = (0, 1) if len(depths[0]) <= len(depths[1]) else (1, 0)
         grid = [d for d in depths[coarse] if depths[fine][0] <= d <= depths[fine][-1]]
@@ -224,27 +270,32 @@ def check_paired(run, folder):
         if len(grid) != len(rows):
             wrong.append(f"{what}: {len(rows)} depths, expected {len(grid)}")
             continue
-        at = [np.array([np.interp(grid, depths[side], curve) for curve in changes[side]]) for side in (0, 1)]
+        at, log = ([np.array([np.interp(grid, depths[side], curve) for curve in curves[side]]) for side in (0, 1)]
+                   for curves in (changes, logs))
         difference = at[0] - at[1]
-        p_values = np.array([t_test(column) for column in difference.T])
-        adjusted = holm(p_values)
         for i, row in enumerate(rows):
             close(row["relative_depth"], grid[i], what + " depth")
             close(row["n"], len(pairs), what + " n")
             close(row["first_change"], at[0][:, i].mean(), what + " first")
             close(row["second_change"], at[1][:, i].mean(), what + " second")
             close(row["difference"], difference[:, i].mean(), what + " difference")
-            close_band(row, "difference", t_band(difference[:, i]), what)
-            close(row["p_value"], p_values[i], what + " p")
-            close(row["p_holm"], adjusted[i], what + " p_holm")
+            close(row["facts"], len(set(facts)), what + " facts")
+            close_band(row, "difference", t_band(difference[:, i], facts), what)
+            close(row["median_difference"], np.median(difference[:, i]), what + " median")
+            close(row["log_difference"], (log[0] - log[1])[:, i].mean(), what + " log")
+            family.append((row, t_test(difference[:, i], facts), what))
+    for (row, p, what), adjusted in zip(family, holm(np.array([p for _, p, _ in family]))):
+        close_p(row, p, adjusted, what)
 
 
 def check_sensitivity(run, folder):
+    family = []
     for row in rows_of(folder, "sensitivity"):
         window = int(row["window"])
         swept = [run.swept(row[side], run.main_set) for side in ("smaller", "larger")]
         edges = [e for e in swept[0].edges(window) if e in swept[1].edges(window) and e.endswith("->last")]
         values = [np.mean([np.minimum(np.abs(s.change(window, e)), 100).mean(axis=1) for e in edges], axis=0) for s in swept]
+        logs = [np.mean([np.abs(s.log(window, e)).mean(axis=1) for e in edges], axis=0) for s in swept]
         pairs = shared_rows(*swept, [~np.isnan(v) for v in values])
         small, large = values[0][pairs[:, 0]], values[1][pairs[:, 1]]
         what = f"sensitivity {row['smaller']} {row['larger']}"
@@ -253,18 +304,32 @@ def check_sensitivity(run, folder):
         close(row["smaller_sensitivity"], small.mean(), what)
         close(row["larger_sensitivity"], large.mean(), what)
         close(row["difference"], (small - large).mean(), what)
-        close_band(row, "difference", t_band(small - large), what)
-        close(row["p_value"], t_test(small - large), what + " p")
+        facts = swept[0].facts[pairs[:, 0]]
+        close(row["facts"], len(set(facts)), what + " facts")
+        close_band(row, "difference", t_band(small - large, facts), what)
+        close(row["median_difference"], np.median(small - large), what + " median")
+        close(row["log_difference"], (logs[0][pairs[:, 0]] - logs[1][pairs[:, 1]]).mean(), what + " log")
+        parameters = [run.file[row[side]].attrs["parameters"] for side in ("smaller", "larger")]
+        close(row["parameters_ratio"], parameters[1] / parameters[0], what + " ratio")
+        family.append((row, t_test(small - large, facts), what))
+    for (row, p, what), adjusted in zip(family, holm(np.array([p for _, p, _ in family]))):
+        close_p(row, p, adjusted, what)
 
 
 def check_models(run, folder):
+    table = run.file["prompts"]
+    fact_of = dict(zip(table["prompt"][:], zip(table["subject"][:], table["relation"][:])))
     for row in rows_of(folder, "models"):
         group = run.file[row["model"]]
         p = group["evaluation/probability"][:].astype(float)
         ok, what = ~np.isnan(p), f"models {row['model']}"
         close(row["prompts"], len(p), what)
         close(row["failed"], (~ok).sum(), what)
-        close(row["accuracy"], 100 * (group["evaluation/rank"][:][ok] == 1).mean(), what)
+        hit = group["evaluation/rank"][:][ok] == 1
+        facts = len({fact_of[prompt] for prompt in group["evaluation/prompt"][:][ok]})
+        close(row["facts"], facts, what + " facts")
+        close(row["accuracy"], 100 * hit.mean(), what)
+        close_band(row, "accuracy", wilson_band(hit.mean(), facts), what)
         close(row["mean_probability"], p[ok].mean(), what)
         for column in ("layers", "hidden_size", "vocabulary", "parameters"):
             close(row[column], group.attrs[column], what + " " + column)

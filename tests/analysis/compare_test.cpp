@@ -109,6 +109,28 @@ TEST_F(Compare, OnlyWhatASweepAskedOfASetCountsForIt) {
     EXPECT_EQ(effect.window, 3);
 }
 
+TEST_F(Compare, LimitsOfTheCleanProbabilityLeavePromptsOut) {
+  const auto folder = run("a", small());
+  StudyOptions options;
+  const Study all = study({folder});
+  options.p_clean = {0.4, 0.8};
+  const Study some = study({folder}, options);
+  ASSERT_EQ(some.kept.size(), 2U);
+  EXPECT_LT(some.main_effects[0].n, all.main_effects[0].n);
+  EXPECT_GT(some.main_effects[0].n, 0U);
+  for (const ModelData& model : some.run.models)
+    for (const double p : model.clean) EXPECT_TRUE(p >= 0.4 && p <= 0.8);
+  EXPECT_THAT(findings_text(some),
+              HasSubstr("! Only prompts whose clean probability lies in [0.4, 0.8]: gpt2 "));
+  AnalysisOptions analysis;
+  for (const CleanLimits limits : {CleanLimits{0.8, 0.4}, CleanLimits{-1, 1}, CleanLimits{0, 2}}) {
+    analysis.study.p_clean = limits;
+    EXPECT_THAT(refusal({folder}, analysis), HasSubstr("expected limits of a probability"));
+  }
+  analysis.study.p_clean = {0.9999, 1};
+  EXPECT_THAT(refusal({folder}, analysis), HasSubstr("those of this run lie from 0.1"));
+}
+
 TEST_F(Compare, RunsOfOtherPlacementsAreRefused) {
   SyntheticOptions options = small();
   const auto fit = run("fit", options);

@@ -6,7 +6,6 @@
 
 #include <gtest/gtest.h>
 
-#include "analysis/claims.hpp"
 #include "analysis/curves.hpp"
 #include "analysis/groups.hpp"
 #include "analysis/paired.hpp"
@@ -16,37 +15,52 @@ namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
-// Four prompts of two relations, p_clean = 0.5, starts 0, 2, 4 of 8 layers.
+// Four prompts of two relations, p_clean = 0.5, starts 0, 2, 4 of 8 layers; `copies` of them, each
+// of other facts and relations.
 struct Example {
   ModelData model;
   PromptTable prompts;
   WindowData window;
 
-  explicit Example(const std::vector<std::string>& edges, const std::vector<float>& probability) {
-    prompts.id = {10, 11, 12, 13};
-    prompts.relation = {"P1", "P1", "P2", "P2"};
+  explicit Example(const std::vector<std::string>& edges, const std::vector<float>& probability,
+                   std::size_t copies = 1) {
     model.info.name = "tiny";
     model.info.family = "mamba";
     model.info.layers = 8;
-    model.evaluation.prompt = prompts.id;
-    model.evaluation.token_count = {5, 5, 6, 7};
-    model.evaluation.subject_begin = {0, 1, 1, 1};
-    model.evaluation.subject_end = {1, 3, 3, 3};
+    for (std::size_t i = 0; i < 4 * copies; ++i) {
+      prompts.id.push_back(10 + static_cast<std::int64_t>(i));
+      prompts.relation.push_back("P" + std::to_string(1 + i / 2));
+      model.evaluation.token_count.push_back(std::vector<int>{5, 5, 6, 7}[i % 4]);
+      model.evaluation.subject_begin.push_back(i % 4 == 0 ? 0 : 1);
+      model.evaluation.subject_end.push_back(i % 4 == 0 ? 1 : 3);
+      model.clean.push_back(0.5);
+      model.prompt_row.push_back(i);
+      model.evaluation_row.push_back(i);
+      model.fact.push_back(i);
+    }
+    model.evaluation.prompt = model.axes.prompts = prompts.id;
     model.axes.edges = edges;
-    model.axes.prompts = prompts.id;
-    model.axes.blocked.assign(4 * edges.size(), 1);
-    for (const std::string& edge : edges) model.edges.push_back(parse_edge(edge));
-    model.clean = {0.5, 0.5, 0.5, 0.5};
-    model.prompt_row = model.evaluation_row = {0, 1, 2, 3};
+    model.axes.blocked.assign(4 * copies * edges.size(), 1);
     window.model = &model;
-    window.cells = {
-        3, "fit", {0, 2, 4}, probability, std::vector<std::int32_t>(probability.size(), 1)};
-    for (std::size_t edge = 0; edge < edges.size(); ++edge) window.edges.push_back(edge);
+    window.cells = {3, "fit", {0, 2, 4}, {}, {}};
+    for (std::size_t edge = 0; edge < edges.size(); ++edge) {
+      model.edges.push_back(parse_edge(edges[edge]));
+      window.edges.push_back(edge);
+      const auto begin = probability.begin() + static_cast<std::ptrdiff_t>(12 * edge);
+      for (std::size_t copy = 0; copy < copies; ++copy)
+        window.cells.probability.insert(window.cells.probability.end(), begin, begin + 12);
+    }
+    window.cells.rank.assign(window.cells.probability.size(), 1);
   }
 };
 
 std::vector<Curve> curves_of(const WindowData& window) {
-  const PromptTable prompts{window.model->axes.prompts, {}, {}, {}, {"P1", "P1", "P2", "P2"}, {}};
+  const PromptTable prompts{window.model->axes.prompts,
+                            {},
+                            {},
+                            {},
+                            std::vector<std::string>(window.model->fact.size(), "P"),
+                            {}};
   return make_curves(window, measure_effects(window, prompts, {}).edges, 0.95);
 }
 
@@ -72,6 +86,7 @@ TEST(Curves, MeansMediansAndDepths) {
   EXPECT_NEAR(curve.points[1].log_change, (2 * std::log(0.5) + std::log(0.75) + std::log(0.25)) / 4,
               1e-12);
   EXPECT_EQ(curve.points[0].change_interval.low, 0);  // no variance
+  EXPECT_EQ(curve.points[1].facts, 4U);
 }
 
 TEST(Curves, NoEdgeAndFailedCellsAreLeftOutOfEveryMean) {
@@ -88,36 +103,96 @@ TEST(Curves, NoEdgeAndFailedCellsAreLeftOutOfEveryMean) {
   EXPECT_TRUE(std::isnan(curves_of(example.window)[0].points[1].change));
 }
 
-TEST(Effects, DropDepthAndAreaOfAnEdge) {
-  const Example example({"subject->last"}, one_edge());
+TEST(Effects, LowestMeanDepthAndAreaOfAnEdge) {
+  const Example example({"subject->last"}, one_edge(), 5);
   const EdgeEffect effect = measure_effects(example.window, example.prompts, {}).edges[0];
-  EXPECT_EQ(effect.n, 4U);
-  EXPECT_EQ(effect.relations, 2U);
-  EXPECT_DOUBLE_EQ(effect.drop.value, -50);
+  EXPECT_EQ(effect.n, 20U);
+  EXPECT_EQ(effect.facts, 20U);
+  EXPECT_EQ(effect.relations, 10U);
+  EXPECT_DOUBLE_EQ(effect.lowest.value, -50);
   EXPECT_DOUBLE_EQ(effect.start.value, 2);
   EXPECT_DOUBLE_EQ(effect.depth.value, 0.25);
   EXPECT_DOUBLE_EQ(effect.depth_middle, 3.5 / 8);
+  EXPECT_DOUBLE_EQ(effect.at_lowest.median, -50);
+  EXPECT_NEAR(effect.at_lowest.log, (2 * std::log(0.5) + std::log(0.75) + std::log(0.25)) / 4,
+              1e-12);
   EXPECT_DOUBLE_EQ(effect.area.value, -12.5);
   EXPECT_DOUBLE_EQ(effect.late.value, 0);
   // Every resample is lowest at the same start; the extremes are all 25 % and all 75 %.
-  EXPECT_DOUBLE_EQ(effect.start.by_prompt.low, 2);
-  EXPECT_GE(effect.drop.by_prompt.low, -75);
-  EXPECT_LT(effect.drop.by_prompt.low, -50);
-  EXPECT_GT(effect.drop.by_prompt.high, -50);
-  // Both relations have the same mean at the start, -37.5 and -62.5: clusters can only give these
-  // and the middle.
-  EXPECT_DOUBLE_EQ(effect.drop.by_relation.low, -62.5);
-  EXPECT_DOUBLE_EQ(effect.drop.by_relation.high, -37.5);
+  EXPECT_DOUBLE_EQ(effect.start.by_fact.low, 2);
+  EXPECT_GT(effect.lowest.by_fact.low, -75);
+  EXPECT_LT(effect.lowest.by_fact.low, -50);
+  EXPECT_GT(effect.lowest.by_fact.high, -50);
+  // The relations' means are -37.5 and -62.5.
+  EXPECT_GT(effect.lowest.by_relation.low, -62.5);
+  EXPECT_LT(effect.lowest.by_relation.low, -50);
+}
+
+TEST(Effects, BelowTenFactsOrRelationsThereIsNoClusterInterval) {
+  Example example({"subject->last"}, one_edge(), 3);  // 12 facts of 6 relations
+  const auto effect = [&] { return measure_effects(example.window, example.prompts, {}).edges[0]; };
+  EXPECT_FALSE(std::isnan(effect().lowest.by_fact.low));
+  EXPECT_TRUE(std::isnan(effect().lowest.by_relation.low));
+  EXPECT_EQ(effect().relations, 6U);
+  for (std::size_t i = 0; i < 12; ++i) example.model.fact[i] = i / 2;  // two phrasings each
+  EXPECT_EQ(effect().facts, 6U);
+  EXPECT_EQ(effect().n, 12U);
+  EXPECT_TRUE(std::isnan(effect().lowest.by_fact.low));
+  EXPECT_TRUE(std::isnan(effect().depth.by_fact.high));
+  EXPECT_TRUE(std::isnan(effect().starts[0].by_fact.low));
+}
+
+TEST(Effects, PhrasingsOfAFactAreOneObservation) {
+  Example apart({"subject->last"}, one_edge(), 12), together({"subject->last"}, one_edge(), 12);
+  // Prompts of equal change: the same fact in four phrasings.
+  for (std::size_t i = 0; i < 48; ++i) together.model.fact[i] = i % 4 + 4 * (i / 16);
+  const EdgeEffect a = measure_effects(apart.window, apart.prompts, {}).edges[0],
+                   b = measure_effects(together.window, together.prompts, {}).edges[0];
+  EXPECT_EQ(b.facts, 12U);
+  EXPECT_EQ(a.lowest.value, b.lowest.value);
+  const auto width = [](const Interval& interval) { return interval.high - interval.low; };
+  EXPECT_GT(width(b.lowest.by_fact), 1.6 * width(a.lowest.by_fact));
+  EXPECT_GT(b.p_value, 100 * a.p_value);
+}
+
+TEST(Effects, HolmIsOverEveryStartOfTheTable) {
+  Example example({"subject->last"}, one_edge(), 3);
+  std::vector<EdgeEffect> effects(7, measure_effects(example.window, example.prompts, {}).edges[0]);
+  std::vector<EdgeEffect*> family;
+  for (EdgeEffect& effect : effects) family.push_back(&effect);
+  correct_together(family);
+  EXPECT_EQ(effects[3].tests, 21U);
+  // Seven equal smallest p values among 21 tests; the others are 1.
+  EXPECT_NEAR(effects[3].p_holm, 21 * effects[3].p_value, 1e-15);
+  correct_together({&effects[0]});
+  EXPECT_NEAR(effects[0].p_holm, 3 * effects[0].p_value, 1e-15);
+}
+
+// One prompt of p_clean 1e-6 in twenty makes the mean; median and log change know better.
+TEST(Effects, AMeanThatFewPromptsCarryIsNoticed) {
+  Example example({"subject->last"}, one_edge(), 5);
+  EXPECT_FALSE(carried_by_few(measure_effects(example.window, example.prompts, {}).edges[0]));
+  example.model.clean[0] = 1e-6;
+  const EdgeEffect effect = measure_effects(example.window, example.prompts, {}).edges[0];
+  EXPECT_EQ(effect.half_carried_by, 1U);
+  EXPECT_TRUE(carried_by_few(effect));
+  EXPECT_GT(effect.lowest.value, 1e5);
+  EXPECT_DOUBLE_EQ(effect.at_lowest.median, -50);
+  EXPECT_FALSE(is_drop(effect));
+  const CurvePoint point = curves_of(example.window)[0].points[1];
+  EXPECT_EQ(point.half_carried_by, 1U);
+  EXPECT_LT(point.log_change, 0.1);
 }
 
 TEST(Effects, SameSeedSameIntervalOtherSeedOtherInterval) {
-  const Example example({"subject->last"}, {0.5F, 0.25F, 0.4F, 0.5F, 0.3F, 0.5F, 0.5F, 0.21F, 0.5F,
-                                            0.5F, 0.1F, 0.45F});
+  const Example example({"subject->last"},
+                        {0.5F, 0.25F, 0.4F, 0.5F, 0.3F, 0.5F, 0.5F, 0.21F, 0.5F, 0.5F, 0.1F, 0.45F},
+                        4);
   BootstrapOptions options;
   options.resamples = 200;
   options.level = 0.5;
   const auto low = [&] {
-    return measure_effects(example.window, example.prompts, options).edges[0].area.by_prompt.low;
+    return measure_effects(example.window, example.prompts, options).edges[0].area.by_fact.low;
   };
   const double first = low();
   EXPECT_EQ(first, low());
@@ -130,26 +205,31 @@ TEST(Effects, AnEdgeWithoutPromptsIsAllNan) {
   example.model.axes.blocked.assign(4, 0);
   const EdgeEffect effect = measure_effects(example.window, example.prompts, {}).edges[0];
   EXPECT_EQ(effect.n, 0U);
-  EXPECT_TRUE(std::isnan(effect.drop.value));
-  EXPECT_TRUE(std::isnan(effect.depth.by_prompt.low));
+  EXPECT_EQ(effect.missing, "no prompt has this edge");
+  EXPECT_TRUE(std::isnan(effect.lowest.value));
+  EXPECT_TRUE(std::isnan(effect.depth.by_fact.low));
+  example.model.axes.blocked.assign(4, kNotKnown);
+  EXPECT_EQ(measure_effects(example.window, example.prompts, {}).edges[0].missing, "not computed");
 }
 
 TEST(Effects, ChannelRatiosUseTheFullEdgesStartAndSharedPrompts) {
   std::vector<float> cells = one_edge();
   // Half of every change.
   for (const float full : one_edge()) cells.push_back(0.5F - 0.5F * (0.5F - full));
-  Example example({"subject->last", "subject->last/slow"}, cells);
+  Example example({"subject->last", "subject->last/slow"}, cells, 3);
   const auto ratios = measure_effects(example.window, example.prompts, {}).channels;
   ASSERT_EQ(ratios.size(), 1U);
   EXPECT_EQ(ratios[0].numerator, "slow");
   EXPECT_EQ(ratios[0].start, 2);
   EXPECT_DOUBLE_EQ(ratios[0].at_start.value, 0.5);
   EXPECT_DOUBLE_EQ(ratios[0].area.value, 0.5);
-  // The same prompts are drawn for both, so a fixed share has no spread.
-  EXPECT_DOUBLE_EQ(ratios[0].at_start.by_prompt.low, 0.5);
-  EXPECT_DOUBLE_EQ(ratios[0].at_start.by_prompt.high, 0.5);
-  example.window.cells.probability[12] = kNan;  // prompt 10 failed with the slow channels
-  EXPECT_EQ(measure_effects(example.window, example.prompts, {}).channels[0].n, 3U);
+  EXPECT_DOUBLE_EQ(ratios[0].median, 0.5);
+  EXPECT_LT(ratios[0].log, 0.5);  // half of a drop is less than half of its logarithm
+  // The same facts are drawn for both, so a fixed share has no spread.
+  EXPECT_DOUBLE_EQ(ratios[0].at_start.by_fact.low, 0.5);
+  EXPECT_DOUBLE_EQ(ratios[0].at_start.by_fact.high, 0.5);
+  example.window.cells.probability[36] = kNan;  // prompt 10 failed with the slow channels
+  EXPECT_EQ(measure_effects(example.window, example.prompts, {}).channels[0].n, 11U);
 }
 
 TEST(Groups, RelationsLengthsAndDistances) {
@@ -183,50 +263,11 @@ TEST(Paired, DifferencesAreTakenPromptByPromptAtEqualDepth) {
   EXPECT_NEAR(pairs[1].second_change, -40, 1e-5);
   EXPECT_NEAR(pairs[1].difference, -10, 1e-5);
   EXPECT_EQ(pairs[1].n, 4U);
+  EXPECT_NEAR(pairs[1].median, -10, 1e-5);
+  EXPECT_NEAR(pairs[1].log,
+              (2 * std::log(0.5) + std::log(0.75) + std::log(0.25)) / 4 - std::log(0.6), 1e-6);
   second.model.axes.prompts = {1, 2, 3, 4};
   EXPECT_TRUE(paired_differences(first.window, second.window, 0.95).empty());
-}
-
-EdgeEffect effect_at(const char* label, const char* family, double middle, double drop) {
-  EdgeEffect effect;
-  effect.model = family;
-  effect.family = family;
-  effect.edge = parse_edge(label);
-  effect.n = 100;
-  effect.layers = 64;
-  effect.drop = {drop, {drop - 2, drop + 2}, {}};
-  effect.depth = {middle, {middle - 0.02, middle + 0.02}, {}};
-  effect.depth_middle = middle;
-  effect.late = {5, {1, 9}, {}};
-  effect.p_holm = 1e-6;
-  return effect;
-}
-
-TEST(Claims, HoldFailOrCannotBeToldAsTheDataSay) {
-  const auto verdict = [](std::vector<EdgeEffect> effects, std::size_t claim) {
-    return judge_claims(effects, {}, {})[claim].verdict;
-  };
-  EXPECT_EQ(verdict({effect_at("subject->last", "gpt2", 0.7, -60)}, 0), Verdict::kHolds);
-  EXPECT_EQ(verdict({effect_at("subject->last", "gpt2", 0.7, -60),
-                     effect_at("subject->last", "mamba", 0.2, -60)},
-                    0),
-            Verdict::kDoesNotHold);
-  EXPECT_EQ(verdict({effect_at("subject->last", "gpt2", 0.51, -60)}, 0), Verdict::kCannotTell);
-  EdgeEffect weak = effect_at("subject->last", "gpt2", 0.7, -1);
-  weak.p_holm = 0.3;
-  EXPECT_EQ(verdict({weak}, 0), Verdict::kDoesNotHold);
-  EdgeEffect few = effect_at("subject->last", "gpt2", 0.7, -60);
-  few.n = 5;
-  EXPECT_EQ(verdict({few}, 0), Verdict::kCannotTell);
-  EXPECT_EQ(verdict({}, 0), Verdict::kCannotTell);
-  EXPECT_EQ(verdict({effect_at("first->last", "gpt2", 0.1, -40),
-                     effect_at("first->last", "mamba", 0.1, -3)},
-                    2),
-            Verdict::kHolds);
-  EXPECT_EQ(verdict({effect_at("first->last", "mamba", 0.1, -40)}, 2), Verdict::kDoesNotHold);
-  EXPECT_EQ(verdict({effect_at("last->last", "mamba2", 0.1, -40)}, 4),
-            Verdict::kCannotTell);  // not about Mamba-2
-  EXPECT_EQ(verdict({effect_at("last->last", "falcon_mamba", 0.1, -40)}, 4), Verdict::kHolds);
 }
 
 TEST(Edges, LabelsComeApart) {

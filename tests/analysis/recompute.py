@@ -18,33 +18,47 @@ def t_quantile(p, freedom):
     return q
 
 
-def t_band(values, level=0.95):
-    n = len(values)
-    if n == 0:
+FEWEST_CLUSTERS, FEWEST_FOR_T = 10, 3
+
+
+def standard_error(values, cluster):
+    """Cluster-robust, of the mean; and the number of clusters."""
+    names = np.unique(cluster)
+    sums = np.array([(values[cluster == name] - values.mean()).sum() for name in names])
+    return math.sqrt((sums**2).sum() * len(names) / (len(names) - 1)) / len(values), len(names)
+
+
+def t_band(values, cluster, level=0.95):
+    if len(np.unique(cluster)) < FEWEST_FOR_T:
         return math.nan, math.nan
-    s = values.std(ddof=1) if n > 1 else 0.0
-    half = t_quantile(0.5 + level / 2, n - 1) * s / math.sqrt(n) if n > 1 and s > 0 else 0.0
+    error, clusters = standard_error(values, cluster)
+    half = t_quantile(0.5 + level / 2, clusters - 1) * error
     return values.mean() - half, values.mean() + half
 
 
-def wilson_band(hits, level=0.95):
-    """Of a share in percent. Score interval: where the z test of that share is at its level."""
-    n = len(hits)
+def t_test(values, cluster):
+    if len(np.unique(cluster)) < FEWEST_FOR_T:
+        return math.nan
+    error, clusters = standard_error(values, cluster)
+    if not error > 0:
+        return 1.0 if values.mean() == 0 else 0.0
+    return 2 * stats.t.sf(abs(values.mean()) / error, clusters - 1)
+
+
+def wilson_band(share, n, level=0.95):
+    """In percent. Where the z test of a share is at its level."""
     if n == 0:
         return math.nan, math.nan
-    z, share = stats.norm.ppf(0.5 + level / 2), np.mean(hits)
-    # The roots of (share - q)^2 = z^2 q (1 - q) / n.
-    roots = np.roots([1 + z * z / n, -(2 * share + z * z / n), share * share]).real
-    return 100 * max(0.0, roots.min()), 100 * min(1.0, roots.max())
+    z = stats.norm.ppf(0.5 + level / 2)
+    # The roots of (share - q)^2 = z^2 q (1 - q) / n, the larger one first: it does not cancel.
+    a, b, c = 1 + z * z / n, 2 * share + z * z / n, share * share
+    high = (b + math.sqrt(b * b - 4 * a * c)) / (2 * a)
+    return 100 * c / (a * high), 100 * high
 
 
-def t_test(values):
-    if len(values) < 2:
-        return math.nan
-    s = values.std(ddof=1)
-    if not s > 0:
-        return 1.0 if values.mean() == 0 else 0.0
-    return 2 * stats.t.sf(abs(values.mean()) / s * math.sqrt(len(values)), len(values) - 1)
+def half_carried_by(values):
+    sizes = np.sort(np.abs(values))[::-1]
+    return int(np.searchsorted(np.cumsum(sizes), sizes.sum() / 2) + 1) if sizes.sum() > 0 else 0
 
 
 def holm(p_values):
@@ -102,12 +116,20 @@ def draws(clusters, resamples, seed):
 
 def bootstrap(changes, cluster, clusters, resamples, seed):
     """Mean curves [resample, start] of `changes` [prompt, start], whose rows belong to clusters."""
+    if len(np.unique(cluster)) < FEWEST_CLUSTERS:
+        return np.empty((0, changes.shape[1]))
     sums, members = np.zeros((clusters, changes.shape[1])), np.zeros(clusters)
     np.add.at(sums, cluster, changes)
     np.add.at(members, cluster, 1)
     counts = draws(clusters, resamples, seed)
     with np.errstate(invalid="ignore"):
         return (counts @ sums) / (counts @ members)[:, None]
+
+
+def numbered(keys):
+    """Numbers as they appear."""
+    known = {}
+    return np.array([known.setdefault(key, len(known)) for key in keys], int)
 
 
 class Swept:
@@ -128,6 +150,8 @@ class Swept:
         self.distance = (clean["token_count"][:] - clean["subject_end"][:])[rows]
         relation = dict(zip(file["prompts/prompt"][:], file["prompts/relation"][:]))
         self.relations = [relation[prompt].decode() for prompt in self.prompts]
+        subject = dict(zip(file["prompts/prompt"][:], file["prompts/subject"][:]))
+        self.facts = numbered([(subject[prompt], relation[prompt]) for prompt in self.prompts])
         sizes = [int(name[7:]) for name in knockout if name.startswith("window_")]
         self.windows = [w for w in sizes if self.edges(w)]
 
@@ -155,10 +179,13 @@ class Swept:
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.where(usable, 100 * (p - self.clean) / self.clean, np.nan)
 
+    @functools.lru_cache(maxsize=None)
     def log(self, window, edge):
+        """ln(p / p_clean), [prompt, start], NaN where undefined."""
         p = self.cells(window, edge, "probability").astype(float)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.log(np.maximum(p, np.finfo(np.float32).tiny) / self.clean)
+            log = np.log(np.maximum(p, np.finfo(np.float32).tiny) / self.clean)
+        return np.where(np.isnan(self.change(window, edge)), np.nan, log)
 
     def rank(self, window, edge):
         return self.cells(window, edge, "rank")

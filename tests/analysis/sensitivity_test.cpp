@@ -25,6 +25,7 @@ struct Example {
     for (const float p : probabilities) {
       model.axes.prompts.push_back(static_cast<std::int64_t>(model.axes.prompts.size()));
       model.axes.blocked.push_back(1);
+      model.fact.push_back(model.fact.size());
       model.clean.push_back(0.5);
       window.cells.probability.insert(window.cells.probability.end(), {p, 0.5F});
     }
@@ -44,6 +45,8 @@ TEST(Sensitivity, IsTheMeanSizeOfTheChangeAndPairedByPrompt) {
   EXPECT_DOUBLE_EQ(pairs[0].smaller_value, 100.0 / 3);
   EXPECT_DOUBLE_EQ(pairs[0].larger_value, 25.0 / 3);
   EXPECT_DOUBLE_EQ(pairs[0].difference, 25);
+  EXPECT_DOUBLE_EQ(pairs[0].size_ratio, 10);
+  EXPECT_EQ(pairs[0].facts, 3U);
 }
 
 TEST(Sensitivity, OneHugeChangeCountsAsAHundredPercent) {
@@ -60,17 +63,25 @@ TEST(Sensitivity, ModelsOfOneSizeOrWithoutCommonPromptsAreNotCompared) {
 }
 
 TEST(Claims, SmallModelsAreOversensitiveIfTheDifferenceIsAboveZero) {
-  const auto verdict = [](double low, double high, std::size_t n) {
+  const auto claim = [](double low, double high, std::size_t facts, double ratio) {
     SensitivityPair pair;
     pair.interval = {low, high};
-    pair.n = n;
-    return judge_claims({}, {}, {pair}).back().verdict;
+    pair.n = pair.facts = facts;
+    pair.size_ratio = ratio;
+    return judge_claims({}, {}, {pair}).back();
+  };
+  const auto verdict = [&](double low, double high, std::size_t facts) {
+    return claim(low, high, facts, 10).verdict;
   };
   EXPECT_EQ(verdict(1, 3, 50), Verdict::kHolds);
   EXPECT_EQ(verdict(-3, -1, 50), Verdict::kDoesNotHold);
   EXPECT_EQ(verdict(-1, 1, 50), Verdict::kCannotTell);
   EXPECT_EQ(verdict(1, 3, 5), Verdict::kCannotTell);
   EXPECT_EQ(judge_claims({}, {}, {}).back().verdict, Verdict::kCannotTell);
+  // Models of 2,198,656 and 2,198,784 parameters are no small one and no large one.
+  const Claim alike = claim(1, 3, 50, 2198784.0 / 2198656.0);
+  EXPECT_EQ(alike.verdict, Verdict::kCannotTell);
+  EXPECT_EQ(alike.models[0].reason, "the larger has only 1 times the parameters, asked are 2");
 }
 
 }  // namespace

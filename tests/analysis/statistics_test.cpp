@@ -14,12 +14,10 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 TEST(Statistics, MomentsOfASmallSample) {
   EXPECT_DOUBLE_EQ(mean({1, 2, 6}), 3);
-  EXPECT_DOUBLE_EQ(standard_deviation({1, 2, 6}), std::sqrt(7.0));
   EXPECT_DOUBLE_EQ(median({5, 1, 3}), 3);
   EXPECT_DOUBLE_EQ(median({5, 1, 3, 4}), 3.5);
   EXPECT_TRUE(std::isnan(mean({})));
   EXPECT_TRUE(std::isnan(median({})));
-  EXPECT_TRUE(std::isnan(standard_deviation({4})));
 }
 
 TEST(Statistics, QuantilesInterpolateBetweenOrderStatistics) {
@@ -29,45 +27,69 @@ TEST(Statistics, QuantilesInterpolateBetweenOrderStatistics) {
   EXPECT_DOUBLE_EQ(quantile({4, 1, 3, 2}, 0.1), 1.3);
 }
 
-// For two values the t distribution has one degree of freedom: a Cauchy distribution with quantile
-// tan(pi (p
-// - 1/2)).
-TEST(Statistics, TIntervalOfTwoValuesHasACauchyQuantile) {
-  const double reach = std::tan(M_PI * 0.475) * std::sqrt(2.0) / std::sqrt(2.0);
-  const Interval interval = t_interval({-1, 1}, 0.95);
-  EXPECT_NEAR(interval.low, -reach, 1e-10);
-  EXPECT_NEAR(interval.high, reach, 1e-10);
+// Clusters of one value each.
+std::vector<std::size_t> apart(std::size_t n) {
+  std::vector<std::size_t> cluster(n);
+  std::iota(cluster.begin(), cluster.end(), std::size_t{0});
+  return cluster;
 }
 
-// For three values there is a closed form as well: F(t) = 1/2 + t / (2 sqrt(2 + t^2)).
-TEST(Statistics, TTestOfThreeValuesMatchesTheClosedForm) {
+// For three values there is a closed form: F(t) = 1/2 + t / (2 sqrt(2 + t^2)), its quantile at p is
+// (2 p - 1) / sqrt(2 p (1 - p)).
+TEST(Statistics, TTestAndIntervalOfThreeValuesMatchTheClosedForm) {
   const double t = 2.0 / (1.0 / std::sqrt(3.0));  // mean 2, deviation 1
-  EXPECT_NEAR(t_test({1, 2, 3}), 1 - t / std::sqrt(2 + t * t), 1e-14);
+  EXPECT_NEAR(t_test({1, 2, 3}, apart(3)), 1 - t / std::sqrt(2 + t * t), 1e-14);
+  const double reach = 0.95 / std::sqrt(2 * 0.975 * 0.025) / std::sqrt(3.0);
+  EXPECT_NEAR(t_interval({1, 2, 3}, apart(3), 0.95).low, 2 - reach, 1e-10);
 }
 
-TEST(Statistics, DegenerateSamplesHaveDegenerateIntervals) {
-  EXPECT_EQ(t_interval({7}, 0.95).low, 7);
-  EXPECT_EQ(t_interval({7, 7, 7}, 0.95).high, 7);
-  EXPECT_TRUE(std::isnan(t_interval({}, 0.95).low));
-  EXPECT_TRUE(std::isnan(t_test({7})));
-  EXPECT_EQ(t_test({0, 0, 0}), 1);
-  EXPECT_EQ(t_test({7, 7, 7}), 0);
+// Twelve values of three facts say no more than three values do; all of one fact say nothing.
+TEST(Statistics, ValuesOfOneClusterAreNotIndependent) {
+  std::vector<double> copies;
+  std::vector<std::size_t> cluster;
+  for (std::size_t i = 0; i < 12; ++i) {
+    copies.push_back(static_cast<double>(1 + i / 4));
+    cluster.push_back(i / 4);
+  }
+  EXPECT_NEAR(t_test(copies, cluster), t_test({1, 2, 3}, apart(3)), 1e-14);
+  EXPECT_NEAR(t_interval(copies, cluster, 0.95).high, t_interval({1, 2, 3}, apart(3), 0.95).high,
+              1e-12);
+  EXPECT_LT(t_test(copies, apart(12)), 0.1 * t_test(copies, cluster));
+  EXPECT_TRUE(std::isnan(t_test(copies, std::vector<std::size_t>(12, 0))));
+  EXPECT_EQ(count_clusters(cluster), 3U);
+}
+
+TEST(Statistics, DegenerateSamplesHaveNoIntervalOrOneWithoutWidth) {
+  EXPECT_TRUE(std::isnan(t_interval({7}, apart(1), 0.95).low));
+  EXPECT_TRUE(std::isnan(t_interval({7, 8}, apart(2), 0.95).low));
+  EXPECT_EQ(t_interval({7, 7, 7}, apart(3), 0.95).high, 7);
+  EXPECT_TRUE(std::isnan(t_interval({}, {}, 0.95).low));
+  EXPECT_TRUE(std::isnan(t_test({7, 8}, apart(2))));
+  EXPECT_EQ(t_test({0, 0, 0}, apart(3)), 1);
+  EXPECT_EQ(t_test({7, 7, 7}, apart(3)), 0);
 }
 
 // The ends solve (share - q)^2 = z^2 q (1 - q) / n; where all trials are alike there are closed
 // forms.
 TEST(Statistics, WilsonIntervalsStayBetweenNoneAndAll) {
   const double z2 = 1.959963984540054 * 1.959963984540054;
-  const Interval all = wilson_interval(10, 10, 0.95), none = wilson_interval(0, 10, 0.95);
+  const Interval all = wilson_interval(1, 10, 0.95), none = wilson_interval(0, 10, 0.95);
   EXPECT_NEAR(all.low, 10 / (10 + z2), 1e-14);
   EXPECT_EQ(all.high, 1);
   EXPECT_EQ(none.low, 0);
   EXPECT_NEAR(none.high, z2 / (10 + z2), 1e-14);
-  const Interval most = wilson_interval(39, 40, 0.95);
+  const Interval most = wilson_interval(39.0 / 40, 40, 0.95);
   for (const double end : {most.low, most.high})
     EXPECT_NEAR(std::pow(39.0 / 40 - end, 2), z2 * end * (1 - end) / 40, 1e-14);
   EXPECT_LT(most.high, 1);
   EXPECT_TRUE(std::isnan(wilson_interval(0, 0, 0.95).low));
+}
+
+TEST(Statistics, HalfOfASumMayBeOneValue) {
+  EXPECT_EQ(half_carried_by({1, -1, 1, 1}), 2U);
+  EXPECT_EQ(half_carried_by({1, 1, 1, -50, 1}), 1U);
+  EXPECT_EQ(half_carried_by({0, 0}), 0U);
+  EXPECT_EQ(half_carried_by({}), 0U);
 }
 
 TEST(Statistics, HolmStepsDownAndStaysMonotone) {
@@ -119,7 +141,8 @@ TEST(Bootstrap, IntervalOfAMeanIsNearTheTInterval) {
   for (std::size_t r = 0; r < resamples; ++r)
     for (std::size_t i = 0; i < values.size(); ++i)
       means[r] += counts[r * values.size() + i] * values[i] / static_cast<double>(values.size());
-  const Interval boot = percentile_interval(means, 0.95), t = t_interval(values, 0.95);
+  const Interval boot = percentile_interval(means, 0.95),
+                 t = t_interval(values, apart(values.size()), 0.95);
   EXPECT_NEAR(boot.low, t.low, 0.06 * (t.high - t.low));
   EXPECT_NEAR(boot.high, t.high, 0.06 * (t.high - t.low));
 }

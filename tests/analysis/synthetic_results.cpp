@@ -79,18 +79,20 @@ double effect(const Edge& edge, const SyntheticModel& model, double depth, int w
 PromptTable make_prompts(const SyntheticOptions& options) {
   PromptTable table;
   for (int i = 0; i < options.prompts; ++i) {
-    const Fact& fact = kFacts[static_cast<std::size_t>(i) % kFacts.size()];
+    const int number = i / options.phrasings;  // of the fact
+    const Fact& fact = kFacts[static_cast<std::size_t>(number) % kFacts.size()];
     const bool prefixed = i % 10 >= static_cast<int>(10 * options.no_edge_share);
     table.id.push_back(options.first_id + 7 * i);
-    table.subject.push_back(fact.subject);
+    // Every fact has a subject of its own.
+    table.subject.push_back(fmt::format("{}{}", fact.subject, number));
     table.text.push_back(fmt::format("{}{} {}", prefixed ? "Everyone knows that " : "",
-                                     fact.subject, fact.relation));
+                                     table.subject.back(), fact.relation));
     table.answer.push_back(fact.answer);
     if (options.hostile) {
       table.text.back() = "<img/src=x/onerror=alert(1)> " + table.text.back();
       table.answer.back() += "</script><script>alert(2)</script>";
     }
-    table.relation.push_back(fmt::format("P{}", 17 + i % options.relations));
+    table.relation.push_back(fmt::format("P{}", 17 + number % options.relations));
   }
   return table;
 }

@@ -19,7 +19,8 @@ struct SyntheticOptions {
   std::vector<SyntheticModel> models;
   int prompts = 40;  // of the dataset; all are selected
   int first_id = 100;
-  int relations = 6;
+  int relations = 12;
+  int phrasings = 1;  // prompts of each fact
   std::vector<int> windows = {1, 5, 9};
   std::string placement = "fit";
   std::string precision = "fp32";

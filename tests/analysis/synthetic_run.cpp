@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
     options.complete = kind != "partial";
     options.own_prompts = kind == "own";
     options.named_sets = kind == "sets";
+    options.phrasings = kind == "own" ? 4 : 1;
     options.hostile = kind == "hostile";
     if (options.hostile) options.edges.push_back("<svg onload=alert(3)>->last");
     if (kind == "one") {
