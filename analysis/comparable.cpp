@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -34,22 +36,46 @@ std::string placement_of(const ResultsReader& reader) {
   return "";
 }
 
+using Values = std::vector<std::pair<std::string, std::string>>;  // (run, its value)
+
 // "The runs differ in precision: fp32 (a, b), bf16 (c)."; "" if they do not.
-std::string difference(const RunData& run, const std::string& what, std::string RunInfo::*field,
-                       const std::vector<std::string>& names) {
-  std::vector<std::string> values;
-  for (const RunSource& source : run.sources)
-    if (std::find(values.begin(), values.end(), source.info.*field) == values.end())
-      values.push_back(source.info.*field);
-  if (values.size() < 2) return "";
+std::string difference(const std::string& what, const Values& values) {
+  std::vector<std::string> different;
+  for (const auto& [run, value] : values)
+    if (std::find(different.begin(), different.end(), value) == different.end())
+      different.push_back(value);
+  if (different.size() < 2) return "";
   std::vector<std::string> words;
-  for (const std::string& value : values) {
+  for (const std::string& value : different) {
     std::vector<std::string> holders;
-    for (std::size_t i = 0; i < run.sources.size(); ++i)
-      if (run.sources[i].info.*field == value) holders.push_back(names[i]);
+    for (const auto& [run, its] : values)
+      if (its == value) holders.push_back(run);
     words.push_back(fmt::format("{} ({})", value, join(holders)));
   }
   return fmt::format("The runs differ in {}: {}.", what, join(words));
+}
+
+Values values_of(const RunData& run, std::string RunInfo::*field) {
+  Values values;
+  for (const RunSource& source : run.sources) values.emplace_back(source.name, source.info.*field);
+  return values;
+}
+
+// Sizes of the windows of heat maps, of the runs that have some.
+Values heatmap_sizes(const RunData& run) {
+  Values values;
+  for (const RunSource& source : run.sources) {
+    std::set<std::int64_t> sizes;
+    for (const ModelData& model : run.models) {
+      if (model.info.name != source.name + "/" + model.stored_name) continue;
+      for (const std::int64_t size : model.reader->heatmap_windows(model.stored_name))
+        sizes.insert(size);
+    }
+    std::vector<std::string> words;
+    for (const std::int64_t size : sizes) words.push_back(std::to_string(size));
+    if (!words.empty()) values.emplace_back(source.name, join(words, " and "));
+  }
+  return values;
 }
 
 }  // namespace
@@ -63,13 +89,12 @@ void check_comparable(const std::vector<std::filesystem::path>& files,
 }
 
 std::vector<std::string> differences_between_runs(const RunData& run) {
-  std::vector<std::string> names, sentences;
-  for (const RunSource& source : run.sources) names.push_back(source.name);
-  for (const auto& [what, field] :
-       {std::pair{"precision", &RunInfo::precision}, std::pair{"dataset", &RunInfo::dataset_digest},
-        std::pair{"the rule of selection", &RunInfo::selection}})
-    if (std::string line = difference(run, what, field, names); !line.empty())
-      sentences.push_back(std::move(line));
+  std::vector<std::string> sentences;
+  for (std::string line : {difference("precision", values_of(run, &RunInfo::precision)),
+                           difference("dataset", values_of(run, &RunInfo::dataset_digest)),
+                           difference("the rule of selection", values_of(run, &RunInfo::selection)),
+                           difference("the windows of heat maps", heatmap_sizes(run))})
+    if (!line.empty()) sentences.push_back(std::move(line));
   for (const ModelData& model : run.models)
     if (!model.repeats.empty())
       sentences.push_back(

@@ -92,7 +92,8 @@ std::vector<EdgeEffect> counted(std::vector<EdgeEffect> effects) {
 void limit_clean(const CleanLimits& limits, ModelData& model, Study& study) {
   std::vector<std::int64_t> kept;
   for (std::size_t i = 0; i < model.clean.size(); ++i)
-    if (model.clean[i] >= limits.low && model.clean[i] <= limits.high)
+    // Rounding may carry a probability a little past 1.
+    if (model.clean[i] >= limits.low && (limits.high == 1 || model.clean[i] <= limits.high))
       kept.push_back(model.axes.prompts[i]);
   study.kept.push_back({model.info.name, model.prompt_set, kept.size(), model.clean.size()});
   model = restrict_model(model, kept);

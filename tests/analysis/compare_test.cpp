@@ -1,6 +1,7 @@
 // What options and runs may be named, and what several runs have in common: without drawing
 // anything.
 #include <filesystem>
+#include <list>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -43,12 +44,10 @@ class Compare : public testing::Test {
     return folder_ / name;
   }
   // Of one run or several.
-  static Study study(const std::vector<std::filesystem::path>& folders,
-                     const StudyOptions& options = {}) {
-    std::vector<ResultsReader> readers;
-    for (const auto& folder : folders) readers.emplace_back(folder / "results.h5");
+  Study study(const std::vector<std::filesystem::path>& folders, const StudyOptions& options = {}) {
     std::vector<const ResultsReader*> pointers;
-    for (const ResultsReader& reader : readers) pointers.push_back(&reader);
+    for (const auto& folder : folders)
+      pointers.push_back(&readers_.emplace_back(folder / "results.h5"));
     return make_study(load_runs(pointers), options);
   }
   std::string refusal(const std::vector<std::filesystem::path>& folders,
@@ -66,6 +65,7 @@ class Compare : public testing::Test {
   }
 
   std::filesystem::path folder_;
+  std::list<ResultsReader> readers_;  // which studies look into
 };
 
 TEST_F(Compare, AWindowThatWasNotSweptIsRefusedWithTheListOfThoseThatWere) {
@@ -164,16 +164,22 @@ TEST_F(Compare, ACheckpointCountsOnceUnderWhateverNames) {
 
 TEST_F(Compare, WhatDiffersBetweenRunsIsSaid) {
   SyntheticOptions options = small();
+  options.heatmap_prompts = 1;
+  options.heatmap_windows = {3};
   const auto first = run("a", options);
   EXPECT_THAT(differences_between_runs(study({first}).run), testing::IsEmpty());
   options.seed = 2;
   options.precision = "bf16";
   options.selection = "every prompt";
+  options.heatmap_prompts = 1;
+  options.heatmap_windows = {1, 3};
   const std::string text = findings_text(study({first, run("b", options)}));
   EXPECT_THAT(text, HasSubstr("! The runs differ in precision: fp32 (synthetic), bf16 "
                               "(synthetic-2)."));
   EXPECT_THAT(text, HasSubstr("! The runs differ in the rule of selection: right for all models "
                               "(synthetic), every prompt (synthetic-2)."));
+  EXPECT_THAT(text, HasSubstr("! The runs differ in the windows of heat maps: 3 (synthetic), 1 and "
+                              "3 (synthetic-2)."));
   EXPECT_THAT(text, Not(HasSubstr("differ in dataset")));
 }
 
