@@ -8,12 +8,17 @@
 
 namespace factflow {
 
+// How far log-probabilities may be from float64's, as a share of 1 - log p: five times what was
+// measured on an H200 (bench/RESULTS.md). Random weights amplify rounding, deep models most.
+struct RoundingTolerances {
+  double fp64, fp32, tf32x3, tf32, bf16;
+};
+
 struct BenchShape {
   const char* name;
   // Of the reference code for one knockout forward, measured on an H200; 0 = not measured.
   double reference_seconds;
-  // How much more its random weights amplify rounding than GPT-2's, about (bench/RESULTS.md).
-  double amplification;
+  RoundingTolerances tolerances;
   const char* config;
 };
 const std::vector<BenchShape>& bench_shapes();

@@ -265,7 +265,7 @@ bool bench(const BenchShape& shape, const Settings& settings) {
                            .first;
     const Measurement m = measure(shape, requests, known->second, precision, settings);
     std::cout << line_of(shape, requests.size(), m) << std::flush;
-    const double most = tolerance(shape, precision);
+    const double most = tolerance(shape.tolerances, precision);
     if (m.not_finite == 0 && m.changed == 0 && m.off <= most) continue;
     right = false;
     std::cerr << fmt::format(

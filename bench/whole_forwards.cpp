@@ -68,13 +68,20 @@ double WholeForwards::distance(const std::vector<ReplayResult>& results) const {
   return worst;
 }
 
-double tolerance(const BenchShape& shape, Precision precision) {
-  static const std::map<Precision, double> of_gpt2 = {{Precision::kFp64, 1e-7},
-                                                      {Precision::kFp32, 4e-6},
-                                                      {Precision::kTf32x3, 1e-5},
-                                                      {Precision::kTf32, 2e-3},
-                                                      {Precision::kBf16, 2e-2}};
-  return shape.amplification * of_gpt2.at(precision);
+double tolerance(const RoundingTolerances& of, Precision precision) {
+  switch (precision) {
+    case Precision::kFp64:
+      return of.fp64;
+    case Precision::kFp32:
+      return of.fp32;
+    case Precision::kTf32x3:
+      return of.tf32x3;
+    case Precision::kTf32:
+      return of.tf32;
+    case Precision::kBf16:
+      return of.bf16;
+  }
+  return 0;
 }
 
 std::int64_t count_not_finite(const std::vector<ReplayResult>& results) {

@@ -32,8 +32,8 @@ class WholeForwards {
   std::vector<Forward> forwards_;
 };
 
-// How far the sample may be off: about seven times what was measured (bench/RESULTS.md).
-double tolerance(const BenchShape& shape, Precision precision);
+// How far the sample may be off.
+double tolerance(const RoundingTolerances& of, Precision precision);
 
 // How many answers are not finite, where every cut has edges.
 std::int64_t count_not_finite(const std::vector<ReplayResult>& results);
