@@ -94,10 +94,11 @@ Judged depth_between(const EdgeEffect& e, double low, double high) {
   // The interval of the start, moved to the middle of the window.
   const double shift = e.depth_middle - e.depth.value;
   const double first = e.depth.by_fact.low + shift, last = e.depth.by_fact.high + shift;
-  const std::string where = fmt::format(
-      "the interval of the strongest window's middle, {:.0f} to "
-      "{:.0f} % of the layers, ",
-      100 * first, 100 * last);
+  const std::string from = fmt::format("{:.0f}", 100 * first),
+                    to = fmt::format("{:.0f}", 100 * last);
+  const std::string where =
+      fmt::format("the interval of the strongest window's middle, {} % of the layers, ",
+                  from == to ? from : from + " to " + to);
   if (first >= low && last <= high) return {Verdict::kHolds, where + "lies within the limits"};
   if (last < low || first > high) return {Verdict::kDoesNotHold, where + "lies outside the limits"};
   return cannot_tell(where + "reaches over the limits");

@@ -57,7 +57,7 @@ std::string no_drop(const std::string& edge, const std::vector<const EdgeEffect*
   if (std::isnan(least))
     return fmt::format("Blocking {}: no start has a mean below zero in {}.", edge, which);
   return fmt::format(
-      "Blocking {}: no drop in {} that can be told from zero (smallest corrected p {}).", edge,
+      "Blocking {}: no drop that can be told from zero in {} (smallest corrected p {}).", edge,
       which, p_text(least));
 }
 
@@ -171,13 +171,12 @@ std::string correction(const Study& study) {
   return fmt::format(
       "p: t test of the mean at that start, prompts of one fact as one cluster, Holm-corrected "
       "over "
-      "the {} tests of this table (every start of every row). Intervals: bootstrap over facts, not "
-      "corrected, and none below {} facts.{}",
+      "the {} tests of this table (every start of every row). Intervals: bootstrap over facts, and "
+      "none below {} facts.{}",
       study.main_effects[0].tests, kFewestClusters,
-      interval_alone
-          ? " Where an interval leaves out zero and p is above 0.05, the correction makes "
-            "the difference: the lowest of many starts lies below zero by chance as well."
-          : "");
+      interval_alone ? " An interval may leave out zero where p is above 0.05: it is of one row "
+                       "alone, and the lowest of many starts lies below zero by chance as well."
+                     : "");
 }
 
 std::vector<FindingSentence> finding_sentences(const Study& study) {

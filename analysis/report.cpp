@@ -133,7 +133,8 @@ std::string findings_html(const Study& study) {
       "averaged over prompts. Lowest mean = over all window starts; median and log change (mean of "
       "ln p \u2212 ln p<sub>clean</sub>) are of the same start ({}). {} Gray: no drop that can be "
       "told from zero. Relative depth = {} of the window / layers.</p>\n",
-      study.window, link("tables/findings.csv", "more intervals, also clustered by relation"),
+      study.window,
+      link("tables/findings.csv", "more intervals, clustered by relation where there are ten"),
       escape(correction(study)),
       study.main_effects[0].placement == "centred" ? "centre layer" : "first layer");
   const std::size_t rows = study.main_effects.size();
