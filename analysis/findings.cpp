@@ -238,8 +238,8 @@ std::string findings_text(const Study& study) {
   if (study.main_effects.empty()) {
     text = "No knockouts in these results.\n";
   } else {
-    text = fmt::format("Findings, window of {} layers\n\n{}{}\n\n", study.window, table_text(study),
-                       correction(study));
+    text = fmt::format("Findings, window of {} layer{}\n\n{}{}\n\n", study.window,
+                       study.window == 1 ? "" : "s", table_text(study), correction(study));
     for (const FindingSentence& sentence : finding_sentences(study))
       text += fmt::format("- {}\n", sentence.text);
     text += "\nClaims of the paper\n";

@@ -75,9 +75,15 @@ std::string lowest_cell(const EdgeEffect& effect) {
 }
 
 // "[-1.5, +2.0]"; nothing where there is none.
-std::string interval_cell(const Interval& interval, int digits) {
+std::string interval_cell(const Interval& interval) {
   if (std::isnan(interval.low)) return "";
-  return html::prose(fmt::format("[{0:+.{2}f}, {1:+.{2}f}]", interval.low, interval.high, digits));
+  return html::prose(fmt::format("[{:+.1f}, {:+.1f}]", interval.low, interval.high));
+}
+
+std::string depth_cell(const Estimate& depth) {
+  const Interval& interval = depth.by_fact;
+  if (std::isnan(interval.low)) return fmt::format("{:.2f}", depth.value);
+  return fmt::format("{:.2f} [{:.2f}, {:.2f}]", depth.value, interval.low, interval.high);
 }
 
 std::string p_cell(double p) {
@@ -92,11 +98,10 @@ std::vector<std::string> finding_row(const EdgeEffect& e) {
     row.insert(row.end(), {escape(e.missing), "", "", "", "", "", "", "0", "0"});
     return row;
   }
-  row.insert(row.end(), {lowest_cell(e), interval_cell(e.lowest.by_fact, 1),
+  row.insert(row.end(), {lowest_cell(e), interval_cell(e.lowest.by_fact),
                          html::prose(fmt::format("{:+.1f}", e.at_lowest.median)),
                          html::prose(fmt::format("{:+.2f}", e.at_lowest.log)), p_cell(e.p_holm),
-                         fmt::format("{:.0f} of {}", e.start.value, e.layers),
-                         fmt::format("{:.2f} {}", e.depth.value, interval_cell(e.depth.by_fact, 2)),
+                         fmt::format("{:.0f} of {}", e.start.value, e.layers), depth_cell(e.depth),
                          std::to_string(e.n), std::to_string(e.facts)});
   return row;
 }
@@ -126,14 +131,13 @@ std::string findings_html(const Study& study) {
   }
   text += fmt::format(
       "</ul>\n<p>Knockout: the flow from source to target tokens is blocked in a window of layers "
-      "(here {} "
-      "layers). "
+      "(here {} layer{}). "
       "Relative change = 100 (p \u2212 p<sub>clean</sub>) / p<sub>clean</sub> of the answer's "
       "probability, "
       "averaged over prompts. Lowest mean = over all window starts; median and log change (mean of "
       "ln p \u2212 ln p<sub>clean</sub>) are of the same start ({}). {} Gray: no drop that can be "
       "told from zero. Relative depth = {} of the window / layers.</p>\n",
-      study.window,
+      study.window, study.window == 1 ? "" : "s",
       link("tables/findings.csv", "more intervals, clustered by relation where there are ten"),
       escape(correction(study)),
       study.main_effects[0].placement == "centred" ? "centre layer" : "first layer");
@@ -228,7 +232,7 @@ std::string pairs_html(const Study& study) {
   for (const PairedDifference* pair : pairs)
     rows.push_back(
         {escape(pair->first), escape(pair->second), escape(parse_edge(pair->edge).display()),
-         html::prose(fmt::format("{:+.1f}", pair->difference)), interval_cell(pair->interval, 1),
+         html::prose(fmt::format("{:+.1f}", pair->difference)), interval_cell(pair->interval),
          html::prose(fmt::format("{:+.1f}", pair->median)),
          html::prose(fmt::format("{:+.2f}", pair->log)), p_cell(pair->p_holm),
          fmt::format("{:.2f}", pair->depth), std::to_string(pair->n), std::to_string(pair->facts)});
