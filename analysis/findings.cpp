@@ -155,10 +155,11 @@ void add_carried(const Study& study, std::vector<std::string>& lines) {
       rows.push_back(
           fmt::format("{} {} ({} of {})", e.model, e.edge.label, e.half_carried_by, e.n));
   if (rows.empty()) return;
-  lines.push_back(fmt::format(
-      "Few prompts hold half of the sum of all |relative changes| at some start, as happens where "
-      "p_clean is tiny: {}. Read medians and log changes there, or set limits (--min-p-clean).",
-      join(rows)));
+  lines.push_back(
+      fmt::format("Few prompts hold half of the sum of all |relative changes| at some start: {}. "
+                  "Read medians and "
+                  "log changes there; where p_clean is tiny, limits help (--min-p-clean).",
+                  join(rows)));
 }
 
 }  // namespace
