@@ -1,0 +1,129 @@
+"""What is wrong or contradictory in a checkpoint on purpose, and the names of which one must stand in the refusal."""
+import torch
+
+from checkpoint_configs import NULLABLE
+
+PREFIXES = {"gpt2": "transformer.", "gpt_neox": "gpt_neox.", "llama": "model.", "mistral": "model.", "qwen2": "model."}
+EMBEDDINGS = {"gpt2": "transformer.wte.weight", "gpt_neox": "gpt_neox.embed_in.weight"}
+TIED_BY_DEFAULT = ("gpt2", "mamba", "falcon_mamba")
+
+
+class Checkpoint:
+    def __init__(self, family, config, tensors, unusual):
+        self.family, self.config, self.tensors = family, config, tensors
+        self.unusual = set(unusual)  # keys that may be refused
+        self.must_refuse = set()     # keys or tensors, one of which must be
+        self.story = ""
+        self.head = "embed_out.weight" if "embed_out.weight" in tensors else "lm_head.weight"
+        self.prefix = PREFIXES.get(family, "backbone.")
+        self.embedding = EMBEDDINGS.get(family, "model.embed_tokens.weight" if family in PREFIXES else "backbone.embeddings.weight")
+
+    def is_tied(self):
+        return self.config.get("tie_word_embeddings", self.config["model_type"] in TIED_BY_DEFAULT)
+
+    def forbid(self, story, *names):
+        self.story, self.must_refuse = story, set(names)
+
+
+def null(checkpoint, rng):
+    keys = NULLABLE.get(checkpoint.family)
+    if keys:
+        key = rng.choice(keys.split())
+        checkpoint.config[key] = None
+        checkpoint.unusual.update({key, "layer_types"} if key == "sliding_window" and "layer_types" in checkpoint.config else {key})
+        checkpoint.unusual.update({"n_embd"} if key == "hidden_size" and checkpoint.family == "gpt2" else set())
+        checkpoint.story = f"with {key}: null"
+
+
+def other_head(checkpoint, rng):
+    if checkpoint.is_tied() and checkpoint.embedding in checkpoint.tensors:
+        value = checkpoint.tensors[checkpoint.embedding].clone()
+        value.view(-1)[rng.randrange(value.numel())] += rng.choice([0.5, float("nan")])
+        checkpoint.tensors[checkpoint.head] = value if rng.random() < 0.7 else value[:1].clone()
+        checkpoint.forbid("with a head that is not the tied embedding", checkpoint.head)
+
+
+def no_head(checkpoint, rng):
+    if not checkpoint.is_tied():
+        checkpoint.tensors.pop(checkpoint.head, None)
+        checkpoint.forbid("without its own head", "lm_head.weight", "embed_out.weight")
+
+
+def two_names(checkpoint, rng):
+    names = [name for name in checkpoint.tensors if name.startswith(checkpoint.prefix)]
+    if names:
+        name = rng.choice(sorted(names))
+        value = checkpoint.tensors[name].clone()
+        if value.is_floating_point():
+            value += rng.choice([0.0, 1.0, float("nan")])
+        checkpoint.tensors[name.removeprefix(checkpoint.prefix)] = value
+        checkpoint.forbid("with one tensor under two names", name)
+
+
+def extra_tensor(checkpoint, rng):
+    name = checkpoint.prefix + "layers.0.adapter.weight"
+    checkpoint.tensors[name] = torch.ones(3)
+    checkpoint.forbid("with a tensor of no use", name)
+
+
+def not_a_number(checkpoint, rng):
+    names = sorted(name for name, value in checkpoint.tensors.items() if value.numel() > 0 and "masked" not in name and value.is_floating_point())
+    name = rng.choice(names)
+    value = checkpoint.tensors[name] = checkpoint.tensors[name].clone()
+    value.view(-1)[rng.randrange(value.numel())] = rng.choice([float("nan"), float("inf")])
+    checkpoint.forbid("with NaN or infinity in a tensor", name, checkpoint.head)
+
+
+def unknown_key(checkpoint, rng):
+    key, value = rng.choice([("logit_scale", 2.0), ("attn_logit_softcapping", 30.0), ("num_local_experts", 4), ("text_config", {"hidden_size": 8}),
+                             ("per_layer_config", {"0": {"hidden_act": "relu"}}), ("embedding_multiplier", None)])
+    if not checkpoint.family.endswith("_ssm"):
+        checkpoint.config[key] = value
+        checkpoint.forbid(f"with {key}", key)
+
+
+def key_inside(checkpoint, rng):
+    place = rng.choice(["rope_parameters", "rope_scaling"])
+    if checkpoint.family in PREFIXES and checkpoint.family != "gpt2":
+        keys = {"factor_of_mine": 2.0, "attention_factor": 0.5, "beta_fast": 16, "mscale": 1.0, "full_attention": {"rope_theta": 50.0}}
+        if checkpoint.family != "gpt_neox":
+            keys["partial_rotary_factor"] = 0.5
+        key = rng.choice(sorted(keys))
+        rope = dict(checkpoint.config.get(place) or {"rope_type": "default"})
+        checkpoint.config[place] = {**rope, key: keys[key]}
+        checkpoint.forbid(f"with {place}.{key}", f"{place}.{key}", *checkpoint.unusual)
+
+
+def two_spellings(checkpoint, rng):
+    config = checkpoint.config
+    if checkpoint.family == "gpt2":
+        key, other = rng.choice([("n_embd", "hidden_size"), ("n_layer", "num_hidden_layers"), ("n_head", "num_attention_heads")])
+        config[key] = config.get(key, config.get(other))
+        config[other] = 2 * config[key]
+        checkpoint.forbid(f"with {key} and another {other}", key, other)
+    elif checkpoint.family in ("llama", "mistral", "qwen2"):
+        config["rope_theta"] = 123.0
+        place = rng.choice(["rope_parameters", "rope_scaling"])
+        config[place] = {**(config.get(place) or {"rope_type": "default"}), "rope_theta": 77.0}
+        checkpoint.forbid(f"with rope_theta at two places ({place})", f"{place}.rope_theta", "rope_parameters.rope_theta", "rope_scaling",
+                          *checkpoint.unusual)
+    elif checkpoint.family == "gpt_neox":
+        config.update(rope_theta=77.0, rotary_emb_base=123.0)
+        checkpoint.forbid("with rope_theta and rotary_emb_base", "rope_theta", "rope_parameters.rope_theta", "rope_scaling.rope_theta",
+                          *checkpoint.unusual)
+
+
+def wrong_buffer(checkpoint, rng):
+    """An old buffer that belongs to another model."""
+    layers = {"gpt2": "transformer.h.0.attn.bias", "gpt_neox": "gpt_neox.layers.0.attention.bias"}
+    if checkpoint.family in layers:
+        name = layers[checkpoint.family]
+        checkpoint.tensors[name] = torch.ones(1, 1, 8, 8)
+        checkpoint.forbid("with a mask that is not causal", name)
+    elif checkpoint.family in ("llama", "mistral", "qwen2"):
+        name = "model.layers.0.self_attn.rotary_emb.inv_freq"
+        checkpoint.tensors[name] = torch.tensor([0.9, 0.3])
+        checkpoint.forbid("with other rotary frequencies", name)
+
+
+TWISTS = (null, null, null, other_head, no_head, two_names, extra_tensor, not_a_number, unknown_key, key_inside, two_spellings, wrong_buffer)
