@@ -20,14 +20,12 @@ void ignore_common_keys(ConfigReader& config) {
                  "_name_or_path",
                  "name_or_path",
                  "_commit_hash",
-                 "use_cache",
                  "bos_token_id",
                  "eos_token_id",
                  "pad_token_id",
                  "unk_token_id",
                  "sep_token_id",
                  "decoder_start_token_id",
-                 "initializer_range",
                  "output_attentions",
                  "output_hidden_states",
                  "return_dict",
@@ -85,25 +83,13 @@ void ignore_common_keys(ConfigReader& config) {
                  "transformers.js_config",
                  "unsloth_fixed",
                  "unsloth_version"});
+  config.ignore_unless_null({"use_cache", "initializer_range"});
   config.expect("add_cross_attention", false);
-  config.expect("pruned_heads", nlohmann::json::object());
+  config.expect_or_null("pruned_heads", nlohmann::json::object());
   config.expect("quantization_config", nullptr);
 }
 
-}  // namespace
-
-std::string Architecture::mixing() const {
-  if (std::holds_alternative<MambaShape>(shape)) return "mamba";
-  return std::holds_alternative<Mamba2Shape>(shape) ? "mamba2" : "attention";
-}
-
-int Architecture::channels() const {
-  if (const auto* shape1 = std::get_if<MambaShape>(&shape)) return shape1->inner;
-  if (const auto* shape2 = std::get_if<Mamba2Shape>(&shape)) return shape2->heads;
-  return 0;
-}
-
-Architecture read_architecture(const nlohmann::json& config, const std::filesystem::path& file) {
+Architecture read_configured(const nlohmann::json& config, const std::filesystem::path& file) {
   ConfigReader reader(config, file);
   if (!reader.has("model_type") && reader.has("d_model")) {
     Architecture architecture = read_mamba_ssm(reader);
@@ -123,6 +109,27 @@ Architecture read_architecture(const nlohmann::json& config, const std::filesyst
   }
   throw InputError(file.string(), "key model_type: " + unknown_word("model family", type, known),
                    "supported families: " + join(known));
+}
+
+}  // namespace
+
+std::string Architecture::mixing() const {
+  if (std::holds_alternative<MambaShape>(shape)) return "mamba";
+  return std::holds_alternative<Mamba2Shape>(shape) ? "mamba2" : "attention";
+}
+
+int Architecture::channels() const {
+  if (const auto* shape1 = std::get_if<MambaShape>(&shape)) return shape1->inner;
+  if (const auto* shape2 = std::get_if<Mamba2Shape>(&shape)) return shape2->heads;
+  return 0;
+}
+
+Architecture read_architecture(const nlohmann::json& config, const std::filesystem::path& file,
+                               const CheckpointChoices& choices) {
+  Architecture architecture = read_configured(config, file);
+  architecture.head_chosen = choices.head != HeadChoice::kConfigured;
+  if (architecture.head_chosen) architecture.tied_head = choices.head == HeadChoice::kEmbedding;
+  return architecture;
 }
 
 }  // namespace factflow

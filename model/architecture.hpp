@@ -10,6 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "model/checkpoint_choices.hpp"
 #include "model/kernels/kernels.hpp"
 
 namespace factflow {
@@ -23,6 +24,7 @@ struct Rotary {
   double low_frequency_factor = 1;       // kLlama3
   double high_frequency_factor = 4;      // kLlama3
   double original_max_positions = 8192;  // kLlama3
+  bool operator==(const Rotary&) const = default;
 };
 
 // Decoder-only transformers: GPT-2, Llama, Mistral, Qwen2, GPT-NeoX.
@@ -79,7 +81,8 @@ struct Architecture {
   int hidden = 0;
   int vocabulary = 0;  // rows of the embedding, padding included
   double norm_epsilon = 1e-5;
-  bool tied_head = true;
+  bool tied_head = true;           // the head is the input embedding
+  bool head_chosen = false;        // by the user, against the files if need be
   std::int64_t max_positions = 0;  // 0 = no limit
   std::variant<TransformerShape, MambaShape, Mamba2Shape> shape;
 
@@ -95,6 +98,7 @@ struct Architecture {
 
 // Throws InputError naming `file` and the key for a family that is not known, a missing or
 // misshapen value, and every key that could change the mathematics and is not supported.
-Architecture read_architecture(const nlohmann::json& config, const std::filesystem::path& file);
+Architecture read_architecture(const nlohmann::json& config, const std::filesystem::path& file,
+                               const CheckpointChoices& choices = {});
 
 }  // namespace factflow

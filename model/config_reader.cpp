@@ -33,12 +33,21 @@ void ConfigReader::fail(const std::string& key, const std::string& problem) cons
 }
 
 bool ConfigReader::has(const std::string& key) const {
-  const auto found = config_.find(key);
-  return found != config_.end() && !found->is_null();
+  return config_.contains(key);
 }
 
-bool ConfigReader::mentions(const std::string& key) const {
-  return config_.contains(key);
+bool ConfigReader::is_null(const std::string& key) {
+  if (!has(key) || !config_.at(key).is_null()) return false;
+  seen_.insert(key);
+  return true;
+}
+
+std::string ConfigReader::spelling(const std::string& key, const std::string& other) {
+  if (!has(other)) return key;
+  if (has(key) && raw(key) != config_.at(other))
+    fail(key, fmt::format("is {}, but {}{}, another name of it, is {}", raw(key).dump(), prefix_,
+                          other, config_.at(other).dump()));
+  return other;
 }
 
 const nlohmann::json& ConfigReader::raw(const std::string& key) {
@@ -46,15 +55,20 @@ const nlohmann::json& ConfigReader::raw(const std::string& key) {
   return has(key) ? config_.at(key) : kAbsent;
 }
 
+void ConfigReader::refuse_null(const std::string& key) const {
+  if (has(key) && config_.at(key).is_null())
+    fail(key, "is null, which is not its default; leave the key out or give it a value");
+}
+
 const nlohmann::json& ConfigReader::required(const std::string& key) {
-  const nlohmann::json& value = raw(key);
-  if (value.is_null()) fail(key, "is missing");
-  return value;
+  if (!has(key)) fail(key, "is missing");
+  refuse_null(key);
+  return raw(key);
 }
 
 int ConfigReader::integer(const std::string& key, std::optional<int> fallback, int minimum,
                           int maximum) {
-  if (fallback && raw(key).is_null()) return *fallback;
+  if (fallback && !has(key)) return *fallback;
   const nlohmann::json& value = required(key);
   if (!value.is_number_integer())
     fail(key, fmt::format("expected an integer, found {}", value.dump()));
@@ -82,7 +96,7 @@ void ConfigReader::check_width(const std::string& key, std::int64_t width) const
 }
 
 double ConfigReader::number(const std::string& key, std::optional<double> fallback) {
-  if (fallback && raw(key).is_null()) return *fallback;
+  if (fallback && !has(key)) return *fallback;
   const nlohmann::json& value = required(key);
   if (!value.is_number() || std::isnan(value.get<double>()))
     fail(key, fmt::format("expected a number, found {}", value.dump()));
@@ -90,14 +104,14 @@ double ConfigReader::number(const std::string& key, std::optional<double> fallba
 }
 
 bool ConfigReader::flag(const std::string& key, std::optional<bool> fallback) {
-  if (fallback && raw(key).is_null()) return *fallback;
+  if (fallback && !has(key)) return *fallback;
   const nlohmann::json& value = required(key);
   if (!value.is_boolean()) fail(key, fmt::format("expected true or false, found {}", value.dump()));
   return value.get<bool>();
 }
 
 std::string ConfigReader::word(const std::string& key, std::optional<std::string> fallback) {
-  if (fallback && raw(key).is_null()) return *fallback;
+  if (fallback && !has(key)) return *fallback;
   const nlohmann::json& value = required(key);
   if (!value.is_string()) fail(key, fmt::format("expected a text, found {}", value.dump()));
   return value.get<std::string>();
@@ -107,10 +121,18 @@ void ConfigReader::ignore(std::initializer_list<const char*> keys) {
   seen_.insert(keys.begin(), keys.end());
 }
 
+void ConfigReader::ignore_unless_null(std::initializer_list<const char*> keys) {
+  for (const char* key : keys) refuse_null(key);
+  ignore(keys);
+}
+
 void ConfigReader::expect(const std::string& key, const nlohmann::json& value) {
-  const nlohmann::json& found = raw(key);
-  if (!found.is_null() && found != value)
-    fail(key, fmt::format("only {} is supported, found {}", value.dump(), found.dump()));
+  if (has(key) && raw(key) != value)
+    fail(key, fmt::format("only {} is supported, found {}", value.dump(), raw(key).dump()));
+}
+
+void ConfigReader::expect_or_null(const std::string& key, const nlohmann::json& value) {
+  if (!is_null(key)) expect(key, value);
 }
 
 void ConfigReader::expect_layers(const std::string& key, int layers,
@@ -125,8 +147,10 @@ void ConfigReader::expect_layers(const std::string& key, int layers,
 }
 
 void ConfigReader::finish() const {
+  static const std::set<std::string> kOptional = {"head_dim", "layer_types", "rope_parameters",
+                                                  "rope_scaling", "sliding_window"};
   for (const auto& [key, value] : config_.items())
-    if (!value.is_null() && seen_.count(key) == 0)
+    if (seen_.count(key) == 0 && !(value.is_null() && kOptional.contains(key)))
       fail(key,
            fmt::format("is not known to this family and might change what it computes (value {})",
                        value.dump()));

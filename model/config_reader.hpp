@@ -12,14 +12,19 @@
 
 namespace factflow {
 
-// All getters throw InputError naming file and key for a wrong type or range. A null value counts
-// as absent.
+// All getters throw InputError naming file and key for a wrong type or range, and for null:
+// versions of transformers refuse it or read it in different ways. Where null has one meaning the
+// family asks for it.
 class ConfigReader {
  public:
   ConfigReader(const nlohmann::json& config, std::filesystem::path file, std::string prefix = "");
 
   bool has(const std::string& key) const;
-  bool mentions(const std::string& key) const;  // has it, or spells it out as null
+  // Is it there as null? Marks it as read then.
+  bool is_null(const std::string& key);
+  // The one of two spellings of a key that is there; `key` if none is. Fails naming both if they
+  // say different things.
+  std::string spelling(const std::string& key, const std::string& other);
   // Sizes are bounded so that neither their products nor the tensor table can get out of hand.
   int integer(const std::string& key, std::optional<int> fallback = {}, int minimum = 1,
               int maximum = 1 << 24);
@@ -32,16 +37,22 @@ class ConfigReader {
   double number(const std::string& key, std::optional<double> fallback = {});
   bool flag(const std::string& key, std::optional<bool> fallback = {});
   std::string word(const std::string& key, std::optional<std::string> fallback = {});
-  const nlohmann::json& raw(const std::string& key);  // marks the key as read; null if absent
+  // Marks the key as read; null if it is null or absent.
+  const nlohmann::json& raw(const std::string& key);
 
-  // Keys that do not change what the model computes after its last token.
+  // Keys that do not change what the model computes after its last token, whatever they say.
   void ignore(std::initializer_list<const char*> keys);
+  // The same, where null is no value.
+  void ignore_unless_null(std::initializer_list<const char*> keys);
   // The key may be absent; if present it must have this value, since nothing else is supported.
   void expect(const std::string& key, const nlohmann::json& value);
-  // The key may be absent; if present it must be a list that gives each of the layers one of these
-  // types.
+  // The same, where null says it as well.
+  void expect_or_null(const std::string& key, const nlohmann::json& value);
+  // The key may be absent or null; if present it must be a list that gives each of the layers one
+  // of these types.
   void expect_layers(const std::string& key, int layers, std::initializer_list<const char*> types);
-  // Throws for the first key that was neither read nor ignored.
+  // Throws for the first key that was neither read nor ignored. Null as the value of a key that
+  // other families have says that this model has no such thing.
   void finish() const;
 
   const std::filesystem::path& file() const { return file_; }
@@ -49,6 +60,7 @@ class ConfigReader {
 
  private:
   const nlohmann::json& required(const std::string& key);
+  void refuse_null(const std::string& key) const;
 
   const nlohmann::json& config_;
   std::filesystem::path file_;

@@ -30,10 +30,11 @@ at::Tensor with_padding(const at::Tensor& head) {
 }  // namespace
 
 std::unique_ptr<Network> Network::load(std::shared_ptr<const Checkpoint> checkpoint,
-                                       at::Device device, Precision precision) {
+                                       at::Device device, Precision precision,
+                                       const CheckpointChoices& choices) {
   check_precision(device, precision);
   const Architecture architecture =
-      read_architecture(checkpoint->config(), checkpoint->directory() / "config.json");
+      read_architecture(checkpoint->config(), checkpoint->directory() / "config.json", choices);
   const Family& family = family_named(architecture.family);
   Weights weights(std::move(checkpoint), family.tensors(architecture), device, precision);
   return build(architecture, weights);

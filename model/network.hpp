@@ -23,7 +23,8 @@ class Network {
   // Throws InputError for whatever is wrong with the checkpoint, RunError if the device has too
   // little memory.
   static std::unique_ptr<Network> load(std::shared_ptr<const Checkpoint> checkpoint,
-                                       at::Device device, Precision precision);
+                                       at::Device device, Precision precision,
+                                       const CheckpointChoices& choices = {});
   // The same architecture with random weights, for benchmarks.
   static std::unique_ptr<Network> random(const Architecture& architecture, at::Device device,
                                          Precision precision, std::uint64_t seed);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
 #include <numeric>
 #include <set>
 
@@ -9,18 +10,55 @@
 #include <fmt/ranges.h>
 
 #include "base/error.hpp"
+#include "model/architecture.hpp"
 #include "model/checkpoint/checkpoint.hpp"
 
 namespace factflow {
 namespace {
 
-bool is_float(StoredType type) {
-  return type == StoredType::kF32 || type == StoredType::kF16 || type == StoredType::kBF16 ||
-         type == StoredType::kF64;
-}
-
 std::string shown(const std::vector<std::int64_t>& shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+std::string shown(const StoredTensor& tensor) {
+  return fmt::format("{} {}", to_string(tensor.type), shown(tensor.shape));
+}
+
+std::set<std::string> names_of(const TensorTable& table) {
+  std::set<std::string> names = {table.head};
+  for (const TensorEntry& entry : table.entries) names.insert(entry.name);
+  for (const OldBuffer& buffer : table.old_buffers) names.insert(buffer.name);
+  return names;
+}
+
+// The table's name of a checkpoint's tensor; empty if it has none.
+std::string name_in(const TensorTable& table, const std::set<std::string>& known,
+                    const std::string& name) {
+  for (const auto& [theirs, ours] : table.renamed)
+    if (name == theirs || table.prefix + name == theirs) return ours;
+  if (known.contains(name)) return name;
+  return known.contains(table.prefix + name) ? table.prefix + name : "";
+}
+
+using Names = std::map<std::string, std::string>;  // the table's name -> the checkpoint's
+
+// Each tensor of the checkpoint is one of the table's, and none is there twice.
+Names checked_names(const Checkpoint& checkpoint, const TensorTable& table) {
+  const std::set<std::string> known = names_of(table);
+  Names found;
+  for (const auto& [name, stored] : checkpoint.tensors()) {
+    const std::string ours = name_in(table, known, name);
+    if (ours.empty())
+      throw InputError(stored.file, fmt::format("tensor {} {} is not expected in this architecture",
+                                                name, shown(stored.shape)));
+    const auto [other, is_new] = found.emplace(ours, name);
+    if (!is_new)
+      throw InputError(checkpoint.directory().string(),
+                       fmt::format("tensors {} and {} are one tensor of the model under two names",
+                                   other->second, name),
+                       "keep the right one");
+  }
+  return found;
 }
 
 void check_expected(const Checkpoint& checkpoint, const TensorTable& table,
@@ -28,7 +66,11 @@ void check_expected(const Checkpoint& checkpoint, const TensorTable& table,
   const StoredTensor* stored = find_tensor(checkpoint, table, entry.name);
   if (stored == nullptr)
     throw InputError(checkpoint.directory().string(),
-                     fmt::format("tensor {} {} is missing", entry.name, shown(entry.shape)));
+                     fmt::format("tensor {} {} is missing", entry.name, shown(entry.shape)),
+                     entry.name == table.head
+                         ? fmt::format("config.json does not tie it to {}; head: embedding does",
+                                       table.embedding)
+                         : "");
   if (stored->shape != entry.shape)
     throw InputError(stored->file, fmt::format("tensor {}: expected shape {}, found {}", entry.name,
                                                shown(entry.shape), shown(stored->shape)));
@@ -38,15 +80,35 @@ void check_expected(const Checkpoint& checkpoint, const TensorTable& table,
                                  to_string(stored->type)));
 }
 
-bool may_be_there(const TensorTable& table, const std::set<std::string>& expected,
-                  const std::string& name) {
-  std::string known = name;
-  for (const auto& [theirs, ours] : table.renamed)
-    if (name == theirs) known = ours;
-  return expected.count(known) != 0 || expected.count(table.prefix + known) != 0 ||
-         std::find(table.tied.begin(), table.tied.end(), known) != table.tied.end() ||
-         std::any_of(table.ignored.begin(), table.ignored.end(),
-                     [&](const std::string& end) { return name.ends_with(end); });
+bool same_bytes(const StoredTensor& one, const StoredTensor& other) {
+  return one.type == other.type && one.shape == other.shape &&
+         std::equal(one.bytes.begin(), one.bytes.end(), other.bytes.begin(), other.bytes.end());
+}
+
+// transformers 4 takes the embedding here and transformers 5 the head.
+void check_tied_head(const Checkpoint& checkpoint, const TensorTable& table, const Names& names) {
+  const auto found = names.find(table.head);
+  if (!table.tied_head || table.head_chosen || found == names.end()) return;
+  const std::string& embedding_name = names.at(table.embedding);
+  const StoredTensor &head = checkpoint.tensors().at(found->second),
+                     &embedding = checkpoint.tensors().at(embedding_name);
+  if (!same_bytes(head, embedding))
+    throw InputError(
+        head.file,
+        fmt::format("tensor {} {} is not the same as {} {}, though config.json ties them (key "
+                    "tie_word_embeddings or tie_embeddings, or the family's default)",
+                    found->second, shown(head), embedding_name, shown(embedding)),
+        "say which to use with head: own or head: embedding");
+}
+
+void check_old_buffers(const Checkpoint& checkpoint, const TensorTable& table) {
+  for (const OldBuffer& buffer : table.old_buffers) {
+    const StoredTensor* stored = find_tensor(checkpoint, table, buffer.name);
+    if (stored == nullptr) continue;
+    if (const std::string problem = buffer.problem(*stored); !problem.empty())
+      throw InputError(stored->file,
+                       fmt::format("tensor {} {}: {}", buffer.name, shown(*stored), problem));
+  }
 }
 
 }  // namespace
@@ -59,30 +121,37 @@ std::int64_t TensorTable::parameters() const {
   return total;
 }
 
+void add_embedding_and_head(TensorTable& table, const Architecture& architecture,
+                            const std::string& embedding, const std::string& head) {
+  const std::vector<std::int64_t> shape = {architecture.vocabulary, architecture.hidden};
+  table.embedding = embedding;
+  table.head = head;
+  table.tied_head = architecture.tied_head;
+  table.head_chosen = architecture.head_chosen;
+  table.entries.push_back({embedding, shape});
+  if (!table.tied_head) table.entries.push_back({head, shape});
+}
+
 const StoredTensor* find_tensor(const Checkpoint& checkpoint, const TensorTable& table,
                                 const std::string& name) {
   const auto& tensors = checkpoint.tensors();
   const auto lookup = [&](const std::string& candidate) -> const StoredTensor* {
-    const auto found = tensors.find(candidate);
+    auto found = tensors.find(candidate);
+    if (found == tensors.end() && candidate.starts_with(table.prefix))
+      found = tensors.find(candidate.substr(table.prefix.size()));
     return found == tensors.end() ? nullptr : &found->second;
   };
   if (const StoredTensor* stored = lookup(name)) return stored;
   for (const auto& [theirs, ours] : table.renamed)
     if (ours == name)
       if (const StoredTensor* stored = lookup(theirs)) return stored;
-  return name.starts_with(table.prefix) ? lookup(name.substr(table.prefix.size())) : nullptr;
+  return nullptr;
 }
 
 void check_tensors(const Checkpoint& checkpoint, const TensorTable& table) {
-  std::set<std::string> expected;
-  for (const TensorEntry& entry : table.entries) {
-    check_expected(checkpoint, table, entry);
-    expected.insert(entry.name);
-  }
-  for (const auto& [name, stored] : checkpoint.tensors())
-    if (!may_be_there(table, expected, name))
-      throw InputError(stored.file, fmt::format("tensor {} {} is not expected in this architecture",
-                                                name, shown(stored.shape)));
+  for (const TensorEntry& entry : table.entries) check_expected(checkpoint, table, entry);
+  check_tied_head(checkpoint, table, checked_names(checkpoint, table));
+  check_old_buffers(checkpoint, table);
 }
 
 }  // namespace factflow

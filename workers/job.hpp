@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "model/checkpoint_choices.hpp"
 #include "model/knockout.hpp"
 
 namespace factflow {
@@ -37,7 +38,8 @@ struct AskedEdge {
 // The edges and window sizes of all sweeps; what is asked of a prompt stands in its unit.
 struct ModelJob {
   std::string name;
-  std::string path;       // as in the configuration
+  std::string path;  // as in the configuration
+  CheckpointChoices choices;
   std::string tokenizer;  // path; never empty
   std::vector<EdgeSpec> edges;
   std::vector<WindowSeries> sweep;

@@ -18,7 +18,7 @@ LoadedModel::LoadedModel(const ModelJob& job, at::Device device, Precision preci
                          [checkpoint = checkpoint_] { return checkpoint->digest(); })),
       tokenizer_(Tokenizer::load(job.tokenizer.empty() ? checkpoint_->directory()
                                                        : std::filesystem::path(job.tokenizer))),
-      network_(Network::load(checkpoint_, device, precision)),
+      network_(Network::load(checkpoint_, device, precision, job.choices)),
       engine_(std::in_place, *network_, memory_limit),
       host_(std::move(host)) {
   // Tokens that were added for chats may lie beyond the embedding; a prompt that has one is refused

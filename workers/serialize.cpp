@@ -30,8 +30,12 @@ void serialize(Archive& archive, WindowSeries& s) {
   archive(s.size, s.starts, s.windows);
 }
 template <class Archive>
+void serialize(Archive& archive, CheckpointChoices& c) {
+  archive(c.head);
+}
+template <class Archive>
 void serialize(Archive& archive, ModelJob& m) {
-  archive(m.name, m.path, m.tokenizer, m.edges, m.sweep, m.heatmaps);
+  archive(m.name, m.path, m.choices, m.tokenizer, m.edges, m.sweep, m.heatmaps);
 }
 template <class Archive>
 void serialize(Archive& archive, Job& j) {

@@ -24,11 +24,13 @@ struct Checkpoint::Parts {
   ConfigFile config;
   std::vector<TensorFile> files;  // own what the bytes of `tensors` point into
   TensorMap tensors;
+  std::vector<std::string> unread;
 };
 
 namespace {
 
 constexpr std::string_view kHubPrefix = "hf:";
+constexpr const char* kAdapter = "adapter_config.json";
 
 using OpenFile = TensorFile (*)(const fs::path&);
 
@@ -81,21 +83,42 @@ void open_shards(const fs::path& index, OpenFile open, std::vector<TensorFile>& 
                        "index and shards are of different checkpoints: download them again");
 }
 
-void open_weights(const fs::path& directory, std::vector<TensorFile>& files, TensorMap& all) {
-  struct Container {
-    const char* name;
-    OpenFile open;
-  };
-  for (const Container& container : {Container{"model.safetensors", open_safetensors},
-                                     Container{"pytorch_model.bin", open_torch_archive}}) {
-    const std::string index = std::string(container.name) + ".index.json";
-    if (holds(directory, container.name)) {
+struct Container {
+  const char* name;
+  OpenFile open;
+  std::string index() const { return std::string(name) + ".index.json"; }
+};
+const Container kContainers[] = {{"model.safetensors", open_safetensors},
+                                 {"pytorch_model.bin", open_torch_archive}};
+
+// A whole file is read before shards: if there are both, they must be the same.
+void refuse_other_shards(const fs::path& directory, const Container& container) {
+  const fs::path index = directory / container.index();
+  if (!holds(directory, container.index())) return;
+  for (const std::string& shard : shards_of(read_weight_map(index)))
+    if (shard != container.name)
+      throw InputError(
+          index.string(),
+          fmt::format("names {}, but {} lies beside it", in_quotes(shard), container.name),
+          "keep the whole file, or the index and its shards");
+}
+
+void open_weights(const fs::path& directory, std::vector<TensorFile>& files, TensorMap& all,
+                  std::vector<std::string>& unread) {
+  for (const Container& container : kContainers) {
+    const bool whole = holds(directory, container.name);
+    if (!whole && !holds(directory, container.index())) continue;
+    if (!files.empty()) {
+      unread.push_back(whole ? container.name : container.index());
+    } else if (whole) {
+      refuse_other_shards(directory, container);
       files.push_back(container.open(directory / container.name));
       all = std::move(files.back().tensors);
-      return;
+    } else {
+      open_shards(directory / container.index(), container.open, files, all);
     }
-    if (holds(directory, index)) return open_shards(directory / index, container.open, files, all);
   }
+  if (!files.empty()) return;
   throw InputError(directory.string(),
                    "holds no weights: tried model.safetensors, model.safetensors.index.json, "
                    "pytorch_model.bin and "
@@ -131,7 +154,11 @@ Checkpoint Checkpoint::open(const std::string& source) {
   auto parts = std::make_unique<Parts>();
   parts->directory = resolve(source);
   parts->config = read_config_file(parts->directory);
-  open_weights(parts->directory, parts->files, parts->tensors);
+  if (holds(parts->directory, kAdapter))
+    throw InputError((parts->directory / kAdapter).string(),
+                     "says that an adapter changes the weights, which is not supported",
+                     "merge it into the weights");
+  open_weights(parts->directory, parts->files, parts->tensors, parts->unread);
   if (parts->tensors.empty())
     throw InputError(parts->directory.string(), "holds weights without a single tensor");
   return Checkpoint(std::move(parts));
@@ -145,6 +172,10 @@ const nlohmann::json& Checkpoint::config() const {
 }
 const std::map<std::string, StoredTensor>& Checkpoint::tensors() const {
   return parts_->tensors;
+}
+
+const std::vector<std::string>& Checkpoint::unread() const {
+  return parts_->unread;
 }
 
 bool Checkpoint::is_mamba_ssm() const {

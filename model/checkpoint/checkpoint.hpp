@@ -18,6 +18,7 @@ namespace factflow {
 
 enum class StoredType { kF64, kF32, kF16, kBF16, kI64, kI32, kI16, kI8, kU8, kBool };
 size_t size_of(StoredType type);
+bool is_float(StoredType type);
 std::string to_string(StoredType type);  // "F16"
 
 // One tensor of a file: row-major, contiguous, little-endian. `bytes` points into the map of the
@@ -37,6 +38,7 @@ class Checkpoint {
   // `source` is a directory, or hf:ORG/NAME[@REVISION] which is looked up offline in the Hugging
   // Face cache (HF_HUB_CACHE, HF_HOME/hub, ~/.cache/huggingface/hub). Finds model.safetensors,
   // model.safetensors.index.json, pytorch_model.bin or pytorch_model.bin.index.json, in this order.
+  // Refuses a whole file beside an index to other shards, and an adapter.
   // Throws InputError naming file and tensor.
   static Checkpoint open(const std::string& source);
 
@@ -49,6 +51,8 @@ class Checkpoint {
   const nlohmann::json& config() const;  // config.json as an object
   bool is_mamba_ssm() const;  // the mamba_ssm library's own config keys (d_model, n_layer, ssm_cfg)
   const std::map<std::string, StoredTensor>& tensors() const;
+  // Files of weights in the directory that come later in the order and were not looked at.
+  const std::vector<std::string>& unread() const;
 
   // Bytes of tensors that could not be mapped in place and were copied: 0 for safetensors and for
   // what torch.save writes from contiguous tensors.

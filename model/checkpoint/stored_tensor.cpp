@@ -155,6 +155,11 @@ std::int64_t count_masked(std::span<const std::byte> bytes, Bits exponent) {
 
 }  // namespace
 
+bool is_float(StoredType type) {
+  using enum StoredType;
+  return type == kF64 || type == kF32 || type == kF16 || type == kBF16;
+}
+
 size_t size_of(StoredType type) {
   switch (type) {
     case StoredType::kF64:

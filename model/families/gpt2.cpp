@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "model/families/declarations.hpp"
+#include "model/families/old_buffers.hpp"
 #include "model/families/transformer.hpp"
 #include "model/weights.hpp"
 
@@ -10,27 +11,31 @@ namespace factflow {
 
 Architecture read_gpt2(ConfigReader& config) {
   Architecture architecture;
-  architecture.hidden = config.integer("n_embd");
-  architecture.layers = config.layer_count("n_layer");
+  architecture.hidden = config.integer(config.spelling("n_embd", "hidden_size"));
+  architecture.layers = config.layer_count(config.spelling("n_layer", "num_hidden_layers"));
   architecture.vocabulary = config.integer("vocab_size");
   architecture.norm_epsilon = config.number("layer_norm_epsilon", 1e-5);
   architecture.tied_head = config.flag("tie_word_embeddings", true);
   TransformerShape shape;
-  shape.heads = shape.key_heads = config.integer("n_head");
+  shape.heads = shape.key_heads = config.integer(config.spelling("n_head", "num_attention_heads"));
   if (architecture.hidden % shape.heads != 0)
     config.fail("n_head", fmt::format("expected a divisor of n_embd = {}, found {}",
                                       architecture.hidden, shape.heads));
   shape.head_size = architecture.hidden / shape.heads;
-  shape.mlp_size = config.integer("n_inner", 4 * architecture.hidden);
-  shape.learned_positions = config.integer("n_positions", config.integer("n_ctx", 1024));
+  shape.mlp_size = 4 * architecture.hidden;
+  if (!config.is_null("n_inner")) shape.mlp_size = config.integer("n_inner", shape.mlp_size);
+  shape.learned_positions =
+      config.integer(config.spelling("n_positions", "max_position_embeddings"), 1024);
+  config.expect("n_ctx", shape.learned_positions);
   shape.layer_norm = true;
   shape.query_key_value_bias = shape.attention_output_bias = shape.mlp_bias = true;
   shape.scale_by_layer = config.flag("scale_attn_by_inverse_layer_idx", false);
   shape.activation = read_activation(config, "activation_function", "gelu_new");
   config.expect("scale_attn_weights", true);
-  config.ignore({"attn_pdrop", "embd_pdrop", "resid_pdrop", "reorder_and_upcast_attn", "n_ctx",
-                 "summary_activation", "summary_first_dropout", "summary_proj_to_labels",
-                 "summary_type", "summary_use_proj", "n_special", "predict_special_tokens"});
+  config.ignore({"summary_activation", "n_special", "predict_special_tokens"});
+  config.ignore_unless_null({"attn_pdrop", "embd_pdrop", "resid_pdrop", "reorder_and_upcast_attn",
+                             "summary_first_dropout", "summary_proj_to_labels", "summary_type",
+                             "summary_use_proj"});
   config.expect_layers("layer_types", architecture.layers, {"full_attention"});
   architecture.max_positions = shape.learned_positions;
   architecture.shape = shape;
@@ -40,15 +45,12 @@ Architecture read_gpt2(ConfigReader& config) {
 TensorTable gpt2_tensors(const Architecture& architecture) {
   const TransformerShape& shape = architecture.transformer();
   const std::int64_t hidden = architecture.hidden, mlp = shape.mlp_size;
-  TensorTable table{"transformer.", {}, {".attn.bias", ".attn.masked_bias"}, {}, {}};
-  table.entries = {{"transformer.wte.weight", {architecture.vocabulary, hidden}},
-                   {"transformer.wpe.weight", {shape.learned_positions, hidden}},
+  TensorTable table;
+  table.prefix = "transformer.";
+  table.entries = {{"transformer.wpe.weight", {shape.learned_positions, hidden}},
                    {"transformer.ln_f.weight", {hidden}},
                    {"transformer.ln_f.bias", {hidden}}};
-  if (architecture.tied_head)
-    table.tied = {"lm_head.weight"};
-  else
-    table.entries.push_back({"lm_head.weight", {architecture.vocabulary, hidden}});
+  add_embedding_and_head(table, architecture, "transformer.wte.weight", "lm_head.weight");
   for (int i = 0; i < architecture.layers; ++i) {
     const std::string prefix = fmt::format("transformer.h.{}.", i);
     for (const char* norm : {"ln_1", "ln_2"})
@@ -62,6 +64,7 @@ TensorTable gpt2_tensors(const Architecture& architecture) {
     table.entries.push_back({prefix + "mlp.c_fc.bias", {mlp}});
     table.entries.push_back({prefix + "mlp.c_proj.weight", {mlp, hidden}});
     table.entries.push_back({prefix + "mlp.c_proj.bias", {hidden}});
+    add_causal_masks(table, prefix + "attn.");
   }
   return table;
 }

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 
 #include "model/families/declarations.hpp"
+#include "model/families/old_buffers.hpp"
+#include "model/families/rotary.hpp"
 #include "model/families/transformer.hpp"
 #include "model/weights.hpp"
 
@@ -27,9 +29,10 @@ Architecture read_gpt_neox(ConfigReader& config) {
   shape.query_key_value_bias = shape.attention_output_bias = config.flag("attention_bias", true);
   shape.mlp_bias = true;
   shape.activation = read_activation(config, "hidden_act", "gelu");
-  shape.rotary = read_rotary(config, shape.head_size, config.number("rotary_pct", 0.25));
-  config.ignore({"max_position_embeddings", "attention_dropout", "hidden_dropout",
-                 "classifier_dropout", "attention_probs_dropout_prob", "hidden_dropout_prob"});
+  shape.rotary = read_gpt_neox_rotary(config, shape.head_size);
+  config.ignore({"attention_probs_dropout_prob", "hidden_dropout_prob"});
+  config.ignore_unless_null({"max_position_embeddings", "attention_dropout", "hidden_dropout",
+                             "classifier_dropout", "is_decoder"});
   config.expect_layers("layer_types", architecture.layers, {"full_attention"});
   architecture.shape = shape;
   return architecture;
@@ -38,18 +41,12 @@ Architecture read_gpt_neox(ConfigReader& config) {
 TensorTable gpt_neox_tensors(const Architecture& architecture) {
   const TransformerShape& shape = architecture.transformer();
   const std::int64_t hidden = architecture.hidden, mlp = shape.mlp_size;
-  TensorTable table{"gpt_neox.",
-                    {},
-                    {".attention.bias", ".attention.masked_bias", "rotary_emb.inv_freq"},
-                    {},
-                    {}};
-  table.entries = {{"gpt_neox.embed_in.weight", {architecture.vocabulary, hidden}},
-                   {"gpt_neox.final_layer_norm.weight", {hidden}},
+  TensorTable table;
+  table.prefix = "gpt_neox.";
+  table.renamed = {{"lm_head.weight", "embed_out.weight"}};  // transformers 5
+  table.entries = {{"gpt_neox.final_layer_norm.weight", {hidden}},
                    {"gpt_neox.final_layer_norm.bias", {hidden}}};
-  if (architecture.tied_head)
-    table.tied = {"embed_out.weight"};
-  else
-    table.entries.push_back({"embed_out.weight", {architecture.vocabulary, hidden}});
+  add_embedding_and_head(table, architecture, "gpt_neox.embed_in.weight", "embed_out.weight");
   const auto matrix = [&](const std::string& name, std::int64_t out, std::int64_t in, bool bias) {
     table.entries.push_back({name + ".weight", {out, in}});
     if (bias) table.entries.push_back({name + ".bias", {out}});
@@ -63,6 +60,8 @@ TensorTable gpt_neox_tensors(const Architecture& architecture) {
     matrix(prefix + "attention.dense", hidden, hidden, shape.attention_output_bias);
     matrix(prefix + "mlp.dense_h_to_4h", mlp, hidden, true);
     matrix(prefix + "mlp.dense_4h_to_h", hidden, mlp, true);
+    add_causal_masks(table, prefix + "attention.");
+    add_inverse_frequencies(table, prefix + "attention.", shape.rotary);
   }
   return table;
 }

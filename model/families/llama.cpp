@@ -1,15 +1,48 @@
 // Llama 2/3/3.x, Mistral and Qwen2/2.5: one decoder with small differences, as transformers saves
 // them.
+#include <optional>
+
 #include <fmt/format.h>
 
 #include "model/families/declarations.hpp"
+#include "model/families/old_buffers.hpp"
+#include "model/families/rotary.hpp"
 #include "model/families/transformer.hpp"
 #include "model/weights.hpp"
 
 namespace factflow {
 namespace {
 
-Architecture read_decoder(ConfigReader& config) {
+// What the classes of transformers take for keys that are absent or null.
+struct ClassRules {
+  std::optional<int> key_heads;  // of an absent num_key_value_heads; nullopt = one per head
+  bool null_key_heads;           // null is one per head, not an error
+  bool null_head_size;           // null is as good as absence, not an error
+};
+constexpr ClassRules kLlama{std::nullopt, true, true}, kMistral{8, false, true},
+    kQwen2{32, true, false};
+
+int read_key_heads(ConfigReader& config, int heads, const ClassRules& rules) {
+  const char* key = "num_key_value_heads";
+  const bool one_each =
+      config.has(key) ? rules.null_key_heads && config.is_null(key) : !rules.key_heads;
+  const int key_heads = one_each ? heads : config.integer(key, rules.key_heads);
+  if (heads % key_heads != 0)
+    config.fail(key, fmt::format("expected a divisor of {} heads, found {}{}", heads, key_heads,
+                                 config.has(key) ? "" : ", the family's default"));
+  return key_heads;
+}
+
+int read_head_size(ConfigReader& config, int hidden, int heads, const ClassRules& rules) {
+  if (config.has("head_dim") && !(rules.null_head_size && config.is_null("head_dim")))
+    return config.integer("head_dim");
+  if (hidden % heads != 0)
+    config.fail("num_attention_heads",
+                fmt::format("expected a divisor of hidden_size = {}", hidden));
+  return hidden / heads;
+}
+
+Architecture read_decoder(ConfigReader& config, const ClassRules& rules) {
   Architecture architecture;
   architecture.hidden = config.integer("hidden_size");
   architecture.layers = config.layer_count("num_hidden_layers");
@@ -18,31 +51,31 @@ Architecture read_decoder(ConfigReader& config) {
   architecture.tied_head = config.flag("tie_word_embeddings", false);
   TransformerShape shape;
   shape.heads = config.integer("num_attention_heads");
-  shape.key_heads = config.integer("num_key_value_heads", shape.heads);
-  if (shape.heads % shape.key_heads != 0)
-    config.fail("num_key_value_heads", fmt::format("expected a divisor of {} heads, found {}",
-                                                   shape.heads, shape.key_heads));
-  if (!config.has("head_dim") && architecture.hidden % shape.heads != 0)
-    config.fail("num_attention_heads",
-                fmt::format("expected a divisor of hidden_size = {}", architecture.hidden));
-  shape.head_size = config.integer("head_dim", architecture.hidden / shape.heads);
+  shape.key_heads = read_key_heads(config, shape.heads, rules);
+  shape.head_size = read_head_size(config, architecture.hidden, shape.heads, rules);
   config.check_width("head_dim", static_cast<std::int64_t>(shape.heads) * shape.head_size);
   shape.mlp_size = config.integer("intermediate_size");
   shape.gated_mlp = true;
   shape.activation = read_activation(config, "hidden_act", "silu");
-  shape.rotary = read_rotary(config, shape.head_size, 1.0);
-  config.ignore(
-      {"max_position_embeddings", "attention_dropout", "pretraining_tp", "is_llama_config"});
+  shape.rotary = read_rotary(config, shape.head_size);
+  config.ignore({"pretraining_tp", "is_llama_config"});
+  config.ignore_unless_null({"max_position_embeddings", "attention_dropout"});
   config.expect("rope_interleaved", false);
   config.expect("use_mrope", false);
   architecture.shape = shape;
   return architecture;
 }
 
+// 0 = none, which null says; a file that does not mention it has the default of transformers'
+// classes.
+int read_window(ConfigReader& config) {
+  return config.is_null("sliding_window") ? 0 : config.integer("sliding_window", 4096);
+}
+
 }  // namespace
 
 Architecture read_llama(ConfigReader& config) {
-  Architecture architecture = read_decoder(config);
+  Architecture architecture = read_decoder(config, kLlama);
   auto& shape = std::get<TransformerShape>(architecture.shape);
   shape.query_key_value_bias = shape.attention_output_bias = config.flag("attention_bias", false);
   shape.mlp_bias = config.flag("mlp_bias", false);
@@ -51,10 +84,9 @@ Architecture read_llama(ConfigReader& config) {
 }
 
 Architecture read_mistral(ConfigReader& config) {
-  Architecture architecture = read_decoder(config);
+  Architecture architecture = read_decoder(config, kMistral);
   auto& shape = std::get<TransformerShape>(architecture.shape);
-  // Null is no window; a file that does not mention it has the default of transformers' class.
-  const int window = config.integer("sliding_window", config.mentions("sliding_window") ? 0 : 4096);
+  const int window = read_window(config);
   if (window > 0) shape.sliding_windows.assign(static_cast<size_t>(architecture.layers), window);
   // The class treats all layers alike, whatever this list says; a list that says so is therefore
   // right.
@@ -64,11 +96,12 @@ Architecture read_mistral(ConfigReader& config) {
 }
 
 Architecture read_qwen2(ConfigReader& config) {
-  Architecture architecture = read_decoder(config);
+  Architecture architecture = read_decoder(config, kQwen2);
   auto& shape = std::get<TransformerShape>(architecture.shape);
   shape.query_key_value_bias = true;
-  const bool slides = config.flag("use_sliding_window", false);
-  const int window = config.integer("sliding_window", 4096);
+  const bool may_slide = config.flag("use_sliding_window", false);
+  const int window = read_window(config);
+  const bool slides = may_slide && window > 0;
   const int full_layers = config.integer("max_window_layers", 28, 0);
   const nlohmann::json& types = config.raw("layer_types");
   if (!types.is_null() &&
@@ -86,7 +119,9 @@ Architecture read_qwen2(ConfigReader& config) {
       sliding = type == "sliding_attention";
     }
     if (sliding && !slides)
-      config.fail("layer_types", "names sliding layers, but use_sliding_window is false");
+      config.fail("layer_types", fmt::format("names sliding layers, but {}",
+                                             may_slide ? "sliding_window is null"
+                                                       : "use_sliding_window is false"));
     shape.sliding_windows.push_back(sliding ? window : 0);
   }
   return architecture;
@@ -97,13 +132,11 @@ TensorTable llama_tensors(const Architecture& architecture) {
   const std::int64_t hidden = architecture.hidden, mlp = shape.mlp_size;
   const std::int64_t queries = static_cast<std::int64_t>(shape.heads) * shape.head_size;
   const std::int64_t keys = static_cast<std::int64_t>(shape.key_heads) * shape.head_size;
-  TensorTable table{"model.", {}, {"rotary_emb.inv_freq"}, {}, {}};
-  table.entries = {{"model.embed_tokens.weight", {architecture.vocabulary, hidden}},
-                   {"model.norm.weight", {hidden}}};
-  if (architecture.tied_head)
-    table.tied = {"lm_head.weight"};
-  else
-    table.entries.push_back({"lm_head.weight", {architecture.vocabulary, hidden}});
+  TensorTable table;
+  table.prefix = "model.";
+  table.entries = {{"model.norm.weight", {hidden}}};
+  add_embedding_and_head(table, architecture, "model.embed_tokens.weight", "lm_head.weight");
+  add_inverse_frequencies(table, "model.", shape.rotary);
   const auto matrix = [&](const std::string& name, std::int64_t out, std::int64_t in, bool bias) {
     table.entries.push_back({name + ".weight", {out, in}});
     if (bias) table.entries.push_back({name + ".bias", {out}});
@@ -119,6 +152,7 @@ TensorTable llama_tensors(const Architecture& architecture) {
     matrix(prefix + "mlp.gate_proj", mlp, hidden, shape.mlp_bias);
     matrix(prefix + "mlp.up_proj", mlp, hidden, shape.mlp_bias);
     matrix(prefix + "mlp.down_proj", hidden, mlp, shape.mlp_bias);
+    add_inverse_frequencies(table, prefix + "self_attn.", shape.rotary);
   }
   return table;
 }

@@ -128,9 +128,18 @@ std::vector<LayerProduct> Mamba::products(int index) const {
 }
 
 int read_rank(ConfigReader& config, const std::string& key, int hidden) {
-  const nlohmann::json& value = config.raw(key);
-  if (value.is_null() || value == "auto") return (hidden + 15) / 16;
+  if (!config.has(key) || config.raw(key) == "auto") return (hidden + 15) / 16;
   return config.integer(key);
+}
+
+// mamba_ssm's keys, which conversions kept beside those of transformers and nothing reads.
+void check_old_spelling(ConfigReader& config, const Architecture& architecture,
+                        const MambaShape& shape) {
+  config.expect("d_model", architecture.hidden);
+  config.expect("n_layer", architecture.layers);
+  config.expect("d_inner", shape.inner);
+  config.expect("rms_norm", true);
+  config.expect_or_null("ssm_cfg", nlohmann::json::object());
 }
 
 Architecture read_transformers_mamba(ConfigReader& config) {
@@ -151,11 +160,12 @@ Architecture read_transformers_mamba(ConfigReader& config) {
   config.expect("hidden_act", "silu");
   // Initialisation, choices between equivalent kernels, and the mamba_ssm keys that some
   // conversions kept.
-  config.ignore({"rescale_prenorm_residual", "residual_in_fp32", "time_step_floor",
-                 "time_step_init_scheme", "time_step_max", "time_step_min", "time_step_scale",
-                 "use_associative_scan", "use_mambapy", "use_falcon_mambapy", "d_inner", "d_model",
-                 "n_layer", "fused_add_norm", "rms_norm", "pad_vocab_size_multiple", "ssm_cfg",
-                 "max_position_embeddings"});
+  config.ignore_unless_null({"rescale_prenorm_residual", "residual_in_fp32", "time_step_floor",
+                             "time_step_init_scheme", "time_step_max", "time_step_min",
+                             "time_step_scale", "use_associative_scan", "use_mambapy",
+                             "use_falcon_mambapy", "layer_types"});
+  config.ignore({"fused_add_norm", "pad_vocab_size_multiple", "max_position_embeddings"});
+  check_old_spelling(config, architecture, shape);
   config.expect_layers("layer_types", architecture.layers, {"linear_attention", "mamba"});
   if (shape.states > kMaxStates)
     config.fail("state_size", fmt::format("at most {} states per channel are supported, found {}",

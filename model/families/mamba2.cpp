@@ -109,8 +109,8 @@ void check(ConfigReader& config, const std::string& key, const Mamba2Shape& shap
 }
 
 void read_limits(ConfigReader& config, const std::string& key, Mamba2Shape& shape) {
+  if (!config.has(key)) return;
   const nlohmann::json& limits = config.raw(key);
-  if (limits.is_null()) return;
   if (!limits.is_array() || limits.size() != 2 || !limits[0].is_number() || !limits[1].is_number())
     config.fail(key, fmt::format("expected two numbers, found {}", limits.dump()));
   shape.dt_min = limits[0].get<double>();
@@ -146,10 +146,12 @@ Architecture read_mamba2(ConfigReader& config) {
   config.expect_layers("layer_types", architecture.layers, {"linear_attention", "mamba2"});
   // norm_before_gate: Mamba-Codestral's file says true, but transformers does not read it and gates
   // first.
-  config.ignore({"chunk_size", "rescale_prenorm_residual", "residual_in_fp32", "time_step_floor",
-                 "time_step_max", "time_step_min", "time_step_rank", "time_step_init_scheme",
-                 "time_step_scale", "use_associative_scan", "intermediate_size",
+  config.ignore({"time_step_init_scheme", "time_step_scale", "use_associative_scan",
                  "A_initializer_range", "max_position_embeddings", "norm_before_gate"});
+  config.ignore_unless_null({"chunk_size", "rescale_prenorm_residual", "residual_in_fp32",
+                             "time_step_floor", "time_step_max", "time_step_min", "time_step_rank",
+                             "layer_types"});
+  config.expect_or_null("intermediate_size", shape.inner);
   check(config, "n_groups", shape);
   architecture.shape = shape;
   return architecture;
@@ -158,7 +160,7 @@ Architecture read_mamba2(ConfigReader& config) {
 Architecture read_mamba_ssm_2(ConfigReader& ssm, Architecture architecture) {
   Mamba2Shape shape;
   const int expanded = ssm.expanded("expand", 2.0, architecture.hidden);
-  shape.inner = ssm.integer("d_ssm", expanded);
+  shape.inner = ssm.is_null("d_ssm") ? expanded : ssm.integer("d_ssm", expanded);
   shape.mlp_size = expanded - shape.inner;
   if (shape.mlp_size < 0)
     ssm.fail("d_ssm", fmt::format("expected at most expand * d_model = {}", expanded));

@@ -7,14 +7,11 @@
 namespace factflow {
 
 TensorTable state_space_table(const Architecture& architecture) {
-  TensorTable table{
-      "backbone.", {}, {}, {}, {{"backbone.embedding.weight", "backbone.embeddings.weight"}}};
-  table.entries = {{"backbone.embeddings.weight", {architecture.vocabulary, architecture.hidden}},
-                   {"backbone.norm_f.weight", {architecture.hidden}}};
-  if (architecture.tied_head)
-    table.tied = {"lm_head.weight"};
-  else
-    table.entries.push_back({"lm_head.weight", {architecture.vocabulary, architecture.hidden}});
+  TensorTable table;
+  table.prefix = "backbone.";
+  table.entries = {{"backbone.norm_f.weight", {architecture.hidden}}};
+  table.renamed = {{"backbone.embedding.weight", "backbone.embeddings.weight"}};
+  add_embedding_and_head(table, architecture, "backbone.embeddings.weight", "lm_head.weight");
   return table;
 }
 
@@ -43,8 +40,9 @@ Architecture read_mamba_ssm(ConfigReader& config) {
   architecture.tied_head = config.flag("tie_embeddings", true);
   config.expect("d_intermediate", 0);
   config.expect("rms_norm", true);
-  config.expect("attn_layer_idx", nlohmann::json::array());
-  config.ignore({"attn_cfg", "residual_in_fp32", "fused_add_norm"});
+  config.expect_or_null("attn_layer_idx", nlohmann::json::array());
+  config.expect_or_null("attn_cfg", nlohmann::json::object());
+  config.ignore_unless_null({"residual_in_fp32", "fused_add_norm"});
   static const nlohmann::json kEmpty = nlohmann::json::object();
   const nlohmann::json& found = config.raw("ssm_cfg");
   ConfigReader ssm(found.is_null() ? kEmpty : found, config.file(), "ssm_cfg.");

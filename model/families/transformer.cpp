@@ -177,55 +177,6 @@ std::vector<double> inverse_frequencies(const Rotary& rotary) {
   return frequencies;
 }
 
-namespace {
-
-void read_scaling(ConfigReader& rope, Rotary& rotary) {
-  const std::string type = rope.word("rope_type", rope.word("type", "default"));
-  if (type == "default") return;
-  if (type == "linear") {
-    rotary.scaling = Rotary::Scaling::kLinear;
-    rotary.factor = rope.number("factor");
-  } else if (type == "llama3") {
-    rotary.scaling = Rotary::Scaling::kLlama3;
-    rotary.factor = rope.number("factor");
-    rotary.low_frequency_factor = rope.number("low_freq_factor");
-    rotary.high_frequency_factor = rope.number("high_freq_factor");
-    rotary.original_max_positions = rope.number("original_max_position_embeddings");
-  } else {
-    rope.fail("rope_type",
-              fmt::format("supported are default, linear and llama3, found '{}'", type));
-  }
-  if (!(rotary.factor > 0)) rope.fail("factor", "expected a positive number");
-  if (!(rotary.low_frequency_factor > 0 &&
-        rotary.high_frequency_factor > rotary.low_frequency_factor))
-    rope.fail("high_freq_factor",
-              fmt::format("expected a number above low_freq_factor = {}, itself above 0, found {}",
-                          rotary.low_frequency_factor, rotary.high_frequency_factor));
-}
-
-}  // namespace
-
-Rotary read_rotary(ConfigReader& config, int head_size, double share) {
-  Rotary rotary;
-  rotary.theta = config.number("rope_theta", config.number("rotary_emb_base", 10000.0));
-  for (const char* key : {"rope_scaling", "rope_parameters"}) {
-    if (!config.has(key)) continue;
-    ConfigReader rope(config.raw(key), config.file(), std::string(key) + ".");
-    rotary.theta = rope.number("rope_theta", rotary.theta);
-    share = rope.number("partial_rotary_factor", share);
-    read_scaling(rope, rotary);
-    rope.finish();
-  }
-  if (!(share > 0 && share <= 1))
-    config.fail("rotary_pct",
-                fmt::format("expected a share of the head in (0, 1], found {}", share));
-  rotary.dimensions = static_cast<int>(head_size * share);
-  if (!(rotary.theta > 0) || rotary.dimensions < 2 || 2 * ((rotary.dimensions + 1) / 2) > head_size)
-    config.fail("rope_theta", fmt::format("cannot rotate {} of {} dimensions with base {}",
-                                          rotary.dimensions, head_size, rotary.theta));
-  return rotary;
-}
-
 kernels::Activation read_activation(ConfigReader& config, const std::string& key,
                                     const std::string& fallback) {
   const std::string name = config.word(key, fallback);

@@ -73,10 +73,6 @@ class Transformer final : public Network {
 // Llama 3.1 model card and transformers' modeling_rope_utils.
 std::vector<double> inverse_frequencies(const Rotary& rotary);
 
-// The rope_theta / rope_scaling / rope_parameters keys of all versions of transformers. `share`:
-// rotated part of a head.
-Rotary read_rotary(ConfigReader& config, int head_size, double share);
-
 kernels::Activation read_activation(ConfigReader& config, const std::string& key,
                                     const std::string& fallback);
 

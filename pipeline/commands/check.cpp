@@ -71,16 +71,19 @@ void check_model(const std::string& source, const po::variables_map& values) {
   set_threads(0, 1);
   auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(source));
   const auto network = Network::load(checkpoint, choose_device(values["device"].as<std::string>()),
-                                     Precision::kFp32);
+                                     Precision::kFp32, choices_of(values));
   const Architecture& architecture = network->architecture();
   std::cout << fmt::format("model    {}, {} layers, hidden {}, vocabulary {}{}\n",
                            architecture.family, architecture.layers, architecture.hidden,
                            format_count(architecture.vocabulary),
-                           architecture.tied_head ? ", tied head" : "");
+                           architecture.tied_head ? ", tied head" : ", own head");
   std::cout << fmt::format("shape    {}\n", shape_in_words(architecture));
   std::cout << fmt::format("weights  {} parameters in {} tensors, all finite\n",
                            format_count(static_cast<double>(network->parameters())),
                            checkpoint->tensors().size());
+  if (!checkpoint->unread().empty())
+    std::cout << fmt::format("unread   {}: other weights in the directory\n",
+                             join(checkpoint->unread()));
   print_decay(*network);
   const std::filesystem::path tokenizer_path =
       values.count("tokenizer") != 0 ? std::filesystem::path(values["tokenizer"].as<std::string>())
@@ -124,6 +127,7 @@ int check_command(const std::vector<std::string>& arguments) {
       "device", po::value<std::string>()->default_value("auto"), "auto, cpu, cuda or cuda:N")(
       "prompt", po::value<std::string>()->default_value("The capital of France is"),
       "what the model is asked to continue");
+  add_checkpoint_choices(options);
   po::variables_map values;
   if (!parse_options(command_named("check"), options, {}, arguments, values)) return 0;
   if (values.count("model") + values.count("tokenizer") + values.count("dataset") == 0)

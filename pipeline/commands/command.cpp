@@ -110,4 +110,14 @@ ConfigOverrides overrides_of(const po::variables_map& values) {
   return overrides;
 }
 
+void add_checkpoint_choices(po::options_description& options) {
+  options.add_options()(
+      "head", po::value<std::string>()->default_value("configured"),
+      "matrix of the logits: configured (by config.json), embedding or own (the file's)");
+}
+
+CheckpointChoices choices_of(const po::variables_map& values) {
+  return {parse_head_choice(values["head"].as<std::string>())};
+}
+
 }  // namespace factflow

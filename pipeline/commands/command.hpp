@@ -8,6 +8,7 @@
 
 #include <boost/program_options.hpp>
 
+#include "model/checkpoint_choices.hpp"
 #include "pipeline/input/config.hpp"
 
 namespace factflow {
@@ -45,6 +46,10 @@ bool parse_options(const Command& command,
 void add_overrides(boost::program_options::options_description& options);
 // Throws InputError.
 ConfigOverrides overrides_of(const boost::program_options::variables_map& values);
+// --head of every command that loads a checkpoint by its path.
+void add_checkpoint_choices(boost::program_options::options_description& options);
+// Throws InputError.
+CheckpointChoices choices_of(const boost::program_options::variables_map& values);
 const Command& command_named(const std::string& name);
 
 }  // namespace factflow

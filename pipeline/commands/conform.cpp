@@ -35,6 +35,7 @@ int conform_command(const std::vector<std::string>& arguments) {
       "threads", po::value<int>()->default_value(0), "threads; 0 = all cores")(
       "tolerance", po::value<double>()->default_value(1e-4),
       "largest |p - published| / (1 + published) that agrees");
+  add_checkpoint_choices(options);
   po::variables_map values;
   const std::string epilogue =
       "Exit code 0: every compared row agrees; 1: some do not. Rows that are no causal knockouts "
@@ -56,6 +57,7 @@ int conform_command(const std::vector<std::string>& arguments) {
   ModelJob job;
   job.name = name;
   job.path = values["path"].as<std::string>();
+  job.choices = choices_of(values);
   job.tokenizer = values["tokenizer"].as<std::string>();
   if (job.tokenizer.starts_with("hf:")) job.tokenizer = Checkpoint::resolve(job.tokenizer).string();
   LoadedModel model(job, device, parse_precision(precision), 0, "");

@@ -28,6 +28,7 @@ int verify_command(const std::vector<std::string>& arguments) {
       "bytes for activations; 0 = automatic")(
       "tolerance", po::value<double>()->default_value(1e-4),
       "largest |p - p_oracle| / (p_oracle + 1e-6) that passes");
+  add_checkpoint_choices(options);
   po::variables_map values;
   if (!parse_options(command_named("verify"), options, {}, arguments, values)) return 0;
   set_threads(values["threads"].as<int>(), 1);
@@ -37,7 +38,8 @@ int verify_command(const std::vector<std::string>& arguments) {
       std::make_shared<const Checkpoint>(Checkpoint::open(values["model"].as<std::string>()));
   std::string precision = values["precision"].as<std::string>();
   if (precision == "auto") precision = device.is_cpu() ? "fp64" : "fp32";
-  const auto network = Network::load(checkpoint, device, parse_precision(precision));
+  const auto network =
+      Network::load(checkpoint, device, parse_precision(precision), choices_of(values));
 
   const std::vector<OracleCase> cases =
       read_oracle_cases(cases_file, network->architecture().vocabulary);

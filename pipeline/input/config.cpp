@@ -56,6 +56,9 @@ Fields<ModelConfig> model_fields() {
             kRequired),
       field("tokenizer", &M::tokenizer, own_tokenizer,
             "directory or tokenizer.json; own = the one beside the checkpoint"),
+      field("head", &M::head, head_choice(),
+            "matrix of the logits where config.json and the tensors disagree: the input embedding, "
+            "or the file's own head"),
   };
 }
 

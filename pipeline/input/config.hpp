@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "model/checkpoint_choices.hpp"
 #include "model/knockout.hpp"
 
 namespace factflow {
@@ -29,6 +30,7 @@ struct ModelConfig {
   std::string name = {};       // group name in the results; letters, digits, '.', '_', '-'; unique
   std::string path = {};       // directory or hf:ORG/NAME[@REVISION]
   std::string tokenizer = {};  // directory or tokenizer.json; empty = the one in `path`
+  HeadChoice head = HeadChoice::kConfigured;
   bool operator==(const ModelConfig&) const = default;
 };
 

@@ -117,6 +117,11 @@ Form<std::string> dataset_format() {
       same);
 }
 
+Form<HeadChoice> head_choice() {
+  return text_form("configured | embedding | own", parse_head_choice,
+                   [](HeadChoice choice) { return to_string(choice); });
+}
+
 Form<Placement> placement() {
   return text_form(
       "fit | centred",

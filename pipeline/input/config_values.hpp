@@ -17,6 +17,7 @@ Form<std::string> safe_name();
 Form<std::string> checkpoint_path();
 
 Form<std::string> dataset_format();  // "auto" or one of dataset_format_names()
+Form<HeadChoice> head_choice();      // configured | embedding | own
 Form<Placement> placement();         // fit | centred
 Form<TokenRole> knockout_role();     // every role but `each`
 Form<ChannelSet> channel_set();

@@ -155,13 +155,15 @@ PlannedJob build_job(const Config& config, bool open_checkpoints) {
   for (const ModelConfig& model : config.models) {
     PlannedModel& one = planned.models.emplace_back();
     const std::string path = located(config, model.path);
-    one.architecture =
-        read_architecture(Checkpoint::read_config(path), Checkpoint::resolve(path) / "config.json");
+    const CheckpointChoices choices{model.head};
+    one.architecture = read_architecture(Checkpoint::read_config(path),
+                                         Checkpoint::resolve(path) / "config.json", choices);
     const TensorTable table = family_named(one.architecture.family).tensors(one.architecture);
     one.parameters = table.parameters();
     ModelJob& job = planned.job.models.emplace_back();
     job.name = model.name;
     job.path = path;
+    job.choices = choices;
     job.tokenizer = tokenizer_path(config, model);
     if (open_checkpoints) {
       check_tensors(Checkpoint::open(path), table);

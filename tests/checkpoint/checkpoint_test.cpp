@@ -156,6 +156,31 @@ TEST(Checkpoint, PrefersSafetensors) {
   const Checkpoint model = Checkpoint::open(directory.path().string());
   EXPECT_EQ(element(model.tensors().at("a"), 0), 7);
   EXPECT_EQ(model.tensors().at("a").file, (directory.path() / "model.safetensors").string());
+  EXPECT_THAT(model.unread(), testing::ElementsAre("pytorch_model.bin"));
+}
+
+TEST(Checkpoint, RefusesAWholeFileBesideOtherShards) {
+  const TemporaryDirectory directory;
+  const std::vector<float> values = {7};
+  const std::string file = safetensors_of({{"a", tensor_of(values)}});
+  directory.write("config.json", "{}");
+  directory.write("model.safetensors", file);
+  directory.write("other.safetensors", file);
+  const std::string index = "model.safetensors.index.json";
+  directory.write(index, R"({"weight_map": {"a": "model.safetensors"}})");
+  EXPECT_EQ(error_of(directory.path()), "");
+  directory.write(index, R"({"weight_map": {"a": "other.safetensors"}})");
+  EXPECT_THAT(error_of(directory.path()),
+              HasSubstr("names 'other.safetensors', but model.safetensors lies beside it"));
+}
+
+TEST(Checkpoint, RefusesAnAdapter) {
+  const TemporaryDirectory directory;
+  const std::vector<float> values = {7};
+  directory.write("config.json", "{}");
+  directory.write("model.safetensors", safetensors_of({{"a", tensor_of(values)}}));
+  directory.write("adapter_config.json", "{}");
+  EXPECT_THAT(error_of(directory.path()), HasSubstr("adapter_config.json: says that an adapter"));
 }
 
 TEST(Checkpoint, RefusesBadSources) {

@@ -72,6 +72,36 @@ const Refusal kTransformers[] = {
      R"({"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 1.0, "original_max_position_embeddings": 64}})",
      "rope_scaling.high_freq_factor: expected a number above low_freq_factor = 4"},
     {"llama", R"({"rope_scaling": 2.0})", "rope_scaling: expected an object"},
+    {"llama", R"({"partial_rotary_factor": 0.5})", "partial_rotary_factor: is not known"},
+    {"llama", R"({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}})",
+     "rope_parameters.partial_rotary_factor: is not known"},
+    {"qwen2", R"({"rope_scaling": {"type": "default", "partial_rotary_factor": 0.5}})",
+     "rope_scaling.partial_rotary_factor: is not known"},
+    {"mistral", R"({"rope_parameters": {"full_attention": {"rope_theta": 100.0}}})",
+     "rope_parameters.full_attention: is not known"},
+    {"gpt_neox", R"({"rope_parameters": {"rotary_pct": 0.5}})",
+     "rope_parameters.rotary_pct: is not known"},
+    {"llama", R"({"rope_parameters": {"rope_type": "default", "rope_theta": 200.0}})",
+     "rope_parameters.rope_theta: is 200, but rope_theta is 100"},
+    {"llama", R"({"rope_scaling": {"type": "linear", "factor": 2.0},
+                  "rope_parameters": {"rope_type": "linear", "factor": 4.0}})",
+     "rope_scaling: says something else than rope_parameters"},
+    {"llama", R"({"rope_scaling": {"type": "linear", "rope_type": "default", "factor": 2.0}})",
+     "rope_scaling.rope_type: is \"default\", but rope_scaling.type, another name of it, is"},
+    {"gpt_neox", R"({"rope_theta": 500.0})", "rope_theta: is 500, but rotary_emb_base is 10000"},
+    {"gpt_neox", R"({"partial_rotary_factor": 1.0})",
+     "partial_rotary_factor: is 1, but rotary_pct is 0.5"},
+    {"gpt_neox", R"({"rope_parameters": {"partial_rotary_factor": 1.0}})",
+     "rope_parameters.partial_rotary_factor: is 1, but rotary_pct is 0.5"},
+    {"gpt2", R"({"hidden_size": 32})", "n_embd: is 16, but hidden_size, another name of it, is 32"},
+    {"gpt2", R"({"num_hidden_layers": 2})", "n_layer: is 3, but num_hidden_layers"},
+    {"gpt2", R"({"num_attention_heads": 2})", "n_head: is 4, but num_attention_heads"},
+    {"gpt2", R"({"max_position_embeddings": 64})",
+     "n_positions: is 12, but max_position_embeddings"},
+    {"gpt2", R"({"n_ctx": 64})", "n_ctx: only 12 is supported, found 64"},
+    {"mistral", R"({"num_key_value_heads": null})",
+     "num_key_value_heads: expected a divisor of 4 heads, found 8, the family's default"},
+    {"qwen2", R"({"num_key_value_heads": null})", "found 32, the family's default"},
     {"llama", R"({"rope_theta": 0})", "rope_theta: cannot rotate"},
     {"llama", R"({"num_attention_heads": 3, "num_key_value_heads": 3})",
      "num_attention_heads: expected a divisor of hidden_size = 16"},
@@ -119,6 +149,11 @@ const Refusal kStateSpace[] = {
     {"mamba2", R"({"rms_norm": false})", "rms_norm: only true is supported"},
     {"mamba_ssm", R"({"d_intermediate": 64})", "d_intermediate: only 0 is supported, found 64"},
     {"mamba_ssm", R"({"attn_layer_idx": [1]})", "attn_layer_idx: only [] is supported, found [1]"},
+    {"mamba_ssm", R"({"attn_cfg": {"num_heads": 8}})", "attn_cfg: only {} is supported"},
+    {"mamba", R"({"ssm_cfg": {"d_state": 8}})", "ssm_cfg: only {} is supported"},
+    {"mamba", R"({"d_model": 32})", "d_model: only 16 is supported, found 32"},
+    {"mamba", R"({"n_layer": 4})", "n_layer: only 3 is supported"},
+    {"mamba2", R"({"intermediate_size": 64})", "intermediate_size: only 32 is supported"},
     {"mamba_ssm", R"({"rms_norm": false})", "rms_norm: only true is supported"},
     {"mamba_ssm", R"({"ssm_cfg": {"layer": "Mamba3"}})",
      "ssm_cfg.layer: expected Mamba1 or Mamba2, found 'Mamba3'"},
@@ -155,6 +190,173 @@ TEST(Architecture, TransformerShapes) {
   EXPECT_TRUE(read("gpt_neox").transformer().parallel_residual);
 }
 
+// Keys for which versions of transformers refuse null or differ in what it means.
+const std::map<std::string, std::vector<const char*>> kNoNulls = {
+    {"gpt2",
+     {"n_embd",
+      "n_layer",
+      "n_head",
+      "n_positions",
+      "vocab_size",
+      "activation_function",
+      "layer_norm_epsilon",
+      "scale_attn_weights",
+      "scale_attn_by_inverse_layer_idx",
+      "n_ctx",
+      "reorder_and_upcast_attn",
+      "add_cross_attention",
+      "tie_word_embeddings",
+      "attn_pdrop",
+      "embd_pdrop",
+      "resid_pdrop",
+      "summary_type",
+      "summary_use_proj",
+      "summary_proj_to_labels",
+      "summary_first_dropout",
+      "use_cache",
+      "initializer_range",
+      "hidden_size"}},
+    {"gpt_neox",
+     {"vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+      "hidden_act", "attention_dropout", "hidden_dropout", "classifier_dropout", "rotary_pct",
+      "max_position_embeddings", "layer_norm_eps", "tie_word_embeddings", "use_parallel_residual",
+      "attention_bias", "rotary_emb_base", "is_decoder", "use_cache"}},
+    {"llama",
+     {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+      "hidden_act", "max_position_embeddings", "rms_norm_eps", "tie_word_embeddings",
+      "attention_bias", "mlp_bias", "rope_theta", "attention_dropout", "rope_interleaved"}},
+    {"mistral",
+     {"num_attention_heads", "num_key_value_heads", "hidden_act", "rms_norm_eps", "rope_theta",
+      "tie_word_embeddings", "attention_dropout", "max_position_embeddings"}},
+    {"qwen2",
+     {"hidden_act", "rms_norm_eps", "rope_theta", "head_dim", "tie_word_embeddings",
+      "use_sliding_window", "max_window_layers", "attention_dropout"}},
+    {"mamba",
+     {"vocab_size",
+      "hidden_size",
+      "state_size",
+      "num_hidden_layers",
+      "layer_norm_epsilon",
+      "expand",
+      "conv_kernel",
+      "use_bias",
+      "use_conv_bias",
+      "hidden_act",
+      "time_step_rank",
+      "residual_in_fp32",
+      "time_step_scale",
+      "time_step_min",
+      "time_step_max",
+      "time_step_floor",
+      "time_step_init_scheme",
+      "rescale_prenorm_residual",
+      "use_mambapy",
+      "use_associative_scan",
+      "tie_word_embeddings",
+      "layer_types",
+      "intermediate_size",
+      "d_model",
+      "unknown"}},
+    {"falcon_mamba", {"mixer_rms_eps", "use_falcon_mambapy", "intermediate_size", "use_bias"}},
+    {"mamba2",
+     {"num_heads", "head_dim", "n_groups", "state_size", "expand", "conv_kernel", "use_bias",
+      "use_conv_bias", "hidden_act", "time_step_rank", "time_step_limit", "chunk_size",
+      "layer_norm_epsilon", "tie_word_embeddings", "rms_norm", "layer_types"}},
+    {"mamba_ssm",
+     {"d_model", "n_layer", "vocab_size", "pad_vocab_size_multiple", "tie_embeddings", "rms_norm",
+      "d_intermediate", "residual_in_fp32", "fused_add_norm"}}};
+
+TEST(NullValues, AreRefusedByName) {
+  for (const auto& [model, keys] : kNoNulls)
+    for (const std::string key : keys) {
+      json config = small_config(model);
+      config[key] = nullptr;
+      try {
+        read_architecture(config, "config.json");
+        ADD_FAILURE() << model << " took null for " << key;
+      } catch (const InputError& error) {
+        EXPECT_THAT(error.what(), testing::ContainsRegex("key (n_embd: is 16, but )?" + key));
+      }
+    }
+}
+
+TEST(NullValues, AreRefusedInsideObjects) {
+  const struct {
+    const char *model, *object, *key, *text;
+  } places[] = {
+      {"mamba_ssm", "ssm_cfg", "bias", "ssm_cfg.bias: is null"},
+      {"mamba_ssm", "ssm_cfg", "dt_rank", "ssm_cfg.dt_rank: is null"},
+      {"mamba_ssm2", "ssm_cfg", "rmsnorm", "ssm_cfg.rmsnorm: is null"},
+      {"mamba_ssm2", "ssm_cfg", "dt_limit", "ssm_cfg.dt_limit: expected two numbers, found null"},
+      {"llama", "rope_parameters", "rope_type", "rope_parameters.rope_type: is null"},
+      {"llama", "rope_scaling", "rope_theta", "rope_scaling.rope_theta: is null"},
+      {"llama", "rope_parameters", "factor", "rope_parameters.factor: is not known"}};
+  for (const auto& place : places) {
+    json config = small_config(place.model);
+    config[place.object][place.key] = nullptr;
+    try {
+      read_architecture(config, "config.json");
+      ADD_FAILURE() << place.text;
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), testing::HasSubstr(place.text));
+    }
+  }
+}
+
+Architecture with_null(const char* model, const char* key, const char* change = "{}") {
+  json config = changed({model, change, ""});
+  config[key] = nullptr;
+  return read_architecture(config, "config.json");
+}
+
+TEST(NullValues, HaveTheMeaningThatAllVersionsGiveThem) {
+  EXPECT_EQ(with_null("gpt2", "n_inner").transformer().mlp_size, 64);
+  EXPECT_EQ(with_null("llama", "num_key_value_heads").transformer().key_heads, 4);
+  EXPECT_EQ(with_null("qwen2", "num_key_value_heads").transformer().key_heads, 4);
+  EXPECT_EQ(with_null("llama", "head_dim").transformer().head_size, 4);
+  EXPECT_EQ(with_null("mistral", "head_dim").transformer().head_size, 4);
+  EXPECT_TRUE(with_null("mistral", "sliding_window").transformer().sliding_windows.empty());
+  EXPECT_EQ(with_null("mamba_ssm", "ssm_cfg").channels(), 32);
+  for (const char* key : {"rope_scaling", "rope_parameters", "sliding_window", "layer_types"})
+    EXPECT_EQ(with_null("llama", key).transformer().rotary, read("llama").transformer().rotary);
+  for (const char* model : {"gpt2", "gpt_neox", "mamba", "mamba2"})
+    EXPECT_EQ(with_null(model, "sliding_window").family, model);
+  // transformers 5 leaves null where it has moved the number.
+  EXPECT_EQ(with_null("llama", "rope_theta", R"({"rope_parameters": {"rope_theta": 300.0}})")
+                .transformer()
+                .rotary.theta,
+            300.0);
+}
+
+TEST(NullValues, NoWindowInQwen2) {
+  const char* slides = R"({"use_sliding_window": true, "max_window_layers": 1})";
+  EXPECT_THAT(with_null("qwen2", "sliding_window", slides).transformer().sliding_windows,
+              testing::Each(0));
+  EXPECT_THROW(with_null("qwen2", "sliding_window",
+                         R"({"use_sliding_window": true, "layer_types":
+                             ["full_attention", "full_attention", "sliding_attention"]})"),
+               InputError);
+}
+
+TEST(Architecture, OlderAndNewerSpellings) {
+  const Architecture gpt2 = read("gpt2", R"({"n_embd": null, "hidden_size": 16, "n_head": null,
+      "num_attention_heads": 4, "n_layer": null, "num_hidden_layers": 3, "n_positions": null,
+      "max_position_embeddings": 12})");
+  EXPECT_EQ(gpt2.hidden, 16);
+  EXPECT_EQ(gpt2.max_positions, 12);
+  const Rotary both = read("llama", R"({"rope_scaling": {"type": "linear", "factor": 2.0},
+      "rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 100.0}})")
+                          .transformer()
+                          .rotary;
+  EXPECT_EQ(both.factor, 2.0);
+  const Rotary neox = read("gpt_neox", R"({"rotary_pct": null, "rope_parameters":
+      {"rope_type": "default", "rope_theta": 50.0, "partial_rotary_factor": 1.0}})")
+                          .transformer()
+                          .rotary;
+  EXPECT_EQ(neox.dimensions, 4);
+  EXPECT_EQ(neox.theta, 50.0);
+}
+
 TEST(Architecture, Qwen2SlidesOnlyWhereItSaysSo) {
   EXPECT_TRUE(read("qwen2", R"({"sliding_window": 4})").transformer().sliding_windows.empty());
   EXPECT_THAT(
@@ -177,7 +379,7 @@ TEST(Architecture, RotaryScaling) {
   const Rotary llama3 =
       read(
           "llama",
-          R"({"rope_parameters": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+          R"({"rope_theta": null, "rope_parameters": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
                                         "original_max_position_embeddings": 64, "rope_theta": 500000.0}})")
           .transformer()
           .rotary;

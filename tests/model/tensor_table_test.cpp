@@ -20,12 +20,13 @@ struct Spot {
 };
 
 // "" if the checkpoint loads.
-std::string loading_error(const char* model, const Tensors& tensors) {
+std::string loading_error(const nlohmann::json& config, const Tensors& tensors,
+                          HeadChoice head = HeadChoice::kConfigured) {
   const TemporaryDirectory directory;
-  write_checkpoint(directory.path(), small_config(model), tensors);
+  write_checkpoint(directory.path(), config, tensors);
   try {
     Network::load(std::make_shared<const Checkpoint>(Checkpoint::open(directory.path().string())),
-                  at::kCPU, Precision::kFp32);
+                  at::kCPU, Precision::kFp32, {head});
   } catch (const InputError& error) {
     const std::string line = error.what();
     EXPECT_EQ(line.find('\n'), std::string::npos) << line;
@@ -33,6 +34,11 @@ std::string loading_error(const char* model, const Tensors& tensors) {
     return line;
   }
   return "";
+}
+
+std::string loading_error(const char* model, const Tensors& tensors,
+                          HeadChoice head = HeadChoice::kConfigured) {
+  return loading_error(small_config(model), tensors, head);
 }
 
 class BrokenTensors : public testing::TestWithParam<Spot> {
@@ -110,17 +116,167 @@ TEST(TensorNames, MambaSsmCallsItsEmbeddingOtherwise) {
   EXPECT_EQ(loading_error("mamba_ssm", tensors), "");
 }
 
-TEST(TensorNames, ATiedHeadMayBeThereAsACopy) {
-  Tensors tensors = random_tensors(small_config("mamba"), 5);
-  tensors["lm_head.weight"] = tensors["backbone.embeddings.weight"];
-  EXPECT_EQ(loading_error("mamba", tensors), "");
+// Every tensor under its own name and without the prefix: equal or not, finite or not.
+TEST(TensorNames, Transformers5CallsTheHeadOfGptNeoxAsElsewhere) {
+  Tensors tensors = random_tensors(small_config("gpt_neox"), 5);
+  rename(tensors, "embed_out.weight", "lm_head.weight");
+  EXPECT_EQ(loading_error("gpt_neox", tensors), "");
 }
 
-TEST(TensorNames, OldBuffersAreIgnored) {
+TEST(TensorNames, OneTensorUnderTwoNamesIsRefused) {
+  const struct {
+    const char *model, *name, *other;
+  } pairs[] = {{"llama", "model.embed_tokens.weight", "embed_tokens.weight"},
+               {"gpt2", "transformer.h.1.ln_1.bias", "h.1.ln_1.bias"},
+               {"gpt_neox", "gpt_neox.embed_in.weight", "embed_in.weight"},
+               {"gpt_neox", "embed_out.weight", "lm_head.weight"},
+               {"mamba", "backbone.norm_f.weight", "norm_f.weight"},
+               {"mamba_ssm", "backbone.embeddings.weight", "backbone.embedding.weight"},
+               {"mamba2", "backbone.embeddings.weight", "embedding.weight"}};
+  for (const auto& pair : pairs)
+    for (const float change : {0.0F, 1.0F, std::numeric_limits<float>::quiet_NaN()}) {
+      Tensors tensors = random_tensors(small_config(pair.model), 5);
+      tensors[pair.other] = tensors.at(pair.name);
+      tensors[pair.other].values[0] += change;
+      const std::string error = loading_error(pair.model, tensors);
+      EXPECT_THAT(error, HasSubstr("are one tensor of the model under two names"));
+      EXPECT_THAT(error, HasSubstr(std::string(pair.name) + " "));
+      EXPECT_THAT(error, testing::ContainsRegex(std::string("(tensors|and) ") + pair.other + " "));
+    }
+}
+
+struct HeadOf {
+  const char *model, *embedding, *head, *key;
+};
+
+class Heads : public testing::TestWithParam<HeadOf> {
+ protected:
+  std::string error(HeadChoice choice = HeadChoice::kConfigured) const {
+    return loading_error(config_, tensors_, choice);
+  }
+  nlohmann::json tied(bool yes) const {
+    nlohmann::json config = small_config(GetParam().model);
+    config[GetParam().key] = yes;
+    return config;
+  }
+  nlohmann::json config_ = tied(true);
+  Tensors tensors_ = random_tensors(config_, 5);
+  NamedTensor& embedding() { return tensors_.at(GetParam().embedding); }
+  NamedTensor& head() { return tensors_[GetParam().head]; }
+};
+
+TEST_P(Heads, MayBeThereAsACopyOfTheEmbedding) {
+  head() = embedding();
+  EXPECT_EQ(error(), "");
+}
+
+TEST_P(Heads, ThatDiffersIsAnErrorUntilTheUserChooses) {
+  for (const float change : {0.5F, std::numeric_limits<float>::quiet_NaN()}) {
+    head() = embedding();
+    head().values[3] += change;
+    EXPECT_THAT(error(), testing::AllOf(HasSubstr(GetParam().embedding), HasSubstr(GetParam().head),
+                                        HasSubstr(GetParam().key), HasSubstr("head: own")));
+    EXPECT_EQ(error(HeadChoice::kEmbedding), "");
+    EXPECT_EQ(error(HeadChoice::kOwn) == "", change == 0.5F);
+  }
+}
+
+TEST_P(Heads, OfAnotherShapeIsAnErrorUntilTheUserChooses) {
+  head() = {{2}, {1.0F, 2.0F}};
+  EXPECT_THAT(error(), testing::AllOf(HasSubstr(GetParam().embedding), HasSubstr(GetParam().head)));
+  EXPECT_EQ(error(HeadChoice::kEmbedding), "");
+  EXPECT_THAT(error(HeadChoice::kOwn), HasSubstr("expected shape"));
+}
+
+TEST_P(Heads, ThatIsMissingMayBeReplacedByTheEmbedding) {
+  config_ = tied(false);
+  EXPECT_THAT(error(), testing::AllOf(HasSubstr(GetParam().embedding), HasSubstr(GetParam().head),
+                                      HasSubstr("is missing"), HasSubstr("head: embedding")));
+  EXPECT_EQ(error(HeadChoice::kEmbedding), "");
+  EXPECT_THAT(error(HeadChoice::kOwn), HasSubstr("is missing"));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Families, Heads,
+    testing::Values(
+        HeadOf{"gpt2", "transformer.wte.weight", "lm_head.weight", "tie_word_embeddings"},
+        HeadOf{"llama", "model.embed_tokens.weight", "lm_head.weight", "tie_word_embeddings"},
+        HeadOf{"mistral", "model.embed_tokens.weight", "lm_head.weight", "tie_word_embeddings"},
+        HeadOf{"qwen2", "model.embed_tokens.weight", "lm_head.weight", "tie_word_embeddings"},
+        HeadOf{"gpt_neox", "gpt_neox.embed_in.weight", "embed_out.weight", "tie_word_embeddings"},
+        HeadOf{"mamba", "backbone.embeddings.weight", "lm_head.weight", "tie_word_embeddings"},
+        HeadOf{"falcon_mamba", "backbone.embeddings.weight", "lm_head.weight",
+               "tie_word_embeddings"},
+        HeadOf{"mamba2", "backbone.embeddings.weight", "lm_head.weight", "tie_word_embeddings"},
+        HeadOf{"mamba_ssm", "backbone.embeddings.weight", "lm_head.weight", "tie_embeddings"},
+        HeadOf{"mamba_ssm2", "backbone.embeddings.weight", "lm_head.weight", "tie_embeddings"}),
+    [](const auto& test) { return test.param.model; });
+
+TEST(Head, TheChosenOneIsUsed) {
+  const TemporaryDirectory directory;
+  Tensors tensors = random_tensors(small_config("qwen2"), 5);
+  tensors["lm_head.weight"] = tensors.at("model.embed_tokens.weight");
+  tensors["lm_head.weight"].values[3] += 1;
+  write_checkpoint(directory.path(), small_config("qwen2"), tensors);
+  const auto checkpoint =
+      std::make_shared<const Checkpoint>(Checkpoint::open(directory.path().string()));
+  const auto tied = [&](HeadChoice head) {
+    return Network::load(checkpoint, at::kCPU, Precision::kFp32, {head})->architecture().tied_head;
+  };
+  EXPECT_TRUE(tied(HeadChoice::kEmbedding));
+  EXPECT_FALSE(tied(HeadChoice::kOwn));
+}
+
+NamedTensor causal_mask(int n) {
+  NamedTensor mask{{1, 1, n, n}, {}};
+  for (int row = 0; row < n; ++row)
+    for (int column = 0; column < n; ++column) mask.values.push_back(column <= row ? 1.0F : 0.0F);
+  return mask;
+}
+
+TEST(OldBuffers, ThatSayWhatIsComputedAnywayMayBeThere) {
   Tensors tensors = random_tensors(small_config("gpt2"), 5);
-  tensors["transformer.h.0.attn.bias"] = {{1}, {1.0F}};
-  tensors["h.2.attn.masked_bias"] = {{1}, {-1e4F}};
+  tensors["transformer.h.0.attn.bias"] = causal_mask(12);
+  tensors["h.2.attn.masked_bias"] = {{}, {-1e4F}};
   EXPECT_EQ(loading_error("gpt2", tensors), "");
+  tensors = random_tensors(small_config("gpt_neox"), 5);
+  tensors["gpt_neox.layers.0.attention.bias"] = causal_mask(5);
+  tensors["gpt_neox.layers.1.attention.masked_bias"] = {{},
+                                                        {-std::numeric_limits<float>::infinity()}};
+  tensors["gpt_neox.layers.1.attention.rotary_emb.inv_freq"] = {{1}, {1.0F}};
+  EXPECT_EQ(loading_error("gpt_neox", tensors), "");
+  tensors = random_tensors(small_config("llama"), 5);
+  tensors["model.layers.1.self_attn.rotary_emb.inv_freq"] = {{2}, {1.0F, 0.09998F}};  // theta 100
+  EXPECT_EQ(loading_error("llama", tensors), "");
+}
+
+TEST(OldBuffers, ThatSaySomethingElseAreRefused) {
+  NamedTensor two_ways = causal_mask(12), banded = causal_mask(12);
+  two_ways.values[1] = 1.0F;
+  banded.values[12 * 11] = 0.0F;
+  const struct {
+    const char *model, *name;
+    NamedTensor value;
+    const char* text;
+  } buffers[] = {
+      {"gpt2", "transformer.h.0.attn.bias", two_ways, "is no causal mask"},
+      {"gpt2", "h.0.attn.bias", banded, "is no causal mask"},
+      {"gpt2", "transformer.h.0.attn.bias", {{3}, {1.0F, 1.0F, 1.0F}}, "expected a causal mask"},
+      {"gpt2", "transformer.h.3.attn.bias", causal_mask(12), "is not expected"},
+      {"gpt2", "transformer.h.0.attn.masked_bias", {{}, {0.0F}}, "expected one number of -10000"},
+      {"gpt_neox", "gpt_neox.layers.0.attention.bias", two_ways, "is no causal mask"},
+      {"gpt_neox", "gpt_neox.layers.0.attention.rotary_emb.inv_freq", {{1}, {0.9F}}, "differs"},
+      {"llama", "model.layers.1.self_attn.rotary_emb.inv_freq", {{2}, {1.0F, 0.01F}}, "differs"},
+      {"qwen2",
+       "model.layers.1.self_attn.rotary_emb.inv_freq",
+       {{2}, {1.0F, std::numeric_limits<float>::quiet_NaN()}},
+       "differs"}};
+  for (const auto& buffer : buffers) {
+    Tensors tensors = random_tensors(small_config(buffer.model), 5);
+    tensors[buffer.name] = buffer.value;
+    EXPECT_THAT(loading_error(buffer.model, tensors),
+                testing::AllOf(HasSubstr(buffer.name), HasSubstr(buffer.text)));
+  }
 }
 
 }  // namespace

@@ -1,0 +1,17 @@
+// The keys of config.json about rotary embeddings, in the spellings of all versions of
+// transformers.
+#pragma once
+
+#include "model/architecture.hpp"
+#include "model/config_reader.hpp"
+
+namespace factflow {
+
+// Llama, Mistral, Qwen2: whole heads; rope_theta, and rope_scaling (transformers 4) or
+// rope_parameters (5). Keys that stand at two places must say the same.
+Rotary read_rotary(ConfigReader& config, int head_size);
+
+// GPT-NeoX: rotary_emb_base and rotary_pct beside or inside them.
+Rotary read_gpt_neox_rotary(ConfigReader& config, int head_size);
+
+}  // namespace factflow
