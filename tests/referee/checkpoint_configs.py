@@ -175,6 +175,9 @@ def mamba(rng, config, unusual):
 
 def falcon_mamba(rng, config, unusual):
     mamba(rng, config, unusual)
+    # The norm of a single number is its sign: the library's rounding to float32 then decides (3e-4 from its own float64).
+    config["state_size"] = max(config["state_size"], 3)
+    config["time_step_rank"] = rng.choice([2, 3, 5])
     maybe(rng, config, "mixer_rms_eps", [1e-5, 1e-2])
 
 
