@@ -171,10 +171,13 @@ std::string why_missing(const WindowData& window, std::size_t edge) {
   const auto begin =
       window.model->axes.blocked.begin() + static_cast<std::ptrdiff_t>(edge * prompts);
   const auto end = begin + static_cast<std::ptrdiff_t>(prompts);
-  if (prompts == 0) return "no prompt";
+  if (prompts == 0) return "no prompt is selected";
   if (std::all_of(begin, end, [](std::int64_t pairs) { return pairs == 0; }))
     return "no prompt has this edge";
-  if (std::none_of(begin, end, [](std::int64_t pairs) { return pairs > 0; })) return "not computed";
+  if (std::all_of(begin, end, [](std::int64_t pairs) { return pairs == kFailedPrompt; }))
+    return "every prompt failed";
+  if (std::none_of(begin, end, [](std::int64_t pairs) { return pairs > 0; }))
+    return "not computed yet";
   return "no prompt is valid at every start";
 }
 

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "analysis/comparable.hpp"
+#include "analysis/coverage.hpp"
 #include "base/text.hpp"
 
 namespace factflow {
@@ -218,18 +219,7 @@ std::vector<std::string> gaps(const Study& study) {
   if (!study.run.failures.empty())
     lines.push_back(fmt::format("{} prompts or units failed; they are listed with their reasons.",
                                 study.run.failures.size()));
-  std::size_t without = 0, known = 0;
-  for (const ModelData& model : study.run.models)
-    for (const std::int64_t blocked : model.axes.blocked) {
-      known += blocked == kNotKnown ? 0 : 1;
-      without += blocked == 0 ? 1 : 0;
-    }
-  if (without > 0)
-    lines.push_back(fmt::format(
-        "{:.0f} % of the (edge, prompt) pairs that were computed do not exist (a prompt "
-        "that starts with its subject has no context, for instance) and are left out of "
-        "every mean.",
-        100.0 * static_cast<double>(without) / static_cast<double>(known)));
+  for (std::string& line : coverage_gaps(study)) lines.push_back(std::move(line));
   for (std::string& line : differences_between_runs(study.run)) lines.push_back(std::move(line));
   return lines;
 }

@@ -62,7 +62,6 @@ struct Layout {
   double width = 0, height = 0, legend_height = 0, panel_width = 0, gap = 0;
   double header_height = 0, title_height = 0;  // the latter of each row, the layer axis included
   std::size_t columns = 1, rows = 1, legend_columns = 1;
-  std::size_t title_lines = 1;
   std::vector<std::string> header;
   std::vector<LegendEntry> legend;
   bool own_labels = false;  // at each panel, since they differ
@@ -92,6 +91,21 @@ void lay_out_legend(Layout& layout) {
   layout.legend_height = kLegendPadding + kLegendRow * static_cast<double>(rows);
 }
 
+void lay_out_texts(const LinePlot& figure, Layout& layout) {
+  layout.header =
+      wrap(figure.header, static_cast<std::size_t>((layout.width - 0.1) / kLetterWidth));
+  layout.header_height =
+      figure.header.empty() ? 0 : kLineHeight * static_cast<double>(layout.header.size()) + 0.06;
+  std::size_t lines = 1;
+  bool layer_axes = false;
+  for (const Panel& panel : figure.panels) {
+    lines = std::max(lines, panel.title.size());
+    layer_axes = layer_axes || common_layers(panel) > 0;
+  }
+  layout.title_height =
+      kLineHeight * static_cast<double>(lines) + kTitleGap + (layer_axes ? kLayerAxis : 0);
+}
+
 Layout lay_out(const LinePlot& figure, double width, std::size_t columns) {
   Layout layout;
   layout.columns = std::min(columns, figure.panels.size());
@@ -106,15 +120,7 @@ Layout lay_out(const LinePlot& figure, double width, std::size_t columns) {
   layout.deepest = deepest_of(figure);
   layout.legend = legend_of(figure);
   lay_out_legend(layout);
-  layout.header = wrap(figure.header, static_cast<std::size_t>((width - 0.1) / kLetterWidth));
-  layout.header_height =
-      figure.header.empty() ? 0 : kLineHeight * static_cast<double>(layout.header.size()) + 0.06;
-  for (const Panel& panel : figure.panels)
-    layout.title_lines = std::max(layout.title_lines, panel.title.size());
-  const bool layer_axes = std::any_of(figure.panels.begin(), figure.panels.end(),
-                                      [](const Panel& panel) { return common_layers(panel) > 0; });
-  layout.title_height = kLineHeight * static_cast<double>(layout.title_lines) + kTitleGap +
-                        (layer_axes ? kLayerAxis : 0);
+  lay_out_texts(figure, layout);
   layout.height = kTop + layout.header_height + (kPanelHeight + layout.title_height) * rows +
                   kRowGap * (rows - 1) + kBottom + layout.legend_height;
   return layout;

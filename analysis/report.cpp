@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "analysis/coverage.hpp"
 #include "analysis/findings.hpp"
 #include "analysis/html.hpp"
 #include "analysis/palette.hpp"
@@ -175,28 +176,17 @@ std::string parameter_count(std::int64_t parameters) {
   return format_count(static_cast<double>(parameters));
 }
 
-std::string model_facts(const ModelData& model) {
-  const auto& clean = model.evaluation;
-  const auto right = std::count(clean.rank.begin(), clean.rank.end(), 1);
-  const auto failed = std::count(clean.rank.begin(), clean.rank.end(), 0);
-  const auto judged = static_cast<std::ptrdiff_t>(clean.rank.size()) - failed;
-  const double accuracy =
-      judged > 0 ? 100.0 * static_cast<double>(right) / static_cast<double>(judged) : 0;
-  std::string text = fmt::format("{}, {} layers, {} parameters", model.info.family,
-                                 model.info.layers, parameter_count(model.info.parameters));
-  if (judged > 0)
-    text += fmt::format("; right on {} of {} prompts ({:.1f} %)", right, judged, accuracy);
-  if (failed > 0) text += fmt::format(", {} failed", failed);
-  if (!model.axes.prompts.empty())
-    text += fmt::format("; knockouts on {} selected prompts", model.axes.prompts.size());
-  return text + ".";
+std::string model_facts(const ModelData& model, const RunData& run) {
+  const std::string covered = coverage_in_words(model, run);
+  return fmt::format("{}, {} layers, {} parameters{}{}.", model.info.family, model.info.layers,
+                     parameter_count(model.info.parameters), covered.empty() ? "" : "; ", covered);
 }
 
 std::string models_html(const Study& study) {
   std::string text = "<section id=\"models\"><h2>Models</h2>\n<ul>\n";
   for (const ModelData& model : study.run.models)
     text += fmt::format("<li><strong>{}</strong>: {}</li>\n", escape(model.info.name),
-                        escape(model_facts(model)));
+                        escape(model_facts(model, study.run)));
   return text + "</ul></section>\n";
 }
 

@@ -20,6 +20,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::int16_t kMissing = std::numeric_limits<std::int16_t>::min();
+constexpr double kLargest = 32'767;         // of packed numbers, either way
 constexpr double kPerProbability = 10'000;  // stored = p * 10,000
 constexpr double kPerPercent = 10;          // stored = percent * 10
 
@@ -32,16 +33,19 @@ Json rounded(double value, double per_unit = 100) {
 class PackedNumbers {
  public:
   void add(double value, double per_unit) {
-    const double scaled = std::clamp(std::round(value * per_unit), -32'767.0, 32'767.0);
+    const double scaled = std::clamp(std::round(value * per_unit), -kLargest, kLargest);
+    cut_ = cut_ || std::abs(value * per_unit) > kLargest;
     const auto number = static_cast<std::uint16_t>(
         std::isfinite(value) ? static_cast<std::int16_t>(scaled) : kMissing);
     bytes_ += static_cast<char>(number & 0xFF);
     bytes_ += static_cast<char>(number >> 8);
   }
   std::string base64() const { return html::base64(bytes_); }
+  bool cut() const { return cut_; }  // whether some number was too large
 
  private:
   std::string bytes_;
+  bool cut_ = false;
 };
 
 class DataMaker {
@@ -245,6 +249,7 @@ class DataMaker {
       if (!model.windows.empty()) models.push_back(&model);
     const std::size_t count = prompts_with_curves(models);
     Json list = Json::array();
+    bool cut = false;
     for (const ModelData* model : models) {
       const WindowData window = load_window(*model, window_of(*model, study_.window));
       std::map<std::int64_t, std::size_t> column;
@@ -260,12 +265,17 @@ class DataMaker {
                                              : window.change(edge, found->second, start),
                        kPerPercent);
         }
+        cut = cut || values.cut();
         list.push_back({{"model", model - study_.run.models.data()},
                         {"window", window.cells.window},
                         {"edge", edge_index_.at(model->edges[edge].label)},
                         {"values", values.base64()}});
       }
     }
+    if (cut)
+      omitted_.push_back(
+          fmt::format("Relative changes of single prompts beyond {:.0f} % are drawn at that value.",
+                      kLargest / kPerPercent));
     return list;
   }
 

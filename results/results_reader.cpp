@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 #include <set>
+#include <sstream>
 #include <utility>
 
 #include <fmt/format.h>
@@ -44,6 +45,8 @@ RunInfo read_info(const Group& root) {
   info.factflow_version = root.text_attribute("factflow_version");
   info.config = root.text_attribute("config");
   info.selection = root.text_attribute("selection");
+  std::istringstream models(root.text_attribute("models"));  // no name has a space
+  for (std::string name; models >> name;) info.models.push_back(name);
   info.dataset_path = root.text_attribute("dataset_path");
   info.dataset_digest = root.text_attribute("dataset_digest");
   info.dataset_format = root.text_attribute("dataset_format");

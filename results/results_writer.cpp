@@ -9,6 +9,7 @@
 
 #include "base/error.hpp"
 #include "base/file_operations.hpp"
+#include "base/text.hpp"
 #include "results/hdf5_file.hpp"
 #include "results/run_results.hpp"
 #include "results/seal.hpp"
@@ -56,6 +57,7 @@ void write_info(Group& root, const RunInfo& info) {
   root.write_attribute("factflow_version", info.factflow_version);
   root.write_attribute("config", info.config);
   root.write_attribute("selection", info.selection);
+  root.write_attribute("models", join(info.models, " "));
   root.write_attribute("dataset_path", info.dataset_path);
   root.write_attribute("dataset_digest", info.dataset_digest);
   root.write_attribute("dataset_format", info.dataset_format);

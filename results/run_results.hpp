@@ -22,6 +22,8 @@ struct RunInfo {
   std::string factflow_version;
   std::string config;     // the resolved YAML
   std::string selection;  // in words: "right for all of gpt2, mamba"
+  // Names of all that the configuration has; the results may lack some so far.
+  std::vector<std::string> models = {};
   std::string dataset_path, dataset_digest, dataset_format;
   std::string libtorch, host, device, precision;
   double elapsed_seconds = 0;  // computing time so far, over all starts of the run; 0 = unknown
@@ -72,8 +74,8 @@ struct EvaluationResult {
 struct KnockoutAxes {
   std::vector<std::string> edges;     // "subject->last", "subject->last/slow"; unique
   std::vector<std::int64_t> prompts;  // ids of the selected prompts
-  // [edge, prompt] blocked (target, source) pairs; 0 = the prompt has no such edge, kNotKnown = no
-  // sweep asked for it, or it is not computed yet, or it failed
+  // [edge, prompt] blocked (target, source) pairs; 0 = the prompt has no such edge, kFailedPrompt =
+  // it failed, kNotKnown = no sweep asked for it, or it is not computed yet
   std::vector<std::int64_t> blocked;
   // The sets of prompts of which the sweeps were made, the main one first. Empty: all prompts are
   // one set.
@@ -81,7 +83,7 @@ struct KnockoutAxes {
   // [set, prompt] 1 = the prompt belongs to the set, else 0.
   std::vector<std::int32_t> members = {};
 };
-inline constexpr std::int64_t kNotKnown = -1;
+inline constexpr std::int64_t kNotKnown = -1, kFailedPrompt = -2;
 
 // All knockouts of one window size. NaN and rank 0: not computed, failed, or no such edge.
 struct KnockoutWindow {

@@ -109,16 +109,28 @@ function lineTooltip(lines, metric, x) {
   }).join('<br>');
 }
 
+// The least of 1, 2, 5, 10, 20 ... that passes over `count` in at most `most` steps.
+function roundStep(count, most) {
+  for (let unit = 1;; unit *= 10) {
+    for (const step of [unit, 2 * unit, 5 * unit]) if (count / step <= most) return step;
+  }
+}
+
+// The look of a second axis of x, its numbers `lift` pixels above the panel, called `name` at its left end.
+const secondAxis = (name, lift) => ({
+  position: 'top', splitLine: {show: false}, axisLine: {show: false, onZero: false}, name, nameLocation: 'start',
+  nameGap: 8, nameTextStyle: {color: SOFT, fontSize: 11, verticalAlign: 'bottom', padding: [0, 0, lift, 0]},
+  axisLabel: {color: SOFT, fontSize: 11, margin: lift},
+});
+
 // The layers above relative depths, where all lines of a panel are of models with the same number of them.
 function layerAxis(panel, look) {
   const counts = unique(panel.lines.map((line) => layersOf(line.group)));
   if (look.axis !== depthAxes.relative || counts.length !== 1) return null;
-  return {
-    type: 'value', position: 'top', min: 0, max: look.deepest * counts[0], minInterval: 1, splitLine: {show: false},
-    name: 'layer', nameLocation: 'start', nameGap: 6, nameTextStyle: {color: SOFT, fontSize: 11},
-    axisLine: {show: false}, axisTick: {show: true, lineStyle: {color: SOFT}},
-    axisLabel: {color: SOFT, fontSize: 11, margin: 4, showMaxLabel: false},
-  };
+  const max = look.deepest * counts[0], interval = roundStep(max, 7);
+  const axis = secondAxis('layer', 8);
+  axis.axisLabel.showMaxLabel = Math.abs(max / interval - Math.round(max / interval)) < 1e-6;
+  return {...axis, type: 'value', min: 0, max, interval, axisTick: {show: true, length: 4, lineStyle: {color: SOFT}}};
 }
 
 function lineOption(panel, look, range) {
@@ -132,7 +144,7 @@ function lineOption(panel, look, range) {
   return {
     animation: false,
     aria: {enabled: true, label: {description: `${panel.title}: ${look.metric.title}, ${panel.lines.length} lines`}},
-    grid: {left: 50, right: 14, top: layers ? 26 : 12, bottom: 40},
+    grid: {left: 50, right: 14, top: layers ? 30 : 12, bottom: 40},
     xAxis: [{
       type: 'value', name: look.axis.title, nameLocation: 'middle', nameGap: 24, nameTextStyle: {color: SOFT},
       min: 0, max: look.deepest, splitLine: {show: false}, axisLine: {onZero: false, lineStyle: {color: SOFT}},
@@ -196,6 +208,12 @@ function drawHeatmap(folder, map, clean, colors) {
   const box = element('div', {class: 'chart', style: `height:${60 + 17 * tokens.length}px`});
   folder.append(box);
   const layers = layersOf(map), depth = (start) => String(Number((start / layers).toFixed(2)));
+  const every = (most) => {
+    const step = roundStep(map.starts.length, most);
+    return (column) => column % step === 0;
+  };
+  const depths = secondAxis('depth', 4);
+  Object.assign(depths.axisLabel, {interval: every(8), formatter: depth});
   const about = (cell) => `<b>${text(tokens[cell[1]])}</b> \u2192 last, ${text(layersText(map, map.starts[cell[0]]))}` +
       `<br>p = ${cell[3].toFixed(3)}, change <b>${signed(cell[2], 3)}</b>`;
   newChart(box).setOption({
@@ -203,10 +221,8 @@ function drawHeatmap(folder, map, clean, colors) {
     aria: {enabled: true, label: {description: `Heat map of ${tokens.length} tokens and ${map.starts.length} starts`}},
     grid: {left: 92, right: 8, top: 20, bottom: 40},
     xAxis: [{type: 'category', data: map.starts, name: depthAxes.layer.title, nameLocation: 'middle', nameGap: 24,
-             nameTextStyle: {color: SOFT}, axisLabel: {color: INK, hideOverlap: true}},
-            {type: 'category', data: map.starts, position: 'top', axisTick: {show: false}, axisLine: {show: false},
-             name: 'depth', nameLocation: 'start', nameGap: 8, nameTextStyle: {color: SOFT, fontSize: 11},
-             axisLabel: {color: SOFT, fontSize: 11, margin: 4, hideOverlap: true, formatter: depth}}],
+             nameTextStyle: {color: SOFT}, axisTick: {interval: every(13)}, axisLabel: {color: INK, interval: every(13)}},
+            {...depths, type: 'category', data: map.starts, axisTick: {show: false}}],
     yAxis: {type: 'category', data: tokens, inverse: true, axisTick: {show: false},
             axisLabel: {interval: 0, width: 84, overflow: 'truncate', fontSize: 11,
                         color: (_, i) => i >= begin && i < end ? '#00704f' : INK}},

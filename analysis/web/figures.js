@@ -116,8 +116,9 @@ function choice(label, field, options) {
   });
 }
 
+// One line alone has a legend too: it names what the panels show.
 function legend(label, items, off) {
-  return items.length < 2 ? null : chips(label, items, off, (redoSwitches) => drawFigures(redoSwitches === true));
+  return items.length < 2 && !items.some((item) => item.style) ? null : chips(label, items, off, (redoSwitches) => drawFigures(redoSwitches === true));
 }
 
 function generalSwitches() {

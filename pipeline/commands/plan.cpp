@@ -82,7 +82,7 @@ int plan_command(const std::vector<std::string>& arguments) {
   std::cout << fmt::format("{}: {} prompts ({}), about {:.1f} tokens each; {} bad records\n",
                            config.name, format_count(prompts), dataset.format,
                            tokens_per_prompt(dataset), dataset.bad.size());
-  for (const std::string& sentence : missing_ids(config, dataset))
+  for (const std::string& sentence : shortfalls(config, dataset))
     std::cout << "  " << sentence << '\n';
   std::cout << fmt::format("  {:<40} {:>8} {:>8} {:>14} {:>12} {:>12}\n", "stage", "prompts",
                            "units", "rows", "FLOP", "results");
@@ -112,7 +112,7 @@ int validate_command(const std::vector<std::string>& arguments) {
   const RunPlan plan(config, dataset, planned);
   std::cout << fmt::format("{}: good\n  {} prompts ({})\n", config.file.string(),
                            dataset.prompts.size(), dataset.format);
-  for (const std::string& sentence : missing_ids(config, dataset))
+  for (const std::string& sentence : shortfalls(config, dataset))
     std::cout << "  " << sentence << '\n';
   for (const BadRecord& bad : dataset.bad)
     std::cout << fmt::format("  left out: {}: {}\n", bad.where, bad.reason);

@@ -13,6 +13,7 @@
 #include "pipeline/commands/command.hpp"
 #include "pipeline/coordination/journal.hpp"
 #include "pipeline/coordination/owner.hpp"
+#include "pipeline/run/model_progress.hpp"
 #include "pipeline/run/run_directory.hpp"
 #include "pipeline/run/run_plan.hpp"
 #include "results/run_results.hpp"
@@ -24,25 +25,36 @@ namespace po = boost::program_options;
 
 constexpr size_t kShownFailures = 10;
 
-void print_journal(const std::filesystem::path& directory, const std::string& identity) {
-  const Config config = read_config(directory / "config.yaml");
-  const JournalIndex index(system_files(), directory / "journal", identity);
-  std::map<Stage, std::int64_t> done;
+// What the last launch knew to be asked; before it wrote that down, nothing is known of any stage.
+std::vector<AskedOfModel> asked_in(const nlohmann::json& progress, const Config& config) {
+  if (progress.contains("models")) return asked_from_json(progress.at("models"));
+  std::vector<AskedOfModel> models;
+  for (const ModelConfig& model : config.models) models.push_back({model.name, 0, {}, {}});
+  return models;
+}
+
+void print_failed_units(const Config& config, const JournalIndex& index) {
   std::vector<std::string> failures;
   index.for_each([&](const JournalRecord& record) {
+    if (record.type != RecordType::kFailed) return;
     const UnitName unit = unit_named(record.unit);
-    if (is_result(record.type)) ++done[unit.stage];
-    if (record.type == RecordType::kFailed)
-      failures.push_back(fmt::format(
-          "    {}: {}", describe(unit, config.models.at(unit.model).name), record.payload));
+    failures.push_back(fmt::format("    {}: {}", describe(unit, config.models.at(unit.model).name),
+                                   record.payload));
   });
-  for (const auto& [stage, units] : done)
-    std::cout << fmt::format("  {}: {} units finished\n", name_of(stage), units);
   if (failures.empty()) return;
   std::cout << fmt::format("  {} units failed (run --retry-failed repeats them):\n",
                            failures.size());
   for (size_t i = 0; i < std::min(failures.size(), kShownFailures); ++i)
     std::cout << failures[i] << '\n';
+}
+
+void print_journal(const std::filesystem::path& directory, const std::string& identity,
+                   const nlohmann::json& progress) {
+  const Config config = read_config(directory / "config.yaml");
+  const JournalIndex index(system_files(), directory / "journal", identity);
+  for (const ModelProgress& model : progress_of(asked_in(progress, config), index))
+    std::cout << "  " << describe(model) << '\n';
+  print_failed_units(config, index);
 }
 
 void print_jobs(const std::filesystem::path& directory) {
@@ -89,16 +101,16 @@ void print_run(const std::filesystem::path& directory) {
     const nlohmann::json run = nlohmann::json::parse(read_file(record));
     std::cout << fmt::format("{}, begun {}\n", run.at("name").get<std::string>(),
                              run.at("created").get<std::string>());
+    const std::filesystem::path noted = directory / "progress.json";
+    const nlohmann::json progress = std::filesystem::exists(noted)
+                                        ? nlohmann::json::parse(read_file(noted))
+                                        : nlohmann::json::object();
     if (run.value("plan", "") == kPlanVersion)
-      print_journal(directory, run.at("identity").get<std::string>());
+      print_journal(directory, run.at("identity").get<std::string>(), progress);
     else
       std::cout << "  begun by another version of factflow, which alone can continue it\n";
-    if (std::filesystem::exists(directory / "progress.json"))
-      std::cout << "  last seen at "
-                << nlohmann::json::parse(read_file(directory / "progress.json"))
-                       .at("text")
-                       .get<std::string>()
-                << '\n';
+    if (progress.contains("text"))
+      std::cout << "  last seen at " << progress.at("text").get<std::string>() << '\n';
   } catch (const nlohmann::json::exception& error) {
     throw InputError(record.string(), fmt::format("cannot be understood: {}", error.what()));
   }

@@ -224,12 +224,18 @@ Dataset read_dataset(const DatasetConfig& config, const WantedIds& wanted) {
   std::vector<std::int64_t> numbers;
   if (config.reference_ids) numbers = reference_ids(records, source.rows, config.path);
 
-  Dataset out{
-      source.format + ", " + source.container, source.digest, {}, {}, std::move(collected.bad())};
+  Dataset out;
+  out.format = source.format + ", " + source.container;
+  out.digest = source.digest;
+  out.bad = std::move(collected.bad());
+  size_t next = 0;
   for (const size_t i : filter_prompts(prompts, config, wanted)) {
+    for (; next < i; ++next) out.left_out.push_back(prompts[next].id);
+    next = i + 1;
     out.prompts.push_back(std::move(prompts[i]));
     if (config.reference_ids) out.reference_ids.push_back(numbers[i]);
   }
+  for (; next < prompts.size(); ++next) out.left_out.push_back(prompts[next].id);
   return out;
 }
 

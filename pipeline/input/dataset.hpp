@@ -26,6 +26,7 @@ struct Dataset {
   std::vector<Prompt> prompts;              // in file order; ids unique
   std::vector<std::int64_t> reference_ids;  // one per prompt if asked for, else empty (specs: D3)
   std::vector<BadRecord> bad;
+  std::vector<std::int64_t> left_out = {};  // ids of prompts that did not pass the filters
 };
 
 // The values of `format:` besides "auto": "counterfact", "counterfact-tracing", "counterfact-flat",

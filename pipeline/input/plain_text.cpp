@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <utf8proc.h>
 
 namespace factflow {
@@ -53,6 +55,15 @@ std::optional<std::int64_t> parse_whole_number(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return value;
+}
+
+std::string some_of(std::vector<std::int64_t> ids) {
+  constexpr size_t kMost = 10;
+  std::sort(ids.begin(), ids.end());
+  const size_t shown = std::min(ids.size(), kMost);
+  const std::string text = fmt::format(
+      "{}", fmt::join(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(shown), ", "));
+  return shown == ids.size() ? text : fmt::format("{} and {} more", text, ids.size() - shown);
 }
 
 }  // namespace factflow

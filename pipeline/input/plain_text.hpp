@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/text.hpp"
 
@@ -22,5 +23,8 @@ std::string excerpt(std::string_view text);
 
 // The whole text as a decimal number without sign, or nothing if it is none or does not fit.
 std::optional<std::int64_t> parse_whole_number(std::string_view text);
+
+// Numbers for a message: "5, 6, 7", or the ten smallest and how many more there are.
+std::string some_of(std::vector<std::int64_t> ids);
 
 }  // namespace factflow

@@ -40,11 +40,14 @@ void check_relations(const std::vector<Prompt>& prompts, const DatasetConfig& co
 void check_ids(const std::vector<Prompt>& prompts, const DatasetConfig& config) {
   std::unordered_set<std::int64_t> known;
   for (const Prompt& prompt : prompts) known.insert(prompt.id);
+  std::vector<std::int64_t> unknown;
   for (const std::int64_t id : config.ids)
-    if (!known.contains(id))
-      throw InputError(config.path,
-                       fmt::format("no usable prompt has the id {} of dataset.ids", id),
-                       "remove it");
+    if (!known.contains(id)) unknown.push_back(id);
+  if (!unknown.empty())
+    throw InputError(config.path,
+                     fmt::format("no usable prompt has the id{} {} of dataset.ids",
+                                 unknown.size() == 1 ? "" : "s", some_of(unknown)),
+                     unknown.size() == 1 ? "remove it" : "remove them");
 }
 
 template <class Keep>
@@ -92,7 +95,9 @@ std::vector<size_t> filter_prompts(const std::vector<Prompt>& prompts, const Dat
     kept.resize(static_cast<size_t>(config.limit));
   if (kept.empty())
     throw InputError(config.path, "no prompt is left",
-                     wanted ? "no prompt has an id that the configuration's lists of ids name"
+                     wanted ? fmt::format("no prompt that passes the filters of the dataset has an "
+                                          "id that select or heatmaps list ({})",
+                                          some_of({wanted->begin(), wanted->end()}))
                             : "no prompt has both a wanted relation and a wanted id");
   return kept;
 }

@@ -8,6 +8,9 @@
 
 #include <fmt/format.h>
 
+#include "base/error.hpp"
+#include "pipeline/input/plain_text.hpp"
+
 namespace factflow {
 namespace {
 
@@ -19,20 +22,32 @@ Ids ids_of(const SelectConfig& set) {
   return {listed.begin(), listed.end()};
 }
 
-// The models that decide what is in a set: they must have the answer right.
-bool judges(const SelectConfig& set, const std::string& judge, const std::string& model) {
-  switch (set.rule) {
-    case Rule::kAllModels:
-      return true;
-    case Rule::kSelf:
-      return judge == model;
-    case Rule::kTheseModels:
-      return std::find(set.models.begin(), set.models.end(), judge) != set.models.end();
-    case Rule::kNone:
-    case Rule::kIds:
-      return false;
-  }
-  return false;
+Ids ids_in(const std::vector<std::int64_t>& list) {
+  return {list.begin(), list.end()};
+}
+
+Ids ids_in(const Dataset& dataset) {
+  Ids ids;
+  for (const Prompt& prompt : dataset.prompts) ids.insert(prompt.id);
+  return ids;
+}
+
+// A list of ids of the configuration, and what it is called in messages.
+struct NamedIds {
+  std::string name;
+  std::vector<std::int64_t> ids;
+};
+
+std::vector<NamedIds> lists_of(const Config& config) {
+  std::vector<NamedIds> lists;
+  for (const SelectConfig& set : config.select)
+    if (set.rule == Rule::kIds)
+      lists.push_back(
+          {fmt::format("prompt set {} ({})", set.name, set.ids_file), read_ids(set.ids_file)});
+  for (size_t i = 0; i < config.heatmaps.size(); ++i)
+    if (!config.heatmaps[i].ids.empty())
+      lists.push_back({fmt::format("heatmaps[{}].ids", i), config.heatmaps[i].ids});
+  return lists;
 }
 
 // The sets that sweeps and counted heat maps of the models draw on. `wanted(models)` chooses by the
@@ -85,6 +100,19 @@ std::vector<std::uint32_t> series_together(const std::vector<std::vector<std::ui
   return {series.begin(), series.end()};
 }
 
+// Where only lists of ids are asked for, no other prompts are read.
+Dataset read_wanted(const Config& config) {
+  if (config.sweep.empty() && config.heatmaps.empty()) return read_dataset(config.dataset);
+  Ids wanted;
+  for (const size_t set : sets_in_use(config, [](const auto&) { return true; })) {
+    if (config.select[set].rule != Rule::kIds) return read_dataset(config.dataset);
+    wanted.merge(ids_of(config.select[set]));
+  }
+  for (const HeatmapsConfig& heatmaps : config.heatmaps)
+    wanted.insert(heatmaps.ids.begin(), heatmaps.ids.end());
+  return read_dataset(config.dataset, wanted);
+}
+
 // Groups of prompts of which different entries ask the same become one part.
 template <class Asked>
 AskedPrompts in_parts(std::map<Asked, std::vector<std::uint32_t>> groups, Asked PromptPart::*what) {
@@ -106,6 +134,21 @@ void append(std::vector<std::uint32_t>& list, const std::vector<std::uint32_t>& 
 }
 
 }  // namespace
+
+bool judges(const SelectConfig& set, const std::string& judge, const std::string& model) {
+  switch (set.rule) {
+    case Rule::kAllModels:
+      return true;
+    case Rule::kSelf:
+      return judge == model;
+    case Rule::kTheseModels:
+      return std::find(set.models.begin(), set.models.end(), judge) != set.models.end();
+    case Rule::kNone:
+    case Rule::kIds:
+      return false;
+  }
+  return false;
+}
 
 const PromptPart& AskedPrompts::part_of(std::uint32_t position) const {
   for (const PromptPart& part : parts)
@@ -192,34 +235,48 @@ std::vector<std::uint32_t> judges_of(const Config& config, std::uint32_t model) 
 }
 
 Dataset read_prompts(const Config& config) {
-  if (config.sweep.empty() && config.heatmaps.empty()) return read_dataset(config.dataset);
-  Ids wanted;
-  for (const size_t set : sets_in_use(config, [](const auto&) { return true; })) {
-    if (config.select[set].rule != Rule::kIds) return read_dataset(config.dataset);
-    wanted.merge(ids_of(config.select[set]));
+  const Dataset dataset = read_wanted(config);
+  const Ids here = ids_in(dataset), left_out = ids_in(dataset.left_out);
+  for (const NamedIds& list : lists_of(config)) {
+    const bool any = std::any_of(list.ids.begin(), list.ids.end(), [&](std::int64_t id) {
+      return here.contains(id) || left_out.contains(id);
+    });
+    if (!any)
+      throw InputError(
+          config.file.string(),
+          fmt::format("{}: none of its {} ids belongs to a usable prompt of {}: {}", list.name,
+                      list.ids.size(), config.dataset.path, some_of(list.ids)));
   }
-  for (const HeatmapsConfig& heatmaps : config.heatmaps)
-    wanted.insert(heatmaps.ids.begin(), heatmaps.ids.end());
-  return read_dataset(config.dataset, wanted);
+  return dataset;
 }
 
-std::vector<std::string> missing_ids(const Config& config, const Dataset& dataset) {
-  Ids known;
-  for (const Prompt& prompt : dataset.prompts) known.insert(prompt.id);
+std::vector<std::string> shortfalls(const Config& config, const Dataset& dataset) {
   std::vector<std::string> sentences;
-  const auto check = [&](const auto& ids, const std::string& what) {
-    const auto missing =
-        std::count_if(ids.begin(), ids.end(), [&](std::int64_t id) { return !known.contains(id); });
-    if (missing > 0)
+  const Ids here = ids_in(dataset), left_out = ids_in(dataset.left_out);
+  for (const NamedIds& list : lists_of(config)) {
+    std::vector<std::int64_t> unknown, filtered;
+    for (const std::int64_t id : list.ids)
+      if (!here.contains(id)) (left_out.contains(id) ? filtered : unknown).push_back(id);
+    if (!unknown.empty())
+      sentences.push_back(fmt::format("{}: {} of {} ids belong to no usable prompt: {}", list.name,
+                                      unknown.size(), list.ids.size(), some_of(unknown)));
+    if (!filtered.empty())
       sentences.push_back(
-          fmt::format("{}: {} of {} ids are not among the prompts", what, missing, ids.size()));
+          fmt::format("{}: {} of {} ids are left out by the filters of the dataset: {}", list.name,
+                      filtered.size(), list.ids.size(), some_of(filtered)));
+  }
+  const auto wanted = [&](const char* key, std::int64_t count) {
+    if (count > static_cast<std::int64_t>(dataset.prompts.size()))
+      sentences.push_back(
+          fmt::format("dataset.{} is {}, but only {} prompts pass the other filters", key, count,
+                      dataset.prompts.size()));
   };
-  for (const SelectConfig& set : config.select)
-    if (set.rule == Rule::kIds)
-      check(ids_of(set), fmt::format("prompt set {} ({})", set.name, set.ids_file));
-  for (size_t i = 0; i < config.heatmaps.size(); ++i)
-    if (!config.heatmaps[i].ids.empty())
-      check(config.heatmaps[i].ids, fmt::format("heatmaps[{}]", i));
+  const DatasetConfig& filters = config.dataset;
+  // Of both, the smaller one decides.
+  if (filters.sample > 0 && (filters.limit == 0 || filters.sample <= filters.limit))
+    wanted("sample", filters.sample);
+  else
+    wanted("limit", filters.limit);
   return sentences;
 }
 

@@ -30,6 +30,9 @@ struct AskedPrompts {
   const PromptPart& part_of(std::uint32_t position) const;  // throws std::out_of_range
 };
 
+// Whether `judge` must have a prompt's answer right for the prompt to be in the set of `model`
+// (names of models).
+bool judges(const SelectConfig& set, const std::string& judge, const std::string& model);
 // The prompts of config.select[set] for a model, in dataset order.
 std::vector<std::uint32_t> select_prompts(const Config& config, size_t set, const Dataset& dataset,
                                           std::uint32_t model, const CleanRanks& ranks);
@@ -49,11 +52,12 @@ std::vector<size_t> sets_swept(const Config& config);
 // ascending, `model` among them.
 std::vector<std::uint32_t> judges_of(const Config& config, std::uint32_t model);
 // The dataset of a run: where only lists of ids are asked for, no other prompts are read. Throws as
-// read_dataset().
+// read_dataset(), and InputError for a list of which no id belongs to a usable prompt.
 Dataset read_prompts(const Config& config);
 
-// Ids of the configuration that no prompt of the dataset has, as sentences for people; none if all
-// are there.
-std::vector<std::string> missing_ids(const Config& config, const Dataset& dataset);
+// What the configuration asks of the dataset and does not get, as sentences for people; none if all
+// is there: ids of lists that no prompt has or that filters left out, prompts that `limit` and
+// `sample` would take.
+std::vector<std::string> shortfalls(const Config& config, const Dataset& dataset);
 
 }  // namespace factflow

@@ -18,6 +18,8 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr std::int64_t kTop = 5;
 constexpr const char* kVersion = "0.1.0";
 
+}  // namespace
+
 std::string set_in_words(const Config& config, const SelectConfig& set) {
   using Rule = SelectConfig::Rule;
   const std::string right =
@@ -38,6 +40,8 @@ std::string set_in_words(const Config& config, const SelectConfig& set) {
   }
   return "";
 }
+
+namespace {
 
 // "right for all of a, b", or with several sets "common: the ids of F; own: right for the model
 // itself".
@@ -135,6 +139,7 @@ class Builder {
     info.factflow_version = kVersion;
     info.config = resolved_yaml(s_.config);
     info.selection = selection_in_words(s_.config);
+    for (const ModelConfig& model : s_.config.models) info.models.push_back(model.name);
     info.dataset_path = s_.config.dataset.path;
     info.dataset_digest = s_.dataset.digest;
     info.dataset_format = s_.dataset.format;
@@ -256,16 +261,26 @@ class Builder {
       if (name.stage != Stage::kSweep || name.model != m) continue;
       const PromptPart& part = asked.part_of(name.begin);
       const std::optional<std::string> bytes = result_of(unit, false);
-      if (!bytes) continue;
-      const SweepUnit result = decode_sweep(*bytes);
+      const RecordPlace* record = s_.journal.find(unit);
+      const bool failed = record != nullptr && record->type == RecordType::kFailed;
+      if (!bytes && !failed) continue;
+      const SweepUnit result = bytes ? decode_sweep(*bytes) : SweepUnit{};
       for (std::uint32_t i = 0; i < name.count; ++i) {
         const std::uint32_t prompt = asked.prompts[name.begin + i];
         const size_t row = rows.at(s_.dataset.prompts[prompt].id);
-        place(result.prompts[i], {m, prompt, row}, part, axes, windows);
+        if (failed)
+          mark_failed(row, part, axes);
+        else
+          place(result.prompts[i], {m, prompt, row}, part, axes, windows);
       }
     }
     writer.write_axes(axes);
     for (const KnockoutWindow& window : windows) writer.write_window(window);
+  }
+
+  static void mark_failed(size_t row, const PromptPart& part, KnockoutAxes& axes) {
+    for (const AskedEdge& edge : part.edges)
+      axes.blocked[edge.edge * axes.prompts.size() + row] = kFailedPrompt;
   }
 
   struct SweptPrompt {
@@ -276,6 +291,7 @@ class Builder {
              KnockoutAxes& axes, std::vector<KnockoutWindow>& windows) {
     if (!result.failure.empty()) {
       prompt_failure(prompt.model, Stage::kSweep, prompt.prompt, result.failure);
+      mark_failed(prompt.row, part, axes);
       return;
     }
     for (size_t e = 0; e < part.edges.size(); ++e) {

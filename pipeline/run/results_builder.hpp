@@ -11,6 +11,9 @@
 
 namespace factflow {
 
+// "right for all of a, b", "the ids of FILE", ...
+std::string set_in_words(const Config& config, const SelectConfig& set);
+
 struct ResultsSource {
   const Config& config;
   const Dataset& dataset;

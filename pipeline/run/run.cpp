@@ -19,6 +19,7 @@
 #include "pipeline/coordination/distributed_run.hpp"
 #include "pipeline/coordination/run_lock.hpp"
 #include "pipeline/coordination/unit_claims.hpp"
+#include "pipeline/run/model_progress.hpp"
 #include "pipeline/run/progress_display.hpp"
 #include "pipeline/run/results_builder.hpp"
 #include "pipeline/run/run_directory.hpp"
@@ -130,18 +131,25 @@ class Desk {
         outcome.units_resumed > 0 ? fmt::format(", {} of them from {}", outcome.units_resumed,
                                                 claims_ ? "others or before" : "before")
                                   : ""));
-    for (std::uint32_t m = 0; m < config_.models.size(); ++m)
-      if (plan_->released(m))
-        display_.line(fmt::format("  {}: {} of {} prompts swept", config_.models[m].name,
-                                  plan_->asked(Stage::kSweep, m).prompts.size(),
-                                  dataset_.prompts.size()));
+    for (const ModelProgress& model :
+         progress_of(asked_of_models(config_, dataset_, *plan_), *index_))
+      display_.line("  " + describe(model));
     if (summary->failures > 0)
       display_.line(fmt::format("{} failures are listed in {} (group /failures)", summary->failures,
                                 directory_.results().string()));
     display_.line(fmt::format("results: {}", directory_.results().string()));
-    display_.line(complete ? fmt::format("next: factflow analyse {}", directory_.path.string())
-                           : "the same command continues");
-    return complete && summary->units_failed == 0 ? 0 : 1;
+    if (!complete) {
+      display_.line("the same command continues");
+      return 1;
+    }
+    for (const std::string& sentence : empty_sets(config_, dataset_, planned_, *plan_))
+      display_.line("  " + sentence);
+    if (nothing_selected(config_, *plan_)) {
+      display_.line("factflow: no prompt is selected, so nothing was swept or drawn");
+      return 1;
+    }
+    display_.line(fmt::format("next: factflow analyse {}", directory_.path.string()));
+    return summary->units_failed == 0 ? 0 : 1;
   }
 
   void say(const std::string& text) { display_.line(text); }
@@ -154,7 +162,7 @@ class Desk {
         dataset_.bad.empty() ? "" : fmt::format(", {} bad records left out", dataset_.bad.size()),
         config_.models.size(), config_.models.size() == 1 ? "model" : "models",
         directory_.path.string()));
-    for (const std::string& sentence : missing_ids(config_, dataset_))
+    for (const std::string& sentence : shortfalls(config_, dataset_))
       display_.line("  " + sentence);
     for (size_t m = 0; m < config_.models.size(); ++m)
       if (!planned_.models[m].skipped.empty())
@@ -185,7 +193,8 @@ class Desk {
                  nlohmann::json{{"units_done", progress.units_done},
                                 {"units_failed", progress.units_failed},
                                 {"units_total", progress.units_total},
-                                {"text", describe(progress)}}
+                                {"text", describe(progress)},
+                                {"models", to_json(asked_of_models(config_, dataset_, *plan_))}}
                          .dump(1) +
                      "\n");
   }

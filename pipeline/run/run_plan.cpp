@@ -176,9 +176,12 @@ std::vector<Task> RunPlan::units_of(Stage stage, std::uint32_t model,
   return tasks;
 }
 
+std::uint32_t RunPlan::selection(Stage stage, std::uint32_t model) const {
+  return digest_of(asked(stage, model));
+}
+
 std::vector<Task> RunPlan::units_asked(Stage stage, std::uint32_t model) {
-  const AskedPrompts& all = asked(stage, model);
-  return units_of(stage, model, all.parts, digest_of(all));
+  return units_of(stage, model, asked(stage, model).parts, selection(stage, model));
 }
 
 std::vector<Task> RunPlan::initial() {

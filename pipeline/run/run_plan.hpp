@@ -71,6 +71,9 @@ class RunPlan final : public TaskSource {
   std::vector<std::uint32_t> selected(size_t set, std::uint32_t model) const {
     return select_prompts(config_, set, dataset_, model, ranks_);
   }
+  // The digest in the names of the units of what is asked: see UnitName.
+  std::uint32_t selection(Stage stage, std::uint32_t model) const;
+  const CleanRanks& ranks() const { return ranks_; }
   double compute_seconds() const {
     return compute_seconds_;
   }  // of all finished units, over all ranks

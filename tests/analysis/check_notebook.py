@@ -37,7 +37,9 @@ def main():
     for panel, edge in zip(names["panels"], names["edges"]):
         for line in panel.get_lines():
             expected = [float(row["change"]) for row in rows if (row["model"], row["edge"]) == (line.get_label(), edge)]
+            depths = [float(row["relative_depth"]) for row in rows if (row["model"], row["edge"]) == (line.get_label(), edge)]
             assert len(expected) == len(line.get_ydata()), (line.get_label(), edge)
+            assert all(abs(x - depth) < 1e-12 for x, depth in zip(line.get_xdata(), depths)), (line.get_label(), edge)
             for drawn, value in zip(line.get_ydata(), expected):
                 checked += 1
                 assert abs(drawn - value) <= 1e-9 * max(1, abs(value)), (line.get_label(), edge, drawn, value)

@@ -209,7 +209,8 @@ TEST(Effects, AnEdgeWithoutPromptsIsAllNan) {
   EXPECT_TRUE(std::isnan(effect.lowest.value));
   EXPECT_TRUE(std::isnan(effect.depth.by_fact.low));
   example.model.axes.blocked.assign(4, kNotKnown);
-  EXPECT_EQ(measure_effects(example.window, example.prompts, {}).edges[0].missing, "not computed");
+  EXPECT_EQ(measure_effects(example.window, example.prompts, {}).edges[0].missing,
+            "not computed yet");
 }
 
 TEST(Effects, ChannelRatiosUseTheFullEdgesStartAndSharedPrompts) {

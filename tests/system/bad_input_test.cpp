@@ -283,6 +283,19 @@ TEST_F(BadInput, ATokenBeyondTheVocabularyFailsItsPromptOnly) {
   EXPECT_EQ(reader.axes("damaged").prompts.size(), 1U);
 }
 
+TEST_F(BadInput, AListOfIdsThatNoPromptHas) {
+  const std::string list = scratch_.write("list.txt", "900001\n900002\n");
+  const std::string yaml = replaced(small().yaml(), "correct_for: all", "ids: " + list);
+  expect_text_refused(yaml, {"no prompt is left", "900001, 900002"});
+  const Ended validated = run_program({"validate", scratch_.write("bad.yaml", yaml)});
+  EXPECT_EQ(validated.code, 2) << validated.all();
+  EXPECT_THAT(validated.err, HasSubstr("900001, 900002"));
+  scratch_.write("list.txt", "0\n900002\n");
+  const Ended some = run_program({"validate", (scratch_.path() / "bad.yaml").string()});
+  EXPECT_EQ(some.code, 0) << some.all();
+  EXPECT_THAT(some.out, HasSubstr("1 of 2 ids belong to no usable prompt: 900002"));
+}
+
 // ---- output directories
 
 TEST_F(BadInput, AFileInPlaceOfTheOutputDirectory) {

@@ -1,6 +1,8 @@
 // Whole runs on the demo kit: the same bits on any number of ranks, options, and directories that
 // belong to others.
 #include <fstream>
+#include <optional>
+#include <regex>
 #include <thread>
 
 #include <gmock/gmock.h>
@@ -17,6 +19,7 @@ namespace factflow::testing {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::SizeIs;
 using ::testing::StartsWith;
 
@@ -179,6 +182,99 @@ TEST_F(Run, StatusAndPlanSayHowFarItIs) {
   const Ended plan = run_program({"plan", file});
   EXPECT_EQ(plan.code, 0) << plan.all();
   EXPECT_THAT(plan.out, HasSubstr("sweep, 1 edges"));
+}
+
+// Answers that no model gives.
+std::string wrong_facts(const TemporaryDirectory& scratch) {
+  std::string lines;
+  for (const char* subject : {"France", "Norway", "Italy"})
+    lines +=
+        fmt::format(R"({{"prompt": "The capital of {0} is", "subject": "{0}", "answer": "doubt"}})"
+                    "\n",
+                    subject);
+  return scratch.write("wrong.jsonl", lines);
+}
+
+TEST_F(Run, ASelectionWithoutPromptsSaysWhyAndFails) {
+  Scenario scenario = tiny();
+  scenario.dataset = wrong_facts(scratch_);
+  scenario.limit = 3;
+  scenario.models = {"gpt2", "mamba"};
+  const std::string file = config(scenario);
+  for (const int ranks : {0, 2}) {
+    const std::string name = fmt::format("empty-{}", ranks);
+    const Ended ended = run_program({"run", file, "--out", out(name)}, {.ranks = ranks});
+    EXPECT_EQ(ended.code, 1) << ended.all();
+    ASSERT_THAT(ended.complaints(), SizeIs(1)) << ended.all();
+    EXPECT_THAT(ended.complaints()[0], HasSubstr("no prompt is selected"));
+    EXPECT_THAT(ended.err, HasSubstr("holds none of 3 prompts for gpt2, mamba: right are gpt2 on 0 "
+                                     "of 3 (0.0 %), mamba on 0 of 3 (0.0 %); select fewer models"));
+    EXPECT_THAT(ended.err, HasSubstr("right on 0 (0.0 %); no prompt to sweep"));
+  }
+  EXPECT_EQ(run_program({"status", out("empty-0"), "--complete"}).code, 0);
+  const Ended analysed = run_program({"analyse", out("empty-0")});
+  EXPECT_EQ(analysed.code, 0) << analysed.all();
+  EXPECT_THAT(analysed.out, HasSubstr("gpt2: no prompt is selected; the model is right on 0 of 3"));
+  EXPECT_THAT(analysed.out, Not(HasSubstr("no such edge")));
+  EXPECT_THAT(analysed.out, HasSubstr(" 0 figures"));  // and none is empty
+}
+
+TEST_F(Run, OneSetWithoutPromptsIsSaidAndDoesNotFailTheOthers) {
+  const std::string text =
+      "name: two\ndataset: {path: " + wrong_facts(scratch_) +
+      "}\nmodels: {name: gpt2, path: demo/models/gpt2}\n"
+      "select: [{name: right, correct_for: self}, {name: every, correct_for: none}]\n"
+      "sweep:\n"
+      "  - {windows: {sizes: 3}, knockouts: {from: subject, to: last}}\n"
+      "  - {select: every, windows: {sizes: 3}, knockouts: {from: last, to: last}}\n"
+      "run: {device: cpu, threads_per_rank: 1}\n";
+  const Ended ended = run_program({"run", scratch_.write("two.yaml", text), "--out", out("two")});
+  EXPECT_EQ(ended.code, 0) << ended.all();
+  EXPECT_THAT(ended.err, HasSubstr("prompt set right (right for the model itself) holds none of 3 "
+                                   "prompts for gpt2"));
+  EXPECT_THAT(ended.err, Not(HasSubstr("prompt set every")));
+}
+
+// "12 of 40 selected prompts swept" of a model in what a program says: {12, 40}; nothing if it says
+// none.
+std::optional<std::pair<int, int>> swept_of(const std::string& text, const std::string& model) {
+  std::smatch found;
+  const std::regex line("  " + model + ": [^\n]*; (\\d+) of (\\d+) selected prompts swept");
+  if (!std::regex_search(text, found, line)) return std::nullopt;
+  return std::pair{std::stoi(found[1]), std::stoi(found[2])};
+}
+
+TEST_F(Run, AStoppedRunTellsWhatIsComputedFromWhatIsMissing) {
+  Program program({"run", config(many_units()), "--out", out("a")});
+  const auto journal = out("a") + "/journal/main.journal";
+  std::error_code none;
+  // Evaluations are small, sweeps are not: more than this is some of the second, not all.
+  while (program.running() && (std::filesystem::file_size(journal, none) < 60'000 || none))
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  program.signal_launcher(SIGTERM);
+  const Ended stopped = program.wait();
+  ASSERT_EQ(stopped.code, 1) << stopped.all();
+  const Ended status = run_program({"status", out("a")}),
+              analysed = run_program({"analyse", out("a")});
+  const ResultsReader reader(results("a"));
+  size_t missing = 0;
+  for (const ModelInfo& model : reader.models()) {
+    if (reader.windows(model.name).empty()) continue;
+    const KnockoutAxes axes = reader.axes(model.name);
+    int computed = 0;
+    for (size_t p = 0; p < axes.prompts.size(); ++p) computed += axes.blocked[p] >= 0 ? 1 : 0;
+    missing += axes.prompts.size() - static_cast<size_t>(computed);
+    const auto expected = std::pair{computed, static_cast<int>(axes.prompts.size())};
+    EXPECT_EQ(swept_of(stopped.err, model.name), expected) << model.name << stopped.all();
+    EXPECT_EQ(swept_of(status.out, model.name), expected) << model.name << status.all();
+    if (computed < expected.second) {
+      EXPECT_THAT(analysed.out, HasSubstr(fmt::format(
+                                    "knockouts on {} of {} selected prompts, {} not computed yet",
+                                    computed, expected.second, expected.second - computed)))
+          << model.name;
+    }
+  }
+  EXPECT_GT(missing, 0U) << stopped.all();
 }
 
 TEST_F(Run, TheShippedConfigurationsAreGood) {

@@ -17,6 +17,8 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
+using ::testing::AllOf;
+
 constexpr std::uint32_t kA = 0, kB = 1;
 
 class Asked : public ::testing::Test {
@@ -95,7 +97,8 @@ TEST_F(Asked, SweepsOverlapAndEveryKnockoutIsAskedOnce) {
                           "12: subject->last 3", "13: subject->last 1 3", "14: subject->last 1 3"));
   EXPECT_THAT(sets_swept(config_), ElementsAre(0U, 1U));
   EXPECT_THAT(judges_of(config_, kA), ElementsAre(kA));
-  EXPECT_THAT(missing_ids(config_, dataset_), ElementsAre(HasSubstr("1 of 3 ids")));
+  EXPECT_THAT(shortfalls(config_, dataset_),
+              ElementsAre(HasSubstr("listed.txt): 1 of 3 ids belong to no usable prompt: 99")));
 }
 
 TEST_F(Asked, ARankWidensASet) {
@@ -168,6 +171,78 @@ TEST_F(Asked, UnitsCoverEveryPartOnce) {
   EXPECT_EQ(times.size(), 4U + 2U + 2U);
   for (const auto& [what, count] : times)
     EXPECT_EQ(count, 1) << what.first << " of " << what.second;
+}
+
+// Five prompts of one file, ids 0 to 4, of which `more` (from the key dataset on) takes some.
+class Lists : public ::testing::Test {
+ protected:
+  Config config(const std::string& more) {
+    std::string lines;
+    for (int id = 0; id < 5; ++id)
+      lines += R"({"prompt": "A is", "subject": "A", "answer": "B"})"
+               "\n";
+    std::string text = "name: x\nmodels: {name: a, path: p}\n" + more;
+    const std::string facts = scratch_.write("facts.jsonl", lines),
+                      listed = scratch_.write("listed.txt", "2\n4\n77\n78\n"),
+                      wrong = scratch_.write("wrong.txt", "77\n78\n");
+    for (const auto& [word, file] :
+         {std::pair{"FACTS", facts}, std::pair{"LISTED", listed}, std::pair{"WRONG", wrong}})
+      for (size_t at; (at = text.find(word)) != std::string::npos;)
+        text.replace(at, std::string(word).size(), file);
+    return parse_config(text, "x.yaml");
+  }
+  std::string refusal(const std::string& more) {
+    try {
+      Config read = config(more);
+      read_prompts(read);
+    } catch (const InputError& error) {
+      return error.what();
+    }
+    return "";
+  }
+  std::vector<std::string> said(const std::string& more) {
+    Config read = config(more);
+    const Dataset dataset = read_prompts(read);
+    return shortfalls(read, dataset);
+  }
+
+  static constexpr const char* kSweep =
+      "sweep: {windows: {sizes: 3}, knockouts: {from: subject, to: last}}\n";
+  TemporaryDirectory scratch_;
+};
+
+TEST_F(Lists, OfWhichNoIdIsAPromptsAreRefusedByName) {
+  EXPECT_THAT(refusal("dataset: {path: FACTS}\nselect: {ids: WRONG}\n" + std::string(kSweep)),
+              AllOf(HasSubstr("no prompt is left"), HasSubstr("77, 78")));
+  EXPECT_THAT(
+      refusal("dataset: {path: FACTS}\nselect: [{name: own, correct_for: self}, {name: "
+              "list, ids: WRONG}]\n" +
+              std::string(kSweep)),
+      AllOf(HasSubstr("prompt set list"), HasSubstr("wrong.txt"),
+            HasSubstr("none of its 2 ids belongs to a usable prompt"), HasSubstr("77, 78")));
+  EXPECT_THAT(refusal("dataset: {path: FACTS}\nheatmaps: [{window: 3, prompts: 2}, {window: 3, "
+                      "ids: [77]}]\n"),
+              AllOf(HasSubstr("heatmaps[1].ids"), HasSubstr("77")));
+  EXPECT_THAT(refusal("dataset: {path: FACTS, ids: [1, 77, 78]}\n" + std::string(kSweep)),
+              HasSubstr("no usable prompt has the ids 77, 78 of dataset.ids"));
+}
+
+TEST_F(Lists, OfWhichSomeIdsAreMissingAreNamed) {
+  EXPECT_THAT(said("dataset: {path: FACTS}\nselect: {ids: LISTED}\n" + std::string(kSweep)),
+              ElementsAre(HasSubstr("2 of 4 ids belong to no usable prompt: 77, 78")));
+  EXPECT_THAT(
+      said("dataset: {path: FACTS, limit: 1}\nselect: {ids: LISTED}\n" + std::string(kSweep)),
+      ElementsAre(HasSubstr("77, 78"),
+                  HasSubstr("1 of 4 ids are left out by the filters of the dataset: 4")));
+  EXPECT_THAT(said("dataset: {path: FACTS}\n" + std::string(kSweep)), IsEmpty());
+}
+
+TEST_F(Lists, FewerPromptsThanLimitOrSampleWouldTakeAreSaid) {
+  EXPECT_THAT(said("dataset: {path: FACTS, limit: 9}\n" + std::string(kSweep)),
+              ElementsAre("dataset.limit is 9, but only 5 prompts pass the other filters"));
+  EXPECT_THAT(said("dataset: {path: FACTS, sample: 7, limit: 9}\n" + std::string(kSweep)),
+              ElementsAre("dataset.sample is 7, but only 5 prompts pass the other filters"));
+  EXPECT_THAT(said("dataset: {path: FACTS, limit: 5}\n" + std::string(kSweep)), IsEmpty());
 }
 
 }  // namespace

@@ -1,0 +1,59 @@
+// How far the models of a run are, in prompts: what is computed, what failed, what is still
+// missing, and why a set of prompts is empty.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+#include "pipeline/coordination/journal.hpp"
+#include "pipeline/run/run_plan.hpp"
+
+namespace factflow {
+
+// What is asked of the models, as far as it is known: a plan's word, kept beside the journal for
+// those who look at a run without its dataset and checkpoints.
+struct AskedCount {
+  std::uint32_t prompts = 0;
+  std::uint32_t selection = 0;  // as in UnitName: units of other lists do not count
+};
+struct AskedOfModel {
+  std::string name;
+  std::uint32_t evaluations = 0;          // prompts
+  std::optional<AskedCount> sweep, maps;  // nothing: the models that decide are not evaluated yet
+};
+std::vector<AskedOfModel> asked_of_models(const Config& config, const Dataset& dataset,
+                                          const RunPlan& plan);
+nlohmann::json to_json(const std::vector<AskedOfModel>& models);
+// Throws nlohmann::json::exception for anything else than to_json() makes.
+std::vector<AskedOfModel> asked_from_json(const nlohmann::json& json);
+
+// Prompts of one stage.
+struct StageCount {
+  std::int64_t computed = 0;
+  std::int64_t failed = 0;  // alone, or with their unit
+};
+struct ModelProgress {
+  AskedOfModel asked;
+  StageCount evaluate, sweep, maps;
+  std::int64_t right = 0;  // evaluated prompts whose answer has rank 1
+};
+// One for each of `asked`. Reads the payloads of all finished units.
+std::vector<ModelProgress> progress_of(const std::vector<AskedOfModel>& asked,
+                                       const JournalIndex& journal);
+
+// "gpt2: 200 of 200 prompts evaluated, right on 198 (99.0 %); 120 of 198 selected prompts swept, 78
+// missing; heat maps of 8 of 8 prompts"
+std::string describe(const ModelProgress& progress);
+
+// Why sets of prompts that sweeps or heat maps draw on are empty for a model, and what to change: a
+// sentence each. `planned` and `plan`: of a run whose evaluations are finished.
+std::vector<std::string> empty_sets(const Config& config, const Dataset& dataset,
+                                    const PlannedJob& planned, const RunPlan& plan);
+// Whether sweeps or heat maps are configured and none of them has a prompt for any model.
+bool nothing_selected(const Config& config, const RunPlan& plan);
+
+}  // namespace factflow
