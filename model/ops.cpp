@@ -35,14 +35,6 @@ at::ScalarType type_of(const Factor& factor) {
   return factor.numbers.defined() ? factor.numbers.scalar_type() : at::kFloat;
 }
 
-// fp64 is the arithmetic of the float64 oracle, which is transformers' own: its weighted RMS norms
-// are computed in float32 whatever the model's number type, and a random checkpoint amplifies the
-// order of that sum ten-thousandfold. So they are computed here by the very operations that
-// transformers calls. docs/precision.md has the numbers.
-at::Tensor normalised_in_float(const at::Tensor& x, double epsilon) {
-  return (x * at::rsqrt(x.pow(2).mean(-1, true) + epsilon)).to(at::kDouble);
-}
-
 template <class T>
 kernels::NormArgs<T> norm_args(const Norm& norm, const at::Tensor& x, const Factor& out) {
   return {input<Wide<T>>(x),
@@ -60,11 +52,6 @@ kernels::NormArgs<T> norm_args(const Norm& norm, const at::Tensor& x, const Fact
 
 void apply_norm(const kernels::Rows& rows, const Norm& norm, const at::Tensor& x,
                 const Factor& out) {
-  if (x.scalar_type() == at::kDouble && norm.weight.defined() && !norm.subtract_mean) {
-    const at::Tensor whole = norm.offset.defined() ? x + norm.offset : x;
-    out.numbers.copy_(normalised_in_float(whole.to(at::kFloat), norm.epsilon) * norm.weight);
-    return;
-  }
   if (type_of(out) == at::kHalf)
     return table_for<kernels::Bfloat16>(x).final_norm(rows,
                                                       norm_args<kernels::Float16>(norm, x, out));
@@ -126,12 +113,6 @@ void state_space_dual(const kernels::Rows& rows, const StateSpaceDual& dual, con
 
 void apply_gated_norm(const kernels::Rows& rows, const GatedNorm& norm, const at::Tensor& y,
                       const at::Tensor& z, const Factor& out) {
-  if (y.scalar_type() == at::kDouble && !norm.norm_before_gate) {
-    const at::Tensor gated = y.to(at::kFloat) * at::silu(z.to(at::kFloat));
-    const at::Tensor groups = gated.reshape({y.size(0), -1, norm.group});
-    out.numbers.copy_(normalised_in_float(groups, norm.epsilon).reshape(y.sizes()) * norm.weight);
-    return;
-  }
   with_type(y.scalar_type(), [&](auto type) {
     using T = decltype(type);
     table_for<T>(y).gated_norm(

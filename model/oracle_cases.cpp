@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -88,6 +89,28 @@ std::vector<OracleCase> read_oracle_cases(const std::filesystem::path& path, int
 double oracle_error(double probability, double expected) {
   const double error = std::abs(probability - expected) / (expected + 1e-6);
   return std::isnan(error) ? std::numeric_limits<double>::infinity() : error;
+}
+
+double float32_floor(const std::string& family) {
+  static const std::map<std::string, double> kWorst = {
+      {"falcon_mamba", 1.6e-5}, {"gpt2", 5.79e-6},   {"gpt_neox", 2.87e-6}, {"llama", 2.45e-5},
+      {"mamba", 1.7e-3},        {"mamba2", 3.33e-5}, {"mistral", 8.58e-6},  {"qwen2", 2.45e-5}};
+  const auto found = kWorst.find(family);
+  return found == kWorst.end() ? 0 : found->second;
+}
+
+OracleTolerance oracle_tolerance(const std::string& family, Precision precision) {
+  constexpr double kFp64 = 1e-6, kFp32 = 1e-4, kFloors = 3;
+  if (precision == Precision::kFp64) return {kFp64, "fp64 rounds nothing to float32"};
+  if (precision != Precision::kFp32)
+    throw InputError("factflow verify",
+                     fmt::format("--tolerance is needed in {}, which has no measured floor",
+                                 to_string(precision)),
+                     "docs/precision.md says what to expect");
+  const double floor = float32_floor(family);
+  const std::string of = fmt::format("the float32 floor of {}, {:.2g}", family, floor);
+  if (kFloors * floor > kFp32) return {kFloors * floor, "three times " + of};
+  return {kFp32, floor > 0 ? "fp32; three times " + of + ", is less" : "fp32"};
 }
 
 double probability_of(const ReplayResult& result, size_t index) {

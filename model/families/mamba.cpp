@@ -58,7 +58,6 @@ void Mamba::layer(Step& step) const {
   const Factor x = step.factor("x", shape.inner, /*with_numbers=*/true);
   const Factor mixed = step.factor("mixed", shape.inner);
   const at::Tensor xz = step.matrix("xz", 2 * shape.inner), dt = step.matrix("dt", shape.inner);
-  round_residual(step.hidden);
   apply_norm(step.rows, layer.norm, step.hidden, normalised);
   multiply(normalised, layer.in, layer.in_bias, xz);
   const at::Tensor z = xz.narrow(1, shape.inner, shape.inner);

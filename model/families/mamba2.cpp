@@ -63,7 +63,6 @@ void Mamba2::layer(Step& step) const {
   const Factor mixed = step.factor("mixed", mlp + inner), gated = mixed.columns(mlp, inner);
   const at::Tensor all = step.matrix("projected", projected(shape)),
                    xbc = step.matrix("xbc", conv_channels(shape));
-  round_residual(step.hidden);
   apply_norm(step.rows, layer.norm, step.hidden, normalised);
   multiply(normalised, layer.in, layer.in_bias, all);
   const at::Tensor z = all.narrow(1, 2 * mlp, inner);
@@ -139,7 +138,6 @@ Architecture read_mamba2(ConfigReader& config) {
   shape.conv_kernel = config.integer("conv_kernel", 4, 1, kMostTaps);
   shape.bias = config.flag("use_bias", false);
   shape.conv_bias = config.flag("use_conv_bias", true);
-  shape.norm_group = shape.inner;  // transformers normalises over all channels, whatever the groups
   read_limits(config, "time_step_limit", shape);
   config.expect("hidden_act", "silu");
   config.expect("rms_norm", true);
@@ -153,6 +151,7 @@ Architecture read_mamba2(ConfigReader& config) {
                              "layer_types"});
   config.expect_or_null("intermediate_size", shape.inner);
   check(config, "n_groups", shape);
+  shape.norm_group = shape.inner / shape.groups;  // as in mamba_ssm; transformers since 5.24
   architecture.shape = shape;
   return architecture;
 }

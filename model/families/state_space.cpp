@@ -26,10 +26,6 @@ std::vector<double> decay_norms_of(const at::Tensor& a_log) {
   return {data, data + norms.numel()};
 }
 
-void round_residual(at::Tensor hidden) {
-  if (hidden.scalar_type() == at::kDouble) hidden.copy_(hidden.to(at::kFloat));
-}
-
 Architecture read_mamba_ssm(ConfigReader& config) {
   Architecture architecture;
   architecture.mamba_ssm = true;

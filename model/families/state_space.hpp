@@ -23,9 +23,6 @@ at::Tensor causal_taps(const at::Tensor& weight);
 // float64.
 std::vector<double> decay_norms_of(const at::Tensor& a_log);
 
-// Both libraries keep the residual stream in float32, in float64 models too (residual_in_fp32).
-void round_residual(at::Tensor hidden);
-
 Architecture read_mamba_ssm_1(ConfigReader& ssm_cfg, Architecture architecture);
 Architecture read_mamba_ssm_2(ConfigReader& ssm_cfg, Architecture architecture);
 

@@ -108,15 +108,14 @@ Factor Transformer::activated(Step& step, const TransformerLayer& layer,
   return out;
 }
 
-// Angles, cosines and sines in float32, whatever the model's number type: so does transformers.
 at::Tensor RotaryTables::angles(std::int64_t positions) const {
   const auto width = static_cast<std::int64_t>(frequencies_.size());
-  at::Tensor angles = at::empty({positions, width}, at::TensorOptions().dtype(at::kFloat));
+  at::Tensor angles = at::empty({positions, width}, at::TensorOptions().dtype(at::kDouble));
   for (std::int64_t position = 0; position < positions; ++position)
     for (std::int64_t i = 0; i < width; ++i)
-      angles.data_ptr<float>()[position * width + i] =
-          static_cast<float>(static_cast<double>(position) * frequencies_[static_cast<size_t>(i)]);
-  return angles.to(at::kDouble);
+      angles.data_ptr<double>()[position * width + i] =
+          static_cast<double>(position) * frequencies_[static_cast<size_t>(i)];
+  return angles;
 }
 
 std::pair<at::Tensor, at::Tensor> RotaryTables::up_to(std::int32_t positions) {
@@ -124,8 +123,7 @@ std::pair<at::Tensor, at::Tensor> RotaryTables::up_to(std::int32_t positions) {
   const std::int64_t known = tables_.empty() ? 0 : tables_.back().first.size(0);
   if (known < positions) {
     const at::Tensor turned = angles(std::max<std::int64_t>({positions, 64, 2 * known}));
-    tables_.emplace_back(turned.cos().to(at::kFloat).to(options_),
-                         turned.sin().to(at::kFloat).to(options_));
+    tables_.emplace_back(turned.cos().to(options_), turned.sin().to(options_));
   }
   return tables_.back();
 }
@@ -154,10 +152,7 @@ std::vector<LayerProduct> Transformer::products(int index) const {
 std::vector<double> inverse_frequencies(const Rotary& rotary) {
   std::vector<double> frequencies;
   for (int i = 0; i < rotary.dimensions; i += 2) {
-    // transformers computes and keeps them in float32.
-    double frequency =
-        1.0F / std::pow(static_cast<float>(rotary.theta),
-                        static_cast<float>(i) / static_cast<float>(rotary.dimensions));
+    double frequency = std::pow(rotary.theta, -static_cast<double>(i) / rotary.dimensions);
     if (rotary.scaling == Rotary::Scaling::kLinear) frequency /= rotary.factor;
     if (rotary.scaling == Rotary::Scaling::kLlama3) {
       const double wavelength = 2 * std::numbers::pi / frequency;
@@ -172,7 +167,7 @@ std::vector<double> inverse_frequencies(const Rotary& rotary) {
         frequency = (1 - smooth) * frequency / rotary.factor + smooth * frequency;
       }
     }
-    frequencies.push_back(static_cast<float>(frequency));
+    frequencies.push_back(frequency);
   }
   return frequencies;
 }

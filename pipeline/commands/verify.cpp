@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iostream>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -12,46 +13,89 @@
 #include "pipeline/commands/command.hpp"
 
 namespace factflow {
+namespace {
 
 namespace po = boost::program_options;
+namespace fs = std::filesystem;
 
-int verify_command(const std::vector<std::string>& arguments) {
-  po::options_description options;
-  options.add_options()("model", po::value<std::string>()->required(),
-                        "checkpoint: a directory or hf:ORG/NAME")(
-      "cases", po::value<std::string>()->required(), "the oracle's cases.json")(
-      "device", po::value<std::string>()->default_value("auto"), "auto, cpu, cuda or cuda:N")(
-      "precision", po::value<std::string>()->default_value("auto"),
-      "fp64, fp32, tf32x3, tf32 or bf16; auto = the referee's own fp64 on a CPU, fp32 on a GPU")(
-      "threads", po::value<int>()->default_value(0), "threads; 0 = all cores")(
-      "memory-limit", po::value<std::int64_t>()->default_value(0),
-      "bytes for activations; 0 = automatic")(
-      "tolerance", po::value<double>()->default_value(1e-4),
-      "largest |p - p_oracle| / (p_oracle + 1e-6) that passes");
-  add_checkpoint_choices(options);
-  po::variables_map values;
-  if (!parse_options(command_named("verify"), options, {}, arguments, values)) return 0;
-  set_threads(values["threads"].as<int>(), 1);
-  const std::string cases_file = values["cases"].as<std::string>();
-  const at::Device device = choose_device(values["device"].as<std::string>());
-  auto checkpoint =
-      std::make_shared<const Checkpoint>(Checkpoint::open(values["model"].as<std::string>()));
+constexpr const char* kCasesName = "cases.json";
+
+// A checkpoint and the oracle's answers about it.
+struct Subject {
+  std::string model;
+  fs::path cases;
+};
+
+// The same weights as the mamba_ssm library saves them have the answers of the checkpoint without
+// this ending.
+fs::path answers_about(const fs::path& checkpoint) {
+  constexpr std::string_view kOriginal = "_original";
+  std::string name = checkpoint.filename().string();
+  if (name.ends_with(kOriginal)) name.resize(name.size() - kOriginal.size());
+  return checkpoint.parent_path() / name / kCasesName;
+}
+
+// `cases` is a file about `model`, or a checkpoint's directory with cases.json in it, or a
+// directory of such.
+std::vector<Subject> subjects_of(const std::optional<std::string>& model, const fs::path& cases) {
+  if (model) return {{*model, fs::is_directory(cases) ? cases / kCasesName : cases}};
+  if (!fs::is_directory(cases))
+    throw InputError("factflow verify", "the option '--model' is missing",
+                     "name a checkpoint, or give --cases a directory that holds checkpoints");
+  if (fs::exists(cases / kCasesName)) return {{cases.string(), cases / kCasesName}};
+  std::vector<Subject> subjects;
+  for (const fs::directory_entry& entry : fs::directory_iterator(cases))
+    if (entry.is_directory() && fs::exists(entry.path() / "config.json"))
+      subjects.push_back({entry.path().string(), answers_about(entry.path())});
+  if (subjects.empty())
+    throw InputError(cases.string(), "holds neither cases.json nor checkpoints with one");
+  std::sort(subjects.begin(), subjects.end(),
+            [](const Subject& a, const Subject& b) { return a.model < b.model; });
+  return subjects;
+}
+
+struct Settings {
+  at::Device device;
+  Precision precision;
+  std::int64_t memory_limit = 0;
+  std::optional<double> tolerance;
+  CheckpointChoices choices;
+};
+
+Settings settings_of(const po::variables_map& values) {
+  Settings settings{choose_device(values["device"].as<std::string>()), Precision::kFp64,
+                    values["memory-limit"].as<std::int64_t>(), std::nullopt,
+                    choices_of(values)};
   std::string precision = values["precision"].as<std::string>();
-  if (precision == "auto") precision = device.is_cpu() ? "fp64" : "fp32";
-  const auto network =
-      Network::load(checkpoint, device, parse_precision(precision), choices_of(values));
+  if (precision == "auto") precision = settings.device.is_cpu() ? "fp64" : "fp32";
+  settings.precision = parse_precision(precision);
+  if (values.count("tolerance") != 0) settings.tolerance = values["tolerance"].as<double>();
+  return settings;
+}
 
-  const std::vector<OracleCase> cases =
-      read_oracle_cases(cases_file, network->architecture().vocabulary);
+std::vector<ReplayResult> answers_of(ReplayEngine& engine, const std::vector<OracleCase>& cases,
+                                     const fs::path& file) {
   std::vector<ReplayRequest> requests;
   for (const OracleCase& one : cases) requests.push_back(one.request);
-  ReplayEngine engine(*network, values["memory-limit"].as<std::int64_t>());
-  std::vector<ReplayResult> results;
   try {
-    results = engine.run(requests);
+    return engine.run(requests);
   } catch (const std::invalid_argument& error) {
-    throw InputError(cases_file, error.what());
+    throw InputError(file.string(), error.what());
   }
+}
+
+// Prints how far the engine is from the oracle; true if that is within the tolerance.
+bool verify(const Subject& subject, const Settings& settings) {
+  const auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(subject.model));
+  const auto network = Network::load(checkpoint, settings.device, settings.precision, settings.choices);
+  const std::string& family = network->architecture().family;
+  const OracleTolerance tolerance = settings.tolerance
+                                        ? OracleTolerance{*settings.tolerance, "as given"}
+                                        : oracle_tolerance(family, settings.precision);
+  const std::vector<OracleCase> cases =
+      read_oracle_cases(subject.cases, network->architecture().vocabulary);
+  ReplayEngine engine(*network, settings.memory_limit);
+  const std::vector<ReplayResult> results = answers_of(engine, cases, subject.cases);
   double worst_clean = 0, worst = 0;
   size_t knockouts = 0;
   for (size_t i = 0; i < cases.size(); ++i) {
@@ -62,15 +106,53 @@ int verify_command(const std::vector<std::string>& arguments) {
       worst =
           std::max(worst, oracle_error(probability_of(results[i], k), cases[i].probabilities[k]));
   }
-  std::cout << fmt::format("{}, {}, {}: clean runs: max relative error {:.3g}\n",
-                           network->architecture().family, describe(device),
-                           to_string(network->precision()), worst_clean);
+  std::cout << fmt::format("{}, {}, {}: clean runs: max relative error {:.3g}\n", family,
+                           describe(settings.device), to_string(network->precision()), worst_clean);
   std::cout << fmt::format("{} knockouts in {} cases: max relative error {:.3g}\n", knockouts,
                            cases.size(), worst);
-  return worst <= values["tolerance"].as<double>() &&
-                 worst_clean <= values["tolerance"].as<double>()
-             ? 0
-             : 1;
+  const bool right = std::max(worst_clean, worst) <= tolerance.value;
+  std::cout << fmt::format("tolerance {:.3g} ({}): {}\n", tolerance.value, tolerance.reason,
+                           right ? "within" : "BEYOND");
+  return right;
+}
+
+}  // namespace
+
+int verify_command(const std::vector<std::string>& arguments) {
+  po::options_description options;
+  options.add_options()("model", po::value<std::string>(),
+                        "checkpoint: a directory or hf:ORG/NAME; not needed where --cases is a "
+                        "directory that holds checkpoints")(
+      "cases", po::value<std::string>()->required(),
+      "the oracle's cases.json, a checkpoint's directory with one, or a directory of such")(
+      "device", po::value<std::string>()->default_value("auto"), "auto, cpu, cuda or cuda:N")(
+      "precision", po::value<std::string>()->default_value("auto"),
+      "fp64, fp32, tf32x3, tf32 or bf16; auto = the referee's own fp64 on a CPU, fp32 on a GPU")(
+      "threads", po::value<int>()->default_value(0), "threads; 0 = all cores")(
+      "memory-limit", po::value<std::int64_t>()->default_value(0),
+      "bytes for activations; 0 = automatic")(
+      "tolerance", po::value<double>(),
+      "largest |p - p_oracle| / (p_oracle + 1e-6) that passes; without it 1e-6 in fp64, and in "
+      "fp32 "
+      "1e-4 or three times the family's float32 floor (docs/precision.md)");
+  add_checkpoint_choices(options);
+  po::variables_map values;
+  if (!parse_options(command_named("verify"), options, {}, arguments, values)) return 0;
+  set_threads(values["threads"].as<int>(), 1);
+  const Settings settings = settings_of(values);
+  const auto model = values.count("model") != 0
+                         ? std::optional<std::string>(values["model"].as<std::string>())
+                         : std::nullopt;
+  const std::vector<Subject> subjects = subjects_of(model, values["cases"].as<std::string>());
+  size_t beyond = 0;
+  for (const Subject& subject : subjects) {
+    if (subjects.size() > 1) std::cout << fmt::format("\n{}\n", subject.model);
+    beyond += verify(subject, settings) ? 0 : 1;
+  }
+  if (subjects.size() > 1)
+    std::cout << fmt::format("\n{} of {} checkpoints are within their tolerances\n",
+                             subjects.size() - beyond, subjects.size());
+  return beyond == 0 ? 0 : 1;
 }
 
 }  // namespace factflow

@@ -396,7 +396,7 @@ TEST(Architecture, StateSpaceShapes) {
   EXPECT_TRUE(read("falcon_mamba").mamba().normalise_parameters);
   const Architecture mamba2 = read("mamba2");
   EXPECT_EQ(mamba2.channels(), 8);
-  EXPECT_EQ(mamba2.mamba2().norm_group, 32);
+  EXPECT_EQ(mamba2.mamba2().norm_group, 16);  // of two groups
   EXPECT_EQ(mamba2.mamba2().dt_max, 1.5);
 }
 

@@ -465,10 +465,8 @@ TEST(InstructionSets, Avx2AgreesWithGeneric) {
     GTEST_SKIP() << "this processor has no AVX2";
   expect_near(outputs_of(kernels::avx2::float_table()), outputs_of(kernels::generic::float_table()),
               2e-5);
-  // Sums in another order can fall on the other side where fp64 rounds to float32 as transformers
-  // does.
   expect_near(outputs_of(kernels::avx2::double_table()),
-              outputs_of(kernels::generic::double_table()), 3e-7);
+              outputs_of(kernels::generic::double_table()), 1e-12);
 }
 
 TEST(InstructionSets, Avx512AgreesWithGeneric) {
@@ -478,7 +476,7 @@ TEST(InstructionSets, Avx512AgreesWithGeneric) {
   expect_near(outputs_of(kernels::avx512::float_table()),
               outputs_of(kernels::generic::float_table()), 2e-5);
   expect_near(outputs_of(kernels::avx512::double_table()),
-              outputs_of(kernels::generic::double_table()), 3e-7);
+              outputs_of(kernels::generic::double_table()), 1e-12);
 }
 #endif
 

@@ -9,21 +9,6 @@
 namespace factflow {
 namespace {
 
-// transformers computes some steps in float32 whatever the model's number type (docs/precision.md).
-at::Tensor single(const at::Tensor& x) {
-  return x.to(at::kFloat).to(at::kDouble);
-}
-
-// x / rms(x), in float32 as LlamaRMSNorm and its kin write it.
-at::Tensor rms_normalised(const at::Tensor& x, double epsilon) {
-  const at::Tensor narrow = x.to(at::kFloat);
-  return (narrow * at::rsqrt(narrow.pow(2).mean(-1, true) + epsilon)).to(at::kDouble);
-}
-
-at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
-  return rms_normalised(x, epsilon) * weight;
-}
-
 at::Tensor layer_norm(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                       double epsilon) {
   const at::Tensor centred = x - x.mean(-1, true);
@@ -34,11 +19,18 @@ at::Tensor weightless_rms(const at::Tensor& x, double epsilon) {
   return x / ((x * x).mean(-1, true) + epsilon).sqrt();
 }
 
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double epsilon) {
+  return weightless_rms(x, epsilon) * weight;
+}
+
 at::Tensor swish(const at::Tensor& x) {
   return x / (1 + (-x).exp());
 }
 at::Tensor tanh_gelu(const at::Tensor& x) {
   return 0.5 * x * (1 + (std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)).tanh());
+}
+at::Tensor log1p_exp(const at::Tensor& x) {
+  return x.exp().log1p();
 }
 at::Tensor exact_gelu(const at::Tensor& x) {
   return 0.5 * x * (1 + (x / std::sqrt(2.0)).erf());
@@ -97,6 +89,29 @@ at::Tensor channels_losing(const ChannelSet& set, const at::Tensor& a_log) {
   return lose;
 }
 
+// The keys of rotary embeddings, under the names of transformers 5.
+nlohmann::json rope_of(const nlohmann::json& config) {
+  nlohmann::json rope = nlohmann::json::object();
+  if (config.contains("rope_theta")) rope["rope_theta"] = config["rope_theta"];
+  if (config.contains("rotary_pct")) rope["partial_rotary_factor"] = config["rotary_pct"];
+  for (const char* key : {"rope_scaling", "rope_parameters"})
+    if (config.contains(key) && config[key].is_object()) rope.update(config[key]);
+  return rope;
+}
+
+// [turned / 2, rounded up]. llama3 (as transformers names it): frequencies whose wave is longer than the
+// original context are divided by the factor, those of short waves stay, and between it is blended.
+at::Tensor inverse_frequencies_of(const nlohmann::json& rope, std::int64_t turned) {
+  const at::Tensor share = at::arange(0, turned, 2, at::kDouble) / static_cast<double>(turned);
+  const at::Tensor plain = (share * -std::log(rope.value("rope_theta", 10000.0))).exp();
+  if (rope.value("rope_type", "default") != "llama3") return plain;
+  const double low = rope["low_freq_factor"], high = rope["high_freq_factor"],
+               context = rope["original_max_position_embeddings"], factor = rope["factor"];
+  const at::Tensor waves = context / (2 * M_PI / plain),  // in the original context
+      kept = ((waves - low) / (high - low)).clamp(0, 1);
+  return plain * kept + plain / factor * (1 - kept);
+}
+
 // mixing [tokens, tokens, channels]: causal, without the blocked entries.
 at::Tensor masked(const at::Tensor& mixing, const at::Tensor& pairs, const at::Tensor& lose) {
   const at::Tensor causal = at::ones_like(pairs).tril();
@@ -150,7 +165,10 @@ at::Tensor NaiveModel::project(const at::Tensor& x, const std::string& name) con
 at::Tensor NaiveModel::attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                  const Block& block) const {
   const std::int64_t tokens = q.size(1), shared = q.size(0) / k.size(0),
-                     window = config_.value("sliding_window", 0);
+                     window = family_ == "mistral" && config_.contains("sliding_window") &&
+                                      config_["sliding_window"].is_number()
+                                  ? config_["sliding_window"].get<std::int64_t>()
+                                  : 0;
   at::Tensor seen = at::ones_like(block.pairs).tril() & ~block.pairs;
   if (window > 0) seen = seen & ~at::ones_like(seen).tril(-window);
   at::Tensor scores = q.matmul(k.repeat_interleave(shared, 0).transpose(1, 2)) /
@@ -175,20 +193,15 @@ at::Tensor NaiveModel::attention(const at::Tensor& q, const at::Tensor& k, const
 // Rotates the first dimensions of heads [heads, tokens, size] by position.
 at::Tensor NaiveModel::rotated(const at::Tensor& heads) const {
   const std::int64_t tokens = heads.size(1), size = heads.size(2);
+  const nlohmann::json rope = rope_of(config_);
   const auto turned = static_cast<std::int64_t>(static_cast<double>(size) *
-                                                config_.value("rotary_pct", 1.0)),
-             half = turned / 2;
-  at::Tensor angles = at::empty({tokens, half}, at::kDouble);
-  for (std::int64_t t = 0; t < tokens; ++t)
-    for (std::int64_t i = 0; i < half; ++i) {
-      const float frequency =
-          1.0F / std::pow(config_.value("rope_theta", 10000.0F),
-                          static_cast<float>(2 * i) / static_cast<float>(turned));
-      angles.data_ptr<double>()[t * half + i] = static_cast<float>(t) * frequency;
-    }
-  angles = angles.to(heads.device());
-  const at::Tensor cosine = single(angles.cos()), sine = single(angles.sin());
-  const auto parts = heads.split_with_sizes({half, half, size - turned}, 2);
+                                                rope.value("partial_rotary_factor", 1.0)),
+             half = (turned + 1) / 2;
+  const at::Tensor angles =
+      at::arange(tokens, at::kDouble).unsqueeze(1) * inverse_frequencies_of(rope, turned);
+  const at::Tensor cosine = angles.cos().to(heads.options()),
+                   sine = angles.sin().to(heads.options());
+  const auto parts = heads.split_with_sizes({half, half, size - 2 * half}, 2);
   return at::cat(
       {parts[0] * cosine - parts[1] * sine, parts[1] * cosine + parts[0] * sine, parts[2]}, 2);
 }
@@ -256,7 +269,7 @@ at::Tensor NaiveModel::mamba_layer(const at::Tensor& x, int layer, const Block& 
   if (family_ == "falcon_mamba")
     for (at::Tensor& part : parts)
       part = weightless_rms(part, config_.value("mixer_rms_eps", 1e-6));
-  const at::Tensor dt = (project(parts[0], m + "dt_proj").exp() + 1).log(), sum = dt.cumsum(0);
+  const at::Tensor dt = log1p_exp(project(parts[0], m + "dt_proj")), sum = dt.cumsum(0);
   const at::Tensor span = (sum.unsqueeze(1) - sum.unsqueeze(0)).clamp_min(0);  // [t, s, channel]
   // [t, s, channel, state].
   const at::Tensor decay = (span.unsqueeze(-1) * -get(m + "A_log").exp()).exp();
@@ -267,7 +280,7 @@ at::Tensor NaiveModel::mamba_layer(const at::Tensor& x, int layer, const Block& 
       (masked(mixing, block.pairs, losing(block.channels, get(m + "A_log"))) * u.unsqueeze(0))
           .sum(1) +
       u * get(m + "D");
-  return single(x) + project(y * swish(xz[1]), m + "out_proj");
+  return x + project(y * swish(xz[1]), m + "out_proj");
 }
 
 at::Tensor NaiveModel::mamba2_layer(const at::Tensor& x, int layer, const Block& block) const {
@@ -288,7 +301,7 @@ at::Tensor NaiveModel::mamba2_layer(const at::Tensor& x, int layer, const Block&
     return y.reshape({tokens, groups, -1}).repeat_interleave(heads / groups, 1);
   };
   const std::vector<double> limit = ssm_.value("time_step_limit", std::vector<double>{0, INFINITY});
-  const at::Tensor dt = ((parts[4] + get(m + "dt_bias")).exp() + 1).log().clamp(limit[0], limit[1]);
+  const at::Tensor dt = log1p_exp(parts[4] + get(m + "dt_bias")).clamp(limit[0], limit[1]);
   const at::Tensor sum = (dt * -get(m + "A_log").exp()).cumsum(0);
   // [t, s, head].
   const at::Tensor decay = (sum.unsqueeze(1) - sum.unsqueeze(0)).clamp_max(0).exp();
@@ -298,16 +311,13 @@ at::Tensor NaiveModel::mamba2_layer(const at::Tensor& x, int layer, const Block&
   const at::Tensor y =
       ((mixing.unsqueeze(-1) * u.unsqueeze(0)).sum(1) + u * get(m + "D").unsqueeze(-1))
           .reshape({tokens, -1});
-  // mamba_ssm normalises each group on its own, transformers all channels together.
-  const bool gate_last = ssm_.value("norm_before_gate", false);
-  const at::Tensor gated = gate_last ? y : y.to(at::kFloat) * at::silu(parts[2].to(at::kFloat));
-  const at::Tensor grouped =
-      config_.contains("ssm_cfg") ? gated.reshape({tokens, groups, -1}) : gated.unsqueeze(1);
-  const at::Tensor unit =
-      gate_last ? weightless_rms(grouped, epsilon_) : rms_normalised(grouped, epsilon_);
-  at::Tensor normed = unit.reshape({tokens, -1}) * get(m + "norm.weight");
+  const bool gate_last = config_.contains("ssm_cfg") && ssm_.value("norm_before_gate", false);
+  const at::Tensor gated = gate_last ? y : y * swish(parts[2]),
+                   grouped = gated.reshape({tokens, groups, -1});
+  at::Tensor normed =
+      weightless_rms(grouped, epsilon_).reshape({tokens, -1}) * get(m + "norm.weight");
   if (gate_last) normed = normed * swish(parts[2]);
-  return single(x) + project(at::cat({swish(parts[0]) * parts[1], normed}, 1), m + "out_proj");
+  return x + project(at::cat({swish(parts[0]) * parts[1], normed}, 1), m + "out_proj");
 }
 
 at::Tensor NaiveModel::layer_output(const at::Tensor& x, int layer, const Block& block) const {

@@ -303,6 +303,35 @@ TEST(CommandLine, HelpOfEveryCommandIsGood) {
   EXPECT_GE(commands, 8);
 }
 
+const std::string kOracleCases = FACTFLOW_SOURCE_DIR "/tests/oracle/cases";
+
+TEST(CommandLine, VerifyTakesTheToleranceOfTheFamilyAndSaysWhy) {
+  const auto verify = [](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"verify", "--device", "cpu", "--threads", "1"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_program(arguments);
+  };
+  const Ended fp32 = verify({"--cases", kOracleCases + "/mamba", "--precision", "fp32"});
+  EXPECT_EQ(fp32.code, 0) << fp32.all();
+  EXPECT_THAT(fp32.out, HasSubstr("tolerance 0.0051 (three times the float32 floor of mamba, "
+                                  "0.0017): within"));
+  const Ended fp64 = verify(
+      {"--cases", kOracleCases + "/mamba/cases.json", "--model", kOracleCases + "/mamba_original"});
+  EXPECT_EQ(fp64.code, 0) << fp64.all();
+  EXPECT_THAT(fp64.out, HasSubstr("tolerance 1e-06 (fp64"));
+  const Ended strict =
+      verify({"--cases", kOracleCases + "/mamba", "--precision", "fp32", "--tolerance", "1e-12"});
+  EXPECT_EQ(strict.code, 1) << strict.all();
+  EXPECT_THAT(strict.out, HasSubstr("tolerance 1e-12 (as given): BEYOND"));
+}
+
+TEST(CommandLine, VerifyTakesADirectoryOfCheckpoints) {
+  const Ended ended =
+      run_program({"verify", "--cases", kOracleCases, "--device", "cpu", "--threads", "1"});
+  EXPECT_EQ(ended.code, 0) << ended.all();
+  EXPECT_THAT(ended.out, HasSubstr("12 of 12 checkpoints are within their tolerances"));
+}
+
 TEST(CommandLine, UnknownWordsAreRefusedInOneLine) {
   const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
       {{"rum"}, "unknown command 'rum', did you mean 'run'?"},
@@ -314,6 +343,8 @@ TEST(CommandLine, UnknownWordsAreRefusedInOneLine) {
       {{"analyse", "/nowhere"}, "/nowhere"},
       {{"check", "--nothing"}, "unrecognised option '--nothing'"},
       {{"verify", "--model", "x"}, "the option '--cases' is required but missing"},
+      {{"verify", "--cases", kOracleCases + "/gpt2/cases.json"}, "the option '--model' is missing"},
+      {{"verify", "--cases", FACTFLOW_SOURCE_DIR "/docs"}, "holds neither cases.json nor"},
       {{"tokenize"}, "the option '--model' is required but missing"},
       {{"plan", "/nowhere.yaml"}, "/nowhere.yaml"},
       {{"validate", "/nowhere.yaml"}, "/nowhere.yaml"},
