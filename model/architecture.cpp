@@ -129,6 +129,14 @@ Architecture read_architecture(const nlohmann::json& config, const std::filesyst
   Architecture architecture = read_configured(config, file);
   architecture.head_chosen = choices.head != HeadChoice::kConfigured;
   if (architecture.head_chosen) architecture.tied_head = choices.head == HeadChoice::kEmbedding;
+  if (choices.gated_norm == GatedNormChoice::kAllChannels) {
+    auto* mamba2 = std::get_if<Mamba2Shape>(&architecture.shape);
+    if (mamba2 == nullptr || !mamba2->gated_norm)
+      throw InputError(file.string(),
+                       "gated_norm: all-channels is asked for, and this model has no gated norm",
+                       "leave the key out");
+    mamba2->norm_group = mamba2->inner;
+  }
   return architecture;
 }
 

@@ -97,7 +97,8 @@ struct Architecture {
 };
 
 // Throws InputError naming `file` and the key for a family that is not known, a missing or
-// misshapen value, and every key that could change the mathematics and is not supported.
+// misshapen value, every key that could change the mathematics and is not supported, and a choice
+// that the model does not have.
 Architecture read_architecture(const nlohmann::json& config, const std::filesystem::path& file,
                                const CheckpointChoices& choices = {});
 

@@ -8,7 +8,16 @@
 namespace factflow {
 namespace {
 
-constexpr HeadChoice kHeads[] = {HeadChoice::kConfigured, HeadChoice::kEmbedding, HeadChoice::kOwn};
+// The choice of `all` that goes by this word; `key` names it in the error.
+template <class Choice, size_t kCount>
+Choice parse_choice(const std::string& key, const std::string& word, const Choice (&all)[kCount]) {
+  std::vector<std::string> known;
+  for (const Choice choice : all) {
+    if (word == to_string(choice)) return choice;
+    known.push_back(to_string(choice));
+  }
+  throw InputError(key, unknown_word(key, word, known));
+}
 
 }  // namespace
 
@@ -25,12 +34,17 @@ std::string to_string(HeadChoice choice) {
 }
 
 HeadChoice parse_head_choice(const std::string& word) {
-  std::vector<std::string> known;
-  for (const HeadChoice choice : kHeads) {
-    if (word == to_string(choice)) return choice;
-    known.push_back(to_string(choice));
-  }
-  throw InputError("head", unknown_word("head", word, known));
+  constexpr HeadChoice kAll[] = {HeadChoice::kConfigured, HeadChoice::kEmbedding, HeadChoice::kOwn};
+  return parse_choice("head", word, kAll);
+}
+
+std::string to_string(GatedNormChoice choice) {
+  return choice == GatedNormChoice::kPerGroup ? "per-group" : "all-channels";
+}
+
+GatedNormChoice parse_gated_norm_choice(const std::string& word) {
+  constexpr GatedNormChoice kAll[] = {GatedNormChoice::kPerGroup, GatedNormChoice::kAllChannels};
+  return parse_choice("gated_norm", word, kAll);
 }
 
 }  // namespace factflow

@@ -31,7 +31,7 @@ void serialize(Archive& archive, WindowSeries& s) {
 }
 template <class Archive>
 void serialize(Archive& archive, CheckpointChoices& c) {
-  archive(c.head);
+  archive(c.head, c.gated_norm);
 }
 template <class Archive>
 void serialize(Archive& archive, ModelJob& m) {

@@ -30,8 +30,12 @@ std::string shape_in_words(const Architecture& architecture) {
                        shape->states, shape->time_step_rank, shape->conv_kernel,
                        shape->normalise_parameters ? ", dt B C normalised" : "");
   const Mamba2Shape& shape = architecture.mamba2();
-  return fmt::format("{} heads of {} x {} states, {} groups, convolution {}", shape.heads,
-                     shape.head_size, shape.states, shape.groups, shape.conv_kernel);
+  std::string norm;
+  if (shape.gated_norm && shape.groups > 1)
+    norm = fmt::format(", gated norm over {}",
+                       shape.norm_group == shape.inner ? "all channels" : "each group");
+  return fmt::format("{} heads of {} x {} states, {} groups, convolution {}{}", shape.heads,
+                     shape.head_size, shape.states, shape.groups, shape.conv_kernel, norm);
 }
 
 void print_decay(const Network& network) {

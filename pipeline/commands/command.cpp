@@ -113,11 +113,14 @@ ConfigOverrides overrides_of(const po::variables_map& values) {
 void add_checkpoint_choices(po::options_description& options) {
   options.add_options()(
       "head", po::value<std::string>()->default_value("configured"),
-      "matrix of the logits: configured (by config.json), embedding or own (the file's)");
+      "matrix of the logits: configured (by config.json), embedding or own (the file's)")(
+      "gated-norm", po::value<std::string>()->default_value("per-group"),
+      "of a Mamba-2 with several groups: per-group or all-channels (transformers up to 5.17)");
 }
 
 CheckpointChoices choices_of(const po::variables_map& values) {
-  return {parse_head_choice(values["head"].as<std::string>())};
+  return {parse_head_choice(values["head"].as<std::string>()),
+          parse_gated_norm_choice(values["gated-norm"].as<std::string>())};
 }
 
 }  // namespace factflow

@@ -64,8 +64,7 @@ struct Settings {
 
 Settings settings_of(const po::variables_map& values) {
   Settings settings{choose_device(values["device"].as<std::string>()), Precision::kFp64,
-                    values["memory-limit"].as<std::int64_t>(), std::nullopt,
-                    choices_of(values)};
+                    values["memory-limit"].as<std::int64_t>(), std::nullopt, choices_of(values)};
   std::string precision = values["precision"].as<std::string>();
   if (precision == "auto") precision = settings.device.is_cpu() ? "fp64" : "fp32";
   settings.precision = parse_precision(precision);
@@ -87,7 +86,8 @@ std::vector<ReplayResult> answers_of(ReplayEngine& engine, const std::vector<Ora
 // Prints how far the engine is from the oracle; true if that is within the tolerance.
 bool verify(const Subject& subject, const Settings& settings) {
   const auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(subject.model));
-  const auto network = Network::load(checkpoint, settings.device, settings.precision, settings.choices);
+  const auto network =
+      Network::load(checkpoint, settings.device, settings.precision, settings.choices);
   const std::string& family = network->architecture().family;
   const OracleTolerance tolerance = settings.tolerance
                                         ? OracleTolerance{*settings.tolerance, "as given"}

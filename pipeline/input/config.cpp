@@ -59,6 +59,9 @@ Fields<ModelConfig> model_fields() {
       field("head", &M::head, head_choice(),
             "matrix of the logits where config.json and the tensors disagree: the input embedding, "
             "or the file's own head"),
+      field("gated_norm", &M::gated_norm, gated_norm_choice(),
+            "mean square of a Mamba-2's gated norm with several groups: all-channels is what "
+            "transformers took up to 5.17"),
   };
 }
 

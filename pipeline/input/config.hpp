@@ -31,6 +31,7 @@ struct ModelConfig {
   std::string path = {};       // directory or hf:ORG/NAME[@REVISION]
   std::string tokenizer = {};  // directory or tokenizer.json; empty = the one in `path`
   HeadChoice head = HeadChoice::kConfigured;
+  GatedNormChoice gated_norm = GatedNormChoice::kPerGroup;
   bool operator==(const ModelConfig&) const = default;
 };
 

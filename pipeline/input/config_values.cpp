@@ -122,6 +122,11 @@ Form<HeadChoice> head_choice() {
                    [](HeadChoice choice) { return to_string(choice); });
 }
 
+Form<GatedNormChoice> gated_norm_choice() {
+  return text_form("per-group | all-channels", parse_gated_norm_choice,
+                   [](GatedNormChoice choice) { return to_string(choice); });
+}
+
 Form<Placement> placement() {
   return text_form(
       "fit | centred",

@@ -16,10 +16,11 @@ Form<std::string> safe_name();
 // A directory, or hf:ORG/NAME[@REVISION].
 Form<std::string> checkpoint_path();
 
-Form<std::string> dataset_format();  // "auto" or one of dataset_format_names()
-Form<HeadChoice> head_choice();      // configured | embedding | own
-Form<Placement> placement();         // fit | centred
-Form<TokenRole> knockout_role();     // every role but `each`
+Form<std::string> dataset_format();         // "auto" or one of dataset_format_names()
+Form<HeadChoice> head_choice();             // configured | embedding | own
+Form<GatedNormChoice> gated_norm_choice();  // per-group | all-channels
+Form<Placement> placement();                // fit | centred
+Form<TokenRole> knockout_role();            // every role but `each`
 Form<ChannelSet> channel_set();
 Form<std::string> device();      // auto | cpu | cuda | cuda:N
 Form<std::string> precision();   // fp64 | fp32 | tf32x3 | tf32 | bf16

@@ -155,7 +155,7 @@ PlannedJob build_job(const Config& config, bool open_checkpoints) {
   for (const ModelConfig& model : config.models) {
     PlannedModel& one = planned.models.emplace_back();
     const std::string path = located(config, model.path);
-    const CheckpointChoices choices{model.head};
+    const CheckpointChoices choices{model.head, model.gated_norm};
     one.architecture = read_architecture(Checkpoint::read_config(path),
                                          Checkpoint::resolve(path) / "config.json", choices);
     const TensorTable table = family_named(one.architecture.family).tensors(one.architecture);

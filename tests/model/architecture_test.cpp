@@ -11,6 +11,7 @@ namespace factflow {
 namespace {
 
 using nlohmann::json;
+using testing::HasSubstr;
 
 struct Refusal {
   const char* model;   // small_config
@@ -398,6 +399,18 @@ TEST(Architecture, StateSpaceShapes) {
   EXPECT_EQ(mamba2.channels(), 8);
   EXPECT_EQ(mamba2.mamba2().norm_group, 16);  // of two groups
   EXPECT_EQ(mamba2.mamba2().dt_max, 1.5);
+}
+
+TEST(Architecture, TheGatedNormMayTakeAllChannelsTogether) {
+  const CheckpointChoices whole{.gated_norm = GatedNormChoice::kAllChannels};
+  EXPECT_EQ(read_architecture(small_config("mamba2"), "config.json", whole).mamba2().norm_group,
+            read("mamba2").mamba2().inner);
+  for (const char* family : {"mamba", "llama"}) try {
+      read_architecture(small_config(family), "config.json", whole);
+      FAIL() << family << " has no gated norm";
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), HasSubstr("gated_norm: all-channels"));
+    }
 }
 
 TEST(Architecture, TheMambaSsmLibrarysConfiguration) {

@@ -99,8 +99,9 @@ nlohmann::json rope_of(const nlohmann::json& config) {
   return rope;
 }
 
-// [turned / 2, rounded up]. llama3 (as transformers names it): frequencies whose wave is longer than the
-// original context are divided by the factor, those of short waves stay, and between it is blended.
+// [turned / 2, rounded up]. llama3 (as transformers names it): frequencies whose wave is longer
+// than the original context are divided by the factor, those of short waves stay, and between it is
+// blended.
 at::Tensor inverse_frequencies_of(const nlohmann::json& rope, std::int64_t turned) {
   const at::Tensor share = at::arange(0, turned, 2, at::kDouble) / static_cast<double>(turned);
   const at::Tensor plain = (share * -std::log(rope.value("rope_theta", 10000.0))).exp();

@@ -18,7 +18,7 @@ name: demo
 dataset: {path: demo/facts.jsonl, limit: 200}
 models:
   - {name: gpt2, path: demo/models/gpt2}
-  - {name: mamba, path: "hf:state-spaces/mamba-130m-hf@main", tokenizer: demo/models/mamba, head: embedding}
+  - {name: mamba, path: "hf:state-spaces/mamba-130m-hf@main", tokenizer: demo/models/mamba, head: embedding, gated_norm: all-channels}
 select: {correct_for: all}
 sweep:
   windows: {sizes: [1, 3, 5, 9], placement: centred}
@@ -48,6 +48,8 @@ TEST(Config, ReadsEveryKey) {
   EXPECT_EQ(config.models[1].tokenizer, "demo/models/mamba");
   EXPECT_EQ(config.models[0].head, HeadChoice::kConfigured);
   EXPECT_EQ(config.models[1].head, HeadChoice::kEmbedding);
+  EXPECT_EQ(config.models[0].gated_norm, GatedNormChoice::kPerGroup);
+  EXPECT_EQ(config.models[1].gated_norm, GatedNormChoice::kAllChannels);
   EXPECT_THAT(config.select, ElementsAre(SelectConfig{}));
   ASSERT_EQ(config.sweep.size(), 1U);
   const SweepConfig& sweep = config.sweep[0];
@@ -166,9 +168,10 @@ TEST(Config, ResolvedCopyReadsBackAsTheSameConfiguration) {
 
 TEST(Config, ResolvedCopyHoldsTheDefaults) {
   const std::string resolved = resolved_yaml(parse_config(kShort, "x.yaml"));
-  for (const char* line : {"correct_for: all", "device: auto", "precision: fp32",
-                           "threads_per_rank: auto", "limit: all", "ids: all", "tokenizer: own",
-                           "head: configured", "reference_ids: false", "seed: 0"})
+  for (const char* line :
+       {"correct_for: all", "device: auto", "precision: fp32", "threads_per_rank: auto",
+        "limit: all", "ids: all", "tokenizer: own", "head: configured", "gated_norm: per-group",
+        "reference_ids: false", "seed: 0"})
     EXPECT_THAT(resolved, HasSubstr(line));
 }
 
@@ -189,6 +192,7 @@ TEST(Config, HelpNamesEveryKeyWithin100Columns) {
   for (const char* key :
        {"  name: a name [required]", "dataset.path:", "dataset.relations:", "models[].tokenizer:",
         "models[].head: configured | embedding | own [configured]",
+        "models[].gated_norm: per-group | all-channels [per-group]",
         "select[].correct_for:", "sweep[].windows.placement: fit | centred [fit]",
         "sweep[].knockouts[].channels:", "sweep[].select: first",
         "heatmaps[].windows:", "heatmaps[].ids:", "models_directory:",
