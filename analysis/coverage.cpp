@@ -100,6 +100,8 @@ std::string coverage_in_words(const ModelData& model, const RunData& run) {
   if (clean.asked > 0)
     text = fmt::format("right on {} of {} prompts ({}){}", clean.right, clean.computed,
                        share(clean.right, clean.computed), shortfall(clean.failed, clean.missing));
+  if (const std::size_t tied = count_tied(model.evaluation); tied > 0)
+    text += fmt::format(", {} exactly as likely as another token", tied);
   const Coverage knockouts = coverage_of(model.axes);
   if (!model.windows.empty())
     text += fmt::format("{}knockouts on {} of {} selected prompts{}", text.empty() ? "" : "; ",

@@ -219,6 +219,12 @@ std::vector<std::string> gaps(const Study& study) {
   if (!study.run.failures.empty())
     lines.push_back(fmt::format("{} prompts or units failed; they are listed with their reasons.",
                                 study.run.failures.size()));
+  for (const ModelData& model : study.run.models)
+    if (const std::size_t tied = count_tied(model.evaluation); tied > 0)
+      lines.push_back(
+          fmt::format("{}: {} of {} answers are exactly as likely as another token, "
+                      "which counts as at least as likely as the answer.",
+                      model.info.name, tied, model.evaluation.tied.size()));
   for (std::string& line : coverage_gaps(study)) lines.push_back(std::move(line));
   for (std::string& line : differences_between_runs(study.run)) lines.push_back(std::move(line));
   return lines;

@@ -23,7 +23,8 @@ std::string correction(const Study& study);
 std::string unfinished(const Study& study);
 
 // What a reader must know beside the numbers, in sentences: limits, means that few prompts make,
-// other windows, failures, edges that some prompts do not have, differences between runs.
+// other windows, failures, answers that are tied with other tokens, edges that some prompts do
+// not have, differences between runs.
 std::vector<std::string> gaps(const Study& study);
 
 // The table, the sentences, the claims and the gaps as plain text, lines of about 110 letters.

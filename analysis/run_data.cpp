@@ -36,6 +36,11 @@ EdgeName parse_edge(const std::string& label) {
   return edge;
 }
 
+std::size_t count_tied(const EvaluationResult& evaluation) {
+  return static_cast<std::size_t>(std::count_if(evaluation.tied.begin(), evaluation.tied.end(),
+                                                [](std::int32_t tied) { return tied > 0; }));
+}
+
 bool is_state_space(const std::string& family) {
   return family.find("mamba") != std::string::npos;
 }

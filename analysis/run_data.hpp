@@ -24,6 +24,10 @@ struct EdgeName {
 };
 EdgeName parse_edge(const std::string& label);
 
+// How many answers of the clean runs are exactly as likely as another token, which counts against
+// them.
+std::size_t count_tied(const EvaluationResult& evaluation);
+
 // Mamba-1, Mamba-2, Falcon-Mamba and their like.
 bool is_state_space(const std::string& family);
 

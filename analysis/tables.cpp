@@ -32,7 +32,7 @@ void add_columns(std::vector<std::string>& columns, const std::string& estimate)
 
 CsvTable models_table(const Study& study) {
   CsvTable table({"model", "family", "path", "layers", "hidden_size", "vocabulary", "parameters",
-                  "prompts", "failed", "facts", "accuracy", "accuracy_low", "accuracy_high",
+                  "prompts", "failed", "facts", "accuracy", "accuracy_low", "accuracy_high", "tied",
                   "mean_probability", "selected_prompts", "checkpoint_digest", "tokenizer_digest",
                   "same_checkpoint_as"});
   std::map<std::int64_t, std::pair<std::string, std::string>> facts_by_id;
@@ -58,7 +58,7 @@ CsvTable models_table(const Study& study) {
     table.cell(info.vocabulary).cell(info.parameters).cell(model.evaluation.prompt.size());
     table.cell(model.evaluation.prompt.size() - hit.size()).cell(facts.size());
     table.cell(100 * mean(hit)).cell(100 * accuracy.low).cell(100 * accuracy.high);
-    table.cell(mean(probability));
+    table.cell(count_tied(model.evaluation)).cell(mean(probability));
     table.cell(model.axes.prompts.size())
         .cell(info.checkpoint_digest)
         .cell(info.tokenizer_digest)

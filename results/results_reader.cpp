@@ -118,9 +118,21 @@ void check_probabilities(const Group& group, const std::string& name,
     inconsistent(group, name, "expected probabilities between 0 and 1, or NaN");
 }
 
-void check_ranks(const Group& group, const std::vector<std::int32_t>& values) {
-  if (std::any_of(values.begin(), values.end(), [](std::int32_t rank) { return rank < 0; }))
-    inconsistent(group, "rank", "expected ranks of at least 0");
+// What a file says of answers, EvaluationResult or KnockoutWindow: either a probability and a rank,
+// or neither; and fewer ties than tokens that are at least as likely.
+template <typename Answers>
+void read_answers(const Group& group, const hdf5::Shape& shape, Answers& answers) {
+  answers.probability = group.read<float>("probability", shape);
+  check_probabilities(group, "probability", answers.probability);
+  answers.rank = group.read<std::int32_t>("rank", shape);
+  if (group.has("tied")) answers.tied = group.read<std::int32_t>("tied", shape);
+  for (std::size_t i = 0; i < answers.rank.size(); ++i) {
+    const std::int32_t rank = answers.rank[i], tied = answers.tied.empty() ? 0 : answers.tied[i];
+    if (rank < 0 || (rank == 0) != std::isnan(answers.probability[i]))
+      inconsistent(group, "rank", "expected ranks of at least 1, and 0 where there is no answer");
+    if (tied < 0 || tied > std::max(0, rank - 1))
+      inconsistent(group, "tied", "expected numbers of at least 0 and below the rank");
+  }
 }
 
 // The numbers N of children "PREFIXN", ascending.
@@ -204,6 +216,7 @@ void keep_part(KnockoutWindow& window, const Part& part, std::size_t set, const 
   const std::size_t starts = window.starts.size(), row = part.prompts.size() * starts;
   window.probability = cells_of(window.probability, part, all.prompts.size(), starts);
   window.rank = cells_of(window.rank, part, all.prompts.size(), starts);
+  if (!window.tied.empty()) window.tied = cells_of(window.tied, part, all.prompts.size(), starts);
   std::vector<std::int32_t> asked;
   for (const std::size_t edge : part.edges) {
     const auto begin = static_cast<std::ptrdiff_t>(asked.size() * row);
@@ -211,6 +224,7 @@ void keep_part(KnockoutWindow& window, const Part& part, std::size_t set, const 
     if (asked.back() != 0) continue;
     std::fill_n(window.probability.begin() + begin, row, std::numeric_limits<float>::quiet_NaN());
     std::fill_n(window.rank.begin() + begin, row, 0);
+    if (!window.tied.empty()) std::fill_n(window.tied.begin() + begin, row, 0);
   }
   window.asked = std::move(asked);
 }
@@ -313,10 +327,7 @@ EvaluationResult ResultsReader::evaluation(const std::string& model) const {
   result.prompt = group.read_axis<std::int64_t>("prompt");
   state_->check_prompts(group, result.prompt);
   const hdf5::Shape shape{result.prompt.size()};
-  result.probability = group.read<float>("probability", shape);
-  check_probabilities(group, "probability", result.probability);
-  result.rank = group.read<std::int32_t>("rank", shape);
-  check_ranks(group, result.rank);
+  read_answers(group, shape, result);
   result.answer_token = group.read<std::int32_t>("answer_token", shape);
   result.token_count = group.read<std::int32_t>("token_count", shape);
   result.subject_begin = group.read<std::int32_t>("subject_begin", shape);
@@ -378,10 +389,7 @@ KnockoutWindow ResultsReader::window(const std::string& model, std::int64_t wind
   result.placement = read_placement(group);
   result.starts = read_starts(group, about);
   const hdf5::Shape shape{all.edges.size(), all.prompts.size(), result.starts.size()};
-  result.probability = group.read<float>("probability", shape);
-  check_probabilities(group, "probability", result.probability);
-  result.rank = group.read<std::int32_t>("rank", shape);
-  check_ranks(group, result.rank);
+  read_answers(group, shape, result);
   result.asked = read_asked(knockout, window, all);
   if (all.sets.empty() || set == kAllPrompts) return result;
   keep_part(result, part_of(knockout, all, set), set, all);

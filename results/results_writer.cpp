@@ -194,8 +194,12 @@ void ResultsWriter::write_evaluation(const EvaluationResult& evaluation) {
   column("probability", evaluation.probability,
          {"1",
           "probability of the answer's first token in the clean run; NaN where the prompt failed"});
-  column("rank", evaluation.rank,
-         {"1", "1 + number of likelier tokens; 0 where the prompt failed"});
+  column(
+      "rank", evaluation.rank,
+      {"1", "1 + number of other tokens that are at least as likely; 0 where the prompt failed"});
+  if (!evaluation.tied.empty())
+    column("tied", evaluation.tied,
+           {"1", "number of other tokens that are exactly as likely as the answer"});
   column("answer_token", evaluation.answer_token,
          {"1", "vocabulary id of the answer's first token"});
   column("token_count", evaluation.token_count,
@@ -256,19 +260,17 @@ void ResultsWriter::write_window(const KnockoutWindow& window) {
         .attach({&set, &edge});
   }
   const hdf5::Shape shape{axes.edges.size(), axes.prompts.size(), window.starts.size()};
-  group
-      .write("probability", shape, window.probability,
-             {"1",
-              "probability of the answer's first token with the edge blocked; NaN = not computed "
-              "or no such "
-              "edge"})
-      .attach({&edge, &prompt, &start});
-  group
-      .write(
-          "rank", shape, window.rank,
-          {"1",
-           "1 + number of likelier tokens with the edge blocked; 0 = not computed or no such edge"})
-      .attach({&edge, &prompt, &start});
+  const auto cells = [&](const char* name, const auto& values, const char* description) {
+    group.write(name, shape, values, {"1", description}).attach({&edge, &prompt, &start});
+  };
+  cells("probability", window.probability,
+        "probability of the answer's first token with the edge blocked; NaN = not computed or no "
+        "such edge");
+  cells("rank", window.rank,
+        "1 + number of other tokens that are at least as likely with the edge blocked; 0 = not "
+        "computed or no such edge");
+  if (!window.tied.empty())
+    cells("tied", window.tied, "number of other tokens that are exactly as likely as the answer");
 }
 
 void ResultsWriter::write_heatmap(const HeatmapResult& heatmap) {

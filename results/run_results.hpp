@@ -60,7 +60,8 @@ struct ModelInfo {
 struct EvaluationResult {
   std::vector<std::int64_t> prompt;  // ids, a subset of PromptTable::id
   std::vector<float> probability;    // of the answer's first token; NaN where the prompt failed
-  std::vector<std::int32_t> rank;    // 1 + how many tokens are likelier; 0 where the prompt failed
+  // 1 + how many other tokens are at least as likely; 0 where the prompt failed.
+  std::vector<std::int32_t> rank;
   std::vector<std::int32_t> answer_token;
   std::vector<std::int32_t> token_count;
   std::vector<std::int32_t> subject_begin, subject_end;  // token range [begin, end)
@@ -68,6 +69,8 @@ struct EvaluationResult {
   std::vector<std::int32_t> top_token;
   std::vector<float> top_probability;
   std::vector<std::string> top_text;
+  // How many other tokens are exactly as likely as the answer; empty: not counted.
+  std::vector<std::int32_t> tied = {};
 };
 
 // What the knockouts of one model have in common.
@@ -95,6 +98,8 @@ struct KnockoutWindow {
   // [set, edge] 1 = a sweep asked for this edge of the set's prompts at this size, else 0. Empty
   // where the axes name no sets: everything was asked for.
   std::vector<std::int32_t> asked = {};
+  // [edge, prompt, start] how many other tokens are exactly as likely; empty: not counted.
+  std::vector<std::int32_t> tied = {};
 };
 
 // Knockouts "one token -> last" of one prompt.

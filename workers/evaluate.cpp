@@ -16,6 +16,7 @@ PromptEvaluation record(const LoadedModel& model, const TokenizedPrompt& prompt,
   }
   evaluation.probability = static_cast<float>(std::exp(result.clean.log_probability));
   evaluation.rank = result.clean.rank;
+  evaluation.tied = result.clean.tied;
   evaluation.answer_token = prompt.answer;
   evaluation.token_count = static_cast<std::int32_t>(prompt.ids.size());
   evaluation.subject_begin = prompt.subject.front();

@@ -20,7 +20,7 @@ struct PreparedUnit {
 // Only reads the model's tokenizer, so it may run beside a computation with the model.
 PreparedUnit prepare(const LoadedModel& model, Unit unit);
 
-// Probability, rank and likeliest tokens of every prompt.
+// Probability, rank, ties and likeliest tokens of every prompt.
 EvaluationUnit evaluate(LoadedModel& model, const PreparedUnit& prepared);
 // Every edge that the unit asks for, in its windows.
 SweepUnit sweep(LoadedModel& model, const ModelJob& job, const PreparedUnit& prepared);

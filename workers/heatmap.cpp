@@ -8,6 +8,7 @@ namespace {
 PromptHeatmap record(const LoadedModel& model, const ModelJob& job, const Unit& unit,
                      const TokenizedPrompt& prompt, const ReplayResult& result) {
   PromptHeatmap heatmap;
+  if (result.clean.rank == kernels::kNoRank) heatmap.failure = kNotFinite;
   for (const int id : prompt.ids) heatmap.tokens.push_back(model.tokenizer().token_text(id));
   size_t first = 0;
   for (const std::uint32_t asked : unit.heatmaps) {

@@ -61,7 +61,7 @@ void serialize(Archive& archive, ModelFacts& f) {
 }
 template <class Archive>
 void serialize(Archive& archive, PromptEvaluation& p) {
-  archive(p.failure, p.probability, p.rank, p.answer_token, p.token_count, p.subject_begin,
+  archive(p.failure, p.probability, p.rank, p.tied, p.answer_token, p.token_count, p.subject_begin,
           p.subject_end, p.top_token, p.top_probability, p.top_text);
 }
 template <class Archive>
@@ -74,7 +74,7 @@ void serialize(Archive& archive, EvaluationUnit& u) {
 }
 template <class Archive>
 void serialize(Archive& archive, PromptSweep& p) {
-  archive(p.failure, p.blocked, p.probability, p.rank);
+  archive(p.failure, p.blocked, p.probability, p.rank, p.tied);
 }
 template <class Archive>
 void serialize(Archive& archive, SweepUnit& u) {

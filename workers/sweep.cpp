@@ -11,12 +11,13 @@ PromptSweep record(std::vector<std::int64_t> blocked, const ReplayResult& result
   if (result.clean.rank == kernels::kNoRank) sweep.failure = kNotFinite;
   for (size_t edge = 0; edge < result.knockouts.size(); ++edge) {
     std::vector<float>& probability = sweep.probability.emplace_back();
-    std::vector<std::int32_t>& rank = sweep.rank.emplace_back();
+    std::vector<std::int32_t>&rank = sweep.rank.emplace_back(), &tied = sweep.tied.emplace_back();
     for (const Answer& answer : result.knockouts[edge]) {
       if (answer.rank == kernels::kNoRank) sweep.failure = kNotFinite;
       if (answer.rank == 0) sweep.blocked[edge] = 0;  // an empty set of channels, say
       probability.push_back(static_cast<float>(std::exp(answer.log_probability)));
       rank.push_back(answer.rank);
+      tied.push_back(answer.tied);
     }
   }
   return sweep;

@@ -34,7 +34,7 @@ struct ModelFacts {
 struct PromptEvaluation {
   std::string failure;  // why there are no numbers; empty = there are
   float probability = 0;
-  std::int32_t rank = 0;
+  std::int32_t rank = 0, tied = 0;  // as in Answer
   std::int32_t answer_token = 0, token_count = 0;
   std::int32_t subject_begin = 0, subject_end = 0;  // token range [begin, end)
   std::vector<std::int32_t> top_token;
@@ -60,7 +60,7 @@ struct PromptSweep {
   std::vector<std::int64_t> blocked;
   // [asked edge][start], its window sizes after each other; NaN = no edge.
   std::vector<std::vector<float>> probability;
-  std::vector<std::vector<std::int32_t>> rank;  // likewise; 0 = no edge
+  std::vector<std::vector<std::int32_t>> rank, tied;  // likewise; 0 = no edge
 };
 struct SweepUnit {
   UnitReport report;

@@ -61,14 +61,21 @@ void print_next_tokens(const Network& network, const Tokenizer& tokenizer,
   const Encoding encoding = tokenizer.encode(prompt);
   if (encoding.ids.empty()) throw InputError("factflow check", "--prompt has no tokens");
   ReplayEngine engine(network, 0);
-  const ReplayRequest request{encoding.ids, 0, {}};
+  ReplayRequest request{encoding.ids, 0, {}};
   const ReplayResult result = std::move(engine.run({&request, 1}, static_cast<int>(kShown))[0]);
+  if (result.clean.rank == kernels::kNoRank)
+    throw InputError("factflow check", "the model's output after --prompt is not a finite number",
+                     "try another prompt; in a run, such prompts are recorded as failed");
   std::cout << fmt::format("prompt   '{}', {} tokens, continues with\n", prompt,
                            encoding.ids.size());
   for (const TopToken& top : result.top)
     std::cout << fmt::format(
         "  {:>8.4f}  {:>7}  '{}'\n", top.probability, top.token,
         tokenizer.has_token(top.token) ? tokenizer.token_text(top.token) : "(padding)");
+  request.answer = result.top[0].token;
+  if (const int tied = engine.run({&request, 1})[0].clean.tied; tied > 0)
+    std::cout << fmt::format(
+        "  {} tokens are exactly as likely as the first: none of them counts as right\n", tied);
 }
 
 void check_model(const std::string& source, const po::variables_map& values) {

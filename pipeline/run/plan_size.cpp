@@ -9,7 +9,7 @@ namespace {
 
 constexpr double kBytesPerToken = 4;         // of English text
 constexpr double kBytesPerEvaluation = 120;  // of one prompt
-constexpr double kBytesPerRow = 8;           // a probability and a rank
+constexpr double kBytesPerRow = 12;          // a probability, a rank, a number of ties
 constexpr std::int64_t kProgram = std::int64_t{3}
                                   << 30;  // libtorch with its CUDA libraries, MPI, the dataset
 

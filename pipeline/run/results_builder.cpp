@@ -193,6 +193,7 @@ class Builder {
       out.prompt.push_back(s_.dataset.prompts[p].id);
       out.probability.push_back(good ? one.probability : kNaN);
       out.rank.push_back(good ? one.rank : 0);
+      out.tied.push_back(good ? one.tied : 0);
       out.answer_token.push_back(good ? one.answer_token : -1);
       out.token_count.push_back(good ? one.token_count : 0);
       out.subject_begin.push_back(good ? one.subject_begin : 0);
@@ -251,6 +252,7 @@ class Builder {
       window.starts.assign(series.starts.begin(), series.starts.end());
       window.probability.assign(axes.blocked.size() * series.starts.size(), kNaN);
       window.rank.assign(axes.blocked.size() * series.starts.size(), 0);
+      window.tied = window.rank;
       window.asked = asked_for(m, static_cast<std::uint32_t>(windows.size() - 1));
     }
     std::map<std::int64_t, size_t> rows;
@@ -301,9 +303,12 @@ class Builder {
       for (const std::uint32_t w : part.edges[e].series) {
         const auto starts = static_cast<std::ptrdiff_t>(windows[w].starts.size());
         const auto to = static_cast<std::ptrdiff_t>(cell) * starts;
-        std::copy_n(result.probability[e].begin() + from, starts,
-                    windows[w].probability.begin() + to);
-        std::copy_n(result.rank[e].begin() + from, starts, windows[w].rank.begin() + to);
+        const auto copy = [&](const auto& values, auto& cells) {
+          std::copy_n(values[e].begin() + from, starts, cells.begin() + to);
+        };
+        copy(result.probability, windows[w].probability);
+        copy(result.rank, windows[w].rank);
+        copy(result.tied, windows[w].tied);
         from += starts;
       }
     }

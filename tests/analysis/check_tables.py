@@ -330,6 +330,7 @@ def check_models(run, folder):
         close(row["facts"], facts, what + " facts")
         close(row["accuracy"], 100 * hit.mean(), what)
         close_band(row, "accuracy", wilson_band(hit.mean(), facts), what)
+        close(row["tied"], (group["evaluation/tied"][:] > 0).sum(), what)
         close(row["mean_probability"], p[ok].mean(), what)
         for column in ("layers", "hidden_size", "vocabulary", "parameters"):
             close(row[column], group.attrs[column], what + " " + column)

@@ -168,6 +168,7 @@ class Generator {
       result.probability.push_back(failed ? kNan : static_cast<float>(0.15 + 0.8 * uniform()));
       const bool wrong = options_.own_prompts && uniform() < 0.2;
       result.rank.push_back(failed ? 0 : wrong ? 2 : 1);
+      result.tied.push_back(!failed && wrong && i % 2 == 0 ? 1 : 0);
       result.answer_token.push_back(static_cast<std::int32_t>(1000 + i));
       result.token_count.push_back(count_words(prompts_.text[i]));
       result.subject_begin.push_back(before);

@@ -92,7 +92,8 @@ EvaluationResult evaluation() {
           2,
           {10, 4, 5, 6},
           {0.5F, 0.1F, kNan, kNan},
-          {" x", "\xE2\x82", "", "q"}};
+          {" x", "\xE2\x82", "", "q"},
+          {0, 0}};
 }
 
 KnockoutAxes axes() {
@@ -100,10 +101,15 @@ KnockoutAxes axes() {
 }
 
 KnockoutWindow window(std::int64_t size) {
-  KnockoutWindow window{
-      size, "fit", {0, 1, 2}, std::vector<float>(12, 0.25F), std::vector<std::int32_t>(12, 2)};
+  KnockoutWindow window{size,
+                        "fit",
+                        {0, 1, 2},
+                        std::vector<float>(12, 0.25F),
+                        std::vector<std::int32_t>(12, 2),
+                        {},
+                        std::vector<std::int32_t>(12, 1)};
   window.probability[6] = kNan;
-  window.rank[6] = 0;
+  window.rank[6] = window.tied[6] = 0;
   return window;
 }
 
@@ -152,6 +158,8 @@ TEST_F(RunResults, RoundTrip) {
   const KnockoutWindow nine = reader.window("tiny", 9);
   EXPECT_EQ(nine.starts, window(9).starts);
   EXPECT_EQ(nine.rank, window(9).rank);
+  EXPECT_EQ(nine.tied, window(9).tied);
+  EXPECT_EQ(clean.tied, evaluation().tied);
   EXPECT_TRUE(std::isnan(nine.probability[6]));
   EXPECT_EQ(reader.heatmap_prompts("tiny", 2), std::vector<std::int64_t>{7});
   EXPECT_EQ(reader.heatmap("tiny", 2, 7).tokens, heatmap().tokens);
@@ -174,7 +182,8 @@ TEST_F(RunResults, KnockoutsAreReadBySetOfPrompts) {
                          {0, 1},
                          {0.1F, 0.2F, 0.3F, 0.4F, 0.5F, 0.6F, kNan, kNan},
                          {1, 2, 3, 4, 5, 6, 0, 0},
-                         {1, 1, 1, 0, 0, 0}});
+                         {1, 1, 1, 0, 0, 0},
+                         {0, 1, 2, 0, 0, 0, 0, 0}});
     writer.write_window(
         {5, "fit", {0}, {0.1F, 0.2F, 0.3F, kNan}, {1, 2, 3, 0}, {1, 1, 0, 0, 0, 0}});
     writer.publish({});
@@ -191,6 +200,7 @@ TEST_F(RunResults, KnockoutsAreReadBySetOfPrompts) {
   EXPECT_EQ(own.blocked, (std::vector<std::int64_t>{2}));
   EXPECT_EQ(reader.window("tiny", 9, 1).rank, (std::vector<std::int32_t>{3, 4}));
   EXPECT_EQ(reader.window("tiny", 9, 1).asked, std::vector<std::int32_t>{1});
+  EXPECT_EQ(reader.window("tiny", 9, 1).tied, (std::vector<std::int32_t>{2, 0}));
   // Prompt 3 was asked about at window 5, but as one of the main set.
   EXPECT_EQ(reader.windows("tiny", 0), (std::vector<std::int64_t>{5, 9}));
   EXPECT_EQ(reader.windows("tiny", 1), std::vector<std::int64_t>{9});
@@ -395,6 +405,16 @@ TEST_F(RunResults, InconsistentContentIsRefused) {
     };
   };
   EXPECT_EQ(with(knockout({7}, {0, 1}, 0.5F, 2)), "read");
+  EXPECT_TRUE(ResultsReader(path_).window("tiny", 2).tied.empty());  // not counted
+  EXPECT_NE(with(knockout({7}, {0, 1}, kNan, 2)).find("0 where there is no answer"),
+            std::string::npos);
+  EXPECT_NE(with([&](Group& model) {
+              knockout({7}, {0, 1}, 0.5F, 2)(model);
+              model.open_group("knockout")
+                  .open_group("window_2")
+                  .write("tied", {1, 1, 2}, std::vector<std::int32_t>{0, 1}, {"1", "d"});
+            }).find("below the rank"),
+            std::string::npos);
   EXPECT_NE(with(knockout({8}, {0, 1}, 0.5F, 2)).find("prompt 8 is not in /prompts"),
             std::string::npos);
   EXPECT_NE(with(knockout({7, 7}, {0, 1}, 0.5F, 2)).find("differ from each other"),

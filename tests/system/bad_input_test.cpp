@@ -1,5 +1,6 @@
 // What is wrong with a configuration, a checkpoint, a tokenizer or a dataset is said in one line;
 // exit code 2.
+#include <cmath>
 #include <functional>
 
 #include <gmock/gmock.h>
@@ -253,6 +254,35 @@ TEST_F(BadInput, AnOutputThatIsNoNumberFailsItsPromptOnly) {
     EXPECT_THAT(failure.reason, HasSubstr("not a finite number"));
   }
   EXPECT_EQ(reader.axes("damaged").prompts.size(), evaluation.rank.size() - failed);
+}
+
+// Every token is as likely as the answer: nothing is right, clean or knocked out.
+TEST_F(BadInput, AHeadOfZerosHasNoRightAnswer) {
+  const DamagedModel model = changed([](Safetensors& file) {
+    const std::vector<std::size_t> shape = file.header.at("transformer.wte.weight").at("shape");
+    file.fill("transformer.wte.weight", std::vector<float>(shape[0] * shape[1], 0.0F));
+  });
+  Scenario scenario = small();
+  scenario.models = {model.path()};
+  scenario.select = "none";
+  const std::string out = (scratch_.path() / "out").string();
+  const Ended ended =
+      run_program({"run", scratch_.write("bad.yaml", scenario.yaml()), "--out", out}, {.ranks = 2});
+  EXPECT_EQ(ended.code, 0) << ended.all();
+  const ResultsReader reader(out + "/results.h5");
+  const auto vocabulary = static_cast<std::int32_t>(reader.models()[0].vocabulary);
+  const EvaluationResult evaluation = reader.evaluation("damaged");
+  EXPECT_THAT(evaluation.rank, ::testing::Each(vocabulary));
+  EXPECT_THAT(evaluation.tied, ::testing::Each(vocabulary - 1));
+  const KnockoutWindow window = reader.window("damaged", reader.windows("damaged")[0]);
+  ASSERT_FALSE(window.rank.empty());
+  for (size_t i = 0; i < window.rank.size(); ++i) {
+    EXPECT_EQ(window.rank[i], std::isnan(window.probability[i]) ? 0 : vocabulary);
+    EXPECT_EQ(window.tied[i], std::isnan(window.probability[i]) ? 0 : vocabulary - 1);
+  }
+  const Ended analysed = run_program({"analyse", out});
+  EXPECT_THAT(analysed.out, HasSubstr("answers are exactly as likely as another token"));
+  EXPECT_THAT(read_file(out + "/tables/models.csv"), HasSubstr("accuracy,tied,"));
 }
 
 // As with the tokens that chat versions of a tokenizer add.

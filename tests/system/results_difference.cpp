@@ -66,6 +66,7 @@ void compare_evaluations(Comparison& c, const std::string& group, const Evaluati
   c.equal(group + "prompt", a.prompt, b.prompt);
   c.equal(group + "probability", a.probability, b.probability);
   c.equal(group + "rank", a.rank, b.rank);
+  c.equal(group + "tied", a.tied, b.tied);
   c.equal(group + "answer_token", a.answer_token, b.answer_token);
   c.equal(group + "token_count", a.token_count, b.token_count);
   c.equal(group + "subject_begin", a.subject_begin, b.subject_begin);
@@ -89,6 +90,7 @@ void compare_knockouts(Comparison& c, const std::string& model, const ResultsRea
     c.equal(window + "start", x.starts, y.starts);
     c.equal(window + "probability", x.probability, y.probability);
     c.equal(window + "rank", x.rank, y.rank);
+    c.equal(window + "tied", x.tied, y.tied);
     c.equal(window + "asked", x.asked, y.asked);
   }
 }
