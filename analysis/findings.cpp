@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 
 #include <fmt/format.h>
 
 #include "analysis/comparable.hpp"
 #include "analysis/coverage.hpp"
 #include "base/text.hpp"
+#include "results/answer_summary.hpp"
 
 namespace factflow {
 namespace {
@@ -230,6 +232,24 @@ std::vector<std::string> gaps(const Study& study) {
   return lines;
 }
 
+std::vector<std::string> answer_warnings(const Study& study) {
+  std::map<std::int64_t, std::size_t> rows;
+  for (std::size_t row = 0; row < study.run.prompts.id.size(); ++row)
+    rows.emplace(study.run.prompts.id[row], row);
+  std::vector<std::string> sentences;
+  for (const ModelData& model : study.run.models) {
+    const EvaluationResult& clean = model.evaluation;
+    AnswerSummary answers;
+    for (std::size_t i = 0; i < clean.prompt.size(); ++i)
+      if (clean.rank[i] > 0)
+        answers.add(study.run.prompts.answer[rows.at(clean.prompt[i])], clean.answer_token[i],
+                    clean.answer_text[i], clean.changes[i] != 0);
+    for (const std::string& warning : answers.warnings())
+      sentences.push_back(fmt::format("{}: {}.", model.info.name, warning));
+  }
+  return sentences;
+}
+
 std::string findings_text(const Study& study) {
   std::string text;
   if (study.main_effects.empty()) {
@@ -251,6 +271,7 @@ std::string findings_text(const Study& study) {
   std::vector<std::string> missing = gaps(study);
   if (const std::string line = unfinished(study); !line.empty())
     missing.insert(missing.begin(), line);
+  for (const std::string& warning : answer_warnings(study)) missing.push_back(warning);
   if (!missing.empty()) text += "\n";
   for (const std::string& line : missing) text += fmt::format("! {}\n", line);
   return text;

@@ -26,6 +26,8 @@ std::string unfinished(const Study& study);
 // other windows, failures, answers that are tied with other tokens, edges that some prompts do
 // not have, differences between runs.
 std::vector<std::string> gaps(const Study& study);
+// What makes the numbers of a model mean something else than they seem to, as one sentence each.
+std::vector<std::string> answer_warnings(const Study& study);
 
 // The table, the sentences, the claims and the gaps as plain text, lines of about 110 letters.
 std::string findings_text(const Study& study);

@@ -187,7 +187,10 @@ std::string models_html(const Study& study) {
   for (const ModelData& model : study.run.models)
     text += fmt::format("<li><strong>{}</strong>: {}</li>\n", escape(model.info.name),
                         escape(model_facts(model, study.run)));
-  return text + "</ul></section>\n";
+  text += "</ul>\n";
+  for (const std::string& warning : answer_warnings(study))
+    text += fmt::format("<p class=\"notice\">{}</p>\n", escape(warning));
+  return text + "</section>\n";
 }
 
 // The depth where two models differ most on their shared prompts; one row for each pair and edge.
@@ -311,6 +314,7 @@ std::string source_html(const RunSource& source) {
       {"Created", info.created},
       {"Computing time", info.elapsed_seconds > 0 ? format_duration(info.elapsed_seconds) : ""},
       {"Selection", info.selection},
+      {"Answer's token", info.answer},
       {"Device", fmt::format("{} ({})", info.device, info.host)},
       {"Precision", info.precision},
       {"Dataset", fmt::format("{} ({})", info.dataset_path, info.dataset_format)},

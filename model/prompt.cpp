@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <stdexcept>
 
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "base/text.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 
 namespace factflow {
@@ -22,9 +24,51 @@ std::vector<int> overlapping(const Encoding& encoding, std::int64_t begin, std::
   return positions;
 }
 
+// The first token that begins at or after `end` and reaches beyond it, or nothing. One of no length
+// at `end` is a trimmed space, which ends the text before.
+std::optional<int> first_beyond(const Encoding& encoding, std::int64_t end) {
+  for (size_t i = 0; i < encoding.offsets.size(); ++i)
+    if (encoding.offsets[i].first >= end && encoding.offsets[i].second > end)
+      return encoding.ids[i];
+  return std::nullopt;
+}
+
+struct AnswerToken {
+  std::optional<int> id;  // nothing: no token is the answer's
+  bool changes = false;   // as in TokenizedPrompt
+};
+
+AnswerToken first_token(const Tokenizer& tokenizer, const Prompt& prompt) {
+  const Encoding answer = tokenizer.encode(prompt.answer, /*add_special_tokens=*/false);
+  return {answer.ids.empty() ? std::nullopt : std::optional(answer.ids.front())};
+}
+
+// Special tokens are left out of both texts: those behind the prompt would part it from its answer.
+AnswerToken continuation(const Tokenizer& tokenizer, const Prompt& prompt) {
+  const std::vector<int> alone = tokenizer.encode(prompt.text, false).ids;
+  const Encoding together = tokenizer.encode(prompt.text + prompt.answer, false);
+  const bool begins = together.ids.size() >= alone.size() &&
+                      std::equal(alone.begin(), alone.end(), together.ids.begin());
+  if (!begins) return {first_beyond(together, static_cast<std::int64_t>(prompt.text.size())), true};
+  if (together.ids.size() == alone.size()) return {};
+  return {together.ids[alone.size()]};
+}
+
 }  // namespace
 
-TokenizedPrompt tokenize(const Tokenizer& tokenizer, const Prompt& prompt) {
+std::string to_string(AnswerRule rule) {
+  return rule == AnswerRule::kContinuation ? "continuation" : "first-token";
+}
+
+AnswerRule parse_answer_rule(const std::string& given) {
+  for (const AnswerRule rule : {AnswerRule::kContinuation, AnswerRule::kFirstToken})
+    if (given == to_string(rule)) return rule;
+  throw InputError("answer", unknown_word("rule", given,
+                                          {to_string(AnswerRule::kContinuation),
+                                           to_string(AnswerRule::kFirstToken)}));
+}
+
+TokenizedPrompt tokenize(const Tokenizer& tokenizer, const Prompt& prompt, AnswerRule rule) {
   const std::string where = fmt::format("prompt {}", prompt.id);
   Encoding text = tokenizer.encode(prompt.text);
   if (text.ids.empty()) throw InputError(where, "has no tokens", "give it a text");
@@ -35,11 +79,16 @@ TokenizedPrompt tokenize(const Tokenizer& tokenizer, const Prompt& prompt) {
     throw InputError(where, fmt::format("no token covers the subject '{}'", prompt.subject),
                      "check where the subject begins");
   }
-  const Encoding answer = tokenizer.encode(prompt.answer, /*add_special_tokens=*/false);
-  if (answer.ids.empty())
-    throw InputError(where, fmt::format("the answer '{}' has no token", prompt.answer),
-                     "give it an answer");
-  result.answer = answer.ids.front();
+  const AnswerToken answer = rule == AnswerRule::kContinuation ? continuation(tokenizer, prompt)
+                                                               : first_token(tokenizer, prompt);
+  if (!answer.id)
+    throw InputError(
+        where,
+        fmt::format("the answer '{}' has no token{}", prompt.answer,
+                    rule == AnswerRule::kContinuation ? " of its own behind the prompt" : ""),
+        "give it another answer");
+  result.answer = *answer.id;
+  result.changes = answer.changes;
   result.ids = std::move(text.ids);
   result.offsets = std::move(text.offsets);
   return result;

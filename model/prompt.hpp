@@ -23,6 +23,17 @@ struct Prompt {
   std::string relation;            // the dataset's relation id, or "" if it has none
 };
 
+// Which token stands for the answer.
+enum class AnswerRule : std::uint8_t {
+  // The first one that follows the prompt's tokens when prompt and answer are encoded as one text.
+  kContinuation,
+  // The first one of the answer encoded alone: what the code of Endy et al. reads. Tokenizers that
+  // prepend a space give a lone space for every answer.
+  kFirstToken,
+};
+std::string to_string(AnswerRule rule);                  // "continuation", "first-token"
+AnswerRule parse_answer_rule(const std::string& given);  // throws InputError for others
+
 // A prompt as one model sees it.
 struct TokenizedPrompt {
   // With the tokenizer's special tokens.
@@ -31,13 +42,15 @@ struct TokenizedPrompt {
   std::vector<std::pair<std::int64_t, std::int64_t>> offsets;
   // Positions of tokens that overlap the subject, ascending.
   std::vector<int> subject;
-  // First token of the answer, without special tokens.
-  int answer = 0;
+  int answer = 0;  // the token that the rule chooses
+  // The prompt's own tokens are others when the answer follows. `ids` are those of the prompt alone
+  // all the same, and the answer's token is the first one that begins at or after the prompt's end.
+  bool changes = false;
 };
 
-// Throws InputError (where = "prompt ID") if the prompt has no tokens, no subject token, or the
-// answer has no token.
-TokenizedPrompt tokenize(const Tokenizer& tokenizer, const Prompt& prompt);
+// Throws InputError (where = "prompt ID") if the prompt has no tokens or no subject token, or if no
+// token is the answer's.
+TokenizedPrompt tokenize(const Tokenizer& tokenizer, const Prompt& prompt, AnswerRule rule);
 
 // The positions of a role, ascending; may be empty (a prompt that starts with its subject has no
 // context). kEach is not a group of positions: throws std::logic_error; callers expand it first.

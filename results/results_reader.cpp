@@ -47,6 +47,7 @@ RunInfo read_info(const Group& root) {
   info.selection = root.text_attribute("selection");
   std::istringstream models(root.text_attribute("models"));  // no name has a space
   for (std::string name; models >> name;) info.models.push_back(name);
+  info.answer = root.text_attribute("answer");
   info.dataset_path = root.text_attribute("dataset_path");
   info.dataset_digest = root.text_attribute("dataset_digest");
   info.dataset_format = root.text_attribute("dataset_format");
@@ -329,6 +330,8 @@ EvaluationResult ResultsReader::evaluation(const std::string& model) const {
   const hdf5::Shape shape{result.prompt.size()};
   read_answers(group, shape, result);
   result.answer_token = group.read<std::int32_t>("answer_token", shape);
+  result.answer_text = group.read<std::string>("answer_text", shape);
+  result.changes = group.read<std::int32_t>("changes", shape);
   result.token_count = group.read<std::int32_t>("token_count", shape);
   result.subject_begin = group.read<std::int32_t>("subject_begin", shape);
   result.subject_end = group.read<std::int32_t>("subject_end", shape);

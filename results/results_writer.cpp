@@ -58,6 +58,7 @@ void write_info(Group& root, const RunInfo& info) {
   root.write_attribute("config", info.config);
   root.write_attribute("selection", info.selection);
   root.write_attribute("models", join(info.models, " "));
+  root.write_attribute("answer", info.answer);
   root.write_attribute("dataset_path", info.dataset_path);
   root.write_attribute("dataset_digest", info.dataset_digest);
   root.write_attribute("dataset_format", info.dataset_format);
@@ -193,15 +194,17 @@ void ResultsWriter::write_evaluation(const EvaluationResult& evaluation) {
   };
   column("probability", evaluation.probability,
          {"1",
-          "probability of the answer's first token in the clean run; NaN where the prompt failed"});
+          "probability of the answer's token in the clean run; NaN where the prompt failed"});
   column(
       "rank", evaluation.rank,
       {"1", "1 + number of other tokens that are at least as likely; 0 where the prompt failed"});
   if (!evaluation.tied.empty())
     column("tied", evaluation.tied,
            {"1", "number of other tokens that are exactly as likely as the answer"});
-  column("answer_token", evaluation.answer_token,
-         {"1", "vocabulary id of the answer's first token"});
+  column("answer_token", evaluation.answer_token, {"1", "vocabulary id of the answer's token"});
+  column("answer_text", evaluation.answer_text, {"1", "text of that token"});
+  column("changes", evaluation.changes,
+         {"1", "1 = the prompt's own tokens are others when the answer follows"});
   column("token_count", evaluation.token_count,
          {"token", "length of the prompt with special tokens"});
   column("subject_begin", evaluation.subject_begin,
@@ -264,7 +267,7 @@ void ResultsWriter::write_window(const KnockoutWindow& window) {
     group.write(name, shape, values, {"1", description}).attach({&edge, &prompt, &start});
   };
   cells("probability", window.probability,
-        "probability of the answer's first token with the edge blocked; NaN = not computed or no "
+        "probability of the answer's token with the edge blocked; NaN = not computed or no "
         "such edge");
   cells("rank", window.rank,
         "1 + number of other tokens that are at least as likely with the edge blocked; 0 = not "
@@ -299,7 +302,7 @@ void ResultsWriter::write_heatmap(const HeatmapResult& heatmap) {
       .write(std::to_string(heatmap.prompt), {heatmap.tokens.size(), heatmap.starts.size()},
              heatmap.probability,
              {"1",
-              "probability of the answer's first token without the flow token -> last; NaN = not "
+              "probability of the answer's token without the flow token -> last; NaN = not "
               "computed"})
       .attach({&token, &start});
 }

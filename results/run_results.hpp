@@ -24,6 +24,7 @@ struct RunInfo {
   std::string selection;  // in words: "right for all of gpt2, mamba"
   // Names of all that the configuration has; the results may lack some so far.
   std::vector<std::string> models = {};
+  std::string answer;     // the rule that chose the answers' tokens: "continuation", "first-token"
   std::string dataset_path, dataset_digest, dataset_format;
   std::string libtorch, host, device, precision;
   double elapsed_seconds = 0;  // computing time so far, over all starts of the run; 0 = unknown
@@ -59,10 +60,13 @@ struct ModelInfo {
 // The clean run. Vectors over [prompt], the top_* ones over [prompt, top] row-major.
 struct EvaluationResult {
   std::vector<std::int64_t> prompt;  // ids, a subset of PromptTable::id
-  std::vector<float> probability;    // of the answer's first token; NaN where the prompt failed
+  std::vector<float> probability;    // of the answer's token; NaN where the prompt failed
   // 1 + how many other tokens are at least as likely; 0 where the prompt failed.
   std::vector<std::int32_t> rank;
-  std::vector<std::int32_t> answer_token;
+  std::vector<std::int32_t> answer_token;  // vocabulary id; -1 where the prompt failed
+  std::vector<std::string> answer_text;    // of that token; "" where the prompt failed
+  // 1 = the prompt's own tokens are others when the answer follows.
+  std::vector<std::int32_t> changes;
   std::vector<std::int32_t> token_count;
   std::vector<std::int32_t> subject_begin, subject_end;  // token range [begin, end)
   std::int64_t top = 5;

@@ -18,6 +18,8 @@ PromptEvaluation record(const LoadedModel& model, const TokenizedPrompt& prompt,
   evaluation.rank = result.clean.rank;
   evaluation.tied = result.clean.tied;
   evaluation.answer_token = prompt.answer;
+  evaluation.answer_text = model.tokenizer().token_text(prompt.answer);
+  evaluation.changes = prompt.changes;
   evaluation.token_count = static_cast<std::int32_t>(prompt.ids.size());
   evaluation.subject_begin = prompt.subject.front();
   evaluation.subject_end = prompt.subject.back() + 1;

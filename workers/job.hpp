@@ -9,6 +9,7 @@
 
 #include "model/checkpoint_choices.hpp"
 #include "model/knockout.hpp"
+#include "model/prompt.hpp"
 
 namespace factflow {
 
@@ -41,6 +42,7 @@ struct ModelJob {
   std::string path;  // as in the configuration
   CheckpointChoices choices;
   std::string tokenizer;  // path; never empty
+  AnswerRule answer = AnswerRule::kContinuation;
   std::vector<EdgeSpec> edges;
   std::vector<WindowSeries> sweep;
   std::vector<WindowSeries> heatmaps;

@@ -18,6 +18,7 @@ LoadedModel::LoadedModel(const ModelJob& job, at::Device device, Precision preci
                          [checkpoint = checkpoint_] { return checkpoint->digest(); })),
       tokenizer_(Tokenizer::load(job.tokenizer.empty() ? checkpoint_->directory()
                                                        : std::filesystem::path(job.tokenizer))),
+      answer_(job.answer),
       network_(Network::load(checkpoint_, device, precision, job.choices)),
       engine_(std::in_place, *network_, memory_limit),
       host_(std::move(host)) {
@@ -43,7 +44,7 @@ const ModelFacts& LoadedModel::facts() {
 }
 
 TokenizedPrompt LoadedModel::tokenize_prompt(const Prompt& prompt) const {
-  TokenizedPrompt tokens = tokenize(tokenizer_, prompt);
+  TokenizedPrompt tokens = tokenize(tokenizer_, prompt, answer_);
   const int vocabulary = network_->architecture().vocabulary;
   for (const int id : tokens.ids)
     if (id >= vocabulary)

@@ -39,6 +39,7 @@ class LoadedModel {
   std::shared_ptr<const Checkpoint> checkpoint_;
   std::future<std::string> digest_;  // deferred until facts() if no facts were wanted
   Tokenizer tokenizer_;
+  AnswerRule answer_;
   std::unique_ptr<Network> network_;
   std::optional<ReplayEngine> engine_;
   std::string host_;

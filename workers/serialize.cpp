@@ -35,7 +35,7 @@ void serialize(Archive& archive, CheckpointChoices& c) {
 }
 template <class Archive>
 void serialize(Archive& archive, ModelJob& m) {
-  archive(m.name, m.path, m.choices, m.tokenizer, m.edges, m.sweep, m.heatmaps);
+  archive(m.name, m.path, m.choices, m.tokenizer, m.answer, m.edges, m.sweep, m.heatmaps);
 }
 template <class Archive>
 void serialize(Archive& archive, Job& j) {
@@ -61,12 +61,13 @@ void serialize(Archive& archive, ModelFacts& f) {
 }
 template <class Archive>
 void serialize(Archive& archive, PromptEvaluation& p) {
-  archive(p.failure, p.probability, p.rank, p.tied, p.answer_token, p.token_count, p.subject_begin,
-          p.subject_end, p.top_token, p.top_probability, p.top_text);
+  archive(p.failure, p.probability, p.rank, p.tied, p.answer_token, p.answer_text, p.changes,
+          p.token_count, p.subject_begin, p.subject_end, p.top_token, p.top_probability,
+          p.top_text);
 }
 template <class Archive>
 void serialize(Archive& archive, UnitReport& r) {
-  archive(r.seconds, r.failed);
+  archive(r.seconds, r.failed, r.model_digest);
 }
 template <class Archive>
 void serialize(Archive& archive, EvaluationUnit& u) {
@@ -147,10 +148,13 @@ HeatmapUnit decode_heatmap(const std::string& bytes) {
   return from_bytes<HeatmapUnit>(bytes, "a heat map");
 }
 
+// More than a report has: two numbers and two digests of 32 letters.
+constexpr std::size_t kReportBytes = 128;
+
 UnitReport report_of(const std::string& result) {
   UnitReport report;
   try {
-    std::istringstream stream(result.substr(0, 64), std::ios::binary);
+    std::istringstream stream(result.substr(0, kReportBytes), std::ios::binary);
     cereal::PortableBinaryInputArchive archive(stream);
     archive(report);
   } catch (const std::exception& error) {

@@ -35,7 +35,10 @@ struct PromptEvaluation {
   std::string failure;  // why there are no numbers; empty = there are
   float probability = 0;
   std::int32_t rank = 0, tied = 0;  // as in Answer
-  std::int32_t answer_token = 0, token_count = 0;
+  std::int32_t answer_token = 0;
+  std::string answer_text;  // the token's
+  bool changes = false;     // as in TokenizedPrompt
+  std::int32_t token_count = 0;
   std::int32_t subject_begin = 0, subject_end = 0;  // token range [begin, end)
   std::vector<std::int32_t> top_token;
   std::vector<float> top_probability;
@@ -46,6 +49,7 @@ struct PromptEvaluation {
 struct UnitReport {
   double seconds = 0;        // of computing
   std::uint32_t failed = 0;  // prompts with a failure
+  std::string model_digest;  // of the checkpoint and the tokenizer that were loaded
 };
 
 struct EvaluationUnit {

@@ -33,7 +33,10 @@ struct Worker::Foreseen {
 namespace {
 
 template <class Result>
-std::string timed(std::chrono::steady_clock::time_point start, Result result) {
+std::string reported(std::chrono::steady_clock::time_point start, LoadedModel& model,
+                     Result result) {
+  result.report.model_digest =
+      model.facts().checkpoint_digest + " " + model.facts().tokenizer_digest;
   result.report.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   result.report.failed = static_cast<std::uint32_t>(
@@ -68,7 +71,7 @@ LoadedModel& Worker::load(const Unit& unit) {
     unload();  // the old weights go before the new ones come
     loaded_ = std::make_unique<LoadedModel>(job_.models.at(unit.model), device_->device,
                                             device_->precision, job_.memory_limit, host_,
-                                            unit.stage == Stage::kEvaluate);
+                                            /*facts_wanted=*/true);
     loaded_index_ = unit.model;
   }
   return *loaded_;
@@ -109,11 +112,11 @@ std::string Worker::compute(std::uint64_t id, const std::string& payload,
     LoadedModel& model = *loaded_;
     switch (prepared.unit.stage) {
       case Stage::kEvaluate:
-        return timed(start, evaluate(model, prepared));
+        return reported(start, model, evaluate(model, prepared));
       case Stage::kSweep:
-        return timed(start, sweep(model, job, prepared));
+        return reported(start, model, sweep(model, job, prepared));
       case Stage::kHeatmap:
-        return timed(start, draw_heatmaps(model, job, prepared));
+        return reported(start, model, draw_heatmaps(model, job, prepared));
     }
     throw std::logic_error("a unit of an unknown stage");
   } catch (const MemoryError& error) {

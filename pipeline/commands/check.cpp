@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iostream>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -13,6 +14,7 @@
 #include "model/tokenizer/tokenizer.hpp"
 #include "pipeline/commands/command.hpp"
 #include "pipeline/input/dataset.hpp"
+#include "pipeline/run/answers.hpp"
 
 namespace factflow {
 namespace {
@@ -78,6 +80,16 @@ void print_next_tokens(const Network& network, const Tokenizer& tokenizer,
         "  {} tokens are exactly as likely as the first: none of them counts as right\n", tied);
 }
 
+// The tokenizer that the options name, else the one in `directory`; nothing if there is none.
+std::optional<Tokenizer> tokenizer_of(const po::variables_map& values,
+                                      const std::filesystem::path& directory) {
+  if (values.count("tokenizer") != 0) return Tokenizer::load(values["tokenizer"].as<std::string>());
+  if (!std::filesystem::exists(directory / "tokenizer.json") &&
+      !std::filesystem::exists(directory / "vocab.json"))
+    return std::nullopt;
+  return Tokenizer::load(directory);
+}
+
 void check_model(const std::string& source, const po::variables_map& values) {
   set_threads(0, 1);
   auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(source));
@@ -96,21 +108,17 @@ void check_model(const std::string& source, const po::variables_map& values) {
     std::cout << fmt::format("unread   {}: other weights in the directory\n",
                              join(checkpoint->unread()));
   print_decay(*network);
-  const std::filesystem::path tokenizer_path =
-      values.count("tokenizer") != 0 ? std::filesystem::path(values["tokenizer"].as<std::string>())
-                                     : checkpoint->directory();
-  if (values.count("tokenizer") == 0 &&
-      !std::filesystem::exists(tokenizer_path / "tokenizer.json") &&
-      !std::filesystem::exists(tokenizer_path / "vocab.json")) {
+  const std::optional<Tokenizer> tokenizer = tokenizer_of(values, checkpoint->directory());
+  if (!tokenizer) {
     std::cout << "tokens   no tokenizer in the directory; name one with --tokenizer\n";
     return;
   }
-  const Tokenizer tokenizer = Tokenizer::load(tokenizer_path);
-  std::cout << fmt::format("tokens   {}\n", tokenizer.description());
-  print_next_tokens(*network, tokenizer, values["prompt"].as<std::string>());
+  std::cout << fmt::format("tokens   {}\n", tokenizer->description());
+  print_next_tokens(*network, *tokenizer, values["prompt"].as<std::string>());
 }
 
-void check_dataset(const std::string& path) {
+void check_dataset(const std::string& path, const std::optional<Tokenizer>& tokenizer,
+                   AnswerRule rule) {
   DatasetConfig config;
   config.path = path;
   const Dataset dataset = read_dataset(config);
@@ -124,6 +132,9 @@ void check_dataset(const std::string& path) {
   }
   for (size_t i = 0; i < std::min(kShown, dataset.bad.size()); ++i)
     std::cout << fmt::format("  bad: {}: {}\n", dataset.bad[i].where, dataset.bad[i].reason);
+  if (!tokenizer) return;
+  for (const std::string& sentence : describe_answers(*tokenizer, dataset.prompts, rule))
+    std::cout << "  " << sentence << '\n';
 }
 
 }  // namespace
@@ -137,19 +148,29 @@ int check_command(const std::vector<std::string>& arguments) {
       "dataset", po::value<std::string>(), "prompt file to describe")(
       "device", po::value<std::string>()->default_value("auto"), "auto, cpu, cuda or cuda:N")(
       "prompt", po::value<std::string>()->default_value("The capital of France is"),
-      "what the model is asked to continue");
+      "what the model is asked to continue")(
+      "answer", po::value<std::string>()->default_value("continuation"),
+      "which token is an answer's: continuation or first-token, as select.answer of a run");
   add_checkpoint_choices(options);
   po::variables_map values;
   if (!parse_options(command_named("check"), options, {}, arguments, values)) return 0;
   if (values.count("model") + values.count("tokenizer") + values.count("dataset") == 0)
     throw InputError("factflow check", "name what to check",
                      "--model DIR, --tokenizer PATH or --dataset FILE");
-  if (values.count("model") != 0)
-    check_model(values["model"].as<std::string>(), values);
-  else if (values.count("tokenizer") != 0)
-    std::cout << fmt::format("tokens   {}\n",
-                             Tokenizer::load(values["tokenizer"].as<std::string>()).description());
-  if (values.count("dataset") != 0) check_dataset(values["dataset"].as<std::string>());
+  if (!values["answer"].defaulted() && values.count("dataset") == 0)
+    throw InputError("factflow check", "--answer is given without --dataset",
+                     "only the prompts of a dataset have answers");
+  const AnswerRule rule = parse_answer_rule(values["answer"].as<std::string>());
+  std::filesystem::path directory;
+  if (values.count("model") != 0) {
+    const std::string source = values["model"].as<std::string>();
+    check_model(source, values);
+    directory = Checkpoint::resolve(source);
+  } else if (values.count("tokenizer") != 0) {
+    std::cout << fmt::format("tokens   {}\n", tokenizer_of(values, {})->description());
+  }
+  if (values.count("dataset") != 0)
+    check_dataset(values["dataset"].as<std::string>(), tokenizer_of(values, directory), rule);
   return 0;
 }
 

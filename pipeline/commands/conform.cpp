@@ -59,6 +59,7 @@ int conform_command(const std::vector<std::string>& arguments) {
   job.path = values["path"].as<std::string>();
   job.choices = choices_of(values);
   job.tokenizer = values["tokenizer"].as<std::string>();
+  job.answer = AnswerRule::kFirstToken;  // the published rule
   if (job.tokenizer.starts_with("hf:")) job.tokenizer = Checkpoint::resolve(job.tokenizer).string();
   LoadedModel model(job, device, parse_precision(precision), 0, "");
   const Conformance conformance = compare_with_published(published, model, read_dataset(dataset),

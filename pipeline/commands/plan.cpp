@@ -7,8 +7,10 @@
 #include <fmt/ranges.h>
 
 #include "base/text.hpp"
+#include "model/tokenizer/tokenizer.hpp"
 #include "pipeline/commands/command.hpp"
 #include "pipeline/input/dataset.hpp"
+#include "pipeline/run/answers.hpp"
 #include "pipeline/run/plan_size.hpp"
 
 namespace factflow {
@@ -122,6 +124,10 @@ int validate_command(const std::vector<std::string>& arguments) {
                              config.models[m].name, architecture.family, architecture.layers,
                              format_count(static_cast<double>(planned.models[m].parameters)),
                              planned.job.models[m].edges.size());
+    const ModelJob& job = planned.job.models[m];
+    for (const std::string& sentence :
+         describe_answers(Tokenizer::load(job.tokenizer), dataset.prompts, job.answer))
+      std::cout << "    " << sentence << '\n';
   }
   return 0;
 }

@@ -113,6 +113,9 @@ Fields<SelectConfig> select_fields() {
           read_ids_file, write_ids_file),
       field("rank", &SelectConfig::rank, whole_number<int>(1, kLargestRank),
             "a model is right if the answer is among its likeliest so many tokens"),
+      field("answer", &SelectConfig::answer, answer_rule(),
+            "the answer's token: the first one behind the prompt's when both are encoded together, "
+            "or the first one of the answer alone; the same in all sets"),
   };
 }
 
@@ -135,6 +138,11 @@ Form<std::vector<SelectConfig>> select_form() {
       if (sets[i].name == kFirstSet)
         reject(place.item(i).child("name"), node.line,
                fmt::format("a set cannot be called '{}'", kFirstSet), "sweeps use this word");
+      if (sets[i].answer != sets[0].answer)
+        reject(place.item(i).child("answer"), node.items[i].line,
+               fmt::format("is '{}', that of the first set is '{}'", to_string(sets[i].answer),
+                           to_string(sets[0].answer)),
+               "an answer is one token throughout a run: give all sets the same, or make two runs");
       if (const auto [first, is_new] = seen.emplace(sets[i].name, i); !is_new)
         reject(
             place.item(i).child("name"), node.items[i].line,

@@ -9,6 +9,7 @@
 
 #include "model/checkpoint_choices.hpp"
 #include "model/knockout.hpp"
+#include "model/prompt.hpp"
 
 namespace factflow {
 
@@ -41,9 +42,12 @@ struct SelectConfig {
   Rule rule = Rule::kAllModels;
   std::vector<std::string> models = {};  // kTheseModels: names of this config
   std::string ids_file = {};             // kIds: JSON list or one id per line
+  std::vector<std::int64_t> ids = {};    // kIds: what it held when read_prompts() read it
   std::string name = "selected";         // by which sweeps and heat maps ask for the set; unique
   // A model counts as right if the answer's rank is at most this.
   int rank = 1;
+  // Which token is the answer's; the same in all sets of a run.
+  AnswerRule answer = AnswerRule::kContinuation;
   bool operator==(const SelectConfig&) const = default;
 };
 

@@ -137,6 +137,11 @@ Form<Placement> placement() {
       [](Placement value) { return std::string(value == Placement::kFit ? "fit" : "centred"); });
 }
 
+Form<AnswerRule> answer_rule() {
+  return text_form("continuation | first-token", parse_answer_rule,
+                   [](AnswerRule rule) { return to_string(rule); });
+}
+
 Form<TokenRole> knockout_role() {
   return text_form(
       "token role",

@@ -20,6 +20,7 @@ Form<std::string> dataset_format();         // "auto" or one of dataset_format_n
 Form<HeadChoice> head_choice();             // configured | embedding | own
 Form<GatedNormChoice> gated_norm_choice();  // per-group | all-channels
 Form<Placement> placement();                // fit | centred
+Form<AnswerRule> answer_rule();             // continuation | first-token
 Form<TokenRole> knockout_role();            // every role but `each`
 Form<ChannelSet> channel_set();
 Form<std::string> device();      // auto | cpu | cuda | cuda:N

@@ -18,8 +18,7 @@ using Rule = SelectConfig::Rule;
 using Ids = std::unordered_set<std::int64_t>;
 
 Ids ids_of(const SelectConfig& set) {
-  const std::vector<std::int64_t> listed = read_ids(set.ids_file);
-  return {listed.begin(), listed.end()};
+  return {set.ids.begin(), set.ids.end()};
 }
 
 Ids ids_in(const std::vector<std::int64_t>& list) {
@@ -42,8 +41,7 @@ std::vector<NamedIds> lists_of(const Config& config) {
   std::vector<NamedIds> lists;
   for (const SelectConfig& set : config.select)
     if (set.rule == Rule::kIds)
-      lists.push_back(
-          {fmt::format("prompt set {} ({})", set.name, set.ids_file), read_ids(set.ids_file)});
+      lists.push_back({fmt::format("prompt set {} ({})", set.name, set.ids_file), set.ids});
   for (size_t i = 0; i < config.heatmaps.size(); ++i)
     if (!config.heatmaps[i].ids.empty())
       lists.push_back({fmt::format("heatmaps[{}].ids", i), config.heatmaps[i].ids});
@@ -162,7 +160,7 @@ std::vector<std::uint32_t> select_prompts(const Config& config, size_t set, cons
   std::vector<std::uint32_t> judging;
   for (std::uint32_t m = 0; m < config.models.size(); ++m)
     if (judges(select, config.models[m].name, config.models[model].name)) judging.push_back(m);
-  const Ids ids = select.rule == Rule::kIds ? ids_of(select) : Ids{};
+  const Ids ids = ids_of(select);
   const auto right = [&](std::uint32_t m, std::uint32_t p) {
     return ranks[m][p] >= 1 && ranks[m][p] <= select.rank;
   };
@@ -234,7 +232,13 @@ std::vector<std::uint32_t> judges_of(const Config& config, std::uint32_t model) 
   return needed;
 }
 
-Dataset read_prompts(const Config& config) {
+void read_lists(Config& config) {
+  for (SelectConfig& set : config.select)
+    if (set.rule == Rule::kIds) set.ids = read_ids(set.ids_file);
+}
+
+Dataset read_prompts(Config& config) {
+  read_lists(config);
   const Dataset dataset = read_wanted(config);
   const Ids here = ids_in(dataset), left_out = ids_in(dataset.left_out);
   for (const NamedIds& list : lists_of(config)) {

@@ -51,9 +51,13 @@ std::vector<size_t> sets_swept(const Config& config);
 // The models that must be evaluated before the sweeps and heat maps of `model` are known;
 // ascending, `model` among them.
 std::vector<std::uint32_t> judges_of(const Config& config, std::uint32_t model);
-// The dataset of a run: where only lists of ids are asked for, no other prompts are read. Throws as
-// read_dataset(), and InputError for a list of which no id belongs to a usable prompt.
-Dataset read_prompts(const Config& config);
+// Reads the files of `select: {ids: FILE}` into SelectConfig::ids, for good: a run knows no later
+// content of theirs. Throws as read_ids().
+void read_lists(Config& config);
+// The dataset of a run, and its lists: where only lists of ids are asked for, no other prompts are
+// read. Throws as read_lists() and read_dataset(), and InputError for a list of which no id belongs
+// to a usable prompt.
+Dataset read_prompts(Config& config);
 
 // What the configuration asks of the dataset and does not get, as sentences for people; none if all
 // is there: ids of lists that no prompt has or that filters left out, prompts that `limit` and

@@ -165,6 +165,7 @@ PlannedJob build_job(const Config& config, bool open_checkpoints) {
     job.path = path;
     job.choices = choices;
     job.tokenizer = tokenizer_path(config, model);
+    job.answer = config.select[0].answer;
     if (open_checkpoints) {
       check_tensors(Checkpoint::open(path), table);
       Tokenizer::load(job.tokenizer);

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "base/text.hpp"
+#include "results/answer_summary.hpp"
 #include "results/run_results.hpp"
 
 namespace factflow {
@@ -140,6 +141,7 @@ class Builder {
     info.config = resolved_yaml(s_.config);
     info.selection = selection_in_words(s_.config);
     for (const ModelConfig& model : s_.config.models) info.models.push_back(model.name);
+    info.answer = to_string(s_.config.select[0].answer);
     info.dataset_path = s_.config.dataset.path;
     info.dataset_digest = s_.dataset.digest;
     info.dataset_format = s_.dataset.format;
@@ -185,16 +187,21 @@ class Builder {
 
   void write_evaluation(ResultsWriter& writer, std::uint32_t m) {
     EvaluationResult out;
+    AnswerSummary answers;
     out.top = kTop;
     for (std::uint32_t p = 0; p < s_.dataset.prompts.size(); ++p) {
       const PromptEvaluation& one = evaluations_[m][p];
       const bool good = one.failure.empty() && one.rank > 0;
       if (!one.failure.empty()) prompt_failure(m, Stage::kEvaluate, p, one.failure);
+      if (good)
+        answers.add(s_.dataset.prompts[p].answer, one.answer_token, one.answer_text, one.changes);
       out.prompt.push_back(s_.dataset.prompts[p].id);
       out.probability.push_back(good ? one.probability : kNaN);
       out.rank.push_back(good ? one.rank : 0);
       out.tied.push_back(good ? one.tied : 0);
       out.answer_token.push_back(good ? one.answer_token : -1);
+      out.answer_text.push_back(good ? one.answer_text : "");
+      out.changes.push_back(good && one.changes ? 1 : 0);
       out.token_count.push_back(good ? one.token_count : 0);
       out.subject_begin.push_back(good ? one.subject_begin : 0);
       out.subject_end.push_back(good ? one.subject_end : 0);
@@ -206,6 +213,8 @@ class Builder {
       }
     }
     writer.write_evaluation(out);
+    for (const std::string& warning : answers.warnings())
+      summary_.warnings.push_back(s_.config.models[m].name + ": " + warning);
   }
 
   // A row per prompt that some sweep asks about, in dataset order.

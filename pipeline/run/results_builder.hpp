@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "pipeline/coordination/journal.hpp"
 #include "pipeline/run/run_plan.hpp"
@@ -29,6 +30,8 @@ struct ResultsSummary {
   std::int64_t units_done = 0, units_failed = 0, units_planned = 0;
   std::int64_t failures = 0;  // lines of the table of failures
   bool complete = false;
+  // "gpt2: ...": what makes a model's numbers mean something else than they seem to.
+  std::vector<std::string> warnings = {};
 };
 
 // Publishes `path` with everything that is finished so far. Memory: the results of one model.

@@ -134,6 +134,7 @@ class Desk {
     for (const ModelProgress& model :
          progress_of(asked_of_models(config_, dataset_, *plan_), *index_))
       display_.line("  " + describe(model));
+    for (const std::string& warning : summary->warnings) display_.line("  warning: " + warning);
     if (summary->failures > 0)
       display_.line(fmt::format("{} failures are listed in {} (group /failures)", summary->failures,
                                 directory_.results().string()));

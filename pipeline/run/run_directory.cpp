@@ -8,6 +8,7 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
@@ -32,7 +33,7 @@ std::string first_difference(const std::string& ours, const std::string& theirs)
   while (true) {
     const bool more_a = static_cast<bool>(std::getline(a, line_a)),
                more_b = static_cast<bool>(std::getline(b, line_b));
-    if (!more_a && !more_b) return "the content of the dataset has changed";
+    if (!more_a && !more_b) return "the content of the dataset or of a list of ids has changed";
     if (!more_a) line_a = "(nothing)";
     if (!more_b) line_b = "(nothing)";
     if (line_a != line_b || more_a != more_b)
@@ -46,16 +47,17 @@ void remove_old_run(const std::filesystem::path& path) {
     remove_tree(path / name);
 }
 
-// Which prompts a run reads may hang on files of ids, whose content no configuration shows.
-std::string ids_of(const Dataset& dataset) {
-  std::string ids;
-  for (const Prompt& prompt : dataset.prompts) ids += std::to_string(prompt.id) + " ";
-  return ids;
+// The lists of ids, whose content no configuration shows.
+std::string lists_of(const Config& config) {
+  std::string lists;
+  for (const SelectConfig& set : config.select)
+    lists += fmt::format("{}: {}\n", set.name, fmt::join(set.ids, " "));
+  return lists;
 }
 
 RunDirectory described(const std::filesystem::path& path, const std::string& identity,
-                       const Dataset& dataset) {
-  return {path, digest_of({identity, dataset.digest, ids_of(dataset), kPlanVersion}),
+                       const Config& config, const Dataset& dataset) {
+  return {path, digest_of({identity, dataset.digest, lists_of(config), kPlanVersion}),
           fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))};
 }
 
@@ -106,7 +108,7 @@ RunDirectory open_run_directory(const std::filesystem::path& path, const Config&
                                 const Dataset& dataset, bool fresh) {
   if (fresh) remove_old_run(path);
   const std::string identity = identity_yaml(config);
-  RunDirectory directory = described(path, identity, dataset);
+  RunDirectory directory = described(path, identity, config, dataset);
   if (adopt(directory, identity)) return directory;
   publish_file(path / "config.yaml", resolved_yaml(config));
   publish_file(path / "identity.yaml", identity);
@@ -122,7 +124,7 @@ RunDirectory open_run_directory(const std::filesystem::path& path, const Config&
 void check_run_directory(const std::filesystem::path& path, const Config& config,
                          const Dataset& dataset) {
   const std::string identity = identity_yaml(config);
-  RunDirectory directory = described(path, identity, dataset);
+  RunDirectory directory = described(path, identity, config, dataset);
   adopt(directory, identity);
 }
 

@@ -23,7 +23,7 @@ inline constexpr const char* kPlanVersion = "plan 5";
 
 struct RunDirectory {
   std::filesystem::path path;
-  std::string identity;  // digest of configuration and dataset content
+  std::string identity;  // digest of configuration, and content of dataset and lists of ids
   std::string created;   // UTC, ISO 8601
   std::filesystem::path journal() const { return path / "journal"; }
   std::filesystem::path results() const { return path / "results.h5"; }

@@ -194,22 +194,25 @@ std::vector<Task> RunPlan::initial() {
   return tasks;
 }
 
-std::vector<Task> RunPlan::completed(std::uint64_t id, std::string result) {
-  const UnitName unit = unit_named(id);
-  compute_seconds_ += report_of(result).seconds;
-  if (unit.stage != Stage::kEvaluate) return {};
-  const EvaluationUnit evaluation = decode_evaluation(result);
-  if (evaluation.prompts.size() != unit.count)
-    throw RunError("an evaluation of another number of prompts than its unit has");
-  const std::string digest =
-      evaluation.facts.checkpoint_digest + " " + evaluation.facts.tokenizer_digest;
-  std::string& known = digests_[unit.model];
+void RunPlan::check_digest(std::uint32_t model, const std::string& digest) {
+  std::string& known = digests_[model];
   if (!known.empty() && known != digest)
     throw RunError(
         fmt::format("model {}: its files are not the same on all ranks, or changed since the run "
                     "began ({} against {})",
-                    config_.models[unit.model].name, digest, known));
+                    config_.models[model].name, digest, known));
   known = digest;
+}
+
+std::vector<Task> RunPlan::completed(std::uint64_t id, std::string result) {
+  const UnitName unit = unit_named(id);
+  const UnitReport report = report_of(result);
+  compute_seconds_ += report.seconds;
+  check_digest(unit.model, report.model_digest);
+  if (unit.stage != Stage::kEvaluate) return {};
+  const EvaluationUnit evaluation = decode_evaluation(result);
+  if (evaluation.prompts.size() != unit.count)
+    throw RunError("an evaluation of another number of prompts than its unit has");
   for (std::uint32_t i = 0; i < unit.count; ++i)
     ranks_[unit.model][unit.begin + i] =
         evaluation.prompts[i].failure.empty() ? evaluation.prompts[i].rank : 0;

@@ -23,9 +23,8 @@ struct UnitName {
   std::uint32_t model = 0;
   std::uint32_t begin = 0;
   std::uint32_t count = 0;
-  // A digest of the list, 0 for evaluate. Failures that are repeated, or another file of ids,
-  // change what is selected: units of another list then have other names, and their results on
-  // record are left alone.
+  // A digest of the list, 0 for evaluate. Failures that are repeated change what is selected: units
+  // of another list then have other names, and their results on record are left alone.
   std::uint32_t selection = 0;
 };
 // Stage, model, begin, count and selection in 2, 12, 24, 10 and 16 bits.
@@ -89,6 +88,8 @@ class RunPlan final : public TaskSource {
   Task task(const UnitName& unit);
   std::vector<Task> evaluated(const UnitName& unit);
   std::vector<Task> release(std::uint32_t model);
+  // A model is the same one in every unit: what it is loaded from is read again and again.
+  void check_digest(std::uint32_t model, const std::string& digest);
 
   const Config& config_;
   const Dataset& dataset_;

@@ -45,6 +45,8 @@ void write_published(const std::filesystem::path& file, const nlohmann::json& pu
   clean.prompt = prompts.id;
   clean.answer_token = clean.token_count = clean.subject_begin = clean.subject_end =
       std::vector<std::int32_t>(prompts.id.size(), 1);
+  clean.changes.assign(prompts.id.size(), 0);
+  clean.answer_text = prompts.answer;
   KnockoutAxes axes;
   KnockoutWindow window{15, "fit", {}, {}, {}};
   for (const auto& [id, values] : published["info_flow"][0]["prompts"].items())

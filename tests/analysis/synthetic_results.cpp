@@ -170,6 +170,8 @@ class Generator {
       result.rank.push_back(failed ? 0 : wrong ? 2 : 1);
       result.tied.push_back(!failed && wrong && i % 2 == 0 ? 1 : 0);
       result.answer_token.push_back(static_cast<std::int32_t>(1000 + i));
+      result.answer_text.push_back(prompts_.answer[i]);
+      result.changes.push_back(0);
       result.token_count.push_back(count_words(prompts_.text[i]));
       result.subject_begin.push_back(before);
       result.subject_end.push_back(before + count_words(prompts_.subject[i]));
@@ -294,6 +296,7 @@ RunInfo make_info(const SyntheticOptions& options) {
   info.config =
       "name: synthetic\ndataset: {path: facts.jsonl}\nsweep: {windows: {sizes: [1, 5, 9]}}\n";
   info.selection = options.selection;
+  info.answer = "continuation";
   info.dataset_path = "facts.jsonl";
   info.dataset_digest = "xxh3:0123456789abcdef";
   info.dataset_format = "counterfact";

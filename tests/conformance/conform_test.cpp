@@ -86,7 +86,7 @@ class Conform : public ::testing::TestWithParam<const char*> {
       for (const char* features : {"FAST_DECAY", "SLOW_DECAY"})
         model["flows"].push_back(flow("subject", "last", features));
     for (const Prompt& prompt : chosen()) {
-      const TokenizedPrompt tokens = tokenize(tokenizer, prompt);
+      const TokenizedPrompt tokens = tokenize(tokenizer, prompt, AnswerRule::kFirstToken);
       const at::Tensor clean = reference.log_probabilities(tokens.ids, {});
       model["clean"].push_back({prompt.id, clean[tokens.answer].exp().item<double>(),
                                 1 + (clean > clean[tokens.answer]).sum().item<int>()});
@@ -123,6 +123,7 @@ class Conform : public ::testing::TestWithParam<const char*> {
   Conformance compare(const json& published) const {
     ModelJob job;
     job.path = directory_.path().string();
+    job.answer = AnswerRule::kFirstToken;
     LoadedModel model(job, at::kCPU, Precision::kFp64, 0, "");
     return compare_with_published(read_published(published.dump(), "published", "random"), model,
                                   dataset_, 1e-9);

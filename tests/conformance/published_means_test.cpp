@@ -49,9 +49,10 @@ EvaluationResult clean_runs(const PublishedModel& model) {
     result.prompt.push_back(id);
     result.probability.push_back(static_cast<float>(clean.probability));
     result.rank.push_back(clean.rank);
-    for (auto* column :
-         {&result.answer_token, &result.token_count, &result.subject_begin, &result.subject_end})
+    for (auto* column : {&result.answer_token, &result.changes, &result.token_count,
+                         &result.subject_begin, &result.subject_end})
       column->push_back(1);
+    result.answer_text.push_back("x");
   }
   return result;
 }

@@ -71,6 +71,7 @@ RunInfo info() {
   RunInfo info;
   info.name = "test";
   info.config = "name: test\n";
+  info.answer = "continuation";
   info.elapsed_seconds = 1.5;
   info.units_done = 3;
   info.units_planned = 4;
@@ -86,6 +87,8 @@ EvaluationResult evaluation() {
           {0.5F, kNan},
           {1, 0},
           {10, 11},
+          {" x", ""},
+          {1, 0},
           {2, 2},
           {0, 0},
           {1, 1},
@@ -135,6 +138,7 @@ TEST_F(RunResults, RoundTrip) {
   EXPECT_EQ(files(), 1U);  // nothing temporary is left
   const ResultsReader reader(path_);
   EXPECT_EQ(reader.info().name, "test");
+  EXPECT_EQ(reader.info().answer, "continuation");
   EXPECT_EQ(reader.info().elapsed_seconds, 1.5);
   EXPECT_FALSE(reader.info().complete);
   EXPECT_EQ(reader.info().units_planned, 4);
@@ -152,6 +156,8 @@ TEST_F(RunResults, RoundTrip) {
   EXPECT_EQ(clean.probability[0], 0.5F);
   EXPECT_TRUE(std::isnan(clean.probability[1]));
   EXPECT_EQ(clean.top, 2);
+  EXPECT_EQ(clean.answer_text, evaluation().answer_text);
+  EXPECT_EQ(clean.changes, evaluation().changes);
   EXPECT_EQ(clean.top_text[1], "\uFFFD\uFFFD");
   EXPECT_EQ(reader.windows("tiny"), (std::vector<std::int64_t>{2, 9}));
   EXPECT_EQ(reader.axes("tiny").blocked, axes().blocked);
@@ -339,7 +345,7 @@ TEST_F(RunResults, OtherSchemaVersionsAndOtherFilesAreRefused) {
   };
   EXPECT_NE(with_version(1).find("schema version 1, expected 2"), std::string::npos);
   EXPECT_NE(with_version(0).find("no results file"), std::string::npos);
-  const std::string missing = with_version(2);
+  const std::string missing = with_version(kResultsSchemaVersion);
   EXPECT_NE(missing.find("no attribute 'name'"), std::string::npos) << missing;
 }
 
@@ -354,7 +360,7 @@ void write_by_hand(const std::filesystem::path& path,
   {
     hdf5::Group& root = file.root();
     for (const char* name :
-         {"name", "created", "factflow_version", "config", "selection", "dataset_path",
+         {"name", "created", "factflow_version", "config", "selection", "answer", "dataset_path",
           "dataset_digest", "dataset_format", "libtorch", "hdf5", "host", "device", "precision"})
       root.write_attribute(name, "x");
     for (const char* name : {"complete", "units_done", "units_planned"})

@@ -68,6 +68,8 @@ void compare_evaluations(Comparison& c, const std::string& group, const Evaluati
   c.equal(group + "rank", a.rank, b.rank);
   c.equal(group + "tied", a.tied, b.tied);
   c.equal(group + "answer_token", a.answer_token, b.answer_token);
+  c.equal(group + "answer_text", a.answer_text, b.answer_text);
+  c.equal(group + "changes", a.changes, b.changes);
   c.equal(group + "token_count", a.token_count, b.token_count);
   c.equal(group + "subject_begin", a.subject_begin, b.subject_begin);
   c.equal(group + "subject_end", a.subject_end, b.subject_end);

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <set>
 
 #include <gtest/gtest.h>
 
@@ -66,13 +67,52 @@ TEST_P(Oracle, PromptsHaveTheLibrarysIdsAndSubjectTokens) {
   const json expected = oracle();
   for (const json& row : expected.at("rows")) {
     const Prompt prompt = prompt_of(counterfact().at(row.at("case_id")));
-    const TokenizedPrompt tokenized = tokenize(tokens, prompt);
+    const TokenizedPrompt tokenized = tokenize(tokens, prompt, AnswerRule::kFirstToken);
     EXPECT_EQ(json(tokenized.ids), row.at("ids")) << prompt.text;
     EXPECT_EQ(tokenized.subject.front(), row.at("subject_tokens")[0]) << prompt.text;
     EXPECT_EQ(tokenized.subject.back() + 1, row.at("subject_tokens")[1]) << prompt.text;
     EXPECT_EQ(json(tokens.encode(prompt.answer, false).ids), row.at("answer_ids")) << prompt.answer;
     EXPECT_EQ(tokenized.answer, row.at("answer_ids")[0]) << prompt.answer;
   }
+}
+
+// How many prompts have other tokens when the answer follows: only where words share tokens.
+size_t prompts_that_change(const std::string& tokenizer) {
+  return tokenizer == "mistral-style" ? 9401 : 0;
+}
+
+TEST_P(Oracle, AnswersFollowTheirPrompts) {
+  const Tokenizer& tokens = tokenizer();
+  size_t changed = 0;
+  for (const auto& [id, record] : counterfact()) {
+    const Prompt prompt = prompt_of(record);
+    const TokenizedPrompt tokenized = tokenize(tokens, prompt, AnswerRule::kContinuation);
+    const Encoding together = tokens.encode(prompt.text + prompt.answer);
+    size_t place = tokenized.ids.size();
+    if (tokenized.changes) {
+      ++changed;
+      place = 1;  // behind the token that was put in front
+      while (together.offsets.at(place).first < static_cast<std::int64_t>(prompt.text.size()))
+        ++place;
+    } else {
+      ASSERT_TRUE(std::equal(tokenized.ids.begin(), tokenized.ids.end(), together.ids.begin()));
+    }
+    ASSERT_EQ(tokenized.answer, together.ids.at(place)) << prompt.text;
+  }
+  EXPECT_EQ(changed, prompts_that_change(GetParam()));
+}
+
+// "▁" before every text: the published rule reads one lone space for all 21,919 answers.
+TEST(AnswersOfLlama2, AreWordsOnlyBehindTheirPrompts) {
+  const std::filesystem::path directory = kShared / "tokenizers/llama-2";
+  if (!std::filesystem::exists(directory)) GTEST_SKIP() << "no shared tokenizers";
+  const Tokenizer tokens = Tokenizer::load(directory);
+  std::map<AnswerRule, std::set<int>> answers;
+  for (const auto& [id, record] : counterfact())
+    for (const AnswerRule rule : {AnswerRule::kContinuation, AnswerRule::kFirstToken})
+      answers[rule].insert(tokenize(tokens, prompt_of(record), rule).answer);
+  EXPECT_EQ(answers[AnswerRule::kFirstToken].size(), 1U);
+  EXPECT_GT(answers[AnswerRule::kContinuation].size(), 100U);
 }
 
 TEST_P(Oracle, TrickyTextsHaveTheLibrarysIds) {

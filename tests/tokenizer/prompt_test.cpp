@@ -31,7 +31,7 @@ Prompt prompt_with(const std::string& text, const std::string& subject, const st
 
 std::string error_of(const Prompt& prompt) {
   try {
-    tokenize(character_tokenizer(), prompt);
+    tokenize(character_tokenizer(), prompt, AnswerRule::kContinuation);
   } catch (const InputError& error) {
     return error.what();
   }
@@ -40,8 +40,8 @@ std::string error_of(const Prompt& prompt) {
 }
 
 TEST(Tokenize, FindsSubjectAndAnswer) {
-  const TokenizedPrompt prompt =
-      tokenize(character_tokenizer(), prompt_with("a bc he", "bc", " lo"));
+  const TokenizedPrompt prompt = tokenize(
+      character_tokenizer(), prompt_with("a bc he", "bc", " lo"), AnswerRule::kContinuation);
   EXPECT_EQ(prompt.ids, (std::vector<int>{8, 0, 7, 1, 2, 7, 3, 4}));
   EXPECT_EQ(prompt.offsets.front(), (std::pair<std::int64_t, std::int64_t>{0, 0}));
   EXPECT_EQ(prompt.subject, (std::vector<int>{3, 4}));
@@ -50,8 +50,11 @@ TEST(Tokenize, FindsSubjectAndAnswer) {
 
 TEST(Tokenize, ATokenThatReachesIntoTheSubjectBelongsToIt) {
   const Tokenizer tokenizer = from_json(small_tokenizer());
-  EXPECT_EQ(tokenize(tokenizer, prompt_with("abche", "c", "a")).subject, (std::vector<int>{0}));
-  EXPECT_EQ(tokenize(tokenizer, prompt_with("abche", "ch", "a")).subject, (std::vector<int>{0, 1}));
+  const auto subject = [&](const char* of) {
+    return tokenize(tokenizer, prompt_with("abche", of, "a"), AnswerRule::kContinuation).subject;
+  };
+  EXPECT_EQ(subject("c"), (std::vector<int>{0}));
+  EXPECT_EQ(subject("ch"), (std::vector<int>{0, 1}));
 }
 
 TEST(Tokenize, TokensOfNoLengthOverlapNothing) {
@@ -60,7 +63,8 @@ TEST(Tokenize, TokensOfNoLengthOverlapNothing) {
   document["pre_tokenizer"] = {
       {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}};
   document["post_processor"] = document["pre_tokenizer"];
-  const TokenizedPrompt prompt = tokenize(from_json(document), prompt_with("a  b", "a  b", "c"));
+  const TokenizedPrompt prompt =
+      tokenize(from_json(document), prompt_with("a  b", "a  b", "c"), AnswerRule::kContinuation);
   EXPECT_EQ(prompt.ids, (std::vector<int>{0, 11, 11, 1}));
   EXPECT_EQ(prompt.subject, (std::vector<int>{0, 3}));
 }
@@ -74,11 +78,79 @@ TEST(Tokenize, WhatIsMissingIsNamed) {
   beyond.subject_begin = 100;
   EXPECT_THAT(error_of(beyond), HasSubstr("no token covers"));
   try {
-    tokenize(from_json(small_tokenizer()), prompt_with("", "", "a"));
+    tokenize(from_json(small_tokenizer()), prompt_with("", "", "a"), AnswerRule::kContinuation);
     FAIL() << "no error";
   } catch (const InputError& error) {
     EXPECT_THAT(error.what(), HasSubstr("prompt 7: has no tokens"));
   }
+}
+
+// "▁" before every text, as in Llama-2: an answer that is encoded alone begins with it.
+Tokenizer prepending_tokenizer() {
+  json document = small_tokenizer();
+  document["normalizer"] = json::parse(R"({"type": "Sequence", "normalizers": [
+      {"type": "Prepend", "prepend": "▁"},
+      {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]})");
+  document["model"]["vocab"].update({{"▁h", 20}, {"▁he", 21}});
+  document["model"]["merges"] = json::parse(R"([["▁", "h"], ["▁h", "e"]])");
+  return from_json(document);
+}
+
+TEST(AnswerRules, APrependedSpaceIsNotTheAnswer) {
+  const Tokenizer tokenizer = prepending_tokenizer();
+  const Prompt prompt = prompt_with("a bc", "bc", " he");
+  EXPECT_EQ(tokenize(tokenizer, prompt, AnswerRule::kFirstToken).answer, 7);  // "▁" of "▁▁he"
+  EXPECT_EQ(tokenize(tokenizer, prompt, AnswerRule::kContinuation).answer, 21);
+  EXPECT_EQ(tokenize(tokenizer, prompt, AnswerRule::kContinuation).ids,
+            (std::vector<int>{7, 0, 7, 1, 2}));
+  EXPECT_FALSE(tokenize(tokenizer, prompt, AnswerRule::kContinuation).changes);
+}
+
+// "a" and " " are one token where they follow each other.
+Tokenizer swallowing_tokenizer() {
+  json document = small_tokenizer();
+  document["model"]["vocab"].update({{" ", 20}, {"a ", 21}, {"a b", 22}});
+  document["model"]["merges"] = json::parse(R"([["a", " "], ["a ", "b"]])");
+  return from_json(document);
+}
+
+TEST(AnswerRules, WhereThePromptsTokensChangeTheAnswerBeginsBehindThem) {
+  const TokenizedPrompt changed =
+      tokenize(swallowing_tokenizer(), prompt_with("bca", "c", " c"), AnswerRule::kContinuation);
+  EXPECT_EQ(changed.ids, (std::vector<int>{1, 2, 0}));  // alone: b c a; together: b c "a " c
+  EXPECT_EQ(changed.answer, 2);
+  EXPECT_TRUE(changed.changes);
+  const TokenizedPrompt alone =
+      tokenize(swallowing_tokenizer(), prompt_with("bca", "c", " c"), AnswerRule::kFirstToken);
+  EXPECT_EQ(alone.answer, 20);
+  EXPECT_FALSE(alone.changes);
+}
+
+TEST(AnswerRules, AnAnswerWithoutATokenOfItsOwnIsAnError) {
+  try {
+    tokenize(swallowing_tokenizer(), prompt_with("bca", "c", " b"), AnswerRule::kContinuation);
+    FAIL() << "no error";
+  } catch (const InputError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("prompt 7: the answer ' b' has no token of its own"));
+  }
+}
+
+TEST(AnswerRules, ATokenBehindEveryTextIsNeitherPromptNorAnswer) {
+  json document = small_tokenizer();
+  document["post_processor"] = json::parse(R"({"type": "TemplateProcessing",
+      "single": [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "<s>", "type_id": 0}}],
+      "pair": [], "special_tokens": {"<s>": {"id": "<s>", "ids": [8], "tokens": ["<s>"]}}})");
+  const TokenizedPrompt prompt =
+      tokenize(from_json(document), prompt_with("abc", "b", "he"), AnswerRule::kContinuation);
+  EXPECT_EQ(prompt.ids.back(), 8);
+  EXPECT_EQ(prompt.answer, 3);
+  EXPECT_FALSE(prompt.changes);
+}
+
+TEST(AnswerRules, HaveNames) {
+  for (const AnswerRule rule : {AnswerRule::kContinuation, AnswerRule::kFirstToken})
+    EXPECT_EQ(parse_answer_rule(to_string(rule)), rule);
+  EXPECT_THROW(parse_answer_rule("continuatoin"), InputError);
 }
 
 TEST(PositionsOf, EveryRole) {

@@ -122,6 +122,11 @@ TEST(ConfigErrors, SetsOfPrompts) {
               HasSubstr("a set cannot be called 'first'"));
   EXPECT_THAT(with("select: {ids: f, rank: 2}"),
               HasSubstr("key select.rank: is given beside 'ids'"));
+  EXPECT_THAT(with("select: {answer: first}"),
+              HasSubstr("key select.answer: unknown rule 'first', did you mean"));
+  EXPECT_THAT(with("select: [{name: s}, {name: t, answer: first-token}]"),
+              HasSubstr("key select[1].answer: is 'first-token', that of the first set is "
+                        "'continuation'"));
   EXPECT_THAT(with("select: {correct_for: all, rank: 0}"), HasSubstr("key select.rank: expected"));
   EXPECT_THAT(with("sweep:\n  - select: own" + sweep),
               StartsWith("x.yaml:5: key sweep[0].select: unknown set of prompts 'own'"));

@@ -107,6 +107,18 @@ TEST(Config, ReadsEveryRuleOfSelection) {
   EXPECT_EQ(select_of("{ids: chosen.txt}"), (SelectConfig{Rule::kIds, {}, "chosen.txt"}));
 }
 
+TEST(Config, ReadsTheRuleOfTheAnswer) {
+  const auto answer_of = [](const std::string& select) {
+    return parse_config(std::string(kShort) + "select: " + select + "\n", "x.yaml")
+        .select.at(0)
+        .answer;
+  };
+  EXPECT_EQ(answer_of("{correct_for: self}"), AnswerRule::kContinuation);
+  EXPECT_EQ(answer_of("{answer: continuation}"), AnswerRule::kContinuation);
+  EXPECT_EQ(answer_of("{answer: first-token}"), AnswerRule::kFirstToken);
+  EXPECT_EQ(answer_of("{ids: chosen.txt, answer: first-token}"), AnswerRule::kFirstToken);
+}
+
 constexpr const char* kSeveral = R"(
 name: several
 dataset: {path: facts.jsonl}

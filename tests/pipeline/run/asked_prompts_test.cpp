@@ -30,6 +30,7 @@ class Asked : public ::testing::Test {
         "name: x\ndataset: {path: f}\nmodels: [{name: a, path: p}, {name: b, path: q}]\n" + more;
     for (size_t at; (at = text.find("LISTED")) != std::string::npos;) text.replace(at, 6, listed);
     config_ = parse_config(text, "x.yaml");
+    read_lists(config_);
     for (std::int64_t id = 10; id < 15; ++id)
       dataset_.prompts.push_back({id, "A is", "A", 0, " B", "r"});
     planned_ = {};
@@ -142,6 +143,13 @@ TEST_F(Asked, OnlyListsOfIdsReadOnlyTheirPrompts) {
   config_.select[0].rule = SelectConfig::Rule::kSelf;
   config_.dataset.limit = 0;
   EXPECT_THAT(read_prompts(config_).prompts, SizeIs(5));
+}
+
+TEST_F(Asked, AListIsReadOnce) {
+  read("select: {ids: LISTED}\nsweep: {windows: {sizes: 1}, knockouts: {from: last, to: last}}\n");
+  ASSERT_THAT(cells(kA, kRanks), ElementsAre("10: last->last 1", "12: last->last 1"));
+  scratch_.write("listed.txt", "11\n");
+  EXPECT_THAT(cells(kA, kRanks), ElementsAre("10: last->last 1", "12: last->last 1"));
 }
 
 TEST_F(Asked, UnitsCoverEveryPartOnce) {

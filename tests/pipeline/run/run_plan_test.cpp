@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "base/error.hpp"
+
 namespace factflow {
 namespace {
 
@@ -73,6 +75,19 @@ TEST_F(Plan, SaysWhichResultsHoldFailures) {
   const RunPlan plan(config_, dataset_, planned_);
   EXPECT_FALSE(plan.has_failures(evaluation({})));
   EXPECT_TRUE(plan.has_failures(evaluation({7})));
+}
+
+TEST_F(Plan, AModelIsTheSameInEveryUnit) {
+  RunPlan plan(config_, dataset_, planned_);
+  EvaluationUnit first = decode_evaluation(evaluation({}));
+  first.report.model_digest = "weights tokens";
+  const std::vector<Task> sweeps = plan.completed(plan.initial()[0].id, encode(first));
+  ASSERT_FALSE(sweeps.empty());
+  SweepUnit sweep;
+  sweep.report.model_digest = "other-weights tokens";
+  EXPECT_THROW(plan.completed(sweeps[0].id, encode(sweep)), RunError);
+  sweep.report.model_digest = "weights tokens";
+  EXPECT_NO_THROW(plan.completed(sweeps[0].id, encode(sweep)));
 }
 
 TEST_F(Plan, MessagesNameModelAndPrompts) {

@@ -38,7 +38,7 @@ def configuration(directory, names, ids, windows):
     return f"""name: real-files
 dataset: {{path: '{SHARED / "data/counterfact.jsonl"}', ids: {ids}}}
 models:
-{models}select: {{correct_for: none}}
+{models}select: {{correct_for: none, answer: first-token}}
 sweep:
   windows: {{sizes: {windows}}}
   knockouts:
