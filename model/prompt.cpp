@@ -46,7 +46,9 @@ AnswerToken first_token(const Tokenizer& tokenizer, const Prompt& prompt) {
 // Special tokens are left out of both texts: those behind the prompt would part it from its answer.
 AnswerToken continuation(const Tokenizer& tokenizer, const Prompt& prompt) {
   const std::vector<int> alone = tokenizer.encode(prompt.text, false).ids;
-  const Encoding together = tokenizer.encode(prompt.text + prompt.answer, false);
+  const std::string text = prompt.text + prompt.answer;
+  const Encoding together = tokenizer.encode(text, false);
+  tokenizer.require_agreement(text);
   const bool begins = together.ids.size() >= alone.size() &&
                       std::equal(alone.begin(), alone.end(), together.ids.begin());
   if (!begins) return {first_beyond(together, static_cast<std::int64_t>(prompt.text.size())), true};
@@ -71,6 +73,7 @@ AnswerRule parse_answer_rule(const std::string& given) {
 TokenizedPrompt tokenize(const Tokenizer& tokenizer, const Prompt& prompt, AnswerRule rule) {
   const std::string where = fmt::format("prompt {}", prompt.id);
   Encoding text = tokenizer.encode(prompt.text);
+  tokenizer.require_agreement(prompt.text);
   if (text.ids.empty()) throw InputError(where, "has no tokens", "give it a text");
   TokenizedPrompt result;
   const auto subject_end = prompt.subject_begin + static_cast<std::int64_t>(prompt.subject.size());

@@ -13,8 +13,8 @@ namespace {
 constexpr double kManyShared = 0.1;
 
 // The last three are a no-break space, a wide space, and the mark that tokenizers write for one.
-constexpr std::array<std::string_view, 9> kSpaces = {
-    " ", "\t", "\n", "\r", "\v", "\f", "\u00a0", "\u3000", "\u2581"};
+constexpr std::array<std::string_view, 9> kSpaces = {" ",  "\t",     "\n",     "\r",    "\v",
+                                                     "\f", "\u00a0", "\u3000", "\u2581"};
 
 bool is_only_space(std::string_view text) {
   while (!text.empty()) {
@@ -61,8 +61,7 @@ std::vector<std::string> AnswerSummary::warnings() const {
     shared += token.prompts;
     if (most == nullptr || token.prompts > most->prompts) most = &token;
   }
-  if (most != nullptr &&
-      static_cast<double>(shared) > kManyShared * static_cast<double>(prompts_))
+  if (most != nullptr && static_cast<double>(shared) > kManyShared * static_cast<double>(prompts_))
     sentences.push_back(fmt::format(
         "{} of {} prompts share the answer's token with other answers: {} alone stands for {} "
         "answers in {} prompts",

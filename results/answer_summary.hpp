@@ -1,4 +1,5 @@
-// What the tokens of the answers tell apart: one token may stand for many answers, or be only space.
+// What the tokens of the answers tell apart: one token may stand for many answers, or be only
+// space.
 #pragma once
 
 #include <cstdint>

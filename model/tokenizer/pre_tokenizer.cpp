@@ -99,13 +99,6 @@ PreTokenizer::PreTokenizer(const JsonNode& node) {
   read(node);
 }
 
-PreTokenizer PreTokenizer::gpt2() {
-  PreTokenizer pre_tokenizer;
-  pre_tokenizer.steps_.emplace_back(ByteLevel{false, gpt2_pattern()});
-  pre_tokenizer.names_.emplace_back("ByteLevel");
-  return pre_tokenizer;
-}
-
 void PreTokenizer::read(const JsonNode& node) {
   const std::string type = node.at("type").string();
   if (type == "Sequence") {

@@ -23,8 +23,6 @@ class PreTokenizer {
  public:
   PreTokenizer() = default;                     // cuts nothing
   explicit PreTokenizer(const JsonNode& node);  // throws InputError
-  // ByteLevel as GPT-2 has it: with its pattern, without a prefix space.
-  static PreTokenizer gpt2();
 
   // Throws InputError from a regular expression, std::length_error if a text grows too long.
   void apply(std::vector<Piece>& pieces) const;

@@ -38,12 +38,14 @@ struct Tokenizer::Parts {
   explicit Parts(TokenizerFile read)
       : file(std::move(read)), trims_offsets(file.post_processor.trims_offsets()) {}
 
+  Encoding encode(std::string_view text, bool add_special_tokens) const;
   std::vector<EncodedToken> tokens_of(const std::vector<Piece>& pieces) const;
   void append(const Piece& piece, std::vector<Bpe::Token>& buffer,
               std::vector<EncodedToken>& tokens) const;
 
   TokenizerFile file;
   bool trims_offsets;
+  std::unique_ptr<const Parts> rebuilt;  // TokenizerFiles::rebuilt
 };
 
 void Tokenizer::Parts::append(const Piece& piece, std::vector<Bpe::Token>& buffer,
@@ -71,21 +73,7 @@ std::vector<EncodedToken> Tokenizer::Parts::tokens_of(const std::vector<Piece>& 
   return tokens;
 }
 
-Tokenizer::Tokenizer(std::unique_ptr<const Parts> parts) : parts_(std::move(parts)) {}
-Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
-Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
-Tokenizer::~Tokenizer() = default;
-
-Tokenizer Tokenizer::load(const std::filesystem::path& path) {
-  return Tokenizer(std::make_unique<const Parts>(read_tokenizer_files(path)));
-}
-
-Tokenizer Tokenizer::parse(std::string_view tokenizer_json, const std::string& name) {
-  return Tokenizer(std::make_unique<const Parts>(parse_tokenizer_json(tokenizer_json, name)));
-}
-
-Encoding Tokenizer::encode(std::string_view text, bool add_special_tokens) const {
-  const TokenizerFile& file = parts_->file;
+Encoding Tokenizer::Parts::encode(std::string_view text, bool add_special_tokens) const {
   if (!valid_utf8(text))
     throw InputError(file.name, "the text " + in_quotes(text) + " is not valid UTF-8",
                      "convert it to UTF-8");
@@ -96,8 +84,7 @@ Encoding Tokenizer::encode(std::string_view text, bool add_special_tokens) const
   } catch (const std::length_error& error) {
     throw InputError(file.name, error.what(), "use a shorter text");
   }
-  const auto tokens =
-      file.post_processor.apply(parts_->tokens_of(pieces), text, add_special_tokens);
+  const auto tokens = file.post_processor.apply(tokens_of(pieces), text, add_special_tokens);
   Encoding encoding;
   encoding.ids.reserve(tokens.size());
   encoding.offsets.reserve(tokens.size());
@@ -106,6 +93,36 @@ Encoding Tokenizer::encode(std::string_view text, bool add_special_tokens) const
     encoding.offsets.emplace_back(token.begin, token.end);
   }
   return encoding;
+}
+
+Tokenizer::Tokenizer(std::unique_ptr<const Parts> parts) : parts_(std::move(parts)) {}
+Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
+Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
+Tokenizer::~Tokenizer() = default;
+
+Tokenizer Tokenizer::load(const std::filesystem::path& path) {
+  TokenizerFiles files = read_tokenizer_files(path);
+  auto parts = std::make_unique<Parts>(std::move(files.file));
+  if (files.rebuilt) parts->rebuilt = std::make_unique<const Parts>(std::move(*files.rebuilt));
+  return Tokenizer(std::move(parts));
+}
+
+Tokenizer Tokenizer::parse(std::string_view tokenizer_json, const std::string& name) {
+  return Tokenizer(std::make_unique<const Parts>(parse_tokenizer_json(tokenizer_json, name)));
+}
+
+Encoding Tokenizer::encode(std::string_view text, bool add_special_tokens) const {
+  return parts_->encode(text, add_special_tokens);
+}
+
+void Tokenizer::require_agreement(std::string_view text) const {
+  if (!parts_->rebuilt ||
+      parts_->encode(text, false).ids == parts_->rebuilt->encode(text, false).ids)
+    return;
+  throw InputError(parts_->file.name,
+                   "transformers 4 cuts the text " + in_quotes(text) +
+                       " as this file says, version 5 as tokenizer_class of tokenizer_config.json",
+                   "name this file alone with models: {tokenizer: PATH}");
 }
 
 std::string Tokenizer::token_text(int id) const {

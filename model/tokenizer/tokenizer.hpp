@@ -21,9 +21,9 @@ struct Encoding {
 // Immutable after loading; all const members are safe to call from several threads at once.
 class Tokenizer {
  public:
-  // Reads `path`: a directory with tokenizer.json (or vocab.json + merges.txt), or a tokenizer.json
-  // itself. Throws InputError naming the file and the component that is missing, broken or not
-  // supported.
+  // Reads `path`: a directory with tokenizer.json (or vocab.json + merges.txt) and what stands
+  // beside it (tokenizer_config.hpp), or a tokenizer.json itself. Throws InputError naming the file
+  // and the component that is missing, broken or not supported.
   static Tokenizer load(const std::filesystem::path& path);
 
   // The same from the text of a tokenizer.json; `name` stands for the file in messages.
@@ -32,6 +32,10 @@ class Tokenizer {
   // Exactly what the tokenizers library's encode(text, add_special_tokens) gives. `text` must be
   // valid UTF-8; throws InputError otherwise.
   Encoding encode(std::string_view text, bool add_special_tokens = true) const;
+
+  // Throws InputError if versions 4 and 5 of transformers make different tokens of `text` with the
+  // files of this tokenizer. encode() does what tokenizer.json says, as version 4.
+  void require_agreement(std::string_view text) const;
 
   // The text of one token as a reader would see it, bytes that are no complete UTF-8 shown as
   // U+FFFD. Throws std::out_of_range for an id that no token has.

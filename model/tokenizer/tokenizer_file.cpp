@@ -13,6 +13,7 @@
 
 #include "base/error.hpp"
 #include "base/files.hpp"
+#include "model/tokenizer/tokenizer_config.hpp"
 
 namespace factflow {
 namespace {
@@ -131,26 +132,26 @@ BpeMerges read_merges_txt(std::string_view text, const std::string& name) {
   return merges;
 }
 
-TokenizerFile read_gpt2_files(const std::filesystem::path& vocabulary_path,
-                              const std::filesystem::path& merges_path) {
-  const std::string name = vocabulary_path.string();
-  const std::string vocabulary = read_file(vocabulary_path, kMaxFileBytes);
-  const std::string merges = read_file(merges_path, kMaxFileBytes);
-  const nlohmann::json document = parse_json(vocabulary, name);
-  return {name,
-          digest_of({vocabulary, merges}),
-          Normalizer(),
-          PreTokenizer::gpt2(),
-          Bpe(read_vocabulary(JsonNode(document, name)),
-              read_merges_txt(merges, merges_path.string()), BpeOptions(), name),
-          AddedTokens(),
-          PostProcessor()};
+TokenizerFile file_of(const std::string& name, const std::string& digest, const JsonNode& root,
+                      Bpe model) {
+  const auto normalizer = root.find("normalizer");
+  const auto pre_tokenizer = root.find("pre_tokenizer");
+  const auto post_processor = root.find("post_processor");
+  const auto added_tokens = root.find("added_tokens");
+  TokenizerFile file{name,
+                     digest,
+                     normalizer ? Normalizer(*normalizer) : Normalizer(),
+                     pre_tokenizer ? PreTokenizer(*pre_tokenizer) : PreTokenizer(),
+                     std::move(model),
+                     AddedTokens(),
+                     post_processor ? PostProcessor(*post_processor) : PostProcessor()};
+  if (added_tokens) file.added = AddedTokens(*added_tokens, file.model, file.normalizer);
+  check_special_ids(file);
+  return file;
 }
 
-}  // namespace
-
-TokenizerFile parse_tokenizer_json(std::string_view text, const std::string& name) {
-  const nlohmann::json document = parse_json(text, name);
+TokenizerFile read_document(const nlohmann::json& document, const std::string& name,
+                            const std::string& digest) {
   const JsonNode root(document, name);
   root.only_keys({"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
                   "post_processor", "decoder", "model"});
@@ -162,34 +163,48 @@ TokenizerFile parse_tokenizer_json(std::string_view text, const std::string& nam
     if (const auto node = root.find(option))
       node->fail(std::string(option) + " is not supported", "set it to null");
   }
-  const auto normalizer = root.find("normalizer");
-  const auto pre_tokenizer = root.find("pre_tokenizer");
-  const auto post_processor = root.find("post_processor");
-  const auto added_tokens = root.find("added_tokens");
-  TokenizerFile file{name,
-                     digest_of({text}),
-                     normalizer ? Normalizer(*normalizer) : Normalizer(),
-                     pre_tokenizer ? PreTokenizer(*pre_tokenizer) : PreTokenizer(),
-                     read_model(root.at("model")),
-                     AddedTokens(),
-                     post_processor ? PostProcessor(*post_processor) : PostProcessor()};
-  if (added_tokens) file.added = AddedTokens(*added_tokens, file.model, file.normalizer);
-  check_special_ids(file);
-  return file;
+  return file_of(name, digest, root, read_model(root.at("model")));
 }
 
-TokenizerFile read_tokenizer_files(const std::filesystem::path& path) {
+TokenizerFile read_vocabulary_and_merges(const std::filesystem::path& directory,
+                                         const TokenizerConfig& config) {
+  const std::string name = (directory / "vocab.json").string(),
+                    merges_name = (directory / "merges.txt").string();
+  const std::string vocabulary = read_file(name, kMaxFileBytes),
+                    merges = read_file(merges_name, kMaxFileBytes);
+  const nlohmann::json document = parse_json(vocabulary, name);
+  Bpe model(read_vocabulary(JsonNode(document, name)), read_merges_txt(merges, merges_name),
+            BpeOptions(), name);
+  const nlohmann::json parts = config.components(document);
+  return file_of(name, digest_of({vocabulary, merges, config.content()}), JsonNode(parts, name),
+                 std::move(model));
+}
+
+}  // namespace
+
+TokenizerFile parse_tokenizer_json(std::string_view text, const std::string& name) {
+  return read_document(parse_json(text, name), name, digest_of({text}));
+}
+
+TokenizerFiles read_tokenizer_files(const std::filesystem::path& path) {
   namespace fs = std::filesystem;
   std::error_code error;
   if (!fs::is_directory(path, error))
-    return parse_tokenizer_json(read_file(path, kMaxFileBytes), path.string());
-  const fs::path json = path / "tokenizer.json";
-  if (fs::exists(json, error))
-    return parse_tokenizer_json(read_file(json, kMaxFileBytes), json.string());
-  const fs::path vocabulary = path / "vocab.json";
-  const fs::path merges = path / "merges.txt";
-  if (fs::exists(vocabulary, error) && fs::exists(merges, error))
-    return read_gpt2_files(vocabulary, merges);
+    return {parse_tokenizer_json(read_file(path, kMaxFileBytes), path.string()), std::nullopt};
+  const TokenizerConfig config(path);
+  const fs::path file = path / "tokenizer.json";
+  if (fs::exists(file, error)) {
+    const std::string text = read_file(file, kMaxFileBytes), name = file.string();
+    const nlohmann::json document = parse_json(text, name);
+    TokenizerFiles files{read_document(document, name, digest_of({text, config.content()})),
+                         std::nullopt};
+    config.check(document);
+    if (const auto rebuilt = config.rebuilt(document))
+      files.rebuilt = read_document(*rebuilt, name, "");
+    return files;
+  }
+  if (fs::exists(path / "vocab.json", error) && fs::exists(path / "merges.txt", error))
+    return {read_vocabulary_and_merges(path, config), std::nullopt};
   throw InputError(path.string(), "found neither tokenizer.json nor vocab.json and merges.txt",
                    "save the tokenizer of the checkpoint there");
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "model/tokenizer/added_tokens.hpp"
@@ -22,8 +23,14 @@ struct TokenizerFile {
   PostProcessor post_processor;
 };
 
+struct TokenizerFiles {
+  TokenizerFile file;
+  // What transformers 5 makes of the file's vocabulary, if that is something else.
+  std::optional<TokenizerFile> rebuilt;
+};
+
 // Both throw InputError.
 TokenizerFile parse_tokenizer_json(std::string_view text, const std::string& name);
-TokenizerFile read_tokenizer_files(const std::filesystem::path& path);
+TokenizerFiles read_tokenizer_files(const std::filesystem::path& path);
 
 }  // namespace factflow

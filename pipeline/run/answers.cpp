@@ -36,18 +36,18 @@ std::vector<std::string> describe_answers(const Tokenizer& tokenizer,
       if (failed++ == 0) first_failure = error.what();
     }
   }
-  std::vector<std::string> sentences = {fmt::format("answers ({}): {}", to_string(rule),
-                                                    summary.line())};
+  std::vector<std::string> sentences = {
+      fmt::format("answers ({}): {}", to_string(rule), summary.line())};
   for (const std::string& warning : summary.warnings()) sentences.push_back("warning: " + warning);
   if (failed > 0)
     sentences.push_back(fmt::format("warning: {} of {} prompts cannot be asked; the first: {}",
                                     failed, prompts.size(), first_failure));
   if (prompts.empty()) return sentences;
   if (const std::optional<int> token = closing_token(tokenizer, prompts[0].text))
-    sentences.push_back(
-        fmt::format("warning: the tokenizer puts {} behind every prompt, so the answer is asked for "
-                    "behind this token",
-                    in_quotes(tokenizer.token_text(*token))));
+    sentences.push_back(fmt::format(
+        "warning: the tokenizer puts {} behind every prompt, so the answer is asked for "
+        "behind this token",
+        in_quotes(tokenizer.token_text(*token))));
   return sentences;
 }
 

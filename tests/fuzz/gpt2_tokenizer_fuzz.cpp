@@ -19,6 +19,7 @@ struct Folder {
     std::string name = "/dev/shm/factflow_fuzz.XXXXXX";
     if (::mkdtemp(name.data()) == nullptr) std::abort();
     path = name;
+    std::ofstream(path / "tokenizer_config.json") << R"({"tokenizer_class": "GPT2Tokenizer"})";
   }
   ~Folder() { factflow::remove_tree(path); }
   std::filesystem::path path;

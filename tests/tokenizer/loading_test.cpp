@@ -249,6 +249,9 @@ class LegacyFiles : public testing::Test {
 TEST_F(LegacyFiles, VocabularyAndMergesMakeAByteLevelTokenizer) {
   write("vocab.json", R"({"a": 0, "b": 1, "ab": 2, "Ġ": 3, "Ġab": 4, "<|endoftext|>": 5})");
   write("merges.txt", "#version: 0.2\r\na b\r\nĠ ab\n");
+  EXPECT_THAT(error(), HasSubstr("tokenizer_config.json: is missing, and vocab.json is not that of "
+                                 "GPT-2"));
+  write("tokenizer_config.json", R"({"tokenizer_class": "GPT2Tokenizer"})");
   const Tokenizer tokenizer = Tokenizer::load(path_);
   EXPECT_EQ(tokenizer.encode("ab ab").ids, (std::vector<int>{2, 4}));
   EXPECT_EQ(tokenizer.encode("ab ab").offsets, (Offsets{{0, 2}, {2, 5}}));
