@@ -24,29 +24,57 @@ constexpr size_t kMaxConfigBytes = size_t{16} << 20;
 
 // Keys that say nothing about how a text is encoded.
 const std::set<std::string_view>& idle_keys() {
-  static const std::set<std::string_view> keys = {
-      "_commit_hash", "backend", "chat_template",
-      "clean_up_tokenization_spaces", "device_map", "errors", "is_local", "legacy",
-      "local_files_only", "max_length", "max_model_input_sizes", "model_input_names",
-      "model_max_length", "model_type", "name_or_path", "pad_to_multiple_of", "pad_token_type_id",
-      "padding_side", "processor_class", "response_template", "slow_tokenizer_class",
-      "sp_model_kwargs", "spaces_between_special_tokens", "special_tokens_map_file", "stride",
-      "tokenizer_file", "transformers_version", "trim_offsets", "truncation_side",
-      "truncation_strategy", "use_default_system_prompt", "use_fast", "vocab_size"};
+  static const std::set<std::string_view> keys = {"_commit_hash",
+                                                  "backend",
+                                                  "chat_template",
+                                                  "clean_up_tokenization_spaces",
+                                                  "device_map",
+                                                  "errors",
+                                                  "is_local",
+                                                  "legacy",
+                                                  "local_files_only",
+                                                  "max_length",
+                                                  "max_model_input_sizes",
+                                                  "model_input_names",
+                                                  "model_max_length",
+                                                  "model_type",
+                                                  "name_or_path",
+                                                  "pad_to_multiple_of",
+                                                  "pad_token_type_id",
+                                                  "padding_side",
+                                                  "processor_class",
+                                                  "response_template",
+                                                  "slow_tokenizer_class",
+                                                  "sp_model_kwargs",
+                                                  "spaces_between_special_tokens",
+                                                  "special_tokens_map_file",
+                                                  "stride",
+                                                  "tokenizer_file",
+                                                  "transformers_version",
+                                                  "trim_offsets",
+                                                  "truncation_side",
+                                                  "truncation_strategy",
+                                                  "use_default_system_prompt",
+                                                  "use_fast",
+                                                  "vocab_size"};
   return keys;
 }
 
 // Keys that are read below.
 const std::set<std::string_view>& read_keys() {
-  static const std::set<std::string_view> keys = {
-      "add_bos_token", "add_eos_token", "add_prefix_space", "added_tokens_decoder",
-      "additional_special_tokens", "extra_special_tokens", "tokenizer_class"};
+  static const std::set<std::string_view> keys = {"add_bos_token",
+                                                  "add_eos_token",
+                                                  "add_prefix_space",
+                                                  "added_tokens_decoder",
+                                                  "additional_special_tokens",
+                                                  "extra_special_tokens",
+                                                  "tokenizer_class"};
   return keys;
 }
 
 // Keys of what this program does not do: absent, null, false and [] mean unused.
 constexpr std::array<const char*, 7> kUnsupported = {
-    "auto_map", "do_lower_case", "fix_mistral_regex", "from_slow",
+    "auto_map",    "do_lower_case",        "fix_mistral_regex", "from_slow",
     "init_inputs", "split_special_tokens", "strip_accents"};
 
 bool is_unused(const json& value) {
@@ -123,7 +151,9 @@ json pre_tokenizer_of(TokenizerClass one, bool add_prefix_space, bool legacy) {
   if (one != TokenizerClass::kLlama) return byte_level(add_prefix_space, true);
   return {{"type", "Metaspace"},
           {"replacement", "\u2581"},
-          {"prepend_scheme", !add_prefix_space ? "never" : legacy ? "always" : "first"},
+          {"prepend_scheme", !add_prefix_space ? "never"
+                             : legacy          ? "always"
+                                               : "first"},
           {"split", false}};
 }
 
@@ -186,7 +216,6 @@ std::optional<std::string> content_of(const json& token) {
   return std::nullopt;
 }
 
-
 constexpr std::array<const char*, 7> kNamedTokens = {
     "bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"};
 
@@ -203,8 +232,7 @@ json with_defaults(const json& token, int id) {
 }
 
 void check_token_object(const JsonNode& node) {
-  node.only_keys(
-      {"__type", "content", "lstrip", "normalized", "rstrip", "single_word", "special"});
+  node.only_keys({"__type", "content", "lstrip", "normalized", "rstrip", "single_word", "special"});
   node.at("content").string();
   for (const char* key : {"lstrip", "normalized", "rstrip", "single_word", "special"})
     node.boolean(key, false);
@@ -281,16 +309,17 @@ json TokenizerConfig::read(const std::filesystem::path& directory, const char* n
   const json value = parse_json(text, path.string());
   if (!value.is_object()) throw InputError(path.string(), "expected an object");
   // Of the model's configuration only two keys matter here.
-  content_ += std::string_view(name) == "config.json"
-                  ? value.value("model_type", json()).dump() +
-                        value.value("tokenizer_class", json()).dump()
-                  : text;
+  content_ +=
+      std::string_view(name) == "config.json"
+          ? value.value("model_type", json()).dump() + value.value("tokenizer_class", json()).dump()
+          : text;
   return value;
 }
 
 void TokenizerConfig::fail(const std::string& key, const std::string& problem) const {
-  throw InputError(fmt::format("{}: key {}", file_, key), problem,
-                   "correct the files, or name tokenizer.json alone with models: {tokenizer: PATH}");
+  throw InputError(
+      fmt::format("{}: key {}", file_, key), problem,
+      "correct the files, or name tokenizer.json alone with models: {tokenizer: PATH}");
 }
 
 bool TokenizerConfig::flag(const char* key, bool fallback) const {
@@ -348,7 +377,8 @@ TokenizerClass TokenizerConfig::class_in_version_4() const {
   if (!name.is_string()) fail("tokenizer_class", "expected a name");
   const auto known = known_classes().find(without_fast(name));
   if (known == known_classes().end())
-    fail("tokenizer_class", "the class " + in_quotes(name.get<std::string>()) + " is not supported");
+    fail("tokenizer_class",
+         "the class " + in_quotes(name.get<std::string>()) + " is not supported");
   return known->second;
 }
 
@@ -384,12 +414,12 @@ void TokenizerConfig::check_template(const json& file) const {
     if (const auto token = named_token(token_key); token && flag(flag_key, fallback))
       asked.push_back(*token);
     if (asked != found || (one == TokenizerClass::kGptNeox && !asked.empty()))
-      fail(flag_key, fmt::format("puts {} {} a text where transformers 4 makes the tokenizer, and {} "
-                                 "where version 5 takes it from tokenizer.json",
-                                 in_words(asked), where,
-                                 in_words(one == TokenizerClass::kGptNeox
-                                              ? std::vector<std::string>{}
-                                              : found)));
+      fail(flag_key,
+           fmt::format(
+               "puts {} {} a text where transformers 4 makes the tokenizer, and {} "
+               "where version 5 takes it from tokenizer.json",
+               in_words(asked), where,
+               in_words(one == TokenizerClass::kGptNeox ? std::vector<std::string>{} : found)));
   };
   check("add_bos_token", "bos_token", one == TokenizerClass::kLlama, ends.before, "before");
   check("add_eos_token", "eos_token", false, ends.after, "behind");
@@ -401,6 +431,10 @@ void TokenizerConfig::check_prefix_space(const json& file) const {
   const json& pre = part_of(file, "pre_tokenizer");
   const bool says = config_.contains("add_prefix_space") && !config_["add_prefix_space"].is_null();
   const bool asked = flag("add_prefix_space", false);
+  const TokenizerClass made = class_in_version_5(file);
+  if (config_.contains("add_prefix_space") && !says &&
+      (made == TokenizerClass::kGpt2 || made == TokenizerClass::kGptNeox))
+    fail("add_prefix_space", "expected true or false, found null");
   bool found = false, sole = false;
   const auto levels = all_of_type(pre, "ByteLevel");
   for (const json* level : levels) {
@@ -428,10 +462,15 @@ void TokenizerConfig::check_added_tokens(const json& file) const {
   for (const auto& [id, token] : added_by_config()) {
     const std::string content = token.raw().at("content");
     const json& found = by_content[content];
-    if (found.is_null() || with_defaults(found, found.value("id", -1)) !=
-                               with_defaults(token.raw(), id))
+    if (found.is_null() ||
+        with_defaults(found, found.value("id", -1)) != with_defaults(token.raw(), id))
       missing(fmt::format("added_tokens_decoder.{}", id), content);
   }
+  if (config_.contains("added_tokens_decoder") && class_in_version_5(file) != TokenizerClass::kFile)
+    for (const auto& [content, token] : by_content)
+      if (!token.is_null() && !added_by_config().contains(token.value("id", -1)))
+        fail("added_tokens_decoder",
+             "lacks " + in_quotes(content) + ", an added token of tokenizer.json");
   for (const auto& [content, id] : added_tokens_.items())
     if (by_content[content].is_null() || by_content[content].value("id", json()) != id)
       missing("(added_tokens.json)", content);

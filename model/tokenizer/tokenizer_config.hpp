@@ -56,9 +56,9 @@ class TokenizerConfig {
 
   std::string file_;  // tokenizer_config.json, for messages
   std::string content_;
-  std::string model_type_;  // of config.json; "" if there is none
+  std::string model_type_;                                 // of config.json; "" if there is none
   nlohmann::json config_, special_tokens_, added_tokens_;  // {} if there is no such file
-  bool configured_ = false;  // one of the first two is there
+  bool configured_ = false;                                // one of the first two is there
 };
 
 }  // namespace factflow

@@ -40,8 +40,7 @@ class ConfigFiles : public testing::Test {
   }
   Tokenizer load_directory(const std::string& config, const std::string& model_type) {
     scratch_.write("tokenizer_config.json", config);
-    if (!model_type.empty())
-      scratch_.write("config.json", json{{"model_type", model_type}}.dump());
+    if (!model_type.empty()) scratch_.write("config.json", json{{"model_type", model_type}}.dump());
     return Tokenizer::load(scratch_.path());
   }
   std::string error(const std::string& config, const std::string& model_type = "") {
@@ -112,6 +111,10 @@ TEST_F(ConfigFiles, AddedTokensAreThoseOfTheFile) {
               HasSubstr("key added_tokens_decoder.8"));
   EXPECT_THAT(error(R"({"added_tokens_decoder": {"11": {"content": "<x>"}}})"),
               HasSubstr("key added_tokens_decoder.11"));
+  // Version 5 builds a class anew with these tokens alone.
+  EXPECT_EQ(error(R"({"added_tokens_decoder": {}})"), "loaded");
+  EXPECT_THAT(error(R"({"added_tokens_decoder": {}, "tokenizer_class": "GPT2Tokenizer"})"),
+              HasSubstr("key added_tokens_decoder: lacks '<s>'"));
   EXPECT_THAT(error(R"({"pad_token": "<pad>"})"), HasSubstr("key pad_token"));
   EXPECT_THAT(error(R"({"additional_special_tokens": ["<x>"]})"),
               HasSubstr("key additional_special_tokens"));
@@ -130,6 +133,8 @@ TEST_F(ConfigFiles, APrefixSpaceIsThatOfTheFile) {
   file_["pre_tokenizer"] = {
       {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}};
   EXPECT_EQ(error(R"({"add_prefix_space": false})"), "loaded");
+  EXPECT_THAT(error(R"({"add_prefix_space": null, "tokenizer_class": "GPT2Tokenizer"})"),
+              HasSubstr("key add_prefix_space"));
   EXPECT_THAT(error(R"({"add_prefix_space": true})"), HasSubstr("key add_prefix_space"));
   file_["pre_tokenizer"]["add_prefix_space"] = true;
   EXPECT_EQ(error(R"({"add_prefix_space": true})"), "loaded");
@@ -172,8 +177,7 @@ TEST_F(Vocabulary, IsReadByTheRuleOfItsClass) {
 }
 
 TEST_F(Vocabulary, OfAnotherClassIsRefused) {
-  for (const char* config : {R"({"tokenizer_class": "LlamaTokenizer"})", "{}"})
-    try {
+  for (const char* config : {R"({"tokenizer_class": "LlamaTokenizer"})", "{}"}) try {
       load_directory(config, "llama");
       ADD_FAILURE() << config;
     } catch (const InputError& problem) {
@@ -183,7 +187,8 @@ TEST_F(Vocabulary, OfAnotherClassIsRefused) {
 
 TEST_F(Vocabulary, HasTheSpecialTokensOfItsClass) {
   const Tokenizer tokenizer = load_directory(R"({"tokenizer_class": "GPT2Tokenizer",
-      "add_bos_token": true, "bos_token": "a"})", "");
+      "add_bos_token": true, "bos_token": "a"})",
+                                             "");
   EXPECT_EQ(tokenizer.encode("1").ids, (std::vector<int>{11, 0}));
   EXPECT_EQ(tokenizer.encode("1<|endoftext|>", false).ids, (std::vector<int>{0, 12}));
 }
