@@ -123,7 +123,7 @@ TEST(ConfigErrors, SetsOfPrompts) {
   EXPECT_THAT(with("select: {ids: f, rank: 2}"),
               HasSubstr("key select.rank: is given beside 'ids'"));
   EXPECT_THAT(with("select: {answer: first}"),
-              HasSubstr("key select.answer: unknown rule 'first', did you mean"));
+              HasSubstr("key select.answer: unknown rule 'first', expected one of"));
   EXPECT_THAT(with("select: [{name: s}, {name: t, answer: first-token}]"),
               HasSubstr("key select[1].answer: is 'first-token', that of the first set is "
                         "'continuation'"));
