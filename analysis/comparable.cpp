@@ -82,10 +82,14 @@ Values heatmap_sizes(const RunData& run) {
 
 void check_comparable(const std::vector<std::filesystem::path>& files,
                       const std::vector<ResultsReader>& readers) {
-  std::vector<std::string> placements;
-  for (const ResultsReader& reader : readers) placements.push_back(placement_of(reader));
+  std::vector<std::string> placements, answers;
+  for (const ResultsReader& reader : readers) {
+    placements.push_back(placement_of(reader));
+    answers.push_back(reader.info().answer);
+  }
   require_equal(files, placements, "the placement of windows",
                 "placement (key sweep.windows.placement)");
+  require_equal(files, answers, "the rule of the answers' tokens", "rule (key select.answer)");
 }
 
 std::vector<std::string> differences_between_runs(const RunData& run) {

@@ -11,7 +11,7 @@
 namespace factflow {
 
 // Throws InputError where the numbers of two runs mean different things: windows that are placed
-// differently. `files` name the readers' files.
+// differently, other tokens as answers. `files` name the readers' files.
 void check_comparable(const std::vector<std::filesystem::path>& files,
                       const std::vector<ResultsReader>& readers);
 

@@ -193,8 +193,7 @@ void ResultsWriter::write_evaluation(const EvaluationResult& evaluation) {
     group.write(name, {prompts}, values, label).attach({&prompt});
   };
   column("probability", evaluation.probability,
-         {"1",
-          "probability of the answer's token in the clean run; NaN where the prompt failed"});
+         {"1", "probability of the answer's token in the clean run; NaN where the prompt failed"});
   column(
       "rank", evaluation.rank,
       {"1", "1 + number of other tokens that are at least as likely; 0 where the prompt failed"});

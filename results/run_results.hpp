@@ -24,7 +24,7 @@ struct RunInfo {
   std::string selection;  // in words: "right for all of gpt2, mamba"
   // Names of all that the configuration has; the results may lack some so far.
   std::vector<std::string> models = {};
-  std::string answer;     // the rule that chose the answers' tokens: "continuation", "first-token"
+  std::string answer;  // the rule that chose the answers' tokens: "continuation", "first-token"
   std::string dataset_path, dataset_digest, dataset_format;
   std::string libtorch, host, device, precision;
   double elapsed_seconds = 0;  // computing time so far, over all starts of the run; 0 = unknown

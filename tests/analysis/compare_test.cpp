@@ -143,6 +143,15 @@ TEST_F(Compare, RunsOfOtherPlacementsAreRefused) {
   EXPECT_FALSE(std::filesystem::exists(folder_ / "both"));
 }
 
+TEST_F(Compare, RunsOfOtherAnswersAreRefused) {
+  SyntheticOptions options = small();
+  const auto ours = run("ours", options);
+  options.answer = "first-token";
+  options.seed = 2;
+  EXPECT_THAT(refusal({ours, run("published", options)}),
+              HasSubstr("the rule of the answers' tokens is 'first-token'"));
+}
+
 TEST_F(Compare, ACheckpointCountsOnceUnderWhateverNames) {
   const auto first = run("a", small());
   SyntheticOptions options = small();

@@ -304,6 +304,7 @@ RunInfo make_info(const SyntheticOptions& options) {
   info.host = "nowhere";
   info.device = "made up";
   info.precision = options.precision;
+  info.answer = options.answer;
   info.elapsed_seconds = 754;
   info.complete = options.complete;
   info.units_planned = 100;

@@ -24,6 +24,7 @@ struct SyntheticOptions {
   std::vector<int> windows = {1, 5, 9};
   std::string placement = "fit";
   std::string precision = "fp32";
+  std::string answer = "continuation";
   std::string selection = "right for all models";
   std::vector<std::string> edges;  // "subject->last/slow"; channel sets only for state-space models
   double no_edge_share = 0.3;      // of the prompts, for edges out of `context`
