@@ -317,7 +317,7 @@ TEST_F(Analyse, HostileTextsStayTexts) {
   {
     ResultsWriter writer(folder_ / "results.h5", info, prompts);
     writer.begin_model({"tiny", "mamba", "'`", 4, 8, 100, 1000, "<d>", ""});
-    writer.write_evaluation({{1}, {0.5F}, {1}, {3}, {6}, {0}, {1}, 0, {}, {}, {}});
+    writer.write_evaluation({{1}, {0.5F}, {1}, {3}, {" a"}, {0}, {6}, {0}, {1}, 0, {}, {}, {}});
     const std::string edge = "'`touch " + canary + "`<u>->last";
     KnockoutAxes axes;
     axes.edges = {edge};

@@ -136,7 +136,7 @@ TEST(PublishedConfigs, StateSpaceModels) {
   EXPECT_TRUE(falcon.normalise_parameters);
   const Mamba2Shape codestral = read(config_of("mistralai/Mamba-Codestral-7B-v0.1")).mamba2();
   EXPECT_EQ(codestral.groups, 8);
-  EXPECT_EQ(codestral.norm_group, 8192);
+  EXPECT_EQ(codestral.norm_group, 1024);
   EXPECT_FALSE(codestral.norm_before_gate);
   EXPECT_FALSE(read(config_of("TRI-ML/mamba-7b-rw")).tied_head);
   EXPECT_TRUE(read(config_of("state-spaces/mamba2-130m")).mamba_ssm);
