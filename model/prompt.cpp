@@ -24,12 +24,10 @@ std::vector<int> overlapping(const Encoding& encoding, std::int64_t begin, std::
   return positions;
 }
 
-// The first token that begins at or after `end` and reaches beyond it, or nothing. One of no length
-// at `end` is a trimmed space, which ends the text before.
+// The first token that begins at or after `end`, or nothing.
 std::optional<int> first_beyond(const Encoding& encoding, std::int64_t end) {
   for (size_t i = 0; i < encoding.offsets.size(); ++i)
-    if (encoding.offsets[i].first >= end && encoding.offsets[i].second > end)
-      return encoding.ids[i];
+    if (encoding.offsets[i].first >= end) return encoding.ids[i];
   return std::nullopt;
 }
 
@@ -45,9 +43,9 @@ AnswerToken first_token(const Tokenizer& tokenizer, const Prompt& prompt) {
 
 // Special tokens are left out of both texts: those behind the prompt would part it from its answer.
 AnswerToken continuation(const Tokenizer& tokenizer, const Prompt& prompt) {
-  const std::vector<int> alone = tokenizer.encode(prompt.text, false).ids;
+  const std::vector<int> alone = tokenizer.encode_raw(prompt.text).ids;
   const std::string text = prompt.text + prompt.answer;
-  const Encoding together = tokenizer.encode(text, false);
+  const Encoding together = tokenizer.encode_raw(text);
   tokenizer.require_agreement(text);
   const bool begins = together.ids.size() >= alone.size() &&
                       std::equal(alone.begin(), alone.end(), together.ids.begin());

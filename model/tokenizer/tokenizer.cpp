@@ -32,13 +32,24 @@ std::string replace_all(std::string text, std::string_view from, std::string_vie
   return text;
 }
 
+Encoding encoding_of(const std::vector<EncodedToken>& tokens) {
+  Encoding encoding;
+  encoding.ids.reserve(tokens.size());
+  encoding.offsets.reserve(tokens.size());
+  for (const EncodedToken& token : tokens) {
+    encoding.ids.push_back(token.id);
+    encoding.offsets.emplace_back(token.begin, token.end);
+  }
+  return encoding;
+}
+
 }  // namespace
 
 struct Tokenizer::Parts {
   explicit Parts(TokenizerFile read)
       : file(std::move(read)), trims_offsets(file.post_processor.trims_offsets()) {}
 
-  Encoding encode(std::string_view text, bool add_special_tokens) const;
+  std::vector<EncodedToken> raw_tokens(std::string_view text) const;  // not post-processed
   std::vector<EncodedToken> tokens_of(const std::vector<Piece>& pieces) const;
   void append(const Piece& piece, std::vector<Bpe::Token>& buffer,
               std::vector<EncodedToken>& tokens) const;
@@ -73,7 +84,7 @@ std::vector<EncodedToken> Tokenizer::Parts::tokens_of(const std::vector<Piece>& 
   return tokens;
 }
 
-Encoding Tokenizer::Parts::encode(std::string_view text, bool add_special_tokens) const {
+std::vector<EncodedToken> Tokenizer::Parts::raw_tokens(std::string_view text) const {
   if (!valid_utf8(text))
     throw InputError(file.name, "the text " + in_quotes(text) + " is not valid UTF-8",
                      "convert it to UTF-8");
@@ -84,15 +95,7 @@ Encoding Tokenizer::Parts::encode(std::string_view text, bool add_special_tokens
   } catch (const std::length_error& error) {
     throw InputError(file.name, error.what(), "use a shorter text");
   }
-  const auto tokens = file.post_processor.apply(tokens_of(pieces), text, add_special_tokens);
-  Encoding encoding;
-  encoding.ids.reserve(tokens.size());
-  encoding.offsets.reserve(tokens.size());
-  for (const EncodedToken& token : tokens) {
-    encoding.ids.push_back(token.id);
-    encoding.offsets.emplace_back(token.begin, token.end);
-  }
-  return encoding;
+  return tokens_of(pieces);
 }
 
 Tokenizer::Tokenizer(std::unique_ptr<const Parts> parts) : parts_(std::move(parts)) {}
@@ -112,13 +115,17 @@ Tokenizer Tokenizer::parse(std::string_view tokenizer_json, const std::string& n
 }
 
 Encoding Tokenizer::encode(std::string_view text, bool add_special_tokens) const {
-  return parts_->encode(text, add_special_tokens);
+  return encoding_of(
+      parts_->file.post_processor.apply(parts_->raw_tokens(text), text, add_special_tokens));
+}
+
+Encoding Tokenizer::encode_raw(std::string_view text) const {
+  return encoding_of(parts_->raw_tokens(text));
 }
 
 void Tokenizer::require_agreement(std::string_view text) const {
-  if (!parts_->rebuilt ||
-      parts_->encode(text, false).ids == parts_->rebuilt->encode(text, false).ids)
-    return;
+  if (!parts_->rebuilt) return;
+  if (encode_raw(text).ids == encoding_of(parts_->rebuilt->raw_tokens(text)).ids) return;
   throw InputError(parts_->file.name,
                    "transformers 4 cuts the text " + in_quotes(text) +
                        " as this file says, version 5 as tokenizer_class of tokenizer_config.json",

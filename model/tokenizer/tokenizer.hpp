@@ -33,6 +33,9 @@ class Tokenizer {
   // valid UTF-8; throws InputError otherwise.
   Encoding encode(std::string_view text, bool add_special_tokens = true) const;
 
+  // The same without the post-processor: no special tokens, and offsets that keep white space.
+  Encoding encode_raw(std::string_view text) const;
+
   // Throws InputError if versions 4 and 5 of transformers make different tokens of `text` with the
   // files of this tokenizer. encode() does what tokenizer.json says, as version 4.
   void require_agreement(std::string_view text) const;

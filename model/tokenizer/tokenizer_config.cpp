@@ -474,9 +474,17 @@ void TokenizerConfig::check_added_tokens(const json& file) const {
   for (const auto& [content, id] : added_tokens_.items())
     if (by_content[content].is_null() || by_content[content].value("id", json()) != id)
       missing("(added_tokens.json)", content);
+  // Qwen2's class in version 5 adds its special tokens a second time, without properties.
+  const bool plain = configured_ && class_in_version_5(file) == TokenizerClass::kQwen2;
   const auto check_named = [&](const std::string& key, const json& token) {
-    if (const auto content = content_of(token); content && by_content[*content].is_null())
-      missing(key, *content);
+    const auto content = content_of(token);
+    if (!content) return;
+    const json& found = by_content[*content];
+    if (found.is_null()) missing(key, *content);
+    for (const char* property : {"single_word", "lstrip", "rstrip", "normalized"})
+      if (plain && found.value(property, false))
+        fail(key, fmt::format("names {}, whose property {} version 5 of transformers drops",
+                              in_quotes(*content), property));
   };
   for (const auto& [key, value] : config_.items())
     if (key.ends_with("_token") && !read_keys().contains(key)) check_named(key, value);

@@ -7,6 +7,7 @@ rules. Half are directories with a tokenizer_config.json, held against transform
 the library's numbers, or a failure where the library has no such token, or, in a directory, that versions of transformers differ.
 Exit code 1, and one line each, for every difference and every refusal without a name from the files.
 """
+import functools
 import json
 import pathlib
 import re
@@ -39,17 +40,27 @@ def first_overlap(offsets, begin, end):
     return [i for i, (first, last) in enumerate(offsets) if max(first, begin) < min(last, end)]
 
 
+@functools.lru_cache(maxsize=2)
+def plain_from(text):
+    return tokenizers.Tokenizer.from_str(json.dumps({**json.loads(text), "post_processor": None}))
+
+
+def plain(tokenizer):
+    """Without the post-processor, which takes white space out of offsets."""
+    return plain_from(tokenizer.to_str())
+
+
 def answer_of(tokenizer, prompt, rule):
     """(token or None, whether the prompt's tokens change), as docs/datasets.md defines it."""
     text, answer = prompt["prompt"], " " + prompt["answer"]
     if rule == "first-token":
         ids = tokenizer.encode(answer, add_special_tokens=False).ids
         return (ids[0] if ids else None), False
-    alone = tokenizer.encode(text, add_special_tokens=False).ids
-    together = tokenizer.encode(text + answer, add_special_tokens=False)
+    alone, together = (plain(tokenizer).encode(part, add_special_tokens=False) for part in (text, text + answer))
+    alone = alone.ids
     if together.ids[:len(alone)] == alone:
         return (together.ids[len(alone)] if len(together.ids) > len(alone) else None), False
-    behind = [token for token, (begin, end) in zip(together.ids, together.offsets) if begin >= len(text) and end > len(text)]
+    behind = [token for token, (begin, _) in zip(together.ids, together.offsets) if begin >= len(text)]
     return (behind[0] if behind else None), True
 
 

@@ -126,6 +126,27 @@ TEST(AnswerRules, WhereThePromptsTokensChangeTheAnswerBeginsBehindThem) {
   EXPECT_FALSE(alone.changes);
 }
 
+// An added token of two spaces takes the prompt's last space and the answer's first one.
+TEST(AnswerRules, ASpaceThatBelongsToThePromptIsNotTheAnswer) {
+  json document = small_tokenizer();
+  document["model"]["vocab"].update({{"Ġ", 11}});
+  document["pre_tokenizer"] = {
+      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}};
+  document["post_processor"] = document["pre_tokenizer"];
+  document["added_tokens"] = {{{"id", 12},
+                               {"content", "  "},
+                               {"single_word", false},
+                               {"lstrip", false},
+                               {"rstrip", false},
+                               {"normalized", false},
+                               {"special", false}}};
+  const TokenizedPrompt prompt =
+      tokenize(from_json(document), prompt_with("ab ", "ab", " c"), AnswerRule::kContinuation);
+  EXPECT_EQ(prompt.ids, (std::vector<int>{9, 11}));
+  EXPECT_EQ(prompt.answer, 2);
+  EXPECT_TRUE(prompt.changes);
+}
+
 TEST(AnswerRules, AnAnswerWithoutATokenOfItsOwnIsAnError) {
   try {
     tokenize(swallowing_tokenizer(), prompt_with("bca", "c", " b"), AnswerRule::kContinuation);

@@ -122,6 +122,13 @@ TEST_F(ConfigFiles, AddedTokensAreThoseOfTheFile) {
   EXPECT_THAT(error("{}"), HasSubstr("added_tokens.json"));
 }
 
+TEST_F(ConfigFiles, Qwen2sSpecialTokensHaveNoProperties) {
+  constexpr const char* kConfig = R"({"tokenizer_class": "Qwen2Tokenizer", "eos_token": "<s>"})";
+  EXPECT_EQ(error(kConfig), "loaded");
+  file_["added_tokens"][0]["lstrip"] = true;
+  EXPECT_THAT(error(kConfig), HasSubstr("key eos_token: names '<s>', whose property lstrip"));
+}
+
 TEST_F(ConfigFiles, OtherFilesNameSpecialTokensToo) {
   scratch_.write("special_tokens_map.json", R"({"pad_token": "<pad>"})");
   EXPECT_THAT(error("{}"), HasSubstr("key pad_token"));
