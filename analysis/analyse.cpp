@@ -71,12 +71,6 @@ AnalysisSummary compare(const std::vector<std::filesystem::path>& run_directorie
     if (!digests.insert(readers.back().digest()).second)
       throw InputError((directory / kResultsFileName).string(),
                        "holds the same results as a run named before it", "name each run once");
-    if (const std::string& rule = readers.back().info().answer; rule != readers[0].info().answer)
-      throw InputError(
-          (directory / kResultsFileName).string(),
-          fmt::format("is about the answer's token by the rule {}, the first run by {}", rule,
-                      readers[0].info().answer),
-          "compare runs of one rule (select.answer)");
   }
   std::vector<std::filesystem::path> files;
   for (const std::filesystem::path& directory : run_directories)

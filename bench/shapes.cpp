@@ -8,7 +8,7 @@ constexpr RoundingTolerances kTransformers = {1e-7, 3e-6, 6e-6, 2e-3, 7e-3},
                              kSmallMambas = {2e-6, 4e-5, 7e-5, 1e-2, 3.5e-1},
                              kMamba2800M = {6e-6, 7e-5, 4.5e-4, 2e-2, 4e-1},
                              kMamba2_2700M = {1e-5, 3e-4, 3.5e-4, 4.5e-2, 6e-1},
-                             kFalconMamba7B = {3e-5, 6e-4, 1.3e-3, 4.5e-1, 7e-1};
+                             kFalconMamba7B = {3e-5, 4.5e-3, 4.5e-3, 4.5e-1, 7e-1};
 
 }  // namespace
 

@@ -359,9 +359,9 @@ void write_by_hand(const std::filesystem::path& path,
   hdf5::NewFile file(path);
   {
     hdf5::Group& root = file.root();
-    for (const char* name :
-         {"name", "created", "factflow_version", "config", "selection", "answer", "dataset_path",
-          "dataset_digest", "dataset_format", "libtorch", "hdf5", "host", "device", "precision"})
+    for (const char* name : {"name", "created", "factflow_version", "config", "selection", "models",
+                             "answer", "dataset_path", "dataset_digest", "dataset_format",
+                             "libtorch", "hdf5", "host", "device", "precision"})
       root.write_attribute(name, "x");
     for (const char* name : {"complete", "units_done", "units_planned"})
       root.write_attribute(name, std::int64_t{1});
