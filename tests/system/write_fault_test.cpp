@@ -222,18 +222,18 @@ using FileLimit = WriteFault;
 TEST_F(FileLimit, AnywhereInTheResultsFileLosesNothing) {
   const auto size = static_cast<rlim_t>(std::filesystem::file_size(path("whole") + "/results.h5"));
   int disturbed = 0;
-  for (rlim_t limit = 512; limit < size + size / 16; limit += size / 16) {
+  for (rlim_t limit = 512; limit < size; limit += size / 16) {
     SCOPED_TRACE(fmt::format("limit of {} bytes", limit));
     const Forked ended = forked("run", Fault::kNone, 0, limit);
-    if (limit < size) {
-      EXPECT_EQ(ended.code, 1) << ended.said;
-      EXPECT_THAT(ended.said, HasSubstr("File too large"));
-      ++disturbed;
-    } else {
-      EXPECT_EQ(ended.code, 0) << ended.said;
-    }
+    EXPECT_EQ(ended.code, 1) << ended.said;
+    EXPECT_THAT(ended.said, HasSubstr("File too large"));
+    ++disturbed;
     expect_continued("run");
   }
+  // While it is written the file has space that closing gives back, so it is somewhat larger then.
+  const Forked ended = forked("run", Fault::kNone, 0, 2 * size);
+  EXPECT_EQ(ended.code, 0) << ended.said;
+  expect_continued("run");
   EXPECT_GE(disturbed, 12);
 }
 
