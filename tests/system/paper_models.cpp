@@ -135,7 +135,9 @@ void write_model(const fs::path& directory, const std::string& name, json config
   config["vocab_size"] = tokenizer.vocabulary_size();
   fs::create_directories(directory);
   auto tensors = random_tensors(config, seed);
-  teach(tensors, tokenizer.encode(kPaperAnswer, false).ids.at(0));
+  const std::string prompt = "people speak";
+  const size_t answer = tokenizer.encode(prompt, false).ids.size();
+  teach(tensors, tokenizer.encode(prompt + kPaperAnswer, false).ids.at(answer));
   write_checkpoint(directory, config, tensors);
   if (!name.starts_with("state-spaces/mamba2"))
     fs::copy_file(tokenizer_file, directory / "tokenizer.json",
@@ -170,9 +172,10 @@ void write_paper_prompts(const fs::path& file) {
                .dump() +
            "\n";
   };
-  std::ofstream(file) << line(4830, "The native language of ", "Marie Duval", " is")
+  // Prompts that the answer follows as the same token under both tokenizers.
+  std::ofstream(file) << line(4830, "The friends of ", "Marie Duval", " speak")
                       << line(12328, "In ", "Wallonia", ", people speak")
-                      << line(14081, "", "Marie Duval", " speaks the language")
+                      << line(14081, "", "Marie Duval", " taught them in")
                       << line(14035, "", "Quebec", " wrote its laws in");
 }
 
