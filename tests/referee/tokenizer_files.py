@@ -21,7 +21,7 @@ from common import Tally, arguments, call
 from tokenizer_variants import class_like, generator, text_of, tokenizer_config, tokenizer_file
 
 PROMPTS = 40
-LEAST_AGREED = 0.5  # of all cases
+LEAST_AGREED = 0.4  # three standard deviations of fifty files below the share seen, 0.62
 SPACE = " \t\r\n\v\f"
 
 
@@ -76,6 +76,16 @@ def expected(tokenizer, prompt, rule):
         return None
     return {"ids": encoding.ids, "offsets": [[places[a], places[b]] for a, b in encoding.offsets], "subject": found, "answer": token,
             "changes": changes}
+
+
+def answer_or_crash(tokenizer, prompt, rule):
+    """expected(), and whether the library crashed: its Rust panics on some texts ("AddedVocabulary bad split")."""
+    try:
+        return expected(tokenizer, prompt, rule), False
+    except BaseException as error:  # pyo3's PanicException is no Exception, and has no importable name
+        if type(error).__name__ != "PanicException":
+            raise
+        return None, True
 
 
 def names_in(value, names):
@@ -149,18 +159,21 @@ class Case:
             tokenizer = self.library(folder)
         except Exception as error:  # whatever Rust or Python says of a file that it does not take
             return "wrong", f"the library refuses it ({str(error)[:100]}), factflow takes it"
-        disputed = 0
+        agreed = 0
         for rule, lines in answers.items():
             if [line["id"] for line in lines] != [prompt["id"] for prompt in self.prompts]:
                 return "wrong", "not every prompt has a line"
             for prompt, line in zip(self.prompts, lines):
                 if self.config is not None and "tokenizer_class" in line.get("failure", ""):
-                    disputed += 1
                     continue
-                problem = difference(expected(tokenizer, prompt, rule), line, compared)
+                wanted, crashed = answer_or_crash(tokenizer, prompt, rule)
+                if crashed:
+                    continue
+                problem = difference(wanted, line, compared)
                 if problem:
                     return "wrong", f"{rule}, {prompt['prompt']!r} + {prompt['answer']!r}: {problem}"
-        return ("refused" if disputed == len(self.prompts) else "agrees"), ""
+                agreed += 1
+        return ("agrees" if agreed else "refused"), ""
 
     def judge_refusal(self, problem):
         names = names_in([self.file, self.config], set())
