@@ -17,9 +17,9 @@
 
 #include "base/error.hpp"
 #include "bench/run_main.hpp"
-#include "model/device.hpp"
 #include "model/families/family.hpp"
 #include "model/network.hpp"
+#include "model/threads.hpp"
 
 namespace factflow {
 namespace {

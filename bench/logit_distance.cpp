@@ -14,6 +14,7 @@
 #include "bench/run_main.hpp"
 #include "model/device.hpp"
 #include "model/oracle_cases.hpp"
+#include "model/threads.hpp"
 
 namespace factflow {
 namespace {

@@ -14,6 +14,14 @@ constexpr RoundingTolerances kTransformers = {1e-7, 3e-6, 6e-6, 2e-3, 7e-3},
 
 const std::vector<BenchShape>& bench_shapes() {
   static const std::vector<BenchShape> shapes = {
+      // The demo's models: what is narrow is bound by launches and memory, not by products.
+      {"gpt2-2M", 0, kTransformers,
+       R"({"model_type":"gpt2","n_embd":128,"n_layer":12,"n_head":4,"n_positions":64,"vocab_size":1024})"},
+      {"mamba-2M", 0, kSmallMambas,
+       R"({"model_type":"mamba","hidden_size":128,"num_hidden_layers":12,"state_size":16,"vocab_size":1024})"},
+      {"mamba2-2M", 0, kSmallMambas,
+       R"({"model_type":"mamba2","hidden_size":128,"num_hidden_layers":12,"num_heads":8,"head_dim":32,
+         "n_groups":1,"state_size":32,"vocab_size":1024,"tie_word_embeddings":true})"},
       {"gpt2-124M", 0, kTransformers,
        R"({"model_type":"gpt2","n_embd":768,"n_layer":12,"n_head":12,"n_positions":1024,"vocab_size":50257})"},
       {"gpt2-355M", 0.0127, kTransformers,

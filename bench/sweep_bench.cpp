@@ -17,64 +17,18 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "bench/requests.hpp"
 #include "bench/run_main.hpp"
 #include "bench/shapes.hpp"
 #include "bench/whole_forwards.hpp"
 #include "model/device.hpp"
 #include "model/replay.hpp"
+#include "model/threads.hpp"
 
 namespace factflow {
 namespace {
 
 namespace po = boost::program_options;
-
-// COUNTERFACT-like lengths: 4 to 30 tokens, mean about 9. The subject is three tokens somewhere
-// before the last.
-std::vector<ReplayRequest> make_requests(int prompts, const Architecture& architecture,
-                                         const std::vector<int>& sizes) {
-  std::mt19937 generator(1);
-  std::gamma_distribution<double> length_of(2.2, 2.4);
-  std::vector<Window> windows;
-  for (const int size : sizes)
-    for (int start = 0; start + size <= architecture.layers; ++start)
-      windows.push_back({start, start + size});
-  if (windows.empty())
-    throw InputError("--windows",
-                     fmt::format("none fits a model of {} layers", architecture.layers));
-  std::vector<ReplayRequest> requests;
-  for (int i = 0; i < prompts; ++i) {
-    const int length = std::clamp(4 + static_cast<int>(length_of(generator)), 4, 30);
-    ReplayRequest request;
-    for (int t = 0; t < length; ++t)
-      request.ids.push_back(
-          static_cast<int>(generator() % static_cast<unsigned>(architecture.vocabulary)));
-    request.answer = request.ids[0];
-    const int subject = static_cast<int>(generator() % static_cast<unsigned>(length - 3));
-    std::vector<int> inside, outside;
-    for (int t = 0; t < length; ++t)
-      (t >= subject && t < subject + 3 ? inside : outside).push_back(t);
-    const std::vector<int> last = {length - 1};
-    for (const std::vector<int>& sources : {inside, outside, last, std::vector<int>{0}})
-      request.cuts.push_back({last, sources, {}, windows});
-    requests.push_back(std::move(request));
-  }
-  return requests;
-}
-
-template <class Function>
-double median_seconds(int repeats, at::Device device, Function function) {
-  std::vector<double> times;
-  for (int i = 0; i < repeats; ++i) {
-    synchronise(device);
-    const auto start = std::chrono::steady_clock::now();
-    function();
-    synchronise(device);
-    times.push_back(
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-  }
-  std::sort(times.begin(), times.end());
-  return times[times.size() / 2];
-}
 
 // The matrix products of the recorded passes and nothing else, with the number types of the
 // sweep's. Inputs are taken from one large factor of random numbers, outputs go to one matrix or

@@ -4,6 +4,19 @@ find_package(OpenMP REQUIRED)
 find_package(Boost REQUIRED COMPONENTS program_options)
 find_package(Torch REQUIRED)
 
+# Debian's libtorch takes whichever OpenBLAS has the highest priority on the machine, and that becomes the build with
+# threads of its own as soon as anything brings libopenblas-dev (python3-scipy does). Its threads and those of the kernels
+# then wait on the same cores, and two of them are slower than one. So the programs ask for the build that shares OpenMP's
+# threads by itself: as RPATH, which unlike RUNPATH holds for the libraries of libraries too.
+if(TORCH_INSTALL_PREFIX STREQUAL "/usr")
+  find_path(FACTFLOW_OPENBLAS_OPENMP libblas.so.3 NO_DEFAULT_PATH
+    PATHS /usr/lib/${CMAKE_LIBRARY_ARCHITECTURE}/openblas-openmp /usr/lib64/openblas-openmp
+    DOC "folder of an OpenBLAS that uses OpenMP's threads")
+  if(FACTFLOW_OPENBLAS_OPENMP)
+    add_link_options(-Wl,--disable-new-dtags "-Wl,-rpath,${FACTFLOW_OPENBLAS_OPENMP}")
+  endif()
+endif()
+
 # What every target of the project shares: include root, warnings, sanitizers.
 add_library(factflow_options INTERFACE)
 target_include_directories(factflow_options INTERFACE ${CMAKE_SOURCE_DIR})

@@ -5,14 +5,8 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
-#include <dlfcn.h>
 #include <fmt/format.h>
-#include <omp.h>
-#include <sched.h>
-#include <strings.h>
 #include <sys/resource.h>
-#include <torch/version.h>
-#include <unistd.h>
 #ifdef FACTFLOW_CUDA
 #include <ATen/cuda/CUDAContext.h>
 #include <c10/cuda/CUDACachingAllocator.h>
@@ -32,25 +26,6 @@ int gpu_count() {
 #else
   return 0;
 #endif
-}
-
-// How many cores a process may run on; 0 if that cannot be read. pid 0: this process.
-int cores_of(pid_t pid) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  return ::sched_getaffinity(pid, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
-}
-
-// The cores that a launcher has, divided among the ranks that it started here: what each would have
-// unbound.
-int share_of_launcher(int local_size) {
-  const int cores = std::max({1, cores_of(0), cores_of(::getppid())});
-  return std::max(1, cores / std::max(1, local_size));
-}
-
-template <class Function>
-Function* symbol(const char* name) {
-  return reinterpret_cast<Function*>(::dlsym(RTLD_DEFAULT, name));
 }
 
 }  // namespace
@@ -196,45 +171,6 @@ void restart_peak_memory(at::Device device) {
   at::empty({1}, at::TensorOptions().device(device));
   c10::cuda::CUDACachingAllocator::resetPeakStats(device.index());
 #endif
-}
-
-int set_threads(int threads, int local_size) {
-  if (threads <= 0) threads = std::clamp(cores_of(0), 1, share_of_launcher(local_size));
-  at::set_num_threads(threads);
-  omp_set_num_threads(threads);  // a wheel's libtorch may carry an OpenMP runtime of its own
-  if (auto* set = symbol<void(int)>("openblas_set_num_threads")) set(threads);
-  return threads;
-}
-
-std::string binding_warning(int local_size) {
-  const int mine = cores_of(0), share = share_of_launcher(local_size);
-  const bool open_mpi = std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr;
-  if (!open_mpi || mine == 0 || mine >= share) return "";
-  return fmt::format(
-      "mpirun binds each rank to {} of its {} cores: mpirun --bind-to none leaves it all", mine,
-      share);
-}
-
-std::string slow_blas_warning() {
-  if (at::hasMKL() || symbol<void(int)>("bli_thread_set_num_threads") != nullptr) return "";
-  auto* pool = symbol<int()>("openblas_get_parallel");
-  if (pool == nullptr)
-    return "matrix products run on the reference BLAS, about 30 times slower than OpenBLAS: "
-           "install "
-           "libopenblas0-openmp";
-  constexpr int kThreadsOfItsOwn = 1;
-  const char* policy = std::getenv("OMP_WAIT_POLICY");
-  const bool waits_idly = policy != nullptr && ::strcasecmp(policy, "passive") == 0;
-  if (pool() != kThreadsOfItsOwn || at::get_num_threads() == 1 || waits_idly) return "";
-  return "OpenBLAS's threads and OpenMP's wait on the same cores, for up to half of the time: "
-         "install "
-         "libopenblas0-openmp in place of libopenblas0-pthread, or set OMP_WAIT_POLICY=passive";
-}
-
-std::string library_versions() {
-  std::string text = fmt::format("libtorch {}", TORCH_VERSION);
-  if (auto* config = symbol<char*()>("openblas_get_config")) text += fmt::format(", {}", config());
-  return text;
 }
 
 }  // namespace factflow

@@ -1,4 +1,4 @@
-// Devices: naming, memory, threads, and whether the matrix library is a fast one.
+// Devices: naming, memory, streams.
 #pragma once
 
 #include <cstdint>
@@ -59,19 +59,5 @@ class DeviceEvent {
 // Whether float32 matrix products on a GPU may round their inputs to TF32. Process-wide in
 // libtorch.
 void allow_tf32(bool allow);
-
-// Threads of this process for matrix products and kernels: `threads`, or with 0 the cores that it
-// may use, at most its share of those that the launcher of the node's `local_size` ranks has.
-// Returns the number chosen.
-int set_threads(int threads, int local_size);
-
-// One line of advice if Open MPI binds each of the node's `local_size` ranks to fewer cores than
-// its share, else "".
-std::string binding_warning(int local_size);
-
-// One line of advice if matrix products run on a slow BLAS, or, with several threads (set_threads),
-// on one whose threads get in the way of the kernels'; else "".
-std::string slow_blas_warning();
-std::string library_versions();  // "libtorch 1.13.1, OpenBLAS 0.3.21"
 
 }  // namespace factflow

@@ -8,6 +8,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "model/device.hpp"
+#include "model/threads.hpp"
 
 namespace factflow {
 

@@ -13,6 +13,7 @@
 
 #include "base/error.hpp"
 #include "model/device.hpp"
+#include "model/threads.hpp"
 #include "workers/experiments.hpp"
 #include "workers/loaded_model.hpp"
 #include "workers/work_loop.hpp"

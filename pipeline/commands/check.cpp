@@ -11,6 +11,7 @@
 #include "model/device.hpp"
 #include "model/families/family.hpp"
 #include "model/replay.hpp"
+#include "model/threads.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 #include "pipeline/commands/command.hpp"
 #include "pipeline/input/dataset.hpp"

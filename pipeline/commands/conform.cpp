@@ -8,6 +8,7 @@
 #include "base/files.hpp"
 #include "model/checkpoint/checkpoint.hpp"
 #include "model/device.hpp"
+#include "model/threads.hpp"
 #include "pipeline/commands/command.hpp"
 #include "pipeline/conformance/conformance.hpp"
 #include "pipeline/input/dataset.hpp"

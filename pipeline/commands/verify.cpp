@@ -10,6 +10,7 @@
 #include "model/device.hpp"
 #include "model/oracle_cases.hpp"
 #include "model/replay.hpp"
+#include "model/threads.hpp"
 #include "pipeline/commands/command.hpp"
 
 namespace factflow {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <iterator>
+#include <map>
 #include <string_view>
 
 #include <fmt/format.h>
@@ -67,23 +69,20 @@ std::vector<std::string> RateTable::devices(const std::string& precision) const 
 double RateTable::flops_per_second(const std::string& device, const std::string& precision,
                                    const Architecture& architecture) const {
   const std::string kind = architecture.mixing();
-  const MeasuredRate *below = nullptr, *above = nullptr;  // the nearest widths on both sides
-  for (const MeasuredRate& rate : rates_) {
-    if (rate.device != device || rate.precision != precision || rate.kind != kind) continue;
-    if (rate.hidden <= architecture.hidden && (below == nullptr || rate.hidden > below->hidden))
-      below = &rate;
-    if (rate.hidden >= architecture.hidden && (above == nullptr || rate.hidden < above->hidden))
-      above = &rate;
-  }
-  if (below == nullptr || above == nullptr) {
-    const MeasuredRate* nearest = below != nullptr ? below : above;
-    return nearest == nullptr ? 0 : nearest->flops_per_second;
-  }
-  if (below->hidden == above->hidden) return below->flops_per_second;
-  const double share = std::log(static_cast<double>(architecture.hidden) / below->hidden) /
-                       std::log(static_cast<double>(above->hidden) / below->hidden);
-  return below->flops_per_second *
-         std::pow(above->flops_per_second / below->flops_per_second, share);
+  std::map<int, double> by_width;
+  for (const MeasuredRate& rate : rates_)
+    if (rate.device == device && rate.precision == precision && rate.kind == kind)
+      by_width[rate.hidden] = rate.flops_per_second;
+  if (by_width.empty()) return 0;
+  const auto above = by_width.lower_bound(architecture.hidden);
+  if (above == by_width.end()) return by_width.rbegin()->second;
+  if (above->first == architecture.hidden || by_width.size() == 1) return above->second;
+  // The two measured widths on whose line the model lies, or below the narrowest the first two.
+  const auto right = above == by_width.begin() ? std::next(above) : above, left = std::prev(right);
+  const double power = std::log(right->second / left->second) /
+                       std::log(static_cast<double>(right->first) / left->first);
+  return left->second *
+         std::pow(static_cast<double>(architecture.hidden) / left->first, std::max(power, 0.0));
 }
 
 }  // namespace factflow

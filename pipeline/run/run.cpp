@@ -16,6 +16,7 @@
 #include "base/files.hpp"
 #include "base/text.hpp"
 #include "model/device.hpp"
+#include "model/threads.hpp"
 #include "pipeline/coordination/distributed_run.hpp"
 #include "pipeline/coordination/run_lock.hpp"
 #include "pipeline/coordination/unit_claims.hpp"
@@ -292,9 +293,8 @@ Ready prepare(Launch& launch, const RunOptions& options, OptionalDesk& desk) {
   if (desk) {
     desk->say(fmt::format("{} {} on {}", launch.size(), launch.size() == 1 ? "rank" : "ranks",
                           worker->device()));
-    for (const std::string& warning :
-         {binding_warning(launch.ranks_on_node()), slow_blas_warning()})
-      if (!warning.empty()) desk->say("warning: " + warning);
+    for (const std::string& warning : slowness_warnings(launch.ranks_on_node()))
+      desk->say("warning: " + warning);
   }
   return {std::move(worker), job.heartbeat_timeout};
 }

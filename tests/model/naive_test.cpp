@@ -4,9 +4,9 @@
 
 #include <gtest/gtest.h>
 
-#include "model/device.hpp"
 #include "model/prompt.hpp"
 #include "model/replay.hpp"
+#include "model/threads.hpp"
 #include "naive_forward.hpp"
 #include "random_checkpoint.hpp"
 

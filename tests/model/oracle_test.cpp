@@ -10,8 +10,8 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.hpp"
-#include "model/device.hpp"
 #include "model/oracle_cases.hpp"
+#include "model/threads.hpp"
 #include "naive_forward.hpp"
 
 namespace factflow {

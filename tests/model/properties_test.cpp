@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.hpp"
-#include "model/device.hpp"
+#include "model/threads.hpp"
 #include "model/families/family.hpp"
 #include "model/families/transformer.hpp"
 #include "model/replay.hpp"

@@ -6,7 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "model/device.hpp"
+#include "model/threads.hpp"
 
 namespace factflow {
 namespace {

@@ -34,14 +34,19 @@ class RateTableTest : public testing::Test {
   std::filesystem::path file_;
 };
 
-TEST_F(RateTableTest, FollowsAPowerLawBetweenMeasuredWidthsAndStaysFlatOutside) {
+TEST_F(RateTableTest, FollowsAPowerLawUpToTheWidestMeasured) {
   const RateTable rates = table(
       "device,precision,kind,hidden,flops_per_second\n\"A, b\",fp32,mamba,100,1e9\n\"A, "
       "b\",fp32,mamba,400,4e9\n");
   EXPECT_DOUBLE_EQ(rates.flops_per_second("A, b", "fp32", mamba(100)), 1e9);
   EXPECT_NEAR(rates.flops_per_second("A, b", "fp32", mamba(200)), 2e9, 1);
-  EXPECT_DOUBLE_EQ(rates.flops_per_second("A, b", "fp32", mamba(50)), 1e9);
+  EXPECT_DOUBLE_EQ(rates.flops_per_second("A, b", "fp32", mamba(50)), 5e8);
   EXPECT_DOUBLE_EQ(rates.flops_per_second("A, b", "fp32", mamba(5000)), 4e9);
+}
+
+TEST_F(RateTableTest, NarrowModelsAreNeverFasterThanWiderOnes) {
+  const RateTable rates = table("A,fp32,mamba,100,2e9\nA,fp32,mamba,400,1e9\n");
+  EXPECT_DOUBLE_EQ(rates.flops_per_second("A", "fp32", mamba(50)), 2e9);
 }
 
 TEST_F(RateTableTest, KnowsNothingOfWhatWasNotMeasured) {
