@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <stdexcept>
 #include <utility>
 
 #include <c10/util/Exception.h>
@@ -73,6 +74,24 @@ void Network::embed(const kernels::Rows& rows, const at::Tensor& tokens,
                     const at::Tensor& positions, at::Tensor hidden) const {
   gather_rows(rows, embedding_, tokens, hidden);
   if (position_embedding_.defined()) hidden.add_(position_embedding_.index_select(0, positions));
+}
+
+at::Tensor Network::embedded(const std::vector<int>& ids) const {
+  for (const int id : ids)
+    if (id < 0 || id >= architecture_.vocabulary)
+      throw std::invalid_argument(
+          fmt::format("token {} of a vocabulary of {}", id, architecture_.vocabulary));
+  const auto tokens = static_cast<std::int64_t>(ids.size());
+  if (position_embedding_.defined() && tokens > position_embedding_.size(0))
+    throw std::invalid_argument(fmt::format("a prompt of {} tokens in a model of {} positions",
+                                            tokens, position_embedding_.size(0)));
+  const at::Tensor h = embedding_.index_select(0, at::tensor(ids, at::kLong).to(device()));
+  return position_embedding_.defined() ? h + position_embedding_.narrow(0, 0, tokens) : h;
+}
+
+at::Tensor Network::reference_logits(const at::Tensor& states) const {
+  return states.matmul(
+      head_.dense(states.scalar_type()).narrow(0, 0, architecture_.vocabulary).t());
 }
 
 Factor Network::final_states(const kernels::Rows& rows, const at::Tensor& hidden,

@@ -10,12 +10,14 @@
 
 #include "model/architecture.hpp"
 #include "model/checkpoint/checkpoint.hpp"
+#include "model/intervention.hpp"
 #include "model/knockout.hpp"
 #include "model/ops.hpp"
 #include "model/precision.hpp"
 
 namespace factflow {
 
+class ReferencePass;
 class Weights;
 
 class Network {
@@ -68,6 +70,18 @@ class Network {
   // The products with every column of a layer, in order. For cost models and benchmarks.
   virtual std::vector<LayerProduct> products(int layer) const = 0;
   const Projection& head() const { return head_; }
+
+  // Where values can be read and written, in the order of the computation.
+  virtual std::vector<Site> sites() const = 0;
+  // Throws std::invalid_argument if the model has no such edges (targets, sources and layers
+  // aside).
+  virtual void check_block(const Block& block) const = 0;
+  // For the reference forward (model/reference/), in wide numbers: what enters layer 0, [tokens,
+  // hidden]; the stream after a layer; the final norm; logits [rows, vocabulary] of its outputs.
+  at::Tensor embedded(const std::vector<int>& ids) const;
+  virtual at::Tensor reference_layer(ReferencePass& pass, int layer, const at::Tensor& h) const = 0;
+  const Norm& final_norm() const { return final_norm_; }
+  at::Tensor reference_logits(const at::Tensor& states) const;
 
  protected:
   Network(Architecture architecture, Weights& weights, const std::string& embedding,

@@ -100,6 +100,11 @@ Projection::Projection(const at::Tensor& weight, Precision precision, at::Scalar
                    1);
 }
 
+at::Tensor Projection::dense(at::ScalarType type) const {
+  const at::Tensor weight = weight_.to(type);
+  return parts_.defined() ? weight + parts_.narrow(1, inputs(), inputs()).to(type) : weight;
+}
+
 Factor factor_of(const kernels::Rows& rows, Workspace& workspace, const at::Tensor& x) {
   if (x.scalar_type() == activation_type(workspace.precision()) &&
       workspace.precision() != Precision::kTf32x3)

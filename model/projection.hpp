@@ -34,6 +34,8 @@ class Projection {
   Precision precision() const { return precision_; }
   const at::Tensor& weight() const { return weight_; }  // in the inputs' type, in tf32x3 W_high
   const at::Tensor& parts() const { return parts_; }    // tf32x3: W_high | W_low
+  // The matrix that is multiplied, as one of `type`.
+  at::Tensor dense(at::ScalarType type) const;
 
  private:
   at::Tensor weight_, parts_;

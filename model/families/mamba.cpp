@@ -1,30 +1,22 @@
 // Mamba-1 (Gu & Dao 2023) and Falcon-Mamba, which normalises dt, B and C, as transformers and
 // mamba_ssm save them.
+#include "model/families/mamba.hpp"
+
 #include <cmath>
+#include <stdexcept>
 
 #include <fmt/format.h>
 
 #include "model/families/declarations.hpp"
 #include "model/families/state_space.hpp"
 #include "model/network.hpp"
+#include "model/reference/reference_layers.hpp"
 #include "model/weights.hpp"
 
 namespace factflow {
 namespace {
 
 constexpr int kMaxStates = 256;  // of the CPU kernel's scratch
-
-struct MambaLayer {
-  Norm norm;
-  Projection in;  // [2 inner, hidden]: x above z
-  Convolution convolution;
-  Projection parameters;  // [rank + 2 states, inner]: dt above B above C
-  Projection time_step;   // [inner, rank]
-  SelectiveScan scan;
-  Projection out;  // [hidden, inner]
-  at::Tensor in_bias, out_bias;
-  std::vector<double> decay_norms;
-};
 
 class Mamba final : public Network {
  public:
@@ -40,6 +32,13 @@ class Mamba final : public Network {
   std::int64_t bytes_per_column() const override;
   std::int64_t bytes_per_state() const override;
   std::vector<LayerProduct> products(int layer) const override;
+
+  std::vector<Site> sites() const override { return state_space_sites(); }
+  void check_block(const Block& block) const override;
+  at::Tensor reference_layer(ReferencePass& pass, int layer, const at::Tensor& h) const override {
+    return reference::mamba_layer(pass, layer, h, architecture_.mamba(),
+                                  layers_[static_cast<size_t>(layer)]);
+  }
 
  private:
   struct TokenParameters {
@@ -124,6 +123,11 @@ std::vector<LayerProduct> Mamba::products(int index) const {
           {&layer.parameters, parameters},
           {&layer.time_step},
           {&layer.out, Into::kResidual}};
+}
+
+void Mamba::check_block(const Block& block) const {
+  if (std::holds_alternative<Heads>(block.selection) || block.parts)
+    throw std::invalid_argument(architecture_.family + " has channels, not heads or parts");
 }
 
 int read_rank(ConfigReader& config, const std::string& key, int hidden) {

@@ -1,11 +1,17 @@
 // Mamba-2 (Dao & Gu 2024), as transformers and mamba_ssm save it. Tokens are mixed in the quadratic
 // form: prompts are far shorter than the state, so it costs less than the recurrence and needs no
 // state at all (docs/replay.md).
+#include "model/families/mamba2.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
 #include <fmt/format.h>
 
 #include "model/families/declarations.hpp"
 #include "model/families/state_space.hpp"
 #include "model/network.hpp"
+#include "model/reference/reference_layers.hpp"
 #include "model/weights.hpp"
 
 namespace factflow {
@@ -14,18 +20,6 @@ namespace {
 constexpr int kMaxHeadsPerGroup = 1024;  // of the CPU kernel's scratch
 // Of the convolution, so that no product of sizes overflows.
 constexpr int kMostTaps = 1024;
-
-struct Mamba2Layer {
-  Norm norm;
-  // [2 mlp + 2 inner + 2 groups states + heads, hidden]: mlp gate, mlp, z, x, B, C, dt.
-  Projection in;
-  Convolution convolution;  // over x, B and C
-  StateSpaceDual dual;
-  GatedNorm gated_norm;
-  Projection out;  // [hidden, mlp + inner]
-  at::Tensor in_bias, out_bias;
-  std::vector<double> decay_norms;
-};
 
 class Mamba2 final : public Network {
  public:
@@ -40,6 +34,13 @@ class Mamba2 final : public Network {
   }
   std::int64_t bytes_per_column() const override;
   std::vector<LayerProduct> products(int layer) const override;
+
+  std::vector<Site> sites() const override;
+  void check_block(const Block& block) const override;
+  at::Tensor reference_layer(ReferencePass& pass, int layer, const at::Tensor& h) const override {
+    return reference::mamba2_layer(pass, layer, h, architecture_.mamba2(),
+                                   layers_[static_cast<size_t>(layer)]);
+  }
 
  private:
   std::vector<Mamba2Layer> layers_;
@@ -94,6 +95,24 @@ std::int64_t Mamba2::bytes_per_column() const {
 std::vector<LayerProduct> Mamba2::products(int index) const {
   const Mamba2Layer& layer = layers_[static_cast<size_t>(index)];
   return {{&layer.in}, {&layer.out, LayerProduct::Into::kResidual}};
+}
+
+std::vector<Site> Mamba2::sites() const {
+  std::vector<Site> sites = state_space_sites();
+  sites.insert(std::find(sites.begin(), sites.end(), Site::kConv), Site::kXbc);
+  return sites;
+}
+
+void Mamba2::check_block(const Block& block) const {
+  const bool convolution = block.through == Block::Through::kConvolution;
+  const auto* set = std::get_if<ChannelSet>(&block.selection);
+  if (std::holds_alternative<Channels>(block.selection) && !convolution)
+    throw std::invalid_argument(
+        "mamba2: a list of channels goes through the convolution only; choose heads");
+  const bool some = set == nullptr || set->kind != ChannelSet::Kind::kAll;
+  if (some && block.parts && (block.parts->b || block.parts->c || !block.parts->x))
+    throw std::invalid_argument(
+        "mamba2: B and C have no heads or channels: with a selection of them parts is x alone");
 }
 
 void check(ConfigReader& config, const std::string& key, const Mamba2Shape& shape) {

@@ -26,6 +26,11 @@ std::vector<double> decay_norms_of(const at::Tensor& a_log) {
   return {data, data + norms.numel()};
 }
 
+std::vector<Site> state_space_sites() {
+  return {Site::kH, Site::kA, Site::kConv, Site::kSkip, Site::kS,
+          Site::kG, Site::kY, Site::kO,    Site::kNorm};
+}
+
 Architecture read_mamba_ssm(ConfigReader& config) {
   Architecture architecture;
   architecture.mamba_ssm = true;

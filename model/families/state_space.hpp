@@ -8,6 +8,7 @@
 
 #include "model/architecture.hpp"
 #include "model/config_reader.hpp"
+#include "model/intervention.hpp"
 #include "model/tensor_table.hpp"
 
 namespace factflow {
@@ -22,6 +23,9 @@ at::Tensor causal_taps(const at::Tensor& weight);
 // ||exp(-exp(A_log))||_1 over the states of each channel, or exp(-exp(A_log)) of each head, in
 // float64.
 std::vector<double> decay_norms_of(const at::Tensor& a_log);
+
+// Those of both Mambas.
+std::vector<Site> state_space_sites();
 
 Architecture read_mamba_ssm_1(ConfigReader& ssm_cfg, Architecture architecture);
 Architecture read_mamba_ssm_2(ConfigReader& ssm_cfg, Architecture architecture);

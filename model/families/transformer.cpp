@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <stdexcept>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "model/config_reader.hpp"
+#include "model/reference/reference_layers.hpp"
 #include "model/weights.hpp"
 
 namespace factflow {
@@ -147,6 +149,24 @@ std::vector<LayerProduct> Transformer::products(int index) const {
           {&layer.attention_output, Into::kResidual},
           {&layer.mlp_in},
           {&layer.mlp_out, Into::kResidual}};
+}
+
+std::vector<Site> Transformer::sites() const {
+  return {Site::kH, Site::kS, Site::kO, Site::kMlpIn, Site::kMlpHidden, Site::kMlp, Site::kNorm};
+}
+
+void Transformer::check_block(const Block& block) const {
+  if (block.through == Block::Through::kConvolution)
+    throw std::invalid_argument(architecture_.family + " has no edges through a convolution");
+  const auto* set = std::get_if<ChannelSet>(&block.selection);
+  const bool some = set != nullptr && set->kind != ChannelSet::Kind::kAll;
+  if (std::holds_alternative<Channels>(block.selection) || some || block.parts)
+    throw std::invalid_argument(architecture_.family + " has heads, not channels or parts");
+}
+
+at::Tensor Transformer::reference_layer(ReferencePass& pass, int layer, const at::Tensor& h) const {
+  return reference::transformer_layer(pass, layer, h, architecture_.transformer(),
+                                      layers_[static_cast<size_t>(layer)]);
 }
 
 std::vector<double> inverse_frequencies(const Rotary& rotary) {

@@ -60,6 +60,10 @@ class Transformer final : public Network {
   std::int64_t bytes_per_column() const override;
   std::vector<LayerProduct> products(int layer) const override;
 
+  std::vector<Site> sites() const override;
+  void check_block(const Block& block) const override;
+  at::Tensor reference_layer(ReferencePass& pass, int layer, const at::Tensor& h) const override;
+
  private:
   void attend_to_past(Step& step, const TransformerLayer& layer, const Factor& input) const;
   void feed_forward(Step& step, const TransformerLayer& layer, const Factor& input) const;

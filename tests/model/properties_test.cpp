@@ -7,10 +7,10 @@
 #include <gtest/gtest.h>
 
 #include "base/error.hpp"
-#include "model/threads.hpp"
 #include "model/families/family.hpp"
 #include "model/families/transformer.hpp"
 #include "model/replay.hpp"
+#include "model/threads.hpp"
 #include "model/weights.hpp"
 #include "random_checkpoint.hpp"
 
@@ -224,6 +224,9 @@ class ForgetfulNetwork final : public Network {
   void layer(Step&) const override {}
   std::int64_t bytes_per_column() const override { return 8; }
   std::vector<LayerProduct> products(int) const override { return {}; }
+  std::vector<Site> sites() const override { return {Site::kH}; }
+  void check_block(const Block&) const override {}
+  at::Tensor reference_layer(ReferencePass&, int, const at::Tensor& h) const override { return h; }
 };
 
 TEST(BlockedEdges, AnInterventionThatDoesNotFireIsAnError) {

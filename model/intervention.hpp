@@ -1,0 +1,100 @@
+// Interventions as data: what is done to a run, where, at which tokens and in which layers. Nothing
+// here computes. Exact meaning of every site and intervention: docs/interventions.md.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "model/knockout.hpp"
+
+namespace factflow {
+
+// A place in a layer where a value [tokens, width] can be read or written, in the order of the
+// computation. A site's value is the true one: biases and factors included.
+enum class Site {
+  kH,          // residual stream that enters the layer; layer L: before the final norm
+  kA,          // Mamba: x before the convolution
+  kXbc,        // Mamba-2: all that enters the convolution, x, B and C
+  kConv,       // Mamba: the convolution's output after SiLU, what enters the scan
+  kSkip,       // Mamba: D x alone
+  kS,          // output of the scan, skip included, or of the attention heads side by side
+  kG,          // Mamba: SiLU of the gate
+  kY,          // Mamba: input of the output projection
+  kO,          // what the mixer adds to the residual stream
+  kMlpIn,      // input of the MLP, after its norm
+  kMlpHidden,  // input of the MLP's down projection
+  kMlp,        // what the MLP adds to the residual stream
+  kNorm        // output of the final norm; layer L only
+};
+
+const std::vector<std::string>& site_names();  // in the order of Site
+std::string to_string(Site site);
+Site parse_site(std::string_view name);  // throws InputError with the nearest known name
+
+// A site in a layer.
+struct SiteAt {
+  Site site = Site::kH;
+  int layer = 0;
+  auto operator<=>(const SiteAt&) const = default;
+};
+
+// Which channels or heads lose an edge: all, a set by decay (ChannelSet), or those listed.
+struct Heads {
+  std::vector<int> indices;  // of attention (query heads) or Mamba-2
+};
+struct Channels {
+  std::vector<int> indices;  // of x
+};
+using Selection = std::variant<ChannelSet, Channels, Heads>;
+
+// What a Mamba-2 sends through its convolution.
+struct ConvolutionParts {
+  bool x = true, b = true, c = true;
+};
+
+// No target may read a source, directly: every pair with source <= target loses its edge.
+struct Block {
+  enum class Through {
+    kState,        // attention scores, or the state of a state-space model
+    kConvolution,  // the taps of the causal convolution; a source out of their reach has no edge
+    kMixer         // both
+  };
+  Through through = Through::kState;
+  std::vector<int> layers, targets, sources;
+  Selection selection;  // of heads or channels
+  // Absent: x, B and C, or with a selection of heads or channels x alone, since B and C have none.
+  std::optional<ConvolutionParts> parts;
+};
+
+struct Zero {};
+struct Vector {  // one number per channel written, the same at all tokens and layers
+  std::vector<double> values;
+};
+// What a clean run of other token ids has at the same site and layer, at its `tokens`, paired one
+// to one with those that are written.
+struct OtherRun {
+  std::vector<int> ids, tokens;
+};
+struct MeanOfRuns {  // over all tokens of clean runs; every token weighs the same
+  std::vector<std::vector<int>> runs;
+};
+using Value = std::variant<Zero, Vector, OtherRun, MeanOfRuns>;
+
+// A new value at a site, from which everything after it follows.
+struct Write {
+  Site site = Site::kH;
+  std::vector<int> layers, tokens;
+  std::optional<std::vector<int>> channels;  // absent: all
+  Value value;
+  bool add = false;  // to what is there, `scale` times
+  double scale = 1;
+};
+
+// Several act together in the order of the computation, at one site in the order of the list.
+using Intervention = std::variant<Block, Write>;
+
+}  // namespace factflow

@@ -1,0 +1,70 @@
+// The layer of Mamba-1 and Falcon-Mamba.
+#include <vector>
+
+#include "model/reference/reference_layers.hpp"
+
+namespace factflow::reference {
+namespace {
+
+// [channels] true for those that a block takes.
+at::Tensor losing_channels(const Block& block, const MambaShape& shape, const MambaLayer& layer,
+                           at::Device device) {
+  if (const auto* some = std::get_if<Channels>(&block.selection))
+    return chosen(some->indices, shape.inner, device);
+  return losing_by_decay(std::get<ChannelSet>(block.selection), layer.decay_norms, device);
+}
+
+// y[t] = sum over s <= t of M[t, s] x[s] for each channel, where
+//   M[t, s] = sum over states of C[t] exp(A (dt[s + 1] + ... + dt[t])) dt[s] B[s],
+// without the entries of `cut`. One target after the other, so that only tokens x channels x states
+// numbers exist at a time.
+at::Tensor scanned(const at::Tensor& x, const at::Tensor& dt, const at::Tensor& b,
+                   const at::Tensor& c, const at::Tensor& a, const at::Tensor& cut) {
+  const at::Tensor elapsed = dt.cumsum(0), written = dt * x;  // [tokens, channels]
+  std::vector<at::Tensor> rows;
+  for (std::int64_t t = 0; t < x.size(0); ++t) {
+    const auto until = [&](const at::Tensor& of) { return of.narrow(0, 0, t + 1); };
+    // [sources, states, channels]
+    const at::Tensor decay = ((elapsed[t] - until(elapsed)).unsqueeze(1) * a).exp();
+    const at::Tensor mixing = (decay * (until(b) * c[t]).unsqueeze(2)).sum(1);
+    rows.push_back((mixing * until(written)).masked_fill(until(cut[t]), 0).sum(0));
+  }
+  return at::stack(rows);
+}
+
+}  // namespace
+
+at::Tensor mamba_layer(ReferencePass& pass, int index, const at::Tensor& h, const MambaShape& shape,
+                       const MambaLayer& layer) {
+  const auto losing = [&](const Block& block) {
+    return losing_channels(block, shape, layer, h.device());
+  };
+  const auto cut = [&](Block::Through through) {
+    return pass.cut(through, index, shape.inner, h.device(), losing);
+  };
+  const auto xz =
+      projected(normalised(h, layer.norm), layer.in, layer.in_bias).split(shape.inner, 1);
+  const at::Tensor a = pass.at(Site::kA, index, xz[0]);
+  const at::Tensor x =
+      pass.at(Site::kConv, index,
+              activated(convolved(a, layer.convolution, cut(Block::Through::kConvolution)),
+                        kernels::Activation::kSilu));
+  auto parts = projected(x, layer.parameters, {})
+                   .split_with_sizes({shape.time_step_rank, shape.states, shape.states}, 1);
+  if (shape.normalise_parameters)
+    for (at::Tensor& part : parts)
+      part = rms_normalised(part, part.size(1), shape.parameter_epsilon);
+  const at::Tensor raw = projected(parts[0], layer.time_step, layer.scan.dt_bias);
+  // libtorch's softplus is x itself above 20, and so is that of the library and of the kernels that
+  // these models were trained with.
+  const at::Tensor dt = at::softplus(raw);
+  const at::Tensor skip = pass.at(Site::kSkip, index, x * layer.scan.d);
+  const at::Tensor s =
+      pass.at(Site::kS, index,
+              scanned(x, dt, parts[1], parts[2], layer.scan.a, cut(Block::Through::kState)) + skip);
+  const at::Tensor g = pass.at(Site::kG, index, activated(xz[1], kernels::Activation::kSilu));
+  const at::Tensor y = pass.at(Site::kY, index, s * g);
+  return h + pass.at(Site::kO, index, projected(y, layer.out, layer.out_bias));
+}
+
+}  // namespace factflow::reference

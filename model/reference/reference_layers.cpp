@@ -1,0 +1,65 @@
+#include "model/reference/reference_layers.hpp"
+
+#include <numbers>
+
+#include "model/network.hpp"
+
+namespace factflow::reference {
+
+at::Tensor normalised(const at::Tensor& x, const Norm& norm) {
+  const at::Tensor centred = norm.subtract_mean ? x - x.mean(-1, /*keepdim=*/true) : x;
+  at::Tensor y = rms_normalised(centred, x.size(1), norm.epsilon);
+  if (norm.weight.defined()) y = y * norm.weight;
+  return norm.bias.defined() ? y + norm.bias : y;
+}
+
+at::Tensor rms_normalised(const at::Tensor& x, std::int64_t group, double epsilon) {
+  const at::Tensor groups = x.reshape({x.size(0), -1, group});
+  return (groups / (groups.square().mean(-1, /*keepdim=*/true) + epsilon).sqrt())
+      .reshape(x.sizes());
+}
+
+at::Tensor projected(const at::Tensor& x, const Projection& projection, const at::Tensor& bias) {
+  const at::Tensor y = x.matmul(projection.dense(x.scalar_type()).t());
+  return bias.defined() ? y + bias.to(x.scalar_type()) : y;
+}
+
+at::Tensor activated(const at::Tensor& x, kernels::Activation activation) {
+  using kernels::Activation;
+  switch (activation) {
+    case Activation::kSilu:
+      return x * x.sigmoid();
+    case Activation::kGeluTanh:
+      return 0.5 * x *
+             (1 +
+              (std::numbers::sqrt2 * std::numbers::inv_sqrtpi * (x + 0.044715 * x * x * x)).tanh());
+    case Activation::kGelu:
+      return 0.5 * x * (1 + (x / std::numbers::sqrt2).erf());
+    case Activation::kRelu:
+      return x.clamp_min(0);
+  }
+  return x;
+}
+
+// One tap after the other: tap k of token t reads token t - k.
+at::Tensor convolved(const at::Tensor& x, const Convolution& convolution, const at::Tensor& cut) {
+  const std::int64_t tokens = x.size(0), taps = convolution.weight.size(0);
+  at::Tensor y = at::zeros_like(x);
+  for (std::int64_t k = 0; k < taps && k < tokens; ++k) {
+    // [tokens - k, channels]: whether token t still reads t - k.
+    const at::Tensor open = cut.diagonal(-k, 0, 1).t().logical_not().to(x.scalar_type());
+    const at::Tensor read = x.narrow(0, 0, tokens - k) * convolution.weight[k] * open;
+    y = y + at::constant_pad_nd(read, {0, 0, k, 0});
+  }
+  return convolution.bias.defined() ? y + convolution.bias : y;
+}
+
+at::Tensor losing_by_decay(const ChannelSet& set, const std::vector<double>& decay_norms,
+                           at::Device device) {
+  const std::vector<bool> loses = channels_of(set, decay_norms);
+  at::Tensor mask = at::empty({static_cast<std::int64_t>(loses.size())}, at::kBool);
+  for (size_t c = 0; c < loses.size(); ++c) mask.data_ptr<bool>()[c] = loses[c];
+  return mask.to(device);
+}
+
+}  // namespace factflow::reference
