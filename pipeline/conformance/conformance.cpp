@@ -98,8 +98,9 @@ class PromptComparison {
     for (const PublishedFlow& flow : published_.flows) {
       const auto series = flow.prompts.find(id_);
       if (series == flow.prompts.end()) continue;
-      const std::string channels =
-          flow.channels.kind == ChannelSet::Kind::kAll ? "" : "/" + to_string(flow.channels);
+      const std::string channels = flow.channels.kind == ChannelSet::Kind::kAll
+                                       ? ""
+                                       : fmt::format("/{}", to_string(flow.channels));
       const std::string what =
           fmt::format("prompt {}, {}->{}{}, windows of {}", id_, to_string(flow.from),
                       to_string(flow.to), channels, flow.window);
