@@ -94,7 +94,7 @@ def gpt2(rng, config, unusual):
     maybe(rng, config, "n_inner", [None, 24, 33])
     maybe(rng, config, "layer_norm_epsilon", [1e-6, 1e-3, 0.02])
     maybe(rng, config, "scale_attn_by_inverse_layer_idx", [True, False])
-    maybe(rng, config, "reorder_and_upcast_attn", [False], 0.3)  # true: not in the library's float64
+    maybe(rng, config, "reorder_and_upcast_attn", [False, True], 0.3)
     activation(rng, config, "activation_function", unusual)
     if rng.random() < 0.05:
         config["scale_attn_weights"] = False
@@ -175,9 +175,6 @@ def mamba(rng, config, unusual):
 
 def falcon_mamba(rng, config, unusual):
     mamba(rng, config, unusual)
-    # The norm of a single number is its sign: the library's rounding to float32 then decides (3e-4 from its own float64).
-    config["state_size"] = max(config["state_size"], 3)
-    config["time_step_rank"] = rng.choice([2, 3, 5])
     maybe(rng, config, "mixer_rms_eps", [1e-5, 1e-2])
 
 

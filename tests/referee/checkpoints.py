@@ -3,8 +3,8 @@
     checkpoints.py --factflow build/factflow --seed 7 --count 100
 
 Seven in ten checkpoints are unusual but right and must be answered; the others have a twist (checkpoint_twists.py). The
-numbers are those of the library's float64 model, which rounds norms and angles to float32 inside: 1e-4 by `verify`'s
-measure |p - q| / (q + 1e-6). Exit code 1, and one line each, for every answer that differs, every refusal that does not name
+numbers are those of the library in float64 throughout (tests/oracle/float64.py): 1e-8 by `verify`'s measure
+|p - q| / (q + 1e-6). Exit code 1, and one line each, for every answer that differs, every refusal that does not name
 what is unusual, and every contradiction that is taken.
 """
 import concurrent.futures
@@ -19,11 +19,13 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
-from checkpoint_configs import FAMILIES, config_for, mamba_ssm_config
-from checkpoint_twists import TWISTS, Checkpoint
-from common import Tally, arguments, call
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "oracle"))
+from checkpoint_configs import FAMILIES, config_for, mamba_ssm_config  # noqa: E402
+from checkpoint_twists import TWISTS, Checkpoint  # noqa: E402
+from common import Tally, arguments, call  # noqa: E402
+from float64 import in_float64, lifted  # noqa: E402
 
-TOLERANCE = 1e-4
+TOLERANCE = 1e-8
 PLAIN = 0.7  # share of checkpoints without a twist
 TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
@@ -121,11 +123,12 @@ def library_cases(folder, vocabulary, rng):
     missing, misshapen = info["missing_keys"], info["mismatched_keys"]
     if missing or misshapen:
         raise ValueError(f"makes up {sorted(missing) or misshapen}")
+    in_float64(model)
     cases = []
     for length in (1, rng.randint(2, 6), rng.randint(7, 14)):
         ids = [rng.randrange(vocabulary) for _ in range(length)]
-        with torch.no_grad():
-            p = model(torch.tensor([ids]), use_cache=False).logits[0, -1].double().softmax(-1)
+        with torch.no_grad(), lifted():
+            p = model(torch.tensor([ids]), use_cache=False).logits[0, -1].softmax(-1)
         for answer in {int(p.argmax()), int(p.argmin()), rng.randrange(vocabulary)}:
             cases.append({"ids": ids, "answer": answer, "clean": float(p[answer]), "knockouts": [], "probs": []})
     return cases
