@@ -15,6 +15,7 @@
 
 #include "base/error.hpp"
 #include "base/file_operations.hpp"
+#include "base/paths.hpp"
 #include "base/text.hpp"
 
 namespace factflow {
@@ -38,7 +39,8 @@ class Descriptor {
 size_t regular_file_size(int fd, const std::filesystem::path& path) {
   struct stat status {};
   if (fd < 0 || ::fstat(fd, &status) != 0)
-    throw InputError(path.string(), fmt::format("cannot be opened: {}", std::strerror(errno)));
+    throw InputError(path.string(), fmt::format("cannot be opened: {}{}", std::strerror(errno),
+                                                relative_to_what(path)));
   if (!S_ISREG(status.st_mode)) throw InputError(path.string(), "is not a regular file");
   return static_cast<size_t>(status.st_size);
 }

@@ -1,6 +1,6 @@
 // A run handed to SLURM: the first job, follow-ups that continue it, and the analysis behind them.
 //
-//   DIR/submit.yaml     the configuration as it was submitted
+//   DIR/submit.yaml     the configuration as it was submitted, defaults written out, paths absolute
 //   DIR/submit.sbatch   the script of the run and its follow-ups; DIR/analyse.sbatch that of the
 //   analysis DIR/submit.json     which jobs they became DIR/logs/           what the jobs say
 #pragma once

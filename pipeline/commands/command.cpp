@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "base/paths.hpp"
 #include "base/text.hpp"
 
 namespace factflow {
@@ -102,8 +103,11 @@ void add_overrides(po::options_description& options) {
 }
 
 ConfigOverrides overrides_of(const po::variables_map& values) {
-  ConfigOverrides overrides{
-      {}, values["dataset"].as<std::string>(), values["models-dir"].as<std::string>()};
+  const auto path = [&](const char* option) {
+    const std::string& given = values[option].as<std::string>();
+    return given.empty() ? given : path_from_here(given).string();
+  };
+  ConfigOverrides overrides{{}, path("dataset"), path("models-dir")};
   if (values.count("limit") != 0) overrides.limit = values["limit"].as<std::int64_t>();
   if (overrides.limit && *overrides.limit < 1)
     throw InputError("factflow", "--limit expects a number of at least 1");

@@ -112,7 +112,8 @@ int submit_command(const std::vector<std::string>& arguments) {
   run.array = array;
   std::filesystem::create_directories(run.directory);
   fill_in_sizes(profile, run, checked);
-  write_scripts(profile, run, read_file(config_file));
+  // Not the file itself: its relative paths would mean others in another folder.
+  write_scripts(profile, run, resolved_yaml(config));
   if (values["dry-run"].as<bool>()) {
     print_dry_run(run, profile);
     return 0;

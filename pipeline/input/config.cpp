@@ -8,6 +8,7 @@
 
 #include "base/files.hpp"
 #include "base/text.hpp"
+#include "pipeline/input/config_paths.hpp"
 #include "pipeline/input/config_values.hpp"
 #include "pipeline/input/dataset.hpp"
 #include "pipeline/input/fields.hpp"
@@ -373,10 +374,7 @@ const Fields<Config>& config_fields() {
   return fields;
 }
 
-}  // namespace
-
-Config parse_config(const std::string& yaml, const std::filesystem::path& file) {
-  const YamlNode node = parse_yaml(yaml, file);
+Config config_of(const YamlNode& node, const std::filesystem::path& file) {
   const Place place{file, ""};
   Config config = read_fields(config_fields(), node, place);
   check_references(config, node, place);
@@ -384,8 +382,17 @@ Config parse_config(const std::string& yaml, const std::filesystem::path& file) 
   return config;
 }
 
+}  // namespace
+
+Config parse_config(const std::string& yaml, const std::filesystem::path& file) {
+  return config_of(parse_yaml(yaml, file), file);
+}
+
 Config read_config(const std::filesystem::path& file) {
-  return parse_config(read_file(file, size_t{1} << 20), file);
+  const YamlNode node = parse_yaml(read_file(file, size_t{1} << 20), file);
+  Config config = config_of(node, file);
+  find_paths(config, node);
+  return config;
 }
 
 void apply(const ConfigOverrides& overrides, Config& config) {

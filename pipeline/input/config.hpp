@@ -14,7 +14,7 @@
 namespace factflow {
 
 struct DatasetConfig {
-  std::string path = {};        // relative paths: from the directory that factflow is started in
+  std::string path = {};        // a file, or a directory of Relations files
   std::string format = "auto";  // see pipeline/input/dataset.hpp
   // The first N prompts that pass the filters; 0 = all, `limit: all` in YAML.
   std::int64_t limit = 0;
@@ -94,8 +94,19 @@ struct RunConfig {
   bool operator==(const RunConfig&) const = default;
 };
 
+// A path as a configuration file writes it and as it was understood.
+struct WrittenPath {
+  std::string key;      // "models[1].path"
+  int line = 0;         // of the file
+  std::string written;  // "../demo/models/mamba"
+  std::string path;     // absolute
+  bool operator==(const WrittenPath&) const = default;
+};
+
 struct Config {
-  std::filesystem::path file;  // where it was read from; not part of the resolved copy
+  // Where it was read from, and its paths there; not part of the resolved copy.
+  std::filesystem::path file;
+  std::vector<WrittenPath> paths = {};
   std::string name = {};
   DatasetConfig dataset;
   // hf:ORG/NAME is DIRECTORY/ORG/NAME or DIRECTORY/NAME; empty = the hub's cache.
@@ -109,7 +120,7 @@ struct Config {
   bool operator==(const Config&) const = default;
 };
 
-// What a command line replaces in a configuration; empty = nothing.
+// What a command line replaces in a configuration; empty = nothing. Paths absolute.
 struct ConfigOverrides {
   std::optional<std::int64_t> limit;  // dataset.limit
   std::string dataset;                // dataset.path
@@ -124,8 +135,15 @@ size_t prompt_set(const Config& config, const std::string& name);
 
 // Throws InputError "FILE:LINE: key a.b.c: ..." for a syntax error, an unknown key (with the
 // nearest known one), a wrong type, a value out of range, a duplicate, or a missing required key.
+// Paths (dataset.path, models_directory, path and tokenizer of models, select.ids) are relative to
+// the folder of the file, may begin with ~, and are absolute afterwards.
 Config read_config(const std::filesystem::path& file);
+// The same from text, whose paths stay as they are written.
 Config parse_config(const std::string& yaml, const std::filesystem::path& file);
+
+// Throws InputError "FILE:LINE: key a.b: ..." if `path`, one of the configuration file's, does not
+// exist; says so if it would relative to the working directory.
+void require_path(const Config& config, const std::string& path);
 
 // The same configuration with every default written out; parse_config(resolved_yaml(c)) == c. Two
 // runs may share a directory if and only if their identities are equal: run.precision changes the

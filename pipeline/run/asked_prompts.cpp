@@ -17,10 +17,6 @@ namespace {
 using Rule = SelectConfig::Rule;
 using Ids = std::unordered_set<std::int64_t>;
 
-Ids ids_of(const SelectConfig& set) {
-  return {set.ids.begin(), set.ids.end()};
-}
-
 Ids ids_in(const std::vector<std::int64_t>& list) {
   return {list.begin(), list.end()};
 }
@@ -34,7 +30,7 @@ Ids ids_in(const Dataset& dataset) {
 // A list of ids of the configuration, and what it is called in messages.
 struct NamedIds {
   std::string name;
-  std::vector<std::int64_t> ids;
+  const std::vector<std::int64_t>& ids;
 };
 
 std::vector<NamedIds> lists_of(const Config& config) {
@@ -104,7 +100,7 @@ Dataset read_wanted(const Config& config) {
   Ids wanted;
   for (const size_t set : sets_in_use(config, [](const auto&) { return true; })) {
     if (config.select[set].rule != Rule::kIds) return read_dataset(config.dataset);
-    wanted.merge(ids_of(config.select[set]));
+    wanted.merge(ids_in(config.select[set].ids));
   }
   for (const HeatmapsConfig& heatmaps : config.heatmaps)
     wanted.insert(heatmaps.ids.begin(), heatmaps.ids.end());
@@ -160,7 +156,7 @@ std::vector<std::uint32_t> select_prompts(const Config& config, size_t set, cons
   std::vector<std::uint32_t> judging;
   for (std::uint32_t m = 0; m < config.models.size(); ++m)
     if (judges(select, config.models[m].name, config.models[model].name)) judging.push_back(m);
-  const Ids ids = ids_of(select);
+  const Ids ids = ids_in(select.ids);
   const auto right = [&](std::uint32_t m, std::uint32_t p) {
     return ranks[m][p] >= 1 && ranks[m][p] <= select.rank;
   };
@@ -203,7 +199,7 @@ AskedPrompts asked_in_heatmaps(const Config& config, const Dataset& dataset,
       prompts.resize(std::min(prompts.size(), static_cast<size_t>(heatmaps.prompts)));
       continue;
     }
-    const Ids ids(heatmaps.ids.begin(), heatmaps.ids.end());
+    const Ids ids = ids_in(heatmaps.ids);
     for (std::uint32_t p = 0; p < dataset.prompts.size(); ++p)
       if (ranks[model][p] != 0 && ids.contains(dataset.prompts[p].id)) prompts.push_back(p);
   }
@@ -233,12 +229,16 @@ std::vector<std::uint32_t> judges_of(const Config& config, std::uint32_t model) 
 }
 
 void read_lists(Config& config) {
-  for (SelectConfig& set : config.select)
-    if (set.rule == Rule::kIds) set.ids = read_ids(set.ids_file);
+  for (SelectConfig& set : config.select) {
+    if (set.rule != Rule::kIds) continue;
+    require_path(config, set.ids_file);
+    set.ids = read_ids(set.ids_file);
+  }
 }
 
 Dataset read_prompts(Config& config) {
   read_lists(config);
+  require_path(config, config.dataset.path);
   const Dataset dataset = read_wanted(config);
   const Ids here = ids_in(dataset), left_out = ids_in(dataset.left_out);
   for (const NamedIds& list : lists_of(config)) {

@@ -67,7 +67,9 @@ std::string key_of(const char* list, size_t index, size_t count, const char* key
 // hf:ORG/NAME.
 std::string located(const Config& config, const std::string& path) {
   constexpr std::string_view kHub = "hf:";
+  if (!path.starts_with(kHub)) require_path(config, path);
   if (config.models_directory.empty() || !path.starts_with(kHub)) return path;
+  require_path(config, config.models_directory);
   const std::string name = path.substr(kHub.size(), path.find('@') - kHub.size());
   const std::filesystem::path directory = config.models_directory;
   for (const std::filesystem::path& place :

@@ -77,6 +77,9 @@ TEST_F(Files, RefusesWhatIsTooLargeMissingOrNoFile) {
             file.string() + ": is 2.0 KiB large, expected at most 2.0 KiB");
   EXPECT_THAT(input_error([&] { read_file(folder_ / "none"); }),
               testing::HasSubstr("none: cannot be opened: No such file"));
+  EXPECT_EQ(input_error([] { read_file("none/of"); }),
+            "none/of: cannot be opened: No such file or directory (relative to " +
+                fs::current_path().string() + ")");
   EXPECT_EQ(input_error([&] { read_file(folder_); }), folder_.string() + ": is not a regular file");
   EXPECT_EQ(input_error([] { read_file("/dev/zero"); }), "/dev/zero: is not a regular file");
 }

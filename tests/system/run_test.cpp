@@ -222,7 +222,7 @@ TEST_F(Run, ASelectionWithoutPromptsSaysWhyAndFails) {
 TEST_F(Run, OneSetWithoutPromptsIsSaidAndDoesNotFailTheOthers) {
   const std::string text =
       "name: two\ndataset: {path: " + wrong_facts(scratch_) +
-      "}\nmodels: {name: gpt2, path: demo/models/gpt2}\n"
+      "}\nmodels: {name: gpt2, path: " + demo_path("models/gpt2") + "}\n"
       "select: [{name: right, correct_for: self}, {name: every, correct_for: none}]\n"
       "sweep:\n"
       "  - {windows: {sizes: 3}, knockouts: {from: subject, to: last}}\n"

@@ -81,11 +81,11 @@ END
 config() { # PROMPTS
   cat > "$work/config.yaml" << END
 name: slurm
-dataset: {path: demo/facts.jsonl, limit: $1}
+dataset: {path: $PWD/demo/facts.jsonl, limit: $1}
 models:
-  - {name: gpt2, path: demo/models/gpt2}
-  - {name: mamba, path: demo/models/mamba}
-  - {name: mamba2, path: demo/models/mamba2}
+  - {name: gpt2, path: $PWD/demo/models/gpt2}
+  - {name: mamba, path: $PWD/demo/models/mamba}
+  - {name: mamba2, path: $PWD/demo/models/mamba2}
 sweep:
   windows: {sizes: [1, 2, 3, 4, 5, 6, 7, 8]}
   knockouts:

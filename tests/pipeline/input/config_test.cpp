@@ -1,14 +1,17 @@
 #include "pipeline/input/config.hpp"
 
+#include <cstdlib>
 #include <filesystem>
 #include <sstream>
 
 #include "tests/pipeline/input/expect_input_error.hpp"
+#include "tests/temporary_directory.hpp"
 
 namespace factflow {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -212,13 +215,80 @@ TEST(Config, HelpNamesEveryKeyWithin100Columns) {
     EXPECT_THAT(help, HasSubstr(key));
 }
 
+constexpr const char* kPaths = R"(name: x
+dataset: {path: ../facts.jsonl}
+models_directory: ~/models
+models:
+  - {name: a, path: models/a/, tokenizer: "./tok/tokenizer.json"}
+  - {name: b, path: /abs/b}
+  - {name: c, path: "hf:org/c"}
+select: {ids: ids.txt}
+)";
+
+TEST(ConfigPaths, CountFromTheFolderOfTheFile) {
+  const TemporaryDirectory folder;
+  const std::string root = folder.path().string();
+  const Config config = read_config(folder.write("configs/x.yaml", kPaths));
+  EXPECT_EQ(config.dataset.path, root + "/facts.jsonl");
+  EXPECT_EQ(config.models_directory, std::string(std::getenv("HOME")) + "/models");
+  EXPECT_EQ(config.models[0].path, root + "/configs/models/a");
+  EXPECT_EQ(config.models[0].tokenizer, root + "/configs/tok/tokenizer.json");
+  EXPECT_EQ(config.models[1].path, "/abs/b");
+  EXPECT_EQ(config.models[2].path, "hf:org/c");
+  EXPECT_EQ(config.models[2].tokenizer, "");
+  EXPECT_EQ(config.select[0].ids_file, root + "/configs/ids.txt");
+  // The copy means the same anywhere.
+  const Config copy = read_config(folder.write("runs/x/config.yaml", resolved_yaml(config)));
+  EXPECT_EQ(identity_yaml(copy), identity_yaml(config));
+  EXPECT_EQ(resolved_yaml(copy), resolved_yaml(config));
+}
+
+TEST(ConfigPaths, WhatIsNotThereIsSaidByKeyLineAndFolder) {
+  const TemporaryDirectory folder;
+  const Config config = read_config(folder.write("configs/x.yaml", kPaths));
+  const std::string root = folder.path().string();
+  EXPECT_EQ(input_error_of([&] { require_path(config, config.dataset.path); }),
+            root +
+                "/configs/x.yaml:2: key dataset.path: there is no '../facts.jsonl' (looked for " +
+                root + "/facts.jsonl); paths in a configuration are relative to its folder, " +
+                root + "/configs");
+  EXPECT_THAT(input_error_of([&] { require_path(config, config.models[0].path); }),
+              HasSubstr("x.yaml:5: key models[0].path: there is no 'models/a/'"));
+  EXPECT_THAT(input_error_of([&] { require_path(config, config.models[0].tokenizer); }),
+              HasSubstr("key models[0].tokenizer: "));
+  EXPECT_THAT(input_error_of([&] { require_path(config, config.models[1].path); }),
+              EndsWith("x.yaml:6: key models[1].path: there is no /abs/b"));
+  EXPECT_THAT(input_error_of([&] { require_path(config, config.select[0].ids_file); }),
+              HasSubstr("x.yaml:8: key select.ids: "));
+  folder.write("facts.jsonl", "");
+  EXPECT_NO_THROW(require_path(config, config.dataset.path));
+  EXPECT_NO_THROW(require_path(config, "/what/the/command/line/says"));
+}
+
+TEST(ConfigPaths, TheOldReadingIsSaidWhereItWouldHaveFoundTheFile) {
+  const TemporaryDirectory folder;
+  const Config config = read_config(
+      folder.write("configs/x.yaml",
+                   "name: x\ndataset: {path: demo/facts.jsonl}\nmodels: {name: a, path: p}\n"));
+  folder.write("demo/facts.jsonl", "");
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(folder.path());
+  EXPECT_THAT(input_error_of([&] { require_path(config, config.dataset.path); }),
+              EndsWith("no longer to the working directory, from which it is there: write "
+                       "../demo/facts.jsonl"));
+  std::filesystem::current_path(before);
+}
+
 TEST(Config, ShippedConfigurationsAreValid) {
   for (const auto& [folder, least] : {std::pair{"/configs", 3}, std::pair{"/configs/paper", 16}}) {
     int count = 0;
     for (const auto& entry :
          std::filesystem::directory_iterator(std::string(FACTFLOW_SOURCE_DIR) + folder)) {
       if (entry.path().extension() != ".yaml") continue;
-      EXPECT_NO_THROW(read_config(entry.path())) << entry.path();
+      const Config config = read_config(entry.path());
+      for (const WrittenPath& path : config.paths)
+        if (path.key != "dataset.path" || !path.path.ends_with("counterfact.json"))  // not ours
+          EXPECT_NO_THROW(require_path(config, path.path)) << entry.path();
       ++count;
     }
     EXPECT_GE(count, least);

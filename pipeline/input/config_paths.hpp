@@ -1,0 +1,13 @@
+// What the paths of a configuration file mean.
+#pragma once
+
+#include "pipeline/input/config.hpp"
+#include "pipeline/input/yaml_tree.hpp"
+
+namespace factflow {
+
+// Makes the paths of a configuration that was read from config.file, whose tree is `root`, absolute
+// and fills in config.paths. hf:ORG/NAME is no path.
+void find_paths(Config& config, const YamlNode& root);
+
+}  // namespace factflow
