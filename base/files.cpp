@@ -41,6 +41,7 @@ size_t regular_file_size(int fd, const std::filesystem::path& path) {
   if (fd < 0 || ::fstat(fd, &status) != 0)
     throw InputError(path.string(), fmt::format("cannot be opened: {}{}", std::strerror(errno),
                                                 relative_to_what(path)));
+  if (S_ISDIR(status.st_mode)) throw InputError(path.string(), "is a directory, expected a file");
   if (!S_ISREG(status.st_mode)) throw InputError(path.string(), "is not a regular file");
   return static_cast<size_t>(status.st_size);
 }

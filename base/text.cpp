@@ -64,6 +64,17 @@ std::string join(const std::vector<std::string>& words, std::string_view separat
   return fmt::format("{}", fmt::join(words, separator));
 }
 
+std::string counted(std::uint64_t count, const std::string& noun, const std::string& plural) {
+  if (count == 1) return "1 " + noun;
+  return fmt::format("{} {}", count, plural.empty() ? noun + "s" : plural);
+}
+
+std::string fixed(double value, int digits) {
+  const std::string text = fmt::format("{:.{}f}", value, digits);
+  const bool is_zero = text.find_first_not_of("-0.") == text.npos;
+  return is_zero && text.starts_with('-') ? text.substr(1) : text;
+}
+
 std::string format_bytes(double bytes) {
   static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
   size_t unit = 0;

@@ -24,6 +24,11 @@ std::string in_quotes(std::string_view text);
 // "a, b, c"
 std::string join(const std::vector<std::string>& words, std::string_view separator = ", ");
 
+// "1 prompt", "12 prompts"; `plural` where an s is not enough.
+std::string counted(std::uint64_t count, const std::string& noun, const std::string& plural = "");
+// Number formatted by fmt's `{:.Nf}`, without the sign of a zero: "-0.0" is "0.0".
+std::string fixed(double value, int digits);
+
 std::string format_bytes(double bytes);       // "1.4 GiB"
 std::string format_duration(double seconds);  // "3 h 12 min", "4 min 10 s", "850 ms"
 std::string format_count(double count);       // "150,528", "1.2e+12" above 1e9

@@ -4,8 +4,8 @@
 #include <cctype>
 
 #include "base/error.hpp"
-#include "base/files.hpp"
 #include "base/text.hpp"
+#include "base/text_file.hpp"
 #include "pipeline/input/fields.hpp"
 
 namespace factflow {
@@ -179,7 +179,7 @@ SlurmProfile parse_profile(const std::string& yaml, const std::filesystem::path&
 }
 
 SlurmProfile read_profile(const std::filesystem::path& file) {
-  return parse_profile(read_file(file, kLargestProfile), file);
+  return parse_profile(read_text_file(file, kLargestProfile), file);
 }
 
 std::string profile_help() {

@@ -12,7 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
-#include "base/files.hpp"
+#include "base/json_text.hpp"
 
 namespace factflow {
 namespace {
@@ -72,7 +72,7 @@ std::vector<OracleCase> read_oracle_cases(const std::filesystem::path& path, int
     throw InputError(path.string(), fmt::format("case {}: {}", cases.size(), problem));
   };
   try {
-    const nlohmann::json file = nlohmann::json::parse(read_file(path));
+    const nlohmann::json file = read_json_file(path);
     if (!file.is_array()) throw std::invalid_argument("expected a list of cases");
     for (const nlohmann::json& entry : file) cases.push_back(read_case(entry, vocabulary));
   } catch (const nlohmann::json::exception& error) {

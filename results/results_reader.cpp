@@ -10,6 +10,7 @@
 
 #include "base/error.hpp"
 #include "results/hdf5_file.hpp"
+#include "results/reserved_names.hpp"
 #include "results/run_results.hpp"
 #include "results/seal.hpp"
 
@@ -292,8 +293,7 @@ ResultsReader::ResultsReader(const std::filesystem::path& path)
   state_->known_prompts.insert(state_->prompts.id.begin(), state_->prompts.id.end());
   state_->failures = read_failures(root.open_group("failures"));
   for (const std::string& name : root.names())
-    if (name != "prompts" && name != "failures")
-      state_->models.push_back(read_model(root.open_group(name), name));
+    if (!is_reserved_group(name)) state_->models.push_back(read_model(root.open_group(name), name));
 }
 
 ResultsReader::~ResultsReader() = default;

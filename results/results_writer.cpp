@@ -11,6 +11,7 @@
 #include "base/file_operations.hpp"
 #include "base/text.hpp"
 #include "results/hdf5_file.hpp"
+#include "results/reserved_names.hpp"
 #include "results/run_results.hpp"
 #include "results/seal.hpp"
 
@@ -44,7 +45,7 @@ bool all_different(const std::vector<T>& values) {
 void check_model_name(const std::string& name) {
   const std::string known = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
   const bool letters = !name.empty() && name.find_first_not_of(known) == std::string::npos;
-  if (!letters || name == "." || name == ".." || name == "prompts" || name == "failures")
+  if (!letters || name == "." || name == ".." || is_reserved_group(name))
     throw InputError(fmt::format("model '{}'", name),
                      "the name cannot name a group of the results file",
                      "use letters, digits, '.', '_' and '-', and neither 'prompts' nor 'failures'");

@@ -12,6 +12,33 @@
 
 namespace factflow {
 
+void require_vocabulary(const Tokenizer& tokenizer, int vocabulary, const std::string& path) {
+  if (tokenizer.model_size() > vocabulary)
+    throw InputError(path,
+                     fmt::format("the tokenizer has {} tokens, the model only {}",
+                                 tokenizer.model_size(), vocabulary),
+                     "name the right one with models: {tokenizer: PATH}");
+}
+
+void require_tokens(const std::vector<int>& ids, const Architecture& architecture,
+                    const std::string& where) {
+  for (const int id : ids)
+    if (id >= architecture.vocabulary)
+      throw InputError(
+          where, fmt::format("has the token {}, the model only {}", id, architecture.vocabulary));
+  const std::int64_t longest = architecture.max_positions;
+  if (longest > 0 && static_cast<std::int64_t>(ids.size()) > longest)
+    throw InputError(where, fmt::format("has {} tokens, the model takes {}", ids.size(), longest));
+}
+
+void require_tokens(const TokenizedPrompt& tokens, const Architecture& architecture,
+                    const std::string& where) {
+  require_tokens(tokens.ids, architecture, where);
+  if (tokens.answer >= architecture.vocabulary)
+    throw InputError(where, fmt::format("the answer is token {}, the model has only {}",
+                                        tokens.answer, architecture.vocabulary));
+}
+
 LoadedModel::LoadedModel(const ModelJob& job, at::Device device, Precision precision,
                          std::int64_t memory_limit, std::string host, bool facts_wanted)
     : checkpoint_(std::make_shared<const Checkpoint>(Checkpoint::open(job.path))),
@@ -23,13 +50,7 @@ LoadedModel::LoadedModel(const ModelJob& job, at::Device device, Precision preci
       network_(Network::load(checkpoint_, device, precision, job.choices)),
       engine_(std::in_place, *network_, memory_limit),
       host_(std::move(host)) {
-  // Tokens that were added for chats may lie beyond the embedding; a prompt that has one is refused
-  // on its own.
-  if (tokenizer_.model_size() > network_->architecture().vocabulary)
-    throw InputError(job.path,
-                     fmt::format("the tokenizer has {} tokens, the model only {}",
-                                 tokenizer_.model_size(), network_->architecture().vocabulary),
-                     "name the right one with models: {tokenizer: PATH}");
+  require_vocabulary(tokenizer_, network_->architecture().vocabulary, job.path);
 }
 
 const ModelFacts& LoadedModel::facts() {
@@ -46,19 +67,7 @@ const ModelFacts& LoadedModel::facts() {
 
 TokenizedPrompt LoadedModel::tokenize_prompt(const Prompt& prompt) const {
   TokenizedPrompt tokens = tokenize(tokenizer_, prompt, answer_);
-  const int vocabulary = network_->architecture().vocabulary;
-  for (const int id : tokens.ids)
-    if (id >= vocabulary)
-      throw InputError(fmt::format("prompt {}", prompt.id),
-                       fmt::format("has the token {}, the model only {}", id, vocabulary));
-  if (tokens.answer >= vocabulary)
-    throw InputError(
-        fmt::format("prompt {}", prompt.id),
-        fmt::format("the answer is token {}, the model has only {}", tokens.answer, vocabulary));
-  const std::int64_t longest = network_->architecture().max_positions;
-  if (longest > 0 && static_cast<std::int64_t>(tokens.ids.size()) > longest)
-    throw InputError(fmt::format("prompt {}", prompt.id),
-                     fmt::format("has {} tokens, the model takes {}", tokens.ids.size(), longest));
+  require_tokens(tokens, network_->architecture(), fmt::format("prompt {}", prompt.id));
   return tokens;
 }
 

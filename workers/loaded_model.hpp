@@ -17,6 +17,19 @@
 
 namespace factflow {
 
+// Throws InputError if a tokenizer's model has tokens that the checkpoint at `path` has no
+// embedding of. Tokens that were added for chats may lie beyond: a prompt that has one is refused
+// on its own.
+void require_vocabulary(const Tokenizer& tokenizer, int vocabulary, const std::string& path);
+
+// Throws InputError(where) for a token outside the model's vocabulary, and for more tokens than it
+// takes.
+void require_tokens(const std::vector<int>& ids, const Architecture& architecture,
+                    const std::string& where);
+// The same for a prompt and its answer's token.
+void require_tokens(const TokenizedPrompt& tokens, const Architecture& architecture,
+                    const std::string& where);
+
 class LoadedModel {
  public:
   // facts_wanted: facts() will be called, so the checkpoint's digest is computed while the model is

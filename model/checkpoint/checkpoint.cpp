@@ -1,11 +1,14 @@
 #include "model/checkpoint/checkpoint.hpp"
 
+#include <algorithm>
 #include <functional>
+#include <iterator>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "base/paths.hpp"
 #include "model/checkpoint/config_file.hpp"
 #include "model/checkpoint/digest.hpp"
 #include "model/checkpoint/hub_cache.hpp"
@@ -136,14 +139,26 @@ fs::path Checkpoint::resolve(const std::string& source) {
   if (source.starts_with(kHubPrefix))
     return find_in_hub_cache(std::string_view(source).substr(kHubPrefix.size()));
   std::error_code ignored;
-  if (fs::is_directory(source, ignored)) return source;
-  if (fs::exists(source, ignored))
+  const fs::path directory = with_home(source);
+  if (fs::is_directory(directory, ignored)) return directory;
+  if (fs::exists(directory, ignored))
     throw InputError(source, "is a file, expected a checkpoint directory",
                      "name the directory that holds it");
   throw InputError(
-      in_quotes(source), "is no directory",
+      in_quotes(source), "is no directory" + relative_to_what(directory),
       fmt::format("name a checkpoint directory, or a model of the Hugging Face cache as {}ORG/NAME",
                   kHubPrefix));
+}
+
+fs::path Checkpoint::resolve_tokenizer(const std::string& source) {
+  return source.starts_with(kHubPrefix) ? resolve(source) : with_home(source);
+}
+
+bool Checkpoint::has_weights(const std::string& source) {
+  const fs::path directory = resolve(source);
+  return std::any_of(std::begin(kContainers), std::end(kContainers), [&](const Container& one) {
+    return holds(directory, one.name) || holds(directory, one.index());
+  });
 }
 
 nlohmann::json Checkpoint::read_config(const std::string& source) {

@@ -44,8 +44,12 @@ class Checkpoint {
 
   // Only config.json: for planning without weights. Throws InputError.
   static nlohmann::json read_config(const std::string& source);
-  // The directory behind a source, existing. Throws InputError.
+  // The directory behind a source, existing; `~` is the home directory. Throws InputError.
   static std::filesystem::path resolve(const std::string& source);
+  // Likewise for a tokenizer, which may also be a file; a local one is not looked at.
+  static std::filesystem::path resolve_tokenizer(const std::string& source);
+  // Whether the directory holds a file of weights. Throws as resolve().
+  static bool has_weights(const std::string& source);
 
   const std::filesystem::path& directory() const;
   const nlohmann::json& config() const;  // config.json as an object

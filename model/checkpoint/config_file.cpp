@@ -7,6 +7,7 @@
 
 #include "base/error.hpp"
 #include "base/files.hpp"
+#include "base/text_file.hpp"
 #include "model/checkpoint/json_object.hpp"
 #include "model/checkpoint/untrusted.hpp"
 
@@ -16,38 +17,6 @@ namespace {
 constexpr size_t kLargestConfig = size_t{16} << 20;
 constexpr size_t kMaxDepth = 64;
 constexpr std::string_view kFloatKey = "__float__";
-
-// The end of the string that begins at text[begin] == '"', or the end of the text.
-size_t end_of_string(std::string_view text, size_t begin) {
-  for (size_t i = begin + 1; i < text.size(); ++i) {
-    if (text[i] == '\\') {
-      ++i;
-    } else if (text[i] == '"') {
-      return i + 1;
-    }
-  }
-  return text.size();
-}
-
-// Bare Infinity, -Infinity and NaN outside strings, rewritten in the form that is JSON.
-std::string in_strict_json(std::string_view text) {
-  std::string strict;
-  strict.reserve(text.size());
-  for (size_t i = 0; i < text.size();) {
-    size_t end = i + 1;
-    if (text[i] == '"') end = end_of_string(text, i);
-    std::string_view piece = text.substr(i, end - i);
-    for (const std::string_view word : {"Infinity", "-Infinity", "NaN"})
-      if (text.substr(i).starts_with(word)) piece = word;
-    if (piece.size() > 1 && piece[0] != '"') {
-      strict += fmt::format(R"({{"{}":"{}"}})", kFloatKey, piece);
-    } else {
-      strict += piece;
-    }
-    i += piece.size();
-  }
-  return strict;
-}
 
 // Recursion is bounded by kMaxDepth.
 void resolve_floats(nlohmann::json& value, const std::string& where) {
@@ -74,7 +43,7 @@ void resolve_floats(nlohmann::json& value, const std::string& where) {
 }  // namespace
 
 nlohmann::json parse_config(std::string_view text, const std::string& where) {
-  nlohmann::json value = parse_json_object(in_strict_json(text), where, kMaxDepth);
+  nlohmann::json value = parse_json_object(text_in(text, where), where, kMaxDepth);
   for (nlohmann::json& part : value) resolve_floats(part, where);
   return value;
 }

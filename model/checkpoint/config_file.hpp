@@ -15,9 +15,8 @@ struct ConfigFile {
   nlohmann::json value;
 };
 
-// Python's json writes Infinity, -Infinity and NaN bare, which JSON does not know; transformers 5
-// writes them as
-// {"__float__": "Infinity"}. Both are read. Throws InputError.
+// transformers 5 writes Infinity, -Infinity and NaN, which JSON does not know, as
+// {"__float__": "Infinity"}, Python's json writes them bare. Both are read. Throws InputError.
 ConfigFile read_config_file(const std::filesystem::path& directory);
 
 nlohmann::json parse_config(std::string_view text, const std::string& where);  // throws InputError

@@ -98,13 +98,21 @@ std::vector<std::string> snapshots_with_prefix(const fs::path& repository,
   return found;
 }
 
-std::string download_command(const HubModel& model) {
-  std::string command = "huggingface-cli download " + model.name;
-  if (!model.revision.empty()) command += " --revision " + model.revision;
-  return fmt::format("download it where there is a network: {}", command);
-}
-
 }  // namespace
+
+NotDownloaded::NotDownloaded(const std::string& where, const std::string& problem,
+                             const std::string& command, const std::string& otherwise)
+    : InputError(where, problem,
+                 fmt::format("download it where there is a network: {}{}", command,
+                             otherwise.empty() ? "" : ", or " + otherwise)),
+      command_(command) {}
+
+std::string download_command(std::string_view text) {
+  const HubModel model = parse_model(text);
+  std::string command = "hf download " + model.name;
+  if (!model.revision.empty()) command += " --revision " + model.revision;
+  return command;
+}
 
 fs::path hub_cache_root() {
   if (const auto cache = variable("HF_HUB_CACHE")) return *cache;
@@ -123,9 +131,9 @@ fs::path find_in_hub_cache(std::string_view text) {
   const fs::path repository = hub_cache_root() / folder;
   std::error_code ignored;
   if (!fs::is_directory(repository, ignored))
-    throw InputError(
+    throw NotDownloaded(
         where, fmt::format("is not in the Hugging Face cache (tried {})", repository.string()),
-        download_command(model) + ", or point HF_HUB_CACHE at the cache that holds it");
+        download_command(text), "point HF_HUB_CACHE at the cache that holds it");
 
   const std::string revision = model.revision.empty() ? "main" : model.revision;
   std::vector<std::string> tried = {(repository / "refs" / revision).string()};
@@ -140,10 +148,10 @@ fs::path find_in_hub_cache(std::string_view text) {
           "give more digits of the hash");
     tried.push_back((repository / "snapshots" / prefix).string());
   }
-  throw InputError(
+  throw NotDownloaded(
       where,
       fmt::format("has no revision {} in the Hugging Face cache (tried {})", revision, join(tried)),
-      download_command(model));
+      download_command(text));
 }
 
 }  // namespace factflow

@@ -1,4 +1,4 @@
-// JSON from files of others: one object, strict JSON (RFC 8259), no key twice, limited depth.
+// JSON of checkpoints: one object, no key twice, limited depth (base/json_text.hpp).
 #pragma once
 
 #include <string>

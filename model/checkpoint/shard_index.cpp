@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
-#include "base/files.hpp"
+#include "base/text_file.hpp"
 #include "model/checkpoint/json_object.hpp"
 #include "model/checkpoint/untrusted.hpp"
 
@@ -49,7 +49,7 @@ WeightMap parse_weight_map(std::string_view text, const std::string& where) {
 }
 
 WeightMap read_weight_map(const std::filesystem::path& index) {
-  const std::string text = read_file(index, kLargestIndex);
+  const std::string text = read_text_file(index, kLargestIndex);
   return parse_weight_map(text, index.string());
 }
 

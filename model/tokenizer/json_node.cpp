@@ -12,50 +12,11 @@
 #include "model/tokenizer/unicode.hpp"
 
 namespace factflow {
-namespace {
-
-constexpr int kMaxDepth = 64;
-
-// The parser recurses nowhere, but what reads its result does.
-void check_depth(std::string_view text, const std::string& file) {
-  int depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') ++i;
-      if (c == '"') in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > kMaxDepth)
-        throw InputError(file, "JSON is nested deeper than 64 levels",
-                         "use a genuine tokenizer file");
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
-  }
-}
-
-}  // namespace
-
 std::string printable(std::string_view text) {
   std::string shown(text.substr(0, 60));
   for (char& c : shown)
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
   return lossy_utf8(shown) + (shown.size() < text.size() ? "..." : "");
-}
-
-nlohmann::json parse_json(std::string_view text, const std::string& file) {
-  check_depth(text, file);
-  try {
-    return nlohmann::json::parse(text.begin(), text.end());
-  } catch (const nlohmann::json::parse_error& error) {
-    throw InputError(file, fmt::format("JSON is broken at byte {}", error.byte),
-                     "fetch the file again");
-  } catch (const nlohmann::json::out_of_range&) {
-    throw InputError(file, "JSON has a number that is too large to read", "fetch the file again");
-  }
 }
 
 std::string JsonNode::where() const {

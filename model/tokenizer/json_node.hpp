@@ -17,9 +17,6 @@ namespace factflow {
 // `text` fit for a message: at most 60 bytes, control characters shown as '?'.
 std::string printable(std::string_view text);
 
-// Parses `text`. Throws InputError(file, ...) for what is no JSON and for nesting deeper than 64.
-nlohmann::json parse_json(std::string_view text, const std::string& file);
-
 // A value and its place in the file. Refers to the document and the file name, which must outlive
 // it.
 class JsonNode {

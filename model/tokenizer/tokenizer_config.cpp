@@ -11,8 +11,9 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
-#include "base/files.hpp"
+#include "base/json_text.hpp"
 #include "base/text.hpp"
+#include "base/text_file.hpp"
 #include "model/tokenizer/json_node.hpp"
 
 namespace factflow {
@@ -305,8 +306,8 @@ json TokenizerConfig::read(const std::filesystem::path& directory, const char* n
   std::error_code error;
   const std::filesystem::path path = directory / name;
   if (!std::filesystem::exists(path, error)) return json::object();
-  const std::string text = read_file(path, kMaxConfigBytes);
-  const json value = parse_json(text, path.string());
+  const std::string text = read_text_file(path, kMaxConfigBytes);
+  const json value = parse_json_text(text, path.string(), {}, "fetch the file again");
   if (!value.is_object()) throw InputError(path.string(), "expected an object");
   // Of the model's configuration only two keys matter here.
   content_ +=

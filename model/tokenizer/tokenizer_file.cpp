@@ -12,7 +12,8 @@
 #include <xxhash.h>
 
 #include "base/error.hpp"
-#include "base/files.hpp"
+#include "base/json_text.hpp"
+#include "base/text_file.hpp"
 #include "model/tokenizer/tokenizer_config.hpp"
 
 namespace factflow {
@@ -29,6 +30,10 @@ std::string digest_of(std::initializer_list<std::string_view> texts) {
     XXH3_128bits_update(state.get(), text.data(), text.size());
   const XXH128_hash_t hash = XXH3_128bits_digest(state.get());
   return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+}
+
+nlohmann::json parse_tokenizer_text(std::string_view text, const std::string& name) {
+  return parse_json_text(text, name, {}, "fetch the file again");
 }
 
 std::vector<std::pair<std::string, int>> read_vocabulary(const JsonNode& node) {
@@ -159,10 +164,8 @@ TokenizerFile read_document(const nlohmann::json& document, const std::string& n
     version->fail("version " + in_quotes(version->string()) + " is not known",
                   "use a file of version 1.0");
   }
-  for (const char* option : {"truncation", "padding"}) {
-    if (const auto node = root.find(option))
-      node->fail(std::string(option) + " is not supported", "set it to null");
-  }
+  // "truncation" and "padding" are how the file was last used: transformers asks for neither, and
+  // resets both.
   return file_of(name, digest, root, read_model(root.at("model")));
 }
 
@@ -170,9 +173,9 @@ TokenizerFile read_vocabulary_and_merges(const std::filesystem::path& directory,
                                          const TokenizerConfig& config) {
   const std::string name = (directory / "vocab.json").string(),
                     merges_name = (directory / "merges.txt").string();
-  const std::string vocabulary = read_file(name, kMaxFileBytes),
-                    merges = read_file(merges_name, kMaxFileBytes);
-  const nlohmann::json document = parse_json(vocabulary, name);
+  const std::string vocabulary = read_text_file(name, kMaxFileBytes),
+                    merges = read_text_file(merges_name, kMaxFileBytes);
+  const nlohmann::json document = parse_tokenizer_text(vocabulary, name);
   Bpe model(read_vocabulary(JsonNode(document, name)), read_merges_txt(merges, merges_name),
             BpeOptions(), name);
   const nlohmann::json parts = config.components(document);
@@ -183,19 +186,19 @@ TokenizerFile read_vocabulary_and_merges(const std::filesystem::path& directory,
 }  // namespace
 
 TokenizerFile parse_tokenizer_json(std::string_view text, const std::string& name) {
-  return read_document(parse_json(text, name), name, digest_of({text}));
+  return read_document(parse_tokenizer_text(text, name), name, digest_of({text}));
 }
 
 TokenizerFiles read_tokenizer_files(const std::filesystem::path& path) {
   namespace fs = std::filesystem;
   std::error_code error;
   if (!fs::is_directory(path, error))
-    return {parse_tokenizer_json(read_file(path, kMaxFileBytes), path.string()), std::nullopt};
+    return {parse_tokenizer_json(read_text_file(path, kMaxFileBytes), path.string()), std::nullopt};
   const TokenizerConfig config(path);
   const fs::path file = path / "tokenizer.json";
   if (fs::exists(file, error)) {
-    const std::string text = read_file(file, kMaxFileBytes), name = file.string();
-    const nlohmann::json document = parse_json(text, name);
+    const std::string text = read_text_file(file, kMaxFileBytes), name = file.string();
+    const nlohmann::json document = parse_tokenizer_text(text, name);
     TokenizerFiles files{read_document(document, name, digest_of({text, config.content()})),
                          std::nullopt};
     config.check(document);

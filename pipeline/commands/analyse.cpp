@@ -1,6 +1,7 @@
 // factflow analyse: tables, figures, findings and the report of a run.
 #include "pipeline/commands/analysis_options.hpp"
 #include "pipeline/commands/command.hpp"
+#include "pipeline/commands/run_folder.hpp"
 
 namespace factflow {
 
@@ -9,7 +10,9 @@ int analyse_command(const std::vector<std::string>& arguments) {
   add_analysis_options(options);
   boost::program_options::variables_map values;
   if (!parse_options(command_named("analyse"), options, {"DIR"}, arguments, values)) return 0;
-  print(analyse(values["DIR"].as<std::string>(), analysis_options_of(values)));
+  const std::filesystem::path directory = values["DIR"].as<std::string>();
+  require_results(directory);
+  print(analyse(directory, analysis_options_of(values)));
   return 0;
 }
 

@@ -16,6 +16,7 @@
 #include "pipeline/commands/command.hpp"
 #include "pipeline/input/dataset.hpp"
 #include "pipeline/run/answers.hpp"
+#include "workers/loaded_model.hpp"
 
 namespace factflow {
 namespace {
@@ -63,6 +64,7 @@ void print_next_tokens(const Network& network, const Tokenizer& tokenizer,
                        const std::string& prompt) {
   const Encoding encoding = tokenizer.encode(prompt);
   if (encoding.ids.empty()) throw InputError("factflow check", "--prompt has no tokens");
+  require_tokens(encoding.ids, network.architecture(), "factflow check: --prompt");
   ReplayEngine engine(network, 0);
   ReplayRequest request{encoding.ids, 0, {}};
   const ReplayResult result = std::move(engine.run({&request, 1}, static_cast<int>(kShown))[0]);
@@ -84,7 +86,8 @@ void print_next_tokens(const Network& network, const Tokenizer& tokenizer,
 // The tokenizer that the options name, else the one in `directory`; nothing if there is none.
 std::optional<Tokenizer> tokenizer_of(const po::variables_map& values,
                                       const std::filesystem::path& directory) {
-  if (values.count("tokenizer") != 0) return Tokenizer::load(values["tokenizer"].as<std::string>());
+  if (values.count("tokenizer") != 0)
+    return Tokenizer::load(Checkpoint::resolve_tokenizer(values["tokenizer"].as<std::string>()));
   if (!std::filesystem::exists(directory / "tokenizer.json") &&
       !std::filesystem::exists(directory / "vocab.json"))
     return std::nullopt;
@@ -115,6 +118,7 @@ void check_model(const std::string& source, const po::variables_map& values) {
     return;
   }
   std::cout << fmt::format("tokens   {}\n", tokenizer->description());
+  require_vocabulary(*tokenizer, architecture.vocabulary, source);
   print_next_tokens(*network, *tokenizer, values["prompt"].as<std::string>());
 }
 
@@ -145,8 +149,9 @@ int check_command(const std::vector<std::string>& arguments) {
   options.add_options()("model", po::value<std::string>(),
                         "checkpoint: a directory or hf:ORG/NAME")(
       "tokenizer", po::value<std::string>(),
-      "tokenizer, if the checkpoint has none; alone: describe it")(
-      "dataset", po::value<std::string>(), "prompt file to describe")(
+      "tokenizer, if the checkpoint has none: a directory, a tokenizer.json, or hf:ORG/NAME; "
+      "alone: "
+      "describe it")("dataset", po::value<std::string>(), "prompt file to describe")(
       "device", po::value<std::string>()->default_value("auto"), "auto, cpu, cuda or cuda:N")(
       "prompt", po::value<std::string>()->default_value("The capital of France is"),
       "what the model is asked to continue")(

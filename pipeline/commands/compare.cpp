@@ -1,6 +1,7 @@
 // factflow compare: several runs drawn together.
 #include "pipeline/commands/analysis_options.hpp"
 #include "pipeline/commands/command.hpp"
+#include "pipeline/commands/run_folder.hpp"
 
 namespace factflow {
 
@@ -15,7 +16,7 @@ int compare_command(const std::vector<std::string>& arguments) {
   if (!parse_options(command_named("compare"), options, {"RUN..."}, arguments, values)) return 0;
   std::vector<std::filesystem::path> runs;
   for (const std::string& run : values["RUN..."].as<std::vector<std::string>>())
-    runs.emplace_back(run);
+    require_results(runs.emplace_back(run));
   print(compare(runs, values["out"].as<std::string>(), analysis_options_of(values)));
   return 0;
 }

@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
-#include "base/files.hpp"
+#include "base/text_file.hpp"
 #include "model/checkpoint/checkpoint.hpp"
 #include "model/device.hpp"
 #include "model/threads.hpp"
@@ -48,7 +48,7 @@ int conform_command(const std::vector<std::string>& arguments) {
                     file = values["published"].as<std::string>();
   const PublishedModel published =
       file.empty() ? read_published(published_numbers(), "factflow conform", name)
-                   : read_published(read_file(file, size_t{16} << 20), file, name);
+                   : read_published(read_text_file(file, size_t{16} << 20), file, name);
   set_threads(values["threads"].as<int>(), 1);
   const at::Device device = choose_device(values["device"].as<std::string>());
   std::string precision = values["precision"].as<std::string>();
@@ -59,9 +59,9 @@ int conform_command(const std::vector<std::string>& arguments) {
   job.name = name;
   job.path = values["path"].as<std::string>();
   job.choices = choices_of(values);
-  job.tokenizer = values["tokenizer"].as<std::string>();
+  if (const auto& tokenizer = values["tokenizer"].as<std::string>(); !tokenizer.empty())
+    job.tokenizer = Checkpoint::resolve_tokenizer(tokenizer).string();
   job.answer = AnswerRule::kFirstToken;  // the published rule
-  if (job.tokenizer.starts_with("hf:")) job.tokenizer = Checkpoint::resolve(job.tokenizer).string();
   LoadedModel model(job, device, parse_precision(precision), 0, "");
   const Conformance conformance = compare_with_published(published, model, read_dataset(dataset),
                                                          values["tolerance"].as<double>());

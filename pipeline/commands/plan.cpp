@@ -11,6 +11,7 @@
 #include "pipeline/commands/command.hpp"
 #include "pipeline/input/dataset.hpp"
 #include "pipeline/run/answers.hpp"
+#include "pipeline/run/checked_run.hpp"
 #include "pipeline/run/plan_size.hpp"
 
 namespace factflow {
@@ -53,6 +54,9 @@ void print_model(const Config& config, const Dataset& dataset, const PlannedJob&
       format_bytes(static_cast<double>(bytes_of_weights(config.run.precision, model.parameters))));
   for (const WorkLine& work : work_of_model(config, dataset, planned, m))
     std::cout << line(describe(work, job), work.part.count, work.estimate);
+  if (!model.missing.empty())
+    std::cout << fmt::format("  warning: {} not there yet: run will refuse the model\n",
+                             join(model.missing, " and "));
   if (!model.skipped.empty())
     std::cout << fmt::format("  skips {} (no state-space channels)\n", join(model.skipped));
 }
@@ -76,15 +80,13 @@ int plan_command(const std::vector<std::string>& arguments) {
       "CSV file of rates measured by sweep_bench --rates, in place of the built-in ones");
   po::variables_map values;
   if (!parse_options(command_named("plan"), options, {"CONFIG"}, arguments, values)) return 0;
-  Config config = read_config(values["CONFIG"].as<std::string>());
-  apply(overrides_of(values), config);
-  const Dataset dataset = read_prompts(config);
-  const PlannedJob planned = build_job(config, false);
+  const auto [config, dataset, planned] = check_run(
+      values["CONFIG"].as<std::string>(), overrides_of(values), Completeness::kConfigOnly);
   const double prompts = static_cast<double>(dataset.prompts.size());
   std::cout << fmt::format("{}: {} prompts ({}), about {:.1f} tokens each; {} bad records\n",
                            config.name, format_count(prompts), dataset.format,
                            tokens_per_prompt(dataset), dataset.bad.size());
-  for (const std::string& sentence : shortfalls(config, dataset))
+  for (const std::string& sentence : remarks_on(config, dataset))
     std::cout << "  " << sentence << '\n';
   std::cout << fmt::format("  {:<40} {:>8} {:>8} {:>14} {:>12} {:>12}\n", "stage", "prompts",
                            "units", "rows", "FLOP", "results");
@@ -107,14 +109,11 @@ int validate_command(const std::vector<std::string>& arguments) {
   add_overrides(options);
   po::variables_map values;
   if (!parse_options(command_named("validate"), options, {"CONFIG"}, arguments, values)) return 0;
-  Config config = read_config(values["CONFIG"].as<std::string>());
-  apply(overrides_of(values), config);
-  const Dataset dataset = read_prompts(config);
-  const PlannedJob planned = build_job(config, true);
-  const RunPlan plan(config, dataset, planned);
+  const auto [config, dataset, planned] =
+      check_run(values["CONFIG"].as<std::string>(), overrides_of(values));
   std::cout << fmt::format("{}: good\n  {} prompts ({})\n", config.file.string(),
                            dataset.prompts.size(), dataset.format);
-  for (const std::string& sentence : shortfalls(config, dataset))
+  for (const std::string& sentence : remarks_on(config, dataset))
     std::cout << "  " << sentence << '\n';
   for (const BadRecord& bad : dataset.bad)
     std::cout << fmt::format("  left out: {}: {}\n", bad.where, bad.reason);
@@ -125,10 +124,12 @@ int validate_command(const std::vector<std::string>& arguments) {
                              format_count(static_cast<double>(planned.models[m].parameters)),
                              planned.job.models[m].edges.size());
     const ModelJob& job = planned.job.models[m];
-    for (const std::string& sentence :
-         describe_answers(Tokenizer::load(job.tokenizer), dataset.prompts, job.answer))
+    for (const std::string& sentence : describe_answers(Tokenizer::load(job.tokenizer),
+                                                        dataset.prompts, job.answer, &architecture))
       std::cout << "    " << sentence << '\n';
   }
+  if (const std::string problem = machine_problem(config.run); !problem.empty())
+    std::cout << "  warning: on this machine run would end with: " << problem << '\n';
   return 0;
 }
 

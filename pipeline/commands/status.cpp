@@ -6,11 +6,12 @@
 
 #include "base/error.hpp"
 #include "base/file_operations.hpp"
-#include "base/files.hpp"
+#include "base/json_text.hpp"
 #include "base/text.hpp"
 #include "jobs/job_queue.hpp"
 #include "jobs/submission.hpp"
 #include "pipeline/commands/command.hpp"
+#include "pipeline/commands/run_folder.hpp"
 #include "pipeline/coordination/journal.hpp"
 #include "pipeline/coordination/owner.hpp"
 #include "pipeline/run/model_progress.hpp"
@@ -98,13 +99,12 @@ bool print_results(const std::filesystem::path& results) {
 void print_run(const std::filesystem::path& directory) {
   const std::filesystem::path record = directory / "run.json";
   try {
-    const nlohmann::json run = nlohmann::json::parse(read_file(record));
+    const nlohmann::json run = read_json_file(record);
     std::cout << fmt::format("{}, begun {}\n", run.at("name").get<std::string>(),
                              run.at("created").get<std::string>());
     const std::filesystem::path noted = directory / "progress.json";
-    const nlohmann::json progress = std::filesystem::exists(noted)
-                                        ? nlohmann::json::parse(read_file(noted))
-                                        : nlohmann::json::object();
+    const nlohmann::json progress =
+        std::filesystem::exists(noted) ? read_json_file(noted) : nlohmann::json::object();
     if (run.value("plan", "") == kPlanVersion)
       print_journal(directory, run.at("identity").get<std::string>(), progress);
     else
@@ -126,9 +126,8 @@ int status_command(const std::vector<std::string>& arguments) {
   po::variables_map values;
   if (!parse_options(command_named("status"), options, {"DIR"}, arguments, values)) return 0;
   const std::filesystem::path directory = values["DIR"].as<std::string>();
+  require_run(directory);
   const bool begun = std::filesystem::exists(directory / "run.json");
-  if (!begun && !std::filesystem::exists(directory / "submit.json"))
-    throw InputError(directory.string(), "is not the directory of a run: it holds no run.json");
   if (begun)
     print_run(directory);
   else

@@ -1,4 +1,5 @@
 // factflow submit: a run as SLURM jobs.
+#include <algorithm>
 #include <iostream>
 
 #include <fmt/format.h>
@@ -10,6 +11,7 @@
 #include "jobs/submission.hpp"
 #include "pipeline/commands/command.hpp"
 #include "pipeline/input/config.hpp"
+#include "pipeline/run/checked_run.hpp"
 #include "pipeline/run/plan_size.hpp"
 #include "pipeline/run/run_directory.hpp"
 
@@ -20,24 +22,43 @@ namespace po = boost::program_options;
 
 constexpr int kMostArrayJobs = 10000;
 
-struct Checked {
-  Config config;
-  Dataset dataset;
-  PlannedJob planned;
-};
-
 // What would end the job after hours of waiting in the queue is found now.
-Checked checked_config(const std::filesystem::path& file, const std::filesystem::path& out) {
-  Config config = read_config(file);
-  Dataset dataset = read_prompts(config);
-  PlannedJob planned = build_job(config, true);
-  check_run_directory(out.empty() ? std::filesystem::path("runs") / config.name : out, config,
-                      dataset);
-  return {std::move(config), std::move(dataset), std::move(planned)};
+CheckedRun checked_config(const std::filesystem::path& file, const std::filesystem::path& out) {
+  CheckedRun checked = check_run(file, {});
+  check_run_directory(out.empty() ? std::filesystem::path("runs") / checked.config.name : out,
+                      checked.config, checked.dataset);
+  return checked;
+}
+
+// The machine of the job is not this one, but the profile tells what it will have.
+void check_devices(const SlurmProfile& profile, const RunConfig& run, int array,
+                   const std::filesystem::path& profile_file) {
+  const auto refuse = [&](const std::string& problem, const std::string& remedy) {
+    throw InputError(profile_file.string(), problem, remedy);
+  };
+  const bool exact = run.precision == "fp64" || run.precision == "fp32";
+  // Some clusters want GPUs to be asked for in words of their own.
+  const bool has_gpus =
+      profile.gpus_per_node > 0 ||
+      std::any_of(profile.options.begin(), profile.options.end(), [](const std::string& option) {
+        return option.find("gpu") != std::string::npos || option.find("gres") != std::string::npos;
+      });
+  if (!has_gpus && (run.device.starts_with("cuda") || !exact))
+    refuse(fmt::format("asks for no GPU, but the configuration has device {} and precision {}",
+                       run.device, run.precision),
+           "set gpus_per_node, or change the configuration");
+  if (profile.gpus_per_node > 0 && run.precision == "fp64" && run.device == "auto")
+    refuse("asks for GPUs, but the configuration's precision, fp64, runs on the CPU only",
+           "write device: cpu in the configuration, or another precision");
+  if (array == 0 && profile.gpus_per_node > 0 && profile.ranks_per_node > profile.gpus_per_node &&
+      (run.device == "auto" || run.device == "cuda") && !run.share_gpus)
+    refuse(fmt::format("starts {} ranks on nodes of {}", profile.ranks_per_node,
+                       counted(static_cast<std::uint64_t>(profile.gpus_per_node), "GPU")),
+           "start a rank per GPU, or let ranks share with run: {share_gpus: true}");
 }
 
 // Sizes that the profile leaves to the plan; says what it found.
-void fill_in_sizes(SlurmProfile& profile, BatchRun& run, const Checked& checked) {
+void fill_in_sizes(SlurmProfile& profile, BatchRun& run, const CheckedRun& checked) {
   const PlanSize size =
       size_of_plan(checked.config, checked.dataset, checked.planned, profile.gpus_per_node > 0);
   const double seconds = profile.rates.empty()
@@ -98,8 +119,11 @@ int submit_command(const std::vector<std::string>& arguments) {
   SlurmProfile profile = read_profile(values["profile"].as<std::string>());
   const std::filesystem::path config_file = values["CONFIG"].as<std::string>();
   const std::filesystem::path out = values["out"].as<std::string>();
-  const Checked checked = checked_config(config_file, out);
+  const CheckedRun checked = checked_config(config_file, out);
   const Config& config = checked.config;
+  check_devices(profile, config.run, array, values["profile"].as<std::string>());
+  for (const std::string& sentence : remarks_on(config, checked.dataset))
+    std::cout << sentence << '\n';
 
   BatchRun run;
   run.name = config.name;

@@ -76,8 +76,7 @@ int tokenize_command(const std::vector<std::string>& arguments) {
     throw InputError("factflow tokenize", "--answer is given without --dataset",
                      "lines have no answers: name a dataset");
   const std::string source = values["model"].as<std::string>();
-  const Tokenizer tokenizer = Tokenizer::load(
-      source.starts_with("hf:") ? Checkpoint::resolve(source) : std::filesystem::path(source));
+  const Tokenizer tokenizer = Tokenizer::load(Checkpoint::resolve_tokenizer(source));
   if (has_dataset)
     tokenize_prompts(tokenizer, values["dataset"].as<std::string>(),
                      parse_answer_rule(values["answer"].as<std::string>()));

@@ -112,8 +112,9 @@ bool verify(const Subject& subject, const Settings& settings) {
   std::cout << fmt::format("{} knockouts in {} cases: max relative error {:.3g}\n", knockouts,
                            cases.size(), worst);
   const bool right = std::max(worst_clean, worst) <= tolerance.value;
-  std::cout << fmt::format("tolerance {:.3g} ({}): {}\n", tolerance.value, tolerance.reason,
-                           right ? "within" : "BEYOND");
+  std::cout << fmt::format("limit {:.3g} ({})\nverdict: {}\n", tolerance.value, tolerance.reason,
+                           right ? "within the limit: engine and oracle agree"
+                                 : "BEYOND the limit: engine and oracle do not agree");
   return right;
 }
 
@@ -151,7 +152,7 @@ int verify_command(const std::vector<std::string>& arguments) {
     beyond += verify(subject, settings) ? 0 : 1;
   }
   if (subjects.size() > 1)
-    std::cout << fmt::format("\n{} of {} checkpoints are within their tolerances\n",
+    std::cout << fmt::format("\nverdict: {} of {} checkpoints are within their limits\n",
                              subjects.size() - beyond, subjects.size());
   return beyond == 0 ? 0 : 1;
 }

@@ -6,13 +6,15 @@
 
 #include <fmt/format.h>
 
-#include "base/files.hpp"
+#include "base/error.hpp"
 #include "base/text.hpp"
+#include "base/text_file.hpp"
 #include "pipeline/input/config_paths.hpp"
 #include "pipeline/input/config_values.hpp"
 #include "pipeline/input/dataset.hpp"
 #include "pipeline/input/fields.hpp"
 #include "pipeline/input/plain_text.hpp"
+#include "results/reserved_names.hpp"
 
 namespace factflow {
 namespace {
@@ -30,8 +32,7 @@ Form<std::int64_t> all_or_count() {
 Fields<DatasetConfig> dataset_fields() {
   using D = DatasetConfig;
   const auto all_relations = word_or("all", std::vector<std::string>{}, list_of(text()));
-  const auto all_ids =
-      word_or("all", std::vector<std::int64_t>{}, list_of(whole_number<std::int64_t>(0, kLargest)));
+  const auto all_ids = word_or("all", std::vector<std::int64_t>{}, list_of(prompt_id()));
   return {
       field("path", &D::path, text(), "file of prompts, or a directory of Relations files",
             kRequired),
@@ -236,9 +237,7 @@ Fields<HeatmapsConfig> heatmaps_fields() {
       field("prompts", &H::prompts,
             word_or("none", std::int64_t{0}, whole_number<std::int64_t>(1, kLargest)),
             "the first N prompts of the set get heatmaps: each single token -> last"),
-      field("ids", &H::ids,
-            word_or("none", std::vector<std::int64_t>{},
-                    list_of(whole_number<std::int64_t>(0, kLargest))),
+      field("ids", &H::ids, word_or("none", std::vector<std::int64_t>{}, list_of(prompt_id())),
             "the prompts with these ids get heatmaps, right or wrong"),
   };
   for (Field<H>& more : whom_fields<H>()) fields.push_back(std::move(more));
@@ -287,6 +286,10 @@ Form<RunConfig> run_form() {
                      reject(place.child("precision"), node.line,
                             fmt::format("fp64 runs on the CPU only, found device {}", run.device),
                             "write device: cpu, or another precision");
+                   if (run.device == "cpu" && run.precision != "fp64" && run.precision != "fp32")
+                     reject(place.child("precision"), node.line,
+                            fmt::format("{} runs on a GPU only, found device cpu", run.precision),
+                            "write device: auto or cuda, or precision: fp32 or fp64");
                  });
 }
 
@@ -301,6 +304,9 @@ void check_models(const std::vector<ModelConfig>& models, const YamlNode& node,
     if (rule_words().contains(name))
       reject(at, line, fmt::format("a model cannot be called '{}'", name),
              "select.correct_for uses this word");
+    if (is_reserved_group(name))
+      reject(at, line, fmt::format("a model cannot be called '{}'", name),
+             "results.h5 has something else of this name");
     if (const auto [first, is_new] = seen.emplace(name, i); !is_new)
       reject(at, line,
              fmt::format("repeats the name '{}' of {}", name, place.item(first->second).key),
@@ -374,6 +380,18 @@ const Fields<Config>& config_fields() {
   return fields;
 }
 
+// A run's directory is easily given in place of its configuration.
+void refuse_directory(const std::filesystem::path& file) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(file, error)) return;
+  const std::filesystem::path copy = file / "config.yaml";
+  if (std::filesystem::exists(copy, error))
+    throw InputError(
+        file.string(), "is the directory of a run, expected a configuration",
+        fmt::format("name the run's own copy, {}, or the file it was made from", copy.string()));
+  throw InputError(file.string(), "is a directory, expected a configuration (a YAML file)");
+}
+
 Config config_of(const YamlNode& node, const std::filesystem::path& file) {
   const Place place{file, ""};
   Config config = read_fields(config_fields(), node, place);
@@ -389,7 +407,8 @@ Config parse_config(const std::string& yaml, const std::filesystem::path& file) 
 }
 
 Config read_config(const std::filesystem::path& file) {
-  const YamlNode node = parse_yaml(read_file(file, size_t{1} << 20), file);
+  refuse_directory(file);
+  const YamlNode node = parse_yaml(read_text_file(file, size_t{1} << 20), file);
   Config config = config_of(node, file);
   find_paths(config, node);
   return config;

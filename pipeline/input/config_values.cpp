@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <map>
 
 #include <fmt/format.h>
 
@@ -50,6 +51,40 @@ std::string one_of(const std::string& kind, const std::string& given,
                    const std::vector<std::string>& known) {
   if (std::find(known.begin(), known.end(), given) != known.end()) return given;
   throw InputError("", unknown_word(kind, excerpt(given), known));
+}
+
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
+  return text;
+}
+
+// What other programs call the devices, or "".
+std::string device_meant(const std::string& given) {
+  const std::string word = lower(given);
+  if (word == given && (word == "cpu" || word == "cuda" || word == "auto")) return "";
+  if (word == "cpu" || word == "auto") return word;
+  if (word == "any" || word == "default") return "auto";
+  for (const std::string_view prefix : {"cuda", "gpu", "nvidia"}) {
+    if (!word.starts_with(prefix)) continue;
+    const std::string_view rest = std::string_view(word).substr(prefix.size());
+    if (rest.empty()) return "cuda";
+    const bool separated = rest[0] == ':' || rest[0] == '-' || rest[0] == '_';
+    if (const auto index = parse_whole_number(rest.substr(separated ? 1 : 0)))
+      return fmt::format("cuda:{}", *index);
+  }
+  return "";
+}
+
+// What other programs call the precisions, or "".
+std::string precision_meant(const std::string& given) {
+  static const std::map<std::string, std::string> words = {
+      {"float64", "fp64"}, {"double", "fp64"}, {"f64", "fp64"},     {"float32", "fp32"},
+      {"float", "fp32"},   {"single", "fp32"}, {"f32", "fp32"},     {"bfloat16", "bf16"},
+      {"half", "bf16"},    {"fp16", "bf16"},   {"float16", "bf16"}, {"tensorfloat32", "tf32"}};
+  const auto found = words.find(lower(given));
+  return found == words.end() ? "" : found->second;
 }
 
 std::string same(const std::string& value) {
@@ -104,6 +139,17 @@ Form<std::string> checkpoint_path() {
         return given;
       },
       same);
+}
+
+Form<std::int64_t> prompt_id() {
+  return text_form(
+      "a whole number from 0",
+      [](const std::string& given) {
+        const std::optional<std::int64_t> id = parse_id(given);
+        if (!id) expected("a whole number from 0", given);
+        return *id;
+      },
+      [](std::int64_t id) { return std::to_string(id); });
 }
 
 Form<std::string> dataset_format() {
@@ -171,6 +217,9 @@ Form<std::string> device() {
             expected("cuda:N with N from 0 to 1023", given);
           return given;
         }
+        if (const std::string meant = device_meant(given); !meant.empty())
+          throw InputError(
+              "", fmt::format("unknown device {}, did you mean '{}'?", in_quotes(given), meant));
         return one_of("device", given, {"auto", "cpu", "cuda", "cuda:N"});
       },
       same);
@@ -180,6 +229,9 @@ Form<std::string> precision() {
   return text_form(
       "fp64 | fp32 | tf32x3 | tf32 | bf16",
       [](const std::string& given) {
+        if (const std::string meant = precision_meant(given); !meant.empty())
+          throw InputError(
+              "", fmt::format("unknown precision {}, did you mean '{}'?", in_quotes(given), meant));
         return one_of("precision", given, {"fp64", "fp32", "tf32x3", "tf32", "bf16"});
       },
       same);

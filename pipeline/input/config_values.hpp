@@ -16,6 +16,8 @@ Form<std::string> safe_name();
 // A directory, or hf:ORG/NAME[@REVISION].
 Form<std::string> checkpoint_path();
 
+Form<std::int64_t> prompt_id();  // a whole number from 0; 7.0 is one
+
 Form<std::string> dataset_format();         // "auto" or one of dataset_format_names()
 Form<HeadChoice> head_choice();             // configured | embedding | own
 Form<GatedNormChoice> gated_norm_choice();  // per-group | all-channels

@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "base/files.hpp"
 #include "base/text.hpp"
+#include "base/text_file.hpp"
 #include "pipeline/input/content_digest.hpp"
 #include "pipeline/input/numpy_permutation.hpp"
 #include "pipeline/input/plain_text.hpp"
@@ -56,6 +57,15 @@ class Collector {
   std::unordered_map<std::int64_t, std::string> first_with_id_;
 };
 
+std::string unrecognised(const Record& record) {
+  std::vector<std::string> keys;
+  for (const auto& item : record.fields.items()) keys.push_back(item.key());
+  const std::string found = fmt::format("{} with the fields {}", record.where, excerpt(join(keys)));
+  if (keys.size() == 1 && keys[0].find_first_of(";\t|") != std::string::npos)
+    return found + ", which is one name: separate the columns with commas";
+  return fmt::format("{}, {}", found, missing_fields(record.fields));
+}
+
 // The format of the first record that has one.
 std::string detect_format(Container container, std::string_view text, const std::string& path) {
   std::string format;
@@ -66,10 +76,7 @@ std::string detect_format(Container container, std::string_view text, const std:
       return true;
     }
     format = recognise_record(record.fields);
-    std::vector<std::string> keys;
-    for (const auto& item : record.fields.items()) keys.push_back(item.key());
-    if (format.empty())
-      found = fmt::format("{} with the fields {}", record.where, excerpt(join(keys)));
+    if (format.empty()) found = unrecognised(record);
     return format.empty();
   });
   if (format.empty())
@@ -143,9 +150,10 @@ Source read_directory(const DatasetConfig& config, Collector& out) {
                      fmt::format("is a directory, expected a file of format {}", config.format));
   ContentDigest digest;
   for (const std::filesystem::path& file : relation_files(config.path)) {
-    const std::string text = read_file(file, size_t{16} << 20);
+    const std::string bytes = read_file(file, size_t{16} << 20);
+    const std::string_view text = text_in(bytes, file.string());
     digest.add(file.filename().string());
-    digest.add(text);
+    digest.add(bytes);
     try {
       read_relation_object(parse_json(text, text.size()), file.string(), source.rows, out);
     } catch (const InputError& error) {
@@ -158,9 +166,10 @@ Source read_directory(const DatasetConfig& config, Collector& out) {
 }
 
 Source read_one_file(const DatasetConfig& config, Collector& out) {
-  const std::string text = read_file(config.path);
+  const std::string bytes = read_file(config.path);
+  const std::string_view text = text_in(bytes, config.path);
   ContentDigest digest;
-  digest.add(text);
+  digest.add(bytes);
   const Container container = detect_container(text);
   Source source{config.format, to_string(container), digest.hex(), 0};
   if (source.format == "auto") source.format = detect_format(container, text, config.path);
@@ -240,7 +249,7 @@ Dataset read_dataset(const DatasetConfig& config, const WantedIds& wanted) {
 }
 
 std::vector<std::int64_t> read_ids(const std::filesystem::path& file) {
-  const std::string text = read_file(file, size_t{16} << 20);
+  const std::string text = read_text_file(file, size_t{16} << 20);
   std::vector<std::int64_t> ids;
   std::unordered_set<std::int64_t> seen;
   const auto add = [&](const std::string& where, std::optional<std::int64_t> id,
@@ -258,8 +267,8 @@ std::vector<std::int64_t> read_ids(const std::filesystem::path& file) {
       throw InputError(file.string(), error.problem());
     }
     for (const nlohmann::json& item : list)
-      add(fmt::format("{}: record {}", file.string(), ids.size() + 1),
-          parse_whole_number(item.dump()), item.dump());
+      add(fmt::format("{}: record {}", file.string(), ids.size() + 1), parse_id(item.dump()),
+          item.dump());
   } else {
     std::string_view rest = text;
     for (int line = 1; !rest.empty(); ++line) {
@@ -267,8 +276,7 @@ std::vector<std::int64_t> read_ids(const std::filesystem::path& file) {
       const std::string_view content = trim(rest.substr(0, end));
       rest.remove_prefix(std::min(end + 1, rest.size()));
       if (content.empty() || content.starts_with('#')) continue;
-      add(fmt::format("{}:{}", file.string(), line), parse_whole_number(content),
-          std::string(content));
+      add(fmt::format("{}:{}", file.string(), line), parse_id(content), std::string(content));
     }
   }
   if (ids.empty()) throw InputError(file.string(), "holds no id");

@@ -2,12 +2,31 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <utf8proc.h>
 
 namespace factflow {
+namespace {
+
+constexpr int kComposed = UTF8PROC_STABLE | UTF8PROC_COMPOSE,
+              kDecomposed = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE;
+
+// In the form that options of utf8proc_map() make; as it is where that fails.
+std::string mapped(std::string_view text, int options) {
+  utf8proc_uint8_t* made = nullptr;
+  const utf8proc_ssize_t size = utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                                             static_cast<utf8proc_ssize_t>(text.size()), &made,
+                                             static_cast<utf8proc_option_t>(options));
+  if (size < 0) return std::string(text);
+  std::string out(reinterpret_cast<const char*>(made), static_cast<size_t>(size));
+  std::free(made);  // as utf8proc asks its callers to
+  return out;
+}
+
+}  // namespace
 
 bool is_clean_utf8(std::string_view text) {
   while (!text.empty()) {
@@ -55,6 +74,32 @@ std::optional<std::int64_t> parse_whole_number(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return value;
+}
+
+std::optional<std::int64_t> parse_id(std::string_view text) {
+  const size_t dot = text.find('.');
+  if (dot == text.npos) return parse_whole_number(text);
+  const std::string_view zeros = text.substr(dot + 1);
+  if (zeros.empty() || zeros.find_first_not_of('0') != zeros.npos) return std::nullopt;
+  return parse_whole_number(text.substr(0, dot));
+}
+
+std::string difference_in_writing(std::string_view text, std::string_view word) {
+  const auto alike = [&](int form) {
+    return mapped(text, form).find(mapped(word, form)) != std::string::npos;
+  };
+  const auto form_of = [](std::string_view given) {
+    if (mapped(given, kComposed) == given) return "NFC";
+    return mapped(given, kDecomposed) == given ? "NFD" : "neither NFC nor NFD";
+  };
+  if (word.empty()) return "";
+  if (alike(kComposed))
+    return fmt::format("in another Unicode form (this one {}, the text {})", form_of(word),
+                       form_of(text));
+  if (alike(kComposed | UTF8PROC_CASEFOLD)) return "with other upper and lower case";
+  if (alike(kComposed | UTF8PROC_CASEFOLD | UTF8PROC_COMPAT))
+    return "with characters that only look alike (Unicode forms NFKC and NFC)";
+  return "";
 }
 
 std::string some_of(std::vector<std::int64_t> ids) {

@@ -24,6 +24,13 @@ std::string excerpt(std::string_view text);
 // The whole text as a decimal number without sign, or nothing if it is none or does not fit.
 std::optional<std::int64_t> parse_whole_number(std::string_view text);
 
+// A prompt's id: a whole number, which tables that know only floats write as "7.0".
+std::optional<std::int64_t> parse_id(std::string_view text);
+
+// How the first place where `text` holds something like `word` is written differently: "with other
+// upper and lower case", "in another Unicode form (...)"; "" if `text` holds nothing like it.
+std::string difference_in_writing(std::string_view text, std::string_view word);
+
 // Numbers for a message: "5, 6, 7", or the ten smallest and how many more there are.
 std::string some_of(std::vector<std::int64_t> ids);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <limits>
 #include <optional>
 #include <string_view>
@@ -9,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "base/text.hpp"
 #include "pipeline/input/dataset.hpp"
 #include "pipeline/input/plain_text.hpp"
 
@@ -41,6 +43,16 @@ constexpr FlatForm kFlatForms[] = {
     {"minimal", {"id", ""}, "answer", "", "relation", {"answer", "", ""}},
 };
 
+// What a record of each format must have, the one for own prompts first.
+std::vector<std::pair<std::string, std::vector<std::string>>> required_fields() {
+  std::vector<std::pair<std::string, std::vector<std::string>>> all;
+  for (const FlatForm& form : kFlatForms)
+    all.insert(all.begin(),
+               {std::string(form.name), {"prompt", "subject", std::string(form.answer_key)}});
+  all.push_back({"relations", {"name", "prompt_templates", "samples"}});
+  return all;
+}
+
 bool has(const json& fields, std::string_view key) {
   return !key.empty() && fields.contains(key);
 }
@@ -64,32 +76,46 @@ std::string required_text(const json& fields, std::string_view key) {
   return text;
 }
 
-// Empty if the field is not there or null.
+// Tables write a cell without a value as null, as NaN or as empty text.
+bool is_nothing(const json& value) {
+  return value.is_null() || (value.is_number_float() && std::isnan(value.get<double>())) ||
+         (value.is_string() && value.get_ref<const std::string&>().empty());
+}
+
+// Empty if the field is not there or holds nothing.
 std::string optional_text(const json& fields, std::string_view key) {
-  if (!has(fields, key) || fields[std::string(key)].is_null()) return "";
+  if (!has(fields, key) || is_nothing(fields[std::string(key)])) return "";
   const json& value = fields[std::string(key)];
   return value.is_number_integer() ? value.dump() : checked_text(value, key);
 }
 
-// JSON whole numbers, and digits, which is all that CSV has. Nothing if the field is not there,
-// null, or empty text.
+// Numbers of JSON, and digits, which is all that CSV has. Nothing if the field is not there or
+// holds nothing.
 std::optional<std::int64_t> optional_id(const json& fields, std::string_view key) {
   if (!has(fields, key)) return std::nullopt;
   const json& value = fields[std::string(key)];
-  if (value.is_null() || (value.is_string() && value.get_ref<const std::string&>().empty()))
-    return std::nullopt;
+  if (is_nothing(value)) return std::nullopt;
   std::optional<std::int64_t> id;
   if (value.is_number_unsigned()) {
     const auto number = value.get<std::uint64_t>();
     if (number <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
       id = static_cast<std::int64_t>(number);
+  } else if (value.is_number_float()) {
+    id = parse_id(value.dump());
   } else if (value.is_string()) {
-    id = parse_whole_number(value.get_ref<const std::string&>());
+    id = parse_id(value.get_ref<const std::string&>());
   }
   if (!id)
     unusable(
         fmt::format("expected a whole number from 0 for {}, found {}", key, excerpt(value.dump())));
   return id;
+}
+
+[[noreturn]] void refuse_subject(const std::string& text, const std::string& subject) {
+  const std::string difference = difference_in_writing(text, subject);
+  unusable(fmt::format(
+      "the subject {} does not occur in the prompt{}", in_quotes(subject),
+      difference.empty() ? "" : ", which holds it " + difference + ": write both alike"));
 }
 
 // Where the subject stands: at the template's {} if the prompt was made from it, else at its first
@@ -103,8 +129,7 @@ std::int64_t find_subject(const std::string& text, const std::string& subject,
       return static_cast<std::int64_t>(begin);
   }
   const size_t begin = text.find(subject);
-  if (begin == std::string::npos)
-    unusable(fmt::format("the subject {} does not occur in the prompt", in_quotes(subject)));
+  if (begin == std::string::npos) refuse_subject(text, subject);
   return static_cast<std::int64_t>(begin);
 }
 
@@ -191,6 +216,25 @@ std::string recognise_record(const json& fields) {
     if (is_marked && has(fields, form.answer_key)) return std::string(form.name);
   }
   return "";
+}
+
+std::string missing_fields(const json& fields) {
+  std::string nearest_format;
+  std::vector<std::string> fewest;
+  for (const auto& [format, required] : required_fields()) {
+    std::vector<std::string> missing;
+    for (const std::string& key : required)
+      if (!has(fields, key)) missing.push_back(key);
+    if (!nearest_format.empty() && missing.size() >= fewest.size()) continue;
+    nearest_format = format;
+    fewest = missing;
+  }
+  std::vector<std::string> keys;
+  for (const auto& item : fields.items()) keys.push_back(item.key());
+  for (std::string& key : fewest)
+    if (const std::string near = nearest(key, keys); !near.empty())
+      key += fmt::format(" (is it {}?)", in_quotes(near));
+  return fmt::format("which lacks {} for the format {}", join(fewest, " and "), nearest_format);
 }
 
 PromptRecord read_prompt_record(const std::string& format, const json& fields, std::int64_t row) {

@@ -29,6 +29,10 @@ struct PromptRecord {
 // The format whose keys an object holds, or "" if none fits.
 std::string recognise_record(const nlohmann::json& fields);
 
+// What an object that recognise_record() does not know lacks for the format that it comes nearest
+// to: "which lacks subject for the format minimal".
+std::string missing_fields(const nlohmann::json& fields);
+
 // `row`: 0-based row of the file, the id of a record without one. Throws InputError (empty where)
 // with the reason why the record is unusable. Not for "relations".
 PromptRecord read_prompt_record(const std::string& format, const nlohmann::json& fields,

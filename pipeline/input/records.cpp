@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "base/json_text.hpp"
 #include "pipeline/input/csv.hpp"
 #include "pipeline/input/plain_text.hpp"
 
@@ -15,12 +16,6 @@ namespace {
 
 constexpr size_t kLongestRecord = size_t{1} << 20;
 constexpr size_t kLargestObject = size_t{16} << 20;  // a whole Relations file
-constexpr int kDeepest = 64;
-
-std::string_view without_byte_order_mark(std::string_view text) {
-  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
-  return text;
-}
 
 // Follows JSON text byte by byte and knows whether it is inside a string, and how deep.
 class JsonScanner {
@@ -183,23 +178,11 @@ std::string to_string(Container container) {
 nlohmann::json parse_json(std::string_view text, size_t limit) {
   if (text.size() > limit) throw InputError("", fmt::format("is longer than {} bytes", limit));
   if (!is_clean_utf8(text)) throw InputError("", "is not UTF-8 text");
-  JsonScanner scanner;
-  for (const char c : text) {
-    scanner.read(c);
-    if (scanner.depth() > kDeepest)
-      throw InputError("", fmt::format("is nested more than {} levels deep", kDeepest));
-  }
-  try {
-    return nlohmann::json::parse(text.begin(), text.end());
-  } catch (const nlohmann::json::parse_error& error) {
-    throw InputError("", fmt::format("is not valid JSON (error at byte {})", error.byte));
-  } catch (const nlohmann::json::out_of_range&) {
-    throw InputError("", "holds a number that is too large");
-  }
+  return parse_json_text(text, "");
 }
 
 Container detect_container(std::string_view text) {
-  text = trim(without_byte_order_mark(text));
+  text = trim(text);
   if (text.starts_with('[')) return Container::kJsonArray;
   const std::string_view first = trim(take_line(text));
   // Without the quote, a CSV row that starts with a template, "{} is in", would be taken for JSON
@@ -221,7 +204,6 @@ Container detect_container(std::string_view text) {
 
 void read_records(Container container, std::string_view text, const std::string& file,
                   const UseRecord& use) {
-  text = without_byte_order_mark(text);
   switch (container) {
     case Container::kJsonLines:
       return read_json_lines(text, file, use);

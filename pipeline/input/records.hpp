@@ -16,7 +16,8 @@ enum class Container { kJsonLines, kJsonArray, kJsonObject, kCsv };
 std::string to_string(Container container);  // "JSON lines", "JSON array", "JSON object", "CSV"
 
 // By the first two lines: [ is an array; { is an object if it goes on over several lines or holds
-// `samples`, else JSON lines; anything else is CSV. A byte order mark is skipped here and below.
+// `samples`, else JSON lines; anything else is CSV. `text` here and below: as
+// text_in() of base/text_file.hpp gives it.
 Container detect_container(std::string_view text);
 
 // One record as it was found. `fields` is an object; CSV gives text values only.

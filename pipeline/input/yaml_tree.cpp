@@ -125,6 +125,16 @@ class TreeBuilder final : public YAML::EventHandler {
   YamlNode root_;
 };
 
+// The first line that is indented with a tab, or 0.
+int line_with_tab(std::string_view text) {
+  for (int line = 1; !text.empty(); ++line) {
+    const size_t begin = text.find_first_not_of(' ');
+    if (begin != text.npos && text[begin] == '\t') return line;
+    text.remove_prefix(std::min(text.find('\n'), text.size() - 1) + 1);
+  }
+  return 0;
+}
+
 // Text that YAML readers take for nothing but text when it stands without quotes.
 bool is_plain(std::string_view text) {
   static constexpr std::string_view kWords[] = {"true", "false", "yes", "no", "on",
@@ -248,6 +258,9 @@ YamlNode parse_yaml(const std::string& text, const std::filesystem::path& file) 
                        "keep one document per file");
     return root;
   } catch (const YAML::Exception& error) {
+    if (const int line = line_with_tab(text); line > 0)
+      throw InputError(fmt::format("{}:{}", file.string(), line), "is indented with a tab",
+                       "YAML takes spaces only: replace the tab");
     throw InputError(fmt::format("{}:{}", file.string(), std::max(error.mark.line, 0) + 1),
                      fmt::format("is not valid YAML: {}", error.msg), "");
   }

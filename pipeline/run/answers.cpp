@@ -8,6 +8,7 @@
 #include "base/text.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 #include "results/answer_summary.hpp"
+#include "workers/loaded_model.hpp"
 
 namespace factflow {
 namespace {
@@ -23,13 +24,16 @@ std::optional<int> closing_token(const Tokenizer& tokenizer, const std::string& 
 }  // namespace
 
 std::vector<std::string> describe_answers(const Tokenizer& tokenizer,
-                                          const std::vector<Prompt>& prompts, AnswerRule rule) {
+                                          const std::vector<Prompt>& prompts, AnswerRule rule,
+                                          const Architecture* architecture) {
   AnswerSummary summary;
   std::size_t failed = 0;
   std::string first_failure;
   for (const Prompt& prompt : prompts) {
     try {
       const TokenizedPrompt tokens = tokenize(tokenizer, prompt, rule);
+      if (architecture != nullptr)
+        require_tokens(tokens, *architecture, fmt::format("prompt {}", prompt.id));
       summary.add(prompt.answer, tokens.answer, tokenizer.token_text(tokens.answer),
                   tokens.changes);
     } catch (const InputError& error) {

@@ -1,17 +1,23 @@
 #include "pipeline/run/job_builder.hpp"
 
 #include <algorithm>
+#include <exception>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <string_view>
+#include <system_error>
 
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "base/text.hpp"
 #include "model/checkpoint/checkpoint.hpp"
+#include "model/checkpoint/hub_cache.hpp"
 #include "model/families/family.hpp"
 #include "model/network.hpp"
 #include "model/tokenizer/tokenizer.hpp"
+#include "workers/loaded_model.hpp"
 
 namespace factflow {
 namespace {
@@ -63,28 +69,91 @@ std::string key_of(const char* list, size_t index, size_t count, const char* key
   return count == 1 ? fmt::format("{}.{}", list, key) : fmt::format("{}[{}].{}", list, index, key);
 }
 
-// Where a model or tokenizer lies: below models_directory if there is one and its name is
-// hf:ORG/NAME.
-std::string located(const Config& config, const std::string& path) {
-  constexpr std::string_view kHub = "hf:";
-  if (!path.starts_with(kHub)) require_path(config, path);
-  if (config.models_directory.empty() || !path.starts_with(kHub)) return path;
+constexpr std::string_view kHub = "hf:";
+
+// Where hf:ORG/NAME lies below models_directory.
+std::string in_models_directory(const Config& config, const std::string& source) {
   require_path(config, config.models_directory);
-  const std::string name = path.substr(kHub.size(), path.find('@') - kHub.size());
+  const std::string name = source.substr(kHub.size(), source.find('@') - kHub.size());
   const std::filesystem::path directory = config.models_directory;
   for (const std::filesystem::path& place :
        {directory / name, directory / name.substr(name.find('/') + 1)})
     if (std::filesystem::is_directory(place)) return place.string();
-  throw InputError(
-      config.models_directory,
-      fmt::format("holds neither {} nor {}", name, name.substr(name.find('/') + 1)),
-      "put the model there, or leave out models_directory to use the Hugging Face cache");
+  throw NotDownloaded(config.models_directory,
+                      fmt::format("holds neither {} nor {}", name, name.substr(name.find('/') + 1)),
+                      fmt::format("{} --local-dir {}", download_command(source.substr(kHub.size())),
+                                  (directory / name).string()),
+                      "leave out models_directory to use the Hugging Face cache");
+}
+
+// Where a model or tokenizer lies, as Checkpoint::resolve() takes it.
+std::string located(const Config& config, const std::string& source) {
+  if (!source.starts_with(kHub)) require_path(config, source);
+  return config.models_directory.empty() || !source.starts_with(kHub)
+             ? source
+             : in_models_directory(config, source);
 }
 
 std::string tokenizer_path(const Config& config, const ModelConfig& model) {
   if (model.tokenizer.empty()) return Checkpoint::resolve(located(config, model.path)).string();
-  const std::string path = located(config, model.tokenizer);
-  return path.starts_with("hf:") ? Checkpoint::resolve(path).string() : path;
+  return Checkpoint::resolve_tokenizer(located(config, model.tokenizer)).string();
+}
+
+// What stands in a list of what is missing: the command that helps, else the whole message.
+std::string remedy_of(const InputError& error) {
+  const auto* missing = dynamic_cast<const NotDownloaded*>(&error);
+  return missing != nullptr ? missing->command() : error.what();
+}
+
+// Everything that is not there is told at once: it may take hours to fetch.
+void require_models(const Config& config) {
+  std::vector<std::string> remedies;
+  std::exception_ptr first;
+  const auto look_for = [&](const auto& find) {
+    try {
+      find();
+    } catch (const InputError& error) {
+      if (!first) first = std::current_exception();
+      place_in(remedies, remedy_of(error), std::equal_to<std::string>());
+    }
+  };
+  for (const ModelConfig& model : config.models) {
+    look_for([&] { Checkpoint::resolve(located(config, model.path)); });
+    if (!model.tokenizer.empty()) look_for([&] { tokenizer_path(config, model); });
+  }
+  if (remedies.size() == 1) std::rethrow_exception(first);
+  if (!remedies.empty())
+    throw Error(2, fmt::format("{}: {} checkpoints or tokenizers are missing; download them where "
+                               "there is a network, or correct the paths:\n  {}",
+                               config.file.string(), remedies.size(), join(remedies, "\n  ")));
+}
+
+// By path: many models of a run share one.
+using Tokenizers = std::map<std::string, Tokenizer>;
+
+bool has_tokenizer(const std::filesystem::path& path) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(path, error)) return std::filesystem::exists(path, error);
+  return std::filesystem::exists(path / "tokenizer.json", error) ||
+         std::filesystem::exists(path / "vocab.json", error);
+}
+
+// The checks that need more than config.json.
+void check_files(const ModelJob& job, const TensorTable& table, Completeness completeness,
+                 Tokenizers& tokenizers, PlannedModel& planned) {
+  const bool whole = completeness == Completeness::kWhole;
+  if (whole || Checkpoint::has_weights(job.path))
+    check_tensors(Checkpoint::open(job.path), table);
+  else
+    planned.missing.push_back("weights");
+  if (!whole && !has_tokenizer(job.tokenizer)) {
+    planned.missing.push_back("a tokenizer");
+    return;
+  }
+  auto tokenizer = tokenizers.find(job.tokenizer);
+  if (tokenizer == tokenizers.end())
+    tokenizer = tokenizers.emplace(job.tokenizer, Tokenizer::load(job.tokenizer)).first;
+  require_vocabulary(tokenizer->second, planned.architecture.vocabulary, job.path);
 }
 
 void add_sweep(const SweepConfig& sweep, const Architecture& architecture, PlannedModel& planned,
@@ -145,7 +214,9 @@ void add_knockouts(const Config& config, PlannedModel& planned, ModelJob& job) {
   }
 }
 
-PlannedJob build_job(const Config& config, bool open_checkpoints) {
+PlannedJob build_job(const Config& config, Completeness completeness) {
+  require_models(config);
+  Tokenizers tokenizers;
   PlannedJob planned;
   planned.job.device = config.run.device;
   planned.job.precision = config.run.precision;
@@ -168,10 +239,7 @@ PlannedJob build_job(const Config& config, bool open_checkpoints) {
     job.choices = choices;
     job.tokenizer = tokenizer_path(config, model);
     job.answer = config.select[0].answer;
-    if (open_checkpoints) {
-      check_tensors(Checkpoint::open(path), table);
-      Tokenizer::load(job.tokenizer);
-    }
+    check_files(job, table, completeness, tokenizers, one);
     add_knockouts(config, one, job);
   }
   return planned;

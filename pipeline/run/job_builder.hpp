@@ -14,6 +14,7 @@ struct PlannedModel {
   Architecture architecture;
   std::int64_t parameters = 0;
   std::vector<std::string> skipped;  // edges that this family cannot have: "subject->last/slow"
+  std::vector<std::string> missing;  // "weights", "a tokenizer"; only with kConfigOnly
   // [Config::sweep]; none where the sweep is not for this model.
   std::vector<std::vector<AskedEdge>> sweeps;
   // [Config::heatmaps] indices into ModelJob::heatmaps, likewise.
@@ -25,10 +26,16 @@ struct PlannedJob {
   std::vector<PlannedModel> models;  // as job.models
 };
 
-// Reads every model's config.json, and with `open_checkpoints` also every tensor's name and shape
-// and the tokenizer. Throws InputError for a model that cannot be used and for a window larger than
-// a model.
-PlannedJob build_job(const Config& config, bool open_checkpoints);
+// What may be missing of a model.
+enum class Completeness {
+  kWhole,      // nothing
+  kConfigOnly  // weights and tokenizer: what is there of them is checked all the same
+};
+
+// Reads every model's config.json, every tensor's name and shape, and the tokenizer. Throws
+// InputError for a model that cannot be used and for a window larger than a model; models that are
+// not there are all named at once, with the commands that download them.
+PlannedJob build_job(const Config& config, Completeness completeness);
 
 // The edges and windows of all sweeps and heat maps that are for the model `job.name`, whose
 // planned.architecture is known: fills in the rest of `planned` and the axes of `job`. Throws

@@ -10,8 +10,8 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
-#include "base/files.hpp"
 #include "base/text.hpp"
+#include "base/text_file.hpp"
 #include "pipeline/input/csv.hpp"
 #include "pipeline/run/measured_rates.hpp"
 
@@ -55,7 +55,7 @@ std::vector<MeasuredRate> read_rates(std::string_view text, const std::string& w
 RateTable::RateTable() : rates_(read_rates(kMeasuredRates, "measured rates")) {}
 
 RateTable::RateTable(const std::filesystem::path& file)
-    : rates_(read_rates(read_file(file), file.string())) {}
+    : rates_(read_rates(read_text_file(file), file.string())) {}
 
 std::vector<std::string> RateTable::devices(const std::string& precision) const {
   std::vector<std::string> names;

@@ -1,11 +1,13 @@
 #include "pipeline/run/run.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <thread>
 
 #include <fmt/format.h>
@@ -20,6 +22,7 @@
 #include "pipeline/coordination/distributed_run.hpp"
 #include "pipeline/coordination/run_lock.hpp"
 #include "pipeline/coordination/unit_claims.hpp"
+#include "pipeline/run/checked_run.hpp"
 #include "pipeline/run/model_progress.hpp"
 #include "pipeline/run/progress_display.hpp"
 #include "pipeline/run/results_builder.hpp"
@@ -74,11 +77,11 @@ std::unique_ptr<RunLock> lock_directory(const std::filesystem::path& path,
 // What rank 0 holds: the plan, the journal, and what a reader sees of both.
 class Desk {
  public:
-  explicit Desk(const RunOptions& options)
-      : options_(options), config_(read_config(options.config)) {
-    apply(options.overrides, config_);
-    dataset_ = read_prompts(config_);
-    planned_ = build_job(config_, true);
+  explicit Desk(const RunOptions& options) : options_(options) {
+    CheckedRun checked = check_run(options.config, options.overrides);
+    config_ = std::move(checked.config);
+    dataset_ = std::move(checked.dataset);
+    planned_ = std::move(checked.planned);
     const std::filesystem::path path =
         options.out.empty() ? std::filesystem::path("runs") / config_.name : options.out;
     lock_ = lock_directory(path, options);
@@ -117,6 +120,7 @@ class Desk {
   }
 
   int finish(const Outcome& outcome) {
+    tell_evaluations();
     const bool complete = outcome.end == RunEnd::kComplete;
     const std::optional<ResultsSummary> summary = final_results(outcome);
     if (!summary) {
@@ -164,7 +168,7 @@ class Desk {
         dataset_.bad.empty() ? "" : fmt::format(", {} bad records left out", dataset_.bad.size()),
         config_.models.size(), config_.models.size() == 1 ? "model" : "models",
         directory_.path.string()));
-    for (const std::string& sentence : shortfalls(config_, dataset_))
+    for (const std::string& sentence : remarks_on(config_, dataset_))
       display_.line("  " + sentence);
     for (size_t m = 0; m < config_.models.size(); ++m)
       if (!planned_.models[m].skipped.empty())
@@ -174,6 +178,7 @@ class Desk {
 
   void on_progress(const Progress& progress) {
     display_.show(progress);
+    tell_evaluations();
     last_progress_ = progress;
     const auto now = std::chrono::steady_clock::now();
     if (now - last_note_ >= kNoteInterval) {
@@ -187,6 +192,14 @@ class Desk {
       const auto took = std::chrono::steady_clock::now() - now;
       next_snapshot_ = std::chrono::steady_clock::now() +
                        std::max<std::chrono::steady_clock::duration>(kSnapshotInterval, 20 * took);
+    }
+  }
+
+  // Once for each model: whether it can do what is asked is worth knowing hours before the end.
+  void tell_evaluations() {
+    for (std::uint32_t m = 0; m < config_.models.size(); ++m) {
+      if (!plan_->is_evaluated(m) || !told_.insert(m).second) continue;
+      display_.line(describe_answers_of(config_.models[m].name, plan_->ranks()[m]));
     }
   }
 
@@ -255,6 +268,7 @@ class Desk {
   Coordinator* coordinator_ = nullptr;  // lives as long as its callbacks are called
   ProgressDisplay display_;
   Progress last_progress_;
+  std::set<std::uint32_t> told_;  // models of tell_evaluations()
   std::chrono::steady_clock::time_point last_note_{},
       next_snapshot_ = std::chrono::steady_clock::now() + kSnapshotInterval;
 };

@@ -61,6 +61,7 @@ class RunPlan final : public TaskSource {
   }
   std::string name_of(std::uint64_t unit) const override;
 
+  bool is_evaluated(std::uint32_t model) const { return evaluations_left_[model] == 0; }
   bool released(std::uint32_t model) const { return released_[model]; }
   // What the sweeps (kSweep) or heat maps (kHeatmap) ask of a released model's prompts.
   const AskedPrompts& asked(Stage stage, std::uint32_t model) const {

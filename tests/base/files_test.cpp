@@ -80,7 +80,8 @@ TEST_F(Files, RefusesWhatIsTooLargeMissingOrNoFile) {
   EXPECT_EQ(input_error([] { read_file("none/of"); }),
             "none/of: cannot be opened: No such file or directory (relative to " +
                 fs::current_path().string() + ")");
-  EXPECT_EQ(input_error([&] { read_file(folder_); }), folder_.string() + ": is not a regular file");
+  EXPECT_EQ(input_error([&] { read_file(folder_); }),
+            folder_.string() + ": is a directory, expected a file");
   EXPECT_EQ(input_error([] { read_file("/dev/zero"); }), "/dev/zero: is not a regular file");
 }
 

@@ -72,10 +72,9 @@ TEST_F(HubCache, SaysWhatWasTried) {
   EXPECT_THAT(error_of("org/other"),
               AllOf(HasSubstr("hf:org/other: is not in the Hugging Face cache"),
                     HasSubstr((cache_.path() / "models--org--other").string()),
-                    HasSubstr("huggingface-cli download org/other")));
-  EXPECT_THAT(error_of("org/tiny@v2"),
-              AllOf(HasSubstr("has no revision v2"), HasSubstr("refs/v2"),
-                    HasSubstr("huggingface-cli download org/tiny --revision v2")));
+                    HasSubstr("hf download org/other")));
+  EXPECT_THAT(error_of("org/tiny@v2"), AllOf(HasSubstr("has no revision v2"), HasSubstr("refs/v2"),
+                                             HasSubstr("hf download org/tiny --revision v2")));
   EXPECT_THAT(error_of("org/tiny@gone"), HasSubstr("snapshots/eeee"));
   EXPECT_THAT(error_of("org/tiny@broken"), HasSubstr("expected a commit hash of 40 digits"));
   EXPECT_THAT(error_of("org/tiny@0123456"),

@@ -222,7 +222,8 @@ TEST_F(Run, ASelectionWithoutPromptsSaysWhyAndFails) {
 TEST_F(Run, OneSetWithoutPromptsIsSaidAndDoesNotFailTheOthers) {
   const std::string text =
       "name: two\ndataset: {path: " + wrong_facts(scratch_) +
-      "}\nmodels: {name: gpt2, path: " + demo_path("models/gpt2") + "}\n"
+      "}\nmodels: {name: gpt2, path: " + demo_path("models/gpt2") +
+      "}\n"
       "select: [{name: right, correct_for: self}, {name: every, correct_for: none}]\n"
       "sweep:\n"
       "  - {windows: {sizes: 3}, knockouts: {from: subject, to: last}}\n"
@@ -313,16 +314,16 @@ TEST(CommandLine, VerifyTakesTheToleranceOfTheFamilyAndSaysWhy) {
   };
   const Ended fp32 = verify({"--cases", kOracleCases + "/mamba", "--precision", "fp32"});
   EXPECT_EQ(fp32.code, 0) << fp32.all();
-  EXPECT_THAT(fp32.out, HasSubstr("tolerance 0.0051 (three times the float32 floor of mamba, "
-                                  "0.0017): within"));
+  EXPECT_THAT(fp32.out, HasSubstr("limit 0.0051 (three times the float32 floor of mamba, "
+                                  "0.0017)\nverdict: within the limit"));
   const Ended fp64 = verify(
       {"--cases", kOracleCases + "/mamba/cases.json", "--model", kOracleCases + "/mamba_original"});
   EXPECT_EQ(fp64.code, 0) << fp64.all();
-  EXPECT_THAT(fp64.out, HasSubstr("tolerance 1e-06 (fp64"));
+  EXPECT_THAT(fp64.out, HasSubstr("limit 1e-06 (fp64"));
   const Ended strict =
       verify({"--cases", kOracleCases + "/mamba", "--precision", "fp32", "--tolerance", "1e-12"});
   EXPECT_EQ(strict.code, 1) << strict.all();
-  EXPECT_THAT(strict.out, HasSubstr("tolerance 1e-12 (as given): BEYOND"));
+  EXPECT_THAT(strict.out, HasSubstr("limit 1e-12 (as given)\nverdict: BEYOND the limit"));
 }
 
 TEST(CommandLine, VerifyTakesADirectoryOfCheckpoints) {

@@ -164,6 +164,10 @@ TEST(ConfigErrors, NamesAndChoices) {
               HasSubstr("key name: expected a name of letters, digits"));
   EXPECT_THAT(with_models("{name: .hidden, path: p}"),
               HasSubstr("key models.name: expected a name"));
+  for (const char* name : {"prompts", "failures"})
+    EXPECT_THAT(with_models(std::string("{name: ") + name + ", path: p}"),
+                AllOf(HasSubstr(std::string("a model cannot be called '") + name + "'"),
+                      HasSubstr("results.h5 has something else of this name")));
   EXPECT_THAT(with_models("{name: self, path: p}"), HasSubstr("a model cannot be called 'self'"));
   EXPECT_THAT(with_models("{name: a, path: 'hf:gpt2'}"), HasSubstr("expected hf:ORG/NAME"));
   EXPECT_THAT(with_models("{name: a, path: 'hf:../../etc/passwd'}"),
@@ -173,6 +177,18 @@ TEST(ConfigErrors, NamesAndChoices) {
               HasSubstr("key select.correct_for: unknown model 'c'"));
   EXPECT_THAT(with("select: {correct_for: al}"), HasSubstr("unknown model 'al'"));
   EXPECT_THAT(with("run: {device: cud}"), HasSubstr("did you mean 'cuda'?"));
+  for (const auto& [given, meant] : {std::pair{"gpu", "cuda"},
+                                     {"GPU", "cuda"},
+                                     {"CUDA", "cuda"},
+                                     {"gpu:1", "cuda:1"},
+                                     {"cuda1", "cuda:1"},
+                                     {"CPU", "cpu"},
+                                     {"any", "auto"}})
+    EXPECT_THAT(
+        with(std::string("run: {device: '") + given + "'}"),
+        HasSubstr(std::string("unknown device '") + given + "', did you mean '" + meant + "'?"));
+  EXPECT_THAT(with("run: {precision: float32}"), HasSubstr("did you mean 'fp32'?"));
+  EXPECT_THAT(with("run: {precision: bfloat16}"), HasSubstr("did you mean 'bf16'?"));
   EXPECT_THAT(with("run: {device: 'cuda:x'}"), HasSubstr("cuda:N with N from 0"));
   EXPECT_THAT(with("run: {precision: fp16}"), HasSubstr("unknown precision 'fp16', did you mean"));
   EXPECT_THAT(with("run: {precision: fp64, device: cuda}"), HasSubstr("fp64 runs on the CPU only"));
@@ -185,7 +201,8 @@ TEST(ConfigErrors, NamesAndChoices) {
 TEST(ConfigErrors, Files) {
   EXPECT_THAT(input_error_of([] { read_config("/no/such/file.yaml"); }),
               HasSubstr("/no/such/file.yaml"));
-  EXPECT_THAT(input_error_of([] { read_config("/tmp"); }), HasSubstr("not a regular file"));
+  EXPECT_THAT(input_error_of([] { read_config("/tmp"); }),
+              HasSubstr("/tmp: is a directory, expected a configuration"));
 }
 
 }  // namespace

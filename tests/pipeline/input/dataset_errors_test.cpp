@@ -1,4 +1,6 @@
 // Bad records are listed and the reading goes on; a file without any prompt is refused.
+#include <nlohmann/json.hpp>
+
 #include "pipeline/input/dataset.hpp"
 #include "tests/pipeline/input/expect_input_error.hpp"
 #include "tests/temporary_directory.hpp"
@@ -7,6 +9,7 @@ namespace factflow {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 
 constexpr const char* kGood = R"({"prompt": "x y is", "subject": "y", "answer": "z", "id": 1000})";
@@ -34,7 +37,8 @@ class DatasetErrorsTest : public ::testing::Test {
 };
 
 TEST_F(DatasetErrorsTest, BadRecordsAreListedWithTheirReason) {
-  EXPECT_THAT(reason_of("{\"prompt\": "), HasSubstr("not valid JSON (error at byte"));
+  EXPECT_THAT(reason_of("{\"prompt\": "),
+              HasSubstr("not valid JSON: 'parse error at line 1, column"));
   EXPECT_THAT(reason_of("[1]"), HasSubstr("expected a JSON object"));
   EXPECT_THAT(reason_of(R"({"subject": "y", "answer": "z"})"),
               HasSubstr("the field prompt is missing"));
@@ -72,7 +76,7 @@ TEST_F(DatasetErrorsTest, BadRecordsAreListedWithTheirReason) {
   EXPECT_THAT(reason_of("{\"prompt\": \"" + std::string(size_t{1} << 20, 'x') + "\"}"),
               HasSubstr("is longer than"));
   EXPECT_THAT(reason_of("{\"prompt\": " + std::string(100000, '[')),
-              HasSubstr("nested more than 64"));
+              HasSubstr("nests deeper than 64"));
 }
 
 TEST_F(DatasetErrorsTest, BadCsvRecordsAreListed) {
@@ -158,6 +162,54 @@ TEST_F(DatasetErrorsTest, FilesWithoutPromptsAreRefused) {
   EXPECT_THAT(error_of(std::string("\x89PNG\r\n\x1a\n\0\0", 10)), HasSubstr("not UTF-8"));
 }
 
+TEST_F(DatasetErrorsTest, AnUnknownFormatIsToldWhatItLacks) {
+  EXPECT_THAT(error_of(R"({"prompt": "x y", "answer": "z"})"),
+              HasSubstr("f:1 with the fields answer, prompt, which lacks subject for the format "
+                        "minimal"));
+  EXPECT_THAT(error_of(R"({"prompt": "x y", "subjct": "y", "answer": "z"})"),
+              HasSubstr("which lacks subject (is it 'subjct'?) for the format minimal"));
+  EXPECT_THAT(error_of(R"({"prompt": "x y", "attribute": "z"})"),
+              HasSubstr("which lacks subject for the format known-1000"));
+  EXPECT_THAT(error_of("prompt,answer\nx y,z\n"), HasSubstr("which lacks subject"));
+  EXPECT_THAT(error_of(R"({"name": "n", "samples": []})"),
+              HasSubstr("which lacks prompt_templates for the format relations"));
+  EXPECT_THAT(error_of("prompt;subject;answer\nx y;y;z\n"),
+              HasSubstr("separate the columns with commas"));
+}
+
+TEST_F(DatasetErrorsTest, WhatIsNoTextIsSaid) {
+  EXPECT_THAT(error_of(std::string("\x1f\x8b\x08\0", 4)),
+              AllOf(HasSubstr("f: is compressed with gzip; unpack it: gunzip --keep '"),
+                    HasSubstr(directory_.path().string())));
+  EXPECT_THAT(error_of("PAR1\x15\x04"),
+              AllOf(HasSubstr("is a Parquet file; save it as JSON lines"), HasSubstr("to_json")));
+  EXPECT_THAT(error_of("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n"),
+              HasSubstr("is a pointer that git-lfs left in place of the file; fetch the file: git "
+                        "lfs pull"));
+  EXPECT_THAT(error_of("\n<!DOCTYPE html>\n<html>"), HasSubstr("is a web page"));
+  EXPECT_THAT(error_of(std::string("\xff\xfe{\0", 4)), HasSubstr("is text in UTF-16"));
+  const std::string path = directory_.write("r/one.json", "PAR1");
+  EXPECT_THAT(input_error_of([&] { read_dataset({.path = (directory_ / "r").string()}); }),
+              HasSubstr("one.json: is a Parquet file"));
+  const std::string ids = directory_.write("ids", "\x1f\x8b");
+  EXPECT_THAT(input_error_of([&] { read_ids(ids); }), HasSubstr("ids: is compressed with gzip"));
+}
+
+TEST_F(DatasetErrorsTest, ASubjectThatIsOnlyWrittenDifferentlyIsSaid) {
+  const auto reason = [&](const std::string& prompt, const std::string& subject) {
+    return reason_of(
+        nlohmann::json{{"prompt", prompt}, {"subject", subject}, {"answer", "z"}}.dump());
+  };
+  EXPECT_THAT(reason("Caf\u00e9 is in", "Cafe\u0301"),
+              HasSubstr("does not occur in the prompt, which holds it in another Unicode form "
+                        "(this one NFD, the text NFC): write both alike"));
+  EXPECT_THAT(reason("Cafe\u0301 is in", "Caf\u00e9"), HasSubstr("(this one NFC, the text NFD)"));
+  EXPECT_THAT(reason("paris is in", "Paris"), HasSubstr("with other upper and lower case"));
+  EXPECT_THAT(reason("CAFE\u0301 is in", "caf\u00e9"), HasSubstr("upper and lower case"));
+  EXPECT_THAT(reason("New\u00a0York is in", "New York"), HasSubstr("only look alike"));
+  EXPECT_THAT(reason("London is in", "Paris"), EndsWith("does not occur in the prompt"));
+}
+
 TEST_F(DatasetErrorsTest, FilesThatCannotBeReadAreRefused) {
   EXPECT_THAT(input_error_of([] { read_dataset({.path = "/no/such/file"}); }),
               HasSubstr("/no/such/file"));
@@ -196,6 +248,10 @@ TEST_F(DatasetErrorsTest, BadFilesOfIds) {
   EXPECT_THAT(ids_error("1\n1\n"), HasSubstr("repeats the id 1"));
   EXPECT_THAT(ids_error("\n"), HasSubstr("holds no id"));
   EXPECT_THAT(ids_error("[1"), HasSubstr("not valid JSON"));
+  for (const char* bad : {"7.5", "7.", ".0", "7.0.0", "1e3", "-7.0"})
+    EXPECT_THAT(ids_error(bad), HasSubstr("expected a whole number"));
+  EXPECT_THAT(ids_error("[9007199254740993.0]"), HasSubstr("expected a whole number"));
+  EXPECT_THAT(ids_error("[7, 7.0]"), HasSubstr("repeats the id 7"));
 }
 
 }  // namespace

@@ -205,9 +205,46 @@ TEST_F(DatasetTest, ReadsTheDemoFacts) {
   EXPECT_THAT(dataset.bad, IsEmpty());
 }
 
+TEST_F(DatasetTest, NumbersThatOnlyPythonWritesMayStandInUnusedFields) {
+  for (const std::string number : {"NaN", "Infinity", "-Infinity"}) {
+    const std::string record =
+        R"({"prompt": "x y is", "subject": "y", "answer": "NaN", "score": )" + number +
+        ", \"list\": [" + number + ", {\"a\": " + number + "}]}";
+    for (const std::string& content : {record, "[" + record + "]"}) {
+      const Dataset dataset = read("nan", content);
+      EXPECT_THAT(dataset.bad, IsEmpty());
+      ASSERT_EQ(dataset.prompts.size(), 1U);
+      EXPECT_EQ(dataset.prompts[0].answer, " NaN");
+    }
+  }
+  // What a table has for an empty cell.
+  const Dataset dataset = read(
+      "empty", R"({"prompt": "x y", "subject": "y", "answer": "z", "id": NaN, "relation": NaN})");
+  ASSERT_EQ(dataset.prompts.size(), 1U);
+  expect_prompt(dataset.prompts[0], 0, "x y", "y", 2, " z", "");
+}
+
+TEST_F(DatasetTest, IdsMayBeFloatsOfWholeNumbers) {
+  const std::string json = R"({"prompt": "x y", "subject": "y", "answer": "z", "id": 7.0})";
+  const std::string csv = "prompt,subject,answer,id\nx y,y,z,7.0\n";
+  for (const std::string& content : {json, csv}) {
+    const Dataset dataset = read("float", content);
+    EXPECT_THAT(dataset.bad, IsEmpty());
+    ASSERT_EQ(dataset.prompts.size(), 1U);
+    EXPECT_EQ(dataset.prompts[0].id, 7);
+  }
+  EXPECT_THAT(read_ids(directory_.write("a", "3.0\n 1.00\n2")), ElementsAre(3, 1, 2));
+  EXPECT_THAT(read_ids(directory_.write("b", "[5.0, 4]")), ElementsAre(5, 4));
+}
+
 TEST_F(DatasetTest, ReadsFilesOfIds) {
   EXPECT_THAT(read_ids(directory_.write("a", "# chosen\n3\n\n 1 \n2")), ElementsAre(3, 1, 2));
   EXPECT_THAT(read_ids(directory_.write("b", " [5, 4]\n")), ElementsAre(5, 4));
+  EXPECT_THAT(read_ids(directory_.write("c",
+                                        "\xEF\xBB\xBF"
+                                        "3\r\n1\r\n")),
+              ElementsAre(3, 1));
+  EXPECT_THAT(read_ids(directory_.write("d", "\xEF\xBB\xBF[5, 4]")), ElementsAre(5, 4));
 }
 
 }  // namespace

@@ -49,7 +49,7 @@ class Plan : public ::testing::Test {
 
   const Config config_ = parse_config(fmt::format(kYaml, FACTFLOW_SOURCE_DIR), "plan.yaml");
   const Dataset dataset_ = read_dataset(config_.dataset);
-  const PlannedJob planned_ = build_job(config_, false);
+  const PlannedJob planned_ = build_job(config_, Completeness::kConfigOnly);
 };
 
 TEST_F(Plan, NamesSurviveBeingNumbers) {
