@@ -42,6 +42,54 @@ inline constexpr std::string_view kMeasuredRates = R"(device,precision,kind,hidd
 "NVIDIA H100 80GB HBM3",bf16,mamba2,2560,4.834e+14
 "NVIDIA H100 80GB HBM3",bf16,mamba,4096,5.407e+14
 "NVIDIA H100 80GB HBM3",bf16,mamba,2560,4.879e+14
+"NVIDIA H200",fp32,attention,128,1.903e+13
+"NVIDIA H200",fp32,attention,768,4.557e+13
+"NVIDIA H200",fp32,attention,1024,4.769e+13
+"NVIDIA H200",fp32,attention,1600,4.693e+13
+"NVIDIA H200",fp32,attention,2048,4.736e+13
+"NVIDIA H200",fp32,mamba,128,9.533e+12
+"NVIDIA H200",fp32,mamba,768,4.272e+13
+"NVIDIA H200",fp32,mamba,2560,4.634e+13
+"NVIDIA H200",fp32,mamba,4096,4.664e+13
+"NVIDIA H200",fp32,mamba2,128,1.158e+13
+"NVIDIA H200",fp32,mamba2,768,4.276e+13
+"NVIDIA H200",fp32,mamba2,2560,4.698e+13
+"NVIDIA H200",tf32x3,attention,128,1.978e+13
+"NVIDIA H200",tf32x3,attention,768,1.226e+14
+"NVIDIA H200",tf32x3,attention,1024,1.312e+14
+"NVIDIA H200",tf32x3,attention,1600,1.311e+14
+"NVIDIA H200",tf32x3,attention,2048,1.37e+14
+"NVIDIA H200",tf32x3,mamba,128,9.067e+12
+"NVIDIA H200",tf32x3,mamba,768,9.948e+13
+"NVIDIA H200",tf32x3,mamba,2560,1.305e+14
+"NVIDIA H200",tf32x3,mamba,4096,1.344e+14
+"NVIDIA H200",tf32x3,mamba2,128,1.087e+13
+"NVIDIA H200",tf32x3,mamba2,768,1.12e+14
+"NVIDIA H200",tf32x3,mamba2,2560,1.34e+14
+"NVIDIA H200",tf32,attention,128,2.146e+13
+"NVIDIA H200",tf32,attention,768,2.111e+14
+"NVIDIA H200",tf32,attention,1024,2.303e+14
+"NVIDIA H200",tf32,attention,1600,2.461e+14
+"NVIDIA H200",tf32,attention,2048,2.732e+14
+"NVIDIA H200",tf32,mamba,128,1.167e+13
+"NVIDIA H200",tf32,mamba,768,1.874e+14
+"NVIDIA H200",tf32,mamba,2560,2.643e+14
+"NVIDIA H200",tf32,mamba,4096,2.856e+14
+"NVIDIA H200",tf32,mamba2,128,1.28e+13
+"NVIDIA H200",tf32,mamba2,768,1.956e+14
+"NVIDIA H200",tf32,mamba2,2560,2.612e+14
+"NVIDIA H200",bf16,attention,128,2.095e+13
+"NVIDIA H200",bf16,attention,768,4.113e+14
+"NVIDIA H200",bf16,attention,1024,4.836e+14
+"NVIDIA H200",bf16,attention,1600,5.208e+14
+"NVIDIA H200",bf16,attention,2048,5.631e+14
+"NVIDIA H200",bf16,mamba,128,1.015e+13
+"NVIDIA H200",bf16,mamba,768,3.065e+14
+"NVIDIA H200",bf16,mamba,2560,4.871e+14
+"NVIDIA H200",bf16,mamba,4096,5.354e+14
+"NVIDIA H200",bf16,mamba2,128,1.113e+13
+"NVIDIA H200",bf16,mamba2,768,3.425e+14
+"NVIDIA H200",bf16,mamba2,2560,4.861e+14
 "CPU, avx512, 2 threads",fp32,mamba,768,1.65e+11
 "CPU, avx512, 2 threads",fp32,attention,768,1.59e+11
 "CPU, avx512, 2 threads",fp32,mamba2,768,1.534e+11

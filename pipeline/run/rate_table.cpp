@@ -76,13 +76,12 @@ double RateTable::flops_per_second(const std::string& device, const std::string&
   if (by_width.empty()) return 0;
   const auto above = by_width.lower_bound(architecture.hidden);
   if (above == by_width.end()) return by_width.rbegin()->second;
-  if (above->first == architecture.hidden || by_width.size() == 1) return above->second;
-  // The two measured widths on whose line the model lies, or below the narrowest the first two.
-  const auto right = above == by_width.begin() ? std::next(above) : above, left = std::prev(right);
-  const double power = std::log(right->second / left->second) /
-                       std::log(static_cast<double>(right->first) / left->first);
-  return left->second *
-         std::pow(static_cast<double>(architecture.hidden) / left->first, std::max(power, 0.0));
+  const double width = architecture.hidden;
+  if (above == by_width.begin()) return above->second * width / above->first;
+  const auto below = std::prev(above);
+  const double share =
+      std::log(width / below->first) / std::log(static_cast<double>(above->first) / below->first);
+  return below->second * std::pow(above->second / below->second, share);
 }
 
 }  // namespace factflow

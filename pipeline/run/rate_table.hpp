@@ -30,9 +30,10 @@ class RateTable {
 
   // Devices with rates in this precision, in the order of the table.
   std::vector<std::string> devices(const std::string& precision) const;
-  // FLOP/s of an architecture: between two measured widths along a power law, below the narrowest
-  // along that of the first two (what is narrow is bound by launches and memory), above the widest
-  // that of the widest. 0 if nothing of its kind was measured on this device in this precision.
+  // FLOP/s of an architecture: between two measured widths along a power law; below the narrowest
+  // in proportion to the width, since what is narrow is bound by launches and memory; above the
+  // widest that of the widest. 0 if nothing of its kind was measured on this device in this
+  // precision.
   double flops_per_second(const std::string& device, const std::string& precision,
                           const Architecture& architecture) const;
 
