@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/child_process.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
 
@@ -34,17 +35,6 @@ void check_path(const std::filesystem::path& path) {
     throw InputError(
         in_quotes(text),
         "a path with quotes, backslashes or control characters cannot stand in a batch script");
-}
-
-std::string quoted(const std::string& text) {
-  std::string out = "'";
-  for (const char c : text) {
-    if (c == '\'')
-      out += "'\\''";
-    else
-      out += c;
-  }
-  return out + "'";
 }
 
 // A file name pattern of sbatch: a literal % is doubled.
@@ -88,16 +78,17 @@ std::string environment(const SlurmProfile& profile) {
   std::string text = "\n";
   if (!profile.modules.empty()) text += "module load " + join(profile.modules, " ") + "\n";
   for (const auto& [name, value] : profile.environment)
-    text += fmt::format("export {}={}\n", name, quoted(value));
+    text += fmt::format("export {}={}\n", name, shell_quoted(value));
   for (const std::string& line : profile.setup) text += line + "\n";
   return text;
 }
 
 std::string program(const SlurmProfile& profile, const BatchRun& run) {
-  const std::string path = quoted(profile.program.empty() ? run.program.string() : profile.program);
+  const std::string path =
+      shell_quoted(profile.program.empty() ? run.program.string() : profile.program);
   if (profile.container.empty()) return path;
   return fmt::format("apptainer exec {}{} {}", profile.gpus_per_node > 0 ? "--nv " : "",
-                     quoted(profile.container), path);
+                     shell_quoted(profile.container), path);
 }
 
 std::string launch(const SlurmProfile& profile, bool array) {
@@ -129,10 +120,11 @@ std::string run_script(const SlurmProfile& profile, const BatchRun& run) {
   head.option("signal", fmt::format("B:USR1@{}", profile.signal_lead));
   head.line(profile.requeue ? "--requeue" : "--no-requeue");
   for (const std::string& option : profile.options) head.line(option);
-  const std::string factflow = program(profile, run), directory = quoted(run.directory.string());
+  const std::string factflow = program(profile, run),
+                    directory = shell_quoted(run.directory.string());
   return head.text() + environment(profile) +
          fmt::format("\n{}{} run {} --out {} --wait {}{} &\n", launch(profile, array), factflow,
-                     quoted(run.config.string()), directory, kWaitSeconds,
+                     shell_quoted(run.config.string()), directory, kWaitSeconds,
                      array ? " --share" : "") +
          kWaitForRun +
          // Failed units are on record and in the report: the jobs that follow have nothing to add.
@@ -151,7 +143,8 @@ std::string analysis_script(const SlurmProfile& profile, const BatchRun& run) {
   head.option("cpus-per-task", profile.analysis.cpus);
   head.option("mem", profile.analysis.memory);
   return head.text() + environment(profile) +
-         fmt::format("\n{} analyse {}\n", program(profile, run), quoted(run.directory.string()));
+         fmt::format("\n{} analyse {}\n", program(profile, run),
+                     shell_quoted(run.directory.string()));
 }
 
 }  // namespace factflow

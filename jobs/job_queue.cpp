@@ -4,10 +4,12 @@
 #include <sstream>
 
 #include "base/text.hpp"
-#include "jobs/child_process.hpp"
+#include "jobs/scheduler.hpp"
 
 namespace factflow {
 namespace {
+
+constexpr std::chrono::seconds kPatience{20};
 
 // Lines "ID|STATE|DETAIL".
 std::vector<JobState> states_in(const std::string& text) {
@@ -25,8 +27,8 @@ std::vector<JobState> states_in(const std::string& text) {
 }
 
 std::vector<JobState> queued(const std::vector<std::string>& ids) {
-  const ChildOutput squeue =
-      run_child({"squeue", "--noheader", "--jobs=" + join(ids, ","), "--format=%i|%T|%r, %M"});
+  const ChildOutput squeue = run_child(scheduler_command(
+      {"squeue", "--noheader", "--jobs=" + join(ids, ","), "--format=%i|%T|%r, %M"}, kPatience));
   return squeue.code == 0 ? states_in(squeue.out) : std::vector<JobState>{};
 }
 
@@ -39,8 +41,10 @@ bool is_part_of(const std::string& found, const std::string& id) {
 std::vector<JobState> job_states(const std::vector<std::string>& ids) {
   if (ids.empty()) return {};
   std::vector<JobState> states = queued(ids);
-  const ChildOutput sacct = run_child({"sacct", "--noheader", "--parsable2", "--allocations",
-                                       "--jobs=" + join(ids, ","), "--format=JobID,State,Elapsed"});
+  const ChildOutput sacct =
+      run_child(scheduler_command({"sacct", "--noheader", "--parsable2", "--allocations",
+                                   "--jobs=" + join(ids, ","), "--format=JobID,State,Elapsed"},
+                                  kPatience));
   if (sacct.code == 0)
     for (JobState& ended : states_in(sacct.out))
       if (std::none_of(states.begin(), states.end(),

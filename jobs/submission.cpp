@@ -9,11 +9,13 @@
 #include "base/error.hpp"
 #include "base/files.hpp"
 #include "base/text.hpp"
-#include "jobs/child_process.hpp"
 #include "jobs/job_queue.hpp"
+#include "jobs/scheduler.hpp"
 
 namespace factflow {
 namespace {
+
+constexpr std::chrono::seconds kPatience{60};
 
 std::filesystem::path record_of(const std::filesystem::path& directory) {
   return directory / "submit.json";
@@ -38,7 +40,7 @@ void record(const std::filesystem::path& directory, const Submission& submission
 
 // Returns the number of the new job.
 std::string hand_in(const std::vector<std::string>& command, const Submission& before) {
-  const ChildOutput sbatch = run_child(command);
+  const ChildOutput sbatch = run_child(scheduler_command(command, kPatience));
   if (sbatch.code == 127)
     throw InputError("sbatch", "is not on this machine", "submit from a login node of the cluster");
   const std::string id = sbatch.out.substr(0, sbatch.out.find_first_of(";\n"));  // NUMBER[;CLUSTER]

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "base/child_process.hpp"
 #include "base/error.hpp"
 #include "base/files.hpp"
 #include "base/text.hpp"
@@ -89,10 +90,10 @@ void print_dry_run(const BatchRun& run, const SlurmProfile& profile) {
   std::cout << read_file(run.directory / "submit.sbatch") << "\n";
   std::vector<std::string> runs;
   for (std::int64_t i = 0; i <= profile.follow_ups; ++i) {
-    std::cout << "would run: " << join(run_command_line(run, runs), " ") << '\n';
+    std::cout << "would run: " << shell_command(run_command_line(run, runs)) << '\n';
     runs.push_back(fmt::format("JOB{}", i + 1));
   }
-  std::cout << "would run: " << join(analysis_command_line(run, runs), " ") << '\n';
+  std::cout << "would run: " << shell_command(analysis_command_line(run, runs)) << '\n';
 }
 
 }  // namespace

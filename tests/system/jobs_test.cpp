@@ -6,7 +6,6 @@
 
 #include "base/error.hpp"
 #include "base/files.hpp"
-#include "jobs/child_process.hpp"
 #include "jobs/job_queue.hpp"
 #include "jobs/job_size.hpp"
 #include "jobs/submission.hpp"
@@ -176,16 +175,6 @@ TEST(BatchScript, PathsAreQuotedOrRefused) {
     run.directory = bad;
     EXPECT_THROW(run_script({}, run), InputError) << bad;
   }
-}
-
-TEST(ChildProcess, GivesBothStreamsAndTheCode) {
-  const ChildOutput output = run_child({"sh", "-c", "echo out; echo err >&2; exit 3"});
-  EXPECT_EQ(output.code, 3);
-  EXPECT_EQ(output.out, "out\n");
-  EXPECT_EQ(output.err, "err\n");
-  EXPECT_EQ(run_child({"/nowhere/program"}).code, 127);
-  EXPECT_EQ(run_child({"sh", "-c", "kill -9 $$"}).code, 128 + 9);
-  EXPECT_EQ(run_child({"sh", "-c", "yes | head -c 3000000"}).out.size(), size_t{1} << 20);
 }
 
 // A PATH with an sbatch, squeue and sacct of our own.
