@@ -101,7 +101,7 @@ std::string useless_threads_warning(int threads) {
   if (all < kHelp * one) return "";
   return fmt::format(
       "{} threads take {:.1f} ms where one takes {:.1f}: are the cores busy, or shared with other "
-      "ranks? run: {{threads_per_rank: 1}} is as fast",
+      "ranks? Set OMP_WAIT_POLICY=passive, or run: {{threads_per_rank: 1}}",
       threads, all * 1000, one * 1000);
 }
 
