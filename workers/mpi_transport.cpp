@@ -20,6 +20,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "workers/launcher.hpp"
 #include "workers/local_transport.hpp"
 
 namespace factflow {
@@ -237,21 +238,10 @@ class RankTransport : public WorkerTransport {
   MessageQueue outbox_;
 };
 
-int number_from_environment(const char* name, int fallback) {
-  const char* text = std::getenv(name);
-  return text == nullptr ? fallback : std::atoi(text);
-}
-
-// mpirun of OpenMPI, or srun with one of its MPI plugins.
-bool under_launcher() {
-  return std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr || std::getenv("PMIX_RANK") != nullptr ||
-         std::getenv("PMI_RANK") != nullptr;
-}
-
 // srun without the right MPI plugin starts N programs that each believe to be alone, on one output
 // directory.
 void check_srun(int size) {
-  const int tasks = number_from_environment("SLURM_STEP_NUM_TASKS", 1);
+  const int tasks = tasks_of_srun();
   if (size > 1 || tasks <= 1 || std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr) return;
   throw InputError("srun",
                    fmt::format("started {} tasks that do not see each other through MPI", tasks),
@@ -346,7 +336,7 @@ struct Launch::Parts {
 
 Launch::Launch(const Options& options) : parts_(std::make_unique<Parts>()) {
   parts_->options = options;
-  if (under_launcher()) parts_->join();
+  if (under_mpi_launcher()) parts_->join();
   check_srun(parts_->size);
   if (parts_->rank == 0)
     parts_->rank_zero = std::make_unique<RankZeroTransport>(parts_->size, parts_->post.get());
