@@ -1,6 +1,7 @@
 // factflow: where factual information flows inside language models. Dispatches to
 // pipeline/commands/.
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <iostream>
 #include <string>
@@ -8,6 +9,7 @@
 
 #include "base/error.hpp"
 #include "pipeline/commands/command.hpp"
+#include "pipeline/run/stop_signals.hpp"
 
 namespace {
 
@@ -31,6 +33,14 @@ int dispatch(const std::vector<std::string>& arguments) {
   }
   return factflow::command_named(arguments[0]).run({arguments.begin() + 1, arguments.end()});
 }
+
+// Before main, and before the constructors of libtorch, which take most of a second in which a
+// signal would end the process. glibc hands over what main gets.
+void catch_signals_of_a_run(int argc, char** argv, char** /*environment*/) {
+  if (argc > 1 && std::strcmp(argv[1], "run") == 0) factflow::catch_stop_signals();
+}
+[[gnu::used, gnu::section(".preinit_array")]] void (*const before_constructors)(
+    int, char**, char**) = catch_signals_of_a_run;
 
 }  // namespace
 

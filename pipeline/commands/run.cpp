@@ -1,6 +1,8 @@
 // factflow run: the sweep of a configuration.
 #include "pipeline/run/run.hpp"
 
+#include <fmt/format.h>
+
 #include "base/error.hpp"
 #include "pipeline/commands/command.hpp"
 #include "pipeline/input/config.hpp"
@@ -8,6 +10,10 @@
 namespace factflow {
 
 namespace po = boost::program_options;
+
+namespace {
+constexpr int kLongestStop = 86400;
+}
 
 int run_command(const std::vector<std::string>& arguments) {
   po::options_description options;
@@ -19,7 +25,10 @@ int run_command(const std::vector<std::string>& arguments) {
       "share", po::bool_switch(),
       "share the units with other launches on the same directory that also say --share (array "
       "jobs)")("wait", po::value<int>()->default_value(0),
-               "seconds to wait for another launch on the directory to end");
+               "seconds to wait for another launch on the directory to end")(
+      "stop-within", po::value<int>()->default_value(30),
+      "seconds that units in work may take after a signal (SIGINT, SIGTERM, SIGUSR1); what takes "
+      "longer is dropped");
   po::variables_map values;
   const std::string epilogue =
       "Run alone or under mpirun / srun: N ranks are N workers. The same command continues a run "
@@ -40,6 +49,11 @@ int run_command(const std::vector<std::string>& arguments) {
   if (values["wait"].as<int>() < 0)
     throw InputError("factflow run", "--wait expects a number of seconds");
   run_options.wait = std::chrono::seconds(values["wait"].as<int>());
+  const int stop_within = values["stop-within"].as<int>();
+  if (stop_within < 0 || stop_within > kLongestStop)
+    throw InputError("factflow run",
+                     fmt::format("--stop-within expects seconds from 0 to {}", kLongestStop));
+  run_options.stop_within = std::chrono::seconds(stop_within);
   return run(run_options);
 }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <csignal>
 #include <cstdio>
 #include <functional>
 #include <memory>
@@ -28,6 +27,7 @@
 #include "pipeline/run/results_builder.hpp"
 #include "pipeline/run/run_directory.hpp"
 #include "pipeline/run/run_plan.hpp"
+#include "pipeline/run/stop_signals.hpp"
 #include "results/run_results.hpp"
 #include "workers/device_choice.hpp"
 #include "workers/worker.hpp"
@@ -38,19 +38,6 @@ namespace {
 constexpr std::chrono::seconds kSnapshotInterval{60};
 constexpr std::chrono::seconds kNoteInterval{5};
 constexpr std::chrono::milliseconds kPause{200};  // between looks at what another launch holds
-
-std::atomic<int> stop_requests{0};
-
-void request_stop(int) {
-  ++stop_requests;
-}
-
-void catch_signals() {
-  struct sigaction action {};
-  action.sa_handler = request_stop;
-  sigemptyset(&action.sa_mask);
-  for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) sigaction(signal, &action, nullptr);
-}
 
 std::chrono::milliseconds heartbeat_interval(int timeout_in_seconds) {
   return std::min(std::chrono::milliseconds(2000),
@@ -68,7 +55,7 @@ std::unique_ptr<RunLock> lock_directory(const std::filesystem::path& path,
     try {
       return std::make_unique<RunLock>(system_files(), path, mode);
     } catch (const InputError&) {
-      if (stop_requests > 0 || std::chrono::steady_clock::now() >= deadline) throw;
+      if (stop_requests() > 0 || std::chrono::steady_clock::now() >= deadline) throw;
     }
     std::this_thread::sleep_for(kPause);
   }
@@ -107,7 +94,8 @@ class Desk {
     options.retry_failed = options_.retry_failed;
     options.heartbeat_timeout = std::chrono::seconds(config_.run.heartbeat_timeout);
     options.heartbeat_interval = heartbeat_interval(config_.run.heartbeat_timeout);
-    options.stop = &stop_requests;
+    options.stop = &stop_requests();
+    options.grace = options_.stop_within;
     options.before_commit = [this] { lock_->check(); };
     options.on_event = [this](const std::string& text) { display_.line(text); };
     options.on_progress = [this](const Progress& progress) { on_progress(progress); };
@@ -345,7 +333,7 @@ int compute(Launch& launch, const OptionalDesk& desk, Ready& ready) {
 }  // namespace
 
 int run(const RunOptions& options) {
-  catch_signals();
+  catch_stop_signals();
   Launch launch;
   OptionalDesk desk;
   Ready ready;

@@ -18,6 +18,8 @@ struct RunOptions {
   // Units are shared with other launches on the directory that say so too.
   bool share = false;
   std::chrono::seconds wait{0};  // for another launch on the directory to end
+  // For the units in work after the first stop signal.
+  std::chrono::seconds stop_within{30};
 };
 
 // Called on every rank of the launch; returns the exit code. Throws Error on all ranks for what

@@ -1,9 +1,11 @@
 // Runs that are stopped or that hang, and continued by the same command: the datasets equal those
 // of an undisturbed run.
+#include <fstream>
 #include <thread>
 
 #include <gmock/gmock.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include "base/files.hpp"
 #include "results/run_results.hpp"
@@ -82,6 +84,56 @@ TEST_F(Interruption, AStoppedRunExitsWithOneAndIsContinued) {
     EXPECT_THAT(continued.err, HasSubstr("of them from before"));
     expect_equal_to_undisturbed(name);
   }
+}
+
+// Of a process: whether it handles a signal itself, and the seconds of a processor that it has
+// used.
+bool handles(pid_t process, int signal) {
+  std::ifstream status("/proc/" + std::to_string(process) + "/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("SigCgt:"))
+      return (std::stoull(line.substr(7), nullptr, 16) >> (signal - 1) & 1) != 0;
+  return false;
+}
+double processor_seconds(pid_t process) {
+  std::ifstream stat("/proc/" + std::to_string(process) + "/stat");
+  std::string word;
+  for (int field = 1; field < 14; ++field) stat >> word;  // its name holds no spaces
+  double user = 0, system = 0;
+  stat >> user >> system;
+  return (user + system) / static_cast<double>(::sysconf(_SC_CLK_TCK));
+}
+
+// The libraries take longer than that to start; that they are loaded takes about half of it.
+TEST_F(Interruption, ASignalThatComesBeforeTheProgramHasBegunStopsItInGoodOrder) {
+  Program program(command("early"));
+  pid_t process = 0;
+  while (program.running() &&
+         (process == 0 || (!handles(process, SIGUSR1) && processor_seconds(process) < 0.45))) {
+    if (const std::vector<pid_t> ranks = program.ranks(); !ranks.empty()) process = ranks[0];
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  program.signal_launcher(SIGUSR1);
+  const Ended stopped = program.wait();
+  EXPECT_EQ(stopped.code, 1) << stopped.all();
+  EXPECT_THAT(stopped.err, HasSubstr("the same command continues"));
+  EXPECT_EQ(run_program(command("early")).code, 0);
+}
+
+TEST_F(Interruption, TheTimeForUnitsInWorkIsTheCallers) {
+  for (const auto& [seconds, said] :
+       {std::pair<std::string, std::string>{"240", "4 min 0 s"}, {"0", "0 ms"}}) {
+    const std::string name = "stop-within-" + seconds;
+    std::vector<std::string> words = command(name);
+    words.insert(words.end(), {"--stop-within", seconds});
+    Program program(words);
+    wait_for_results(program, name);
+    program.signal_launcher(SIGUSR1);
+    const Ended stopped = program.wait();
+    EXPECT_EQ(stopped.code, 1) << stopped.all();
+    EXPECT_THAT(stopped.err, HasSubstr("waiting up to " + said + " for what is in work"));
+  }
+  EXPECT_EQ(run_program({"run", config_, "--stop-within", "-1"}).code, 2);
 }
 
 TEST_F(Interruption, MpirunPassesTheSignalOn) {
