@@ -15,10 +15,23 @@ namespace {
 // (pipeline/coordination/owner.hpp): a job that follows on a killed one waits for that.
 constexpr int kWaitSeconds = 180;
 
-// Runs in the background, so that the batch shell gets the signals and passes them on. A signal
-// interrupts `wait`, hence the loop; the last `wait` gives the exit code in any case.
+// Of the warning before the time limit: for results.h5, and because SLURM keeps its times to the
+// minute.
+constexpr std::int64_t kEndingSeconds = 60;
+
+// SLURM sends USR1 before the time limit, and TERM (30 s before it kills, by default) when a job is
+// cancelled, preempted or out of time; the latter is told twice, because the second signal ends a
+// run at once. The launcher runs in the background, so that this shell hears of them.
+constexpr const char* kHearSignals = R"(
+run= early=
+pass_on() { if [ -n "$run" ]; then kill -USR1 "$run" 2> /dev/null; else early=1; fi; }
+trap pass_on USR1
+trap 'pass_on; (sleep 15; pass_on) > /dev/null 2>&1 &' TERM
+)";
+
+// A signal interrupts `wait`, hence the loop; the last `wait` gives the exit code in any case.
 constexpr const char* kWaitForRun = R"(run=$!
-trap 'kill -USR1 "$run" 2> /dev/null' USR1 TERM
+[ -z "$early" ] || pass_on
 while kill -0 "$run" 2> /dev/null; do
   wait "$run"
 done
@@ -71,14 +84,23 @@ Head common_head(const SlurmProfile& profile, const BatchRun& run, const std::st
   head.option("chdir", fmt::format("\"{}\"", run.start.string()));
   head.option("account", profile.account);
   head.option("qos", profile.qos);
+  head.line("--export=NONE");
   return head;
 }
 
-std::string environment(const SlurmProfile& profile) {
-  std::string text = "\n";
+// The job has the environment of a login (--export=NONE), and srun passes on all of it. `module` is
+// a function that the cluster's own profile defines.
+std::string environment(const SlurmProfile& profile, const BatchRun& run) {
+  std::string text = "\nexport SLURM_EXPORT_ENV=ALL\n";
+  if (!profile.modules.empty() || !profile.setup.empty())
+    text += "type module > /dev/null 2>&1 || . /etc/profile\n";
+  const auto set = [&](const Environment& variables) {
+    for (const auto& [name, value] : variables)
+      text += fmt::format("export {}={}\n", name, shell_quoted(value));
+  };
+  set(run.variables);
   if (!profile.modules.empty()) text += "module load " + join(profile.modules, " ") + "\n";
-  for (const auto& [name, value] : profile.environment)
-    text += fmt::format("export {}={}\n", name, shell_quoted(value));
+  set(profile.environment);
   for (const std::string& line : profile.setup) text += line + "\n";
   return text;
 }
@@ -100,11 +122,25 @@ std::string launch(const SlurmProfile& profile, bool array) {
       profile.cpus_per_rank > 0 ? fmt::format("--cpus-per-task={} ", profile.cpus_per_rank) : "");
 }
 
+// Seconds for the units in work after the signal.
+std::int64_t time_to_stop(const SlurmProfile& profile) {
+  const std::int64_t lead = profile.signal_lead;
+  return std::max(lead - std::max(kEndingSeconds, lead / 5), lead / 2);
+}
+
 }  // namespace
+
+std::string run_job_name(const BatchRun& run) {
+  return fmt::format("factflow-{}{}{}", run.name, run.mark.empty() ? "" : "-", run.mark);
+}
+
+std::string analysis_job_name(const BatchRun& run) {
+  return run_job_name(run) + "-analysis";
+}
 
 std::string run_script(const SlurmProfile& profile, const BatchRun& run) {
   const bool array = run.array > 0;
-  Head head = common_head(profile, run, "factflow-" + run.name, array ? "run-%A_%a" : "run-%j");
+  Head head = common_head(profile, run, run_job_name(run), array ? "run-%A_%a" : "run-%j");
   head.option("partition", profile.partition);
   head.option("constraint", profile.constraint);
   head.option("time", profile.time);
@@ -122,9 +158,10 @@ std::string run_script(const SlurmProfile& profile, const BatchRun& run) {
   for (const std::string& option : profile.options) head.line(option);
   const std::string factflow = program(profile, run),
                     directory = shell_quoted(run.directory.string());
-  return head.text() + environment(profile) +
-         fmt::format("\n{}{} run {} --out {} --wait {}{} &\n", launch(profile, array), factflow,
-                     shell_quoted(run.config.string()), directory, kWaitSeconds,
+  return head.text() + kHearSignals + environment(profile, run) + "[ -z \"$early\" ] || exit 1\n" +
+         fmt::format("\n{}{} run {} --out {} --wait {} --stop-within {}{}{} &\n",
+                     launch(profile, array), factflow, shell_quoted(run.config.string()), directory,
+                     kWaitSeconds, time_to_stop(profile), run.retry_failed ? " --retry-failed" : "",
                      array ? " --share" : "") +
          kWaitForRun +
          // Failed units are on record and in the report: the jobs that follow have nothing to add.
@@ -135,14 +172,14 @@ std::string run_script(const SlurmProfile& profile, const BatchRun& run) {
 }
 
 std::string analysis_script(const SlurmProfile& profile, const BatchRun& run) {
-  Head head = common_head(profile, run, "factflow-" + run.name + "-analysis", "analysis-%j");
+  Head head = common_head(profile, run, analysis_job_name(run), "analysis-%j");
   head.option("partition",
               profile.analysis.partition.empty() ? profile.partition : profile.analysis.partition);
   head.option("time", profile.analysis.time);
   head.line("--ntasks=1");
   head.option("cpus-per-task", profile.analysis.cpus);
   head.option("mem", profile.analysis.memory);
-  return head.text() + environment(profile) +
+  return head.text() + environment(profile, run) +
          fmt::format("\n{} analyse {}\n", program(profile, run),
                      shell_quoted(run.directory.string()));
 }

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 
+#include "base/child_process.hpp"
 #include "jobs/profile.hpp"
 
 namespace factflow {
@@ -15,9 +16,18 @@ struct BatchRun {
   std::filesystem::path directory;  // of the run
   std::filesystem::path start;      // where relative paths in the configuration begin
   std::filesystem::path program;    // factflow, unless the profile names one
+  // Tells the jobs of one submission from those of all others; letters and digits, may be empty.
+  std::string mark = {};
+  // What the job's environment holds besides what the cluster and the profile put there.
+  Environment variables = {};
+  bool retry_failed = false;  // as of `factflow run`
   // So many independent jobs in place of one launch of many ranks; 0 = none.
   int array = 0;
 };
+
+// "factflow-NAME-MARK", and with "-analysis" behind it.
+std::string run_job_name(const BatchRun& run);
+std::string analysis_job_name(const BatchRun& run);
 
 // Throws InputError for a path that cannot stand in a script (control characters, quotes,
 // backslashes).

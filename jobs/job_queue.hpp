@@ -12,11 +12,25 @@ struct JobState {
   std::string detail;  // reason or time; may be empty
 };
 
-// From squeue for jobs in the queue, else from sacct. Jobs that neither knows (any more) are left
-// out; so are all if SLURM does not answer.
-std::vector<JobState> job_states(const std::vector<std::string>& ids);
+// Which jobs are meant.
+struct JobsAsked {
+  std::vector<std::string> ids;
+  std::vector<std::string> names = {};  // further jobs, of these names
+  std::string cluster = {};             // that has them; empty = the one that answers here
+};
 
-// Whether SLURM still has one of these jobs to run, or runs it now. False if it does not answer.
-bool in_queue(const std::vector<std::string>& ids);
+struct JobStates {
+  std::vector<JobState> jobs;
+  // Why it is not known whether there are others: "squeue gave no answer within 20.0 s". Empty =
+  // the queue holds these and no others.
+  std::string problem;
+};
+
+// Jobs that wait, run, or are about to end, as squeue says. They are never empty without a
+// `problem` unless squeue answered, and all of its answer was understood.
+JobStates queued_jobs(const JobsAsked& asked);
+
+// The same, then those that have ended, as far as sacct knows them, in the order of the ids.
+JobStates job_states(const JobsAsked& asked);
 
 }  // namespace factflow

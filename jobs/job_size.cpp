@@ -7,6 +7,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "jobs/quantities.hpp"
 
 namespace factflow {
 namespace {
@@ -23,9 +24,11 @@ void limit_ranks(SlurmProfile& profile, std::int64_t units) {
   profile.ranks_per_node = units;
 }
 
-std::string time_limit(double seconds) {
-  const auto minutes = static_cast<std::int64_t>(std::ceil(seconds / kStep) * kStep / 60);
-  return fmt::format("{}-{:02}:{:02}:00", minutes / 1440, minutes / 60 % 24, minutes % 60);
+// Long enough for some work before the signal, too.
+std::string time_limit(double seconds, const SlurmProfile& profile) {
+  const double least = static_cast<double>(profile.signal_lead) + kLoading;
+  return show_time_limit(
+      static_cast<std::int64_t>(std::ceil(std::max(seconds, least) / kStep) * kStep));
 }
 
 }  // namespace
@@ -39,7 +42,8 @@ void fill_in(SlurmProfile& profile, BatchRun& run, const JobSize& size) {
   if (profile.memory == kFromPlan) {
     const std::int64_t ranks = run.array > 0 ? 1 : profile.ranks_per_node;
     const double bytes = kSpareMemory * static_cast<double>(ranks * size.memory_per_rank);
-    profile.memory = fmt::format("{}G", static_cast<std::int64_t>(std::ceil(bytes / (1 << 30))));
+    profile.memory = fmt::format(
+        "{}G", std::max<std::int64_t>(1, static_cast<std::int64_t>(std::ceil(bytes / (1 << 30)))));
   }
   if (profile.time != kFromPlan) return;
   if (size.seconds <= 0)
@@ -49,7 +53,8 @@ void fill_in(SlurmProfile& profile, BatchRun& run, const JobSize& size) {
                     profile.rates.empty() ? "a device (key rates)" : in_quotes(profile.rates)),
         "say how long a job may take, or name a device that `factflow plan` lists");
   const std::int64_t ranks = run.array > 0 ? run.array : profile.nodes * profile.ranks_per_node;
-  profile.time = time_limit(kSpareTime * size.seconds / static_cast<double>(ranks) + kLoading);
+  profile.time =
+      time_limit(kSpareTime * size.seconds / static_cast<double>(ranks) + kLoading, profile);
 }
 
 }  // namespace factflow

@@ -17,9 +17,9 @@ struct JobSize {
 };
 
 // No more ranks, GPUs or array jobs than there are units; memory and time where the profile says
-// `plan`: memory with a quarter to spare, and twice the time with ten minutes for loading, in steps
-// of five minutes (what is left is done by follow-ups). Throws InputError for `time: plan` if the
-// time is unknown.
+// `plan`: memory with a quarter to spare, and twice the time with ten minutes for loading (at least
+// the profile's signal_lead and ten minutes), in steps of five minutes (what is left is done by
+// follow-ups). Throws InputError for `time: plan` if the time is unknown.
 void fill_in(SlurmProfile& profile, BatchRun& run, const JobSize& size);
 
 }  // namespace factflow

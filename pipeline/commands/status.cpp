@@ -58,13 +58,24 @@ void print_journal(const std::filesystem::path& directory, const std::string& id
   print_failed_units(config, index);
 }
 
+// The jobs on record, or those that may be there without being on record.
+std::string jobs_of(const Submission& submission) {
+  std::string text = submission.all().empty() ? "jobs" : "jobs " + join(submission.all());
+  if (submission.one_more) text += ", and one that may have been submitted";
+  return text + (submission.cluster.empty() ? " of SLURM"
+                                            : fmt::format(" of SLURM ({})", submission.cluster));
+}
+
 void print_jobs(const std::filesystem::path& directory) {
   const std::optional<Submission> submission = read_submission(directory);
   if (!submission) return;
-  const std::vector<JobState> states = job_states(submission->all());
-  std::cout << fmt::format("  jobs {} of SLURM{}\n", join(submission->all()),
-                           states.empty() ? ": none in the queue any more" : ":");
-  for (const JobState& job : states)
+  const JobStates states = job_states(submission->asked());
+  std::cout << fmt::format("  {}{}\n", jobs_of(*submission),
+                           !states.problem.empty()
+                               ? ": the queue could not be asked: " + states.problem
+                           : states.jobs.empty() ? ": none in the queue any more"
+                                                 : ":");
+  for (const JobState& job : states.jobs)
     std::cout << fmt::format("    {}: {}{}{}\n", job.id, job.state,
                              job.detail.empty() ? "" : ", " + job.detail,
                              job.id == submission->analysis ? " (analysis)" : "");

@@ -1,6 +1,8 @@
 // factflow submit: a run as SLURM jobs.
 #include <algorithm>
+#include <cstdlib>
 #include <iostream>
+#include <random>
 
 #include <fmt/format.h>
 
@@ -9,7 +11,9 @@
 #include "base/files.hpp"
 #include "base/text.hpp"
 #include "jobs/job_size.hpp"
+#include "jobs/quantities.hpp"
 #include "jobs/submission.hpp"
+#include "model/checkpoint/hub_cache.hpp"
 #include "pipeline/commands/command.hpp"
 #include "pipeline/input/config.hpp"
 #include "pipeline/run/checked_run.hpp"
@@ -24,8 +28,9 @@ namespace po = boost::program_options;
 constexpr int kMostArrayJobs = 10000;
 
 // What would end the job after hours of waiting in the queue is found now.
-CheckedRun checked_config(const std::filesystem::path& file, const std::filesystem::path& out) {
-  CheckedRun checked = check_run(file, {});
+CheckedRun checked_config(const std::filesystem::path& file, const ConfigOverrides& overrides,
+                          const std::filesystem::path& out) {
+  CheckedRun checked = check_run(file, overrides);
   check_run_directory(out.empty() ? std::filesystem::path("runs") / checked.config.name : out,
                       checked.config, checked.dataset);
   return checked;
@@ -88,24 +93,79 @@ void fill_in_sizes(SlurmProfile& profile, BatchRun& run, const CheckedRun& check
 
 void print_dry_run(const BatchRun& run, const SlurmProfile& profile) {
   std::cout << read_file(run.directory / "submit.sbatch") << "\n";
-  std::vector<std::string> runs;
+  Submission submission;
   for (std::int64_t i = 0; i <= profile.follow_ups; ++i) {
-    std::cout << "would run: " << shell_command(run_command_line(run, runs)) << '\n';
-    runs.push_back(fmt::format("JOB{}", i + 1));
+    std::cout << "would run: " << shell_command(run_command_line(run, submission)) << '\n';
+    submission.runs.push_back(fmt::format("JOB{}", i + 1));
   }
-  std::cout << "would run: " << shell_command(analysis_command_line(run, runs)) << '\n';
+  std::cout << "would run: " << shell_command(analysis_command_line(run, submission)) << '\n';
+}
+
+// What a job asks for, in the units in which sbatch understands it.
+std::string describe(const SlurmProfile& profile, const BatchRun& run) {
+  const bool array = run.array > 0;
+  std::vector<std::string> parts = {
+      fmt::format("nodes {}", array ? 1 : profile.nodes),
+      fmt::format("ranks a node {}", array ? 1 : profile.ranks_per_node)};
+  if (profile.gpus_per_node > 0)
+    parts.push_back(fmt::format("GPUs a node {}", array ? 1 : profile.gpus_per_node));
+  if (profile.memory == "0")
+    parts.push_back("all memory of a node");
+  else if (!profile.memory.empty())
+    parts.push_back(fmt::format("memory a node {}iB", profile.memory));
+  if (const std::optional<std::int64_t> seconds = seconds_of_limit(profile.time))
+    parts.push_back("at most " + format_duration(static_cast<double>(*seconds)));
+  return fmt::format("each job: {}\n", join(parts));
+}
+
+// Whether the configuration names something of the Hugging Face cache.
+bool uses_hub_cache(const Config& config) {
+  return config.models_directory.empty() &&
+         std::any_of(config.models.begin(), config.models.end(), [](const ModelConfig& model) {
+           return model.path.starts_with("hf:") || model.tokenizer.starts_with("hf:");
+         });
+}
+
+// What the jobs take over of this process's environment. Checkpoints of the hub were found in this
+// cache, and the jobs, which see none of the variables that say where it is, look there too.
+Environment inherited(const SlurmProfile& profile, const Config& config) {
+  Environment variables;
+  for (const std::string& name : profile.inherit)
+    if (const char* value = std::getenv(name.c_str())) variables[name] = value;
+  if (uses_hub_cache(config) && !variables.contains("HF_HUB_CACHE"))
+    variables["HF_HUB_CACHE"] = std::filesystem::absolute(hub_cache_root()).string();
+  return variables;
+}
+
+std::string random_mark() {
+  return fmt::format("{:08x}", std::random_device()());
+}
+
+void print(const Submission& submission, const BatchRun& run) {
+  std::cout << fmt::format("submitted job {}{}{}\n", submission.runs[0],
+                           run.array > 0 ? fmt::format(" (array of {})", run.array) : "",
+                           submission.cluster.empty() ? "" : " on cluster " + submission.cluster);
+  if (submission.runs.size() > 1)
+    std::cout << fmt::format("follow-ups, if it does not finish: {}\n",
+                             join({submission.runs.begin() + 1, submission.runs.end()}));
+  std::cout << fmt::format("analysis: {}\nlogs: {}\nsee how it goes: {}\nend all of it: {}\n",
+                           submission.analysis, (run.directory / "logs").string(),
+                           shell_command({"factflow", "status", run.directory.string()}),
+                           shell_command(submission.scancel()));
 }
 
 }  // namespace
 
 int submit_command(const std::vector<std::string>& arguments) {
   po::options_description options;
+  add_overrides(options);
   options.add_options()("profile", po::value<std::string>()->required(),
                         "what the cluster wants to know: configs/slurm/*.yaml")(
       "out", po::value<std::string>()->default_value(""),
       "directory of the results; default runs/NAME")(
       "array", po::value<int>()->default_value(0),
       "N independent jobs of one process each that share the units, in place of one MPI job")(
+      "retry-failed", po::bool_switch(), "compute units again that failed before")(
       "dry-run", po::bool_switch(), "write the scripts and show what would be submitted");
   po::variables_map values;
   const std::string epilogue =
@@ -118,9 +178,9 @@ int submit_command(const std::vector<std::string>& arguments) {
     throw InputError("factflow submit",
                      fmt::format("--array expects a number from 1 to {}", kMostArrayJobs));
   SlurmProfile profile = read_profile(values["profile"].as<std::string>());
-  const std::filesystem::path config_file = values["CONFIG"].as<std::string>();
   const std::filesystem::path out = values["out"].as<std::string>();
-  const CheckedRun checked = checked_config(config_file, out);
+  const CheckedRun checked =
+      checked_config(values["CONFIG"].as<std::string>(), overrides_of(values), out);
   const Config& config = checked.config;
   check_devices(profile, config.run, array, values["profile"].as<std::string>());
   for (const std::string& sentence : remarks_on(config, checked.dataset))
@@ -134,25 +194,22 @@ int submit_command(const std::vector<std::string>& arguments) {
   run.config = run.directory / "submit.yaml";
   run.start = std::filesystem::current_path();
   run.program = std::filesystem::read_symlink("/proc/self/exe");
+  run.mark = random_mark();
+  run.variables = inherited(profile, config);
+  run.retry_failed = values["retry-failed"].as<bool>();
   run.array = array;
-  std::filesystem::create_directories(run.directory);
+  const SubmissionLock lock(run.directory);
   fill_in_sizes(profile, run, checked);
+  std::cout << describe(profile, run);
+  if (const std::string doubt = doubt_about(profile); !doubt.empty())
+    std::cerr << "warning: " << doubt << '\n';
   // Not the file itself: its relative paths would mean others in another folder.
   write_scripts(profile, run, resolved_yaml(config));
   if (values["dry-run"].as<bool>()) {
     print_dry_run(run, profile);
     return 0;
   }
-  const Submission submission = submit(profile, run);
-  std::cout << fmt::format("submitted job {}{}\n", submission.runs[0],
-                           array > 0 ? fmt::format(" (array of {})", run.array) : "");
-  if (submission.runs.size() > 1)
-    std::cout << fmt::format("follow-ups, if it does not finish: {}\n",
-                             join({submission.runs.begin() + 1, submission.runs.end()}));
-  std::cout << fmt::format(
-      "analysis: {}\nlogs: {}\nsee how it goes: factflow status {}\nend all of it: scancel {}\n",
-      submission.analysis, (run.directory / "logs").string(), run.directory.string(),
-      join(submission.all(), " "));
+  print(submit(profile, run), run);
   return 0;
 }
 

@@ -105,6 +105,7 @@ cpus_per_rank: 1
 launcher: $2
 signal_lead: $4
 follow_ups: ${5:-2}
+setup: ["env | sort > $work/environment.\$SLURM_JOB_ID"]
 environment: {OMPI_ALLOW_RUN_AS_ROOT: 1, OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: 1, OMPI_MCA_rmaps_base_oversubscribe: 1}
 memory: default
 analysis: {time: "00:10:00"}
@@ -157,6 +158,36 @@ undisturbed() {
   [ $? -eq 2 ] && grep -q "in the queue" "$work/second" || fail "a second submission was not refused: $(cat "$work/second")"
   expect_finished whole
   [ "$(logs_of_runs whole)" -eq 1 ] || fail "follow-ups ran after a finished run"
+}
+
+# The profile decides, whatever the shell holds that submits, and the job sees nothing of that.
+hostile() {
+  (
+    export SBATCH_TIMELIMIT=1 SBATCH_JOB_NAME=other SBATCH_EXPORT=ALL SBATCH_ARRAY_INX=1-9 SBATCH_MEM_PER_CPU=1 SLURM_MEM_PER_CPU=1 \
+      SLURM_NTASKS=9 SLURM_TIMELIMIT=1 SLURM_EXPORT_ENV=NONE OMP_NUM_THREADS=97 OPENBLAS_NUM_THREADS=97 OMPI_MCA_btl=none \
+      OMPI_COMM_WORLD_SIZE=9 HF_HOME=/nowhere GNUTERM=x11
+    submit hostile
+  ) || exit 1
+  jobs=$(sed -n 's/^end all of it: scancel //p' "$work/hostile.submitted")
+  first=${jobs%% *}
+  scontrol show job "$first" > "$work/hostile.job"
+  grep -q "TimeLimit=00:10:00" "$work/hostile.job" || fail "the caller's time limit beat the profile: $(cat "$work/hostile.job")"
+  grep -q "JobName=factflow-slurm-" "$work/hostile.job" || fail "the caller's name beat that of the job"
+  expect_finished hostile
+  grep -qE '^(SBATCH_|SLURM_MEM_PER_CPU|SLURM_TIMELIMIT|OMP_NUM|OPENBLAS|OMPI_MCA_btl=|OMPI_COMM|HF_|GNUTERM)' "$work/environment.$first" &&
+    fail "the caller's variables are in the job: $(cat "$work/environment.$first")"
+  grep -q "^SLURM_EXPORT_ENV=ALL" "$work/environment.$first" || fail "srun would pass nothing on"
+}
+
+unanswered() { # slurmctld neither answers nor refuses
+  submit unanswered
+  kill -STOP "${daemons[1]}"
+  "$factflow" status "$work/unanswered" > "$work/unanswered.status" || fail "status of a run whose queue does not answer"
+  grep -q "the queue could not be asked: squeue" "$work/unanswered.status" || fail "status says nothing of the queue: $(cat "$work/unanswered.status")"
+  "$factflow" submit "$work/config.yaml" --profile "$work/profile.yaml" --out "$work/unanswered" > /dev/null 2> "$work/second"
+  [ $? -eq 1 ] && grep -q "cannot be asked" "$work/second" || fail "submitted on top of a queue that does not answer: $(cat "$work/second")"
+  kill -CONT "${daemons[1]}"
+  expect_finished unanswered
 }
 
 with_srun() {
@@ -218,6 +249,8 @@ at_the_limit
 config 40
 profile 2 mpirun 00:10:00 60
 undisturbed
+hostile
+unanswered
 signalled
 cancelled
 shared
