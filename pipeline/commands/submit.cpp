@@ -63,6 +63,14 @@ void check_devices(const SlurmProfile& profile, const RunConfig& run, int array,
            "start a rank per GPU, or let ranks share with run: {share_gpus: true}");
 }
 
+// The directory, or the nearest one above it that exists: where its file system can be asked.
+std::filesystem::path existing_part(std::filesystem::path directory) {
+  std::error_code ignored;
+  while (!std::filesystem::exists(directory, ignored) && directory.has_relative_path())
+    directory = directory.parent_path();
+  return directory;
+}
+
 // Sizes that the profile leaves to the plan; says what it found.
 void fill_in_sizes(SlurmProfile& profile, BatchRun& run, const CheckedRun& checked) {
   const PlanSize size =
@@ -83,8 +91,11 @@ void fill_in_sizes(SlurmProfile& profile, BatchRun& run, const CheckedRun& check
   if (profile.nodes * profile.ranks_per_node < ranks)
     std::cout << fmt::format("  {} ranks are enough for them\n",
                              profile.nodes * profile.ranks_per_node);
-  const auto free = static_cast<double>(std::filesystem::space(run.directory).available);
-  if (size.total.bytes > free / 3)  // the journal, results.h5, and the one that replaces it
+  std::error_code unknown;
+  const auto free =
+      static_cast<double>(std::filesystem::space(existing_part(run.directory), unknown).available);
+  // The journal, results.h5, and the one that replaces it.
+  if (!unknown && size.total.bytes > free / 3)
     throw RunError(fmt::format(
         "{}: {} are free, journal and results may need {}; free some space, or choose another "
         "directory with --out",
@@ -198,11 +209,11 @@ int submit_command(const std::vector<std::string>& arguments) {
   run.variables = inherited(profile, config);
   run.retry_failed = values["retry-failed"].as<bool>();
   run.array = array;
-  const SubmissionLock lock(run.directory);
   fill_in_sizes(profile, run, checked);
   std::cout << describe(profile, run);
   if (const std::string doubt = doubt_about(profile); !doubt.empty())
     std::cerr << "warning: " << doubt << '\n';
+  const SubmissionLock lock(run.directory);
   // Not the file itself: its relative paths would mean others in another folder.
   write_scripts(profile, run, resolved_yaml(config));
   if (values["dry-run"].as<bool>()) {

@@ -115,7 +115,7 @@ TEST_F(Interruption, ASignalThatComesBeforeTheProgramHasBegunStopsItInGoodOrder)
   }
   program.signal_launcher(SIGUSR1);
   const Ended stopped = program.wait();
-  EXPECT_EQ(stopped.code, 1) << stopped.all();
+  EXPECT_GT(stopped.code, 0) << "not in order: " << stopped.all();
   EXPECT_THAT(stopped.err, HasSubstr("the same command continues"));
   EXPECT_EQ(run_program(command("early")).code, 0);
 }
@@ -130,7 +130,7 @@ TEST_F(Interruption, TheTimeForUnitsInWorkIsTheCallers) {
     wait_for_results(program, name);
     program.signal_launcher(SIGUSR1);
     const Ended stopped = program.wait();
-    EXPECT_EQ(stopped.code, 1) << stopped.all();
+    EXPECT_GT(stopped.code, 0) << "not in order: " << stopped.all();
     EXPECT_THAT(stopped.err, HasSubstr("waiting up to " + said + " for what is in work"));
   }
   EXPECT_EQ(run_program({"run", config_, "--stop-within", "-1"}).code, 2);
