@@ -437,6 +437,8 @@ HeatmapResult ResultsReader::heatmap(const std::string& model, std::int64_t wind
   result.probability =
       group.read<float>(std::to_string(prompt), {result.tokens.size(), result.starts.size()});
   check_probabilities(group, std::to_string(prompt), result.probability);
+  if (const std::string ids = fmt::format("token_ids_{}", prompt); group.has(ids))
+    result.token_ids = group.read<std::int32_t>(ids, {result.tokens.size()});
   return result;
 }
 

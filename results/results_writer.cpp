@@ -305,6 +305,11 @@ void ResultsWriter::write_heatmap(const HeatmapResult& heatmap) {
               "probability of the answer's token without the flow token -> last; NaN = not "
               "computed"})
       .attach({&token, &start});
+  if (heatmap.token_ids.empty()) return;
+  group
+      .write(fmt::format("token_ids_{}", heatmap.prompt), {heatmap.tokens.size()},
+             heatmap.token_ids, {"1", "vocabulary id of the token"})
+      .attach({&token});
 }
 
 void ResultsWriter::publish(const std::vector<FailureRecord>& failures) {

@@ -114,6 +114,8 @@ struct HeatmapResult {
   std::vector<std::string> tokens;   // texts
   std::vector<std::int32_t> starts;  // the same for all prompts of one window
   std::vector<float> probability;    // [token, start]
+  // Vocabulary ids of the tokens, of which part of a character has no text; empty: not stored.
+  std::vector<std::int32_t> token_ids = {};
 };
 
 // Writes one file, model by model and window by window, so that no more than one window of one

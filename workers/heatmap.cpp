@@ -9,7 +9,10 @@ PromptHeatmap record(const LoadedModel& model, const ModelJob& job, const Unit& 
                      const TokenizedPrompt& prompt, const ReplayResult& result) {
   PromptHeatmap heatmap;
   if (result.clean.rank == kernels::kNoRank) heatmap.failure = kNotFinite;
-  for (const int id : prompt.ids) heatmap.tokens.push_back(model.tokenizer().token_text(id));
+  for (const int id : prompt.ids) {
+    heatmap.tokens.push_back(model.tokenizer().token_text(id));
+    heatmap.token_ids.push_back(id);
+  }
   size_t first = 0;
   for (const std::uint32_t asked : unit.heatmaps) {
     const WindowSeries& series = job.heatmaps.at(asked);

@@ -83,7 +83,7 @@ void serialize(Archive& archive, SweepUnit& u) {
 }
 template <class Archive>
 void serialize(Archive& archive, PromptHeatmap& p) {
-  archive(p.failure, p.tokens, p.probability);
+  archive(p.failure, p.tokens, p.token_ids, p.probability);
 }
 template <class Archive>
 void serialize(Archive& archive, HeatmapUnit& u) {

@@ -74,6 +74,7 @@ struct SweepUnit {
 struct PromptHeatmap {
   std::string failure;
   std::vector<std::string> tokens;              // texts
+  std::vector<std::int32_t> token_ids;          // in the vocabulary
   std::vector<std::vector<float>> probability;  // [asked window size][token * starts + start]
 };
 struct HeatmapUnit {

@@ -345,7 +345,8 @@ class Builder {
                                 s_.dataset.prompts[prompt].id,
                                 result.prompts[i].tokens,
                                 {series.starts.begin(), series.starts.end()},
-                                result.prompts[i].probability[w]});
+                                result.prompts[i].probability[w],
+                                result.prompts[i].token_ids});
         }
       }
     }

@@ -117,7 +117,7 @@ KnockoutWindow window(std::int64_t size) {
 }
 
 HeatmapResult heatmap() {
-  return {2, "fit", 7, {"A", " is"}, {0, 1}, {0.1F, 0.2F, 0.3F, kNan}};
+  return {2, "fit", 7, {"A", " is"}, {0, 1}, {0.1F, 0.2F, 0.3F, kNan}, {32, 318}};
 }
 
 void write_all(const std::filesystem::path& path) {
@@ -169,6 +169,7 @@ TEST_F(RunResults, RoundTrip) {
   EXPECT_TRUE(std::isnan(nine.probability[6]));
   EXPECT_EQ(reader.heatmap_prompts("tiny", 2), std::vector<std::int64_t>{7});
   EXPECT_EQ(reader.heatmap("tiny", 2, 7).tokens, heatmap().tokens);
+  EXPECT_EQ(reader.heatmap("tiny", 2, 7).token_ids, heatmap().token_ids);
   EXPECT_TRUE(reader.windows("another").empty());
   EXPECT_TRUE(reader.heatmap_windows("another").empty());
 }

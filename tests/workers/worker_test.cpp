@@ -87,6 +87,8 @@ std::vector<std::string> compute_all(bool foresee, int ranks_on_node = 1) {
       case Stage::kHeatmap: {
         HeatmapUnit result = decode_heatmap(bytes);
         result.report.seconds = 0;
+        for (const PromptHeatmap& heatmap : result.prompts)
+          EXPECT_EQ(heatmap.token_ids.size(), heatmap.tokens.size());
         results.push_back(encode(result));
         break;
       }
