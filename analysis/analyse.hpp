@@ -18,22 +18,25 @@ struct AnalysisOptions {
 };
 
 struct AnalysisSummary {
-  std::string findings;  // to print: table, sentences, claims, gaps
-  std::filesystem::path report;
+  std::string findings;          // to print: table, sentences, claims, gaps
+  std::filesystem::path report;  // "" if it could not be written
   std::size_t tables = 0;
   std::size_t figures = 0;  // each in three formats
+  std::string problem;      // why something is missing of what should be there; "" if nothing is
 };
 
 // Reads DIR/results.h5 and writes DIR/tables/*.csv, DIR/figures/*.{svg,pdf,png} and
-// DIR/report.html, replacing files of the same names. Results of an unfinished run are analysed as
-// far as they go. The outcome depends on the file and the options only. Throws InputError for
-// missing or damaged results, RunError if gnuplot or the disk fails.
+// DIR/report.html, replacing files of the same names, each when its successor is complete. Results
+// of an unfinished run are analysed as far as they go. The outcome depends on the file and the
+// options only. Throws InputError for missing or damaged results; where gnuplot or the disk fails
+// there is as much as can be, and the summary says what went wrong.
 AnalysisSummary analyse(const std::filesystem::path& run_directory,
                         const AnalysisOptions& options = {});
 
 // The same over several runs, written into `folder`, which is made: models are called RUN/MODEL,
 // and equal prompts are one, so that models of different runs are compared on the prompts that they
-// share. InputError also for fewer than two runs, a run given twice, or runs whose numbers mean
+// share. InputError also for a folder that holds other files than those of an earlier comparison,
+// for fewer than two runs, a run given twice, or runs whose numbers mean
 // different things (comparable.hpp).
 AnalysisSummary compare(const std::vector<std::filesystem::path>& run_directories,
                         const std::filesystem::path& folder, const AnalysisOptions& options = {});

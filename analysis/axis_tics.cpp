@@ -12,7 +12,7 @@ namespace {
 constexpr double kTolerance = 1e-9;  // of a step: 3 * 0.1 is to lie within [0, 0.3]
 
 std::string label_of(double value) {
-  const std::string text = fmt::format("{:g}", value);
+  const std::string text = fmt::format("{:g}", value + 0.0);  // no -0
   return text.starts_with('-') ? "\u2212" + text.substr(1) : text;
 }
 

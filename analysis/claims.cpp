@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "analysis/number_text.hpp"
 #include "base/text.hpp"
 
 namespace factflow {
@@ -51,22 +52,18 @@ Claim decide(std::string text, std::string rule, std::vector<ModelVerdict> model
   return claim;
 }
 
-std::string interval_text(const Interval& interval) {
-  return std::isnan(interval.low) ? "no interval"
-                                  : fmt::format("[{:+.1f}, {:+.1f}]", interval.low, interval.high);
-}
+constexpr const char* kNoInterval = "no interval";
 
 std::string count_text(std::size_t n, std::size_t facts) {
-  return fmt::format("{} prompt{} of {} fact{}", n, n == 1 ? "" : "s", facts,
-                     facts == 1 ? "" : "s");
+  return fmt::format("{} of {}", counted(n, "prompt"), counted(facts, "fact"));
 }
 
 std::string describe(const EdgeEffect& e) {
   return fmt::format(
-      "lowest mean {:+.1f} % {}, median {:+.1f} %, log change {:+.2f}, middle at {:.0f} % of the "
-      "layers, {}",
-      e.lowest.value, interval_text(e.lowest.by_fact), e.at_lowest.median, e.at_lowest.log,
-      100 * e.depth_middle, count_text(e.n, e.facts));
+      "lowest mean {} % {}, median {} %, log change {}, middle at {:.0f} % of the layers, {}",
+      signed_number(e.lowest.value, 1), interval_text(e.lowest.by_fact, kNoInterval),
+      signed_number(e.at_lowest.median, 1), signed_number(e.at_lowest.log, 2), 100 * e.depth_middle,
+      count_text(e.n, e.facts));
 }
 
 std::optional<Judged> too_few(std::size_t n, std::size_t facts) {
@@ -140,12 +137,10 @@ Claim last_raises(const std::vector<EdgeEffect>& effects) {
     Judged judged = last_raises(e);
     models.push_back(
         {e.model, judged.verdict, judged.reason,
-         fmt::format("mean {:+.1f} % {}, median {:+.1f} %, log change {:+.2f} {}, {}", e.late.value,
-                     interval_text(e.late.by_fact), e.late_change.median, e.late_change.log,
-                     std::isnan(e.late_change.log_interval.low)
-                         ? "no interval"
-                         : fmt::format("[{:+.2f}, {:+.2f}]", e.late_change.log_interval.low,
-                                       e.late_change.log_interval.high),
+         fmt::format("mean {} % {}, median {} %, log change {} {}, {}",
+                     signed_number(e.late.value, 1), interval_text(e.late.by_fact, kNoInterval),
+                     signed_number(e.late_change.median, 1), signed_number(e.late_change.log, 2),
+                     interval_text(e.late_change.log_interval, kNoInterval, 2),
                      count_text(e.n, e.facts))});
   }
   return decide(
@@ -206,11 +201,13 @@ const ChannelRatio* find(const std::vector<ChannelRatio>& channels, const std::s
 }
 
 std::string share_text(const ChannelRatio& share) {
-  return fmt::format(
-      "{}: {:.2f} [{:.2f}, {:.2f}] of the full effect (by medians {:.2f}, by log "
-      "changes {:.2f})",
-      share.numerator, share.at_start.value, share.at_start.by_fact.low,
-      share.at_start.by_fact.high, share.median, share.log);
+  const Interval& interval = share.at_start.by_fact;
+  return fmt::format("{}: {} {} of the full effect (by medians {}, by log changes {})",
+                     share.numerator, fixed(share.at_start.value, 2),
+                     std::isnan(interval.low)
+                         ? kNoInterval
+                         : fmt::format("[{}, {}]", fixed(interval.low, 2), fixed(interval.high, 2)),
+                     fixed(share.median, 2), fixed(share.log, 2));
 }
 
 Judged slow_mirrors(const EdgeEffect& full, const ChannelRatio& slow, const ChannelRatio& fast) {
@@ -295,11 +292,11 @@ Claim small_oversensitive(const std::vector<SensitivityPair>& pairs) {
     Judged judged = small_oversensitive(pair);
     models.push_back(
         {fmt::format("{} against {}", pair.smaller, pair.larger), judged.verdict, judged.reason,
-         fmt::format("{:.1f} % against {:.1f} %, difference {:+.1f} {}, median {:+.1f}, of log "
-                     "changes {:+.2f}, {:.3g} times the parameters, {}",
-                     pair.smaller_value, pair.larger_value, pair.difference,
-                     interval_text(pair.interval), pair.median, pair.log, pair.size_ratio,
-                     count_text(pair.n, pair.facts))});
+         fmt::format("{:.1f} % against {:.1f} %, difference {} {}, median {}, of log changes {}, "
+                     "{:.3g} times the parameters, {}",
+                     pair.smaller_value, pair.larger_value, signed_number(pair.difference, 1),
+                     interval_text(pair.interval, kNoInterval), signed_number(pair.median, 1),
+                     signed_number(pair.log, 2), pair.size_ratio, count_text(pair.n, pair.facts))});
   }
   return decide(
       "Small models are oversensitive: knockouts move them more than large models of their family",

@@ -98,14 +98,14 @@ std::string coverage_in_words(const ModelData& model, const RunData& run) {
   std::string text;
   const CleanCoverage clean = clean_coverage_of(model, run);
   if (clean.asked > 0)
-    text = fmt::format("right on {} of {} prompts ({}){}", clean.right, clean.computed,
+    text = fmt::format("right on {} of {} ({}){}", clean.right, counted(clean.computed, "prompt"),
                        share(clean.right, clean.computed), shortfall(clean.failed, clean.missing));
   if (const std::size_t tied = count_tied(model.evaluation); tied > 0)
     text += fmt::format(", {} exactly as likely as another token", tied);
   const Coverage knockouts = coverage_of(model.axes);
   if (!model.windows.empty())
-    text += fmt::format("{}knockouts on {} of {} selected prompts{}", text.empty() ? "" : "; ",
-                        knockouts.computed, knockouts.asked,
+    text += fmt::format("{}knockouts on {} of {}{}", text.empty() ? "" : "; ", knockouts.computed,
+                        counted(knockouts.asked, "selected prompt"),
                         shortfall(knockouts.failed, knockouts.missing));
   return text;
 }

@@ -6,8 +6,6 @@
 
 #include <fmt/format.h>
 
-#include "base/files.hpp"
-
 namespace factflow {
 
 CsvTable::CsvTable(const std::vector<std::string>& columns) : columns_(columns.size()) {
@@ -41,7 +39,7 @@ CsvTable& CsvTable::cell(double number) {
   if (std::isnan(number))
     text_ += "NaN";
   else
-    fmt::format_to(std::back_inserter(text_), "{:.17g}", number);
+    fmt::format_to(std::back_inserter(text_), "{:.17g}", number + 0.0);  // no -0
   return *this;
 }
 
@@ -57,10 +55,6 @@ void CsvTable::end_row() {
   text_ += '\n';
   filled_ = 0;
   ++rows_;
-}
-
-void CsvTable::publish(const std::filesystem::path& path) const {
-  publish_file(path, text_);
 }
 
 }  // namespace factflow

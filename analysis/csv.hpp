@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,7 +25,6 @@ class CsvTable {
 
   std::size_t rows() const { return rows_; }
   const std::string& text() const { return text_; }
-  void publish(const std::filesystem::path& path) const;  // throws RunError
 
  private:
   void separate();

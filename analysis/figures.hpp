@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "analysis/fonts.hpp"
 #include "analysis/gnuplot.hpp"
 #include "analysis/study.hpp"
 
@@ -19,6 +20,7 @@ struct FigureOptions {
   // Colour range of p - p_clean; values beyond it take the end colours.
   double heatmap_limit = 0.3;
   std::string palette = "RdYlGn";  // or "RdBu"
+  FontCoverage fonts;              // what texts may be made of
 };
 
 struct Figure {
@@ -29,6 +31,8 @@ struct Figure {
 struct FigureSet {
   std::vector<Figure> figures;
   std::vector<std::string> omitted;  // what the limits left out, in sentences
+  std::set<char32_t> missing;        // characters of the texts that no font has
+  std::string problem;               // why some are not drawn; "" if all are
 };
 
 FigureSet make_figures(const Study& study, const FigureOptions& options);

@@ -9,16 +9,12 @@
 
 #include "analysis/comparable.hpp"
 #include "analysis/coverage.hpp"
+#include "analysis/number_text.hpp"
 #include "base/text.hpp"
 #include "results/answer_summary.hpp"
 
 namespace factflow {
 namespace {
-
-std::string interval_text(const Interval& interval) {
-  return std::isnan(interval.low) ? "-"
-                                  : fmt::format("[{:+.1f}, {:+.1f}]", interval.low, interval.high);
-}
 
 std::string p_text(double p) {
   if (std::isnan(p)) return "-";
@@ -27,9 +23,9 @@ std::string p_text(double p) {
 
 // "gpt2 by 60 % at relative depth 0.04 (median 58 %, log change -0.94)"
 std::string drop_text(const EdgeEffect& e) {
-  return fmt::format(
-      "{} by {:.1f} % at relative depth {:.2f} (median {:+.1f} %, log change {:+.2f})", e.model,
-      -e.lowest.value, e.depth.value, e.at_lowest.median, e.at_lowest.log);
+  return fmt::format("{} by {:.1f} % at relative depth {:.2f} (median {} %, log change {})",
+                     e.model, -e.lowest.value, e.depth.value, signed_number(e.at_lowest.median, 1),
+                     signed_number(e.at_lowest.log, 2));
 }
 
 // "in 2 of 3 Transformers: gpt2 by ..., llama by ..."
@@ -37,8 +33,7 @@ std::string drops_among(const std::vector<const EdgeEffect*>& effects, const std
   std::vector<std::string> drops;
   for (const EdgeEffect* effect : effects)
     if (is_drop(*effect)) drops.push_back(drop_text(*effect));
-  const std::string share = fmt::format("in {} of {} {}{}", drops.size(), effects.size(), kind,
-                                        effects.size() == 1 ? "" : "s");
+  const std::string share = fmt::format("in {} of {}", drops.size(), counted(effects.size(), kind));
   return drops.empty() ? share : fmt::format("{}: {}", share, join(drops));
 }
 
@@ -52,8 +47,9 @@ std::string no_drop(const std::string& edge, const std::vector<const EdgeEffect*
     ++tellable;
     if (effect->lowest.value < 0) least = std::fmin(least, effect->p_holm);
   }
-  const std::string which =
-      effects.size() == 1 ? effects[0]->model : fmt::format("any of {} models", effects.size());
+  const std::string which = effects.size() == 1
+                                ? effects[0]->model
+                                : fmt::format("any of {}", counted(effects.size(), "model"));
   if (tellable == 0)
     return fmt::format("Blocking {}: too few facts to tell ({} at most, asked are {}).", edge,
                        facts, kFewestClusters);
@@ -109,12 +105,12 @@ std::string table_text(const Study& study) {
                       "", "", "0", "0"});
       continue;
     }
-    rows.push_back(
-        {e.model, e.edge.label, std::to_string(e.window), fmt::format("{:+.1f}", e.lowest.value),
-         interval_text(e.lowest.by_fact), fmt::format("{:+.1f}", e.at_lowest.median),
-         fmt::format("{:+.2f}", e.at_lowest.log), p_text(e.p_holm),
-         fmt::format("{:.0f}/{}", e.start.value, e.layers), fmt::format("{:.2f}", e.depth.value),
-         std::to_string(e.n), std::to_string(e.facts)});
+    rows.push_back({e.model, e.edge.label, std::to_string(e.window),
+                    signed_number(e.lowest.value, 1), interval_text(e.lowest.by_fact, "-"),
+                    signed_number(e.at_lowest.median, 1), signed_number(e.at_lowest.log, 2),
+                    p_text(e.p_holm), fmt::format("{:.0f}/{}", e.start.value, e.layers),
+                    fmt::format("{:.2f}", e.depth.value), std::to_string(e.n),
+                    std::to_string(e.facts)});
   }
   return align(rows);
 }
@@ -133,9 +129,9 @@ void add_windows(const Study& study, std::vector<std::string>& lines) {
                         model.info.name));
     } else if (const std::int64_t window = window_of(model, study.window); window != study.window) {
       lines.push_back(fmt::format(
-          "{} was not swept over windows of {} layers: its findings are of {}, and it has "
-          "no part in comparisons between models.",
-          model.info.name, study.window, window));
+          "{} was not swept over windows of {}: its findings are of {}, and it has no part in "
+          "comparisons between models.",
+          model.info.name, counted(static_cast<std::size_t>(study.window), "layer"), window));
     }
   }
 }
@@ -175,9 +171,11 @@ std::string correction(const Study& study) {
   return fmt::format(
       "p: t test of the mean at that start, prompts of one fact as one cluster, Holm-corrected "
       "over "
-      "the {} tests of this table (every start of every row). Intervals: bootstrap over facts, and "
-      "none below {} facts.{}",
-      study.main_effects[0].tests, kFewestClusters,
+      "{} of this table (every start of every row). Intervals: bootstrap over facts, and none "
+      "below {} facts.{}",
+      study.main_effects[0].tests == 1 ? "the one test"
+                                       : "the " + counted(study.main_effects[0].tests, "test"),
+      kFewestClusters,
       interval_alone ? " An interval may leave out zero where p is above 0.05: it is of one row "
                        "alone, and the lowest of many starts lies below zero by chance as well."
                      : "");
@@ -209,8 +207,8 @@ std::string unfinished(const Study& study) {
   }
   if (complete) return "";
   return fmt::format(
-      "The run is not finished: {} of {} units are in, and every number is about those only.", done,
-      planned);
+      "The run is not finished: {} of {} are in, and every number is about those only.", done,
+      counted(static_cast<std::size_t>(planned), "unit"));
 }
 
 std::vector<std::string> gaps(const Study& study) {
@@ -219,14 +217,17 @@ std::vector<std::string> gaps(const Study& study) {
   add_carried(study, lines);
   add_windows(study, lines);
   if (!study.run.failures.empty())
-    lines.push_back(fmt::format("{} prompts or units failed; they are listed with their reasons.",
-                                study.run.failures.size()));
+    lines.push_back(fmt::format(
+        "{} failed; {}.", counted(study.run.failures.size(), "prompt or unit", "prompts or units"),
+        study.run.failures.size() == 1 ? "it is listed with its reason"
+                                       : "they are listed with their reasons"));
   for (const ModelData& model : study.run.models)
     if (const std::size_t tied = count_tied(model.evaluation); tied > 0)
       lines.push_back(
-          fmt::format("{}: {} of {} answers are exactly as likely as another token, "
-                      "which counts as at least as likely as the answer.",
-                      model.info.name, tied, model.evaluation.tied.size()));
+          fmt::format("{}: {} of {} {} exactly as likely as another token, which counts as at "
+                      "least as likely as the answer.",
+                      model.info.name, tied, counted(model.evaluation.tied.size(), "answer"),
+                      tied == 1 ? "is" : "are"));
   for (std::string& line : coverage_gaps(study)) lines.push_back(std::move(line));
   for (std::string& line : differences_between_runs(study.run)) lines.push_back(std::move(line));
   return lines;
@@ -255,8 +256,9 @@ std::string findings_text(const Study& study) {
   if (study.main_effects.empty()) {
     text = "No knockouts in these results.\n";
   } else {
-    text = fmt::format("Findings, window of {} layer{}\n\n{}{}\n\n", study.window,
-                       study.window == 1 ? "" : "s", table_text(study), correction(study));
+    text = fmt::format("Findings, window of {}\n\n{}{}\n\n",
+                       counted(static_cast<std::size_t>(study.window), "layer"), table_text(study),
+                       correction(study));
     for (const FindingSentence& sentence : finding_sentences(study))
       text += fmt::format("- {}\n", sentence.text);
     text += "\nClaims of the paper\n";

@@ -1,23 +1,31 @@
 #include "analysis/gnuplot.hpp"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
+#include <chrono>
+#include <deque>
+#include <fstream>
+#include <iterator>
+#include <map>
 #include <memory>
-#include <optional>
+#include <sstream>
+#include <utility>
 
 #include <fmt/format.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
+#include "analysis/fonts.hpp"
+#include "base/child_process.hpp"
 #include "base/error.hpp"
-
-extern char** environ;
+#include "base/file_operations.hpp"
+#include "base/text.hpp"
 
 namespace factflow {
 namespace {
+
+// U+202A to U+202E, U+2066 to U+2069: they would turn what stands around them.
+bool overrides_direction(std::string_view character) {
+  return (character >= "\u202A" && character <= "\u202E") ||
+         (character >= "\u2066" && character <= "\u2069");
+}
 
 constexpr double kPointsPerInch = 72;
 constexpr double kPixelsPerInch = 200;
@@ -25,19 +33,11 @@ constexpr double kPixelsPerInch = 200;
 constexpr double kCairoPoint = 72.0 / 96.0;
 constexpr const char* kFont = "Arial";
 
-struct CloseFile {
-  void operator()(std::FILE* file) const { std::fclose(file); }
-};
-using File = std::unique_ptr<std::FILE, CloseFile>;
+constexpr std::size_t kPlotsOfProcess = 12;
+constexpr std::size_t kPictureBytes = std::size_t{256} << 10;
 
-// Unnamed files as stdin and stderr: unlike pipes they can neither fill up nor break.
-File temporary_file() {
-  File file(std::tmpfile());
-  if (!file)
-    throw RunError(
-        fmt::format("cannot make a temporary file for gnuplot: {}", std::strerror(errno)));
-  return file;
-}
+const std::map<std::string, std::string> kTerminals = {
+    {"svg", "svg"}, {"pdf", "pdfcairo"}, {"png", "pngcairo"}};
 
 // The same plot on any terminal: lengths are in points of 1/72 inch on all of them.
 std::string terminal_of(const Plot& plot, const std::string& format) {
@@ -70,67 +70,129 @@ std::string script_of(const Plot& plot) {
   return script + "undefine $*\n";
 }
 
-class Process {
- public:
-  Process(const std::string& script, const std::filesystem::path& folder)
-      : input_(temporary_file()), errors_(temporary_file()) {
-    if (std::fwrite(script.data(), 1, script.size(), input_.get()) != script.size() ||
-        std::fflush(input_.get()) != 0)
-      throw RunError(fmt::format("cannot write the script for gnuplot: {}", std::strerror(errno)));
-    ::lseek(::fileno(input_.get()), 0, SEEK_SET);
-    posix_spawn_file_actions_t actions;
-    ::posix_spawn_file_actions_init(&actions);
-    ::posix_spawn_file_actions_adddup2(&actions, ::fileno(input_.get()), 0);
-    ::posix_spawn_file_actions_adddup2(&actions, ::fileno(errors_.get()), 1);
-    ::posix_spawn_file_actions_adddup2(&actions, ::fileno(errors_.get()), 2);
-    ::posix_spawn_file_actions_addchdir_np(&actions, folder.c_str());
-    char name[] = "gnuplot", defaults[] = "-d";  // no user's .gnuplot file
-    char* arguments[] = {name, defaults, nullptr};
-    const int error = ::posix_spawnp(&child_, name, &actions, nullptr, arguments, environ);
-    ::posix_spawn_file_actions_destroy(&actions);
-    if (error != 0)
-      throw RunError(
-          fmt::format("cannot start gnuplot: {}; install it (Debian: gnuplot-nox); the tables are "
-                      "already written",
-                      std::strerror(error)));
-  }
-  ~Process() {
-    if (child_ > 0) ::waitpid(child_, nullptr, 0);
-  }
-  Process(const Process&) = delete;
-  Process& operator=(const Process&) = delete;
+ChildProgram gnuplot(std::string input, const std::filesystem::path& folder,
+                     std::chrono::milliseconds patience) {
+  ChildProgram program;
+  program.words = {"gnuplot", "-d"};  // -d: no user's .gnuplot file
+  program.input = std::move(input);
+  program.folder = folder;
+  program.environment = font_environment();
+  program.patience = patience;
+  return program;
+}
 
-  void wait() {
-    int status = 0;
-    while (::waitpid(child_, &status, 0) < 0 && errno == EINTR) {
-    }
-    child_ = -1;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return;
-    std::string text(2000, '\0');
-    std::rewind(errors_.get());
-    text.resize(std::fread(text.data(), 1, text.size(), errors_.get()));
-    std::replace(text.begin(), text.end(), '\n', ' ');
-    throw RunError(fmt::format("gnuplot failed: {}", text));
-  }
-
- private:
-  File input_, errors_;
-  pid_t child_ = -1;
+// Which of our formats this gnuplot can draw.
+struct Formats {
+  std::set<std::string> known;
+  std::string problem;
 };
+
+Formats known_formats(const std::filesystem::path& folder, std::chrono::milliseconds patience) {
+  const ChildProgram question = gnuplot("print GPVAL_TERMINALS\n", folder, patience);
+  const ChildOutput answer = run_child(question);
+  if (answer.code != 0)
+    return {{},
+            fmt::format("{}; figures need it (Debian: gnuplot-nox)", failure_of(question, answer))};
+  // On which stream it prints depends on its version.
+  std::istringstream words(answer.out + " " + answer.err);
+  const std::set<std::string> terminals{std::istream_iterator<std::string>(words), {}};
+  Formats formats;
+  std::vector<std::string> missing;
+  for (const auto& [format, terminal] : kTerminals) {
+    if (terminals.contains(terminal))
+      formats.known.insert(format);
+    else
+      missing.push_back(terminal);
+  }
+  if (!missing.empty())
+    formats.problem = fmt::format("this gnuplot has no terminal {} (Debian: gnuplot-nox has)",
+                                  join(missing, " and no "));
+  return formats;
+}
+
+// What of the plots can be drawn.
+std::vector<Plot> in_formats(std::vector<Plot> plots, const std::set<std::string>& known) {
+  for (Plot& plot : plots)
+    std::erase_if(plot.formats, [&](const std::string& format) { return !known.contains(format); });
+  std::erase_if(plots, [](const Plot& plot) { return plot.formats.empty(); });
+  return plots;
+}
+
+// A picture that the disk had no room for is cut off, of which gnuplot says nothing.
+bool is_whole(const std::filesystem::path& file) {
+  constexpr std::streamoff kTail = 64;
+  std::ifstream stream(file, std::ios::binary | std::ios::ate);
+  const std::streamoff size = stream ? static_cast<std::streamoff>(stream.tellg()) : 0;
+  std::string tail(static_cast<std::size_t>(std::min(size, kTail)), '\0');
+  stream.seekg(size - static_cast<std::streamoff>(tail.size()));
+  if (!stream.read(tail.data(), static_cast<std::streamsize>(tail.size()))) return false;
+  const std::string ending = file.extension() == ".svg"   ? "</svg>"
+                             : file.extension() == ".pdf" ? "%%EOF"
+                                                          : "IEND";
+  return tail.find(ending) != std::string::npos;
+}
+
+// What the disk says to a file of the size of a picture; "" if it takes it.
+std::string refusal_of(const std::filesystem::path& folder) {
+  const std::filesystem::path file = folder / ".space";
+  try {
+    write_new_file(system_files(), file, std::string(kPictureBytes, ' '));
+    system_files().unlink(file);
+    return "";
+  } catch (const RunError& error) {
+    system_files().unlink(file);
+    return error.what();
+  }
+}
+
+// Runs the scripts of all plots, a few at a time; returns the first failure.
+std::string run_scripts(const std::vector<Plot>& plots, const std::filesystem::path& folder,
+                        std::size_t processes, std::chrono::milliseconds patience) {
+  struct Share {
+    ChildProgram program;
+    std::unique_ptr<ChildProcess> process;
+  };
+  std::string problem;
+  std::deque<Share> running;
+  bool hangs = false;
+  const auto wait_for_one = [&] {
+    const ChildOutput output = running.front().process->wait();
+    hangs = hangs || output.timed_out;
+    if (output.code != 0 && problem.empty()) problem = failure_of(running.front().program, output);
+    running.pop_front();
+  };
+  for (std::size_t first = 0; first < plots.size() && !hangs; first += kPlotsOfProcess) {
+    std::string script = "set encoding utf8\n";
+    for (std::size_t i = first; i < std::min(first + kPlotsOfProcess, plots.size()); ++i)
+      script += script_of(plots[i]);
+    running.push_back({gnuplot(std::move(script), folder, patience), nullptr});
+    running.back().process = std::make_unique<ChildProcess>(running.back().program);
+    if (running.size() == processes) wait_for_one();
+  }
+  while (!running.empty()) wait_for_one();
+  return problem;
+}
 
 }  // namespace
 
 std::string gnuplot_quote(std::string_view text) {
   std::string quoted = "'";
-  for (const char c : text) {
-    if (c == '\n')
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    const char c = text[at];
+    if (c == '\n') {
       quoted += "\u21B5";
-    else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F)
-      quoted += "\uFFFD";
-    else if (c == '\'')
+    } else if (c == '\t') {
+      quoted += "\u21E5";
+    } else if (c == '\'') {
       quoted += "\u2019";  // gnuplot's own escape, two of them, fails at the start of a string
-    else
+    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
+      quoted += "\uFFFD";
+    } else if (overrides_direction(text.substr(at, 3))) {
+      quoted += "\uFFFD";
+      at += 2;
+    } else {
       quoted += c;
+    }
   }
   return quoted + "'";
 }
@@ -141,27 +203,32 @@ std::vector<std::string> Plot::files() const {
   return names;
 }
 
-void draw(const std::vector<Plot>& plots, const std::filesystem::path& folder, int processes) {
-  if (plots.empty()) return;
-  const std::size_t shares =
-      std::clamp<std::size_t>(static_cast<std::size_t>(std::max(processes, 1)), 1, plots.size());
-  const auto for_each_file = [&](const auto& action) {
-    for (const Plot& plot : plots)
-      for (const std::string& file : plot.files()) action(folder / file);
-  };
-  std::error_code error;
-  for_each_file([&](const std::filesystem::path& file) { std::filesystem::remove(file, error); });
-  std::vector<std::string> scripts(shares, "set encoding utf8\n");
-  for (std::size_t i = 0; i < plots.size(); ++i) scripts[i % shares] += script_of(plots[i]);
-  std::vector<std::unique_ptr<Process>> running;
-  for (const std::string& script : scripts)
-    running.push_back(std::make_unique<Process>(script, folder));
-  for (const auto& process : running) process->wait();
-  for_each_file([&](const std::filesystem::path& file) {
-    if (std::filesystem::file_size(file, error) == 0 || error)
-      throw RunError(fmt::format("{}: gnuplot drew no picture; its {} terminal may be missing",
-                                 file.string(), file.extension().string()));
-  });
+Drawing draw(const std::vector<Plot>& plots, const std::filesystem::path& folder, int processes,
+             std::chrono::milliseconds patience) {
+  if (plots.empty()) return {};
+  Drawing drawing;
+  try {
+    const Formats formats = known_formats(folder, patience / 10);
+    drawing.problem = formats.problem;
+    const std::vector<Plot> possible = in_formats(plots, formats.known);
+    const std::string failure =
+        run_scripts(possible, folder, static_cast<std::size_t>(std::max(processes, 1)), patience);
+    std::vector<std::string> missing;
+    for (const Plot& plot : possible)
+      for (const std::string& file : plot.files())
+        is_whole(folder / file) ? void(drawing.files.insert(file)) : missing.push_back(file);
+    if (missing.empty()) return drawing;
+    // The disk's word first: gnuplot does not know of it, or blames the file.
+    drawing.problem = refusal_of(folder);
+    if (drawing.problem.empty()) drawing.problem = failure;
+    if (drawing.problem.empty())
+      drawing.problem =
+          fmt::format("gnuplot left {} of {} out or incomplete, {} the first", missing.size(),
+                      counted(drawing.files.size() + missing.size(), "picture"), missing[0]);
+  } catch (const RunError& error) {  // no process can be made
+    drawing.problem = error.what();
+  }
+  return drawing;
 }
 
 }  // namespace factflow

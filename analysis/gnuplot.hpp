@@ -1,7 +1,10 @@
 // Runs the gnuplot program: scripts go in through its standard input, pictures come out as files.
+// What it fails at is told, not thrown: an analysis has more to give than figures.
 #pragma once
 
+#include <chrono>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,8 +27,17 @@ struct Plot {
   std::vector<std::string> files() const;  // STEM.svg, ...
 };
 
+struct Drawing {
+  std::set<std::string> files;  // of the plots' files(), those that are there and whole
+  std::string problem;          // why others are not, for a message; "" if all are
+};
+
 // Draws every plot in each of its formats in `folder`, with at most `processes` gnuplot processes
-// at a time. Throws RunError if gnuplot is not installed, fails, or leaves a picture out.
-void draw(const std::vector<Plot>& plots, const std::filesystem::path& folder, int processes);
+// at a time: as much as can be drawn, whatever is missing or fails. Nothing of the user's
+// environment (GNUTERM) or of his files has a say.
+// `patience`: with a process for its share of the plots, and a tenth of it with the question what
+// it can draw.
+Drawing draw(const std::vector<Plot>& plots, const std::filesystem::path& folder, int processes,
+             std::chrono::milliseconds patience = std::chrono::seconds(200));
 
 }  // namespace factflow

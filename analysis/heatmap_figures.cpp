@@ -1,8 +1,11 @@
 // Heat maps: for each prompt all models at one window size, and for each model its prompts at every
 // window size.
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <map>
+#include <optional>
+#include <set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -10,6 +13,7 @@
 #include "analysis/figures.hpp"
 #include "analysis/heatmap_plot.hpp"
 #include "analysis/load_runs.hpp"
+#include "base/text.hpp"
 
 namespace factflow {
 namespace {
@@ -35,32 +39,58 @@ class HeatmapFigures {
   }
 
  private:
+  // A model with one of its window sizes.
+  using Drawn = std::pair<const ModelData*, std::int64_t>;
+
+  // The size at which a model's heat maps stand beside other models': the findings', or its
+  // largest. 0 = it has none.
   std::int64_t main_window(const ModelData& model) const {
     const std::vector<std::int64_t> windows = heatmap_windows(model);
+    if (windows.empty()) return 0;
     const bool has = std::find(windows.begin(), windows.end(), study_.window) != windows.end();
-    return has || windows.empty() ? study_.window : windows.back();
+    return has ? study_.window : windows.back();
+  }
+
+  // The prompts of the maps, each with its models: at their main window size, or at the largest at
+  // which this prompt was drawn, since sizes may have different prompts. Prompts of main window
+  // sizes come first.
+  std::vector<std::pair<std::int64_t, std::vector<Drawn>>> models_by_prompt() const {
+    std::vector<std::pair<std::int64_t, std::vector<Drawn>>> prompts;
+    std::map<std::int64_t, std::size_t> place;
+    const auto add = [&](const ModelData& model, std::int64_t window) {
+      for (const std::int64_t prompt : heatmap_prompts(model, window)) {
+        if (place.emplace(prompt, prompts.size()).second) prompts.push_back({prompt, {}});
+        std::vector<Drawn>& drawn = prompts[place.at(prompt)].second;
+        if (std::none_of(drawn.begin(), drawn.end(),
+                         [&](const Drawn& one) { return one.first == &model; }))
+          drawn.emplace_back(&model, window);
+      }
+    };
+    for (const ModelData& model : study_.run.models)
+      if (const std::int64_t window = main_window(model); window > 0) add(model, window);
+    for (const ModelData& model : study_.run.models) {
+      const std::vector<std::int64_t> windows = heatmap_windows(model);
+      for (auto window = windows.rbegin(); window != windows.rend(); ++window) add(model, *window);
+    }
+    return prompts;
   }
 
   // A figure for each prompt, a panel for each model.
   void add_prompts() {
-    std::vector<std::int64_t> order;
-    std::map<std::int64_t, std::vector<const ModelData*>> models;
-    for (const ModelData& model : study_.run.models) {
-      if (heatmap_windows(model).empty()) continue;
-      for (const std::int64_t prompt : heatmap_prompts(model, main_window(model))) {
-        if (!models.contains(prompt)) order.push_back(prompt);
-        models[prompt].push_back(&model);
-      }
+    auto prompts = models_by_prompt();
+    if (prompts.size() > options_.heatmap_prompts) {
+      set_.omitted.push_back(fmt::format("Heat maps are drawn for {} of {}.",
+                                         options_.heatmap_prompts,
+                                         counted(prompts.size(), "prompt")));
+      prompts.resize(options_.heatmap_prompts);
     }
-    if (order.size() > options_.heatmap_prompts) {
-      set_.omitted.push_back(fmt::format("Heat maps are drawn for {} of {} prompts.",
-                                         options_.heatmap_prompts, order.size()));
-      order.resize(options_.heatmap_prompts);
-    }
-    for (const std::int64_t prompt : order) {
+    for (auto& [prompt, drawn] : prompts) {
+      // In the order of the models, whichever was found first.
+      std::sort(drawn.begin(), drawn.end());
       HeatmapPlot figure;
-      for (const ModelData* model : models[prompt])
-        add_panel(figure, *model, main_window(*model), prompt, true);
+      for (const auto& [model, window] : drawn)
+        if (auto panel = make_panel(*model, window, prompt, true))
+          figure.panels.push_back(std::move(*panel));
       figure.columns = 3;
       figure.header = "P" + prompt_text(prompt).substr(1);
       add(fmt::format("heatmap_{}", prompt), fmt::format("Heat maps of {}", prompt_text(prompt)),
@@ -68,44 +98,82 @@ class HeatmapFigures {
     }
   }
 
-  // A row for each prompt, a column for each window size.
+  // The prompts that were drawn at several window sizes, those of most sizes first.
+  static std::vector<std::int64_t> prompts_of_sizes(const ModelData& model) {
+    std::vector<std::int64_t> prompts;
+    std::map<std::int64_t, std::size_t> sizes;
+    for (const std::int64_t window : heatmap_windows(model))
+      for (const std::int64_t prompt : heatmap_prompts(model, window))
+        if (sizes[prompt]++ == 0) prompts.push_back(prompt);
+    std::erase_if(prompts, [&](std::int64_t prompt) { return sizes.at(prompt) < 2; });
+    std::stable_sort(prompts.begin(), prompts.end(),
+                     [&](std::int64_t a, std::int64_t b) { return sizes.at(a) > sizes.at(b); });
+    return prompts;
+  }
+
+  // A row for each prompt, a column for each window size; a gap where a prompt lacks a size.
   void add_windows(const ModelData& model) {
-    std::vector<std::int64_t> windows = heatmap_windows(model);
-    windows.resize(std::min(windows.size(), kWindowsOfModel));
-    std::vector<std::int64_t> prompts = heatmap_prompts(model, windows[0]);
-    prompts.resize(std::min(prompts.size(), kPromptsOfModel));
+    std::vector<std::int64_t> prompts = prompts_of_sizes(model), windows;
+    if (prompts.empty()) return;
+    const std::string stem = "heatmap_windows_" + model.info.name;
+    leave_first(prompts, kPromptsOfModel, stem, "prompt");
+    std::map<std::int64_t, std::set<std::int64_t>> drawn;  // window -> prompts
+    for (const std::int64_t window : heatmap_windows(model)) {
+      const std::vector<std::int64_t> ids = heatmap_prompts(model, window);
+      drawn[window] = {ids.begin(), ids.end()};
+      if (std::any_of(prompts.begin(), prompts.end(),
+                      [&](std::int64_t prompt) { return drawn[window].contains(prompt); }))
+        windows.push_back(window);
+    }
+    leave_first(windows, kWindowsOfModel, stem, "window size");
     HeatmapPlot figure;
     figure.columns = windows.size();
+    figure.grid = true;
     std::string captions;
     for (const std::int64_t prompt : prompts) {
-      for (const std::int64_t window : windows) add_panel(figure, model, window, prompt, false);
+      for (const std::int64_t window : windows) {
+        std::optional<HeatmapPanel> panel;
+        if (drawn[window].contains(prompt)) panel = make_panel(model, window, prompt, false);
+        figure.panels.push_back(panel ? std::move(*panel) : HeatmapPanel{});
+      }
       captions += (captions.empty() ? "" : "; ") + prompt_text(prompt);
     }
     figure.header = fmt::format("{}, every window size", model.info.name);
-    add("heatmap_windows_" + model.info.name,
-        fmt::format("{}, heat maps at every window size: {}", model.info.name, captions),
+    add(stem, fmt::format("{}, heat maps at every window size: {}", model.info.name, captions),
         std::move(figure));
   }
 
+  // Says so where there are more.
+  void leave_first(std::vector<std::int64_t>& list, std::size_t most, const std::string& stem,
+                   const char* noun) {
+    if (list.size() <= most) return;
+    set_.omitted.push_back(
+        fmt::format("{}: {} of {} are drawn.", stem, most, counted(list.size(), noun)));
+    list.resize(most);
+  }
+
   void add(const std::string& stem, std::string caption, HeatmapPlot figure) {
-    if (figure.panels.empty()) return;
+    if (std::all_of(figure.panels.begin(), figure.panels.end(), is_gap)) return;
     if (figure.panels.size() > kMostPanels) {
-      set_.omitted.push_back(
-          fmt::format("{}: {} of {} panels are drawn.", stem, kMostPanels, figure.panels.size()));
+      set_.omitted.push_back(fmt::format("{}: {} of {} are drawn.", stem, kMostPanels,
+                                         counted(figure.panels.size(), "panel")));
       figure.panels.resize(kMostPanels);
     }
     figure.stem = stems_.unique(stem);
     set_.figures.push_back({std::move(caption), render(figure, options_)});
   }
 
-  void add_panel(HeatmapPlot& figure, const ModelData& model, std::int64_t window,
-                 std::int64_t prompt, bool name_model) {
+  // Nothing for a prompt that is too long to be drawn, which is said.
+  std::optional<HeatmapPanel> make_panel(const ModelData& model, std::int64_t window,
+                                         std::int64_t prompt, bool name_model) {
     HeatmapPanel panel;
     panel.data = load_heatmap(model, window, prompt);
+    for (const std::string& token : panel.data.tokens)
+      drawable(token, options_.fonts, set_.missing);
     if (panel.data.tokens.size() > kMostTokens) {
       set_.omitted.push_back(fmt::format("The heat map of prompt {} in {} is not drawn: {} tokens.",
                                          prompt, model.info.name, panel.data.tokens.size()));
-      return;
+      return std::nullopt;
     }
     const EvaluationResult& clean = model.evaluation;
     const auto row = static_cast<std::size_t>(
@@ -119,11 +187,13 @@ class HeatmapFigures {
       panel.subject_end = std::clamp(clean.subject_end[row], 0, tokens);
     }
     panel.layers = model.info.layers;
-    panel.title = {name_model ? model.info.name : fmt::format("prompt {}", prompt),
-                   fmt::format("window {}, p(clean) = {:.2f}", window, panel.clean)};
+    panel.title = {
+        name_model ? model.info.name : fmt::format("prompt {}", prompt),
+        fmt::format("window {}, p(clean) {}", window,
+                    std::isnan(panel.clean) ? "unknown" : fmt::format("= {:.2f}", panel.clean))};
     if (known && clean.rank[row] > 1)
       panel.title.back() += fmt::format(", rank {}", clean.rank[row]);
-    figure.panels.push_back(std::move(panel));
+    return panel;
   }
 
   std::string prompt_text(std::int64_t prompt) const {

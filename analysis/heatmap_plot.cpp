@@ -24,13 +24,34 @@ constexpr double kTitleOverhang = 0.3;  // over the names on either side
 constexpr double kLeastBar = 0.9;       // height of the colour bar
 constexpr double kDepthTic = 0.28, kLayerTic = 0.26;  // room for a number
 constexpr std::size_t kLongestName = 18;              // letters
+const std::string kLeftToRight = "\u200E";
 
-// A token as a row's name: no leading space, never empty, the last one starred.
-std::string row_name(const HeatmapResult& data, std::size_t token) {
+// Whether a reader can tell a token by its text: not if it is part of a character, nothing to see,
+// or something that no font has.
+bool is_readable(const std::string& name, const FontCoverage& fonts) {
+  return name.find("\uFFFD") == std::string::npos && count_letters(name) > 0 && fonts.draws(name);
+}
+
+// A token as a row's name: no space around it, never empty, the last one starred; its vocabulary id
+// where its text says nothing.
+std::string row_name(const HeatmapResult& data, std::size_t token, const FontCoverage& fonts) {
   std::string name = data.tokens[token];
   name.erase(0, name.find_first_not_of(' '));
+  name.erase(name.find_last_not_of(' ') + 1);
   if (name.empty()) name = "\u2423";
-  return shorten(name, kLongestName) + (token + 1 == data.tokens.size() ? "*" : "");
+  if (!is_readable(name, fonts) && token < data.token_ids.size())
+    name = fmt::format("#{}", data.token_ids[token]);
+  name = shorten(name, kLongestName);
+  // Marks of direction keep the star at the right of a name that is written from right to left.
+  if (is_right_to_left(name)) name = kLeftToRight + name + kLeftToRight;
+  return name + (token + 1 == data.tokens.size() ? "*" : "");
+}
+
+std::vector<std::string> row_names(const HeatmapResult& data, const FontCoverage& fonts) {
+  std::vector<std::string> names;
+  for (std::size_t token = 0; token < data.tokens.size(); ++token)
+    names.push_back(row_name(data, token, fonts));
+  return names;
 }
 
 // p - p_clean of a cell; NaN where there is none.
@@ -56,10 +77,12 @@ struct Layout {
   double width = 0, height = 0, names = 0, column_width = 0, panel_width = 0;
   double header_height = 0, title_height = 0;  // the latter of each row, the layer axis included
   std::vector<std::string> header;
-  std::vector<double> row_heights;  // inside the axes
+  std::vector<double> row_heights;                  // inside the axes
+  std::vector<std::vector<std::string>> row_names;  // [panel][token]
 };
 
 double panel_height(const HeatmapPanel& panel) {
+  if (is_gap(panel)) return 0;
   return kRow * std::max(static_cast<double>(panel.data.tokens.size()), 4.0);
 }
 
@@ -72,14 +95,16 @@ void choose_columns(Layout& layout, std::size_t wanted) {
   }
 }
 
-Layout lay_out(const HeatmapPlot& figure, double width, std::size_t columns) {
+Layout lay_out(const HeatmapPlot& figure, const FontCoverage& fonts, double width,
+               std::size_t columns) {
   Layout layout;
   layout.width = width;
   std::size_t longest = 1, title_lines = 1;
   for (const HeatmapPanel& panel : figure.panels) {
     title_lines = std::max(title_lines, panel.title.size());
-    for (std::size_t token = 0; token < panel.data.tokens.size(); ++token)
-      longest = std::max(longest, count_letters(row_name(panel.data, token)));
+    layout.row_names.push_back(row_names(panel.data, fonts));
+    for (const std::string& name : layout.row_names.back())
+      longest = std::max(longest, count_letters(name));
   }
   layout.names = 0.2 + kNamesGap + kLetterWidth * static_cast<double>(longest);
   choose_columns(layout, std::min(columns, figure.panels.size()));
@@ -104,14 +129,12 @@ std::string list_of(const std::vector<Tic>& tics) {
   return list;
 }
 
-std::string token_tics(const HeatmapResult& data, const Layout& layout) {
+std::string token_tics(const std::vector<std::string>& tokens, const Layout& layout) {
   std::string names;
-  for (std::size_t token = 0; token < data.tokens.size(); ++token)
-    names +=
-        fmt::format("{}{} {}", token == 0 ? "" : ", ", gnuplot_quote(row_name(data, token)), token);
+  for (std::size_t token = 0; token < tokens.size(); ++token)
+    names += fmt::format("{}{} {}", token == 0 ? "" : ", ", gnuplot_quote(tokens[token]), token);
   return fmt::format("set ytics ({}) noenhanced offset screen {:.4f},0\nset yrange [{}:-0.5]\n",
-                     names, -kNamesGap / layout.width,
-                     static_cast<double>(data.tokens.size()) - 0.5);
+                     names, -kNamesGap / layout.width, static_cast<double>(tokens.size()) - 0.5);
 }
 
 std::string start_tics(const HeatmapPanel& panel, const Layout& layout) {
@@ -139,6 +162,7 @@ std::string subject_bar(const HeatmapPanel& panel, double left, const Layout& la
 
 std::string panel_script(const HeatmapPlot& figure, const Layout& layout, std::size_t index) {
   const HeatmapPanel& panel = figure.panels[index];
+  if (is_gap(panel)) return "";
   const std::size_t column = index % layout.columns, row = index / layout.columns;
   double row_top = layout.height - kTop - layout.header_height;
   for (std::size_t above = 0; above < row; ++above)
@@ -157,9 +181,9 @@ std::string panel_script(const HeatmapPlot& figure, const Layout& layout, std::s
   if (column == 0)
     script += fmt::format(
         "set label 'layer' at screen {:.4f},{:.4f} right font ',7' textcolor rgb '#666666'\n",
-        (left - 0.05) / layout.width, (top + 0.12) / layout.height);
-  script +=
-      token_tics(panel.data, layout) + start_tics(panel, layout) + subject_bar(panel, left, layout);
+        (left - 0.09) / layout.width, (top + 0.12) / layout.height);
+  script += token_tics(layout.row_names[index], layout) + start_tics(panel, layout) +
+            subject_bar(panel, left, layout);
   const bool any = std::any_of(panel.data.probability.begin(), panel.data.probability.end(),
                                [&](float p) { return !std::isnan(p) && !std::isnan(panel.clean); });
   return script +
@@ -186,10 +210,14 @@ std::string color_bar(const HeatmapPlot& figure, const Layout& layout,
       height / layout.height, 1 - 0.09 / layout.width, 1 - (top + 0.5 * height) / layout.height);
 }
 
+const HeatmapPanel& first_map(const HeatmapPlot& figure) {
+  return *std::find_if_not(figure.panels.begin(), figure.panels.end(), is_gap);
+}
+
 // The colours, what all panels have in common, and gray for what was not computed.
 std::string common_script(const HeatmapPlot& figure, const Layout& layout,
                           const FigureOptions& options) {
-  const HeatmapResult& data = figure.panels[0].data;
+  const HeatmapResult& data = first_map(figure).data;
   std::string script = fmt::format(
       "unset key\nset border 15 lc rgb '#444444' lw 0.8\nset tics nomirror out scale 0.4\n"
       "set label 'Relative depth ({} layer / layers)' at screen {:.4f},{:.4f} center noenhanced\n",
@@ -204,9 +232,24 @@ std::string common_script(const HeatmapPlot& figure, const Layout& layout,
          "noborder\n";
 }
 
+// A grid whose rows are too wide: each takes as many lines of `columns` panels as it needs.
+HeatmapPlot broken_rows(const HeatmapPlot& figure, std::size_t columns) {
+  HeatmapPlot broken = figure;
+  broken.columns = columns;
+  broken.panels.clear();
+  for (std::size_t i = 0; i < figure.panels.size(); ++i) {
+    if (!is_gap(figure.panels[i])) broken.panels.push_back(figure.panels[i]);
+    const bool row_ends = (i + 1) % figure.columns == 0;
+    while (row_ends && broken.panels.size() % columns != 0) broken.panels.emplace_back();
+  }
+  return broken;
+}
+
 Plot render_at(const HeatmapPlot& figure, const FigureOptions& options, double width,
                std::size_t columns) {
-  const Layout layout = lay_out(figure, width, columns);
+  const Layout layout = lay_out(figure, options.fonts, width, columns);
+  if (figure.grid && layout.columns < figure.columns)
+    return render_at(broken_rows(figure, layout.columns), options, width, layout.columns);
   Plot plot;
   plot.stem = figure.stem;
   plot.width = layout.width;
@@ -220,6 +263,10 @@ Plot render_at(const HeatmapPlot& figure, const FigureOptions& options, double w
 }
 
 }  // namespace
+
+bool is_gap(const HeatmapPanel& panel) {
+  return panel.data.tokens.empty();
+}
 
 ColorEnds color_ends(const HeatmapPlot& figure, double limit) {
   bool below = false, above = false;

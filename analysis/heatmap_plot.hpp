@@ -12,19 +12,23 @@
 
 namespace factflow {
 
+// Without tokens it is a gap, which keeps the columns of a grid.
 struct HeatmapPanel {
-  std::vector<std::string> title;  // lines
-  HeatmapResult data;
+  std::vector<std::string> title = {};  // lines
+  HeatmapResult data = {};
   std::int64_t layers = 0;                 // of the model
   double clean = 0;                        // the answer's probability in the clean run
   int subject_begin = 0, subject_end = 0;  // token range, marked beside the names
 };
 
+bool is_gap(const HeatmapPanel& panel);
+
 struct HeatmapPlot {
   std::string stem;
   std::string header;                // what all panels have in common, above them
   std::size_t columns = 3;           // of panels, at full width; fewer where names are long
-  std::vector<HeatmapPanel> panels;  // at least one
+  bool grid = false;                 // each `columns` panels are a row, which begins on a new line
+  std::vector<HeatmapPanel> panels;  // at least one that is no gap
 };
 
 // What stands at the two ends of the colour bar: with signs of "or beyond" where some value is.

@@ -60,7 +60,7 @@ void name_counts(LinePlot& figure) {
 }
 
 std::string layers_in_words(std::int64_t window) {
-  return fmt::format("{} layer{}", window, window == 1 ? "" : "s");
+  return counted(static_cast<std::size_t>(window), "layer");
 }
 
 class LineFigures {
@@ -133,8 +133,8 @@ class LineFigures {
     std::erase_if(figure.panels, [](const Panel& panel) { return panel.lines.empty(); });
     if (figure.panels.empty()) return;
     if (figure.panels.size() > kMostPanels) {
-      set_.omitted.push_back(
-          fmt::format("{}: {} of {} panels are drawn.", stem, kMostPanels, figure.panels.size()));
+      set_.omitted.push_back(fmt::format("{}: {} of {} are drawn.", stem, kMostPanels,
+                                         counted(figure.panels.size(), "panel")));
       figure.panels.resize(kMostPanels);
     }
     bool bands = false;

@@ -9,6 +9,7 @@
 
 #include "analysis/axis_tics.hpp"
 #include "analysis/plot_text.hpp"
+#include "base/text.hpp"
 
 namespace factflow {
 namespace {
@@ -50,7 +51,9 @@ std::vector<LegendEntry> legend_of(const LinePlot& figure) {
   for (const Panel& panel : figure.panels)
     for (const Line& line : panel.lines) {
       const std::string label =
-          mixed ? fmt::format("{}, {} layers", line.label, line.layers) : line.label;
+          mixed ? fmt::format("{}, {}", line.label,
+                              counted(static_cast<std::size_t>(line.layers), "layer"))
+                : line.label;
       if (std::none_of(entries.begin(), entries.end(),
                        [&](const LegendEntry& e) { return e.label == label; }))
         entries.push_back({label, line.style});

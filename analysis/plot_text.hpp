@@ -3,19 +3,28 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace factflow {
 
-inline constexpr double kLetterWidth = 0.064;  // inches, a rather wide letter of 9 points
+inline constexpr double kLetterWidth = 0.064;  // inches, a rather wide Latin letter of 9 points
 inline constexpr double kSmallFont = 7;        // points
 
-// UTF-8 code points.
-std::size_t count_letters(const std::string& text);
+// The characters of a UTF-8 text; a byte that is none is U+FFFD.
+std::vector<char32_t> characters_of(std::string_view text);
+// Whether the text holds letters of a script that is written from right to left.
+bool is_right_to_left(std::string_view text);
+
+// In Latin letters: a Chinese character or an emoji is as wide as two, an accent of its own is as
+// wide as none. What is drawn as one (an emoji of several characters, a letter with its accents)
+// counts once and is never cut.
+std::size_t count_letters(std::string_view text);
 // At most so many letters, "..." (one letter) in place of the end or of the middle.
 std::string shorten(const std::string& text, std::size_t letters);
 std::string shorten_middle(const std::string& text, std::size_t letters);
-// Lines of at most so many letters, broken at spaces; longer words are shortened in the middle.
+// Lines of at most so many letters, broken at spaces, and beside wide characters, which have none;
+// longer words are shortened in the middle.
 std::vector<std::string> wrap(const std::string& text, std::size_t letters);
 
 // "set label ..." of lines of text around or to the right of a place, the first line on top at

@@ -10,9 +10,9 @@
 #include "analysis/coverage.hpp"
 #include "analysis/findings.hpp"
 #include "analysis/html.hpp"
+#include "analysis/number_text.hpp"
 #include "analysis/palette.hpp"
 #include "analysis/report_assets.hpp"
-#include "analysis/report_data.hpp"
 #include "base/text.hpp"
 
 namespace factflow {
@@ -41,9 +41,9 @@ std::string verdict_html(Verdict verdict) {
 std::string header_html(const Study& study) {
   std::vector<std::string> names;
   for (const ModelData& model : study.run.models) names.push_back(model.info.name);
-  std::string text = fmt::format("<header><h1>Where facts flow: {}</h1>\n<p>{} model{}: {}.</p>\n",
-                                 escape(study.run.name), names.size(), names.size() == 1 ? "" : "s",
-                                 escape(join(names)));
+  std::string text =
+      fmt::format("<header><h1>Where facts flow: {}</h1>\n<p>{}: {}.</p>\n", escape(study.run.name),
+                  counted(names.size(), "model"), escape(join(names)));
   for (const RunSource& source : study.run.sources)
     text += fmt::format("<p>{}: prompts of {}, computed {} on {} in {}; factflow {}.</p>\n",
                         escape(source.info.name), escape(source.info.dataset_path),
@@ -71,14 +71,13 @@ std::string lowest_cell(const EdgeEffect& effect) {
   return fmt::format(
       "<span class=\"{}\">{}</span>&ensp;<span class=\"barbox\"><span class=\"bar\" "
       "style=\"width:{:.2f}rem{}\"></span></span>",
-      drop ? "" : "weak", html::prose(fmt::format("{:+.1f}", effect.lowest.value)), width,
+      drop ? "" : "weak", html::prose(signed_number(effect.lowest.value, 1)), width,
       drop ? "" : ";opacity:.35");
 }
 
 // "[-1.5, +2.0]"; nothing where there is none.
 std::string interval_cell(const Interval& interval) {
-  if (std::isnan(interval.low)) return "";
-  return html::prose(fmt::format("[{:+.1f}, {:+.1f}]", interval.low, interval.high));
+  return html::prose(interval_text(interval, ""));
 }
 
 std::string depth_cell(const Estimate& depth) {
@@ -100,8 +99,8 @@ std::vector<std::string> finding_row(const EdgeEffect& e) {
     return row;
   }
   row.insert(row.end(), {lowest_cell(e), interval_cell(e.lowest.by_fact),
-                         html::prose(fmt::format("{:+.1f}", e.at_lowest.median)),
-                         html::prose(fmt::format("{:+.2f}", e.at_lowest.log)), p_cell(e.p_holm),
+                         html::prose(signed_number(e.at_lowest.median, 1)),
+                         html::prose(signed_number(e.at_lowest.log, 2)), p_cell(e.p_holm),
                          fmt::format("{:.0f} of {}", e.start.value, e.layers), depth_cell(e.depth),
                          std::to_string(e.n), std::to_string(e.facts)});
   return row;
@@ -132,19 +131,20 @@ std::string findings_html(const Study& study) {
   }
   text += fmt::format(
       "</ul>\n<p>Knockout: the flow from source to target tokens is blocked in a window of layers "
-      "(here {} layer{}). "
+      "(here {}). "
       "Relative change = 100 (p \u2212 p<sub>clean</sub>) / p<sub>clean</sub> of the answer's "
       "probability, "
       "averaged over prompts. Lowest mean = over all window starts; median and log change (mean of "
       "ln p \u2212 ln p<sub>clean</sub>) are of the same start ({}). {} Gray: no drop that can be "
       "told from zero. Relative depth = {} of the window / layers.</p>\n",
-      study.window, study.window == 1 ? "" : "s",
+      counted(static_cast<std::size_t>(study.window), "layer"),
       link("tables/findings.csv", "more intervals, clustered by relation where there are ten"),
       escape(correction(study)),
       study.main_effects[0].placement == "centred" ? "centre layer" : "first layer");
   const std::size_t rows = study.main_effects.size();
-  text += fmt::format("<details{}><summary>every model and edge: {} rows</summary>{}</details>\n",
-                      rows <= kMostOpenRows ? " open" : "", rows, findings_table(study));
+  text += fmt::format("<details{}><summary>every model and edge: {}</summary>{}</details>\n",
+                      rows <= kMostOpenRows ? " open" : "", counted(rows, "row"),
+                      findings_table(study));
   for (const std::string& gap : gaps(study))
     text += fmt::format("<p class=\"weak\">{}</p>\n", html::prose(gap));
   return text + "</section>\n";
@@ -178,7 +178,8 @@ std::string parameter_count(std::int64_t parameters) {
 
 std::string model_facts(const ModelData& model, const RunData& run) {
   const std::string covered = coverage_in_words(model, run);
-  return fmt::format("{}, {} layers, {} parameters{}{}.", model.info.family, model.info.layers,
+  return fmt::format("{}, {}, {} parameters{}{}.", model.info.family,
+                     counted(static_cast<std::size_t>(model.info.layers), "layer"),
                      parameter_count(model.info.parameters), covered.empty() ? "" : "; ", covered);
 }
 
@@ -225,10 +226,13 @@ std::string pairs_html(const Study& study) {
   for (const PairedDifference* pair : pairs)
     rows.push_back(
         {escape(pair->first), escape(pair->second), escape(parse_edge(pair->edge).display()),
-         html::prose(fmt::format("{:+.1f}", pair->difference)), interval_cell(pair->interval),
-         html::prose(fmt::format("{:+.1f}", pair->median)),
-         html::prose(fmt::format("{:+.2f}", pair->log)), p_cell(pair->p_holm),
-         fmt::format("{:.2f}", pair->depth), std::to_string(pair->n), std::to_string(pair->facts)});
+         html::prose(signed_number(pair->difference, 1)), interval_cell(pair->interval),
+         html::prose(signed_number(pair->median, 1)), html::prose(signed_number(pair->log, 2)),
+         p_cell(pair->p_holm), fmt::format("{:.2f}", pair->depth), std::to_string(pair->n),
+         std::to_string(pair->facts)});
+  const auto tests = static_cast<std::size_t>(
+      std::count_if(study.paired.begin(), study.paired.end(),
+                    [](const PairedDifference& pair) { return !std::isnan(pair.p_value); }));
   return fmt::format(
       "<section id=\"pairs\"><h2>Differences between models</h2>\n<p>On the prompts that both "
       "models were "
@@ -236,15 +240,12 @@ std::string pairs_html(const Study& study) {
       "the first model's change less the second's, in percentage points, at the depth where they "
       "differ most, with the median of the differences and the mean difference of the log changes; "
       "t "
-      "interval, clustered by fact; p corrected after Holm over all {} tests of paired.csv (every "
+      "interval, clustered by fact; p corrected after Holm over {} of paired.csv (every "
       "pair, edge and depth), the interval is not. All depths: "
-      "{}.</p>{}<details{}><summary>{} pairs "
-      "and edges"
-      "</summary>{}</details></section>\n",
-      std::count_if(study.paired.begin(), study.paired.end(),
-                    [](const PairedDifference& pair) { return !std::isnan(pair.p_value); }),
+      "{}.</p>{}<details{}><summary>{}</summary>{}</details></section>\n",
+      tests == 1 ? "the one test" : "all " + counted(tests, "test"),
       link("tables/paired.csv", "paired.csv"), note, rows.size() <= kMostOpenRows ? " open" : "",
-      rows.size(),
+      counted(rows.size(), "pair and edge", "pairs and edges"),
       html::table({"First", "Second", "Edge", "Difference", "95 % interval", "Median", "Log change",
                    "p", "Relative depth", "Prompts", "Facts"},
                   rows, 3));
@@ -283,8 +284,12 @@ std::string figure_files_html(const FigureSet& figures) {
       for (const std::string& file : plot.files()) links.push_back(link("figures/" + file, file));
     rows.push_back({join(links, "<br>"), escape(figure.caption)});
   }
-  if (rows.empty()) return "";
-  return "<h3>Figures</h3><p>For papers: PDF with embedded fonts, at the width of two columns and "
+  const std::string problem = figures.problem.empty() ? ""
+                                                      : fmt::format("<p class=\"notice\">{}</p>\n",
+                                                                    escape(figures.problem));
+  if (rows.empty()) return problem.empty() ? "" : "<h3>Figures</h3>\n" + problem;
+  return "<h3>Figures</h3>" + problem +
+         "<p>For papers: PDF with embedded fonts, at the width of two columns and "
          "of one "
          "(<code>_column</code>).</p>\n" +
          html::table({"Files", "What"}, rows, 2);
@@ -310,7 +315,8 @@ std::string source_html(const RunSource& source) {
   std::string text = html::facts({
       {"Status", info.complete
                      ? "complete"
-                     : fmt::format("{} of {} units", info.units_done, info.units_planned)},
+                     : fmt::format("{} of {}", info.units_done,
+                                   counted(static_cast<std::size_t>(info.units_planned), "unit"))},
       {"Created", info.created},
       {"Computing time", info.elapsed_seconds > 0 ? format_duration(info.elapsed_seconds) : ""},
       {"Selection", info.selection},
@@ -371,9 +377,8 @@ std::string programs(const std::string& json) {
 
 }  // namespace
 
-std::string make_report(const Study& study, const FigureSet& figures,
+std::string make_report(const Study& study, const ReportData& data, const FigureSet& figures,
                         const std::vector<TableFile>& tables) {
-  const ReportData data = report_data(study, ReportLimits{});
   std::string text = fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n{}"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{} \u2013 "

@@ -5,14 +5,15 @@
 #include <vector>
 
 #include "analysis/figures.hpp"
+#include "analysis/report_data.hpp"
 #include "analysis/study.hpp"
 #include "analysis/tables.hpp"
 
 namespace factflow {
 
 // Links to tables and figures are relative to the report's directory, which holds tables/ and
-// figures/. Throws InputError if a results file turns out to be damaged.
-std::string make_report(const Study& study, const FigureSet& figures,
+// figures/. `data`: of the study.
+std::string make_report(const Study& study, const ReportData& data, const FigureSet& figures,
                         const std::vector<TableFile>& tables);
 
 }  // namespace factflow

@@ -13,6 +13,7 @@
 #include "analysis/html.hpp"
 #include "analysis/load_runs.hpp"
 #include "analysis/palette.hpp"
+#include "base/text.hpp"
 
 namespace factflow {
 namespace {
@@ -26,7 +27,8 @@ constexpr double kPerPercent = 10;          // stored = percent * 10
 
 // Rounded, so that the text is short; NaN becomes null.
 Json rounded(double value, double per_unit = 100) {
-  return std::isfinite(value) ? Json(std::round(value * per_unit) / per_unit) : Json(nullptr);
+  if (!std::isfinite(value)) return nullptr;
+  return std::round(value * per_unit) / per_unit + 0.0;  // no -0
 }
 
 // Little-endian, missing = the smallest number; what is too large takes the largest.
@@ -189,8 +191,8 @@ class DataMaker {
         if (mapped.contains(ids[row]) == with_map && (with_map || swept.contains(ids[row])))
           rows_.push_back(row);
     if (rows_.size() > limits_.prompts) {
-      omitted_.push_back(
-          fmt::format("The prompt browser holds {} of {} prompts.", limits_.prompts, rows_.size()));
+      omitted_.push_back(fmt::format("The prompt browser holds {} of {}.", limits_.prompts,
+                                     counted(rows_.size(), "prompt")));
       rows_.resize(limits_.prompts);
     }
     for (std::size_t i = 0; i < rows_.size(); ++i) place_.emplace(ids[rows_[i]], i);
@@ -236,9 +238,8 @@ class DataMaker {
         if (edge.whole()) cells += static_cast<std::size_t>(model->info.layers);
     const std::size_t fitting = cells == 0 ? 0 : limits_.prompt_cells / cells;
     if (fitting < rows_.size() && cells > 0)
-      omitted_.push_back(
-          fmt::format("Curves of single prompts are held for the first {} of {} prompts.", fitting,
-                      rows_.size()));
+      omitted_.push_back(fmt::format("Curves of single prompts are held for the first {} of {}.",
+                                     fitting, counted(rows_.size(), "prompt")));
     return std::min(fitting, rows_.size());
   }
 
@@ -290,6 +291,7 @@ class DataMaker {
                  {"starts", map.starts},
                  {"centred", map.placement == "centred"},
                  {"values", values.base64()}};
+    if (!map.token_ids.empty()) json["ids"] = map.token_ids;
     const auto& ids = model.evaluation.prompt;
     const auto row =
         static_cast<std::size_t>(std::find(ids.begin(), ids.end(), map.prompt) - ids.begin());
@@ -315,8 +317,9 @@ class DataMaker {
             list.push_back(heatmap(m, map));
         }
     if (left_out > 0)
-      omitted_.push_back(fmt::format("{} of {} heat maps are not in this page.", left_out,
-                                     left_out + list.size()));
+      omitted_.push_back(fmt::format("{} of {} {} not in this page.", left_out,
+                                     counted(left_out + list.size(), "heat map"),
+                                     left_out == 1 ? "is" : "are"));
     return list;
   }
 

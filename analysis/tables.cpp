@@ -283,10 +283,10 @@ CsvTable failures_table(const Study& study) {
 
 }  // namespace
 
-std::vector<TableFile> write_tables(const Study& study, const std::filesystem::path& folder) {
+std::vector<TableFile> write_tables(const Study& study, Staging& staging) {
   std::vector<TableFile> files;
   const auto write = [&](const char* file, const char* about, const CsvTable& table) {
-    table.publish(folder / file);
+    staging.write(std::string("tables/") + file, table.text());
     files.push_back({file, about, table.rows()});
   };
   write("findings.csv", "lowest mean change of every model and edge, at the window of the findings",

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cstddef>
-#include <filesystem>
 #include <string>
 #include <vector>
 
+#include "analysis/staging.hpp"
 #include "analysis/study.hpp"
 
 namespace factflow {
@@ -16,7 +16,7 @@ struct TableFile {
   std::size_t rows = 0;
 };
 
-// Writes every table into `folder`, which must exist. Throws RunError.
-std::vector<TableFile> write_tables(const Study& study, const std::filesystem::path& folder);
+// Writes every table as tables/FILE. Throws RunError.
+std::vector<TableFile> write_tables(const Study& study, Staging& staging);
 
 }  // namespace factflow

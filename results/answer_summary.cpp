@@ -30,6 +30,11 @@ std::string count(std::size_t number) {
   return format_count(static_cast<double>(number));
 }
 
+// "1 prompt", "21,919 prompts"
+std::string count(std::size_t number, const std::string& noun) {
+  return number == 1 ? "1 " + noun : fmt::format("{} {}s", count(number), noun);
+}
+
 }  // namespace
 
 void AnswerSummary::add(const std::string& answer, std::int64_t token, std::string_view token_text,
@@ -45,15 +50,17 @@ void AnswerSummary::add(const std::string& answer, std::int64_t token, std::stri
 }
 
 std::string AnswerSummary::line() const {
-  return fmt::format("{} prompts have {} different answers, which begin with {} different tokens",
-                     count(prompts_), count(answers_.size()), count(tokens_.size()));
+  return fmt::format("{} {} {}, which {} with {}", count(prompts_, "prompt"),
+                     prompts_ == 1 ? "has" : "have", count(answers_.size(), "different answer"),
+                     answers_.size() == 1 ? "begins" : "begin",
+                     count(tokens_.size(), "different token"));
 }
 
 std::vector<std::string> AnswerSummary::warnings() const {
   std::vector<std::string> sentences;
   if (spaces_ > 0)
-    sentences.push_back(fmt::format("the answer's token is only space in {} of {} prompts",
-                                    count(spaces_), count(prompts_)));
+    sentences.push_back(fmt::format("the answer's token is only space in {} of {}", count(spaces_),
+                                    count(prompts_, "prompt")));
   std::size_t shared = 0;
   const Token* most = nullptr;
   for (const auto& [id, token] : tokens_) {
@@ -63,15 +70,15 @@ std::vector<std::string> AnswerSummary::warnings() const {
   }
   if (most != nullptr && static_cast<double>(shared) > kManyShared * static_cast<double>(prompts_))
     sentences.push_back(fmt::format(
-        "{} of {} prompts share the answer's token with other answers: {} alone stands for {} "
-        "answers in {} prompts",
-        count(shared), count(prompts_), in_quotes(most->text), count(most->answers.size()),
-        count(most->prompts)));
+        "{} of {} share the answer's token with other answers: {} alone stands for {} in {}",
+        count(shared), count(prompts_, "prompt"), in_quotes(most->text),
+        count(most->answers.size(), "answer"), count(most->prompts, "prompt")));
   if (changes_ > 0)
     sentences.push_back(fmt::format(
-        "the prompt's own tokens are others when the answer follows in {} of {} prompts, which are "
-        "used as they are encoded alone",
-        count(changes_), count(prompts_)));
+        "the prompt's own tokens are others when the answer follows in {} of {}, which {} used as "
+        "{} encoded alone",
+        count(changes_), count(prompts_, "prompt"), changes_ == 1 ? "is" : "are",
+        changes_ == 1 ? "it is" : "they are"));
   return sentences;
 }
 

@@ -62,9 +62,15 @@ function valueRange(panels, {base, limits}, bands) {
   const span = Math.max(high - low, 1e-3);
   const least = Math.max(Math.min(low, bandLow), low - span / 2);
   const most = Math.min(Math.max(high, bandHigh), high + span / 2);
-  const step = span > 60 ? 20 : span > 40 ? 10 : span > 8 ? 2 : span > 2 ? 0.5 : 10 ** Math.floor(Math.log10(span));
-  const round = (value, up) => Number(((up ? Math.ceil : Math.floor)(value / step) * step).toPrecision(6));
-  return {low: Math.max(round(least, false), limits[0]), high: Math.min(round(most, true), limits[1])};
+  const interval = roundInterval(Math.max(most - least, span) / 6);
+  const round = (value, up) => Number(((up ? Math.ceil : Math.floor)(value / interval) * interval).toPrecision(6));
+  return {low: Math.max(round(least, false), limits[0]), high: Math.min(round(most, true), limits[1]), interval};
+}
+
+// The least of 1, 2, 5 times a power of ten that is not below `least`.
+function roundInterval(least) {
+  const unit = 10 ** Math.floor(Math.log10(least));
+  return Number((unit * [1, 2, 5, 10].find((factor) => unit * factor >= least * (1 - 1e-9))).toPrecision(6));
 }
 
 function bandSeries(line) {
@@ -143,7 +149,7 @@ function lineOption(panel, look, range) {
   };
   return {
     animation: false,
-    aria: {enabled: true, label: {description: `${panel.title}: ${look.metric.title}, ${panel.lines.length} lines`}},
+    aria: {enabled: true, label: {description: `${panel.title}: ${look.metric.title}, ${counted(panel.lines.length, 'line')}`}},
     grid: {left: 50, right: 14, top: layers ? 30 : 12, bottom: 40},
     xAxis: [{
       type: 'value', name: look.axis.title, nameLocation: 'middle', nameGap: 24, nameTextStyle: {color: SOFT},
@@ -151,8 +157,8 @@ function lineOption(panel, look, range) {
       axisLabel: {color: INK, showMaxLabel: false, hideOverlap: true},
     }, ...(layers ? [layers] : [])],
     yAxis: {
-      type: 'value', min: range.low, max: range.high, name: look.metric.title, nameLocation: 'middle', nameGap: 38,
-      nameTextStyle: {color: SOFT}, axisLabel: {color: INK, formatter: (value) => String(value).replace('-', '\u2212')},
+      type: 'value', min: range.low, max: range.high, interval: range.interval, name: look.metric.title, nameLocation: 'middle', nameGap: 38,
+      nameTextStyle: {color: SOFT}, axisLabel: {color: INK, formatter: (value) => String(Number(value.toPrecision(6))).replace('-', '\u2212')},
       splitLine: {lineStyle: {color: GRID}},
     },
     tooltip: {
@@ -186,8 +192,13 @@ const COLOR_MAPS = {
 };
 const HEAT_LIMIT = 0.3;  // of p - p clean, as in the published figures
 
-function tokenName(token, last) {
-  return (token.replace(/\n/g, '\u21B5').trim() || '\u2423') + (last ? '*' : '');
+// A token as a row's name: by its id where its text is part of a character, or nothing to see. The marks keep the star
+// of a name that is written from right to left at its right.
+function tokenName(token, id, last) {
+  const visible = token.replace(/\n/g, '\u21B5').replace(/\t/g, '\u21E5').trim();
+  const unreadable = id !== undefined && (token.includes('\uFFFD') || (visible !== '' && !/[^\p{C}\p{Mn}]/u.test(visible)));
+  const name = unreadable ? `#${id}` : visible || '\u2423';
+  return last ? `\u200E${name}\u200E*` : name;
 }
 
 function heatCells(map, clean) {
@@ -203,7 +214,8 @@ function heatCells(map, clean) {
 
 // map: one of data.heatmaps; clean: the answer's probability in the clean run.
 function drawHeatmap(folder, map, clean, colors) {
-  const tokens = map.tokens.map((token, i) => tokenName(token, i === map.tokens.length - 1));
+  const ids = map.ids || [];
+  const tokens = map.tokens.map((token, i) => tokenName(token, ids[i], i === map.tokens.length - 1));
   const [begin, end] = map.subject || [0, 0];
   const box = element('div', {class: 'chart', style: `height:${60 + 17 * tokens.length}px`});
   folder.append(box);
@@ -214,11 +226,12 @@ function drawHeatmap(folder, map, clean, colors) {
   };
   const depths = secondAxis('depth', 4);
   Object.assign(depths.axisLabel, {interval: every(8), formatter: depth});
-  const about = (cell) => `<b>${text(tokens[cell[1]])}</b> \u2192 last, ${text(layersText(map, map.starts[cell[0]]))}` +
+  const idOf = (row) => ids[row] === undefined ? '' : ` (token id ${ids[row]})`;
+  const about = (cell) => `<b><bdi>${text(tokens[cell[1]])}</bdi></b>${idOf(cell[1])} \u2192 last, ${text(layersText(map, map.starts[cell[0]]))}` +
       `<br>p = ${cell[3].toFixed(3)}, change <b>${signed(cell[2], 3)}</b>`;
   newChart(box).setOption({
     animation: false,
-    aria: {enabled: true, label: {description: `Heat map of ${tokens.length} tokens and ${map.starts.length} starts`}},
+    aria: {enabled: true, label: {description: `Heat map of ${counted(tokens.length, 'token')} and ${counted(map.starts.length, 'start')}`}},
     grid: {left: 92, right: 8, top: 20, bottom: 40},
     xAxis: [{type: 'category', data: map.starts, name: depthAxes.layer.title, nameLocation: 'middle', nameGap: 24,
              nameTextStyle: {color: SOFT}, axisTick: {interval: every(13)}, axisLabel: {color: INK, interval: every(13)}},

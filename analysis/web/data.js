@@ -67,6 +67,10 @@ const metrics = {
   log: {title: 'Mean ln(p / p clean)', limits: [-Infinity, Infinity], base: 0, digits: 2, unit: ''},
 };
 
+// What is rounded to zero has no sign.
 function signed(value, digits) {
-  return (value > 0 ? '+' : '') + value.toFixed(digits).replace('-', '\u2212');
+  const text = value.toFixed(digits);
+  return Number(text) === 0 ? text.replace('-', '') : (value > 0 ? '+' : '') + text.replace('-', '\u2212');
 }
+
+const counted = (count, noun) => `${count} ${noun}${count === 1 ? '' : 's'}`;

@@ -25,7 +25,7 @@ function drawList() {
     const mark = mapsOfPrompt.has(i) ? ' \u25A6' : '';
     return element('option', {value: i}, `${prompt.id}  ${prompt.text} \u2026${prompt.answer}${mark}`);
   }));
-  document.getElementById('prompt-count').textContent = `${browser.shown.length} of ${data.prompts.length} prompts`;
+  document.getElementById('prompt-count').textContent = `${browser.shown.length} of ${counted(data.prompts.length, 'prompt')}`;
   if (!browser.shown.includes(browser.at) && browser.shown.length > 0) browser.at = browser.shown[0];
   list.value = String(browser.at);
 }
@@ -36,7 +36,7 @@ function sentence(prompt) {
   const parts = prompt.subject === '' || begin < 0 ? [prompt.text] :
       [prompt.text.slice(0, begin), element('mark', {}, prompt.subject),
        prompt.text.slice(begin + prompt.subject.length)];
-  return element('p', {class: 'prompt'}, ...parts, ' \u2026', element('b', {}, prompt.answer),
+  return element('p', {class: 'prompt'}, element('bdi', {}, ...parts, ' \u2026', element('b', {}, prompt.answer)),
                  element('span', {class: 'weak'}, `  (prompt ${prompt.id}${prompt.relation && ', ' + prompt.relation})`));
 }
 
@@ -48,7 +48,7 @@ function cleanTable(i) {
     if (!clean) return;
     const [p, rank, top] = clean;
     body.append(element('tr', {}, cell('td', model.name), cell('td', p === null ? 'failed' : p.toFixed(4), true),
-                        cell('td', rank || '', true), cell('td', `\u201C${top}\u201D`)));
+                        cell('td', rank || '', true), cell('td', element('bdi', {}, `\u201C${top}\u201D`))));
   });
   const head = element('tr', {}, cell('th', 'Model'), cell('th', 'p(answer), clean', true), cell('th', 'Rank', true),
                        cell('th', 'Likeliest token'));

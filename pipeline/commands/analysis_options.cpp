@@ -4,6 +4,9 @@
 
 #include <fmt/format.h>
 
+#include "base/error.hpp"
+#include "base/text.hpp"
+
 namespace factflow {
 
 namespace po = boost::program_options;
@@ -26,8 +29,15 @@ AnalysisOptions analysis_options_of(const po::variables_map& values) {
 
 void print(const AnalysisSummary& summary) {
   std::cout << summary.findings
-            << fmt::format("\n{} tables, {} figures (SVG, PDF, PNG)\nreport: {}\n", summary.tables,
-                           summary.figures, summary.report.string());
+            << fmt::format("\n{}, {} (SVG, PDF, PNG)\n", counted(summary.tables, "table"),
+                           counted(summary.figures, "figure"));
+  if (!summary.report.empty()) std::cout << "report: " << summary.report.string() << '\n';
+  std::cout.flush();
+  if (summary.problem.empty()) return;
+  throw RunError(summary.report.empty()
+                     ? summary.problem
+                     : fmt::format("the tables and the report are written, not all figures: {}",
+                                   summary.problem));
 }
 
 }  // namespace factflow

@@ -1,18 +1,24 @@
 // The whole analysis, from a file to tables, figures and the report.
 #include "analysis/analyse.hpp"
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <map>
+#include <regex>
 #include <set>
+#include <sstream>
 #include <utility>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
 #include "analysis/csv.hpp"
+#include "analysis/fonts.hpp"
 #include "analysis/gnuplot.hpp"
 #include "analysis/html.hpp"
 #include "base/error.hpp"
@@ -197,6 +203,41 @@ TEST_F(Analyse, SetsOfPromptsAreKeptApart) {
         << stem;
 }
 
+// Window sizes whose heat maps are of different prompts.
+TEST_F(Analyse, HeatMapsOfSeveralWindowSizesNeedNotShareTheirPrompts) {
+  if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
+  const std::map<std::int64_t, std::vector<std::int64_t>> drawn = {
+      {1, {4}}, {2, {1, 2}}, {3, {2, 3}}};
+  {
+    PromptTable prompts;
+    for (std::int64_t id = 1; id <= 4; ++id) {
+      prompts.id.push_back(id);
+      prompts.text.push_back("prompt " + std::to_string(id));
+    }
+    prompts.subject = prompts.answer = prompts.relation = std::vector<std::string>(4, "x");
+    ResultsWriter writer(folder_ / "results.h5", RunInfo{}, prompts);
+    for (const char* model : {"all", "apart"}) {
+      writer.begin_model({model, "gpt2", "", 4, 8, 100, 1000, "", ""});
+      for (const auto& [window, ids] : drawn)
+        for (const std::int64_t id : ids)
+          if (std::string(model) == "all" || window != 2)
+            writer.write_heatmap({window, "fit", id, {"a", "b"}, {0, 1}, {0.1F, 0.2F, 0.3F, 0.4F}});
+    }
+    writer.publish({});
+  }
+  const AnalysisSummary summary = analyse(folder_, quick());
+  EXPECT_EQ(summary.problem, "");
+  // Each prompt has its figure at a size at which it was drawn; one model has a prompt at two.
+  EXPECT_EQ(summary.figures, 5U);
+  EXPECT_THAT(text("figures/heatmap_1.svg"), HasSubstr("window 2, p(clean) unknown"));
+  EXPECT_THAT(text("figures/heatmap_2.svg"), HasSubstr("window 3,"));
+  EXPECT_THAT(text("figures/heatmap_4.svg"), HasSubstr("window 1,"));
+  const std::string sizes = text("figures/heatmap_windows_all.svg");
+  EXPECT_THAT(sizes, HasSubstr("prompt 2"));
+  EXPECT_THAT(sizes, Not(HasSubstr("prompt 1")));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "figures" / "heatmap_windows_apart.svg"));
+}
+
 TEST_F(Analyse, IsReproducible) {
   if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
   write_synthetic_results(folder_ / "results.h5", small());
@@ -286,18 +327,209 @@ TEST_F(Analyse, MissingOrDamagedResultsAreOneClearLine) {
   EXPECT_FALSE(std::filesystem::exists(folder_ / "report.html"));
 }
 
-TEST_F(Analyse, WithoutGnuplotThereIsOneClearErrorAndTheTablesStay) {
-  write_synthetic_results(folder_ / "results.h5", small());
-  const std::string path = std::getenv("PATH") != nullptr ? std::getenv("PATH") : "";
-  ::setenv("PATH", folder_.c_str(), 1);
-  try {
-    analyse(folder_, quick());
-    ADD_FAILURE() << "no error";
-  } catch (const RunError& error) {
-    EXPECT_THAT(error.what(), HasSubstr("cannot start gnuplot"));
+// Something else in place of gnuplot, as long as it lives.
+class OtherGnuplot {
+ public:
+  // `script` of a shell; "" = there is no gnuplot at all.
+  OtherGnuplot(const std::filesystem::path& folder, const std::string& script)
+      : path_(std::getenv("PATH") != nullptr ? std::getenv("PATH") : "") {
+    std::filesystem::create_directories(folder);
+    if (script.empty()) {
+      ::setenv("PATH", folder.c_str(), 1);
+      return;
+    }
+    std::ofstream(folder / "gnuplot") << "#!/bin/sh\n" << script << '\n';
+    std::filesystem::permissions(folder / "gnuplot", std::filesystem::perms::owner_all);
+    ::setenv("PATH", (folder.string() + ":" + path_).c_str(), 1);
   }
-  ::setenv("PATH", path.c_str(), 1);
-  EXPECT_TRUE(std::filesystem::exists(folder_ / "tables" / "curves.csv"));
+  ~OtherGnuplot() { ::setenv("PATH", path_.c_str(), 1); }
+  OtherGnuplot(const OtherGnuplot&) = delete;
+  OtherGnuplot& operator=(const OtherGnuplot&) = delete;
+
+ private:
+  std::string path_;
+};
+
+TEST_F(Analyse, WhateverGnuplotDoesTheTablesAndTheReportAreThere) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"", "gnuplot is not on this machine; figures need it (Debian: gnuplot-nox)"},
+      {"echo the licence has expired >&2; exit 3", "exit code 3: 'the licence has expired'"},
+      {"kill -9 $$", "gnuplot"},
+      {"echo svg pdfcairo pngcairo >&2", "gnuplot left "},  // says that it can, and draws nothing
+      {"read words; case \"$words\" in *TERMINALS*) echo svg pdfcairo pngcairo;; *) exit 5;; esac",
+       "exit code 5"}};
+  write_synthetic_results(folder_ / "results.h5", small());
+  for (const auto& [script, words] : cases) {
+    AnalysisSummary summary;
+    {
+      const OtherGnuplot other(folder_ / "bin", script);
+      summary = analyse(folder_, quick());
+    }
+    EXPECT_THAT(summary.problem, HasSubstr(words)) << script;
+    EXPECT_EQ(summary.figures, 0U) << script;
+    EXPECT_EQ(summary.tables, 12U) << script;
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "tables" / "curves.csv")) << script;
+    const std::string page = text("report.html");
+    EXPECT_THAT(page, HasSubstr("The figures are not all drawn: ")) << script;
+    EXPECT_THAT(page, Not(HasSubstr("href=\"figures/"))) << script;
+    remove_tree(folder_ / "tables");
+    remove_tree(folder_ / "report.html");
+    remove_tree(folder_ / "bin");
+  }
+}
+
+TEST_F(Analyse, OfATerminalThatIsMissingTheOtherFormatsAreDrawn) {
+  if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
+  write_synthetic_results(folder_ / "results.h5", small());
+  const std::string real = output_of("command -v gnuplot");
+  AnalysisSummary summary;
+  {
+    const OtherGnuplot other(
+        folder_ / "bin",
+        fmt::format("exec {} \"$@\" 2>&1 | sed 's/pdfcairo//g'", real.substr(0, real.find('\n'))));
+    summary = analyse(folder_, quick());
+  }
+  EXPECT_THAT(summary.problem, HasSubstr("no terminal pdfcairo"));
+  EXPECT_GT(summary.figures, 5U);
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "figures" / "models.svg"));
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "figures" / "models.png"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "figures" / "models.pdf"));
+  EXPECT_THAT(text("report.html"), HasSubstr("figures/models.svg"));
+  EXPECT_THAT(text("report.html"), Not(HasSubstr("figures/models.pdf")));
+}
+
+TEST_F(Analyse, AGnuplotThatHangsIsNotWaitedForForever) {
+  const Plot plot{{"svg"}, "plot", 3, 3, "", "plot NaN\n"};
+  const OtherGnuplot other(folder_ / "bin", "sleep 600");
+  const Drawing drawing = draw({plot}, folder_, 1, std::chrono::seconds(10));
+  EXPECT_THAT(drawing.problem, HasSubstr("gnuplot gave no answer within 1.0 s"));
+  EXPECT_TRUE(drawing.files.empty());
+}
+
+// What tells a gnuplot in a shell what to do.
+TEST_F(Analyse, TheUsersGnuplotSettingsHaveNoSay) {
+  if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
+  write_synthetic_results(folder_ / "results.h5", small());
+  const std::map<std::string, std::string> settings = {{"GNUTERM", "nonsense"},
+                                                       {"GNUPLOT_LIB", "/nowhere"},
+                                                       {"GNUPLOT_DRIVER_DIR", "/nowhere"},
+                                                       {"GDFONTPATH", "/nowhere"},
+                                                       {"LC_ALL", "de_DE.UTF-8"}};
+  for (const auto& [name, value] : settings) ::setenv(name.c_str(), value.c_str(), 1);
+  const AnalysisSummary summary = analyse(folder_, quick());
+  for (const auto& [name, value] : settings) ::unsetenv(name.c_str());
+  EXPECT_EQ(summary.problem, "");
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "figures" / "models.pdf"));
+}
+
+// Texts of every script, and of characters that no font has: the font's own name is in the file.
+TEST_F(Analyse, FontsFollowTheScript) {
+  if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
+  if (!FontCoverage::installed().draws("\u57C3\u0625\U0001F914\u0939"))
+    GTEST_SKIP() << "fonts for Chinese, Arabic, Hindi or emoji are not installed";
+  const std::string chinese = "\u57C3\u83F2\u5C14\u94C1\u5854\u4F4D\u4E8E",
+                    arabic = "\u0628\u0631\u062C \u0625\u064A\u0641\u0644",
+                    missing = "\U000F1234";  // private use: in no font
+  PromptTable prompts{{1, 2, 3},       {chinese, arabic, "\U0001F914 " + missing},
+                      {"x", "x", "x"}, {"\u5DF4\u9ECE", "\u0628\u0627\u0631\u064A\u0633", "!"},
+                      {"", "", ""},    {}};
+  {
+    ResultsWriter writer(folder_ / "results.h5", RunInfo{}, prompts);
+    writer.begin_model({"tiny", "mamba", "", 4, 8, 100, 1000, "", ""});
+    const std::vector<std::vector<std::string>> tokens = {
+        {"\u57C3\u83F2", "\uFFFD"},
+        {" \u0628\u0631\u062C", "\u0625\u064A\u0641\u0644"},
+        {"\U0001F914", missing}};
+    for (std::size_t i = 0; i < tokens.size(); ++i)
+      writer.write_heatmap(
+          {2, "fit", prompts.id[i], tokens[i], {0, 1}, {0.1F, 0.2F, 0.3F, 0.4F}, {5, 4711}});
+    writer.publish({});
+  }
+  const AnalysisSummary summary = analyse(folder_, quick());
+  EXPECT_EQ(summary.problem, "");
+  EXPECT_THAT(summary.findings, HasSubstr("! No installed font has 1 character of the prompts and "
+                                          "tokens in the figures (U+F1234)"));
+  EXPECT_THAT(text("report.html"), HasSubstr("No installed font has 1 character"));
+  EXPECT_THAT(text("figures/heatmap_1.svg"), HasSubstr("\u57C3\u83F2"));
+  EXPECT_THAT(text("figures/heatmap_1.svg"), HasSubstr("#4711"));  // part of a character
+  EXPECT_THAT(text("figures/heatmap_3.svg"), HasSubstr("#4711"));  // in no font
+  EXPECT_THAT(text("figures/heatmap_3.svg"), Not(HasSubstr(missing)));
+  if (std::system("pdffonts -v > /dev/null 2>&1") != 0)
+    GTEST_SKIP() << "poppler-utils is not installed";
+  // A font beside the Latin one and DejaVu, whose boxes stood there.
+  const std::string fonts =
+      output_of("pdffonts " + (folder_ / "figures" / "heatmap_1.pdf").string() +
+                " | tail -n +3 | grep -v -e Liberation -e DejaVu");
+  EXPECT_NE(fonts, "");
+}
+
+// What people read: one of a thing is no plural, and zero has no sign.
+void expect_good_words(const std::string& words, const std::string& where) {
+  const std::regex plural(
+      "(^|[^0-9.,+\u2212-])1 (selected |different |state-space )?(prompts|layers|models|facts|"
+      "tests|units|rows|pairs|answers|tokens|panels|figures|tables|starts|lines|Transformers)\\b");
+  const std::regex zero("[-\u2212+]0(\\.0+)?([^0-9.]|$)");
+  std::istringstream lines(words);
+  for (std::string line; std::getline(lines, line);) {
+    EXPECT_FALSE(std::regex_search(line, plural)) << where << ": " << line;
+    EXPECT_FALSE(std::regex_search(line, zero)) << where << ": " << line;
+  }
+}
+
+TEST_F(Analyse, OneOfAThingIsNoPluralAndZeroHasNoSign) {
+  const bool figures = has_gnuplot();
+  for (const bool alone : {true, false}) {
+    SyntheticOptions options = small();
+    if (alone) {
+      options.models = {{"only", "mamba", 1, 1e8}};
+      options.prompts = 1;
+      options.windows = {1};
+      options.heatmap_windows = {1};
+    }
+    options.failed_share = 0;
+    options.complete = !alone;
+    write_synthetic_results(folder_ / "results.h5", options);
+    const AnalysisSummary summary = analyse(folder_, quick());
+    expect_good_words(summary.findings, "findings");
+    const std::string page = text("report.html");
+    // The program and the data of the page are not read by people.
+    expect_good_words(page.substr(0, page.find("<script type=\"application/json\"")), "report");
+    for (const auto& entry : std::filesystem::directory_iterator(folder_ / "tables"))
+      expect_good_words(read_file(entry.path()), entry.path().filename());
+    if (!figures) continue;
+    const std::regex mark("<[^>]*>|\\]\\]>");
+    for (const auto& entry : std::filesystem::directory_iterator(folder_ / "figures"))
+      if (entry.path().extension() == ".svg")
+        expect_good_words(std::regex_replace(read_file(entry.path()), mark, ""),
+                          entry.path().filename());
+  }
+}
+
+TEST_F(Analyse, AComparisonIsNotWrittenAmongOtherFiles) {
+  for (const char* run : {"a", "b"}) {
+    std::filesystem::create_directories(folder_ / run);
+    SyntheticOptions options = small();
+    options.seed = run[0] == 'a' ? 1 : 2;
+    write_synthetic_results(folder_ / run / "results.h5", options);
+  }
+  const std::vector<std::filesystem::path> runs = {folder_ / "a", folder_ / "b"};
+  std::filesystem::create_directories(folder_ / "mine" / "tables");
+  std::ofstream(folder_ / "mine" / "tables" / "curves.csv") << "mine\n";
+  for (const char* place : {"mine", "a", "a/results.h5"}) {
+    try {
+      compare(runs, folder_ / place, quick());
+      ADD_FAILURE() << place;
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), HasSubstr("with --out")) << place;
+    }
+  }
+  EXPECT_EQ(text("mine/tables/curves.csv"), "mine\n");
+  std::filesystem::create_directories(folder_ / "empty");
+  for (int again = 0; again < 2; ++again) {
+    compare(runs, folder_ / "empty", quick());
+    EXPECT_THAT(text("empty/comparison.json"), HasSubstr("synthetic-2"));
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "empty" / "report.html"));
+  }
 }
 
 // Texts from data and tokens that would run commands, close strings or open tags if they were taken
@@ -358,7 +590,8 @@ TEST(Html, EscapesAndEncodes) {
 
 TEST(Gnuplot, QuotedTextsCannotEnd) {
   EXPECT_EQ(gnuplot_quote("it's"), "'it\u2019s'");
-  EXPECT_EQ(gnuplot_quote("a\nb\x02"), "'a\u21B5b\uFFFD'");
+  EXPECT_EQ(gnuplot_quote("a\nb\x02\t"), "'a\u21B5b\uFFFD\u21E5'");
+  EXPECT_EQ(gnuplot_quote("a\u202Eb\u2067c"), "'a\uFFFDb\uFFFDc'");  // would turn the rest
 }
 
 }  // namespace

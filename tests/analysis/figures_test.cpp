@@ -1,13 +1,16 @@
 // What figures decide before anything is drawn: tics, ranges, counts, names.
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "analysis/axis_tics.hpp"
+#include "analysis/fonts.hpp"
 #include "analysis/heatmap_plot.hpp"
 #include "analysis/line_plot.hpp"
+#include "analysis/number_text.hpp"
 #include "analysis/plot_text.hpp"
 
 namespace factflow {
@@ -182,6 +185,123 @@ TEST(HeatmapPlots, LongNamesTakeColumnsAwayAndNotTheMaps) {
   const double left = std::stod(script.substr(script.find("lmargin at screen ") + 18)),
                right = std::stod(script.substr(script.find("rmargin at screen ") + 18));
   EXPECT_GE((right - left) * 6.3, 0.9);
+}
+
+// Two prompts, of which the second was drawn at one window size only.
+HeatmapPlot grid_with_a_gap(const std::string& token) {
+  HeatmapPlot plot = map_of({0.4F, 0.6F}, {"an", token});
+  plot.columns = 2;
+  plot.grid = true;
+  plot.panels.push_back(plot.panels[0]);
+  plot.panels.push_back({});
+  plot.panels.push_back(plot.panels[0]);
+  return plot;
+}
+
+std::vector<double> numbers_after(const std::string& text, const std::string& before) {
+  std::vector<double> numbers;
+  for (std::size_t at = text.find(before); at != std::string::npos; at = text.find(before, at)) {
+    at += before.size();
+    numbers.push_back(std::stod(text.substr(at)));
+  }
+  return numbers;
+}
+
+TEST(HeatmapPlots, AGapKeepsTheColumnsOfAGrid) {
+  const std::vector<double> left =
+      numbers_after(render(grid_with_a_gap("b"), {})[0].script, "set lmargin at screen ");
+  ASSERT_EQ(left.size(), 3U);
+  EXPECT_EQ(left[2], left[1]);
+  EXPECT_GT(left[1], left[0]);
+  // In one column panels stand below each other, without room for what is not there.
+  const Plot with = render(grid_with_a_gap("b"), {})[1];
+  HeatmapPlot three = map_of({0.4F, 0.6F}, {"an", "b"});
+  three.panels.resize(3, three.panels[0]);
+  EXPECT_EQ(with.height, render(three, {})[1].height);
+  EXPECT_EQ(with.script, render(three, {})[1].script);
+}
+
+TEST(HeatmapPlots, ARowThatIsTooWideIsBrokenAndTheNextBeginsOnANewLine) {
+  HeatmapPlot plot = map_of({0.4F, 0.6F}, {"an", std::string(17, 'x')});
+  plot.panels.resize(8, plot.panels[0]);
+  plot.columns = 4;  // of which two fit
+  plot.grid = true;
+  plot.panels[2] = {};
+  const std::vector<double> left =
+      numbers_after(render(plot, {})[0].script, "set lmargin at screen ");
+  ASSERT_EQ(left.size(), 7U);
+  EXPECT_EQ(left[0], left[2]);  // three of the first row, and a gap
+  EXPECT_EQ(left[0], left[3]);  // the second row
+  EXPECT_EQ(left[1], left[4]);
+}
+
+std::string script_of(HeatmapPlot plot, const FontCoverage& fonts = {},
+                      std::vector<std::int32_t> ids = {17, 4711}) {
+  plot.panels[0].data.token_ids = std::move(ids);
+  FigureOptions options;
+  options.fonts = fonts;
+  return render(plot, options)[0].script;
+}
+
+TEST(HeatmapPlots, TokensThatCannotBeReadAreNamedByTheirIds) {
+  const FontCoverage latin("20-7e a0-24f 2010-203a 2423\n");
+  const auto name = [&](const std::string& token, const FontCoverage& fonts) {
+    return script_of(map_of({0.4F, 0.6F}, {"a", token}), fonts);
+  };
+  EXPECT_THAT(name(" \u4E2D\u6587", {}), HasSubstr("'\u4E2D\u6587*' 1"));
+  EXPECT_THAT(name(" \u4E2D\u6587", latin), HasSubstr("'#4711*' 1"));
+  EXPECT_THAT(name("\U0001F914", latin), HasSubstr("'#4711*' 1"));
+  EXPECT_THAT(name("caf\u00E9", latin), HasSubstr("'caf\u00E9*' 1"));
+  EXPECT_THAT(name("\uFFFD", {}), HasSubstr("'#4711*' 1"));  // part of a character
+  EXPECT_THAT(name("\u200D", {}), HasSubstr("'#4711*' 1"));  // nothing to see
+  EXPECT_THAT(name("  ", latin), HasSubstr("'\u2423*' 1"));
+  EXPECT_THAT(script_of(map_of({0.4F, 0.6F}, {"a", "\uFFFD"}), {}, {}),
+              HasSubstr("'\uFFFD*' 1"));  // results without ids
+}
+
+TEST(HeatmapPlots, TheStarStandsAtTheRightOfNamesThatRunToTheLeft) {
+  EXPECT_THAT(script_of(map_of({0.4F, 0.6F}, {"a", "\u0645\u062F\u064A\u0646\u0629"})),
+              HasSubstr("'\u200E\u0645\u062F\u064A\u0646\u0629\u200E*' 1"));
+}
+
+TEST(Fonts, CoverageIsTheUnionOfTheListedRanges) {
+  const FontCoverage fonts("20-7e a0-ff\n41-5a 4e00-9fa5\n\nnonsense 9-\n1f914\n");
+  for (const char32_t drawn : {U' ', U'A', U'~', U'\u00E9', U'\u4E2D', U'\U0001F914', U'\u200D'})
+    EXPECT_TRUE(fonts.draws(drawn)) << static_cast<std::uint32_t>(drawn);
+  for (const char32_t missing : {U'\u0627', U'\U0001F915', U'\u9FA6', U'\u3042'})
+    EXPECT_FALSE(fonts.draws(missing)) << static_cast<std::uint32_t>(missing);
+  EXPECT_TRUE(FontCoverage().draws("\u3042"));
+  std::set<char32_t> missing;
+  EXPECT_EQ(drawable("\u4E2D\u3042b\u0627", fonts, missing), "\u4E2D\u25A1b\u25A1");
+  EXPECT_THAT(missing_fonts(missing), HasSubstr("2 characters of the prompts"));
+  EXPECT_THAT(missing_fonts(missing), HasSubstr("(U+0627, U+3042)"));
+  EXPECT_THAT(missing_fonts(missing), HasSubstr("fonts-wqy-microhei"));
+  EXPECT_EQ(missing_fonts({}), "");
+}
+
+TEST(Numbers, WhatIsRoundedToZeroHasNoSign) {
+  EXPECT_EQ(signed_number(-0.04, 1), "0.0");
+  EXPECT_EQ(signed_number(0.04, 1), "0.0");
+  EXPECT_EQ(signed_number(-0.06, 1), "-0.1");
+  EXPECT_EQ(signed_number(12, 2), "+12.00");
+  EXPECT_EQ(signed_number(std::numeric_limits<double>::quiet_NaN(), 1), "-");
+  EXPECT_EQ(signed_number(-0.5, 2), "-0.50");
+  EXPECT_EQ(interval_text({-0.02, 3}, "none"), "[0.0, +3.0]");
+  const double none = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_EQ(interval_text({none, none}, "none"), "none");
+}
+
+TEST(PlotText, WidthsAreThoseOfWhatIsSeen) {
+  EXPECT_EQ(count_letters("\u4E2D\u6587"), 4U);
+  EXPECT_EQ(count_letters("e\u0301"), 1U);                     // with its accent
+  EXPECT_EQ(count_letters("\U0001F469\u200D\U0001F4BB"), 2U);  // one emoji of three parts
+  EXPECT_EQ(count_letters("\U0001F1E9\U0001F1EA"), 2U);        // a flag
+  EXPECT_EQ(count_letters("\u0645\u062F\u064A\u0646\u0629"), 5U);
+  EXPECT_EQ(shorten("\u4E2D\u6587\u5B57", 5), "\u4E2D\u6587\u2026");
+  EXPECT_EQ(shorten("\u4E2D\u6587\u5B57", 4), "\u4E2D\u2026");
+  EXPECT_EQ(shorten("e\u0301e\u0301e\u0301", 2), "e\u0301\u2026");
+  EXPECT_THAT(wrap("\u4E2D\u6587\u5B57 ab", 4), ElementsAre("\u4E2D\u6587", "\u5B57", "ab"));
+  EXPECT_EQ(count_letters(std::string("\xE4\xB8", 2)), 2U);  // bytes that are no character
 }
 
 TEST(PlotText, FitsByLettersAndKeepsBothEnds) {

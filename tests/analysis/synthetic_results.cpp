@@ -31,6 +31,26 @@ constexpr std::array<Fact, 6> kFacts = {{
     {"Ruritania", "has its capital in the city of", " Strelsau"},
 }};
 
+// Chinese, Arabic, Hebrew, Japanese, Korean, Hindi, Thai, emoji, and a character that is in no
+// font.
+constexpr std::array<Fact, 8> kFactsOfManyScripts = {{
+    {"\u57C3\u83F2\u5C14\u94C1\u5854", "\u4F4D\u4E8E", "\u5DF4\u9ECE"},
+    {"\u0628\u0631\u062C \u0625\u064A\u0641\u0644",
+     "\u064A\u0642\u0639 \u0641\u064A \u0645\u062F\u064A\u0646\u0629",
+     " \u0628\u0627\u0631\u064A\u0633"},
+    {"\u05DE\u05D2\u05D3\u05DC \u05D0\u05D9\u05D9\u05E4\u05DC",
+     "\u05E0\u05DE\u05E6\u05D0 \u05D1\u05E2\u05D9\u05E8", " \u05E4\u05E8\u05D9\u05D6"},
+    {"\u30A8\u30C3\u30D5\u30A7\u30EB\u5854", "\u304C\u3042\u308B\u306E\u306F", "\u30D1\u30EA"},
+    {"\uC5D0\uD3A0\uD0D1", "\uC740 \uC5B4\uB290 \uB3C4\uC2DC", " \uD30C\uB9AC"},
+    {"\u090F\u092B\u093C\u093F\u0932 \u091F\u0949\u0935\u0930",
+     "\u0915\u0939\u093E\u0901 \u0939\u0948", " \u092A\u0947\u0930\u093F\u0938"},
+    {"\u0E2B\u0E2D\u0E44\u0E2D\u0E40\u0E1F\u0E25",
+     "\u0E2D\u0E22\u0E39\u0E48\u0E17\u0E35\u0E48\u0E44\u0E2B\u0E19",
+     " \u0E1B\u0E32\u0E23\u0E35\u0E2A"},
+    {"\U0001F5FC \U0001F914", "\U0001F469\u200D\U0001F4BB \U000F1234 is in",
+     " \U0001F1EB\U0001F1F7"},
+}};
+
 bool is_state_space(const std::string& family) {
   return family.find("mamba") != std::string::npos;
 }
@@ -80,12 +100,16 @@ PromptTable make_prompts(const SyntheticOptions& options) {
   PromptTable table;
   for (int i = 0; i < options.prompts; ++i) {
     const int number = i / options.phrasings;  // of the fact
-    const Fact& fact = kFacts[static_cast<std::size_t>(number) % kFacts.size()];
+    const Fact& fact =
+        options.scripts
+            ? kFactsOfManyScripts[static_cast<std::size_t>(number) % kFactsOfManyScripts.size()]
+            : kFacts[static_cast<std::size_t>(number) % kFacts.size()];
     const bool prefixed = i % 10 >= static_cast<int>(10 * options.no_edge_share);
     table.id.push_back(options.first_id + 7 * i);
     // Every fact has a subject of its own.
     table.subject.push_back(fmt::format("{}{}", fact.subject, number));
-    table.text.push_back(fmt::format("{}{} {}", prefixed ? "Everyone knows that " : "",
+    table.text.push_back(fmt::format("{}{} {}",
+                                     prefixed && !options.scripts ? "Everyone knows that " : "",
                                      table.subject.back(), fact.relation));
     table.answer.push_back(fact.answer);
     if (options.hostile) {
@@ -260,6 +284,10 @@ class Generator {
     result.window = window;
     result.prompt = prompts_.id[prompt];
     result.tokens = split_words(prompts_.text[prompt]);
+    for (std::string& token : result.tokens) {
+      if (token.find("\U0001F914") != std::string::npos) token = "\uFFFD";  // a part of it
+      result.token_ids.push_back(static_cast<std::int32_t>(1000 + 7 * result.token_ids.size()));
+    }
     for (int start = 0; start + window <= model.layers; ++start) result.starts.push_back(start);
     const int count = static_cast<int>(result.tokens.size());
     for (int token = 0; token < count; ++token) {

@@ -35,6 +35,7 @@ struct SyntheticOptions {
   bool own_prompts = false;
   // Two sets: "half" (every other prompt; not for the last model) and "own".
   bool named_sets = false;
+  bool scripts = false;  // prompts in many of them, each with a heat map
   bool hostile = false;  // texts that would run in a browser if they were taken for markup
   bool complete = true;  // false: the last model has no knockouts past half of its prompts
   std::uint64_t seed = 1;

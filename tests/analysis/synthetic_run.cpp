@@ -1,9 +1,11 @@
 // Makes a run directory with made-up results and analyses it: for looking at figures and for
-// timing. Usage: synthetic_run DIR [report|one|partial|own|sets|hostile|sweep] [--no-analysis]
+// timing. Usage: synthetic_run DIR [report|one|partial|own|sets|scripts|hostile|sweep]
+// [--no-analysis]
 #include <chrono>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <stdexcept>
 #include <string>
 
 #include "analysis/analyse.hpp"
@@ -19,8 +21,10 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    std::fputs("usage: synthetic_run DIR [report|partial|own|sets|hostile|sweep] [--no-analysis]\n",
-               stderr);
+    std::fputs(
+        "usage: synthetic_run DIR [report|one|partial|own|sets|scripts|hostile|sweep] "
+        "[--no-analysis]\n",
+        stderr);
     return 2;
   }
   const std::filesystem::path folder = argv[1];
@@ -34,6 +38,8 @@ int main(int argc, char** argv) {
     options.named_sets = kind == "sets";
     options.phrasings = kind == "own" ? 4 : 1;
     options.hostile = kind == "hostile";
+    options.scripts = kind == "scripts";
+    if (options.scripts) options.heatmap_prompts = 8;
     if (options.hostile) options.edges.push_back("<svg onload=alert(3)>->last");
     if (kind == "one") {
       options.models = {{"mamba-tiny-of-a-rather-long-name", "mamba", 4, 1e6}};
@@ -51,6 +57,7 @@ int main(int argc, char** argv) {
     start = std::chrono::steady_clock::now();
     const factflow::AnalysisSummary summary = factflow::analyse(folder);
     std::fputs(summary.findings.c_str(), stdout);
+    if (!summary.problem.empty()) throw std::runtime_error(summary.problem);
     std::fprintf(stderr, "analysed in %.1f s: %zu tables, %zu figures\n", seconds_since(start),
                  summary.tables, summary.figures);
   } catch (const std::exception& error) {
