@@ -278,13 +278,17 @@ TEST_F(Run, AStoppedRunTellsWhatIsComputedFromWhatIsMissing) {
   EXPECT_GT(missing, 0U) << stopped.all();
 }
 
-TEST_F(Run, TheShippedConfigurationsAreGood) {
-  for (const auto& entry : std::filesystem::directory_iterator(
-           std::filesystem::path(FACTFLOW_SOURCE_DIR) / "configs")) {
-    if (!entry.path().filename().string().starts_with("demo")) continue;
-    const Ended ended = run_program({"validate", entry.path().string()});
-    EXPECT_EQ(ended.code, 0) << entry.path() << '\n' << ended.all();
-  }
+// A directory that cannot be written into, a disk that takes nothing: findings come all the same.
+TEST_F(Run, AnalyseSaysItsFindingsWhereItCannotWriteThem) {
+  const std::string file = config(tiny());
+  ASSERT_EQ(run_program({"run", file, "--out", out("a")}).code, 0);
+  std::ofstream(out("a") + "/tables") << "in the way";
+  const Ended ended = run_program({"analyse", out("a")});
+  EXPECT_EQ(ended.code, 1) << ended.all();
+  EXPECT_THAT(ended.out, HasSubstr("Blocking subject"));
+  ASSERT_THAT(ended.complaints(), SizeIs(1)) << ended.all();
+  EXPECT_THAT(ended.err, HasSubstr("a/tables/findings.csv: cannot replace: Not a directory"));
+  EXPECT_EQ(read_file(out("a") + "/tables"), "in the way");
 }
 
 TEST(CommandLine, HelpOfEveryCommandIsGood) {
