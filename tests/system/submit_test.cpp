@@ -225,6 +225,9 @@ TEST_F(Submit, NoCommandListensToVariablesThatAreMeantForOthers) {
       run_child({.words = {"bash", path("run/submit.sbatch")}, .environment = {{"HOME", "/"}}});
   ASSERT_EQ(job.code, 0) << job.out << job.err;
   EXPECT_EQ(results_difference(path("clean/results.h5"), path("run/results.h5")), "");
+  const Ended analysed = run_program({"analyse", path("run")}, {.environment = hostile()});
+  EXPECT_EQ(analysed.code, 0) << analysed.all();
+  EXPECT_TRUE(std::filesystem::exists(path("run/report.html")));
 }
 
 }  // namespace
