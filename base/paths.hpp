@@ -10,6 +10,11 @@ namespace factflow {
 // everything else, and an unknown user, as it is.
 std::filesystem::path with_home(const std::filesystem::path& path);
 
+// `$NAME` and `${NAME}` with the environment's value in their place, taken as it is; a variable
+// that is not set stays as written. Python's os.path.expandvars, which its libraries apply to
+// paths.
+std::string with_variables(const std::string& path);
+
 // The absolute path that `written` means when it stands in `folder`: `~` and `..` resolved, no
 // slash at the end. `..` behind a link stays where taking it out would lead elsewhere.
 std::filesystem::path path_from(const std::filesystem::path& folder, const std::string& written);

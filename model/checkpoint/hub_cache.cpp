@@ -9,6 +9,7 @@
 
 #include "base/error.hpp"
 #include "base/files.hpp"
+#include "base/paths.hpp"
 #include "base/text.hpp"
 #include "model/checkpoint/untrusted.hpp"
 
@@ -63,10 +64,14 @@ HubModel parse_model(std::string_view text) {
   return model;
 }
 
-std::optional<fs::path> variable(const char* name) {
+// As os.getenv: a variable that is set to nothing is set.
+fs::path variable(const char* name, const fs::path& fallback) {
   const char* value = std::getenv(name);
-  if (value == nullptr || *value == '\0') return std::nullopt;
-  return fs::path(value);
+  return value == nullptr ? fallback : fs::path(value);
+}
+
+fs::path expanded(const fs::path& path) {
+  return with_variables(with_home(path).string());
 }
 
 // The commit that a branch or tag points at, if the cache knows it.
@@ -115,12 +120,10 @@ std::string download_command(std::string_view text) {
 }
 
 fs::path hub_cache_root() {
-  if (const auto cache = variable("HF_HUB_CACHE")) return *cache;
-  if (const auto home = variable("HF_HOME")) return *home / "hub";
-  if (const auto cache = variable("XDG_CACHE_HOME")) return *cache / "huggingface" / "hub";
-  if (const auto home = variable("HOME")) return *home / ".cache" / "huggingface" / "hub";
-  throw InputError("Hugging Face cache", "none of HF_HUB_CACHE, HF_HOME and HOME is set",
-                   "set HF_HUB_CACHE to its path");
+  const fs::path user_cache = with_home("~") / ".cache";
+  const fs::path home =
+      expanded(variable("HF_HOME", variable("XDG_CACHE_HOME", user_cache) / "huggingface"));
+  return expanded(variable("HF_HUB_CACHE", variable("HUGGINGFACE_HUB_CACHE", home / "hub")));
 }
 
 fs::path find_in_hub_cache(std::string_view text) {

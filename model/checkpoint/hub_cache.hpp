@@ -25,8 +25,9 @@ class NotDownloaded : public InputError {
 // "hf download ORG/NAME --revision REVISION" for `model` = ORG/NAME[@REVISION].
 std::string download_command(std::string_view model);
 
-// HF_HUB_CACHE, else HF_HOME/hub, else XDG_CACHE_HOME/huggingface/hub, else
-// ~/.cache/huggingface/hub. Throws InputError if none of these variables nor HOME is set.
+// HF_HUB_CACHE, else HUGGINGFACE_HUB_CACHE, else HF_HOME/hub, else XDG_CACHE_HOME/huggingface/hub,
+// else ~/.cache/huggingface/hub; with `~` and `$NAME` where and as huggingface_hub 2.4 expands them
+// (its constants.py). Relative if the variable is.
 std::filesystem::path hub_cache_root();
 
 // The snapshot of `model` = ORG/NAME[@REVISION] (or the few models without ORG), existing. REVISION

@@ -43,6 +43,17 @@ TEST(Paths, TheTildeIsTheHomeDirectory) {
   EXPECT_TRUE(with_home("~/a").is_absolute());
 }
 
+TEST(Paths, VariablesExpandAsInPython) {
+  const KeptVariable home("HOME"), value("FACTFLOW_TEST_VALUE"), unset("FACTFLOW_TEST_UNSET");
+  ::setenv("HOME", "/home/me", 1);
+  ::setenv("FACTFLOW_TEST_VALUE", "a $HOME", 1);
+  ::unsetenv("FACTFLOW_TEST_UNSET");
+  EXPECT_EQ(with_variables("$FACTFLOW_TEST_VALUE/${FACTFLOW_TEST_VALUE}"), "a $HOME/a $HOME");
+  EXPECT_EQ(with_variables("$FACTFLOW_TEST_VALUES ${FACTFLOW_TEST_UNSET} $ $$HOME ${} ${x"),
+            "$FACTFLOW_TEST_VALUES ${FACTFLOW_TEST_UNSET} $ $/home/me ${} ${x");
+  EXPECT_EQ(with_variables("~"), "~");
+}
+
 TEST(Paths, AreRelativeToTheFolderTheyStandIn) {
   const KeptVariable home("HOME");
   ::setenv("HOME", "/home/me", 1);

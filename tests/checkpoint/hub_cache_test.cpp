@@ -1,6 +1,12 @@
 #include "model/checkpoint/hub_cache.hpp"
 
+#include <list>
+#include <map>
 #include <optional>
+#include <string>
+
+#include <pwd.h>
+#include <unistd.h>
 
 #include "tests/checkpoint/support.hpp"
 
@@ -91,22 +97,69 @@ TEST_F(HubCache, RefusesNamesThatLeaveTheCache) {
         << name;
 }
 
-TEST(HubCacheRoot, FollowsTheVariables) {
-  const Variable cache("HF_HUB_CACHE", std::nullopt), hub("HF_HOME", std::nullopt);
-  const Variable xdg("XDG_CACHE_HOME", std::nullopt), home("HOME", "/home/someone");
-  EXPECT_EQ(hub_cache_root(), "/home/someone/.cache/huggingface/hub");
-  const Variable xdg_set("XDG_CACHE_HOME", "/x");
-  EXPECT_EQ(hub_cache_root(), "/x/huggingface/hub");
-  const Variable hub_set("HF_HOME", "/data/hf");
-  EXPECT_EQ(hub_cache_root(), "/data/hf/hub");
-  const Variable cache_set("HF_HUB_CACHE", "/scratch/hub");
-  EXPECT_EQ(hub_cache_root(), "/scratch/hub");
+constexpr const char* kVariables[] = {"HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME",
+                                      "XDG_CACHE_HOME"};
+
+struct Environment {
+  std::map<std::string, std::string> variables;
+  const char* root;
+};
+
+// What huggingface_hub 2.4 makes of each, with HOME=/home/someone/, DATA=/data, NESTED=$DATA,
+// TILDE=~: HF_HUB_CACHE of its constants.py.
+const Environment kEnvironments[] = {
+    {{}, "/home/someone/.cache/huggingface/hub"},
+    {{{"XDG_CACHE_HOME", "/x"}}, "/x/huggingface/hub"},
+    {{{"XDG_CACHE_HOME", "~/c"}}, "/home/someone/c/huggingface/hub"},
+    {{{"XDG_CACHE_HOME", "$DATA/c"}}, "/data/c/huggingface/hub"},
+    {{{"XDG_CACHE_HOME", ""}}, "huggingface/hub"},
+    {{{"HF_HOME", "~/hf"}}, "/home/someone/hf/hub"},
+    {{{"HF_HOME", "~"}}, "/home/someone/hub"},
+    {{{"HF_HOME", "$HOME/hf"}}, "/home/someone//hf/hub"},
+    {{{"HF_HOME", "${DATA}/hf"}}, "/data/hf/hub"},
+    {{{"HF_HOME", "/a/~/$NOT_SET/${NOT_SET}"}}, "/a/~/$NOT_SET/${NOT_SET}/hub"},
+    {{{"HF_HOME", "~no_such_user/hf"}}, "~no_such_user/hf/hub"},
+    {{{"HF_HOME", "~root/hf"}}, "/root/hf/hub"},
+    {{{"HF_HOME", "$NESTED/hf"}}, "/data/hf/hub"},
+    {{{"HF_HOME", "hf"}}, "hf/hub"},
+    {{{"HF_HOME", ""}}, "hub"},
+    {{{"HF_HOME", "/data/hf/"}}, "/data/hf/hub"},
+    {{{"HF_HOME", "/data/hf"}, {"XDG_CACHE_HOME", "/x"}}, "/data/hf/hub"},
+    {{{"HUGGINGFACE_HUB_CACHE", "~/old"}}, "/home/someone/old"},
+    {{{"HUGGINGFACE_HUB_CACHE", "/old"}, {"HF_HOME", "/data/hf"}}, "/old"},
+    {{{"HUGGINGFACE_HUB_CACHE", "$DATA/old"}, {"HF_HUB_CACHE", "/new"}}, "/new"},
+    {{{"HF_HUB_CACHE", "~/hub"}}, "/home/someone/hub"},
+    {{{"HF_HUB_CACHE", "$HOME/hub"}}, "/home/someone//hub"},
+    {{{"HF_HUB_CACHE", "${HOME}/hub"}}, "/home/someone//hub"},
+    {{{"HF_HUB_CACHE", "$DATA_hub/x"}}, "$DATA_hub/x"},
+    {{{"HF_HUB_CACHE", "$DATA-hub/${DATA"}}, "/data-hub/${DATA"},
+    {{{"HF_HUB_CACHE", "$/$$DATA/${}"}}, "$/$/data/${}"},
+    {{{"HF_HUB_CACHE", "$TILDE/hub"}}, "~/hub"},
+    {{{"HF_HUB_CACHE", ""}}, ""},
+};
+
+class HubCacheRoot : public testing::TestWithParam<Environment> {};
+
+TEST_P(HubCacheRoot, IsThatOfHuggingfaceHub) {
+  std::map<std::string, std::optional<std::string>> all = {
+      {"HOME", "/home/someone/"}, {"DATA", "/data"},         {"NESTED", "$DATA"}, {"TILDE", "~"},
+      {"NOT_SET", std::nullopt},  {"DATA_hub", std::nullopt}};
+  for (const char* name : kVariables) all[name] = std::nullopt;
+  for (const auto& [name, value] : GetParam().variables) all[name] = value;
+  std::list<Variable> set;
+  for (const auto& [name, value] : all) set.emplace_back(name.c_str(), value);
+  EXPECT_EQ(hub_cache_root(), GetParam().root);
 }
 
-TEST(HubCacheRoot, NeedsOneOfTheVariables) {
-  const Variable cache("HF_HUB_CACHE", std::nullopt), hub("HF_HOME", "");
-  const Variable xdg("XDG_CACHE_HOME", std::nullopt), home("HOME", std::nullopt);
-  EXPECT_THAT(input_error([] { hub_cache_root(); }), HasSubstr("set HF_HUB_CACHE"));
+INSTANTIATE_TEST_SUITE_P(Variables, HubCacheRoot, testing::ValuesIn(kEnvironments));
+
+TEST(HubCacheRootAlone, WithoutHomeIsInThatOfThePasswordFile) {
+  std::list<Variable> unset;
+  for (const char* name : kVariables) unset.emplace_back(name, std::nullopt);
+  const Variable home("HOME", std::nullopt);
+  const passwd* entry = ::getpwuid(::getuid());
+  ASSERT_NE(entry, nullptr);
+  EXPECT_EQ(hub_cache_root(), std::filesystem::path(entry->pw_dir) / ".cache/huggingface/hub");
 }
 
 }  // namespace
