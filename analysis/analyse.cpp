@@ -17,6 +17,9 @@
 #include "analysis/staging.hpp"
 #include "analysis/tables.hpp"
 #include "base/error.hpp"
+#include "base/file_operations.hpp"
+#include "base/output_directory.hpp"
+#include "base/text.hpp"
 
 namespace factflow {
 namespace {
@@ -47,8 +50,28 @@ void check_place(const std::filesystem::path& folder) {
   if (std::filesystem::exists(folder / kComparisonRecord, error) ||
       std::filesystem::is_empty(folder, error))
     return;
+  // Earlier versions kept no record of a comparison, but its report names its files.
+  const bool of_a_run = std::filesystem::exists(folder / kResultsFileName, error) ||
+                        std::filesystem::exists(folder / "run.json", error);
+  if (!of_a_run && AnalysisFiles(system_files(), folder).known()) return;
   throw InputError(folder.string(), "holds files that no comparison wrote",
                    "name a new directory with --out");
+}
+
+// The directory of a run, or one that was analysed before; else nothing of what will be written may
+// be there.
+void check_run_folder(const std::filesystem::path& folder, const AnalysisFiles& files) {
+  std::error_code ignored;
+  if (files.known() || std::filesystem::exists(folder / "run.json", ignored)) return;
+  std::vector<std::string> in_the_way;
+  for (const char* name : {"tables", "figures", "report.html"})
+    if (std::filesystem::exists(folder / name, ignored) &&
+        !std::filesystem::is_empty(folder / name, ignored))
+      in_the_way.emplace_back(name);
+  if (!in_the_way.empty())
+    throw InputError(folder.string(),
+                     fmt::format("holds {} that no analysis of factflow wrote", join(in_the_way)),
+                     "move them, or put results.h5 into a directory of its own");
 }
 
 // Leaves of the figures what was drawn.
@@ -120,6 +143,7 @@ AnalysisSummary analyse_into(const std::filesystem::path& folder,
 AnalysisSummary analyse(const std::filesystem::path& run_directory,
                         const AnalysisOptions& options) {
   const ResultsReader reader(run_directory / kResultsFileName);
+  check_run_folder(run_directory, AnalysisFiles(system_files(), run_directory));
   return analyse_into(run_directory, {&reader}, options);
 }
 
@@ -143,6 +167,7 @@ AnalysisSummary compare(const std::vector<std::filesystem::path>& run_directorie
   check_comparable(files, readers);
   std::vector<const ResultsReader*> pointers;
   for (const ResultsReader& reader : readers) pointers.push_back(&reader);
+  make_output_directory(system_files(), folder);
   return analyse_into(folder, pointers, options);
 }
 

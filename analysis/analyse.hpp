@@ -28,12 +28,15 @@ struct AnalysisSummary {
 // Reads DIR/results.h5 and writes DIR/tables/*.csv, DIR/figures/*.{svg,pdf,png} and
 // DIR/report.html, replacing files of the same names, each when its successor is complete. Results
 // of an unfinished run are analysed as far as they go. The outcome depends on the file and the
-// options only. Throws InputError for missing or damaged results; where gnuplot or the disk fails
-// there is as much as can be, and the summary says what went wrong.
+// options only. Throws InputError for missing or damaged results and for a directory of no
+// run in which somebody else's files have these names; where gnuplot or the disk fails
+// there is as much as can be, and the summary says what went wrong. DIR/analysis.files lists
+// what analyses have written.
 AnalysisSummary analyse(const std::filesystem::path& run_directory,
                         const AnalysisOptions& options = {});
 
-// The same over several runs, written into `folder`, which is made: models are called RUN/MODEL,
+// The same over several runs, written into `folder`, which is made, or empty, or of an earlier
+// comparison: models are called RUN/MODEL,
 // and equal prompts are one, so that models of different runs are compared on the prompts that they
 // share. InputError also for a folder that holds other files than those of an earlier comparison,
 // for fewer than two runs, a run given twice, or runs whose numbers mean

@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "base/file_operations.hpp"
 #include "base/files.hpp"
+#include "base/output_directory.hpp"
 
 namespace factflow {
 namespace {
@@ -69,6 +70,7 @@ void Staging::add(const std::string& name) {
 
 void Staging::publish() {
   FileOperations& files = system_files();
+  AnalysisFiles(files, folder_).add(names_);
   std::set<std::filesystem::path> folders;
   for (const std::string& name : names_) {
     const std::filesystem::path file = folder_ / name;

@@ -24,7 +24,8 @@ class Staging {
   std::filesystem::path make_folder(const std::string& name);
   void add(const std::string& name);
   // Gives the files of write() and add() their places in `folder`, in that order, replacing files
-  // of the same names; directories are synced.
+  // of the same names; directories are synced. They are on the folder's list of what analyses wrote
+  // (base/output_directory.hpp) before.
   void publish();
 
  private:

@@ -132,15 +132,34 @@ void sync_directory(FileOperations& files, const std::filesystem::path& director
   if (!handle || files.sync_all(handle.get()) != 0) throw_file_error(directory, "sync", errno);
 }
 
-void make_directories(FileOperations& files, const std::filesystem::path& directory) {
-  if (files.make_directory(directory) == 0) {
-    return sync_directory(files, directory.has_parent_path() ? directory.parent_path() : ".");
+int try_make_directories(FileOperations& files, const std::filesystem::path& directory) {
+  const auto parent_of = [](const std::filesystem::path& path) {
+    return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+  };
+  // From the directory up to the first that is there or can be made; then down again, once: where a
+  // parent exists and still none can be made in it (/proc), that is the answer.
+  std::vector<std::filesystem::path> missing;
+  for (std::filesystem::path part = directory;; part = parent_of(part)) {
+    if (files.make_directory(part) == 0) {
+      sync_directory(files, parent_of(part));
+      break;
+    }
+    if (errno == EEXIST) break;
+    if (errno != ENOENT || parent_of(part) == part) return errno;
+    missing.push_back(part);
   }
-  if (errno == EEXIST) return;
-  if (errno != ENOENT || !directory.has_parent_path() || directory.parent_path() == directory)
-    throw_file_error(directory, "create", errno);
-  make_directories(files, directory.parent_path());
-  make_directories(files, directory);
+  for (auto part = missing.rbegin(); part != missing.rend(); ++part) {
+    if (files.make_directory(*part) == 0)
+      sync_directory(files, parent_of(*part));
+    else if (errno != EEXIST)
+      return errno;
+  }
+  return 0;
+}
+
+void make_directories(FileOperations& files, const std::filesystem::path& directory) {
+  if (const int error = try_make_directories(files, directory); error != 0)
+    throw_file_error(directory, "create", error);
 }
 
 void publish(FileOperations& files, const std::filesystem::path& finished,

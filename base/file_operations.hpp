@@ -74,6 +74,8 @@ std::int64_t file_size(FileOperations& files, int fd, const std::filesystem::pat
 void sync_directory(FileOperations& files, const std::filesystem::path& directory);
 void make_directories(FileOperations& files,
                       const std::filesystem::path& directory);  // and syncs the parents it changed
+// The same; 0, or the errno of a directory that cannot be made. Throws RunError if a sync fails.
+int try_make_directories(FileOperations& files, const std::filesystem::path& directory);
 // Gives a finished file, synced here, the name `path` in the same directory, for good.
 void publish(FileOperations& files, const std::filesystem::path& finished,
              const std::filesystem::path& path);

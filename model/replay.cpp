@@ -4,9 +4,9 @@
 #include <deque>
 #include <future>
 #include <iterator>
-#include <limits>
 #include <stdexcept>
 #include <utility>
+#include <variant>
 
 #include <c10/core/StreamGuard.h>
 #include <fmt/format.h>
@@ -17,9 +17,6 @@
 namespace factflow {
 namespace {
 
-constexpr std::int64_t kLogitsBytes = std::int64_t{256} << 20;  // of one chunk of logits
-constexpr std::int64_t kRowsPerPass = 16384;  // on a GPU; bench/RESULTS.md has the others tried
-constexpr int kLanesOnGpu = 2;
 // Parameters, below which planning takes long beside a pass.
 constexpr std::int64_t kQuickModel = 1'000'000'000;
 
@@ -35,82 +32,47 @@ void check_tokens(const ReplayRequest& request, const Architecture& architecture
                                             request.ids.size(), architecture.max_positions));
 }
 
-// How many requests have about `rows` rows together; at least one.
-size_t count_front(std::span<const ReplayRequest> requests, std::int64_t rows) {
-  std::int64_t sum = 0;
-  for (size_t i = 0; i < requests.size(); ++i) {
-    sum += 1;
-    for (const EdgeCut& cut : requests[i].cuts)
-      sum += static_cast<std::int64_t>(cut.windows.size());
-    if (sum > rows) return std::max<size_t>(i, 1);
-  }
-  return requests.size();
+// As pass_shape(), but what the network itself says of its memory.
+PassShape shape_of(const Network& network) {
+  const Architecture& architecture = network.architecture();
+  return {architecture.hidden,
+          architecture.vocabulary,
+          network.bytes_per_column(),
+          network.bytes_per_state(),
+          architecture.layers,
+          architecture.channels(),
+          std::holds_alternative<MambaShape>(architecture.shape),
+          network.precision(),
+          network.device()};
 }
 
 }  // namespace
 
 ReplayEngine::ReplayEngine(const Network& network, std::int64_t memory_limit,
                            std::int64_t rows_per_pass, int lanes)
-    : network_(network), memory_limit_(memory_limit), rows_per_pass_(rows_per_pass) {
-  const bool cpu = network.device().is_cpu();
-  if (lanes <= 0) lanes = cpu ? 1 : kLanesOnGpu;
+    : network_(network),
+      shape_(shape_of(network)),
+      memory_limit_(memory_limit),
+      rows_per_pass_(rows_per_pass) {
+  const EngineDefaults defaults = engine_defaults(network.device());
+  if (lanes <= 0) lanes = defaults.lanes;
   for (int i = 0; i < lanes; ++i)
     lanes_.push_back({{network.device(), network.precision()}, another_stream(network.device())});
   synchronise(network.device());  // lanes do not wait for the stream that brings the weights
   if (memory_limit_ <= 0)
     memory_limit_ = activation_memory(network.device(),
                                       network.parameters() * weight_bytes(network.precision()));
-  if (rows_per_pass_ <= 0)
-    rows_per_pass_ = cpu ? std::numeric_limits<std::int64_t>::max() : kRowsPerPass;
-}
-
-// Of one row.
-std::int64_t ReplayEngine::logits_bytes() const {
-  return static_cast<std::int64_t>(c10::elementSize(head_type(network_.precision()))) *
-         padded_vocabulary(network_.architecture().vocabulary);
+  if (rows_per_pass_ <= 0) rows_per_pass_ = defaults.rows_per_pass;
 }
 
 std::int64_t ReplayEngine::logits_rows() const {
-  return std::max<std::int64_t>(1, std::min(kLogitsBytes, share() / 8) / logits_bytes());
-}
-
-std::int64_t ReplayEngine::bytes_needed(const ReplayPlan& plan) const {
-  const auto element = static_cast<std::int64_t>(c10::elementSize(network_.type()));
-  const std::int64_t hidden = network_.architecture().hidden;
-  const std::int64_t column = hidden * element + network_.bytes_per_column() + 32;
-  const auto rows = static_cast<std::int64_t>(plan.rows.size());
-  const std::int64_t slots = states_stored(network_.device(), plan.suffixes)
-                                 ? static_cast<std::int64_t>(plan.slots.size())
-                                 : 0;
-  const std::int64_t scratch =
-      network_.bytes_per_state() == 0
-          ? 0
-          : scan_scratch_bytes(network_.device(), static_cast<std::int64_t>(plan.parts.size()),
-                               static_cast<std::int64_t>(plan.replays.size()), plan.part_tokens);
-  const std::int64_t head = std::min(logits_rows(), rows) * logits_bytes() +
-                            rows * hidden * (element + factor_bytes(network_.precision()));
-  return (plan.columns() * column + slots * network_.bytes_per_state() + scratch + head) / 8 *
-         9;  // buffers are made an eighth larger than asked for
+  return factflow::logits_rows(shape_, share());
 }
 
 // Nothing runs while the first pass is planned, so quick models begin with short ones.
 std::int64_t ReplayEngine::rows_of_pass(int index) const {
   const bool short_ones = index < 2 && network_.parameters() < kQuickModel;
   return short_ones ? rows_per_pass_ >> (2 - index) : rows_per_pass_;
-}
-
-// Plans a pass of the first requests: as many as have about `rows` rows, or fewer if they do not
-// fit a lane's share of the memory.
-ReplayEngine::Planned ReplayEngine::plan_front(std::span<const ReplayRequest> requests,
-                                               std::int64_t rows) const {
-  const Architecture& architecture = network_.architecture();
-  const bool keep_states = std::holds_alternative<MambaShape>(architecture.shape);
-  for (size_t count = count_front(requests, rows);; count = (count + 1) / 2) {
-    ReplayPlan plan = plan_replay(requests.first(count), architecture.layers,
-                                  architecture.channels(), keep_states);
-    const std::int64_t bytes = bytes_needed(plan);
-    if (count == 1 || bytes <= share()) return {std::move(plan), count, bytes};
-  }
 }
 
 std::vector<ReplayResult> ReplayEngine::run(std::span<const ReplayRequest> requests,
@@ -127,15 +89,16 @@ std::vector<ReplayResult> ReplayEngine::run(std::span<const ReplayRequest> reque
   const auto collect_until = [&](size_t left) {
     for (; under_way.size() > left; under_way.pop_front()) append(under_way.front().collect());
   };
-  std::future<Planned> planning;
+  std::future<PlannedPass> planning;
   size_t done = 0;
   for (int index = 0; done < requests.size(); ++index) {
-    Planned planned = index == 0 ? plan_front(requests, rows_of_pass(0)) : planning.get();
+    PlannedPass planned =
+        index == 0 ? plan_pass(requests, shape_, rows_of_pass(0), share()) : planning.get();
     const auto taken = requests.subspan(done, planned.requests);
     done += planned.requests;
     if (done < requests.size())
       planning = std::async(std::launch::async, [this, rest = requests.subspan(done), index] {
-        return plan_front(rest, rows_of_pass(index + 1));
+        return plan_pass(rest, shape_, rows_of_pass(index + 1), share());
       });
     if (planned.bytes > share()) {
       collect_until(0);
@@ -151,7 +114,7 @@ std::vector<ReplayResult> ReplayEngine::run(std::span<const ReplayRequest> reque
   return results;
 }
 
-Pass ReplayEngine::launch(Lane& lane, Planned planned, std::span<const ReplayRequest> requests,
+Pass ReplayEngine::launch(Lane& lane, PlannedPass planned, std::span<const ReplayRequest> requests,
                           int top_tokens) {
   record_cost(planned.plan);
   const std::vector<at::Tensor>& masks = channel_masks(planned.plan.channel_sets);
@@ -161,13 +124,19 @@ Pass ReplayEngine::launch(Lane& lane, Planned planned, std::span<const ReplayReq
 }
 
 // A request that needs more than a lane's share takes the memory of all.
-std::vector<ReplayResult> ReplayEngine::run_alone(Planned planned, const ReplayRequest& request,
+std::vector<ReplayResult> ReplayEngine::run_alone(PlannedPass planned, const ReplayRequest& request,
                                                   int top_tokens) {
   free_lanes();
   std::vector<ReplayResult> results =
       launch(lanes_.front(), std::move(planned), {&request, 1}, top_tokens).collect();
   free_lanes();
   return results;
+}
+
+std::int64_t ReplayEngine::buffer_bytes() const {
+  std::int64_t bytes = 0;
+  for (const Lane& lane : lanes_) bytes += lane.workspace.bytes();
+  return bytes;
 }
 
 void ReplayEngine::free_lanes() {

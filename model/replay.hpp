@@ -8,6 +8,7 @@
 #include "base/error.hpp"
 #include "model/network.hpp"
 #include "model/pass.hpp"
+#include "model/pass_memory.hpp"
 #include "model/replay_plan.hpp"
 #include "model/replay_result.hpp"
 
@@ -51,33 +52,28 @@ class ReplayEngine {
   const ReplayCost& cost() const { return cost_; }
   void reset_cost() { cost_ = {}; }
   std::int64_t memory_limit() const { return memory_limit_; }
-  std::int64_t logits_rows() const;  // how many rows of logits exist at a time
+  std::int64_t logits_rows() const;   // how many rows of logits exist at a time
+  std::int64_t buffer_bytes() const;  // of all buffers as they are now
 
  private:
-  struct Planned {
-    ReplayPlan plan;
-    size_t requests = 0;     // taken, from the front
-    std::int64_t bytes = 0;  // needed; beyond a lane's share only if a single request is
-  };
   struct Lane {  // passes take turns in them
     Workspace workspace;
     c10::Stream stream;
   };
   std::int64_t rows_of_pass(int index) const;
-  Planned plan_front(std::span<const ReplayRequest> requests, std::int64_t rows) const;
-  Pass launch(Lane& lane, Planned planned, std::span<const ReplayRequest> requests, int top_tokens);
-  std::vector<ReplayResult> run_alone(Planned planned, const ReplayRequest& request,
+  Pass launch(Lane& lane, PlannedPass planned, std::span<const ReplayRequest> requests,
+              int top_tokens);
+  std::vector<ReplayResult> run_alone(PlannedPass planned, const ReplayRequest& request,
                                       int top_tokens);
   std::vector<ReplayResult> run_in_two(const ReplayRequest& request, int top_tokens,
                                        std::int64_t needed);
   std::int64_t share() const { return memory_limit_ / static_cast<std::int64_t>(lanes_.size()); }
-  std::int64_t logits_bytes() const;
   void free_lanes();
-  std::int64_t bytes_needed(const ReplayPlan& plan) const;
   void record_cost(const ReplayPlan& plan);
   const std::vector<at::Tensor>& channel_masks(const std::vector<ChannelSet>& sets);
 
   const Network& network_;
+  PassShape shape_;
   std::int64_t memory_limit_;
   std::int64_t rows_per_pass_;
   std::vector<ChannelSet> masked_sets_;    // what the masks below are of

@@ -48,6 +48,13 @@ at::Tensor Workspace::matrix(const std::string& name, std::int64_t rows, std::in
   return buffer.narrow(0, 0, wanted).view({rows, columns});
 }
 
+std::int64_t Workspace::bytes() const {
+  std::int64_t sum = 0;
+  for (const auto& [name, buffer] : buffers_)
+    if (buffer.defined()) sum += static_cast<std::int64_t>(buffer.nbytes());
+  return sum;
+}
+
 Factor Workspace::factor(const std::string& name, std::int64_t rows, std::int64_t columns,
                          bool with_numbers) {
   const bool parts = precision_ == Precision::kTf32x3;

@@ -54,6 +54,7 @@ class Workspace {
   Factor head_factor(const std::string& name, std::int64_t rows, std::int64_t columns);
   // The same in the memory of `activations`, which it may overwrite, unless there are parts.
   Factor factor_over(const std::string& name, const at::Tensor& activations);
+  std::int64_t bytes() const;  // of all buffers
   // Frees every buffer.
   void clear() { buffers_.clear(); }
 

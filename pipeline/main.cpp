@@ -21,8 +21,9 @@ void print_help() {
     name.resize(10, ' ');
     std::cout << "  " << name << command.summary << '\n';
   }
-  std::cout << "\nfactflow COMMAND --help explains a command. Exit codes: 0 good, 1 the run "
-               "failed, 2 bad usage or input.\n";
+  std::cout << "\nfactflow COMMAND --help explains a command. Exit codes: 0 good, 1 failed, 2 "
+               "bad usage or input,\n3 stopped by a signal (the same command continues), 4 another "
+               "launch holds the directory.\n";
 }
 
 int dispatch(const std::vector<std::string>& arguments) {

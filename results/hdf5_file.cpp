@@ -59,7 +59,11 @@ std::string reason() {
 
 template <typename Status>
 Status check_write(Status status, const std::string& where, const char* action) {
-  if (status < 0) throw RunError(fmt::format("{}: cannot {}: {}", where, action, reason()));
+  if (status < 0)
+    throw RunError(fmt::format(
+        "{}: cannot {}: {}; finished work is kept: free some space, or see to the disk, and give "
+        "the same command again",
+        where, action, reason()));
   return status;
 }
 

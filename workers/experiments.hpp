@@ -39,6 +39,9 @@ std::vector<PromptResult> failures_of(const PreparedUnit& prepared) {
 std::vector<Window> windows_of(const std::vector<WindowSeries>& series,
                                const std::vector<std::uint32_t>& asked);
 
+// What the unit's stage asks of the engine about one of its prompts.
+ReplayRequest request_of(const ModelJob& job, const Unit& unit, const TokenizedPrompt& prompt);
+
 inline constexpr const char* kNotFinite = "the model's output is not a finite number";
 
 }  // namespace factflow

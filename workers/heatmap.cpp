@@ -34,14 +34,9 @@ PromptHeatmap record(const LoadedModel& model, const ModelJob& job, const Unit& 
 HeatmapUnit draw_heatmaps(LoadedModel& model, const ModelJob& job, const PreparedUnit& prepared) {
   HeatmapUnit done;
   done.prompts = failures_of<PromptHeatmap>(prepared);
-  const std::vector<Window> windows = windows_of(job.heatmaps, prepared.unit.heatmaps);
   std::vector<ReplayRequest> requests;
-  for (const TokenizedPrompt& prompt : prepared.prompts) {
-    ReplayRequest& request = requests.emplace_back(ReplayRequest{prompt.ids, prompt.answer, {}});
-    const std::vector<int> last = positions_of(TokenRole::kLast, prompt);
-    for (int token = 0; token < static_cast<int>(prompt.ids.size()); ++token)
-      request.cuts.push_back({last, {token}, {}, windows});
-  }
+  for (const TokenizedPrompt& prompt : prepared.prompts)
+    requests.push_back(request_of(job, prepared.unit, prompt));
   const std::vector<ReplayResult> results = model.replay(requests);
   for (size_t k = 0; k < results.size(); ++k)
     done.prompts[prepared.index[k]] =

@@ -43,6 +43,8 @@ struct ModelJob {
   CheckpointChoices choices;
   std::string tokenizer;  // path; never empty
   AnswerRule answer = AnswerRule::kContinuation;
+  // Of the checkpoint, and how many of them are not stored as float32; 0 = not known.
+  std::int64_t parameters = 0, converted = 0;
   std::vector<EdgeSpec> edges;
   std::vector<WindowSeries> sweep;
   std::vector<WindowSeries> heatmaps;

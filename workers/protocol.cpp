@@ -16,7 +16,7 @@ std::string encode_failure(const Failure& failure) {
 Failure decode_failure(std::string_view payload) {
   const int kind = payload.empty() ? 0 : payload[0];
   if (kind < static_cast<int>(FailureKind::kOutOfMemory) ||
-      kind > static_cast<int>(FailureKind::kBadInput))
+      kind > static_cast<int>(FailureKind::kLoading))
     throw RunError(
         "a worker's report of a failure is malformed; are all ranks running the same program?");
   return {static_cast<FailureKind>(kind), std::string(payload.substr(1))};

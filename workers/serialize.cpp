@@ -35,7 +35,8 @@ void serialize(Archive& archive, CheckpointChoices& c) {
 }
 template <class Archive>
 void serialize(Archive& archive, ModelJob& m) {
-  archive(m.name, m.path, m.choices, m.tokenizer, m.answer, m.edges, m.sweep, m.heatmaps);
+  archive(m.name, m.path, m.choices, m.tokenizer, m.answer, m.parameters, m.converted, m.edges,
+          m.sweep, m.heatmaps);
 }
 template <class Archive>
 void serialize(Archive& archive, Job& j) {

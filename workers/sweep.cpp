@@ -33,20 +33,33 @@ std::vector<Window> windows_of(const std::vector<WindowSeries>& series,
   return windows;
 }
 
+ReplayRequest request_of(const ModelJob& job, const Unit& unit, const TokenizedPrompt& prompt) {
+  ReplayRequest request{prompt.ids, prompt.answer, {}};
+  if (unit.stage == Stage::kSweep)
+    for (const AskedEdge& asked : unit.edges) {
+      const EdgeSpec& edge = job.edges.at(asked.edge);
+      request.cuts.push_back({positions_of(edge.to, prompt), positions_of(edge.from, prompt),
+                              edge.channels, windows_of(job.sweep, asked.series)});
+    }
+  if (unit.stage == Stage::kHeatmap) {
+    const std::vector<Window> windows = windows_of(job.heatmaps, unit.heatmaps);
+    const std::vector<int> last = positions_of(TokenRole::kLast, prompt);
+    for (int token = 0; token < static_cast<int>(prompt.ids.size()); ++token)
+      request.cuts.push_back({last, {token}, {}, windows});
+  }
+  return request;
+}
+
 SweepUnit sweep(LoadedModel& model, const ModelJob& job, const PreparedUnit& prepared) {
   SweepUnit done;
   done.prompts = failures_of<PromptSweep>(prepared);
   std::vector<ReplayRequest> requests;
   std::vector<std::vector<std::int64_t>> blocked;
   for (const TokenizedPrompt& prompt : prepared.prompts) {
-    ReplayRequest& request = requests.emplace_back(ReplayRequest{prompt.ids, prompt.answer, {}});
+    requests.push_back(request_of(job, prepared.unit, prompt));
     std::vector<std::int64_t>& pairs = blocked.emplace_back();
-    for (const AskedEdge& asked : prepared.unit.edges) {
-      const EdgeSpec& edge = job.edges.at(asked.edge);
-      request.cuts.push_back({positions_of(edge.to, prompt), positions_of(edge.from, prompt),
-                              edge.channels, windows_of(job.sweep, asked.series)});
-      pairs.push_back(count_edges(request.cuts.back().targets, request.cuts.back().sources));
-    }
+    for (const EdgeCut& cut : requests.back().cuts)
+      pairs.push_back(count_edges(cut.targets, cut.sources));
   }
   const std::vector<ReplayResult> results = model.replay(requests);
   for (size_t k = 0; k < results.size(); ++k)

@@ -12,8 +12,10 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "base/text.hpp"
 #include "model/device.hpp"
 #include "model/threads.hpp"
+#include "workers/device_memory.hpp"
 #include "workers/experiments.hpp"
 #include "workers/loaded_model.hpp"
 #include "workers/work_loop.hpp"
@@ -54,9 +56,29 @@ Worker::Worker(Job job, const std::string& device_name, int ranks_on_node, std::
   const at::Device device = choose_device(device_name);
   device_ = std::make_unique<Device>(Device{device, parse_precision(job_.precision)});
   device_name_ = describe(device);
+  check_precision(device, device_->precision);
+  check_memory();
 }
 
 Worker::~Worker() = default;
+
+// What cannot work with an empty device even. On a CPU weights in float32 stay in the files' maps.
+void Worker::check_memory() const {
+  const bool cpu = device_->device.is_cpu();
+  const std::int64_t there = cpu ? host_memory() : device_memory(device_->device);
+  for (const ModelJob& model : job_.models) {
+    const std::int64_t mapped = cpu && device_->precision == Precision::kFp32
+                                    ? model.parameters - model.converted
+                                    : 0,
+                       needed = (model.parameters - mapped) * weight_bytes(device_->precision);
+    if (needed > there)
+      throw InputError(fmt::format("model {}", model.name),
+                       fmt::format("its weights take {} in {}, and {} has {}",
+                                   format_bytes(static_cast<double>(needed)), job_.precision,
+                                   device_name_, format_bytes(static_cast<double>(there))),
+                       "take a smaller precision or a larger device, or leave the model out");
+  }
+}
 
 std::string Worker::device() const {
   return device_name_;
@@ -68,14 +90,44 @@ void Worker::unload() {
 }
 
 LoadedModel& Worker::load(const Unit& unit) {
-  if (!loaded_ || loaded_index_ != unit.model) {
-    unload();  // the old weights go before the new ones come
-    loaded_ = std::make_unique<LoadedModel>(job_.models.at(unit.model), device_->device,
-                                            device_->precision, job_.memory_limit, host_,
-                                            /*facts_wanted=*/true);
-    loaded_index_ = unit.model;
+  if (loaded_ && loaded_index_ == unit.model) return *loaded_;
+  unload();  // the old weights go before the new ones come
+  const ModelJob& model = job_.models.at(unit.model);
+  // Units that were fetched ahead come before the end of the run does.
+  if (unit.model == failed_index_) throw UnitFailure(FailureKind::kLoading, loading_failure_);
+  failed_index_ = unit.model;
+  try {
+    loaded_ = std::make_unique<LoadedModel>(model, device_->device, device_->precision,
+                                            job_.memory_limit, host_, /*facts_wanted=*/true);
+  } catch (const InputError&) {
+    failed_index_.reset();
+    throw;
+  } catch (const std::bad_alloc&) {
+    fail_loading(model, "out of memory on the host", true);
+  } catch (const c10::Error& error) {
+    fail_loading(model, error.what_without_backtrace(), is_out_of_memory(error));
+  } catch (const std::exception& error) {
+    fail_loading(model, error.what(), false);
   }
+  failed_index_.reset();
+  loaded_index_ = unit.model;
   return *loaded_;
+}
+
+void Worker::fail_loading(const ModelJob& model, const std::string& reason, bool memory) {
+  release_cached_memory(device_->device);
+  const std::int64_t bytes = model.parameters * weight_bytes(device_->precision);
+  std::string line = fmt::format("model {} cannot be loaded on {}: {}", model.name, device_name_,
+                                 reason.substr(0, reason.find('\n')));
+  if (memory && bytes > 0)
+    line += fmt::format("; its weights take {} in {}", format_bytes(static_cast<double>(bytes)),
+                        job_.precision);
+  if (memory)
+    line +=
+        "; free memory there, start fewer ranks a node, take a smaller precision or a larger "
+        "device, or leave the model out";
+  loading_failure_ = line;
+  throw UnitFailure(FailureKind::kLoading, line);
 }
 
 void Worker::foresee(std::uint64_t id, std::string payload) {

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "workers/job.hpp"
@@ -16,13 +17,15 @@ struct PreparedUnit;
 
 class Worker {
  public:
-  // `device`: as assign_device gives it to this rank. Throws InputError if it cannot be had.
+  // `device`: as assign_device gives it to this rank. Throws InputError if it cannot be had, cannot
+  // compute in the job's precision, or has less memory than the weights of one of the models take.
   Worker(Job job, const std::string& device, int ranks_on_node, std::string host);
   ~Worker();
 
   // Payload of a task in, bytes of its result out (the type belongs to the stage; unit.hpp). A
   // prompt that fails is recorded inside the result; only failures of the unit as a whole throw
-  // UnitFailure.
+  // UnitFailure: a model that cannot be loaded as kBadInput or kLoading, never as a unit that is
+  // too large.
   std::string compute(std::uint64_t id, const std::string& payload,
                       const std::atomic<bool>& cancelled);
   // Prepares, beside the next call of compute(), the unit of the one after it.
@@ -32,7 +35,9 @@ class Worker {
 
  private:
   LoadedModel& load(const Unit& unit);  // the unit's model
+  [[noreturn]] void fail_loading(const ModelJob& model, const std::string& reason, bool memory);
   void unload();
+  void check_memory() const;
   PreparedUnit ready_unit(std::uint64_t id, const std::string& payload);
 
   Job job_;
@@ -42,6 +47,8 @@ class Worker {
   struct Device;
   std::unique_ptr<Device> device_;
   std::uint32_t loaded_index_ = 0;
+  std::optional<std::uint32_t> failed_index_;  // a model that could not be loaded
+  std::string loading_failure_;                // and why
   std::unique_ptr<LoadedModel> loaded_;
   struct Foreseen;
   std::unique_ptr<Foreseen> foreseen_;  // reads the loaded model, so it goes first

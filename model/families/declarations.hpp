@@ -5,6 +5,7 @@
 
 #include "model/architecture.hpp"
 #include "model/config_reader.hpp"
+#include "model/precision.hpp"
 #include "model/tensor_table.hpp"
 
 namespace factflow {
@@ -22,6 +23,11 @@ FACTFLOW_FAMILY(gpt_neox)
 FACTFLOW_FAMILY(mamba)
 FACTFLOW_FAMILY(mamba2)
 #undef FACTFLOW_FAMILY
+
+struct LayerMemory;
+LayerMemory transformer_memory(const Architecture& shape, Precision precision);
+LayerMemory mamba_memory(const Architecture& shape, Precision precision);
+LayerMemory mamba2_memory(const Architecture& shape, Precision precision);
 
 Architecture read_gpt2(ConfigReader& config);
 Architecture read_llama(ConfigReader& config);

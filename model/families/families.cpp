@@ -7,14 +7,14 @@ namespace factflow {
 
 const std::vector<Family>& families() {
   static const std::vector<Family> list = {
-      {"gpt2", read_gpt2, gpt2_tensors, build_gpt2},
-      {"llama", read_llama, llama_tensors, build_llama},
-      {"mistral", read_mistral, llama_tensors, build_llama},
-      {"qwen2", read_qwen2, llama_tensors, build_llama},
-      {"gpt_neox", read_gpt_neox, gpt_neox_tensors, build_gpt_neox},
-      {"mamba", read_mamba, mamba_tensors, build_mamba},
-      {"falcon_mamba", read_falcon_mamba, mamba_tensors, build_mamba},
-      {"mamba2", read_mamba2, mamba2_tensors, build_mamba2},
+      {"gpt2", read_gpt2, gpt2_tensors, build_gpt2, transformer_memory},
+      {"llama", read_llama, llama_tensors, build_llama, transformer_memory},
+      {"mistral", read_mistral, llama_tensors, build_llama, transformer_memory},
+      {"qwen2", read_qwen2, llama_tensors, build_llama, transformer_memory},
+      {"gpt_neox", read_gpt_neox, gpt_neox_tensors, build_gpt_neox, transformer_memory},
+      {"mamba", read_mamba, mamba_tensors, build_mamba, mamba_memory},
+      {"falcon_mamba", read_falcon_mamba, mamba_tensors, build_mamba, mamba_memory},
+      {"mamba2", read_mamba2, mamba2_tensors, build_mamba2, mamba2_memory},
   };
   return list;
 }

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "model/families/declarations.hpp"
+#include "model/families/family.hpp"
 #include "model/families/state_space.hpp"
 #include "model/network.hpp"
 #include "model/reference/reference_layers.hpp"
@@ -98,20 +99,11 @@ Mamba::TokenParameters Mamba::token_parameters(Step& step, const MambaLayer& lay
 }
 
 std::int64_t Mamba::bytes_per_column() const {
-  const MambaShape& shape = architecture_.mamba();
-  const std::int64_t wide = shape.time_step_rank + 2 * static_cast<std::int64_t>(shape.states);
-  const std::int64_t activations =
-      4 * static_cast<std::int64_t>(shape.inner) + wide;  // x, z, x after the convolution, dt
-  const std::int64_t factors =
-      architecture_.hidden + 2 * static_cast<std::int64_t>(shape.inner) + shape.time_step_rank;
-  return activations * activation_bytes(precision()) + factors * factor_bytes(precision()) +
-         wide * static_cast<std::int64_t>(c10::elementSize(type()));
+  return mamba_memory(architecture_, precision()).per_column;
 }
 
 std::int64_t Mamba::bytes_per_state() const {
-  const MambaShape& shape = architecture_.mamba();
-  return static_cast<std::int64_t>(shape.states) * shape.inner *
-         static_cast<std::int64_t>(c10::elementSize(type()));
+  return mamba_memory(architecture_, precision()).per_state;
 }
 
 std::vector<LayerProduct> Mamba::products(int index) const {
@@ -178,6 +170,19 @@ Architecture read_transformers_mamba(ConfigReader& config) {
 }
 
 }  // namespace
+
+LayerMemory mamba_memory(const Architecture& architecture, Precision precision) {
+  const MambaShape& shape = architecture.mamba();
+  const auto number = static_cast<std::int64_t>(c10::elementSize(wide_type(precision)));
+  const std::int64_t wide = shape.time_step_rank + 2 * static_cast<std::int64_t>(shape.states);
+  const std::int64_t activations =
+      4 * static_cast<std::int64_t>(shape.inner) + wide;  // x, z, x after the convolution, dt
+  const std::int64_t factors =
+      architecture.hidden + 2 * static_cast<std::int64_t>(shape.inner) + shape.time_step_rank;
+  return {
+      activations * activation_bytes(precision) + factors * factor_bytes(precision) + wide * number,
+      static_cast<std::int64_t>(shape.states) * shape.inner * number};
+}
 
 Architecture read_mamba(ConfigReader& config) {
   return read_transformers_mamba(config);

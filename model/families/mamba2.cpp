@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "model/families/declarations.hpp"
+#include "model/families/family.hpp"
 #include "model/families/state_space.hpp"
 #include "model/network.hpp"
 #include "model/reference/reference_layers.hpp"
@@ -84,12 +85,7 @@ void Mamba2::layer(Step& step) const {
 }
 
 std::int64_t Mamba2::bytes_per_column() const {
-  const Mamba2Shape& shape = architecture_.mamba2();
-  const std::int64_t activations = projected(shape) + conv_channels(shape) +
-                                   (precision() == Precision::kTf32x3 ? shape.inner : 0);
-  const std::int64_t factors =
-      static_cast<std::int64_t>(architecture_.hidden) + shape.mlp_size + shape.inner;
-  return activations * activation_bytes(precision()) + factors * factor_bytes(precision());
+  return mamba2_memory(architecture_, precision()).per_column;
 }
 
 std::vector<LayerProduct> Mamba2::products(int index) const {
@@ -136,6 +132,15 @@ void read_limits(ConfigReader& config, const std::string& key, Mamba2Shape& shap
 }
 
 }  // namespace
+
+LayerMemory mamba2_memory(const Architecture& architecture, Precision precision) {
+  const Mamba2Shape& shape = architecture.mamba2();
+  const std::int64_t activations =
+      projected(shape) + conv_channels(shape) + (precision == Precision::kTf32x3 ? shape.inner : 0);
+  const std::int64_t factors =
+      static_cast<std::int64_t>(architecture.hidden) + shape.mlp_size + shape.inner;
+  return {activations * activation_bytes(precision) + factors * factor_bytes(precision), 0};
+}
 
 Architecture read_mamba2(ConfigReader& config) {
   Architecture architecture;

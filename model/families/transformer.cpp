@@ -9,6 +9,8 @@
 #include <fmt/format.h>
 
 #include "model/config_reader.hpp"
+#include "model/families/declarations.hpp"
+#include "model/families/family.hpp"
 #include "model/reference/reference_layers.hpp"
 #include "model/weights.hpp"
 
@@ -130,16 +132,20 @@ std::pair<at::Tensor, at::Tensor> RotaryTables::up_to(std::int32_t positions) {
   return tables_.back();
 }
 
-std::int64_t Transformer::bytes_per_column() const {
-  const TransformerShape& shape = architecture_.transformer();
+LayerMemory transformer_memory(const Architecture& architecture, Precision precision) {
+  const TransformerShape& shape = architecture.transformer();
   const std::int64_t queries = static_cast<std::int64_t>(shape.heads) * shape.head_size,
                      mlp = shape.mlp_size;
   const std::int64_t activations =
       queries + 2 * static_cast<std::int64_t>(shape.key_heads) * shape.head_size +
       mlp * (shape.gated_mlp ? 2 : 1);
-  const std::int64_t norms = architecture_.hidden * (shape.parallel_residual ? 2 : 1);
-  const std::int64_t factors = norms + queries + (precision() == Precision::kTf32x3 ? mlp : 0);
-  return activations * activation_bytes(precision()) + factors * factor_bytes(precision());
+  const std::int64_t norms = architecture.hidden * (shape.parallel_residual ? 2 : 1);
+  const std::int64_t factors = norms + queries + (precision == Precision::kTf32x3 ? mlp : 0);
+  return {activations * activation_bytes(precision) + factors * factor_bytes(precision), 0};
+}
+
+std::int64_t Transformer::bytes_per_column() const {
+  return transformer_memory(architecture_, precision()).per_column;
 }
 
 std::vector<LayerProduct> Transformer::products(int index) const {

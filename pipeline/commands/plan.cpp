@@ -1,6 +1,7 @@
 // factflow plan and factflow validate: a configuration looked at without computing anything.
 #include <algorithm>
 #include <iostream>
+#include <regex>
 #include <set>
 
 #include <fmt/format.h>
@@ -12,6 +13,7 @@
 #include "pipeline/input/dataset.hpp"
 #include "pipeline/run/answers.hpp"
 #include "pipeline/run/checked_run.hpp"
+#include "pipeline/run/plan_memory.hpp"
 #include "pipeline/run/plan_size.hpp"
 
 namespace factflow {
@@ -49,9 +51,11 @@ void print_model(const Config& config, const Dataset& dataset, const PlannedJob&
   const ModelJob& job = planned.job.models[m];
   const PlannedModel& model = planned.models[m];
   std::cout << fmt::format(
-      "{} ({}, {} layers, {} parameters, {} of weights)\n", job.name, model.architecture.family,
-      model.architecture.layers, format_count(static_cast<double>(model.parameters)),
-      format_bytes(static_cast<double>(bytes_of_weights(config.run.precision, model.parameters))));
+      "{} ({}, {} layers, {} parameters, {} of weights, {} of activations)\n", job.name,
+      model.architecture.family, model.architecture.layers,
+      format_count(static_cast<double>(model.parameters)),
+      format_bytes(static_cast<double>(bytes_of_weights(config.run.precision, model.parameters))),
+      format_bytes(static_cast<double>(activations_of_model(config, dataset, planned, m))));
   for (const WorkLine& work : work_of_model(config, dataset, planned, m))
     std::cout << line(describe(work, job), work.part.count, work.estimate);
   if (!model.missing.empty())
@@ -61,13 +65,36 @@ void print_model(const Config& config, const Dataset& dataset, const PlannedJob&
     std::cout << fmt::format("  skips {} (no state-space channels)\n", join(model.skipped));
 }
 
-// One line per device whose rates are known in this precision.
-void print_times(const std::string& precision, const PlannedJob& planned, const PlanSize& size,
+// "CPU, avx512, 2 threads" is a machine with so many threads; anything else has no such number.
+struct ThreadsOfDevice {
+  std::string device;  // without them
+  int threads = 0;     // 0 = it has none
+};
+ThreadsOfDevice threads_of(const std::string& device) {
+  static const std::regex kThreads("(.*), (\\d{1,4}) threads?");
+  std::smatch found;
+  if (!std::regex_match(device, found, kThreads)) return {device, 0};
+  return {found[1], std::stoi(found[2])};
+}
+
+// One line per device whose rates are known in this precision. Where a rank has another number of
+// threads than the device had, its time follows from theirs.
+void print_times(const Config& config, const PlannedJob& planned, const PlanSize& size,
                  const RateTable& rates) {
-  for (const std::string& device : rates.devices(precision))
-    if (const double seconds = seconds_on(device, precision, planned, size, rates); seconds > 0)
-      std::cout << fmt::format("  about {} in {} on one {}, plus loading\n",
-                               format_duration(seconds), precision, device);
+  const std::string& precision = config.run.precision;
+  for (const std::string& device : rates.devices(precision)) {
+    double seconds = seconds_on(device, precision, planned, size, rates);
+    if (seconds <= 0) continue;
+    std::string name = device;
+    const auto [kind, threads] = threads_of(device);
+    const int wanted = config.run.threads_per_rank;
+    if (threads > 0 && wanted > 0 && wanted != threads) {
+      seconds *= static_cast<double>(threads) / wanted;
+      name = fmt::format("{}, {} {}", kind, wanted, wanted == 1 ? "thread" : "threads");
+    }
+    std::cout << fmt::format("  about {} in {} on one {}, plus loading\n", format_duration(seconds),
+                             precision, name);
+  }
 }
 
 }  // namespace
@@ -93,8 +120,9 @@ int plan_command(const std::vector<std::string>& arguments) {
   for (std::uint32_t m = 0; m < config.models.size(); ++m) print_model(config, dataset, planned, m);
   const PlanSize size = size_of_plan(config, dataset, planned, false);
   std::cout << line("total", prompts, size.total);
+  std::cout << fmt::format("  journal: about {}\n", format_bytes(size.total.journal));
   print_times(
-      config.run.precision, planned, size,
+      config, planned, size,
       values.count("rates") != 0 ? RateTable(values["rates"].as<std::string>()) : RateTable());
   std::cout << "Each line is work that no other line repeats. Sweeps are counted as if every model "
                "were right about every prompt,\n"

@@ -20,8 +20,10 @@ int run_command(const std::vector<std::string>& arguments) {
   add_overrides(options);
   options.add_options()("out", po::value<std::string>(),
                         "directory of the results; default runs/NAME")(
-      "fresh", po::bool_switch(), "start over: removes what an earlier run left in the directory")(
-      "retry-failed", po::bool_switch(), "compute units again that failed before")(
+      "fresh", po::bool_switch(),
+      "start over: removes what an earlier run and its analyses wrote into the directory, once the "
+      "first result is there")("retry-failed", po::bool_switch(),
+                               "compute units again that failed before")(
       "share", po::bool_switch(),
       "share the units with other launches on the same directory that also say --share (array "
       "jobs)")("wait", po::value<int>()->default_value(0),
@@ -32,13 +34,20 @@ int run_command(const std::vector<std::string>& arguments) {
   po::variables_map values;
   const std::string epilogue =
       "Run alone or under mpirun / srun: N ranks are N workers. The same command continues a run "
-      "that was stopped.\n\n" +
+      "that was stopped.\n\n"
+      "Exit codes: 0 complete; 1 failed: units failed, or the run could not go on; 2 bad usage or "
+      "input; 3 stopped by a\n"
+      "signal, the same command continues; 4 another launch holds the directory.\n\n" +
       config_help();
   if (!parse_options(command_named("run"), options, {"CONFIG"}, arguments, values, epilogue))
     return 0;
   RunOptions run_options;
   run_options.config = values["CONFIG"].as<std::string>();
-  if (values.count("out") != 0) run_options.out = values["out"].as<std::string>();
+  if (values.count("out") != 0) {
+    run_options.out = values["out"].as<std::string>();
+    if (run_options.out.empty())
+      throw InputError("factflow run", "--out expects a directory", "leave it out for runs/NAME");
+  }
   run_options.overrides = overrides_of(values);
   run_options.fresh = values["fresh"].as<bool>();
   run_options.retry_failed = values["retry-failed"].as<bool>();

@@ -38,7 +38,7 @@ void print_failed_units(const Config& config, const JournalIndex& index) {
   std::vector<std::string> failures;
   index.for_each([&](const JournalRecord& record) {
     if (record.type != RecordType::kFailed) return;
-    const UnitName unit = unit_named(record.unit);
+    const UnitName unit = unit_named({record.unit, record.selection});
     failures.push_back(fmt::format("    {}: {}", describe(unit, config.models.at(unit.model).name),
                                    record.payload));
   });

@@ -9,6 +9,7 @@
 #include "base/child_process.hpp"
 #include "base/error.hpp"
 #include "base/files.hpp"
+#include "base/output_directory.hpp"
 #include "base/text.hpp"
 #include "jobs/job_size.hpp"
 #include "jobs/quantities.hpp"
@@ -213,6 +214,7 @@ int submit_command(const std::vector<std::string>& arguments) {
   std::cout << describe(profile, run);
   if (const std::string doubt = doubt_about(profile); !doubt.empty())
     std::cerr << "warning: " << doubt << '\n';
+  make_output_directory(system_files(), run.directory);
   const SubmissionLock lock(run.directory);
   // Not the file itself: its relative paths would mean others in another folder.
   write_scripts(profile, run, resolved_yaml(config));

@@ -74,8 +74,8 @@ void Coordinator::add(std::vector<Task> tasks) {
     if (!known_.insert(task.id).second)
       throw std::logic_error(fmt::format("unit {} was released twice", task.id));
     if (!std::isfinite(task.cost) || task.cost < 0) task.cost = 0;
-    meter_.add_total(task.cost);
-    if (!on_record(task.id)) {
+    meter_.add_total(task);
+    if (!on_record(task)) {
       queue_.push({std::move(task)});
       continue;
     }
@@ -84,8 +84,8 @@ void Coordinator::add(std::vector<Task> tasks) {
   }
 }
 
-bool Coordinator::on_record(std::uint64_t unit) const {
-  const RecordPlace* place = index_.find(unit);
+bool Coordinator::on_record(const Task& task) const {
+  const RecordPlace* place = index_.find(task.key());
   return place != nullptr && !(is_flawed(place->type) && options_.retry_failed);
 }
 
@@ -95,7 +95,7 @@ std::string Coordinator::in_work(const Worker& worker) const {
 }
 
 Coordinator::Settled Coordinator::read_record(const Task& task) const {
-  JournalRecord record = index_.read(task.id);
+  JournalRecord record = index_.read(task.key());
   Settled settled{record.type, task, std::move(record.payload), {}};
   if (record.type == RecordType::kSplit) {
     settled.parts = source_.split(task.id);
@@ -110,11 +110,11 @@ Coordinator::Settled Coordinator::read_record(const Task& task) const {
 
 std::vector<Task> Coordinator::tell_source(Settled settled, bool earlier) {
   if (settled.type == RecordType::kSplit) {
-    meter_.drop_total(settled.task.cost);
+    meter_.drop_total(settled.task);
     return std::move(settled.parts);
   }
   const bool failed = settled.type == RecordType::kFailed;
-  meter_.add_done(settled.task.cost, failed, earlier);
+  meter_.add_done(settled.task, failed, earlier);
   ++(failed ? outcome_.units_failed : outcome_.units_done);
   if (earlier) ++outcome_.units_resumed;
   if (failed) return source_.failed(settled.task.id, settled.payload);
@@ -164,6 +164,7 @@ void Coordinator::handle(Message message) {
       break;
     case MessageKind::kResult: {
       Attempt attempt = take_from_hand(worker, message.unit);
+      note_time(worker, attempt.task);
       const RecordType type =
           source_.has_failures(message.payload) ? RecordType::kPartial : RecordType::kResult;
       settle({type, std::move(attempt.task), std::move(message.payload), {}});
@@ -193,12 +194,25 @@ Attempt Coordinator::take_from_hand(Worker& worker, std::uint64_t unit) {
   return attempt;
 }
 
+// A worker begins with a task when it has answered the one before. The first of a model includes
+// its loading, which says nothing about those that follow.
+void Coordinator::note_time(Worker& worker, const Task& task) {
+  const Clock::time_point now = Clock::now();
+  if (worker.model == task.affinity)
+    meter_.add_time(task, std::chrono::duration<double>(now - worker.began).count());
+  worker.model = task.affinity;
+  worker.began = now;
+}
+
 void Coordinator::handle_failure(Worker& worker, const Message& message) {
   Attempt attempt = take_from_hand(worker, message.unit);
+  worker.began = Clock::now();
   if (ending_) return;  // may well fail because of the end; the next launch tries it
   const Failure failure = decode_failure(message.payload);
   const std::string name = source_.name_of(attempt.task.id);
-  if (failure.kind == FailureKind::kBadInput) throw InputError("", failure.reason);
+  const std::string where = workers_.size() > 1 ? fmt::format(" ({})", worker.name) : "";
+  if (failure.kind == FailureKind::kBadInput) throw InputError("", failure.reason + where);
+  if (failure.kind == FailureKind::kLoading) throw RunError(failure.reason + where);
   if (failure.kind == FailureKind::kFatal)
     throw RunError(fmt::format("{} cannot go on ({}): {}", worker.name, name, failure.reason));
   if (failure.kind == FailureKind::kOutOfMemory) {
@@ -232,7 +246,7 @@ void Coordinator::handle_goodbye(Worker& worker) {
 
 void Coordinator::settle(Settled settled) {
   if (settled_.empty()) first_pending_ = Clock::now();
-  journal_.append(settled.type, settled.task.id, settled.payload);
+  journal_.append(settled.type, settled.task.key(), settled.payload);
   settled.task.payload.clear();
   settled_.push_back(std::move(settled));
 }
@@ -249,7 +263,7 @@ void Coordinator::commit() {
   journal_.commit();
   std::vector<Settled> durable = std::exchange(settled_, {});
   for (Settled& settled : durable) {
-    if (options_.claims != nullptr) options_.claims->release(settled.task.id);
+    if (options_.claims != nullptr) options_.claims->release(settled.task.key());
     add(tell_source(std::move(settled), false));
   }
 }
@@ -276,6 +290,7 @@ void Coordinator::hand_one_to(int number) {
     Worker& worker = workers_[static_cast<std::size_t>(number)];
     transport_.send(number,
                     make_message(MessageKind::kTask, attempt->task.id, attempt->task.payload));
+    if (worker.in_hand.empty()) worker.began = Clock::now();
     worker.in_hand.push_back(std::move(*attempt));
     ++in_flight_;
     return;
@@ -285,15 +300,15 @@ void Coordinator::hand_one_to(int number) {
 // True if the unit is ours to compute. If not, it is settled already or put aside.
 bool Coordinator::claim(const Attempt& attempt) {
   if (options_.claims == nullptr) return true;
-  const std::uint64_t unit = attempt.task.id;
-  const bool known_done = on_record(unit);
+  const UnitKey unit = attempt.task.key();
+  const bool known_done = on_record(attempt.task);
   if (!known_done && !options_.claims->claim(unit)) {
-    elsewhere_.emplace(unit, attempt);
+    elsewhere_.emplace(unit.unit, attempt);
     return false;
   }
   // Its last holder commits, then releases: only a look after the claim is sure to see the result.
   if (!known_done) index_.refresh(options_.writer);
-  if (!on_record(unit)) return true;
+  if (!on_record(attempt.task)) return true;
   options_.claims->release(unit);
   add(tell_source(read_record(attempt.task), true));
   return false;
@@ -305,7 +320,7 @@ void Coordinator::look_at_others() {
   index_.refresh(options_.writer);
   const bool spare_hands = queue_.empty() && idle_worker();
   for (auto& [unit, attempt] : std::exchange(elsewhere_, {})) {
-    if (on_record(unit))
+    if (on_record(attempt.task))
       add(tell_source(read_record(attempt.task), true));
     else if (spare_hands)
       queue_.push(std::move(attempt));  // claimed once more: its holder may have died
@@ -358,7 +373,8 @@ void Coordinator::report_progress(bool always) {
   const Clock::time_point now = Clock::now();
   if (!always && now - last_report_ < options_.progress_interval) return;
   last_report_ = now;
-  options_.on_progress(meter_.snapshot(now, in_flight_));
+  meter_.expect(source_.expected());
+  options_.on_progress(meter_.snapshot(now, in_flight_, transport_.workers()));
 }
 
 int Coordinator::stop_requests() const {

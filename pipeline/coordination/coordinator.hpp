@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -91,10 +92,12 @@ class Coordinator {
   struct Worker {
     std::string name;  // "worker 3"; "worker 3 (node17, process 4711)" once it has said hello
     Clock::time_point heard;
-    std::deque<Attempt> in_hand;  // the first is in work
-    bool ready = false;           // has said hello
-    bool gone = false;            // has said goodbye
-    bool lost = false;            // does not answer any more
+    std::deque<Attempt> in_hand;         // the first is in work
+    Clock::time_point began;             // the first, as far as anybody but the worker knows
+    std::optional<std::uint32_t> model;  // the affinity of the last one answered
+    bool ready = false;                  // has said hello
+    bool gone = false;                   // has said goodbye
+    bool lost = false;                   // does not answer any more
   };
   // Something written to the journal that the source hears of once it is durable.
   struct Settled {
@@ -106,7 +109,7 @@ class Coordinator {
 
   // The plan: what is released is either known from the journal or goes into the queue.
   void add(std::vector<Task> tasks);
-  bool on_record(std::uint64_t unit) const;
+  bool on_record(const Task& task) const;
   std::string in_work(const Worker& worker) const;
   std::vector<Task> tell_source(Settled settled, bool earlier);
   Settled read_record(const Task& task) const;
@@ -117,6 +120,7 @@ class Coordinator {
   void receive_messages(std::chrono::milliseconds timeout);
   void handle(Message message);
   Attempt take_from_hand(Worker& worker, std::uint64_t unit);
+  void note_time(Worker& worker, const Task& task);
   void handle_failure(Worker& worker, const Message& message);
   void handle_goodbye(Worker& worker);
 

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <fstream>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -16,10 +19,13 @@ namespace factflow {
 namespace {
 
 constexpr std::string_view kSuffix = ".journal";
+constexpr const char* kHalf = ".new";  // behind the name of a file that is being made
 constexpr std::size_t kMostOpenFiles = 64;
 constexpr std::size_t kKeptBuffer = std::size_t{32} << 20;
+constexpr int kLooks = 20;  // at a file that looks damaged while others write
+constexpr std::chrono::milliseconds kBetweenLooks{100};
 
-bool is_journal_name(std::string_view name) {
+bool is_whole_journal_name(std::string_view name) {
   return name.size() > kSuffix.size() && name[0] != '.' && name.ends_with(kSuffix);
 }
 
@@ -39,10 +45,22 @@ int importance(RecordType type) {
 
 }  // namespace
 
+bool is_journal_name(const std::string& name) {
+  return is_whole_journal_name(name) ||
+         (name.starts_with(".") && name.ends_with(std::string(kSuffix) + kHalf));
+}
+
+bool begins_as_journal(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string begin(kJournalMagic.size(), '\0');
+  file.read(begin.data(), static_cast<std::streamsize>(begin.size()));
+  return file && begin == kJournalMagic;
+}
+
 JournalIndex::JournalIndex(FileOperations& files, std::filesystem::path directory,
-                           std::string identity)
+                           std::string identity, bool begins_empty)
     : files_(files), directory_(std::move(directory)), identity_(std::move(identity)) {
-  refresh();
+  if (!begins_empty) refresh();
 }
 
 std::size_t JournalIndex::refresh(const std::string& skip_writer) {
@@ -52,9 +70,18 @@ std::size_t JournalIndex::refresh(const std::string& skip_writer) {
     throw_file_error(directory_, "list", errno);
   }
   std::size_t added = 0;
-  for (const std::string& name : names)
-    if (is_journal_name(name) && name != skip_writer + std::string(kSuffix))
-      added += read_file(name);
+  for (const std::string& name : names) {
+    if (!is_whole_journal_name(name) || name == skip_writer + std::string(kSuffix)) continue;
+    for (int attempt = skip_writer.empty() ? kLooks : 1;; ++attempt) {
+      try {
+        added += read_file(name);
+        break;
+      } catch (const DamagedJournal&) {
+        if (attempt >= kLooks) throw;
+      }
+      std::this_thread::sleep_for(kBetweenLooks);
+    }
+  }
   return added;
 }
 
@@ -63,23 +90,41 @@ std::size_t JournalIndex::read_file(const std::string& name) {
   // Opened anew each time: on NFS that is what makes another host's writes visible.
   const OpenFile file(files_, files_.open(path, O_RDONLY, 0));
   if (!file) throw_file_error(path, "open", errno);
-  auto known = known_.find(name);
-  if (known == known_.end()) {
-    std::string header(kJournalHeaderBytes, '\0');
-    if (!read_fully(files_, file.get(), path, header.data(), header.size(), 0)) header.clear();
-    check_journal_header(header, path, identity_);
-    if (files_.sync_data(file.get()) != 0) throw_file_error(path, "sync", errno);
-    known = known_.emplace(name, File{static_cast<std::uint32_t>(names_.size()), {}}).first;
-    names_.push_back(name);
-  }
-  if (file_size(files_, file.get(), path) <= known->second.position.offset) return 0;
+  File& known = file_named(name, file.get(), path);
+  const std::int64_t size = file_size(files_, file.get(), path);
+  if (size <= known.position.offset) return 0;
+  // Only what is there now is synced, so only that counts: the writer may go on meanwhile.
+  if (files_.sync_data(file.get()) != 0) throw_file_error(path, "sync", errno);
   std::size_t added = 0;
-  known->second.position =
-      scan_journal(files_, file.get(), path, known->second.position, [&](const RecordPlace& place) {
-        add(place, known->second.number);
+  known.position =
+      scan_journal(files_, file.get(), path, size, known.position, [&](const RecordPlace& place) {
+        add(place, known.number);
         ++added;
       });
+  known.torn = {path, size - known.position.offset, 0};
+  if (known.torn.bytes > 0)
+    known.torn.records = records_announced(files_, file.get(), path, known.position.offset);
   return added;
+}
+
+// The file's entry; one that is new has its header checked first.
+JournalIndex::File& JournalIndex::file_named(const std::string& name, int fd,
+                                             const std::filesystem::path& path) {
+  const auto known = known_.find(name);
+  if (known != known_.end()) return known->second;
+  std::string header(kJournalHeaderBytes, '\0');
+  if (!read_fully(files_, fd, path, header.data(), header.size(), 0)) header.clear();
+  check_journal_header(header, path, identity_);
+  names_.push_back(name);
+  return known_.emplace(name, File{static_cast<std::uint32_t>(names_.size() - 1), {}, {path, 0, 0}})
+      .first->second;
+}
+
+std::vector<TornEnd> JournalIndex::torn_ends() const {
+  std::vector<TornEnd> ends;
+  for (const auto& [name, file] : known_)
+    if (file.torn.bytes > 0) ends.push_back(file.torn);
+  return ends;
 }
 
 void JournalIndex::add(const RecordPlace& place, std::uint32_t file) {
@@ -89,12 +134,12 @@ void JournalIndex::add(const RecordPlace& place, std::uint32_t file) {
   if (now > before || (now == before && is_flawed(place.type))) entry->second = {place, file};
 }
 
-const RecordPlace* JournalIndex::find(std::uint64_t unit) const {
+const RecordPlace* JournalIndex::find(const UnitKey& unit) const {
   const auto entry = units_.find(unit);
   return entry == units_.end() ? nullptr : &entry->second.place;
 }
 
-JournalRecord JournalIndex::read(std::uint64_t unit) const {
+JournalRecord JournalIndex::read(const UnitKey& unit) const {
   return read(units_.at(unit));
 }
 
@@ -105,10 +150,11 @@ JournalRecord JournalIndex::read(const Entry& entry) const {
   const std::int64_t start = entry.place.offset - static_cast<std::int64_t>(kRecordHeaderBytes);
   const bool complete =
       read_fully(files_, descriptor(entry.file), path, record.data(), record.size(), start);
-  JournalRecord result{entry.place.type, entry.place.unit,
-                       record.substr(kRecordHeaderBytes, entry.place.bytes)};
+  JournalRecord result{entry.place.type, entry.place.unit.unit,
+                       record.substr(kRecordHeaderBytes, entry.place.bytes),
+                       entry.place.unit.selection};
   std::string expected;
-  append_record(expected, result.type, result.unit, result.payload);
+  append_record(expected, result.type, entry.place.unit, result.payload);
   if (!complete || expected != record)
     throw RunError(
         fmt::format("{}: the record of unit {} at byte {} has changed since it was first read; "
@@ -127,11 +173,11 @@ int JournalIndex::descriptor(std::uint32_t file) const {
 }
 
 void JournalIndex::for_each(const std::function<void(const JournalRecord&)>& visit) const {
-  std::vector<std::uint64_t> order;
+  std::vector<UnitKey> order;
   order.reserve(units_.size());
   for (const auto& [unit, entry] : units_) order.push_back(unit);
   std::sort(order.begin(), order.end());
-  for (const std::uint64_t unit : order) visit(read(unit));
+  for (const UnitKey& unit : order) visit(read(unit));
 }
 
 std::size_t JournalIndex::count(RecordType type) const {
@@ -149,36 +195,52 @@ Journal::Journal(FileOperations& files, const std::filesystem::path& directory,
                  std::string_view identity, const std::string& writer, const JournalIndex& index)
     : files_(files),
       path_(directory / (writer + std::string(kSuffix))),
+      identity_(identity),
       position_(index.position(writer)) {
-  make_directories(files_, directory);
-  file_ = OpenFile(files_, files_.open(path_, O_RDWR | O_APPEND, 0));
-  if (!file_ && errno == ENOENT) {
-    create(identity);
-    file_ = OpenFile(files_, files_.open(path_, O_RDWR | O_APPEND, 0));
-  }
-  if (!file_) throw_file_error(path_, "open", errno);
-  // Other errors mean that this file system has no such locks; the run lock remains.
-  if (files_.lock(file_.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-    throw RunError(fmt::format("{}: another process is writing this journal; wait for it to end",
-                               path_.string()));
-  cut_torn_end();
+  open();
   clear();
 }
 
-void Journal::create(std::string_view identity) {
+Journal::Journal(FileOperations& files, std::filesystem::path directory, std::string identity,
+                 const std::string& writer, std::function<void()> before_opening)
+    : files_(files),
+      path_(std::move(directory) / (writer + std::string(kSuffix))),
+      identity_(std::move(identity)),
+      before_opening_(std::move(before_opening)) {
+  clear();
+}
+
+void Journal::open() {
+  if (before_opening_) before_opening_();
+  make_directories(files_, path_.parent_path());
+  OpenFile file(files_, files_.open(path_, O_RDWR | O_APPEND, 0));
+  if (!file && errno == ENOENT) {
+    create();
+    file = OpenFile(files_, files_.open(path_, O_RDWR | O_APPEND, 0));
+  }
+  if (!file) throw_file_error(path_, "open", errno);
+  // Other errors mean that this file system has no such locks; the run lock remains.
+  if (files_.lock(file.get(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+    throw RunError(fmt::format("{}: another process is writing this journal; wait for it to end",
+                               path_.string()));
+  cut_torn_end(file.get());
+  file_ = std::move(file);
+}
+
+void Journal::create() {
   const std::filesystem::path fresh =
-      path_.parent_path() / ("." + path_.filename().string() + ".new");
+      path_.parent_path() / ("." + path_.filename().string() + kHalf);
   if (files_.unlink(fresh) != 0 && errno != ENOENT) throw_file_error(fresh, "remove", errno);
-  write_new_file(files_, fresh, encode_journal_header(identity));
+  write_new_file(files_, fresh, encode_journal_header(identity_));
   if (files_.rename(fresh, path_) != 0) throw_file_error(path_, "create", errno);
   sync_directory(files_, path_.parent_path());
 }
 
-void Journal::cut_torn_end() {
-  if (file_size(files_, file_.get(), path_) == position_.offset) return;
-  if (files_.truncate(file_.get(), position_.offset) != 0)
+void Journal::cut_torn_end(int fd) {
+  if (file_size(files_, fd, path_) == position_.offset) return;
+  if (files_.truncate(fd, position_.offset) != 0)
     throw_file_error(path_, "cut the torn end of", errno);
-  if (files_.sync_all(file_.get()) != 0) throw_file_error(path_, "sync", errno);
+  if (files_.sync_all(fd) != 0) throw_file_error(path_, "sync", errno);
 }
 
 void Journal::clear() {
@@ -187,7 +249,7 @@ void Journal::clear() {
   pending_records_ = 0;
 }
 
-void Journal::append(RecordType type, std::uint64_t unit, std::string_view payload) {
+void Journal::append(RecordType type, const UnitKey& unit, std::string_view payload) {
   append_record(frame_, type, unit, payload);
   ++pending_records_;
 }
@@ -196,6 +258,7 @@ void Journal::commit() {
   if (pending_records_ == 0) return;
   if (broken_)
     throw RunError(fmt::format("{}: takes nothing more after an earlier failure", path_.string()));
+  if (!file_) open();
   broken_ = true;  // until all went well
   const auto header = encode_frame_header(
       {pending_records_, position_.sequence + 1, frame_.size() - kFrameHeaderBytes});

@@ -8,12 +8,9 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
-#include "base/error.hpp"
-
 namespace factflow {
 namespace {
 
-constexpr char kMagic[9] = "FFJOURN\n";
 constexpr std::uint32_t kFrameMagic = 0x4D524646;  // "FFRM"
 constexpr std::size_t kReadBytes = std::size_t{1} << 20;
 
@@ -58,8 +55,8 @@ std::optional<std::uint64_t> checksum_of_file(FileOperations& files, int fd,
 // One journal file during a scan.
 class Scan {
  public:
-  Scan(FileOperations& files, int fd, const std::filesystem::path& path)
-      : files_(files), fd_(fd), path_(path), size_(file_size(files, fd, path)) {}
+  Scan(FileOperations& files, int fd, const std::filesystem::path& path, std::int64_t size)
+      : files_(files), fd_(fd), path_(path), size_(size) {}
 
   std::int64_t size() const { return size_; }
 
@@ -113,8 +110,8 @@ class Scan {
     if (!read_fully(files_, fd_, path_, header, sizeof(header), at)) return std::nullopt;
     const auto type = get<std::uint32_t>(header);
     RecordPlace place;
-    place.unit = get<std::uint64_t>(header + 8);
-    place.bytes = get<std::uint64_t>(header + 16);
+    place.unit = {get<std::uint64_t>(header + 8), get<std::uint64_t>(header + 16)};
+    place.bytes = get<std::uint64_t>(header + 24);
     place.offset = at + static_cast<std::int64_t>(kRecordHeaderBytes);
     if (type < static_cast<std::uint32_t>(RecordType::kResult) ||
         type > static_cast<std::uint32_t>(RecordType::kPartial))
@@ -147,7 +144,7 @@ std::string encode_journal_header(std::string_view identity) {
   if (identity.size() > kLargestIdentity)
     throw std::invalid_argument("the identity of a run has at most 64 bytes");
   std::string bytes(kJournalHeaderBytes, '\0');
-  std::memcpy(bytes.data(), kMagic, 8);
+  std::memcpy(bytes.data(), kJournalMagic.data(), kJournalMagic.size());
   put(bytes.data() + 8, kJournalVersion);
   put(bytes.data() + 12, static_cast<std::uint32_t>(identity.size()));
   std::memcpy(bytes.data() + 16, identity.data(), identity.size());
@@ -157,7 +154,7 @@ std::string encode_journal_header(std::string_view identity) {
 
 void check_journal_header(std::string_view bytes, const std::filesystem::path& path,
                           std::string_view identity) {
-  if (bytes.size() != kJournalHeaderBytes || std::memcmp(bytes.data(), kMagic, 8) != 0)
+  if (bytes.size() != kJournalHeaderBytes || !bytes.starts_with(kJournalMagic))
     refuse(path, "is not a factflow journal",
            "choose another output directory, or start over with --fresh");
   const auto version = get<std::uint32_t>(bytes.data() + 8);
@@ -197,13 +194,14 @@ std::optional<FrameHeader> decode_frame_header(std::string_view bytes) {
                      get<std::uint64_t>(bytes.data() + 16)};
 }
 
-void append_record(std::string& body, RecordType type, std::uint64_t unit,
+void append_record(std::string& body, RecordType type, const UnitKey& unit,
                    std::string_view payload) {
   const std::size_t start = body.size();
   char header[kRecordHeaderBytes] = {};
   put(header, static_cast<std::uint32_t>(type));
-  put(header + 8, unit);
-  put(header + 16, static_cast<std::uint64_t>(payload.size()));
+  put(header + 8, unit.unit);
+  put(header + 16, unit.selection);
+  put(header + 24, static_cast<std::uint64_t>(payload.size()));
   body.append(header, sizeof(header));
   body.append(payload);
   char sum[8];
@@ -212,9 +210,9 @@ void append_record(std::string& body, RecordType type, std::uint64_t unit,
 }
 
 JournalPosition scan_journal(FileOperations& files, int fd, const std::filesystem::path& path,
-                             JournalPosition from,
+                             std::int64_t size, JournalPosition from,
                              const std::function<void(const RecordPlace&)>& visit) {
-  const Scan scan(files, fd, path);
+  const Scan scan(files, fd, path, size);
   JournalPosition position = from;
   while (position.offset < scan.size()) {
     const std::optional<FrameHeader> frame = scan.frame_header(position.offset);
@@ -223,7 +221,7 @@ JournalPosition scan_journal(FileOperations& files, int fd, const std::filesyste
     if (!records) {
       // Frame n + 2 after a bad frame n + 1 proves that n + 1 was once synced.
       if (const auto later = scan.later_frame(position.offset, position.sequence + 1))
-        throw RunError(fmt::format(
+        throw DamagedJournal(fmt::format(
             "{}: damaged at byte {} though intact records follow at byte {}; this is no "
             "interrupted write: check the disk, restore the file, or start over with --fresh",
             path.string(), position.offset, *later));
@@ -234,6 +232,13 @@ JournalPosition scan_journal(FileOperations& files, int fd, const std::filesyste
                 frame->sequence};
   }
   return position;
+}
+
+std::uint32_t records_announced(FileOperations& files, int fd, const std::filesystem::path& path,
+                                std::int64_t offset) {
+  const Scan scan(files, fd, path, file_size(files, fd, path));
+  const std::optional<FrameHeader> frame = scan.frame_header(offset);
+  return frame ? frame->records : 0;
 }
 
 }  // namespace factflow

@@ -8,20 +8,32 @@
 #include <fmt/format.h>
 #include <sys/file.h>
 
-#include "base/error.hpp"
+#include "pipeline/coordination/unit_claims.hpp"
 
 namespace factflow {
 namespace {
 
 constexpr int kAttempts = 20;
 constexpr std::chrono::milliseconds kPause{20};
+constexpr const char* kLock = "run.lock";
+constexpr const char* kClaims = "claims";
 constexpr const char* kOwnerPrefix = "owner-";
 constexpr const char* kCandidatePrefix = ".run.lock.";
 
 }  // namespace
 
 std::filesystem::path claims_directory(const std::filesystem::path& directory) {
-  return directory / "claims";
+  return directory / kClaims;
+}
+
+bool is_lock_name(const std::string& name) {
+  return name == kClaims || name == kLock || name == kLock + std::string(".removal") ||
+         name.starts_with(kCandidatePrefix);
+}
+
+bool is_claim_name(const std::string& name) {
+  return name.starts_with(kOwnerPrefix) || name.starts_with(std::string(".") + kOwnerPrefix) ||
+         name.starts_with(kClaimPrefix);
 }
 
 RunLock::RunLock(FileOperations& files, std::filesystem::path directory, Mode mode,
@@ -65,7 +77,7 @@ void RunLock::check() const {
 }
 
 void RunLock::lock_exclusive() {
-  file_ = directory_ / "run.lock";
+  file_ = directory_ / kLock;
   const std::filesystem::path own = directory_ / (kCandidatePrefix + owner_.token);
   write_new_file(files_, own, encode_owner(owner_));
   try {
@@ -108,7 +120,8 @@ void RunLock::refuse_sharers() {
     if (holder.exists && holder.alive) refuse(holder.description);
   }
   // What dead sharers claimed is free again.
-  for (const std::string& name : names) files_.unlink(claims / name);
+  for (const std::string& name : names)
+    if (is_claim_name(name)) files_.unlink(claims / name);
 }
 
 void RunLock::lock_shared() {
@@ -122,7 +135,7 @@ void RunLock::lock_shared() {
   // First announced, then looked: of a sharer and an exclusive holder that start together at least
   // one sees the other.
   const HolderState holder =
-      look_at_holder(files_, directory_ / "run.lock", file_, options_.stale_after);
+      look_at_holder(files_, directory_ / kLock, file_, options_.stale_after);
   if (holder.exists && holder.alive) {
     files_.unlink(file_);
     refuse(holder.description);
@@ -139,8 +152,9 @@ void RunLock::remove_leftovers(const std::filesystem::path& directory, const std
 }
 
 void RunLock::refuse(const std::string& holder) const {
-  throw InputError(directory_.string(), fmt::format("is in use by {}", holder),
-                   "wait for it to end, or choose another output directory");
+  throw BusyError(
+      fmt::format("{}: is in use by {}; wait for it to end, or choose another output directory",
+                  directory_.string(), holder));
 }
 
 // In addition: where flock works it also covers process numbers that cannot be compared

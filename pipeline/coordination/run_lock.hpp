@@ -17,9 +17,17 @@
 #include <string>
 #include <thread>
 
+#include "base/error.hpp"
+#include "base/exit_codes.hpp"
 #include "pipeline/coordination/owner.hpp"
 
 namespace factflow {
+
+// Another living process holds the directory.
+class BusyError : public Error {
+ public:
+  explicit BusyError(const std::string& line) : Error(kExitBusy, line) {}
+};
 
 class RunLock {
  public:
@@ -29,7 +37,7 @@ class RunLock {
     std::chrono::milliseconds stale_after = kOwnerStaleAfter;  // several times the heartbeat
   };
 
-  // Creates `directory` if need be. Throws InputError if another living process holds it (an
+  // Creates `directory` if need be. Throws BusyError if another living process holds it (an
   // exclusive lock goes with nothing, shared ones with each other), RunError if the file system
   // fails.
   RunLock(FileOperations& files, std::filesystem::path directory, Mode mode,
@@ -47,6 +55,7 @@ class RunLock {
   // Throws RunError if not held().
   void check() const;
 
+  const std::filesystem::path& directory() const { return directory_; }
   const std::filesystem::path& file() const { return file_; }
   const std::string& token() const { return owner_.token; }
 
@@ -76,5 +85,10 @@ class RunLock {
 
 // DIR/claims and the name of a sharing process in it.
 std::filesystem::path claims_directory(const std::filesystem::path& directory);
+// Whether this is the name of a lock, of what a lock leaves for a moment or after a crash, or of
+// the directory of claims: what a launch puts into a directory before it has anything to keep.
+bool is_lock_name(const std::string& name);
+// Whether claims and sharing processes have such names in the directory of claims.
+bool is_claim_name(const std::string& name);
 
 }  // namespace factflow

@@ -5,16 +5,31 @@
 #include <string>
 #include <vector>
 
+#include "pipeline/coordination/unit_key.hpp"
+
 namespace factflow {
 
 struct Task {
-  // Names the content of the unit: the same in every launch of this run.
+  // Names the unit, the same in every launch of this run; no two tasks of a plan have one name.
   std::uint64_t id = 0;
   // The model; a worker keeps its model as long as there is work for it.
   std::uint32_t affinity = 0;
   // In any unit, comparable between tasks; a negative or infinite one or NaN counts as 0.
   double cost = 1;
   std::string payload;  // what the worker gets
+  // A digest of what else decides the content of the unit (unit_key.hpp).
+  std::uint64_t selection = 0;
+  // What its time is compared with: tasks of one kind take about the same for the same cost.
+  std::uint32_t kind = 0;
+
+  UnitKey key() const { return {id, selection}; }
+};
+
+// Work that the plan knows to come though its tasks are not released yet.
+struct ExpectedWork {
+  std::uint32_t kind = 0;  // as in Task
+  std::uint64_t units = 0;
+  double cost = 0;
 };
 
 // The plan as the coordinator sees it. All calls come from the coordinator's thread, and only about
@@ -37,6 +52,9 @@ class TaskSource {
   // The unit does not fit on a device: the smaller tasks that together replace it, or none if it
   // cannot be smaller. Must give the same answer each time.
   virtual std::vector<Task> split(std::uint64_t unit) = 0;
+  // What will be released when more is done, as far as it is known by now, at most: for showing how
+  // far a run is. Must never grow.
+  virtual std::vector<ExpectedWork> expected() const { return {}; }
 };
 
 }  // namespace factflow

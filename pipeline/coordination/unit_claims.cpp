@@ -16,10 +16,10 @@ UnitClaims::UnitClaims(FileOperations& files, const std::filesystem::path& direc
       stale_after_(stale_after) {}
 
 UnitClaims::~UnitClaims() {
-  for (const std::uint64_t unit : held_) files_.unlink(path(unit));
+  for (const UnitKey& unit : held_) files_.unlink(path(unit));
 }
 
-bool UnitClaims::claim(std::uint64_t unit) {
+bool UnitClaims::claim(const UnitKey& unit) {
   if (held_.contains(unit)) return true;
   const std::filesystem::path name = path(unit);
   for (int attempt = 0; attempt < 2; ++attempt) {
@@ -40,15 +40,17 @@ bool UnitClaims::claim(std::uint64_t unit) {
   return false;
 }
 
-void UnitClaims::release(std::uint64_t unit) {
+void UnitClaims::release(const UnitKey& unit) {
   if (held_.erase(unit) == 0) return;
   const std::filesystem::path name = path(unit);
   if (files_.unlink(name) != 0 && errno != ENOENT && errno != ESTALE)
     throw_file_error(name, "release", errno);
 }
 
-std::filesystem::path UnitClaims::path(std::uint64_t unit) const {
-  return directory_ / fmt::format("unit-{:016x}", unit);
+std::filesystem::path UnitClaims::path(const UnitKey& unit) const {
+  std::string name = fmt::format("{}{:016x}", kClaimPrefix, unit.unit);
+  if (unit.selection != 0) name += fmt::format("-{:016x}", unit.selection);
+  return directory_ / name;
 }
 
 }  // namespace factflow

@@ -4,12 +4,14 @@
 // and the first counts.
 #pragma once
 
-#include <cstdint>
 #include <unordered_set>
 
 #include "pipeline/coordination/run_lock.hpp"
+#include "pipeline/coordination/unit_key.hpp"
 
 namespace factflow {
+
+inline constexpr const char* kClaimPrefix = "unit-";  // of names in DIR/claims
 
 // One thread at a time.
 class UnitClaims {
@@ -25,18 +27,18 @@ class UnitClaims {
   // True if the unit is now (or was already) claimed by this process; also takes over the claim of
   // a dead one. The caller must then look once more into the journals: the unit may have been
   // finished a moment ago.
-  bool claim(std::uint64_t unit);
+  bool claim(const UnitKey& unit);
   // To be called after the unit's record was committed, or to let others have the unit.
-  void release(std::uint64_t unit);
+  void release(const UnitKey& unit);
 
  private:
-  std::filesystem::path path(std::uint64_t unit) const;
+  std::filesystem::path path(const UnitKey& unit) const;
 
   FileOperations& files_;
   std::filesystem::path directory_;
   const RunLock& lock_;
   std::chrono::milliseconds stale_after_;
-  std::unordered_set<std::uint64_t> held_;
+  std::unordered_set<UnitKey> held_;
 };
 
 }  // namespace factflow

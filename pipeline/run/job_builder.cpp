@@ -138,14 +138,25 @@ bool has_tokenizer(const std::filesystem::path& path) {
          std::filesystem::exists(path / "vocab.json", error);
 }
 
+// Float tensors that cannot be used where they lie in the file.
+std::int64_t parameters_to_convert(const Checkpoint& checkpoint) {
+  std::int64_t count = 0;
+  for (const auto& [name, tensor] : checkpoint.tensors())
+    if (is_float(tensor.type) && tensor.type != StoredType::kF32) count += tensor.count();
+  return count;
+}
+
 // The checks that need more than config.json.
-void check_files(const ModelJob& job, const TensorTable& table, Completeness completeness,
+void check_files(ModelJob& job, const TensorTable& table, Completeness completeness,
                  Tokenizers& tokenizers, PlannedModel& planned) {
   const bool whole = completeness == Completeness::kWhole;
-  if (whole || Checkpoint::has_weights(job.path))
-    check_tensors(Checkpoint::open(job.path), table);
-  else
+  if (whole || Checkpoint::has_weights(job.path)) {
+    const Checkpoint checkpoint = Checkpoint::open(job.path);
+    check_tensors(checkpoint, table);
+    job.converted = std::min(parameters_to_convert(checkpoint), planned.parameters);
+  } else {
     planned.missing.push_back("weights");
+  }
   if (!whole && !has_tokenizer(job.tokenizer)) {
     planned.missing.push_back("a tokenizer");
     return;
@@ -239,6 +250,7 @@ PlannedJob build_job(const Config& config, Completeness completeness) {
     job.choices = choices;
     job.tokenizer = tokenizer_path(config, model);
     job.answer = config.select[0].answer;
+    job.parameters = one.parameters;
     check_files(job, table, completeness, tokenizers, one);
     add_knockouts(config, one, job);
   }

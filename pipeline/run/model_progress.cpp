@@ -26,7 +26,7 @@ nlohmann::json count_to_json(const std::optional<AskedCount>& count) {
 std::optional<AskedCount> count_from_json(const nlohmann::json& json) {
   if (json.is_null()) return std::nullopt;
   return AskedCount{json.at("prompts").get<std::uint32_t>(),
-                    json.at("selection").get<std::uint32_t>()};
+                    json.at("selection").get<std::uint64_t>()};
 }
 
 // Prompts of which something is asked, or nothing if that is not known.
@@ -147,7 +147,7 @@ std::vector<ModelProgress> progress_of(const std::vector<AskedOfModel>& asked,
   std::vector<ModelProgress> models;
   for (const AskedOfModel& model : asked) models.push_back({model, {}, {}, {}, 0});
   journal.for_each([&](const JournalRecord& record) {
-    const UnitName unit = unit_named(record.unit);
+    const UnitName unit = unit_named({record.unit, record.selection});
     ModelProgress& model = models.at(unit.model);
     StageCount* count = place_of(unit, model);
     if (count == nullptr) return;

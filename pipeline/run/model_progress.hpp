@@ -18,7 +18,7 @@ namespace factflow {
 // those who look at a run without its dataset and checkpoints.
 struct AskedCount {
   std::uint32_t prompts = 0;
-  std::uint32_t selection = 0;  // as in UnitName: units of other lists do not count
+  std::uint64_t selection = 0;  // as in UnitName: units of other lists do not count
 };
 struct AskedOfModel {
   std::string name;

@@ -1,8 +1,10 @@
 #include "pipeline/run/plan_size.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 #include "model/device.hpp"
+#include "pipeline/run/plan_memory.hpp"
 
 namespace factflow {
 namespace {
@@ -22,7 +24,18 @@ Estimate estimate(Stage stage, const PromptPart& part, size_t units, const Model
   e.rows = prompts * (stage == Stage::kEvaluate ? 1.0 : cost.rows);
   e.flops = prompts * cost.flops;
   e.bytes = stage == Stage::kEvaluate ? prompts * kBytesPerEvaluation : e.rows * kBytesPerRow;
+  e.journal = journal_bytes(stage, part, e.units, job, tokens);
   return e;
+}
+
+std::vector<std::uint32_t> longest_of(std::vector<std::uint32_t> prompts, std::uint32_t count,
+                                      const Dataset& dataset) {
+  const auto longer = [&](std::uint32_t a, std::uint32_t b) {
+    return dataset.prompts[a].text.size() > dataset.prompts[b].text.size();
+  };
+  std::stable_sort(prompts.begin(), prompts.end(), longer);
+  prompts.resize(std::min<std::size_t>(prompts.size(), count));
+  return prompts;
 }
 
 }  // namespace
@@ -32,6 +45,7 @@ void Estimate::add(const Estimate& other) {
   rows += other.rows;
   flops += other.flops;
   bytes += other.bytes;
+  journal += other.journal;
 }
 
 double tokens_per_prompt(const Dataset& dataset) {
@@ -48,16 +62,34 @@ std::vector<WorkLine> work_of_model(const Config& config, const Dataset& dataset
   const double tokens = tokens_per_prompt(dataset);
   std::vector<WorkLine> lines;
   const ModelJob& job = planned.job.models[model];
-  const auto add = [&](Stage stage, const std::vector<PromptPart>& parts) {
-    const std::vector<std::vector<std::uint32_t>> sizes = unit_sizes(stage, parts, job);
-    for (size_t i = 0; i < parts.size(); ++i)
-      lines.push_back(
-          {stage, parts[i], estimate(stage, parts[i], sizes[i].size(), job, one, tokens)});
+  const auto add = [&](Stage stage, const AskedPrompts& asked) {
+    const std::vector<std::vector<std::uint32_t>> sizes = unit_sizes(stage, asked.parts, job);
+    for (size_t i = 0; i < asked.parts.size(); ++i) {
+      const PromptPart& part = asked.parts[i];
+      const auto begin = asked.prompts.begin() + static_cast<std::ptrdiff_t>(part.begin);
+      const std::uint32_t largest =
+          sizes[i].empty() ? 0 : *std::max_element(sizes[i].begin(), sizes[i].end());
+      lines.push_back({stage, part, estimate(stage, part, sizes[i].size(), job, one, tokens),
+                       longest_of({begin, begin + part.count}, largest, dataset)});
+    }
   };
-  add(Stage::kEvaluate, {{0, static_cast<std::uint32_t>(dataset.prompts.size()), {}, {}}});
-  add(Stage::kSweep, asked_in_sweeps(config, dataset, one, model, all_right).parts);
-  add(Stage::kHeatmap, asked_in_heatmaps(config, dataset, one, model, all_right).parts);
+  AskedPrompts all;
+  all.prompts.resize(dataset.prompts.size());
+  std::iota(all.prompts.begin(), all.prompts.end(), 0U);
+  all.parts = {{0, static_cast<std::uint32_t>(all.prompts.size()), {}, {}}};
+  add(Stage::kEvaluate, all);
+  add(Stage::kSweep, asked_in_sweeps(config, dataset, one, model, all_right));
+  add(Stage::kHeatmap, asked_in_heatmaps(config, dataset, one, model, all_right));
   return lines;
+}
+
+std::int64_t units_side_by_side(const Config& config, const Dataset& dataset,
+                                const PlannedJob& planned) {
+  double evaluations = 0, others = 0;
+  for (std::uint32_t m = 0; m < config.models.size(); ++m)
+    for (const WorkLine& line : work_of_model(config, dataset, planned, m))
+      (line.stage == Stage::kEvaluate ? evaluations : others) += line.estimate.units;
+  return static_cast<std::int64_t>(std::max(evaluations, others));
 }
 
 PlanSize size_of_plan(const Config& config, const Dataset& dataset, const PlannedJob& planned,

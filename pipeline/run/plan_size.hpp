@@ -12,8 +12,9 @@ namespace factflow {
 
 struct Estimate {
   double units = 0, rows = 0;
-  double flops = 0;  // of matrix products
-  double bytes = 0;  // of results
+  double flops = 0;    // of matrix products
+  double bytes = 0;    // of results
+  double journal = 0;  // bytes
   void add(const Estimate& other);
 };
 
@@ -22,11 +23,18 @@ struct WorkLine {
   Stage stage = Stage::kEvaluate;
   PromptPart part;
   Estimate estimate;
+  // Indices of the prompts that make the largest unit if the longest ones meet in one.
+  std::vector<std::uint32_t> longest;
 };
 // Estimated from the length of the texts; at least 1.
 double tokens_per_prompt(const Dataset& dataset);
 std::vector<WorkLine> work_of_model(const Config& config, const Dataset& dataset,
                                     const PlannedJob& planned, std::uint32_t model);
+
+// The most units that can be computed side by side: those of the larger of the two stages, of all
+// evaluations, then of everything that follows.
+std::int64_t units_side_by_side(const Config& config, const Dataset& dataset,
+                                const PlannedJob& planned);
 
 struct PlanSize {
   Estimate total;

@@ -1,5 +1,7 @@
 #include "pipeline/run/progress_display.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 
 #include <fmt/format.h>
@@ -15,7 +17,8 @@ constexpr std::chrono::seconds kLogInterval{30};
 }  // namespace
 
 std::string describe(const Progress& progress) {
-  const double share = progress.cost_total > 0 ? 100 * progress.cost_done / progress.cost_total : 0;
+  const bool all = progress.units_done + progress.units_failed >= progress.units_total;
+  const double share = all ? 100 : std::min(std::floor(100 * progress.share), 99.0);
   std::string text = fmt::format("{:3.0f}%  {} of {} units", share,
                                  progress.units_done + progress.units_failed, progress.units_total);
   if (progress.units_failed > 0) text += fmt::format(", {} failed", progress.units_failed);

@@ -77,7 +77,7 @@ class Builder {
 
  private:
   // The journal's word on a unit: its result, or nothing (not done, failed, or split).
-  std::optional<std::string> result_of(std::uint64_t unit, bool count) {
+  std::optional<std::string> result_of(const UnitKey& unit, bool count) {
     s_.between();
     const RecordPlace* place = s_.journal.find(unit);
     if (place == nullptr) return std::nullopt;
@@ -106,7 +106,7 @@ class Builder {
   void read_evaluations() {
     facts_.resize(s_.config.models.size());
     evaluations_.assign(s_.config.models.size(), {});
-    for (const std::uint64_t unit : units_) {
+    for (const UnitKey& unit : units_) {
       const RecordPlace* place = s_.journal.find(unit);
       const bool split = place != nullptr && place->type == RecordType::kSplit;
       if (!split) ++summary_.units_planned;
@@ -267,7 +267,7 @@ class Builder {
     std::map<std::int64_t, size_t> rows;
     for (size_t row = 0; row < axes.prompts.size(); ++row) rows[axes.prompts[row]] = row;
     const AskedPrompts& asked = s_.plan.asked(Stage::kSweep, m);
-    for (const std::uint64_t unit : units_) {
+    for (const UnitKey& unit : units_) {
       const UnitName name = unit_named(unit);
       if (name.stage != Stage::kSweep || name.model != m) continue;
       const PromptPart& part = asked.part_of(name.begin);
@@ -325,7 +325,7 @@ class Builder {
 
   void write_heatmaps(ResultsWriter& writer, std::uint32_t m) {
     const AskedPrompts& asked = s_.plan.asked(Stage::kHeatmap, m);
-    for (const std::uint64_t unit : units_) {
+    for (const UnitKey& unit : units_) {
       const UnitName name = unit_named(unit);
       if (name.stage != Stage::kHeatmap || name.model != m) continue;
       const std::optional<std::string> bytes = result_of(unit, false);
@@ -359,7 +359,7 @@ class Builder {
   }
 
   const ResultsSource& s_;
-  std::vector<std::uint64_t> units_;
+  std::vector<UnitKey> units_;
   ResultsSummary summary_;
   std::vector<std::optional<ModelFacts>> facts_;
   std::vector<std::vector<PromptEvaluation>> evaluations_;  // [model][prompt]

@@ -11,10 +11,13 @@
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 #include "base/error.hpp"
+#include "base/exit_codes.hpp"
 #include "base/file_operations.hpp"
 #include "base/files.hpp"
+#include "base/output_directory.hpp"
 #include "base/text.hpp"
 #include "model/device.hpp"
 #include "model/threads.hpp"
@@ -23,6 +26,7 @@
 #include "pipeline/coordination/unit_claims.hpp"
 #include "pipeline/run/checked_run.hpp"
 #include "pipeline/run/model_progress.hpp"
+#include "pipeline/run/plan_size.hpp"
 #include "pipeline/run/progress_display.hpp"
 #include "pipeline/run/results_builder.hpp"
 #include "pipeline/run/run_directory.hpp"
@@ -35,6 +39,7 @@
 namespace factflow {
 namespace {
 
+constexpr const char* kProgressFile = "progress.json";
 constexpr std::chrono::seconds kSnapshotInterval{60};
 constexpr std::chrono::seconds kNoteInterval{5};
 constexpr std::chrono::milliseconds kPause{200};  // between looks at what another launch holds
@@ -47,6 +52,14 @@ std::chrono::milliseconds heartbeat_interval(int timeout_in_seconds) {
 // Claims of sharing launches on what is no unit (those have a stage, so larger numbers).
 constexpr std::uint64_t kOpeningClaim = 0, kResultsClaim = 1;
 
+// A signal came before anything was begun.
+class StoppedError : public Error {
+ public:
+  explicit StoppedError(const std::filesystem::path& path)
+      : Error(kExitStopped,
+              fmt::format("{}: stopped while waiting for another launch to end", path.string())) {}
+};
+
 std::unique_ptr<RunLock> lock_directory(const std::filesystem::path& path,
                                         const RunOptions& options) {
   const auto deadline = std::chrono::steady_clock::now() + options.wait;
@@ -54,8 +67,9 @@ std::unique_ptr<RunLock> lock_directory(const std::filesystem::path& path,
   while (true) {
     try {
       return std::make_unique<RunLock>(system_files(), path, mode);
-    } catch (const InputError&) {
-      if (stop_requests() > 0 || std::chrono::steady_clock::now() >= deadline) throw;
+    } catch (const BusyError&) {
+      if (stop_requests() > 0) throw StoppedError(path);
+      if (std::chrono::steady_clock::now() >= deadline) throw;
     }
     std::this_thread::sleep_for(kPause);
   }
@@ -71,21 +85,31 @@ class Desk {
     planned_ = std::move(checked.planned);
     const std::filesystem::path path =
         options.out.empty() ? std::filesystem::path("runs") / config_.name : options.out;
+    check_place(path);
+    if (options.fresh) check_configuration_survives(path);
+    made_ = make_output_directory(system_files(), path);
     lock_ = lock_directory(path, options);
     if (options.share) {
       claims_ = std::make_unique<UnitClaims>(system_files(), path, *lock_);
       writer_ = "share-" + lock_->token();
-      wait_for_claim(kOpeningClaim);
     }
-    directory_ = open_run_directory(path, config_, dataset_, options.fresh);
-    if (claims_) claims_->release(kOpeningClaim);
+    directory_ = look();
     plan_ = std::make_unique<RunPlan>(config_, dataset_, planned_);
-    index_ =
-        std::make_unique<JournalIndex>(system_files(), directory_.journal(), directory_.identity);
-    journal_ = std::make_unique<Journal>(system_files(), directory_.journal(), directory_.identity,
-                                         writer_, *index_);
+    open_journal();
     introduce();
   }
+
+  // A start that came to nothing leaves no directory behind.
+  ~Desk() {
+    journal_.reset();
+    claims_.reset();
+    lock_.reset();
+    if (directory_.begun || !made_) return;
+    ::rmdir(claims_directory(directory_.path).c_str());
+    ::rmdir(directory_.path.c_str());
+  }
+  Desk(const Desk&) = delete;
+  Desk& operator=(const Desk&) = delete;
 
   const Job& job() const { return planned_.job; }
 
@@ -110,12 +134,17 @@ class Desk {
   int finish(const Outcome& outcome) {
     tell_evaluations();
     const bool complete = outcome.end == RunEnd::kComplete;
+    if (!begun()) {
+      display_.line("stopped before the first unit was finished");
+      display_.line("the same command continues");
+      return kExitStopped;
+    }
     const std::optional<ResultsSummary> summary = final_results(outcome);
     if (!summary) {
       display_.line(
           "stopped: results.h5 is left to the launch that writes it now; the same command "
           "continues");
-      return 1;
+      return kExitStopped;
     }
     note_progress(last_progress_);
     display_.line(fmt::format(
@@ -134,19 +163,27 @@ class Desk {
     display_.line(fmt::format("results: {}", directory_.results().string()));
     if (!complete) {
       display_.line("the same command continues");
-      return 1;
+      return kExitStopped;
     }
     for (const std::string& sentence : empty_sets(config_, dataset_, planned_, *plan_))
       display_.line("  " + sentence);
     if (nothing_selected(config_, *plan_)) {
       display_.line("factflow: no prompt is selected, so nothing was swept or drawn");
-      return 1;
+      return kExitFailed;
     }
     display_.line(fmt::format("next: factflow analyse {}", directory_.path.string()));
-    return summary->units_failed == 0 ? 0 : 1;
+    return summary->units_failed == 0 ? kExitGood : kExitFailed;
   }
 
   void say(const std::string& text) { display_.line(text); }
+
+  // One line if some of so many ranks have nothing to do in any stage, else "".
+  std::string idle_ranks_warning(int ranks) const {
+    const auto units = static_cast<std::uint64_t>(units_side_by_side(config_, dataset_, planned_));
+    if (static_cast<std::uint64_t>(ranks) <= units) return "";
+    return fmt::format("{} ranks for at most {} at a time: {} or fewer do as well", ranks,
+                       counted(units, "unit"), units);
+  }
 
  private:
   void introduce() {
@@ -164,10 +201,91 @@ class Desk {
                                   config_.models[m].name, join(planned_.models[m].skipped)));
   }
 
+  // --fresh removes DIR/config.yaml. That is a copy, unless somebody has edited it to run it.
+  void check_configuration_survives(const std::filesystem::path& path) const {
+    std::error_code ignored;
+    const std::filesystem::path copy = path / "config.yaml";
+    if (std::filesystem::equivalent(options_.config, copy, ignored) &&
+        read_file(copy) != resolved_yaml(read_config(copy)))
+      throw InputError(copy.string(), "would be removed by --fresh, and it was edited",
+                       "copy it to another place, and run that with --out " + path.string());
+  }
+
+  RunDirectory look() const {
+    return look_at_run_directory(lock_->directory(), config_, dataset_,
+                                 {options_.fresh, /*alone=*/!options_.share});
+  }
+
+  // A run that continues opens its journal at once. Another one makes nothing before it has a first
+  // result: whatever goes wrong until then, what lies in the directory stays, and stays free.
+  void open_journal() {
+    const bool continues = directory_.begun;
+    // Before the journals are read, which only grow.
+    const std::uint64_t noted = continues ? units_noted() : 0;
+    index_ = std::make_unique<JournalIndex>(system_files(), directory_.journal(),
+                                            directory_.identity, /*begins_empty=*/!continues);
+    if (continues) warn_of_losses(noted);
+    journal_ = continues
+                   ? std::make_unique<Journal>(system_files(), directory_.journal(),
+                                               directory_.identity, writer_, *index_)
+                   : std::make_unique<Journal>(system_files(), directory_.journal(),
+                                               directory_.identity, writer_, [this] { begin(); });
+  }
+
+  // Claims the directory, of launches that share it the first to come here; the others find it
+  // begun.
+  void begin() {
+    lock_->check();
+    if (claims_) {
+      wait_for_claim(kOpeningClaim);
+      directory_ = look();
+    }
+    if (!directory_.begun) begin_run_directory(directory_, config_);
+    if (claims_) claims_->release(kOpeningClaim);
+  }
+
+  // Whether there is something on record, be it by another launch that shares the directory.
+  bool begun() {
+    if (!directory_.begun && claims_) directory_ = look();
+    return directory_.begun;
+  }
+
+  // How many units the last launch saw done; 0 if it left no word.
+  std::uint64_t units_noted() const {
+    try {
+      const nlohmann::json noted =
+          nlohmann::json::parse(read_file(directory_.path / kProgressFile));
+      return noted.at("units_done").get<std::uint64_t>() +
+             noted.at("units_failed").get<std::uint64_t>();
+    } catch (const std::exception&) {
+      return 0;
+    }
+  }
+
+  // What the journal has lost is computed again, but not without a word.
+  void warn_of_losses(std::uint64_t noted) {
+    // Of launches that share the directory, another one may be writing just now.
+    if (!claims_)
+      for (const TornEnd& torn : index_->torn_ends())
+        display_.line(fmt::format(
+            "warning: {}: the last {} bytes are part of a commit{} that was interrupted or cut "
+            "short; they do not count, and what they held is computed again",
+            torn.file.string(), torn.bytes,
+            torn.records > 0 ? fmt::format(" of {}", counted(torn.records, "unit")) : ""));
+    if (index_->units() < noted)
+      display_.line(
+          fmt::format("warning: {} holds {} where the last launch had {}: {} will be computed "
+                      "again (was a file "
+                      "cut, removed, or restored from an old copy?)",
+                      directory_.journal().string(), counted(index_->units(), "unit"), noted,
+                      counted(noted - index_->units(), "unit")));
+  }
+
   void on_progress(const Progress& progress) {
     display_.show(progress);
     tell_evaluations();
     last_progress_ = progress;
+    if (!directory_.begun) return;  // nothing to note, and no place for notes
     const auto now = std::chrono::steady_clock::now();
     if (now - last_note_ >= kNoteInterval) {
       last_note_ = now;
@@ -192,7 +310,7 @@ class Desk {
   }
 
   void note_progress(const Progress& progress) {
-    publish_file(directory_.path / "progress.json",
+    publish_file(directory_.path / kProgressFile,
                  nlohmann::json{{"units_done", progress.units_done},
                                 {"units_failed", progress.units_failed},
                                 {"units_total", progress.units_total},
@@ -249,6 +367,7 @@ class Desk {
   std::unique_ptr<RunLock> lock_;
   std::unique_ptr<UnitClaims> claims_;  // with --share only
   std::string writer_ = "main";         // name of this launch's journal file
+  bool made_ = false;                   // the directory, by this launch
   RunDirectory directory_;
   std::unique_ptr<RunPlan> plan_;
   std::unique_ptr<JournalIndex> index_;
@@ -280,9 +399,12 @@ Ready prepare(Launch& launch, const RunOptions& options, OptionalDesk& desk) {
   launch.together([&] {
     if (launch.rank() == 0) desk = std::make_unique<Desk>(options);
   });
-  const Job job = decode_job(launch.broadcast(desk ? encode(desk->job()) : std::string()));
+  const std::string bytes = launch.broadcast(desk ? encode(desk->job()) : std::string());
+  Job job;
   Outlook outlook;
+  // In the vote: a rank that cannot read the job must not leave the others waiting for it.
   launch.together([&] {
+    job = decode_job(bytes);
     outlook = {launch.host(), job.device == "cpu" ? std::vector<std::string>{} : visible_gpus()};
   });
   const std::vector<Outlook> outlooks = decode_outlooks(launch.gather(encode(outlook)));
@@ -296,6 +418,8 @@ Ready prepare(Launch& launch, const RunOptions& options, OptionalDesk& desk) {
     desk->say(fmt::format("{} {} on {}", launch.size(), launch.size() == 1 ? "rank" : "ranks",
                           worker->device()));
     for (const std::string& warning : slowness_warnings(launch.ranks_on_node()))
+      desk->say("warning: " + warning);
+    if (const std::string warning = desk->idle_ranks_warning(launch.size()); !warning.empty())
       desk->say("warning: " + warning);
   }
   return {std::move(worker), job.heartbeat_timeout};
@@ -318,6 +442,7 @@ int compute(Launch& launch, const OptionalDesk& desk, Ready& ready) {
     worker.foresee(unit, std::move(payload));
   };
   distributed.report = [&](const std::string& text) { complain(desk, text.c_str()); };
+  distributed.stopped_exit_code = kExitStopped;
   try {
     const std::optional<Outcome> outcome = run_on_ranks(launch, distributed);
     return desk && outcome ? desk->finish(*outcome) : 0;
@@ -326,7 +451,7 @@ int compute(Launch& launch, const OptionalDesk& desk, Ready& ready) {
     return error.exit_code();
   } catch (const std::exception& error) {
     complain(desk, fmt::format("internal error: {}", error.what()).c_str());
-    return 1;
+    return kExitFailed;
   }
 }
 

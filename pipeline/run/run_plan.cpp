@@ -1,6 +1,7 @@
 #include "pipeline/run/run_plan.hpp"
 
 #include <algorithm>
+#include <stdexcept>
 
 #include <fmt/format.h>
 #include <xxhash.h>
@@ -17,7 +18,27 @@ namespace {
 constexpr double kRowsPerUnit[] = {16384, 2048};
 constexpr std::uint32_t kPromptsPerEvaluation[] = {512, 64};  // about nine columns each
 constexpr std::uint32_t kPromptsPerHeatmap = 8;
-constexpr double kMostPrompts = 512;  // a unit's name has 10 bits for the number of its prompts
+constexpr double kMostPrompts = 512;
+
+// Bits of a unit's number.
+constexpr int kStageBits = 4, kModelBits = 14, kBeginBits = 32, kCountBits = 14;
+static_assert(kStageBits + kModelBits + kBeginBits + kCountBits == 64);
+static_assert(static_cast<unsigned>(Stage::kHeatmap) < 1U << kStageBits, "the last of the stages");
+static_assert(kMostPrompts < 1 << kCountBits && kPromptsPerEvaluation[0] < 1 << kCountBits &&
+              kPromptsPerHeatmap < 1 << kCountBits);
+constexpr int kCountAt = 0, kBeginAt = kCountAt + kCountBits, kModelAt = kBeginAt + kBeginBits,
+              kStageAt = kModelAt + kModelBits;
+
+// `value` at its place in a unit's number.
+std::uint64_t placed(std::uint64_t value, int at, int bits) {
+  if (value >> bits != 0) throw std::logic_error("a unit's name does not fit its number");
+  return value << at;
+}
+
+std::uint32_t taken(std::uint64_t id, int at, int bits) {
+  return static_cast<std::uint32_t>(id >> at & ((std::uint64_t{1} << bits) - 1));
+}
+
 constexpr double kBytesPerToken = 4;  // of English text, for estimates before anything is tokenized
 
 std::vector<Window> windows_asked(const std::vector<WindowSeries>& series,
@@ -50,27 +71,30 @@ double knockouts_asked(const PromptPart& part, const ModelJob& job) {
   return rows;
 }
 
-// 16 bits of what is asked of which prompts.
-std::uint32_t digest_of(const AskedPrompts& asked) {
+// Of what is asked of which prompts; 0 is kept for "nothing decides".
+std::uint64_t digest_of(const AskedPrompts& asked) {
   std::vector<std::uint32_t> content = asked.prompts;
   for (const PromptPart& part : asked.parts) content.push_back(part.count);
-  return static_cast<std::uint32_t>(
-      XXH3_64bits(content.data(), content.size() * sizeof(content[0])) & 0xffff);
+  return std::max<std::uint64_t>(XXH3_64bits(content.data(), content.size() * sizeof(content[0])),
+                                 1);
 }
 
 }  // namespace
 
 std::uint64_t id_of(const UnitName& unit) {
-  return static_cast<std::uint64_t>(unit.stage) << 62 |
-         static_cast<std::uint64_t>(unit.model) << 50 |
-         static_cast<std::uint64_t>(unit.begin) << 26 |
-         static_cast<std::uint64_t>(unit.count) << 16 | unit.selection;
+  return placed(static_cast<std::uint64_t>(unit.stage), kStageAt, kStageBits) |
+         placed(unit.model, kModelAt, kModelBits) | placed(unit.begin, kBeginAt, kBeginBits) |
+         placed(unit.count, kCountAt, kCountBits);
 }
 
-UnitName unit_named(std::uint64_t id) {
-  return {static_cast<Stage>(id >> 62), static_cast<std::uint32_t>(id >> 50 & 0xfff),
-          static_cast<std::uint32_t>(id >> 26 & 0xffffff),
-          static_cast<std::uint32_t>(id >> 16 & 0x3ff), static_cast<std::uint32_t>(id & 0xffff)};
+UnitKey key_of(const UnitName& unit) {
+  return {id_of(unit), unit.selection};
+}
+
+UnitName unit_named(const UnitKey& key) {
+  return {static_cast<Stage>(taken(key.unit, kStageAt, kStageBits)),
+          taken(key.unit, kModelAt, kModelBits), taken(key.unit, kBeginAt, kBeginBits),
+          taken(key.unit, kCountAt, kCountBits), key.selection};
 }
 
 std::string describe(const UnitName& unit, const std::string& model) {
@@ -125,15 +149,16 @@ std::vector<std::vector<std::uint32_t>> unit_sizes(Stage stage,
 RunPlan::RunPlan(const Config& config, const Dataset& dataset, const PlannedJob& planned)
     : config_(config), dataset_(dataset), planned_(planned) {
   const size_t models = config.models.size(), prompts = dataset.prompts.size();
-  if (models >= 1 << 12 || prompts >= 1 << 24)
-    throw InputError(
-        config.file.string(),
-        fmt::format("at most {} models and {} prompts fit one run", (1 << 12) - 1, (1 << 24) - 1));
+  if (models >> kModelBits != 0 || prompts >> kBeginBits != 0)
+    throw InputError(config.file.string(),
+                     fmt::format("at most {} models and {} prompts fit one run",
+                                 (1 << kModelBits) - 1, (std::uint64_t{1} << kBeginBits) - 1));
   double bytes = 0;
   for (const Prompt& prompt : dataset.prompts) bytes += static_cast<double>(prompt.text.size());
   tokens_ =
       std::max(1.0, bytes / kBytesPerToken / static_cast<double>(std::max<size_t>(prompts, 1)));
   ranks_.assign(models, std::vector<std::int32_t>(prompts, 0));
+  hopes_.assign(models, std::vector<std::int32_t>(prompts, 1));
   evaluations_left_.assign(models, static_cast<std::uint32_t>(prompts));
   digests_.resize(models);
   released_.assign(models, false);
@@ -150,10 +175,11 @@ Task RunPlan::task(const UnitName& unit) {
   content.heatmaps = part.heatmaps;
   for (std::uint32_t i = unit.begin; i < unit.begin + unit.count; ++i)
     content.prompts.push_back(dataset_.prompts[evaluate ? i : all.prompts[i]]);
-  units_.push_back(id_of(unit));
+  units_.push_back(key_of(unit));
   const PromptCost cost = estimated_cost(unit.stage, part, planned_.job.models[unit.model],
                                          planned_.models[unit.model], tokens_);
-  return {id_of(unit), unit.model, unit.count * cost.flops, encode(content)};
+  return {id_of(unit),     unit.model,     unit.count * cost.flops,
+          encode(content), unit.selection, static_cast<std::uint32_t>(unit.stage)};
 }
 
 std::string RunPlan::name_of(std::uint64_t unit) const {
@@ -162,7 +188,7 @@ std::string RunPlan::name_of(std::uint64_t unit) const {
 }
 
 std::vector<Task> RunPlan::units_of(Stage stage, std::uint32_t model,
-                                    const std::vector<PromptPart>& parts, std::uint32_t selection) {
+                                    const std::vector<PromptPart>& parts, std::uint64_t selection) {
   const std::vector<std::vector<std::uint32_t>> sizes =
       unit_sizes(stage, parts, planned_.job.models[model]);
   std::vector<Task> tasks;
@@ -176,8 +202,8 @@ std::vector<Task> RunPlan::units_of(Stage stage, std::uint32_t model,
   return tasks;
 }
 
-std::uint32_t RunPlan::selection(Stage stage, std::uint32_t model) const {
-  return digest_of(asked(stage, model));
+std::uint64_t RunPlan::selection(Stage stage, std::uint32_t model) const {
+  return stage == Stage::kEvaluate ? 0 : digest_of(asked(stage, model));
 }
 
 std::vector<Task> RunPlan::units_asked(Stage stage, std::uint32_t model) {
@@ -231,6 +257,9 @@ bool RunPlan::may_release(std::uint32_t model) const {
 }
 
 std::vector<Task> RunPlan::evaluated(const UnitName& unit) {
+  const auto begin = static_cast<std::ptrdiff_t>(unit.begin);
+  std::copy_n(ranks_[unit.model].begin() + begin, unit.count, hopes_[unit.model].begin() + begin);
+  expected_.reset();
   evaluations_left_[unit.model] -= unit.count;
   if (evaluations_left_[unit.model] > 0) return {};
   std::vector<Task> tasks;
@@ -244,6 +273,7 @@ std::vector<Task> RunPlan::evaluated(const UnitName& unit) {
 
 std::vector<Task> RunPlan::release(std::uint32_t model) {
   released_[model] = true;
+  expected_.reset();
   const PlannedModel& planned = planned_.models[model];
   sweeps_[model] = asked_in_sweeps(config_, dataset_, planned, model, ranks_);
   heatmaps_[model] = asked_in_heatmaps(config_, dataset_, planned, model, ranks_);
@@ -253,9 +283,30 @@ std::vector<Task> RunPlan::release(std::uint32_t model) {
   return tasks;
 }
 
+std::vector<ExpectedWork> RunPlan::expected() const {
+  if (expected_) return *expected_;
+  std::vector<ExpectedWork>& work = expected_.emplace();
+  for (std::uint32_t m = 0; m < config_.models.size(); ++m) {
+    if (released_[m]) continue;
+    const PlannedModel& model = planned_.models[m];
+    const ModelJob& job = planned_.job.models[m];
+    const auto add = [&](Stage stage, const std::vector<PromptPart>& parts) {
+      ExpectedWork& one = work.emplace_back(ExpectedWork{static_cast<std::uint32_t>(stage), 0, 0});
+      for (const std::vector<std::uint32_t>& units : unit_sizes(stage, parts, job))
+        one.units += units.size();
+      for (const PromptPart& part : parts)
+        one.cost += part.count * estimated_cost(stage, part, job, model, tokens_).flops;
+    };
+    add(Stage::kSweep, asked_in_sweeps(config_, dataset_, model, m, hopes_).parts);
+    add(Stage::kHeatmap, asked_in_heatmaps(config_, dataset_, model, m, hopes_).parts);
+  }
+  return work;
+}
+
 std::vector<Task> RunPlan::split(std::uint64_t id) {
   UnitName unit = unit_named(id);
   if (unit.count < 2) return {};
+  unit.selection = selection(unit.stage, unit.model);
   std::vector<Task> halves;
   const std::uint32_t first = unit.count / 2;
   halves.push_back(task({unit.stage, unit.model, unit.begin, first, unit.selection}));

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,12 +25,14 @@ struct UnitName {
   std::uint32_t begin = 0;
   std::uint32_t count = 0;
   // A digest of the list, 0 for evaluate. Failures that are repeated change what is selected: units
-  // of another list then have other names, and their results on record are left alone.
-  std::uint32_t selection = 0;
+  // of another list then have other keys, and their results on record are left alone.
+  std::uint64_t selection = 0;
 };
-// Stage, model, begin, count and selection in 2, 12, 24, 10 and 16 bits.
+// Stage, model, begin and count in 4, 14, 32 and 14 bits; the selection is beside them in the key.
+// Throws std::logic_error for a name that does not fit.
 std::uint64_t id_of(const UnitName& unit);
-UnitName unit_named(std::uint64_t id);
+UnitKey key_of(const UnitName& unit);
+UnitName unit_named(const UnitKey& key);
 // "sweep of mamba, prompts 9 to 16"
 std::string describe(const UnitName& unit, const std::string& model);
 
@@ -60,6 +63,8 @@ class RunPlan final : public TaskSource {
     return report_of(result).failed > 0;
   }
   std::string name_of(std::uint64_t unit) const override;
+  // As if every prompt that is not evaluated yet were right: at most this much.
+  std::vector<ExpectedWork> expected() const override;
 
   bool is_evaluated(std::uint32_t model) const { return evaluations_left_[model] == 0; }
   bool released(std::uint32_t model) const { return released_[model]; }
@@ -72,18 +77,18 @@ class RunPlan final : public TaskSource {
     return select_prompts(config_, set, dataset_, model, ranks_);
   }
   // The digest in the names of the units of what is asked: see UnitName.
-  std::uint32_t selection(Stage stage, std::uint32_t model) const;
+  std::uint64_t selection(Stage stage, std::uint32_t model) const;
   const CleanRanks& ranks() const { return ranks_; }
   double compute_seconds() const {
     return compute_seconds_;
   }  // of all finished units, over all ranks
-  const std::vector<std::uint64_t>& units() const {
+  const std::vector<UnitKey>& units() const {
     return units_;
   }  // released so far, parts of split ones included
 
  private:
   std::vector<Task> units_of(Stage stage, std::uint32_t model, const std::vector<PromptPart>& parts,
-                             std::uint32_t selection);
+                             std::uint64_t selection);
   std::vector<Task> units_asked(Stage stage, std::uint32_t model);
   bool may_release(std::uint32_t model) const;
   Task task(const UnitName& unit);
@@ -101,7 +106,9 @@ class RunPlan final : public TaskSource {
   std::vector<std::string> digests_;             // [model] checkpoint and tokenizer, once known
   std::vector<bool> released_;
   std::vector<AskedPrompts> sweeps_, heatmaps_;  // [model]
-  std::vector<std::uint64_t> units_;
+  std::vector<UnitKey> units_;
+  CleanRanks hopes_;  // as ranks_, but 1 for what is not evaluated yet
+  mutable std::optional<std::vector<ExpectedWork>> expected_;  // until an evaluation changes it
   double compute_seconds_ = 0;
 };
 

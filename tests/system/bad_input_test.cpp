@@ -331,7 +331,7 @@ TEST_F(BadInput, AListOfIdsThatNoPromptHas) {
 TEST_F(BadInput, AFileInPlaceOfTheOutputDirectory) {
   const std::string config = scratch_.write("bad.yaml", small().yaml());
   const Ended ended = run_program({"run", config, "--out", config});
-  EXPECT_NE(ended.code, 0);
+  EXPECT_EQ(ended.code, 2) << ended.all();
   ASSERT_THAT(ended.complaints(), SizeIs(1)) << ended.all();
   EXPECT_THAT(ended.complaints()[0], HasSubstr("bad.yaml"));
 }

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "base/exit_codes.hpp"
 #include "base/files.hpp"
 #include "results/run_results.hpp"
 #include "tests/system/program.hpp"
@@ -68,14 +69,14 @@ class Interruption : public ::testing::Test {
 std::unique_ptr<TemporaryDirectory> Interruption::scratch_;
 std::string Interruption::config_;
 
-TEST_F(Interruption, AStoppedRunExitsWithOneAndIsContinued) {
+TEST_F(Interruption, AStoppedRunSaysSoAndIsContinued) {
   for (const int signal : {SIGINT, SIGTERM, SIGUSR1}) {
     const std::string name = fmt::format("signal-{}", signal);
     Program program(command(name));
     wait_for_results(program, name);
     program.signal_launcher(signal);
     const Ended stopped = program.wait();
-    EXPECT_EQ(stopped.code, 1) << stopped.all();
+    EXPECT_EQ(stopped.code, kExitStopped) << stopped.all();
     EXPECT_THAT(stopped.err, HasSubstr("the same command continues"));
     EXPECT_THAT(stopped.complaints(), ::testing::IsEmpty());
     ASSERT_FALSE(ResultsReader(out(name) + "/results.h5").info().complete);
@@ -115,7 +116,7 @@ TEST_F(Interruption, ASignalThatComesBeforeTheProgramHasBegunStopsItInGoodOrder)
   }
   program.signal_launcher(SIGUSR1);
   const Ended stopped = program.wait();
-  EXPECT_GT(stopped.code, 0) << "not in order: " << stopped.all();
+  EXPECT_EQ(stopped.code, kExitStopped) << stopped.all();
   EXPECT_THAT(stopped.err, HasSubstr("the same command continues"));
   EXPECT_EQ(run_program(command("early")).code, 0);
 }
@@ -130,7 +131,7 @@ TEST_F(Interruption, TheTimeForUnitsInWorkIsTheCallers) {
     wait_for_results(program, name);
     program.signal_launcher(SIGUSR1);
     const Ended stopped = program.wait();
-    EXPECT_GT(stopped.code, 0) << "not in order: " << stopped.all();
+    EXPECT_EQ(stopped.code, kExitStopped) << stopped.all();
     EXPECT_THAT(stopped.err, HasSubstr("waiting up to " + said + " for what is in work"));
   }
   EXPECT_EQ(run_program({"run", config_, "--stop-within", "-1"}).code, 2);
@@ -141,7 +142,7 @@ TEST_F(Interruption, MpirunPassesTheSignalOn) {
   wait_for_results(program, "mpirun");
   program.signal_launcher(SIGUSR1);
   const Ended stopped = program.wait();
-  EXPECT_EQ(stopped.code, 1) << stopped.all();
+  EXPECT_EQ(stopped.code, kExitStopped) << stopped.all();
   EXPECT_FALSE(ResultsReader(out("mpirun") + "/results.h5").info().complete);
   const Ended continued = run_program(command("mpirun"));
   EXPECT_EQ(continued.code, 0) << continued.all();
@@ -156,7 +157,7 @@ TEST_F(Interruption, TwoSignalsEndAtOnce) {
   program.signal_launcher(SIGTERM);
   const auto begin = steady_clock::now();
   const Ended stopped = program.wait();
-  EXPECT_EQ(stopped.code, 1) << stopped.all();
+  EXPECT_EQ(stopped.code, kExitStopped) << stopped.all();
   EXPECT_LT(steady_clock::now() - begin, std::chrono::seconds(20));
   EXPECT_EQ(run_program(command("twice")).code, 0);
   expect_equal_to_undisturbed("twice");

@@ -94,7 +94,7 @@ class Killed : public ::testing::Test {
     if (journal.units() == static_cast<size_t>(whole_units_)) return Phase::kPublish;
     bool swept = false;
     journal.for_each([&](const JournalRecord& unit) {
-      swept = swept || unit_named(unit.unit).stage != Stage::kEvaluate;
+      swept = swept || unit_named({unit.unit, unit.selection}).stage != Stage::kEvaluate;
     });
     return swept ? Phase::kSweep : Phase::kEvaluate;
   }

@@ -8,6 +8,7 @@
 #include <gmock/gmock.h>
 #include <signal.h>
 
+#include "base/exit_codes.hpp"
 #include "base/files.hpp"
 #include "results/run_results.hpp"
 #include "tests/system/program.hpp"
@@ -116,7 +117,7 @@ TEST_F(Run, OfTwoLaunchesOnOneDirectoryTheSecondIsRefused) {
   first.signal_launcher(SIGSTOP);  // it holds the directory, however fast it is
   for (const int ranks : {0, 2}) {
     const Ended second = run_program({"run", file, "--out", out("a")}, {.ranks = ranks});
-    EXPECT_EQ(second.code, 2) << second.all();
+    EXPECT_EQ(second.code, kExitBusy) << second.all();
     ASSERT_THAT(second.complaints(), SizeIs(1)) << second.all();
     EXPECT_THAT(second.complaints()[0], HasSubstr(out("a") + ": is in use by process"));
   }
@@ -254,7 +255,7 @@ TEST_F(Run, AStoppedRunTellsWhatIsComputedFromWhatIsMissing) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   program.signal_launcher(SIGTERM);
   const Ended stopped = program.wait();
-  ASSERT_EQ(stopped.code, 1) << stopped.all();
+  ASSERT_EQ(stopped.code, kExitStopped) << stopped.all();
   const Ended status = run_program({"status", out("a")}),
               analysed = run_program({"analyse", out("a")});
   const ResultsReader reader(results("a"));

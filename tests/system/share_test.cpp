@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <signal.h>
 
+#include "base/exit_codes.hpp"
 #include "results/run_results.hpp"
 #include "tests/system/program.hpp"
 #include "tests/system/results_difference.hpp"
@@ -71,7 +72,7 @@ TEST_F(Share, AStoppedLaunchLeavesTheRestToTheOthers) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   stopped.signal_launcher(SIGUSR1);
   const Ended early = stopped.wait();
-  EXPECT_EQ(early.code, 1) << early.all();
+  EXPECT_EQ(early.code, kExitStopped) << early.all();
   const Ended ended = other.wait();
   EXPECT_EQ(ended.code, 0) << ended.all();
   expect_equal_to_undisturbed();
@@ -83,7 +84,7 @@ TEST_F(Share, DoesNotGoWithALaunchThatWantsTheDirectoryForItself) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   alone.signal_launcher(SIGSTOP);
   const Ended refused = run_program(sharing());
-  EXPECT_EQ(refused.code, 2) << refused.all();
+  EXPECT_EQ(refused.code, kExitBusy) << refused.all();
   EXPECT_THAT(refused.err, HasSubstr("is in use by process"));
   // With --wait it begins when the other has ended.
   std::vector<std::string> patient = sharing();

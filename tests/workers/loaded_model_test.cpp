@@ -2,11 +2,17 @@
 // bits.
 #include "workers/loaded_model.hpp"
 
+#include <atomic>
+
 #include <c10/core/CPUAllocator.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "base/error.hpp"
+#include "model/device.hpp"
 #include "model/threads.hpp"
+#include "workers/work_loop.hpp"
+#include "workers/worker.hpp"
 
 namespace factflow {
 namespace {
@@ -83,6 +89,68 @@ TEST_F(MemoryShort, APromptThatNeverFitsIsAMemoryError) {
   LoadedModel model = load();
   const SmallMemory memory(64);
   EXPECT_THROW(model.replay(requests()), MemoryError);
+}
+
+// Up to e4b056d a unit that is too large: split, and the model loaded anew for every part.
+TEST_F(MemoryShort, AModelThatCannotBeLoadedIsNoUnitThatIsTooLarge) {
+  Job job;
+  job.device = "cpu";
+  job.threads_per_rank = 1;
+  job.precision = "fp64";
+  ModelJob& model = job.models.emplace_back();
+  model.name = "small";
+  model.path = model.tokenizer = FACTFLOW_SOURCE_DIR "/demo/models/gpt2";
+  model.parameters = 2'500'000;
+  Worker worker(job, "cpu", 1, "here");
+  Prompt prompt;
+  prompt.text = "The capital of France is";
+  prompt.subject = "France";
+  prompt.subject_begin = 15;
+  prompt.answer = " Paris";
+  const std::string payload = encode(Unit{Stage::kEvaluate, 0, {prompt, prompt}, {}, {}});
+  const std::atomic<bool> cancelled{false};
+  {
+    const SmallMemory memory(size_t{64} << 10);
+    try {
+      worker.compute(1, payload, cancelled);
+      FAIL() << "the weights do not fit";
+    } catch (const UnitFailure& failure) {
+      EXPECT_EQ(failure.kind(), FailureKind::kLoading);
+      EXPECT_THAT(failure.what(), testing::StartsWith("model small cannot be loaded on CPU"));
+      EXPECT_THAT(failure.what(), testing::HasSubstr("its weights take 19.1 MiB in fp64"));
+      EXPECT_THAT(failure.what(), testing::Not(testing::HasSubstr("\n")));
+    }
+    const int refused = memory.refused;
+    EXPECT_GT(refused, 0);
+    EXPECT_THROW(worker.compute(2, payload, cancelled), UnitFailure);
+    EXPECT_EQ(memory.refused, refused) << "it is not loaded once more";
+  }
+}
+
+TEST(WorkerStart, WhatNoDeviceCouldHoldIsRefusedAtOnce) {
+  Job job;
+  job.device = "cpu";
+  ModelJob& model = job.models.emplace_back();
+  model.name = "huge";
+  model.parameters = std::int64_t{1} << 50;
+  model.converted = model.parameters;
+  try {
+    Worker worker(job, "cpu", 1, "here");
+    FAIL() << "4 PiB of weights";
+  } catch (const InputError& error) {
+    EXPECT_THAT(error.what(), testing::StartsWith("model huge: its weights take"));
+  }
+  // In float32 they stay in the file's map.
+  job.models[0].converted = 0;
+  EXPECT_NO_THROW(Worker(job, "cpu", 1, "here"));
+  job.precision = "fp64";
+  EXPECT_THROW(Worker(job, "cpu", 1, "here"), InputError);
+}
+
+TEST(WorkerStart, APrecisionThatTheDeviceHasNotIsRefusedAtOnce) {
+  Job job;
+  job.precision = "bf16";
+  EXPECT_THROW(Worker(job, "cpu", 1, "here"), InputError);
 }
 
 }  // namespace

@@ -299,6 +299,66 @@ TEST(Coordinator, AFatalFailureEndsTheRunAndKeepsWhatIsDone) {
   EXPECT_EQ(launch(directory.path(), again, quick()).units_done, 100u);
 }
 
+// Up to e4b056d it was taken for a unit that is too large: split down to single prompts, with a
+// load for each, and every one of them on record as a failure.
+TEST(Coordinator, AModelThatCannotBeLoadedEndsTheRunOnce) {
+  const TemporaryDirectory directory;
+  StagedPlan plan(1, 512);
+  for (std::uint64_t unit = 0; unit < 512; ++unit) plan.splittable.insert(unit);
+  std::atomic<int> loads{0};
+  std::vector<std::string> events;
+  LaunchSetup setup = quick();
+  setup.options.on_event = [&](const std::string& line) { events.push_back(line); };
+  setup.compute = [&](std::uint64_t, const std::string&, const std::atomic<bool>&) -> std::string {
+    ++loads;
+    throw UnitFailure(FailureKind::kLoading, "model x cannot be loaded on CPU: out of memory");
+  };
+  try {
+    launch(directory.path(), plan, setup);
+    FAIL() << "expected RunError";
+  } catch (const RunError& error) {
+    EXPECT_THAT(error.what(), ::testing::StartsWith("model x cannot be loaded on CPU"));
+    EXPECT_THAT(error.what(), HasSubstr("(worker "));
+  }
+  EXPECT_LE(loads, setup.workers * kTasksInHand);  // those that were fetched ahead
+  EXPECT_THAT(events, ::testing::IsEmpty());
+  EXPECT_TRUE(plan.failures.empty());
+  EXPECT_EQ(JournalIndex(system_files(), directory.path(), kIdentity).units(), 0u);
+}
+
+// A plan that tells what is to come: progress neither falls nor jumps when the second stage begins.
+TEST(Coordinator, CountsWorkThatIsKnownToCome) {
+  struct Foretelling : StagedPlan {
+    Foretelling() : StagedPlan(1, 6) {}
+    std::vector<Task> completed(std::uint64_t unit, std::string result) override {
+      std::vector<Task> tasks = StagedPlan::completed(unit, std::move(result));
+      if (!tasks.empty()) released = true;
+      for (Task& task : tasks) task.kind = 1;
+      return tasks;
+    }
+    std::vector<ExpectedWork> expected() const override {
+      double cost = 0;  // as StagedPlan has it
+      for (std::uint64_t unit = 1'000'000; unit < 1'000'006; ++unit)
+        cost += 1.0 + static_cast<double>(unit % 7);
+      return released ? std::vector<ExpectedWork>{} : std::vector<ExpectedWork>{{1, 6, cost}};
+    }
+    bool released = false;
+  } plan;
+  const TemporaryDirectory directory;
+  LaunchSetup setup = quick();
+  setup.options.progress_interval = milliseconds(0);
+  std::vector<Progress> seen;
+  setup.options.on_progress = [&](const Progress& progress) { seen.push_back(progress); };
+  launch(directory.path(), plan, setup);
+  ASSERT_FALSE(seen.empty());
+  for (size_t i = 0; i < seen.size(); ++i) {
+    EXPECT_EQ(seen[i].units_total, 12u);
+    EXPECT_NEAR(seen[i].cost_total, seen.back().cost_total, 1e-9);
+    EXPECT_GE(seen[i].share, seen[i > 0 ? i - 1 : 0].share);
+  }
+  EXPECT_DOUBLE_EQ(seen.back().share, 1);
+}
+
 TEST(Coordinator, ASilentWorkerEndsTheRunWithItsNameAndUnit) {
   const TemporaryDirectory directory;
   StagedPlan plan(1, 30);
@@ -441,6 +501,52 @@ TEST(Coordinator, APlanThatReleasesAUnitTwiceIsAnError) {
   } plan;
   const TemporaryDirectory directory;
   EXPECT_THROW(launch(directory.path(), plan, quick()), std::logic_error);
+}
+
+// ---- the meter alone
+
+Task task_of(std::uint64_t id, std::uint32_t kind, double cost) {
+  Task task{id, 0, cost, ""};
+  task.kind = kind;
+  return task;
+}
+
+TEST(ProgressMeter, TheShareNeverFalls) {
+  ProgressMeter meter;
+  const ProgressMeter::Clock::time_point now{};
+  meter.expect({{1, 10, 90}});
+  for (std::uint64_t id = 0; id < 10; ++id) meter.add_total(task_of(id, 0, 1));
+  for (std::uint64_t id = 0; id < 5; ++id) meter.add_done(task_of(id, 0, 1), false, false);
+  EXPECT_NEAR(meter.snapshot(now, 0).share, 0.05, 1e-12);
+  EXPECT_EQ(meter.snapshot(now, 0).units_total, 20u);
+  // Fewer prompts are selected than might have been: the share rises.
+  meter.expect({{1, 4, 30}});
+  EXPECT_NEAR(meter.snapshot(now, 0).share, 0.125, 1e-12);
+  // Something unforeseen: what was shown stays until it is true again.
+  meter.add_total(task_of(99, 1, 1000));
+  EXPECT_NEAR(meter.snapshot(now, 0).share, 0.125, 1e-12);
+}
+
+// Ten cheap units that take long for their cost, then one kind that is quick for its own: the time
+// of the first says nothing about the second.
+TEST(ProgressMeter, TheTimeLeftIsOfTheKindsThatAreLeft) {
+  ProgressMeter meter;
+  const ProgressMeter::Clock::time_point now{};
+  for (std::uint64_t id = 0; id < 10; ++id) meter.add_total(task_of(id, 0, 1));
+  meter.expect({{1, 10, 1000}});
+  for (std::uint64_t id = 0; id < 10; ++id) {
+    meter.add_done(task_of(id, 0, 1), false, false);
+    meter.add_time(task_of(id, 0, 1), 0.5);
+  }
+  EXPECT_FALSE(meter.snapshot(now, 0).seconds_left.has_value()) << "500 s would be a guess";
+  meter.expect({});
+  for (std::uint64_t id = 10; id < 20; ++id) meter.add_total(task_of(id, 1, 100));
+  meter.add_done(task_of(10, 1, 100), false, false);
+  meter.add_time(task_of(10, 1, 100), 1);
+  EXPECT_NEAR(meter.snapshot(now, 0, 1).seconds_left.value(), 9, 1e-9);
+  EXPECT_NEAR(meter.snapshot(now, 0, 3).seconds_left.value(), 3, 1e-9);
+  for (std::uint64_t id = 11; id < 20; ++id) meter.add_done(task_of(id, 1, 100), false, false);
+  EXPECT_EQ(meter.snapshot(now, 0).seconds_left, 0);
 }
 
 // Lets every single changing file operation of a launch go wrong in turn, in every way, and

@@ -47,8 +47,9 @@ extern "C" int LLVMFuzzerTestOneInput(const unsigned char* data, std::size_t siz
   }
   try {
     // From the start of the bytes, so that the fuzzer need not make a header first.
-    const auto end =
-        factflow::scan_journal(file, 0, "fuzz", {0, 0}, [&](const factflow::RecordPlace& place) {
+    const auto end = factflow::scan_journal(
+        file, 0, "fuzz", static_cast<std::int64_t>(size), {0, 0},
+        [&](const factflow::RecordPlace& place) {
           require(place.offset >= 0 && place.bytes <= size &&
                   static_cast<std::size_t>(place.offset) <= size - place.bytes);
         });

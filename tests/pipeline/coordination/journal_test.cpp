@@ -224,6 +224,148 @@ TEST(Journal, AnIndexFollowsWritersThatAreStillWriting) {
   expect_units(index, 6);
 }
 
+// Up to format 1 a unit's number held 16 bits of its selection.
+TEST(Journal, ARecordCountsForItsSelectionOnly) {
+  const TemporaryDirectory directory;
+  {
+    const JournalIndex empty(system_files(), directory.path(), kIdentity);
+    Journal journal(system_files(), directory.path(), kIdentity, "main", empty);
+    journal.append(RecordType::kResult, {7, 0xabcd'0000'0000'1234}, "of one list");
+    journal.append(RecordType::kResult, {7, 0xef01'0000'0000'1234}, "of another list");
+    journal.commit();
+  }
+  const JournalIndex index(system_files(), directory.path(), kIdentity);
+  EXPECT_EQ(index.units(), 2u);
+  EXPECT_EQ(index.read({7, 0xabcd'0000'0000'1234}).payload, "of one list");
+  EXPECT_EQ(index.read({7, 0xef01'0000'0000'1234}).payload, "of another list");
+  EXPECT_EQ(index.find(7), nullptr);
+  index.for_each([](const JournalRecord& record) {
+    EXPECT_EQ(record.unit, 7u);
+    EXPECT_EQ(record.selection & 0xffff, 0x1234u);
+  });
+}
+
+TEST(Journal, TheFormatBeforeIsRefusedInOneLine) {
+  const TemporaryDirectory directory;
+  write_units(directory.path(), 0, 1, 1);
+  std::string old = read_file(directory / "main.journal");
+  old[8] = 1;
+  overwrite(directory / "main.journal", old);
+  try {
+    JournalIndex(system_files(), directory.path(), kIdentity);
+    FAIL() << "records of format 1 are shorter";
+  } catch (const RunError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("main.journal: has journal format 1, this version of "
+                                        "factflow writes format 2; continue with the version"));
+  }
+}
+
+TEST(Journal, ATornEndIsReported) {
+  const TemporaryDirectory directory;
+  write_units(directory.path(), 0, 2, 3);
+  EXPECT_TRUE(JournalIndex(system_files(), directory.path(), kIdentity).torn_ends().empty());
+  const std::string whole = read_file(directory / "main.journal");
+  const std::size_t last = whole.rfind("FFRM");
+  overwrite(directory / "main.journal", whole.substr(0, whole.size() - 5));
+  const std::vector<TornEnd> ends =
+      JournalIndex(system_files(), directory.path(), kIdentity).torn_ends();
+  ASSERT_EQ(ends.size(), 1u);
+  EXPECT_EQ(ends[0].file, directory / "main.journal");
+  EXPECT_EQ(ends[0].bytes, static_cast<std::int64_t>(whole.size() - 5 - last));
+  EXPECT_EQ(ends[0].records, 3u);
+  overwrite(directory / "main.journal", whole.substr(0, last + 7));  // half a header
+  const std::vector<TornEnd> less =
+      JournalIndex(system_files(), directory.path(), kIdentity).torn_ends();
+  ASSERT_EQ(less.size(), 1u);
+  EXPECT_EQ(less[0].bytes, 7);
+  EXPECT_EQ(less[0].records, 0u);
+}
+
+// Bytes up to `synced` have been synced; of those beyond, nobody may believe any.
+class WatchedFiles : public FileOperations {
+ public:
+  int sync_data(int fd) override {
+    struct stat status {};
+    FileOperations::status(fd, &status);
+    synced = status.st_size;
+    return FileOperations::sync_data(fd);
+  }
+  ssize_t pread(int fd, void* bytes, std::size_t size, std::int64_t offset) override {
+    const ssize_t got = FileOperations::pread(fd, bytes, size, offset);
+    if (offset >= static_cast<std::int64_t>(kJournalHeaderBytes) && got > 0) {
+      EXPECT_LE(offset + got, synced) << "read before it was synced";
+    }
+    return got;
+  }
+  std::int64_t synced = 0;
+};
+
+TEST(Journal, WhatALiveWriterAddsIsSyncedBeforeItIsBelieved) {
+  const TemporaryDirectory directory;
+  WatchedFiles files;
+  write_units(directory.path(), 0, 1, 3, "job-1");
+  JournalIndex index(files, directory.path(), kIdentity);
+  write_units(directory.path(), 3, 2, 2, "job-1");  // may not be synced yet by its writer
+  EXPECT_EQ(index.refresh("job-2"), 4u);
+  EXPECT_EQ(index.refresh("job-2"), 0u);
+}
+
+// A network file system may show the next commit before the one that it follows.
+class LatePages : public FileOperations {
+ public:
+  LatePages(std::int64_t begin, std::int64_t end) : begin_(begin), end_(end) {}
+  ssize_t pread(int fd, void* bytes, std::size_t size, std::int64_t offset) override {
+    const ssize_t got = FileOperations::pread(fd, bytes, size, offset);
+    for (std::int64_t i = 0; i < got && looks > 0; ++i)
+      if (offset + i >= begin_ && offset + i < end_) static_cast<char*>(bytes)[i] = 0;
+    return got;
+  }
+  int open(const std::filesystem::path& path, int flags, mode_t mode) override {
+    if (path.extension() == ".journal") --looks;
+    return FileOperations::open(path, flags, mode);
+  }
+  int looks = 1000;
+
+ private:
+  std::int64_t begin_, end_;
+};
+
+TEST(Journal, PagesOfALiveWriterThatComeLateAreNoDamage) {
+  const TemporaryDirectory directory;
+  write_units(directory.path(), 0, 3, 2, "job-1");
+  const std::string whole = read_file(directory / "job-1.journal");
+  const std::size_t second = whole.find("FFRM", whole.find("FFRM") + 1);
+  LatePages files(static_cast<std::int64_t>(second), static_cast<std::int64_t>(second) + 64);
+  JournalIndex index(files, directory.path(), kIdentity, /*begins_empty=*/true);
+  files.looks = 3;  // then the pages are there
+  EXPECT_EQ(index.refresh("job-2"), 6u);
+  expect_units(index, 6);
+  // Nobody writes beside a launch that has the directory alone.
+  files.looks = 1000;
+  EXPECT_THROW(JournalIndex(files, directory.path(), kIdentity), DamagedJournal);
+}
+
+TEST(Journal, OneThatWaitsForItsFirstCommitMakesNothingBefore) {
+  const TemporaryDirectory directory;
+  int calls = 0;
+  {
+    Journal journal(system_files(), directory / "journal", kIdentity, "main", [&] {
+      if (++calls == 1) throw RunError("not yet");
+    });
+    journal.append(RecordType::kResult, 1, "one");
+    EXPECT_FALSE(journal.is_open());
+    EXPECT_FALSE(std::filesystem::exists(directory / "journal"));
+    EXPECT_THROW(journal.commit(), RunError);
+    EXPECT_FALSE(std::filesystem::exists(directory / "journal"));
+    journal.commit();
+    EXPECT_TRUE(journal.is_open());
+    journal.append(RecordType::kResult, 2, "two");
+    journal.commit();
+  }
+  EXPECT_EQ(calls, 2);
+  EXPECT_EQ(JournalIndex(system_files(), directory / "journal", kIdentity).units(), 2u);
+}
+
 TEST(Journal, ASecondWriterOfOneFileIsRefused) {
   const TemporaryDirectory directory;
   const JournalIndex index(system_files(), directory.path(), kIdentity);

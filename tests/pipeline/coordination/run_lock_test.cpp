@@ -25,7 +25,8 @@ RunLock::Options fast() {
 std::string refusal(const std::filesystem::path& directory, Mode mode) {
   try {
     const RunLock lock(system_files(), directory, mode, fast());
-  } catch (const InputError& error) {
+  } catch (const BusyError& error) {
+    EXPECT_EQ(error.exit_code(), kExitBusy);
     return error.what();
   }
   return "locked";
@@ -171,7 +172,7 @@ TEST(RunLock, OfManyThatStartTogetherOneWins) {
           ++winners;
           ::usleep(100'000);
           EXPECT_TRUE(lock.held());
-        } catch (const InputError&) {
+        } catch (const BusyError&) {
         }
       });
     for (std::thread& thread : threads) thread.join();
@@ -187,6 +188,19 @@ TEST(RunLock, ALiveLockIsNotRemovedThoughADeadOneWasSeen) {
                             milliseconds(300)));
   EXPECT_TRUE(std::filesystem::exists(lock.file()));
   EXPECT_FALSE(std::filesystem::exists(directory / "run.lock.removal"));
+}
+
+// A directory of claims may hold what is none.
+TEST(RunLock, OnlyClaimsOfDeadSharersAreRemoved) {
+  const TemporaryDirectory directory;
+  std::filesystem::create_directory(directory / "claims");
+  publish_file(directory / "claims" / "owner-dead", encode_owner(dead()));
+  publish_file(directory / "claims" / "unit-0000000000000001-00000000000000ff",
+               encode_owner(dead()));
+  publish_file(directory / "claims" / "contract.pdf", "a contract");
+  EXPECT_EQ(refusal(directory.path(), Mode::kExclusive), "locked");
+  EXPECT_FALSE(std::filesystem::exists(directory / "claims" / "owner-dead"));
+  EXPECT_TRUE(std::filesystem::exists(directory / "claims" / "contract.pdf"));
 }
 
 TEST(RunLock, ARemoverThatDiedIsNoObstacle) {

@@ -38,12 +38,13 @@ class Plan : public ::testing::Test {
     return encode(unit);
   }
   // The units that follow on such an evaluation.
-  std::set<std::uint64_t> released(const std::set<std::uint32_t>& failed) const {
+  std::set<UnitKey> released(const std::set<std::uint32_t>& failed) const {
     RunPlan plan(config_, dataset_, planned_);
     const std::vector<Task> first = plan.initial();
     EXPECT_EQ(first.size(), 1U);
-    std::set<std::uint64_t> units;
-    for (const Task& task : plan.completed(first[0].id, evaluation(failed))) units.insert(task.id);
+    std::set<UnitKey> units;
+    for (const Task& task : plan.completed(first[0].id, evaluation(failed)))
+      units.insert(task.key());
     return units;
   }
 
@@ -53,22 +54,79 @@ class Plan : public ::testing::Test {
 };
 
 TEST_F(Plan, NamesSurviveBeingNumbers) {
-  const UnitName unit{Stage::kHeatmap, 4000, 16'000'000, 512, 0xbeef};
-  const UnitName back = unit_named(id_of(unit));
-  EXPECT_EQ(back.stage, unit.stage);
-  EXPECT_EQ(back.model, unit.model);
-  EXPECT_EQ(back.begin, unit.begin);
-  EXPECT_EQ(back.count, unit.count);
-  EXPECT_EQ(back.selection, unit.selection);
+  const std::uint64_t digest = 0xfeed'0123'4567'beef;
+  for (const UnitName& unit : {UnitName{Stage::kEvaluate, 0, 0, 1, 0},
+                               {Stage::kSweep, 1, 2, 3, digest},
+                               {Stage::kHeatmap, 4000, 16'000'000, 512, digest},
+                               {Stage::kHeatmap, 16'383, 4'294'967'295, 16'383, ~digest}}) {
+    const UnitName back = unit_named(key_of(unit));
+    EXPECT_EQ(back.stage, unit.stage);
+    EXPECT_EQ(back.model, unit.model);
+    EXPECT_EQ(back.begin, unit.begin);
+    EXPECT_EQ(back.count, unit.count);
+    EXPECT_EQ(back.selection, unit.selection);
+    EXPECT_GT(id_of(unit), 1u) << "numbers that claims use otherwise";
+  }
+}
+
+TEST_F(Plan, ANameThatDoesNotFitIsNeverCut) {
+  for (const UnitName& unit : {UnitName{Stage::kSweep, 16'384, 0, 1, 0},
+                               {Stage::kSweep, 0, 0, 16'384, 0},
+                               {static_cast<Stage>(16), 0, 0, 1, 0}})
+    EXPECT_THROW(id_of(unit), std::logic_error);
+}
+
+// Two lists whose digests agree in 16 bits had one name.
+TEST_F(Plan, SelectionsAreToldApartByAll64Bits) {
+  RunPlan plan(config_, dataset_, planned_);
+  const std::vector<Task> sweeps = plan.completed(plan.initial()[0].id, evaluation({}));
+  ASSERT_FALSE(sweeps.empty());
+  for (const Task& task : sweeps) {
+    EXPECT_NE(task.selection >> 16, 0u);
+    EXPECT_EQ(unit_named(task.key()).selection, task.selection);
+  }
+  for (const UnitKey& unit : plan.units())
+    EXPECT_EQ(unit.selection == 0, unit_named(unit).stage == Stage::kEvaluate);
+}
+
+double cost_of(const std::vector<ExpectedWork>& work) {
+  double cost = 0;
+  for (const ExpectedWork& one : work) cost += one.cost;
+  return cost;
+}
+
+// What is expected before the evaluations is what is released after them if all prompts are right,
+// and more if they are not.
+TEST_F(Plan, ExpectsWhatItWillRelease) {
+  for (const std::set<std::uint32_t>& failed : {std::set<std::uint32_t>{}, {3, 4, 7}}) {
+    RunPlan plan(config_, dataset_, planned_);
+    const std::vector<Task> first = plan.initial();
+    const std::vector<ExpectedWork> before = plan.expected();
+    std::uint64_t units = 0;
+    for (const ExpectedWork& work : before) units += work.units;
+    const std::vector<Task> released = plan.completed(first[0].id, evaluation(failed));
+    double cost = 0;
+    for (const Task& task : released) {
+      cost += task.cost;
+      EXPECT_EQ(task.kind, static_cast<std::uint32_t>(unit_named(task.key()).stage));
+    }
+    EXPECT_TRUE(plan.expected().empty());
+    if (failed.empty()) {
+      EXPECT_EQ(units, released.size());
+      EXPECT_NEAR(cost_of(before), cost, 1e-6 * cost);
+    } else {
+      EXPECT_GT(cost_of(before), cost);
+    }
+  }
 }
 
 TEST_F(Plan, AnotherSelectionHasUnitsOfOtherNames) {
-  const std::set<std::uint64_t> all = released({}), without_one = released({1});
+  const std::set<UnitKey> all = released({}), without_one = released({1});
   EXPECT_FALSE(all.empty());
   EXPECT_EQ(all, released({}));
   // Else the results that were computed while prompt 1 failed would count for other prompts once it
   // is repeated.
-  for (const std::uint64_t unit : without_one) EXPECT_FALSE(all.contains(unit));
+  for (const UnitKey& unit : without_one) EXPECT_FALSE(all.contains(unit));
 }
 
 TEST_F(Plan, SaysWhichResultsHoldFailures) {

@@ -1,0 +1,21 @@
+// What a run will take of memory and disk, from the formats and the engine's own plans.
+#pragma once
+
+#include <cstdint>
+
+#include "pipeline/run/plan_size.hpp"
+
+namespace factflow {
+
+// Bytes of activations that a rank needs at most for units of this model, on the device that the
+// configuration names (auto: as on this machine). The longest prompts of each kind of unit are
+// planned as the engine will plan them, with the model's tokenizer if it can be read.
+std::int64_t activations_of_model(const Config& config, const Dataset& dataset,
+                                  const PlannedJob& planned, std::uint32_t model);
+
+// Bytes in the journal of the results of `units` units, which have the part's prompts together, of
+// `tokens` tokens each.
+double journal_bytes(Stage stage, const PromptPart& part, double units, const ModelJob& job,
+                     double tokens);
+
+}  // namespace factflow

@@ -1,0 +1,106 @@
+// What the plan says of memory and disk, against what the engine and the journal take.
+#include "pipeline/run/plan_memory.hpp"
+
+#include <atomic>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "model/replay.hpp"
+#include "model/tokenizer/tokenizer.hpp"
+#include "pipeline/coordination/journal_format.hpp"
+#include "workers/experiments.hpp"
+#include "workers/worker.hpp"
+
+namespace factflow {
+namespace {
+
+constexpr const char* kYaml = R"(
+name: plan
+dataset: {{path: '{0}/demo/facts.jsonl', limit: 24}}
+models: [{{name: {1}, path: '{0}/demo/models/{1}'}}]
+select: {{correct_for: none}}
+sweep:
+  windows: {{sizes: [1, 5]}}
+  knockouts:
+    - {{from: [subject, last], to: last}}
+    - {{from: relation, to: subject}}
+heatmaps: {{window: 5, prompts: 3}}
+run: {{device: cpu, threads_per_rank: 1{2}}}
+)";
+
+class PlannedMemory : public ::testing::TestWithParam<const char*> {
+ protected:
+  static Config config(const std::string& more = "") {
+    return parse_config(fmt::format(kYaml, FACTFLOW_SOURCE_DIR, GetParam(), more), "plan.yaml");
+  }
+  // The buffers of an engine that has computed every unit.
+  static std::int64_t measured(const Config& config, const Dataset& dataset,
+                               const PlannedJob& planned) {
+    const ModelJob& job = planned.job.models[0];
+    const auto network = Network::load(
+        std::make_shared<const Checkpoint>(Checkpoint::open(job.path)), at::kCPU, Precision::kFp32);
+    const Tokenizer tokenizer = Tokenizer::load(job.tokenizer);
+    ReplayEngine engine(*network, config.run.memory_limit);
+    RunPlan plan(config, dataset, planned);
+    for (const Task& task : all_tasks(plan)) {
+      const Unit unit = decode_unit(task.payload);
+      std::vector<ReplayRequest> requests;
+      for (const Prompt& prompt : unit.prompts)
+        requests.push_back(request_of(job, unit, tokenize(tokenizer, prompt, job.answer)));
+      engine.run(requests);
+    }
+    return engine.buffer_bytes();
+  }
+  static std::vector<Task> all_tasks(RunPlan& plan) {
+    std::vector<Task> tasks = plan.initial();
+    for (size_t i = 0; i < tasks.size(); ++i) {
+      const UnitName name = unit_named(tasks[i].key());
+      if (name.stage != Stage::kEvaluate) continue;
+      EvaluationUnit right;
+      right.prompts.resize(name.count);
+      for (PromptEvaluation& prompt : right.prompts) prompt.rank = 1;
+      for (Task& task : plan.completed(tasks[i].id, encode(right)))
+        tasks.push_back(std::move(task));
+    }
+    return tasks;
+  }
+};
+
+TEST_P(PlannedMemory, ActivationsAreThoseOfTheEngine) {
+  for (const std::string& more : {std::string(), std::string(", memory_limit: 2 MiB")}) {
+    const Config one = config(more);
+    const Dataset dataset = read_dataset(one.dataset);
+    const PlannedJob planned = build_job(one, Completeness::kWhole);
+    const auto expected = static_cast<double>(activations_of_model(one, dataset, planned, 0)),
+               found = static_cast<double>(measured(one, dataset, planned));
+    // Each buffer keeps the size that its largest pass wanted, so where there are several passes
+    // all buffers together are somewhat larger than those of any one.
+    EXPECT_GE(expected, (more.empty() ? 0.9 : 0.8) * found) << more;
+    EXPECT_LE(expected, 1.5 * found) << more;
+  }
+}
+
+TEST_P(PlannedMemory, TheJournalIsThatOfTheResults) {
+  const Config one = config();
+  const Dataset dataset = read_dataset(one.dataset);
+  const PlannedJob planned = build_job(one, Completeness::kWhole);
+  double expected = 0;
+  for (const WorkLine& line : work_of_model(one, dataset, planned, 0))
+    expected += line.estimate.journal;
+  RunPlan plan(one, dataset, planned);
+  Worker worker(planned.job, "cpu", 1, "here");
+  const std::atomic<bool> cancelled{false};
+  double found = 0;
+  for (const Task& task : all_tasks(plan))
+    found += static_cast<double>(worker.compute(task.id, task.payload, cancelled).size() +
+                                 kRecordBytes + kFrameHeaderBytes);
+  EXPECT_NEAR(expected / found, 1, 0.1);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, PlannedMemory,
+                         ::testing::Values("gpt2", "llama", "mamba", "mamba2", "falcon_mamba"),
+                         [](const auto& test) { return std::string(test.param); });
+
+}  // namespace
+}  // namespace factflow
