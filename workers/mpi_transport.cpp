@@ -35,13 +35,16 @@ constexpr std::size_t kHeaderBytes =
     16;  // kind, worker, unit; all ranks run one program on one kind of machine
 constexpr std::size_t kBroadcastChunk = std::size_t{1} << 30;
 
+// Throws RunError in one line for every code but MPI_SUCCESS.
 void check(int code, const char* what) {
   if (code == MPI_SUCCESS) return;
   char text[MPI_MAX_ERROR_STRING] = "";
   int length = 0;
-  MPI_Error_string(code, text, &length);
-  throw RunError(
-      fmt::format("{} failed: {}", what, std::string_view(text, static_cast<std::size_t>(length))));
+  if (MPI_Error_string(code, text, &length) != MPI_SUCCESS) length = 0;
+  std::string reason(text, static_cast<std::size_t>(length));
+  std::replace(reason.begin(), reason.end(), '\n', ' ');
+  throw RunError(fmt::format("{} failed: {}", what,
+                             reason.empty() ? fmt::format("MPI's error {}", code) : reason));
 }
 
 // Sleeps that start short and grow to a millisecond.
@@ -313,20 +316,22 @@ struct Launch::Parts {
     return result;
   }
 
+  // Every call by itself says what it could not do; MPI's own handler would end the program first.
   void join() {
     int provided = MPI_THREAD_SINGLE;
-    if (MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided) != MPI_SUCCESS)
-      throw RunError("MPI could not be started");
-    MPI_Comm_dup(MPI_COMM_WORLD, &comm);
-    MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN);
-    MPI_Comm_rank(comm, &rank);
-    MPI_Comm_size(comm, &size);
+    check(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided), "starting MPI");
+    for (MPI_Comm world : {MPI_COMM_WORLD, MPI_COMM_SELF})
+      check(MPI_Comm_set_errhandler(world, MPI_ERRORS_RETURN), "setting up MPI");
+    check(MPI_Comm_dup(MPI_COMM_WORLD, &comm), "opening a channel between the ranks");
+    check(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN), "setting up MPI");
+    check(MPI_Comm_rank(comm, &rank), "finding the number of this rank");
+    check(MPI_Comm_size(comm, &size), "counting the ranks");
     MPI_Comm node = MPI_COMM_NULL;
-    check(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node),
-          "finding the ranks of this node");
-    MPI_Comm_rank(node, &local_rank);
-    MPI_Comm_size(node, &ranks_on_node);
-    MPI_Comm_free(&node);
+    const char* looking = "finding the ranks of this node";
+    check(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node), looking);
+    check(MPI_Comm_rank(node, &local_rank), looking);
+    check(MPI_Comm_size(node, &ranks_on_node), looking);
+    check(MPI_Comm_free(&node), looking);
     if (provided < MPI_THREAD_SERIALIZED)
       throw RunError(
           "this MPI library cannot be used from two threads in turn (MPI_THREAD_SERIALIZED)");
@@ -402,8 +407,8 @@ int Launch::finish(int exit_code) {
   if (parts_->given_up) abort(exit_code);
   const int worst = parts_->size == 1 ? exit_code : parts_->maximum(exit_code);
   parts_->finished = true;
-  MPI_Comm_free(&parts_->comm);
-  MPI_Finalize();
+  check(MPI_Comm_free(&parts_->comm), "closing the channel between the ranks");
+  check(MPI_Finalize(), "ending MPI");
   return worst;
 }
 
