@@ -1,5 +1,11 @@
 #include "model/architecture.hpp"
 
+#include <algorithm>
+#include <cctype>
+#include <map>
+#include <string>
+#include <vector>
+
 #include <fmt/format.h>
 
 #include "base/error.hpp"
@@ -41,7 +47,6 @@ void ignore_common_keys(ConfigReader& config) {
                  "finetuning_task",
                  "tokenizer_class",
                  "prefix",
-                 "auto_map",
                  "attn_implementation",
                  "_attn_implementation",
                  "_attn_implementation_autoset",
@@ -82,33 +87,183 @@ void ignore_common_keys(ConfigReader& config) {
                  "max_sequence_length",
                  "transformers.js_config",
                  "unsloth_fixed",
-                 "unsloth_version"});
+                 "unsloth_version",
+                 "seq_length",
+                 "max_seq_len",
+                 "use_flash_attn",
+                 "use_flash_attention",
+                 "use_flash_attention_2",
+                 "_flash_attn_2_enabled"});
   config.ignore_unless_null({"use_cache", "initializer_range"});
   config.expect("add_cross_attention", false);
   config.expect_or_null("pruned_heads", nlohmann::json::object());
-  config.expect("quantization_config", nullptr);
+}
+
+// Dropouts of all families: none is at work after training.
+void ignore_dropouts(ConfigReader& config) {
+  config.ignore({"activation_dropout", "attention_dropout", "attention_probs_dropout_prob",
+                 "attn_dropout", "attn_pdrop", "classifier_dropout", "dropout", "embd_dropout",
+                 "embd_pdrop", "embedding_dropout", "ffn_dropout", "hidden_dropout",
+                 "hidden_dropout_prob", "layerdrop", "mlp_dropout", "resid_dropout", "resid_pdrop",
+                 "residual_dropout", "summary_first_dropout"});
+}
+
+// What other families have and these have not, with the value that says so. Keys that a family
+// reads by itself never come here.
+const std::map<std::string, nlohmann::json>& switched_off() {
+  static const std::map<std::string, nlohmann::json> values = {
+      {"add_bias_linear", false},
+      {"alibi", false},
+      {"attention_bias", false},
+      {"attention_out_bias", false},
+      {"attention_sinks", false},
+      {"attn_bias", false},
+      {"attn_output_gate", false},
+      {"bias", false},
+      {"cross_attention", false},
+      {"embedding_multiplier", 1},
+      {"is_moe", false},
+      {"lm_head_bias", false},
+      {"logit_scale", 1},
+      {"logits_scaling", 1},
+      {"mlp_bias", false},
+      {"multi_query", false},
+      {"mup", false},
+      {"n_routed_experts", 0},
+      {"n_shared_experts", 0},
+      {"new_decoder_architecture", false},
+      {"num_experts", 0},
+      {"num_local_experts", 0},
+      {"output_router_logits", false},
+      {"parallel_attn", false},
+      {"partial_rotary_factor", 1},
+      {"qk_layernorm", false},
+      {"qk_norm", false},
+      {"qkv_bias", false},
+      {"residual_multiplier", 1},
+      {"rope_interleaved", false},
+      {"rotary_pct", 1},
+      {"scale_attn_by_inverse_layer_idx", false},
+      {"scale_embedding", false},
+      {"use_alibi", false},
+      {"use_bias", false},
+      {"use_cross_attention", false},
+      {"use_lora", false},
+      {"use_moe", false},
+      {"use_mrope", false},
+      {"use_mup", false},
+      {"use_parallel_residual", false},
+      {"use_qk_norm", false},
+      {"use_qkv_bias", false},
+      {"use_sliding_window", false},
+  };
+  return values;
+}
+
+// Windows that are switched off where the family has none.
+void ignore_windows_that_are_off(ConfigReader& config) {
+  if (config.says("use_sliding_window", false))
+    config.ignore({"sliding_window", "max_window_layers"});
+}
+
+// "gptq, 4 bits", as far as it is said.
+std::string described(const nlohmann::json& quantization) {
+  std::vector<std::string> words;
+  if (quantization.is_object()) {
+    if (const auto method = quantization.find("quant_method");
+        method != quantization.end() && method->is_string())
+      words.push_back(in_quotes(method->get<std::string>()));
+    for (const char* key : {"bits", "w_bit"})
+      if (quantization.contains(key) && quantization.at(key).is_number_integer())
+        words.push_back(fmt::format("{} bits", quantization.at(key).dump()));
+    for (const char* key : {"load_in_4bit", "load_in_8bit"})
+      if (quantization.contains(key) && quantization.at(key) == true) words.emplace_back(key);
+  }
+  return words.empty() ? "" : fmt::format(" ({})", join(words));
+}
+
+void refuse_quantised_weights(ConfigReader& config) {
+  for (const char* key : {"quantization_config", "compression_config", "quantization"}) {
+    const nlohmann::json& value = config.raw(key);
+    if (value.is_null() || value == nlohmann::json::object()) continue;
+    config.fail(key,
+                fmt::format("says that the weights are quantised{}, which is not supported",
+                            described(value)),
+                "use the checkpoint that they were made from, or save them dequantised: "
+                "model.dequantize() and save_pretrained() of transformers");
+  }
+}
+
+// Code beside the weights may compute anything, and is not run.
+void refuse_own_code(ConfigReader& config) {
+  const nlohmann::json& map = config.raw("auto_map");
+  if (!map.is_object()) return;
+  for (const char* part : {"AutoModelForCausalLM", "AutoModel", "AutoConfig"})
+    if (const auto code = map.find(part); code != map.end() && !code->is_null())
+      config.fail(
+          "auto_map",
+          fmt::format("says that the model is computed by code of its own ({}), which is "
+                      "not run",
+                      in_quotes(code->is_string() ? code->get<std::string>() : code->dump())),
+          "if it computes what transformers' own class of this model_type does, remove the "
+          "key");
+}
+
+// The same name in other letters: "GPT-NeoX" for gpt_neox.
+std::string plain_letters(const std::string& name) {
+  std::string plain;
+  for (const char c : name)
+    if (c != '-' && c != '_' && c != '.' && c != ' ')
+      plain += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return plain;
+}
+
+// A near name is not proposed: qwen3 is another model than qwen2.
+[[noreturn]] void refuse_family(ConfigReader& config, const std::string& type) {
+  std::vector<std::string> known;
+  std::string meant;
+  for (const Family& family : families()) {
+    known.emplace_back(family.model_type);
+    if (plain_letters(type) == plain_letters(family.model_type))
+      meant = fmt::format(", did you mean '{}'?", family.model_type);
+  }
+  const nlohmann::json& map = config.raw("auto_map");
+  config.fail(
+      "model_type",
+      fmt::format(
+          "unknown model family {}{}{}", in_quotes(type), meant,
+          map.is_object() && !map.empty() ? ", which code of its own computes (auto_map)" : ""),
+      "supported families: " + join(known));
+}
+
+Architecture read_family(ConfigReader& config, const Family& family) {
+  refuse_own_code(config);
+  refuse_quantised_weights(config);
+  ignore_common_keys(config);
+  ignore_dropouts(config);
+  ignore_windows_that_are_off(config);
+  Architecture architecture = family.read(config);
+  architecture.family = family.model_type;
+  config.finish(switched_off());
+  return architecture;
 }
 
 Architecture read_configured(const nlohmann::json& config, const std::filesystem::path& file) {
   ConfigReader reader(config, file);
+  Architecture architecture;
   if (!reader.has("model_type") && reader.has("d_model")) {
-    Architecture architecture = read_mamba_ssm(reader);
-    reader.finish();
-    return architecture;
+    architecture = read_mamba_ssm(reader);
+    reader.finish({});
+  } else {
+    const std::string type = reader.word("model_type");
+    const auto& all = families();
+    const auto family = std::find_if(all.begin(), all.end(),
+                                     [&](const Family& known) { return type == known.model_type; });
+    if (family == all.end()) refuse_family(reader, type);
+    architecture = read_family(reader, *family);
   }
-  const std::string type = reader.word("model_type");
-  std::vector<std::string> known;
-  for (const Family& family : families()) {
-    known.emplace_back(family.model_type);
-    if (type != family.model_type) continue;
-    ignore_common_keys(reader);
-    Architecture architecture = family.read(reader);
-    architecture.family = type;
-    reader.finish();
-    return architecture;
-  }
-  throw InputError(file.string(), "key model_type: " + unknown_word("model family", type, known),
-                   "supported families: " + join(known));
+  architecture.assumed = reader.assumed();
+  return architecture;
 }
 
 }  // namespace

@@ -84,6 +84,8 @@ struct Architecture {
   bool tied_head = true;           // the head is the input embedding
   bool head_chosen = false;        // by the user, against the files if need be
   std::int64_t max_positions = 0;  // 0 = no limit
+  // Sizes that config.json leaves to its class's defaults: "hidden_size (4096)".
+  std::vector<std::string> assumed;
   std::variant<TransformerShape, MambaShape, Mamba2Shape> shape;
 
   const TransformerShape& transformer() const { return std::get<TransformerShape>(shape); }

@@ -28,8 +28,9 @@ ConfigReader::ConfigReader(const nlohmann::json& config, std::filesystem::path f
                                                        prefix_.substr(0, prefix_.size() - 1)));
 }
 
-void ConfigReader::fail(const std::string& key, const std::string& problem) const {
-  throw InputError(file_.string(), fmt::format("key {}{}: {}", prefix_, key, problem));
+void ConfigReader::fail(const std::string& key, const std::string& problem,
+                        const std::string& remedy) const {
+  throw InputError(file_.string(), fmt::format("key {}{}: {}", prefix_, key, problem), remedy);
 }
 
 bool ConfigReader::has(const std::string& key) const {
@@ -37,7 +38,11 @@ bool ConfigReader::has(const std::string& key) const {
 }
 
 bool ConfigReader::is_null(const std::string& key) {
-  if (!has(key) || !config_.at(key).is_null()) return false;
+  return says(key, nullptr);
+}
+
+bool ConfigReader::says(const std::string& key, const nlohmann::json& value) {
+  if (!has(key) || config_.at(key) != value) return false;
   seen_.insert(key);
   return true;
 }
@@ -78,8 +83,13 @@ int ConfigReader::integer(const std::string& key, std::optional<int> fallback, i
   return static_cast<int>(wide);
 }
 
-int ConfigReader::layer_count(const std::string& key) {
-  return integer(key, {}, 1, kMostLayers);
+int ConfigReader::size(const std::string& key, int fallback, int maximum) {
+  if (!has(key)) assumed_.push_back(fmt::format("{}{} ({})", prefix_, key, fallback));
+  return integer(key, fallback, 1, maximum);
+}
+
+int ConfigReader::layer_count(const std::string& key, int fallback) {
+  return size(key, fallback, kMostLayers);
 }
 
 int ConfigReader::expanded(const std::string& key, double fallback, int size) {
@@ -146,14 +156,24 @@ void ConfigReader::expect_layers(const std::string& key, int layers,
       fail(key, fmt::format("expected {}, found {}", fmt::join(types, " or "), type.dump()));
 }
 
+void ConfigReader::refuse_unknown(const std::string& key) const {
+  fail(key, fmt::format("is not known to this family and might change what it computes (value {})",
+                        config_.at(key).dump()));
+}
+
 void ConfigReader::finish() const {
-  static const std::set<std::string> kOptional = {"head_dim", "layer_types", "rope_parameters",
-                                                  "rope_scaling", "sliding_window"};
   for (const auto& [key, value] : config_.items())
-    if (seen_.count(key) == 0 && !(value.is_null() && kOptional.contains(key)))
-      fail(key,
-           fmt::format("is not known to this family and might change what it computes (value {})",
-                       value.dump()));
+    if (seen_.count(key) == 0) refuse_unknown(key);
+}
+
+void ConfigReader::finish(const std::map<std::string, nlohmann::json>& off) const {
+  for (const auto& [key, value] : config_.items()) {
+    if (seen_.count(key) != 0 || value.is_null()) continue;
+    const auto known = off.find(key);
+    if (known == off.end()) refuse_unknown(key);
+    if (value != known->second)
+      fail(key, fmt::format("only {} is supported, found {}", known->second.dump(), value.dump()));
+  }
 }
 
 }  // namespace factflow

@@ -11,13 +11,13 @@ namespace factflow {
 
 Architecture read_gpt2(ConfigReader& config) {
   Architecture architecture;
-  architecture.hidden = config.integer(config.spelling("n_embd", "hidden_size"));
-  architecture.layers = config.layer_count(config.spelling("n_layer", "num_hidden_layers"));
-  architecture.vocabulary = config.integer("vocab_size");
+  architecture.hidden = config.size(config.spelling("n_embd", "hidden_size"), 768);
+  architecture.layers = config.layer_count(config.spelling("n_layer", "num_hidden_layers"), 12);
+  architecture.vocabulary = config.size("vocab_size", 50257);
   architecture.norm_epsilon = config.number("layer_norm_epsilon", 1e-5);
   architecture.tied_head = config.flag("tie_word_embeddings", true);
   TransformerShape shape;
-  shape.heads = shape.key_heads = config.integer(config.spelling("n_head", "num_attention_heads"));
+  shape.heads = shape.key_heads = config.size(config.spelling("n_head", "num_attention_heads"), 12);
   if (architecture.hidden % shape.heads != 0)
     config.fail("n_head", fmt::format("expected a divisor of n_embd = {}, found {}",
                                       architecture.hidden, shape.heads));
@@ -25,7 +25,7 @@ Architecture read_gpt2(ConfigReader& config) {
   shape.mlp_size = 4 * architecture.hidden;
   if (!config.is_null("n_inner")) shape.mlp_size = config.integer("n_inner", shape.mlp_size);
   shape.learned_positions =
-      config.integer(config.spelling("n_positions", "max_position_embeddings"), 1024);
+      config.size(config.spelling("n_positions", "max_position_embeddings"), 1024);
   config.expect("n_ctx", shape.learned_positions);
   shape.layer_norm = true;
   shape.query_key_value_bias = shape.attention_output_bias = shape.mlp_bias = true;

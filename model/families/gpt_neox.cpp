@@ -12,25 +12,24 @@ namespace factflow {
 
 Architecture read_gpt_neox(ConfigReader& config) {
   Architecture architecture;
-  architecture.hidden = config.integer("hidden_size");
-  architecture.layers = config.layer_count("num_hidden_layers");
-  architecture.vocabulary = config.integer("vocab_size");
+  architecture.hidden = config.size("hidden_size", 6144);
+  architecture.layers = config.layer_count("num_hidden_layers", 44);
+  architecture.vocabulary = config.size("vocab_size", 50432);
   architecture.norm_epsilon = config.number("layer_norm_eps", 1e-5);
   architecture.tied_head = config.flag("tie_word_embeddings", false);
   TransformerShape shape;
-  shape.heads = shape.key_heads = config.integer("num_attention_heads");
+  shape.heads = shape.key_heads = config.size("num_attention_heads", 64);
   if (architecture.hidden % shape.heads != 0)
     config.fail("num_attention_heads",
                 fmt::format("expected a divisor of hidden_size = {}", architecture.hidden));
   shape.head_size = architecture.hidden / shape.heads;
-  shape.mlp_size = config.integer("intermediate_size");
+  shape.mlp_size = config.size("intermediate_size", 24576);
   shape.layer_norm = true;
   shape.parallel_residual = config.flag("use_parallel_residual", true);
   shape.query_key_value_bias = shape.attention_output_bias = config.flag("attention_bias", true);
   shape.mlp_bias = true;
   shape.activation = read_activation(config, "hidden_act", "gelu");
   shape.rotary = read_gpt_neox_rotary(config, shape.head_size);
-  config.ignore({"attention_probs_dropout_prob", "hidden_dropout_prob"});
   config.ignore_unless_null({"max_position_embeddings", "attention_dropout", "hidden_dropout",
                              "classifier_dropout", "is_decoder"});
   config.expect_layers("layer_types", architecture.layers, {"full_attention"});

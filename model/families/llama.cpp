@@ -15,18 +15,23 @@ namespace {
 
 // What the classes of transformers take for keys that are absent or null.
 struct ClassRules {
-  std::optional<int> key_heads;  // of an absent num_key_value_heads; nullopt = one per head
-  bool null_key_heads;           // null is one per head, not an error
-  bool null_head_size;           // null is as good as absence, not an error
+  int vocabulary, mlp_size, positions;  // of absent keys
+  std::optional<int> key_heads;         // of an absent num_key_value_heads; nullopt = one per head
+  bool null_key_heads;                  // null is one per head, not an error
+  bool null_head_size;                  // null is as good as absence, not an error
+  bool null_dropout;                    // likewise
 };
-constexpr ClassRules kLlama{std::nullopt, true, true}, kMistral{8, false, true},
-    kQwen2{32, true, false};
+constexpr ClassRules kLlama{32000, 11008, 2048, std::nullopt, true, true, true};
+constexpr ClassRules kMistral{32000, 14336, 131072, 8, false, true, false};
+constexpr ClassRules kQwen2{151936, 22016, 32768, 32, true, false, false};
 
 int read_key_heads(ConfigReader& config, int heads, const ClassRules& rules) {
   const char* key = "num_key_value_heads";
   const bool one_each =
       config.has(key) ? rules.null_key_heads && config.is_null(key) : !rules.key_heads;
-  const int key_heads = one_each ? heads : config.integer(key, rules.key_heads);
+  const int key_heads = one_each          ? heads
+                        : rules.key_heads ? config.size(key, *rules.key_heads)
+                                          : config.integer(key);
   if (heads % key_heads != 0)
     config.fail(key, fmt::format("expected a divisor of {} heads, found {}{}", heads, key_heads,
                                  config.has(key) ? "" : ", the family's default"));
@@ -44,24 +49,23 @@ int read_head_size(ConfigReader& config, int hidden, int heads, const ClassRules
 
 Architecture read_decoder(ConfigReader& config, const ClassRules& rules) {
   Architecture architecture;
-  architecture.hidden = config.integer("hidden_size");
-  architecture.layers = config.layer_count("num_hidden_layers");
-  architecture.vocabulary = config.integer("vocab_size");
+  architecture.hidden = config.size("hidden_size", 4096);
+  architecture.layers = config.layer_count("num_hidden_layers", 32);
+  architecture.vocabulary = config.size("vocab_size", rules.vocabulary);
   architecture.norm_epsilon = config.number("rms_norm_eps", 1e-6);
   architecture.tied_head = config.flag("tie_word_embeddings", false);
   TransformerShape shape;
-  shape.heads = config.integer("num_attention_heads");
+  shape.heads = config.size("num_attention_heads", 32);
   shape.key_heads = read_key_heads(config, shape.heads, rules);
   shape.head_size = read_head_size(config, architecture.hidden, shape.heads, rules);
   config.check_width("head_dim", static_cast<std::int64_t>(shape.heads) * shape.head_size);
-  shape.mlp_size = config.integer("intermediate_size");
+  shape.mlp_size = config.size("intermediate_size", rules.mlp_size);
   shape.gated_mlp = true;
   shape.activation = read_activation(config, "hidden_act", "silu");
-  shape.rotary = read_rotary(config, shape.head_size);
+  shape.rotary = read_rotary(config, shape.head_size, rules.positions);
   config.ignore({"pretraining_tp", "is_llama_config"});
-  config.ignore_unless_null({"max_position_embeddings", "attention_dropout"});
-  config.expect("rope_interleaved", false);
-  config.expect("use_mrope", false);
+  config.ignore_unless_null({"max_position_embeddings"});
+  if (!rules.null_dropout) config.ignore_unless_null({"attention_dropout"});
   architecture.shape = shape;
   return architecture;
 }
@@ -99,6 +103,7 @@ Architecture read_qwen2(ConfigReader& config) {
   Architecture architecture = read_decoder(config, kQwen2);
   auto& shape = std::get<TransformerShape>(architecture.shape);
   shape.query_key_value_bias = true;
+  config.ignore({"attention_bias"});  // the class does not read it; the tensors say
   const bool may_slide = config.flag("use_sliding_window", false);
   const int window = read_window(config);
   const bool slides = may_slide && window > 0;

@@ -139,16 +139,16 @@ void check_old_spelling(ConfigReader& config, const Architecture& architecture,
 
 Architecture read_transformers_mamba(ConfigReader& config) {
   Architecture architecture;
-  architecture.hidden = config.integer("hidden_size");
-  architecture.layers = config.layer_count("num_hidden_layers");
-  architecture.vocabulary = config.integer("vocab_size");
+  architecture.hidden = config.size("hidden_size", 768);
+  architecture.layers = config.layer_count("num_hidden_layers", 32);
+  architecture.vocabulary = config.size("vocab_size", 50280);
   architecture.norm_epsilon = config.number("layer_norm_epsilon", 1e-5);
   architecture.tied_head = config.flag("tie_word_embeddings", true);
   MambaShape shape;
   shape.inner =
       config.integer("intermediate_size", config.expanded("expand", 2.0, architecture.hidden));
-  shape.states = config.integer("state_size", 16);
-  shape.conv_kernel = config.integer("conv_kernel", 4);
+  shape.states = config.size("state_size", 16);
+  shape.conv_kernel = config.size("conv_kernel", 4);
   shape.time_step_rank = read_rank(config, "time_step_rank", architecture.hidden);
   shape.bias = config.flag("use_bias", false);
   shape.conv_bias = config.flag("use_conv_bias", true);

@@ -144,21 +144,21 @@ LayerMemory mamba2_memory(const Architecture& architecture, Precision precision)
 
 Architecture read_mamba2(ConfigReader& config) {
   Architecture architecture;
-  architecture.hidden = config.integer("hidden_size");
-  architecture.layers = config.layer_count("num_hidden_layers");
-  architecture.vocabulary = config.integer("vocab_size");
+  architecture.hidden = config.size("hidden_size", 4096);
+  architecture.layers = config.layer_count("num_hidden_layers", 64);
+  architecture.vocabulary = config.size("vocab_size", 32768);
   architecture.norm_epsilon = config.number("layer_norm_epsilon", 1e-5);
   architecture.tied_head = config.flag("tie_word_embeddings", false);
   Mamba2Shape shape;
-  shape.heads = config.integer("num_heads", 128);
-  shape.head_size = config.integer("head_dim", 64);
+  shape.heads = config.size("num_heads", 128);
+  shape.head_size = config.size("head_dim", 64);
   shape.inner = config.expanded("expand", 2.0, architecture.hidden);
   if (static_cast<std::int64_t>(shape.heads) * shape.head_size != shape.inner)
     config.fail("num_heads",
                 fmt::format("num_heads * head_dim = {} must equal expand * hidden_size = {}",
                             static_cast<std::int64_t>(shape.heads) * shape.head_size, shape.inner));
-  shape.groups = config.integer("n_groups", 8);
-  shape.states = config.integer("state_size", 128);
+  shape.groups = config.size("n_groups", 8);
+  shape.states = config.size("state_size", 128);
   shape.conv_kernel = config.integer("conv_kernel", 4, 1, kMostTaps);
   shape.bias = config.flag("use_bias", false);
   shape.conv_bias = config.flag("use_conv_bias", true);

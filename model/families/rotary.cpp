@@ -21,6 +21,7 @@ struct Key {
 struct Spelling {
   Key theta;
   const Key* share;
+  int positions;        // the class's default of max_position_embeddings
   bool copies = false;  // theta and share under the inner names at the top level as well
 };
 
@@ -38,15 +39,23 @@ double read_number(ConfigReader& config, ConfigReader& rope, const Key& key) {
   return value;
 }
 
-// A copy that transformers 4 writes beside the family's own key, and that nothing reads.
+// A copy that transformers 4.47 to 4.57 write beside the family's own key, where some of them read
+// the one and some the other.
 void check_copy(ConfigReader& config, const char* copy, const char* key, double value) {
   if (gives(config, copy) && config.number(copy) != value)
-    config.fail(copy, fmt::format("is {}, but {} is {}", config.number(copy), key, value));
+    config.fail(copy, fmt::format("is {}, but {} is {}{}", config.number(copy), key, value,
+                                  config.has(key) ? "" : ", the family's default"));
 }
 
-void read_scaling(ConfigReader& rope, Rotary& rotary) {
+// `positions`: of the model.
+void read_scaling(ConfigReader& rope, double positions, Rotary& rotary) {
   const std::string type = rope.word(rope.spelling("rope_type", "type"), "default");
-  if (type == "default") return;
+  if (type == "default") {  // whatever is said of a scaling must say that there is none
+    rope.expect_or_null("factor", 1);
+    rope.expect_or_null("attention_factor", 1);
+    rope.ignore({"original_max_position_embeddings"});
+    return;
+  }
   if (type == "linear") {
     rotary.scaling = Rotary::Scaling::kLinear;
     rotary.factor = rope.number("factor");
@@ -55,7 +64,7 @@ void read_scaling(ConfigReader& rope, Rotary& rotary) {
     rotary.factor = rope.number("factor");
     rotary.low_frequency_factor = rope.number("low_freq_factor");
     rotary.high_frequency_factor = rope.number("high_freq_factor");
-    rotary.original_max_positions = rope.number("original_max_position_embeddings");
+    rotary.original_max_positions = rope.number("original_max_position_embeddings", positions);
   } else {
     rope.fail("rope_type",
               fmt::format("supported are default, linear and llama3, found '{}'", type));
@@ -88,8 +97,9 @@ Rotary read_object(ConfigReader& config, const std::string& key, int head_size,
                   fmt::format("expected a share of the head in (0, 1], found {}", share));
     rotary.dimensions = static_cast<int>(head_size * share);
   }
-  read_scaling(rope, rotary);
-  rope.finish();
+  if (spelling.share == nullptr) rope.expect_or_null("partial_rotary_factor", 1);
+  read_scaling(rope, config.number("max_position_embeddings", spelling.positions), rotary);
+  rope.finish({});
   return rotary;
 }
 
@@ -108,14 +118,17 @@ Rotary read(ConfigReader& config, int head_size, const Spelling& spelling) {
 
 }  // namespace
 
-Rotary read_rotary(ConfigReader& config, int head_size) {
-  return read(config, head_size, {{"rope_theta", "rope_theta", kDefaultTheta}, nullptr});
+Rotary read_rotary(ConfigReader& config, int head_size, int positions) {
+  return read(config, head_size, {{"rope_theta", "rope_theta", kDefaultTheta}, nullptr, positions});
 }
 
 Rotary read_gpt_neox_rotary(ConfigReader& config, int head_size) {
   constexpr Key kShare{"rotary_pct", "partial_rotary_factor", kDefaultGptNeoxShare};
   return read(config, head_size,
-              {{"rotary_emb_base", "rope_theta", kDefaultTheta}, &kShare, /*copies=*/true});
+              {{"rotary_emb_base", "rope_theta", kDefaultTheta},
+               &kShare,
+               /*positions=*/2048,
+               /*copies=*/true});
 }
 
 }  // namespace factflow

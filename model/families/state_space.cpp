@@ -34,10 +34,10 @@ std::vector<Site> state_space_sites() {
 Architecture read_mamba_ssm(ConfigReader& config) {
   Architecture architecture;
   architecture.mamba_ssm = true;
-  architecture.hidden = config.integer("d_model");
-  architecture.layers = config.layer_count("n_layer");
+  architecture.hidden = config.size("d_model", 2560);
+  architecture.layers = config.layer_count("n_layer", 64);
   const int multiple = config.integer("pad_vocab_size_multiple", 8);
-  architecture.vocabulary = (config.integer("vocab_size") + multiple - 1) / multiple * multiple;
+  architecture.vocabulary = (config.size("vocab_size", 50277) + multiple - 1) / multiple * multiple;
   architecture.tied_head = config.flag("tie_embeddings", true);
   config.expect("d_intermediate", 0);
   config.expect("rms_norm", true);

@@ -41,12 +41,15 @@ TEST_P(Refused, WithFileKeyAndReason) {
 
 const Refusal kGeneral[] = {
     {"gpt2", R"({"model_type": "gpt3"})",
-     "model_type: unknown model family 'gpt3', did you mean 'gpt2'?; supported families: gpt2, "
-     "llama"},
-    {"gpt2", R"({"model_type": "bert"})", "model_type: unknown model family 'bert'"},
+     "model_type: unknown model family 'gpt3'; supported families: gpt2, llama, mistral, qwen2, "
+     "gpt_neox, mamba, falcon_mamba, mamba2"},
+    {"gpt2", R"({"model_type": "bert"})", "model_type: unknown model family 'bert'; supported"},
+    {"gpt2", R"({"model_type": "GPT-2"})",
+     "model_type: unknown model family 'GPT-2', did you mean 'gpt2'?; supported families: "},
+    {"gpt2", R"({"model_type": "internlm", "auto_map": {"AutoModel": "modeling.InternLM"}})",
+     "unknown model family 'internlm', which code of its own computes (auto_map); supported"},
     {"llama", R"({"model_type": null})", "model_type: is missing"},
     {"llama", R"({"model_type": 7})", "model_type: expected a text, found 7"},
-    {"llama", R"({"hidden_size": null})", "hidden_size: is missing"},
     {"llama", R"({"hidden_size": "16"})", "hidden_size: expected an integer, found \"16\""},
     {"llama", R"({"hidden_size": -16})", "hidden_size: expected 1 to 16777216, found -16"},
     {"llama", R"({"num_hidden_layers": 1000000000})",
@@ -54,8 +57,23 @@ const Refusal kGeneral[] = {
     {"llama", R"({"vocab_size": 4294967297})", "vocab_size: expected 1 to 16777216"},
     {"llama", R"({"mixture": 8})",
      "mixture: is not known to this family and might change what it computes (value 8)"},
-    {"llama", R"({"quantization_config": {"bits": 4}})",
-     "quantization_config: only null is supported, found {\"bits\":4}"},
+    {"llama", R"({"quantization_config": {"quant_method": "gptq", "bits": 4}})",
+     "quantization_config: says that the weights are quantised ('gptq', 4 bits), which is not "
+     "supported; use the checkpoint that they were made from"},
+    {"llama", R"({"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": true}})",
+     "are quantised ('bitsandbytes', load_in_4bit), which"},
+    {"mamba", R"({"quantization_config": {"quant_method": "fp8"}})",
+     "are quantised ('fp8'), which"},
+    {"mistral", R"({"quantization_config": 4})", "quantization_config: says that the weights are"},
+    {"llama", R"({"compression_config": {"format": "pack-quantized"}})",
+     "compression_config: says that the weights are quantised"},
+    {"qwen2", R"({"quantization": {"group_size": 64, "bits": 4}})",
+     "quantization: says that the weights are quantised (4 bits)"},
+    {"llama", R"({"auto_map": {"AutoModelForCausalLM": "modeling_flash.FlashLlama"}})",
+     "auto_map: says that the model is computed by code of its own ('modeling_flash.FlashLlama'), "
+     "which is not run; if it computes what transformers' own class of this model_type does, "
+     "remove"},
+    {"mamba2", R"({"auto_map": {"AutoConfig": "configuration_x.Config"}})", "auto_map: says that"},
     {"llama", R"({"add_cross_attention": true})", "add_cross_attention: only false is supported"},
     {"llama", R"({"rms_norm_eps": "small"})", "rms_norm_eps: expected a number"},
     {"llama", R"({"attention_bias": 1})", "attention_bias: expected true or false, found 1"}};
@@ -73,11 +91,25 @@ const Refusal kTransformers[] = {
      R"({"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 1.0, "original_max_position_embeddings": 64}})",
      "rope_scaling.high_freq_factor: expected a number above low_freq_factor = 4"},
     {"llama", R"({"rope_scaling": 2.0})", "rope_scaling: expected an object"},
-    {"llama", R"({"partial_rotary_factor": 0.5})", "partial_rotary_factor: is not known"},
+    {"llama", R"({"partial_rotary_factor": 0.5})",
+     "partial_rotary_factor: only 1 is supported, found 0.5"},
     {"llama", R"({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}})",
-     "rope_parameters.partial_rotary_factor: is not known"},
+     "rope_parameters.partial_rotary_factor: only 1 is supported, found 0.5"},
     {"qwen2", R"({"rope_scaling": {"type": "default", "partial_rotary_factor": 0.5}})",
-     "rope_scaling.partial_rotary_factor: is not known"},
+     "rope_scaling.partial_rotary_factor: only 1 is supported, found 0.5"},
+    {"llama", R"({"rope_scaling": {"type": "default", "factor": 2.0}})",
+     "rope_scaling.factor: only 1 is supported, found 2.0"},
+    {"mistral", R"({"rope_parameters": {"rope_type": "default", "attention_factor": 0.5}})",
+     "rope_parameters.attention_factor: only 1 is supported, found 0.5"},
+    {"llama", R"({"rope_scaling": {"type": "linear", "factor": 2.0, "attention_factor": 1.0}})",
+     "rope_scaling.attention_factor: is not known"},
+    {"llama", R"({"use_sliding_window": true})", "use_sliding_window: only false is supported"},
+    {"mistral", R"({"attention_bias": true})",
+     "attention_bias: only false is supported, found true"},
+    {"qwen2", R"({"mlp_bias": true})", "mlp_bias: only false is supported"},
+    {"gpt2", R"({"num_experts": 4})", "num_experts: only 0 is supported, found 4"},
+    {"mamba", R"({"attention_bias": true})", "attention_bias: only false is supported"},
+    {"gpt_neox", R"({"logit_scale": 0.5})", "logit_scale: only 1 is supported, found 0.5"},
     {"mistral", R"({"rope_parameters": {"full_attention": {"rope_theta": 100.0}}})",
      "rope_parameters.full_attention: is not known"},
     {"gpt_neox", R"({"rope_parameters": {"rotary_pct": 0.5}})",
@@ -89,9 +121,14 @@ const Refusal kTransformers[] = {
      "rope_scaling: says something else than rope_parameters"},
     {"llama", R"({"rope_scaling": {"type": "linear", "rope_type": "default", "factor": 2.0}})",
      "rope_scaling.rope_type: is \"default\", but rope_scaling.type, another name of it, is"},
-    {"gpt_neox", R"({"rope_theta": 500.0})", "rope_theta: is 500, but rotary_emb_base is 10000"},
+    {"gpt_neox", R"({"rope_theta": 500.0})",
+     "rope_theta: is 500, but rotary_emb_base is 10000, the family's default"},
+    {"gpt_neox", R"({"rope_theta": 500.0, "rotary_emb_base": 700.0})",
+     "rope_theta: is 500, but rotary_emb_base is 700"},
     {"gpt_neox", R"({"partial_rotary_factor": 1.0})",
      "partial_rotary_factor: is 1, but rotary_pct is 0.5"},
+    {"gpt_neox", R"({"rotary_pct": null, "partial_rotary_factor": 1.0})",
+     "partial_rotary_factor: is 1, but rotary_pct is 0.25, the family's default"},
     {"gpt_neox", R"({"rope_parameters": {"partial_rotary_factor": 1.0}})",
      "rope_parameters.partial_rotary_factor: is 1, but rotary_pct is 0.5"},
     {"gpt2", R"({"hidden_size": 32})", "n_embd: is 16, but hidden_size, another name of it, is 32"},
@@ -225,7 +262,7 @@ const std::map<std::string, std::vector<const char*>> kNoNulls = {
     {"llama",
      {"vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
       "hidden_act", "max_position_embeddings", "rms_norm_eps", "tie_word_embeddings",
-      "attention_bias", "mlp_bias", "rope_theta", "attention_dropout", "rope_interleaved"}},
+      "attention_bias", "mlp_bias", "rope_theta"}},
     {"mistral",
      {"num_attention_heads", "num_key_value_heads", "hidden_act", "rms_norm_eps", "rope_theta",
       "tie_word_embeddings", "attention_dropout", "max_position_embeddings"}},
@@ -256,8 +293,7 @@ const std::map<std::string, std::vector<const char*>> kNoNulls = {
       "tie_word_embeddings",
       "layer_types",
       "intermediate_size",
-      "d_model",
-      "unknown"}},
+      "d_model"}},
     {"falcon_mamba", {"mixer_rms_eps", "use_falcon_mambapy", "intermediate_size", "use_bias"}},
     {"mamba2",
      {"num_heads", "head_dim", "n_groups", "state_size", "expand", "conv_kernel", "use_bias",
@@ -291,7 +327,7 @@ TEST(NullValues, AreRefusedInsideObjects) {
       {"mamba_ssm2", "ssm_cfg", "dt_limit", "ssm_cfg.dt_limit: expected two numbers, found null"},
       {"llama", "rope_parameters", "rope_type", "rope_parameters.rope_type: is null"},
       {"llama", "rope_scaling", "rope_theta", "rope_scaling.rope_theta: is null"},
-      {"llama", "rope_parameters", "factor", "rope_parameters.factor: is not known"}};
+      {"mamba_ssm", "ssm_cfg", "window", "ssm_cfg.window: is not known"}};
   for (const auto& place : places) {
     json config = small_config(place.model);
     config[place.object][place.key] = nullptr;
@@ -399,6 +435,154 @@ TEST(Architecture, StateSpaceShapes) {
   EXPECT_EQ(mamba2.channels(), 8);
   EXPECT_EQ(mamba2.mamba2().norm_group, 16);  // of two groups
   EXPECT_EQ(mamba2.mamba2().dt_max, 1.5);
+}
+
+// What the classes of transformers 5.24 and mamba_ssm have for keys that are absent.
+TEST(ClassDefaults, FillWhatIsAbsent) {
+  const auto bare = [](const char* family) {
+    return read_architecture({{"model_type", family}}, "config.json");
+  };
+  const struct {
+    const char* family;
+    std::vector<int> sizes;  // vocabulary, hidden, layers, heads, key heads, head size, mlp
+  } transformers[] = {{"gpt2", {50257, 768, 12, 12, 12, 64, 3072}},
+                      {"gpt_neox", {50432, 6144, 44, 64, 64, 96, 24576}},
+                      {"llama", {32000, 4096, 32, 32, 32, 128, 11008}},
+                      {"mistral", {32000, 4096, 32, 32, 8, 128, 14336}},
+                      {"qwen2", {151936, 4096, 32, 32, 32, 128, 22016}}};
+  for (const auto& one : transformers) {
+    SCOPED_TRACE(one.family);
+    const Architecture found = bare(one.family);
+    const TransformerShape& shape = found.transformer();
+    EXPECT_EQ((std::vector<int>{found.vocabulary, found.hidden, found.layers, shape.heads,
+                                shape.key_heads, shape.head_size, shape.mlp_size}),
+              one.sizes);
+    EXPECT_THAT(found.assumed, testing::SizeIs(testing::Ge(5U)));
+  }
+  EXPECT_EQ(bare("gpt_neox").transformer().rotary.dimensions, 24);
+  EXPECT_THAT(bare("mistral").transformer().sliding_windows, testing::Each(4096));
+  for (const char* family : {"mamba", "falcon_mamba"}) {
+    const Architecture found = bare(family);
+    const MambaShape& shape = found.mamba();
+    EXPECT_EQ((std::vector<int>{found.vocabulary, found.hidden, found.layers, shape.inner,
+                                shape.states, shape.conv_kernel, shape.time_step_rank}),
+              (std::vector<int>{50280, 768, 32, 1536, 16, 4, 48}));
+  }
+  const Architecture mamba2 = bare("mamba2");
+  EXPECT_EQ(
+      (std::vector<int>{mamba2.vocabulary, mamba2.hidden, mamba2.layers, mamba2.mamba2().heads,
+                        mamba2.mamba2().head_size, mamba2.mamba2().groups, mamba2.mamba2().states}),
+      (std::vector<int>{32768, 4096, 64, 128, 64, 8, 128}));
+  const Architecture ssm = read_architecture({{"d_model", 2560}}, "config.json");
+  EXPECT_EQ((std::vector<int>{ssm.vocabulary, ssm.layers, ssm.channels()}),
+            (std::vector<int>{50280, 64, 5120}));
+}
+
+TEST(ClassDefaults, MistralHasEightKeyHeads) {
+  const Architecture mistral =
+      read("mistral", R"({"num_attention_heads": 16, "num_key_value_heads": null})");
+  EXPECT_EQ(mistral.transformer().key_heads, 8);
+  EXPECT_THAT(mistral.assumed, testing::Contains("num_key_value_heads (8)"));
+}
+
+TEST(ClassDefaults, OriginalPositionsOfLlama3AreThoseOfTheModel) {
+  const char* change = R"({"rope_scaling": {"rope_type": "llama3", "factor": 8.0,
+      "low_freq_factor": 1.0, "high_freq_factor": 4.0}})";
+  json config = changed({"llama", change, ""});
+  EXPECT_EQ(read_architecture(config, "c").transformer().rotary.original_max_positions, 2048);
+  config["max_position_embeddings"] = 64;
+  EXPECT_EQ(read_architecture(config, "c").transformer().rotary.original_max_positions, 64);
+}
+
+struct SwitchedOff {
+  const char *model, *keys;
+};
+
+class SwitchedOffKeys : public testing::TestWithParam<SwitchedOff> {};
+
+// Null in `keys` is null, not absence.
+TEST_P(SwitchedOffKeys, ChangeNothing) {
+  json config = small_config(GetParam().model);
+  const json plain = config;
+  config.update(json::parse(GetParam().keys));
+  const Architecture with = read_architecture(config, "config.json"),
+                     without = read_architecture(plain, "config.json");
+  EXPECT_EQ(with.norm_epsilon, without.norm_epsilon);
+  ASSERT_EQ(with.is_state_space(), without.is_state_space());
+  if (with.is_state_space()) return;
+  EXPECT_EQ(with.transformer().rotary, without.transformer().rotary);
+  EXPECT_EQ(with.transformer().sliding_windows, without.transformer().sliding_windows);
+  EXPECT_EQ(with.transformer().query_key_value_bias, without.transformer().query_key_value_bias);
+  EXPECT_EQ(with.transformer().attention_output_bias, without.transformer().attention_output_bias);
+  EXPECT_EQ(with.transformer().mlp_bias, without.transformer().mlp_bias);
+}
+
+const SwitchedOff kSwitchedOff[] = {
+    {"llama", R"({"use_sliding_window": false})"},
+    {"llama", R"({"use_sliding_window": false, "sliding_window": 4096, "max_window_layers": 28})"},
+    {"gpt2", R"({"use_sliding_window": false, "sliding_window": 4})"},
+    {"mistral", R"({"use_sliding_window": false})"},
+    {"mistral", R"({"attention_bias": false, "mlp_bias": false})"},
+    {"qwen2", R"({"attention_bias": false, "mlp_bias": false, "qkv_bias": false})"},
+    {"qwen2", R"({"attention_bias": true})"},
+    {"gpt2", R"({"attention_bias": false, "num_experts": 0, "use_parallel_residual": false})"},
+    {"gpt_neox", R"({"mlp_bias": false, "qk_layernorm": false, "sliding_window": null})"},
+    {"mamba", R"({"attention_bias": false, "use_mamba": null, "attention_dropout": 0.0})"},
+    {"mamba2", R"({"mlp_bias": false, "num_experts": 0, "hidden_dropout": 0.0})"},
+    {"falcon_mamba", R"({"use_sliding_window": false, "residual_multiplier": 1.0})"},
+    {"llama", R"({"rope_scaling": {"type": "default", "factor": 1.0}})"},
+    {"llama", R"({"rope_scaling": {"rope_type": "default", "factor": 1}})"},
+    {"llama", R"({"rope_scaling": {"rope_type": "default", "factor": null}})"},
+    {"qwen2", R"({"rope_scaling": {"type": "default", "factor": 1.0,
+                  "original_max_position_embeddings": 32768, "attention_factor": 1.0}})"},
+    {"gpt_neox", R"({"rope_parameters": {"rope_type": "default", "factor": 1.0}})"},
+    {"mistral", R"({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 1.0}})"},
+    {"llama", R"({"rope_scaling": {}})"},
+    {"llama", R"({"partial_rotary_factor": 1.0, "rope_interleaved": false, "use_mrope": false})"},
+    {"llama", R"({"attention_dropout": null, "resid_pdrop": 0.0, "embd_pdrop": 0.0})"},
+    {"gpt2", R"({"hidden_dropout": 0, "attention_dropout": 0.0, "dropout": 0.1})"},
+    {"llama", R"({"logit_scale": 1.0, "embedding_multiplier": 1, "logits_scaling": 1.0})"},
+    {"llama", R"({"final_logit_softcapping": null, "attn_logit_softcapping": null,
+                  "query_pre_attn_scalar": null, "clip_qkv": null, "logit_scale": null})"},
+    {"qwen2", R"({"num_experts": 0, "num_local_experts": 0, "output_router_logits": false})"},
+    {"llama", R"({"quantization_config": null, "auto_map": null, "pruned_heads": {}})"},
+    {"llama", R"({"quantization_config": {}, "auto_map": {}})"},
+    {"llama", R"({"auto_map": {"AutoTokenizer": ["tokenization_x.Tokenizer", null]}})"},
+    {"mamba_ssm", R"({"sliding_window": null})"}};
+INSTANTIATE_TEST_SUITE_P(Families, SwitchedOffKeys, testing::ValuesIn(kSwitchedOff));
+
+// transformers 4.47 to 4.57 write the newer names beside the old ones.
+TEST(Architecture, GptNeoxUnderOldAndNewNames) {
+  const Rotary plain =
+      read("gpt_neox", R"({"rotary_pct": 1.0, "rotary_emb_base": 500})").transformer().rotary;
+  for (const char* change :
+       {R"({"rotary_pct": 1.0, "partial_rotary_factor": 1.0, "rotary_emb_base": 500,
+            "rope_theta": 500})",
+        R"({"rotary_pct": 1.0, "partial_rotary_factor": 1, "rotary_emb_base": 500,
+            "rope_theta": 500.0, "rope_scaling": {"rope_type": "default", "factor": 1.0}})",
+        R"({"rotary_pct": 1, "partial_rotary_factor": 1.0, "rotary_emb_base": 500.0,
+            "rope_theta": 500, "rope_parameters": {"rope_type": "default", "rope_theta": 500.0,
+            "partial_rotary_factor": 1.0}})"})
+    EXPECT_EQ(read("gpt_neox", change).transformer().rotary, plain) << change;
+}
+
+// Nor does a near name of another one.
+TEST(ModelType, OfAnotherArchitectureIsProposedNone) {
+  for (const char* type :
+       {"qwen3",   "qwen2_moe", "qwen2_vl", "qwen",  "mistral3", "mixtral",   "ministral",
+        "llama4",  "llama2",    "mllama",   "gpt3",  "gpt",      "gpt_neo",   "gptj",
+        "gpt_oss", "mamba3",    "mamba1",   "jamba", "falcon",   "falcon_h1", "zamba2"}) {
+    json config = small_config("llama");
+    config["model_type"] = type;
+    try {
+      read_architecture(config, "config.json");
+      ADD_FAILURE() << type;
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), testing::AllOf(HasSubstr("'" + std::string(type) + "'"),
+                                               HasSubstr("supported families: gpt2, llama"),
+                                               testing::Not(HasSubstr("did you mean"))));
+    }
+  }
 }
 
 TEST(Architecture, TheGatedNormMayTakeAllChannelsTogether) {

@@ -22,6 +22,16 @@ NULLABLE = {
 }
 
 
+# What other classes have and the class of the file does not, as switched off: no class reads it.
+SWITCHED_OFF = {
+    "use_sliding_window": [False], "attention_bias": [False, None], "mlp_bias": [False], "qkv_bias": [False], "use_moe": [False],
+    "num_experts": [0], "num_local_experts": [0, None], "logit_scale": [1, 1.0, None], "residual_multiplier": [1.0], "clip_qkv": [None],
+    "embedding_multiplier": [1, None], "attn_logit_softcapping": [None], "final_logit_softcapping": [None], "use_parallel_residual": [False],
+    "rope_interleaved": [False], "use_mrope": [False, None], "qk_layernorm": [False], "resid_pdrop": [0.0], "hidden_dropout": [0, 0.1],
+    "attention_dropout": [0.0], "output_router_logits": [False],
+}
+
+
 def maybe(rng, config, key, values, share=0.5):
     if rng.random() < share:
         config[key] = rng.choice(values)
@@ -40,6 +50,14 @@ def bookkeeping(rng, config):
     maybe(rng, config, "initializer_range", [0.02, 0.1])
 
 
+def switched_off(rng, config, family):
+    """Keys that the family's class has stay as they are."""
+    own = {"gpt_neox": {"attention_bias", "use_parallel_residual", "hidden_dropout"}, "llama": {"attention_bias", "mlp_bias"},
+           "qwen2": {"use_sliding_window"}}.get(family, set())
+    for key in rng.sample(sorted(set(SWITCHED_OFF) - own - set(config)), rng.choice([0, 0, 1, 3])):
+        config[key] = rng.choice(SWITCHED_OFF[key])
+
+
 def activation(rng, config, key, unusual):
     if rng.random() < 0.06:
         config[key] = rng.choice(OTHER_ACTIVATIONS)
@@ -53,7 +71,9 @@ def scaling(rng, unusual, place):
     kind = rng.choice(["default", "linear", "linear", "llama3", "llama3", "yarn", "dynamic"] if rng.random() < 0.3 else ["default", "linear", "llama3"])
     name = rng.choice(["rope_type", "rope_type", "type"])
     rope = {name: kind}
-    if kind != "default":
+    if kind == "default":
+        rope.update(rng.choice([{}, {}, {"factor": 1.0}, {"factor": 1, "original_max_position_embeddings": 64}, {"attention_factor": 1.0}]))
+    else:
         rope["factor"] = rng.choice([1.5, 2, 4.0, 8.0])
     if kind == "llama3":
         rope.update(low_freq_factor=rng.choice([1.0, 0.5]), high_freq_factor=rng.choice([2.0, 4.0]),
@@ -70,13 +90,15 @@ def rotary(rng, config, unusual, theta_key, share_key):
     theta, share = rng.choice([100.0, 1000, 10000.0, 500000.0]), rng.choice([0.25, 0.4, 0.5, 0.75, 1.0])
     inside = {"rope_theta": theta, **({"partial_rotary_factor": share} if share_key else {})}
     outside = {theta_key: theta, **({share_key: share} if share_key else {})}
-    form = rng.choice(["absent", "outside", "old", "new", "both"])
+    form = rng.choice(["absent", "outside", "old", "new", "both"] + (["copies"] if share_key else []))
     if form == "outside":
         config.update({key: value for key, value in outside.items() if rng.random() < 0.8})
     elif form == "old":
         config.update(outside, rope_scaling=scaling(rng, unusual, "rope_scaling"))
     elif form == "new":
         config["rope_parameters"] = {**scaling(rng, unusual, "rope_parameters"), **inside}
+    elif form == "copies":  # transformers 4.47 to 4.57
+        config.update(outside, **inside, rope_scaling=scaling(rng, unusual, "rope_scaling") if rng.random() < 0.5 else None)
     elif form == "both":
         rope = scaling(rng, unusual, "rope_scaling")
         config.update(outside, rope_scaling=rope, rope_parameters={**rope, **inside})
@@ -202,6 +224,7 @@ def config_for(rng, family):
     config, unusual = {"model_type": library, "vocab_size": rng.choice([16, 24, 32] if library != family else [11, 29, 40])}, set()
     bookkeeping(rng, config)
     globals()[library](rng, config, unusual)
+    switched_off(rng, config, library)
     if library != family:  # what mamba_ssm's modules have no parameter for
         for key in ("hidden_act", "layer_norm_epsilon", "intermediate_size"):
             config.pop(key, None)

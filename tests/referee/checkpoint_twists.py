@@ -76,7 +76,7 @@ def not_a_number(checkpoint, rng):
 
 def unknown_key(checkpoint, rng):
     key, value = rng.choice([("logit_scale", 2.0), ("attn_logit_softcapping", 30.0), ("num_local_experts", 4), ("text_config", {"hidden_size": 8}),
-                             ("per_layer_config", {"0": {"hidden_act": "relu"}}), ("embedding_multiplier", None)])
+                             ("per_layer_config", {"0": {"hidden_act": "relu"}}), ("embedding_multiplier", 2.0)])
     if not checkpoint.family.endswith("_ssm"):
         checkpoint.config[key] = value
         checkpoint.forbid(f"with {key}", key)
