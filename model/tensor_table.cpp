@@ -4,14 +4,17 @@
 #include <functional>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <set>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "base/error.hpp"
+#include "base/text.hpp"
 #include "model/architecture.hpp"
 #include "model/checkpoint/checkpoint.hpp"
+#include "model/foreign_tensors.hpp"
 
 namespace factflow {
 namespace {
@@ -38,6 +41,73 @@ std::string name_in(const TensorTable& table, const std::set<std::string>& known
     if (name == theirs || table.prefix + name == theirs) return ours;
   if (known.contains(name)) return name;
   return known.contains(table.prefix + name) ? table.prefix + name : "";
+}
+
+// The tensor of this table name, under any of its names behind `wrapper`; null if there is none.
+const StoredTensor* find_behind(const std::string& wrapper, const Checkpoint& checkpoint,
+                                const TensorTable& table, const std::string& name) {
+  const auto& tensors = checkpoint.tensors();
+  const auto lookup = [&](const std::string& candidate) -> const StoredTensor* {
+    auto found = tensors.find(wrapper + candidate);
+    if (found == tensors.end() && candidate.starts_with(table.prefix))
+      found = tensors.find(wrapper + candidate.substr(table.prefix.size()));
+    return found == tensors.end() ? nullptr : &found->second;
+  };
+  if (const StoredTensor* stored = lookup(name)) return stored;
+  for (const auto& [theirs, ours] : table.renamed)
+    if (ours == name)
+      if (const StoredTensor* stored = lookup(theirs)) return stored;
+  return nullptr;
+}
+
+// What stands before the table's name of this tensor, and of every other one; "" if nothing does.
+std::string wrapper_of(const std::string& name, const Checkpoint& checkpoint,
+                       const TensorTable& table, const std::set<std::string>& known) {
+  constexpr int kMostWrappers = 8;
+  size_t dot = name.find('.');
+  for (int i = 0; i < kMostWrappers && dot != name.npos; ++i, dot = name.find('.', dot + 1)) {
+    const std::string prefix = name.substr(0, dot + 1);
+    const auto is_there = [&](const TensorEntry& entry) {
+      return find_behind(prefix, checkpoint, table, entry.name) != nullptr;
+    };
+    if (!name_in(table, known, name.substr(dot + 1)).empty() &&
+        std::all_of(table.entries.begin(), table.entries.end(), is_there))
+      return prefix;
+  }
+  return "";
+}
+
+// Throws InputError for a tensor that tells why others are missing: what a wrapper, an adapter or
+// quantisation left. Comes before all other checks.
+void refuse_foreign_tensors(const Checkpoint& checkpoint, const TensorTable& table) {
+  const std::set<std::string> known = names_of(table);
+  bool wrapped = true;  // as far as is known
+  for (const auto& [name, stored] : checkpoint.tensors()) {
+    if (!name_in(table, known, name).empty()) continue;
+    const std::string prefix = wrapped ? wrapper_of(name, checkpoint, table, known) : "";
+    wrapped = !prefix.empty();
+    const std::optional<ForeignTensor> foreign =
+        wrapped ? foreign_prefix(prefix) : foreign_tensor(name);
+    if (foreign)
+      throw InputError(stored.file,
+                       fmt::format("tensor {} {} {}", name, shown(stored), foreign->problem),
+                       foreign->remedy);
+  }
+}
+
+// Index and shards may disagree about what nothing reads.
+void check_disputed(const Checkpoint& checkpoint, const TensorTable& table) {
+  std::set<std::string> unread;
+  for (const OldBuffer& buffer : table.old_buffers) unread.insert(buffer.name);
+  if (table.tied_head) unread.insert(table.head);
+  for (const auto& [name, error] : checkpoint.disputed())
+    if (!unread.contains(name_in(table, unread, name))) throw error;
+}
+
+// "config.json does not give hidden_size (4096), ..": why shapes may differ.
+std::string told_of_assumed(const TensorTable& table) {
+  if (table.assumed.empty()) return "";
+  return fmt::format("config.json leaves to the class's defaults: {}", join(table.assumed));
 }
 
 using Names = std::map<std::string, std::string>;  // the table's name -> the checkpoint's
@@ -70,14 +140,17 @@ void check_expected(const Checkpoint& checkpoint, const TensorTable& table,
                      entry.name == table.head
                          ? fmt::format("config.json does not tie it to {}; head: embedding does",
                                        table.embedding)
-                         : "");
+                         : told_of_assumed(table));
   if (stored->shape != entry.shape)
-    throw InputError(stored->file, fmt::format("tensor {}: expected shape {}, found {}", entry.name,
-                                               shown(entry.shape), shown(stored->shape)));
+    throw InputError(stored->file,
+                     fmt::format("tensor {}: expected shape {}, found {}", entry.name,
+                                 shown(entry.shape), shown(stored->shape)),
+                     told_of_assumed(table));
   if (!is_float(stored->type))
     throw InputError(stored->file,
                      fmt::format("tensor {}: expected F32, F16, BF16 or F64, found {}", entry.name,
-                                 to_string(stored->type)));
+                                 to_string(stored->type)),
+                     "integers are quantised weights: use the checkpoint that they were made from");
 }
 
 bool same_bytes(const StoredTensor& one, const StoredTensor& other) {
@@ -128,27 +201,19 @@ void add_embedding_and_head(TensorTable& table, const Architecture& architecture
   table.head = head;
   table.tied_head = architecture.tied_head;
   table.head_chosen = architecture.head_chosen;
+  table.assumed = architecture.assumed;
   table.entries.push_back({embedding, shape});
   if (!table.tied_head) table.entries.push_back({head, shape});
 }
 
 const StoredTensor* find_tensor(const Checkpoint& checkpoint, const TensorTable& table,
                                 const std::string& name) {
-  const auto& tensors = checkpoint.tensors();
-  const auto lookup = [&](const std::string& candidate) -> const StoredTensor* {
-    auto found = tensors.find(candidate);
-    if (found == tensors.end() && candidate.starts_with(table.prefix))
-      found = tensors.find(candidate.substr(table.prefix.size()));
-    return found == tensors.end() ? nullptr : &found->second;
-  };
-  if (const StoredTensor* stored = lookup(name)) return stored;
-  for (const auto& [theirs, ours] : table.renamed)
-    if (ours == name)
-      if (const StoredTensor* stored = lookup(theirs)) return stored;
-  return nullptr;
+  return find_behind("", checkpoint, table, name);
 }
 
 void check_tensors(const Checkpoint& checkpoint, const TensorTable& table) {
+  check_disputed(checkpoint, table);
+  refuse_foreign_tensors(checkpoint, table);
   for (const TensorEntry& entry : table.entries) check_expected(checkpoint, table, entry);
   check_tied_head(checkpoint, table, checked_names(checkpoint, table));
   check_old_buffers(checkpoint, table);

@@ -36,6 +36,7 @@ struct TensorTable {
   std::string embedding, head;                               // names of the two matrices
   bool tied_head = false;    // logits come from the embedding; the head may be there as its copy
   bool head_chosen = false;  // by the user: a head in the file may then differ
+  std::vector<std::string> assumed;  // sizes that config.json does not give, for messages
 
   std::int64_t parameters() const;  // sum over the entries
 };
@@ -50,7 +51,9 @@ const StoredTensor* find_tensor(const Checkpoint& checkpoint, const TensorTable&
                                 const std::string& name);
 
 // Throws InputError for the first tensor that is missing, misshapen, of another type than F32, F16,
-// BF16 or F64, there under two names, or not known to the table; for a head that is not the
+// BF16 or F64, there under two names, or not known to the table, with what is known of wrappers,
+// adapters and quantised weights; for one that index and shards disagree about, unless it is an old
+// buffer; for a head that is not the
 // embedding though the configuration ties them; and for an old buffer that says something else than
 // the configuration. Reads the values of the last two alone.
 void check_tensors(const Checkpoint& checkpoint, const TensorTable& table);

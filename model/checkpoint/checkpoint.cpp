@@ -11,6 +11,7 @@
 #include "base/paths.hpp"
 #include "model/checkpoint/config_file.hpp"
 #include "model/checkpoint/digest.hpp"
+#include "model/checkpoint/foreign_files.hpp"
 #include "model/checkpoint/hub_cache.hpp"
 #include "model/checkpoint/safetensors.hpp"
 #include "model/checkpoint/shard_index.hpp"
@@ -27,6 +28,7 @@ struct Checkpoint::Parts {
   ConfigFile config;
   std::vector<TensorFile> files;  // own what the bytes of `tensors` point into
   TensorMap tensors;
+  std::map<std::string, InputError> disputed;
   std::vector<std::string> unread;
 };
 
@@ -49,25 +51,37 @@ bool holds(const fs::path& directory, const std::string& name) {
   return false;
 }
 
-// Moves the tensors of one file of the checkpoint into `all`, having checked them against the
+constexpr const char* kOtherShards =
+    "index and shards are of different checkpoints: download them again";
+
+// The weights of a directory as they are put together.
+struct Weights {
+  std::vector<TensorFile> files;
+  TensorMap tensors;
+  std::map<std::string, InputError> disputed;
+};
+
+// Moves the tensors of one file of the checkpoint into `weights`, having checked them against the
 // index.
 void take_shard(TensorMap& shard, const std::string& name, const WeightMap& map,
-                const fs::path& index, TensorMap& all) {
+                const fs::path& index, Weights& weights) {
   for (auto& [tensor, stored] : shard) {
     const auto listed = map.find(tensor);
-    if (listed == map.end() || listed->second != name)
-      throw InputError(
+    const bool is_listed = listed != map.end();
+    if (!is_listed || listed->second != name) {
+      const InputError error(
           index.string(),
-          fmt::format(
-              "{} holds the tensor {}, which weight_map {}", name, in_quotes(tensor),
-              listed == map.end() ? "does not list" : "places in " + in_quotes(listed->second)),
-          "index and shards are of different checkpoints: download them again");
-    all.emplace(tensor, std::move(stored));
+          fmt::format("{} holds the tensor {}, which weight_map {}", name, in_quotes(tensor),
+                      is_listed ? "places in " + in_quotes(listed->second) : "does not list"),
+          kOtherShards);
+      if (is_listed || weights.tensors.contains(tensor)) throw error;
+      weights.disputed.emplace(tensor, error);
+    }
+    weights.tensors.emplace(tensor, std::move(stored));
   }
 }
 
-void open_shards(const fs::path& index, OpenFile open, std::vector<TensorFile>& files,
-                 TensorMap& all) {
+void open_shards(const fs::path& index, OpenFile open, Weights& weights) {
   const WeightMap map = read_weight_map(index);
   for (const std::string& name : shards_of(map)) {
     const fs::path path = index.parent_path() / name;
@@ -75,15 +89,16 @@ void open_shards(const fs::path& index, OpenFile open, std::vector<TensorFile>& 
       throw InputError(path.string(),
                        fmt::format("is missing, though {} names it", index.filename().string()),
                        "the download is incomplete: download the checkpoint again");
-    files.push_back(open(path));
-    take_shard(files.back().tensors, name, map, index, all);
+    weights.files.push_back(open(path));
+    take_shard(weights.files.back().tensors, name, map, index, weights);
   }
   for (const auto& [tensor, shard] : map)
-    if (!all.contains(tensor))
-      throw InputError(index.string(),
-                       fmt::format("places the tensor {} in {}, which does not hold it",
-                                   in_quotes(tensor), shard),
-                       "index and shards are of different checkpoints: download them again");
+    if (!weights.tensors.contains(tensor))
+      weights.disputed.emplace(
+          tensor, InputError(index.string(),
+                             fmt::format("places the tensor {} in {}, which does not hold it",
+                                         in_quotes(tensor), shard),
+                             kOtherShards));
 }
 
 struct Container {
@@ -106,26 +121,40 @@ void refuse_other_shards(const fs::path& directory, const Container& container) 
           "keep the whole file, or the index and its shards");
 }
 
-void open_weights(const fs::path& directory, std::vector<TensorFile>& files, TensorMap& all,
-                  std::vector<std::string>& unread) {
+// Returns the files that were left alone.
+std::vector<std::string> open_weights(const fs::path& directory, Weights& weights) {
+  std::vector<std::string> unread;
   for (const Container& container : kContainers) {
     const bool whole = holds(directory, container.name);
     if (!whole && !holds(directory, container.index())) continue;
-    if (!files.empty()) {
+    if (!weights.files.empty()) {
       unread.push_back(whole ? container.name : container.index());
     } else if (whole) {
       refuse_other_shards(directory, container);
-      files.push_back(container.open(directory / container.name));
-      all = std::move(files.back().tensors);
+      weights.files.push_back(container.open(directory / container.name));
+      weights.tensors = std::move(weights.files.back().tensors);
     } else {
-      open_shards(directory / container.index(), container.open, files, all);
+      open_shards(directory / container.index(), container.open, weights);
     }
   }
-  if (!files.empty()) return;
-  throw InputError(directory.string(),
-                   "holds no weights: tried model.safetensors, model.safetensors.index.json, "
-                   "pytorch_model.bin and "
-                   "pytorch_model.bin.index.json");
+  if (weights.files.empty())
+    refuse_directory(directory,
+                     "holds no weights: tried model.safetensors, model.safetensors.index.json, "
+                     "pytorch_model.bin and pytorch_model.bin.index.json",
+                     "");
+  return unread;
+}
+
+// config.json of a directory that is a model of its own.
+ConfigFile read_model_config(const fs::path& directory) {
+  ConfigFile config = read_config_file(directory);
+  if (holds(directory, kAdapter))
+    throw InputError((directory / kAdapter).string(),
+                     "says that an adapter (LoRA or alike) changes the weights, which is not "
+                     "supported",
+                     "merge it into the weights with peft (merge_and_unload, then "
+                     "save_pretrained), or remove the file if they hold it already");
+  return config;
 }
 
 }  // namespace
@@ -141,9 +170,7 @@ fs::path Checkpoint::resolve(const std::string& source) {
   std::error_code ignored;
   const fs::path directory = with_home(source);
   if (fs::is_directory(directory, ignored)) return directory;
-  if (fs::exists(directory, ignored))
-    throw InputError(source, "is a file, expected a checkpoint directory",
-                     "name the directory that holds it");
+  if (fs::exists(directory, ignored)) refuse_file(directory);
   throw InputError(
       in_quotes(source), "is no directory" + relative_to_what(directory),
       fmt::format("name a checkpoint directory, or a model of the Hugging Face cache as {}ORG/NAME",
@@ -162,18 +189,18 @@ bool Checkpoint::has_weights(const std::string& source) {
 }
 
 nlohmann::json Checkpoint::read_config(const std::string& source) {
-  return read_config_file(resolve(source)).value;
+  return read_model_config(resolve(source)).value;
 }
 
 Checkpoint Checkpoint::open(const std::string& source) {
   auto parts = std::make_unique<Parts>();
   parts->directory = resolve(source);
-  parts->config = read_config_file(parts->directory);
-  if (holds(parts->directory, kAdapter))
-    throw InputError((parts->directory / kAdapter).string(),
-                     "says that an adapter changes the weights, which is not supported",
-                     "merge it into the weights");
-  open_weights(parts->directory, parts->files, parts->tensors, parts->unread);
+  parts->config = read_model_config(parts->directory);
+  Weights weights;
+  parts->unread = open_weights(parts->directory, weights);
+  parts->files = std::move(weights.files);
+  parts->tensors = std::move(weights.tensors);
+  parts->disputed = std::move(weights.disputed);
   if (parts->tensors.empty())
     throw InputError(parts->directory.string(), "holds weights without a single tensor");
   return Checkpoint(std::move(parts));
@@ -187,6 +214,10 @@ const nlohmann::json& Checkpoint::config() const {
 }
 const std::map<std::string, StoredTensor>& Checkpoint::tensors() const {
   return parts_->tensors;
+}
+
+const std::map<std::string, InputError>& Checkpoint::disputed() const {
+  return parts_->disputed;
 }
 
 const std::vector<std::string>& Checkpoint::unread() const {

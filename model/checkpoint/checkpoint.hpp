@@ -14,6 +14,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/error.hpp"
+
 namespace factflow {
 
 enum class StoredType { kF64, kF32, kF16, kBF16, kI64, kI32, kI16, kI8, kU8, kBool };
@@ -36,13 +38,14 @@ struct StoredTensor {
 class Checkpoint {
  public:
   // `source` is a directory, or hf:ORG/NAME[@REVISION] which is looked up offline in the Hugging
-  // Face cache (HF_HUB_CACHE, HF_HOME/hub, ~/.cache/huggingface/hub). Finds model.safetensors,
+  // Face cache (hub_cache.hpp). Finds model.safetensors,
   // model.safetensors.index.json, pytorch_model.bin or pytorch_model.bin.index.json, in this order.
   // Refuses a whole file beside an index to other shards, and an adapter.
+  // Other forms of weights, and files that are no weights, are refused with what they are.
   // Throws InputError naming file and tensor.
   static Checkpoint open(const std::string& source);
 
-  // Only config.json: for planning without weights. Throws InputError.
+  // Only config.json: for planning without weights. Refuses an adapter. Throws InputError.
   static nlohmann::json read_config(const std::string& source);
   // The directory behind a source, existing; `~` is the home directory. Throws InputError.
   static std::filesystem::path resolve(const std::string& source);
@@ -55,6 +58,9 @@ class Checkpoint {
   const nlohmann::json& config() const;  // config.json as an object
   bool is_mamba_ssm() const;  // the mamba_ssm library's own config keys (d_model, n_layer, ssm_cfg)
   const std::map<std::string, StoredTensor>& tensors() const;
+  // Where an index and its shards disagree about a single tensor: it is in a shard and not in the
+  // index, or the other way round. Each is an error, unless it is of a tensor that nothing reads.
+  const std::map<std::string, InputError>& disputed() const;
   // Files of weights in the directory that come later in the order and were not looked at.
   const std::vector<std::string>& unread() const;
 

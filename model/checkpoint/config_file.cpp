@@ -8,6 +8,7 @@
 #include "base/error.hpp"
 #include "base/files.hpp"
 #include "base/text_file.hpp"
+#include "model/checkpoint/foreign_files.hpp"
 #include "model/checkpoint/json_object.hpp"
 #include "model/checkpoint/untrusted.hpp"
 
@@ -52,7 +53,7 @@ ConfigFile read_config_file(const std::filesystem::path& directory) {
   const std::filesystem::path path = directory / "config.json";
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored))
-    throw InputError(directory.string(), "holds no config.json",
+    refuse_directory(directory, "holds no config.json",
                      "expected a checkpoint directory as transformers or mamba_ssm saves it");
   std::string text = read_file(path, kLargestConfig);
   nlohmann::json value = parse_config(text, path.string());

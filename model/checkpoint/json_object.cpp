@@ -9,6 +9,8 @@ namespace factflow {
 
 nlohmann::json parse_json_object(std::string_view text, const std::string& where,
                                  size_t max_depth) {
+  if (text.empty())
+    throw InputError(where, "is empty, expected a JSON object", "download it again");
   nlohmann::json value =
       parse_json_text(text, where, {.max_depth = max_depth, .unique_keys = true});
   if (!value.is_object())

@@ -11,8 +11,10 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "model/checkpoint/foreign_files.hpp"
 #include "model/checkpoint/json_object.hpp"
 #include "model/checkpoint/untrusted.hpp"
+#include "model/checkpoint/zip_archive.hpp"
 
 namespace factflow {
 namespace {
@@ -30,7 +32,10 @@ std::optional<StoredType> stored_type(std::string_view name) {
 }
 
 std::string_view header_text(std::span<const std::byte> bytes, const std::string& where) {
-  refuse_stand_in(bytes, where);
+  refuse_foreign_content(bytes, where);
+  if (ZipArchive::is_zip(bytes))
+    throw InputError(where, "is a zip archive, as torch.save writes",
+                     "call it pytorch_model.bin, and its shards likewise, their index too");
   std::uint64_t length = 0;
   if (bytes.size() < kLengthBytes)
     throw InputError(
@@ -80,7 +85,9 @@ StoredType type_of(const nlohmann::json& entry, const std::string& where) {
   if (!type)
     throw InputError(where,
                      fmt::format("has the dtype {}, which is not supported", in_quotes(name)),
-                     "expected one of F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL");
+                     name.starts_with("F8") || name.starts_with("F4") || name.starts_with("F6")
+                         ? "the weights are quantised: use the checkpoint that they were made from"
+                         : "expected one of F64, F32, F16, BF16, I64, I32, I16, I8, U8, BOOL");
   return *type;
 }
 

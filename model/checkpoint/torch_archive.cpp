@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "model/checkpoint/foreign_files.hpp"
 #include "model/checkpoint/pickle.hpp"
 #include "model/checkpoint/untrusted.hpp"
 #include "model/checkpoint/zip_archive.hpp"
@@ -16,19 +17,13 @@ namespace {
 
 constexpr std::uint64_t kLargestPickle = std::uint64_t{64} << 20;
 constexpr std::string_view kPickleEntry = "/data.pkl";
-// Protocol 2, then a LONG1 of ten bytes: the magic number that opened torch's files before they
-// were zip archives.
-constexpr std::string_view kOldMagic("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19",
-                                     14);
 
 void refuse_other_formats(std::span<const std::byte> bytes, const std::string& where) {
-  refuse_stand_in(bytes, where);
+  refuse_foreign_content(bytes, where);
   if (ZipArchive::is_zip(bytes)) return;
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  if (text.starts_with(kOldMagic))
-    throw InputError(where, "is in the format that torch wrote before version 1.6",
-                     "load it with torch.load(..., weights_only=True) and save it again, best as "
-                     "model.safetensors");
+  if (looks_like_safetensors(bytes))
+    throw InputError(where, "is a file of safetensors",
+                     "call it model.safetensors, and its shards likewise, their index too");
   throw InputError(where, "is no zip archive, expected what torch.save writes",
                    "the file is damaged: download it again");
 }
@@ -62,8 +57,8 @@ class ArchiveReader {
       folder_ = name.substr(0, name.size() - kPickleEntry.size());
     }
     if (folder_.empty())
-      throw InputError(where_, "holds no entry data.pkl",
-                       "expected a checkpoint written by torch.save");
+      throw InputError(where_, "is a zip archive that holds no entry data.pkl",
+                       "expected a checkpoint written by torch.save; unpack one that was zipped");
     if (zip_.find(folder_ + "/constants.pkl") != nullptr)
       throw InputError(where_, "is a TorchScript program", "save its state_dict() with torch.save");
   }

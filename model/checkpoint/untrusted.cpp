@@ -28,12 +28,4 @@ std::string to_string(std::span<const std::int64_t> shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }
 
-void refuse_stand_in(std::span<const std::byte> bytes, const std::string& where) {
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  if (text.empty()) throw InputError(where, "is empty", "download it again");
-  if (text.starts_with("version https://git-lfs"))
-    throw InputError(where, "is a Git LFS pointer, not the weights",
-                     "run git lfs pull in its directory");
-}
-
 }  // namespace factflow

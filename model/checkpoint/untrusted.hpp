@@ -23,8 +23,4 @@ std::int64_t checked_bytes(StoredType type, std::span<const std::int64_t> shape,
 
 std::string to_string(std::span<const std::int64_t> shape);  // "[211, 48]"
 
-// Throws InputError if the file is not what its name says but a well-known stand-in: empty, or a
-// Git LFS pointer.
-void refuse_stand_in(std::span<const std::byte> bytes, const std::string& where);
-
 }  // namespace factflow

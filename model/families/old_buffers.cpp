@@ -10,9 +10,9 @@
 namespace factflow {
 namespace {
 
-// The first versions wrote -1e4, later ones -1e9, which is -inf in float16: either takes all weight
-// from a masked place.
-constexpr double kMaskedScore = -1e4;
+// The first versions wrote -1e4, which bfloat16 rounds to this, later ones -1e9, which is -inf in
+// float16: each takes all weight from a masked place.
+constexpr double kMaskedScore = -9984;
 
 bool is_set(const StoredTensor& tensor, std::int64_t index) {
   if (is_float(tensor.type)) return element(tensor, index) != 0;

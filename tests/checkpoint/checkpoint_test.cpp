@@ -31,6 +31,12 @@ class Sharded {
   }
   void write_index() const { directory.write("model.safetensors.index.json", index.dump()); }
   std::string error() const { return error_of(directory.path()); }
+  // What the checkpoint says of one tensor that index and shards disagree about.
+  std::string dispute(const std::string& tensor) const {
+    const Checkpoint model = Checkpoint::open(directory.path().string());
+    EXPECT_EQ(model.disputed().size(), 1u);
+    return model.disputed().at(tensor).what();
+  }
 
   TemporaryDirectory directory;
   nlohmann::json index = {{"metadata", {{"total_size", 1}}}};
@@ -90,8 +96,8 @@ TEST(Checkpoint, RefusesShardsThatContradictTheIndex) {
 
   sharded.index["weight_map"].erase(first);
   sharded.write_index();
-  EXPECT_THAT(sharded.error(), HasSubstr("model-00001.safetensors holds the tensor '" + first +
-                                         "', which weight_map does not list"));
+  EXPECT_THAT(sharded.dispute(first), HasSubstr("model-00001.safetensors holds the tensor '" +
+                                                first + "', which weight_map does not list"));
 
   sharded.index = good;
   sharded.index["weight_map"][first] = Sharded::file_name(1);
@@ -102,7 +108,7 @@ TEST(Checkpoint, RefusesShardsThatContradictTheIndex) {
   sharded.index["weight_map"]["more"] = Sharded::file_name(1);
   sharded.write_index();
   EXPECT_THAT(
-      sharded.error(),
+      sharded.dispute("more"),
       HasSubstr("places the tensor 'more' in model-00002.safetensors, which does not hold it"));
 
   sharded.index = good;
@@ -112,6 +118,16 @@ TEST(Checkpoint, RefusesShardsThatContradictTheIndex) {
       sharded.error(),
       HasSubstr(
           "model-00003.safetensors: is missing, though model.safetensors.index.json names it"));
+
+  // In two shards and in no list: which of them is meant?
+  sharded.index = good;
+  sharded.index["weight_map"].erase(first);
+  sharded.write_index();
+  std::map<std::string, StoredTensor> second;
+  for (const auto& [name, shard] : good["weight_map"].items())
+    if (shard == Sharded::file_name(1) || name == first) second[name] = whole.tensors().at(name);
+  sharded.directory.write(Sharded::file_name(1), safetensors_of(second));
+  EXPECT_THAT(sharded.error(), HasSubstr("model-00002.safetensors holds the tensor '" + first));
 }
 
 TEST(Checkpoint, RefusesABadIndex) {
@@ -181,6 +197,9 @@ TEST(Checkpoint, RefusesAnAdapter) {
   directory.write("model.safetensors", safetensors_of({{"a", tensor_of(values)}}));
   directory.write("adapter_config.json", "{}");
   EXPECT_THAT(error_of(directory.path()), HasSubstr("adapter_config.json: says that an adapter"));
+  EXPECT_THAT(input_error([&] { Checkpoint::read_config(directory.path().string()); }),
+              testing::AllOf(HasSubstr("adapter_config.json: says that an adapter"),
+                             HasSubstr("merge_and_unload")));
 }
 
 TEST(Checkpoint, RefusesBadSources) {

@@ -42,7 +42,7 @@ TEST(Safetensors, RefusesADamagedFrame) {
   EXPECT_THAT(input_error([] { read(safetensors("{}", "").substr(0, 9)); }),
               HasSubstr("2 bytes long, but only 1 follow"));
   EXPECT_THAT(input_error([] { read("version https://git-lfs.github.com/spec/v1\n"); }),
-              HasSubstr("run git lfs pull"));
+              HasSubstr("git lfs pull"));
 }
 
 TEST(Safetensors, RefusesABadHeader) {

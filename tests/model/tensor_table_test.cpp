@@ -145,6 +145,91 @@ TEST(TensorNames, OneTensorUnderTwoNamesIsRefused) {
     }
 }
 
+// Names behind a wrapper's prefix, of the whole model.
+TEST(ForeignTensors, OfAWrapperAreNamed) {
+  const struct {
+    const char *prefix, *who, *remedy;
+  } wrappers[] = {
+      {"module.", "DistributedDataParallel", "model.module.state_dict()"},
+      {"_orig_mod.", "torch.compile", "model._orig_mod.state_dict()"},
+      {"module._orig_mod.", "torch.compile", "state_dict()"},
+      {"_orig_mod.module.", "torch.compile", "state_dict()"},
+      {"base_model.model.", "peft", "merge_and_unload"},
+      {"_fsdp_wrapped_module.", "FSDP", "the full state dict"},
+      {"model.", "begins, as those of the whole model do, with 'model.'", "take the prefix off"},
+      {"language_model.", "with 'language_model.'", "take the prefix off"}};
+  for (const char* model : {"llama", "gpt2", "gpt_neox", "mamba", "mamba_ssm2"})
+    for (const auto& wrapper : wrappers) {
+      Tensors wrapped;
+      for (auto& [name, tensor] : random_tensors(small_config(model), 5))
+        wrapped[wrapper.prefix + name] = tensor;
+      EXPECT_THAT(loading_error(model, wrapped),
+                  testing::AllOf(HasSubstr("model.safetensors: tensor "),
+                                 HasSubstr(std::string("with '") + wrapper.prefix + "'"),
+                                 HasSubstr(wrapper.who), HasSubstr(wrapper.remedy)))
+          << model;
+    }
+}
+
+TEST(ForeignTensors, OfAWrapperUnderOlderNames) {
+  Tensors wrapped;
+  for (auto& [name, tensor] : random_tensors(small_config("gpt_neox"), 5))
+    wrapped["module." + (name == "embed_out.weight" ? "lm_head.weight" : name)] = tensor;
+  EXPECT_THAT(loading_error("gpt_neox", wrapped), HasSubstr("with 'module.'"));
+}
+
+// One name among those of a model without a wrapper is only that.
+TEST(ForeignTensors, BehindAPrefixOfTheirOwnAreUnexpected) {
+  Tensors tensors = random_tensors(small_config("llama"), 5);
+  tensors["module.model.norm.weight"] = tensors.at("model.norm.weight");
+  EXPECT_THAT(loading_error("llama", tensors),
+              HasSubstr("tensor module.model.norm.weight [16] is not expected"));
+}
+
+TEST(ForeignTensors, OfAdaptersAndQuantisedWeightsAreNamed) {
+  const struct {
+    const char *name, *text;
+  } marks[] = {
+      {"model.layers.0.self_attn.q_proj.lora_A.weight", "belongs to a LoRA adapter"},
+      {"base_model.model.model.layers.0.mlp.up_proj.lora_B.default.weight", "LoRA adapter"},
+      {"model.layers.0.self_attn.q_proj.base_layer.weight", "is a weight below an adapter"},
+      {"model.layers.0.self_attn.q_proj.qweight", "GPTQ or AWQ"},
+      {"model.layers.0.self_attn.q_proj.qzeros", "GPTQ or AWQ"},
+      {"model.layers.0.self_attn.q_proj.scales", "scales of quantised weights"},
+      {"model.layers.0.self_attn.q_proj.g_idx", "GPTQ"},
+      {"model.layers.0.self_attn.q_proj.weight.absmax", "bitsandbytes"},
+      {"model.layers.0.self_attn.q_proj.weight.quant_map", "bitsandbytes"},
+      {"model.layers.0.self_attn.q_proj.weight.quant_state.bitsandbytes__nf4", "bitsandbytes"},
+      {"model.layers.0.self_attn.q_proj.SCB", "bitsandbytes"},
+      {"model.layers.0.self_attn.q_proj.weight_packed", "compressed-tensors"},
+      {"model.layers.0.self_attn.q_proj.weight_scale", "scales of quantised weights"},
+      {"model.layers.0.self_attn.q_proj.weight_scale_inv", "FP8"},
+      {"model.layers.0.self_attn.q_proj.biases", "MLX"},
+      {"model.layers.0._orig_mod.self_attn.q_proj.weight", "torch.compile"}};
+  for (const auto& mark : marks)
+    for (const bool beside : {true, false}) {
+      Tensors tensors = random_tensors(small_config("llama"), 5);
+      if (!beside) tensors.erase("model.layers.0.self_attn.q_proj.weight");
+      tensors[mark.name] = {{2}, {1.0F, 2.0F}};
+      EXPECT_THAT(loading_error("llama", tensors),
+                  testing::AllOf(HasSubstr(std::string("model.safetensors: tensor ") + mark.name +
+                                           " F32 [2] "),
+                                 HasSubstr(mark.text), HasSubstr("; ")));
+    }
+}
+
+TEST(ClassDefaults, AreNamedWhereTheyDoNotFitTheTensors) {
+  nlohmann::json config = small_config("llama");
+  const Tensors tensors = random_tensors(config, 5);
+  config.erase("hidden_size");
+  EXPECT_THAT(loading_error(config, tensors),
+              HasSubstr("config.json leaves to the class's defaults: hidden_size (4096)"));
+  config = small_config("llama");
+  config.erase("num_hidden_layers");
+  EXPECT_THAT(loading_error(config, tensors),
+              testing::AllOf(HasSubstr("is missing"), HasSubstr("num_hidden_layers (32)")));
+}
+
 struct HeadOf {
   const char *model, *embedding, *head, *key;
 };
@@ -238,6 +323,7 @@ TEST(OldBuffers, ThatSayWhatIsComputedAnywayMayBeThere) {
   Tensors tensors = random_tensors(small_config("gpt2"), 5);
   tensors["transformer.h.0.attn.bias"] = causal_mask(12);
   tensors["h.2.attn.masked_bias"] = {{}, {-1e4F}};
+  tensors["h.1.attn.masked_bias"] = {{}, {-9984.0F}};  // -1e4 in bfloat16
   EXPECT_EQ(loading_error("gpt2", tensors), "");
   tensors = random_tensors(small_config("gpt_neox"), 5);
   tensors["gpt_neox.layers.0.attention.bias"] = causal_mask(5);
@@ -248,6 +334,84 @@ TEST(OldBuffers, ThatSayWhatIsComputedAnywayMayBeThere) {
   tensors = random_tensors(small_config("llama"), 5);
   tensors["model.layers.1.self_attn.rotary_emb.inv_freq"] = {{2}, {1.0F, 0.09998F}};  // theta 100
   EXPECT_EQ(loading_error("llama", tensors), "");
+}
+
+// A checkpoint in one shard, whose index lists what `listed` says.
+std::string sharded_error(const char* model, const Tensors& tensors,
+                          const std::vector<std::string>& listed) {
+  const TemporaryDirectory directory;
+  write_checkpoint(directory.path(), small_config(model), tensors);
+  const char* shard = "model-00001-of-00001.safetensors";
+  std::filesystem::rename(directory / "model.safetensors", directory / shard);
+  nlohmann::json index;
+  for (const std::string& name : listed) index["weight_map"][name] = shard;
+  directory.write("model.safetensors.index.json", index.dump());
+  try {
+    Network::load(std::make_shared<const Checkpoint>(Checkpoint::open(directory.path().string())),
+                  at::kCPU, Precision::kFp32);
+  } catch (const InputError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+std::vector<std::string> names_of(const Tensors& tensors) {
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : tensors) names.push_back(name);
+  return names;
+}
+
+TEST(IndexAndShards, MayDisagreeAboutWhatNothingReads) {
+  const struct {
+    const char *model, *name;
+    NamedTensor value;
+  } buffers[] = {{"llama", "model.layers.1.self_attn.rotary_emb.inv_freq", {{2}, {1.0F, 0.1F}}},
+                 {"llama", "model.rotary_emb.inv_freq", {{2}, {1.0F, 0.1F}}},
+                 {"gpt2", "transformer.h.0.attn.bias", causal_mask(12)},
+                 {"gpt2", "h.0.attn.masked_bias", {{}, {-1e4F}}},
+                 {"gpt_neox", "gpt_neox.layers.0.attention.masked_bias", {{}, {-1e9F}}},
+                 {"gpt_neox", "gpt_neox.layers.1.attention.rotary_emb.inv_freq", {{1}, {1.0F}}}};
+  for (const auto& buffer : buffers) {
+    SCOPED_TRACE(buffer.name);
+    Tensors tensors = random_tensors(small_config(buffer.model), 5);
+    std::vector<std::string> listed = names_of(tensors);
+    tensors[buffer.name] = buffer.value;
+    EXPECT_EQ(sharded_error(buffer.model, tensors, listed), "");
+    tensors.erase(buffer.name);
+    listed.emplace_back(buffer.name);
+    EXPECT_EQ(sharded_error(buffer.model, tensors, listed), "");
+  }
+  // It must still say what is computed.
+  Tensors tensors = random_tensors(small_config("llama"), 5);
+  const std::vector<std::string> listed = names_of(tensors);
+  tensors["model.layers.1.self_attn.rotary_emb.inv_freq"] = {{2}, {1.0F, 0.5F}};
+  EXPECT_THAT(sharded_error("llama", tensors, listed), HasSubstr("differs"));
+}
+
+TEST(IndexAndShards, MayDisagreeAboutTheCopyOfATiedHead) {
+  Tensors tensors = random_tensors(small_config("gpt2"), 5);
+  std::vector<std::string> listed = names_of(tensors);
+  tensors["lm_head.weight"] = tensors.at("transformer.wte.weight");
+  EXPECT_EQ(sharded_error("gpt2", tensors, listed), "");
+  tensors["lm_head.weight"].values[0] += 1;
+  EXPECT_THAT(sharded_error("gpt2", tensors, listed), HasSubstr("lm_head.weight"));
+  tensors.erase("lm_head.weight");
+  listed.emplace_back("lm_head.weight");
+  EXPECT_EQ(sharded_error("gpt2", tensors, listed), "");
+}
+
+TEST(IndexAndShards, MustAgreeAboutWeights) {
+  const Tensors tensors = random_tensors(small_config("llama"), 5);
+  std::vector<std::string> listed = names_of(tensors);
+  listed.pop_back();
+  EXPECT_THAT(sharded_error("llama", tensors, listed), HasSubstr("which weight_map does not list"));
+  Tensors fewer = tensors;
+  fewer.erase(std::prev(fewer.end()));
+  EXPECT_THAT(sharded_error("llama", fewer, names_of(tensors)),
+              HasSubstr("which does not hold it"));
+  Tensors more = tensors;
+  more["model.layers.0.extra.weight"] = {{1}, {1.0F}};
+  EXPECT_THAT(sharded_error("llama", more, names_of(tensors)), HasSubstr("does not list"));
 }
 
 TEST(OldBuffers, ThatSaySomethingElseAreRefused) {

@@ -76,6 +76,11 @@ def as_stored(tensors, rng):
     return {name: done[id(value)] for name, value in tensors.items()}
 
 
+def listed(name, rng):
+    """Indexes forget what nothing reads."""
+    return not name.endswith((".attn.bias", ".attention.bias", ".masked_bias", ".inv_freq")) or rng.random() < 0.7
+
+
 def write_weights(folder, tensors, rng):
     pickled, shards = rng.random() < 0.3, rng.choice([1, 1, 2, 3])
     name, ending = ("pytorch_model", "bin") if pickled else ("model", "safetensors")
@@ -90,7 +95,7 @@ def write_weights(folder, tensors, rng):
         else:
             save_file({key: value.clone().contiguous() for key, value in values.items()}, folder / file, metadata={"format": "pt"})
     if len(parts) > 1:
-        index = {"metadata": {}, "weight_map": {key: file for file, part in zip(files, parts) for key in part}}
+        index = {"metadata": {}, "weight_map": {key: file for file, part in zip(files, parts) for key in part if listed(key, rng)}}
         (folder / f"{name}.{ending}.index.json").write_text(json.dumps(index))
 
 
