@@ -11,6 +11,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "model/cuda_limits.hpp"
 #include "model/device.hpp"
 #include "model/families/family.hpp"
 #include "model/weights.hpp"
@@ -36,6 +37,8 @@ std::unique_ptr<Network> Network::load(std::shared_ptr<const Checkpoint> checkpo
   check_precision(device, precision);
   const Architecture architecture =
       read_architecture(checkpoint->config(), checkpoint->directory() / "config.json", choices);
+  if (device.is_cuda())
+    check_cuda_limits(architecture, cuda_limits(device), checkpoint->directory().string());
   const Family& family = family_named(architecture.family);
   Weights weights(std::move(checkpoint), family.tensors(architecture), device, precision);
   return build(architecture, weights);
@@ -44,6 +47,7 @@ std::unique_ptr<Network> Network::load(std::shared_ptr<const Checkpoint> checkpo
 std::unique_ptr<Network> Network::random(const Architecture& architecture, at::Device device,
                                          Precision precision, std::uint64_t seed) {
   check_precision(device, precision);
+  if (device.is_cuda()) check_cuda_limits(architecture, cuda_limits(device), architecture.family);
   Weights weights(family_named(architecture.family).tensors(architecture), device, precision, seed);
   return build(architecture, weights);
 }

@@ -14,6 +14,7 @@
 #include "base/text.hpp"
 #include "model/checkpoint/checkpoint.hpp"
 #include "model/checkpoint/hub_cache.hpp"
+#include "model/cuda_limits.hpp"
 #include "model/families/family.hpp"
 #include "model/network.hpp"
 #include "model/tokenizer/tokenizer.hpp"
@@ -242,6 +243,8 @@ PlannedJob build_job(const Config& config, Completeness completeness) {
     const CheckpointChoices choices{model.head, model.gated_norm};
     one.architecture = read_architecture(Checkpoint::read_config(path),
                                          Checkpoint::resolve(path) / "config.json", choices);
+    if (config.run.device.starts_with("cuda"))
+      check_cuda_limits(one.architecture, CudaLimits{}, path);
     const TensorTable table = family_named(one.architecture.family).tensors(one.architecture);
     one.parameters = table.parameters();
     ModelJob& job = planned.job.models.emplace_back();

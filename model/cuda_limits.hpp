@@ -1,0 +1,31 @@
+// What the CUDA kernels can hold, in one place on the host: a model beyond it is refused when it is
+// put on a GPU, or before, and not by the launches of its first unit.
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include <ATen/ATen.h>
+
+#include "model/architecture.hpp"
+
+namespace factflow {
+
+struct CudaLimits {
+  int states = 16;      // per channel of a selective scan: cuda_scan.cuh
+  int head_size = 256;  // of attention: cuda_attention.cuh
+  // Of shared memory that a block may have; unless the device is known, what the largest have (227
+  // KiB: compute capability 9.0; CUDA C++ Programming Guide, "Technical Specifications").
+  std::size_t shared_bytes = std::size_t{227} << 10;
+};
+
+CudaLimits cuda_limits(at::Device device);  // of a CUDA device
+
+// Bytes of shared memory that a group of so many heads takes in Mamba-2: cuda_dual.cuh.
+std::size_t dual_shared_bytes(int heads);
+
+// Throws InputError naming `model`, what is too large, the limit and what to do.
+void check_cuda_limits(const Architecture& architecture, const CudaLimits& limits,
+                       const std::string& model);
+
+}  // namespace factflow
