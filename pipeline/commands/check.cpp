@@ -96,6 +96,9 @@ std::optional<Tokenizer> tokenizer_of(const po::variables_map& values,
 
 void check_model(const std::string& source, const po::variables_map& values) {
   set_threads(0, 1);
+  // First, as it may tell why the weights are not of a kind that can be read.
+  read_architecture(Checkpoint::read_config(source), Checkpoint::resolve(source) / "config.json",
+                    choices_of(values));
   auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(source));
   const auto network = Network::load(checkpoint, choose_device(values["device"].as<std::string>()),
                                      Precision::kFp32, choices_of(values));

@@ -182,6 +182,15 @@ TEST_F(BadInput, ModelOfAnUnknownType) {
   expect_model_refused(model, {"damaged/config.json", "'gpt22'"});
 }
 
+TEST_F(BadInput, CheckReadsTheConfigurationBeforeTheWeights) {
+  scratch_.write("model/config.json", R"({"model_type": "qwen3"})");
+  scratch_.write("model/model.safetensors", "no weights");
+  const Ended ended = run_program({"check", "--model", (scratch_.path() / "model").string()});
+  EXPECT_EQ(ended.code, 2) << ended.all();
+  EXPECT_THAT(ended.err, HasSubstr("config.json: key model_type: unknown model family 'qwen3'; "
+                                   "supported families: gpt2, llama"));
+}
+
 // ---- prompts: the run goes on without them
 
 TEST_F(BadInput, BadRecordsAreListedAndTheRunGoesOn) {
