@@ -47,8 +47,9 @@ std::string in_strict_json(std::string_view text) {
   for (size_t i = 0; i < text.size();) {
     const size_t end = text[i] == '"' ? end_of_string(text, i) : i + 1;
     std::string_view piece = text.substr(i, end - i), word;
-    for (const std::string_view one : kNumberWords)
-      if (text.substr(i).starts_with(one)) word = one;
+    if (text[i] == 'N' || text[i] == 'I' || text[i] == '-')
+      for (const std::string_view one : kNumberWords)
+        if (text.substr(i).starts_with(one)) word = one;
     if (word.empty())
       strict += piece;
     else

@@ -80,6 +80,10 @@ std::string with_variables(const std::string& path) {
   return expanded;
 }
 
+bool is_remote(const std::string& source) {
+  return source.starts_with("hf:") || source.find("://") != std::string::npos;
+}
+
 fs::path path_from(const fs::path& folder, const std::string& written) {
   std::error_code gone;
   const fs::path whole = folder / with_home(written);

@@ -15,6 +15,9 @@ std::filesystem::path with_home(const std::filesystem::path& path);
 // paths.
 std::string with_variables(const std::string& path);
 
+// Whether it is no path but names something elsewhere: hf:ORG/NAME, or an address with "://".
+bool is_remote(const std::string& source);
+
 // The absolute path that `written` means when it stands in `folder`: `~` and `..` resolved, no
 // slash at the end. `..` behind a link stays where taking it out would lead elsewhere.
 std::filesystem::path path_from(const std::filesystem::path& folder, const std::string& written);

@@ -66,7 +66,8 @@ std::string join(const std::vector<std::string>& words, std::string_view separat
 
 std::string counted(std::uint64_t count, const std::string& noun, const std::string& plural) {
   if (count == 1) return "1 " + noun;
-  return fmt::format("{} {}", count, plural.empty() ? noun + "s" : plural);
+  return fmt::format("{} {}", format_count(static_cast<double>(count)),
+                     plural.empty() ? noun + "s" : plural);
 }
 
 std::string fixed(double value, int digits) {
@@ -96,7 +97,7 @@ std::string format_duration(double seconds) {
 
 std::string format_count(double count) {
   if (std::abs(count) >= 1e9 || count != std::floor(count)) return fmt::format("{:.3g}", count);
-  std::string digits = fmt::format("{:.0f}", count);
+  std::string digits = fixed(count, 0);
   for (auto i = static_cast<std::ptrdiff_t>(digits.size()) - 3; i > (digits[0] == '-' ? 1 : 0);
        i -= 3)
     digits.insert(static_cast<size_t>(i), ",");

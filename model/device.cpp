@@ -15,6 +15,7 @@
 #endif
 
 #include "base/error.hpp"
+#include "base/text.hpp"
 #include "model/kernels/kernels.hpp"
 
 namespace factflow {
@@ -43,7 +44,8 @@ at::Device choose_device(const std::string& name) {
                      "use device: cpu, or a build with -DFACTFLOW_CUDA=ON on a machine with a GPU");
   const int index = numbered ? std::stoi(name.substr(5)) : 0;
   if (index >= gpus)
-    throw InputError("device", fmt::format("{} does not exist: {} GPUs here", name, gpus));
+    throw InputError("device", fmt::format("{} does not exist: {} here", name,
+                                           counted(static_cast<std::uint64_t>(gpus), "GPU")));
 #ifdef FACTFLOW_CUDA
   C10_CUDA_CHECK(cudaSetDevice(index));
 #endif

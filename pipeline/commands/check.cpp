@@ -71,16 +71,16 @@ void print_next_tokens(const Network& network, const Tokenizer& tokenizer,
   if (result.clean.rank == kernels::kNoRank)
     throw InputError("factflow check", "the model's output after --prompt is not a finite number",
                      "try another prompt; in a run, such prompts are recorded as failed");
-  std::cout << fmt::format("prompt   '{}', {} tokens, continues with\n", prompt,
-                           encoding.ids.size());
+  std::cout << fmt::format("prompt   '{}', {}, continues with\n", prompt,
+                           counted(encoding.ids.size(), "token"));
   for (const TopToken& top : result.top)
     std::cout << fmt::format(
         "  {:>8.4f}  {:>7}  '{}'\n", top.probability, top.token,
         tokenizer.has_token(top.token) ? tokenizer.token_text(top.token) : "(padding)");
   request.answer = result.top[0].token;
   if (const int tied = engine.run({&request, 1})[0].clean.tied; tied > 0)
-    std::cout << fmt::format(
-        "  {} tokens are exactly as likely as the first: none of them counts as right\n", tied);
+    std::cout << fmt::format("  {} exactly as likely as the first: none of them counts as right\n",
+                             counted(static_cast<std::uint64_t>(tied), "token is", "tokens are"));
 }
 
 // The tokenizer that the options name, else the one in `directory`; nothing if there is none.
@@ -103,14 +103,14 @@ void check_model(const std::string& source, const po::variables_map& values) {
   const auto network = Network::load(checkpoint, choose_device(values["device"].as<std::string>()),
                                      Precision::kFp32, choices_of(values));
   const Architecture& architecture = network->architecture();
-  std::cout << fmt::format("model    {}, {} layers, hidden {}, vocabulary {}{}\n",
-                           architecture.family, architecture.layers, architecture.hidden,
-                           format_count(architecture.vocabulary),
+  std::cout << fmt::format("model    {}, {}, hidden {}, vocabulary {}{}\n", architecture.family,
+                           counted(static_cast<std::uint64_t>(architecture.layers), "layer"),
+                           architecture.hidden, format_count(architecture.vocabulary),
                            architecture.tied_head ? ", tied head" : ", own head");
   std::cout << fmt::format("shape    {}\n", shape_in_words(architecture));
-  std::cout << fmt::format("weights  {} parameters in {} tensors, all finite\n",
+  std::cout << fmt::format("weights  {} parameters in {}, all finite\n",
                            format_count(static_cast<double>(network->parameters())),
-                           checkpoint->tensors().size());
+                           counted(checkpoint->tensors().size(), "tensor"));
   if (!checkpoint->unread().empty())
     std::cout << fmt::format("unread   {}: other weights in the directory\n",
                              join(checkpoint->unread()));
@@ -130,9 +130,9 @@ void check_dataset(const std::string& path, const std::optional<Tokenizer>& toke
   DatasetConfig config;
   config.path = path;
   const Dataset dataset = read_dataset(config);
-  std::cout << fmt::format("dataset  {}: {} prompts, {} bad records\n", dataset.format,
-                           format_count(static_cast<double>(dataset.prompts.size())),
-                           dataset.bad.size());
+  std::cout << fmt::format("dataset  {}: {}, {}\n", dataset.format,
+                           counted(dataset.prompts.size(), "prompt"),
+                           counted(dataset.bad.size(), "bad record"));
   for (size_t i = 0; i < std::min(kShown, dataset.prompts.size()); ++i) {
     const Prompt& prompt = dataset.prompts[i];
     std::cout << fmt::format("  {:>8}  '{}'  subject '{}'  answer '{}'\n", prompt.id, prompt.text,

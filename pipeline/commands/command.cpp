@@ -105,7 +105,7 @@ void add_overrides(po::options_description& options) {
 ConfigOverrides overrides_of(const po::variables_map& values) {
   const auto path = [&](const char* option) {
     const std::string& given = values[option].as<std::string>();
-    return given.empty() ? given : path_from_here(given).string();
+    return given.empty() || is_remote(given) ? given : path_from_here(given).string();
   };
   ConfigOverrides overrides{{}, path("dataset"), path("models-dir")};
   if (values.count("limit") != 0) overrides.limit = values["limit"].as<std::int64_t>();

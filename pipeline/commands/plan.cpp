@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/error.hpp"
 #include "base/text.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 #include "pipeline/commands/command.hpp"
@@ -15,6 +16,7 @@
 #include "pipeline/run/checked_run.hpp"
 #include "pipeline/run/plan_memory.hpp"
 #include "pipeline/run/plan_size.hpp"
+#include "pipeline/run/run_directory.hpp"
 
 namespace factflow {
 namespace {
@@ -31,7 +33,8 @@ std::string describe(const PromptPart& part, const ModelJob& job) {
   std::set<int> sizes;
   for (const AskedEdge& edge : part.edges)
     for (const std::uint32_t series : edge.series) sizes.insert(job.sweep[series].size);
-  return fmt::format("sweep, {} edges, windows {}", part.edges.size(), fmt::join(sizes, " "));
+  return fmt::format("sweep, {}, windows {}", counted(part.edges.size(), "edge"),
+                     fmt::join(sizes, " "));
 }
 
 std::string describe_heatmaps(const PromptPart& part, const ModelJob& job) {
@@ -51,8 +54,9 @@ void print_model(const Config& config, const Dataset& dataset, const PlannedJob&
   const ModelJob& job = planned.job.models[m];
   const PlannedModel& model = planned.models[m];
   std::cout << fmt::format(
-      "{} ({}, {} layers, {} parameters, {} of weights, {} of activations)\n", job.name,
-      model.architecture.family, model.architecture.layers,
+      "{} ({}, {}, {} parameters, {} of weights, {} of activations)\n", job.name,
+      model.architecture.family,
+      counted(static_cast<std::uint64_t>(model.architecture.layers), "layer"),
       format_count(static_cast<double>(model.parameters)),
       format_bytes(static_cast<double>(bytes_of_weights(config.run.precision, model.parameters))),
       format_bytes(static_cast<double>(activations_of_model(config, dataset, planned, m))));
@@ -110,9 +114,9 @@ int plan_command(const std::vector<std::string>& arguments) {
   const auto [config, dataset, planned] = check_run(
       values["CONFIG"].as<std::string>(), overrides_of(values), Completeness::kConfigOnly);
   const double prompts = static_cast<double>(dataset.prompts.size());
-  std::cout << fmt::format("{}: {} prompts ({}), about {:.1f} tokens each; {} bad records\n",
-                           config.name, format_count(prompts), dataset.format,
-                           tokens_per_prompt(dataset), dataset.bad.size());
+  std::cout << fmt::format("{}: {} ({}), about {:.1f} tokens each; {}\n", config.name,
+                           counted(dataset.prompts.size(), "prompt"), dataset.format,
+                           tokens_per_prompt(dataset), counted(dataset.bad.size(), "bad record"));
   for (const std::string& sentence : remarks_on(config, dataset))
     std::cout << "  " << sentence << '\n';
   std::cout << fmt::format("  {:<40} {:>8} {:>8} {:>14} {:>12} {:>12}\n", "stage", "prompts",
@@ -139,22 +143,28 @@ int validate_command(const std::vector<std::string>& arguments) {
   if (!parse_options(command_named("validate"), options, {"CONFIG"}, arguments, values)) return 0;
   const auto [config, dataset, planned] =
       check_run(values["CONFIG"].as<std::string>(), overrides_of(values));
-  std::cout << fmt::format("{}: good\n  {} prompts ({})\n", config.file.string(),
-                           dataset.prompts.size(), dataset.format);
+  std::cout << fmt::format("{}: good\n  {} ({})\n", config.file.string(),
+                           counted(dataset.prompts.size(), "prompt"), dataset.format);
   for (const std::string& sentence : remarks_on(config, dataset))
     std::cout << "  " << sentence << '\n';
   for (const BadRecord& bad : dataset.bad)
     std::cout << fmt::format("  left out: {}: {}\n", bad.where, bad.reason);
   for (size_t m = 0; m < config.models.size(); ++m) {
     const Architecture& architecture = planned.models[m].architecture;
-    std::cout << fmt::format("  {}: {}, {} layers, {} parameters, {} edges\n",
-                             config.models[m].name, architecture.family, architecture.layers,
+    std::cout << fmt::format("  {}: {}, {}, {} parameters, {}\n", config.models[m].name,
+                             architecture.family,
+                             counted(static_cast<std::uint64_t>(architecture.layers), "layer"),
                              format_count(static_cast<double>(planned.models[m].parameters)),
-                             planned.job.models[m].edges.size());
+                             counted(planned.job.models[m].edges.size(), "edge"));
     const ModelJob& job = planned.job.models[m];
     for (const std::string& sentence : describe_answers(Tokenizer::load(job.tokenizer),
                                                         dataset.prompts, job.answer, &architecture))
       std::cout << "    " << sentence << '\n';
+  }
+  try {
+    check_run_directory(std::filesystem::path("runs") / config.name, config, dataset);
+  } catch (const Error& error) {
+    std::cout << "  warning: without --out, run would end with: " << error.what() << '\n';
   }
   if (const std::string problem = machine_problem(config.run); !problem.empty())
     std::cout << "  warning: on this machine run would end with: " << problem << '\n';

@@ -43,8 +43,8 @@ void print_failed_units(const Config& config, const JournalIndex& index) {
                                    record.payload));
   });
   if (failures.empty()) return;
-  std::cout << fmt::format("  {} units failed (run --retry-failed repeats them):\n",
-                           failures.size());
+  std::cout << fmt::format("  {} failed (run --retry-failed repeats {}):\n",
+                           counted(failures.size(), "unit"), failures.size() == 1 ? "it" : "them");
   for (size_t i = 0; i < std::min(failures.size(), kShownFailures); ++i)
     std::cout << failures[i] << '\n';
 }
@@ -88,13 +88,14 @@ bool print_results(const std::filesystem::path& results) {
     return false;
   }
   const ResultsReader reader(results);
-  std::cout << fmt::format("  results.h5: {}, {} of {} units\n",
-                           reader.info().complete ? "complete" : "part of the run",
-                           reader.info().units_done, reader.info().units_planned);
+  std::cout << fmt::format(
+      "  results.h5: {}, {} of {}\n", reader.info().complete ? "complete" : "part of the run",
+      reader.info().units_done,
+      counted(static_cast<std::uint64_t>(reader.info().units_planned), "unit"));
   if (!reader.failures().empty())
     std::cout << fmt::format(
-        "  {} failures (run --retry-failed repeats them; bad records stay bad):\n",
-        reader.failures().size());
+        "  {} (run --retry-failed repeats what can be repeated; bad records stay bad):\n",
+        counted(reader.failures().size(), "failure"));
   for (size_t i = 0; i < std::min(reader.failures().size(), kShownFailures); ++i) {
     const FailureRecord& failure = reader.failures()[i];
     std::cout << fmt::format("    {} {} {} {}\n", failure.stage, failure.model,

@@ -84,14 +84,18 @@ void fill_in_sizes(SlurmProfile& profile, BatchRun& run, const CheckedRun& check
   const std::int64_t ranks = profile.nodes * profile.ranks_per_node;
   fill_in(profile, run, {static_cast<std::int64_t>(size.total.units), size.host_memory, seconds});
   std::cout << fmt::format(
-      "plan: at most {} units, {} of results{}\n", format_count(size.total.units),
-      format_bytes(size.total.bytes),
+      "plan: at most {}, {} of results{}\n",
+      counted(static_cast<std::uint64_t>(size.total.units), "unit"), format_bytes(size.total.bytes),
       seconds > 0 ? fmt::format(", about {} on one {}", format_duration(seconds), profile.rates)
                   : "");
-  if (run.array < array) std::cout << fmt::format("  {} jobs are enough for them\n", run.array);
+  if (run.array < array)
+    std::cout << fmt::format("  {} enough for them\n",
+                             counted(static_cast<std::uint64_t>(run.array), "job is", "jobs are"));
   if (profile.nodes * profile.ranks_per_node < ranks)
-    std::cout << fmt::format("  {} ranks are enough for them\n",
-                             profile.nodes * profile.ranks_per_node);
+    std::cout << fmt::format(
+        "  {} enough for them\n",
+        counted(static_cast<std::uint64_t>(profile.nodes * profile.ranks_per_node), "rank is",
+                "ranks are"));
   std::error_code unknown;
   const auto free =
       static_cast<double>(std::filesystem::space(existing_part(run.directory), unknown).available);

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "base/text.hpp"
 #include "model/device.hpp"
 #include "model/oracle_cases.hpp"
 #include "model/replay.hpp"
@@ -109,8 +110,8 @@ bool verify(const Subject& subject, const Settings& settings) {
   }
   std::cout << fmt::format("{}, {}, {}: clean runs: max relative error {:.3g}\n", family,
                            describe(settings.device), to_string(network->precision()), worst_clean);
-  std::cout << fmt::format("{} knockouts in {} cases: max relative error {:.3g}\n", knockouts,
-                           cases.size(), worst);
+  std::cout << fmt::format("{} in {}: max relative error {:.3g}\n", counted(knockouts, "knockout"),
+                           counted(cases.size(), "case"), worst);
   const bool right = std::max(worst_clean, worst) <= tolerance.value;
   std::cout << fmt::format("limit {:.3g} ({})\nverdict: {}\n", tolerance.value, tolerance.reason,
                            right ? "within the limit: engine and oracle agree"

@@ -23,7 +23,7 @@ std::string folder_of(const Config& config) {
 void find_path(Config& config, const YamlNode* section, const std::string& place, const char* key,
                std::string& path) {
   const YamlNode* node = section == nullptr ? nullptr : section->find(key);
-  if (node == nullptr || path.empty() || path.starts_with("hf:")) return;
+  if (node == nullptr || path.empty() || is_remote(path)) return;
   const std::string written = path;
   path = path_from(folder_of(config), written).string();
   config.paths.push_back({place + key, node->line, written, path});
@@ -40,6 +40,14 @@ std::string place_of(const char* key, const YamlNode* list, size_t index) {
   return is_list ? fmt::format("{}[{}].", key, index) : fmt::format("{}.", key);
 }
 
+// Whether it could be the name of a model of the hub that lacks its hf:.
+bool may_be_hub_name(const WrittenPath& path) {
+  const std::string& text = path.written;
+  return path.key.starts_with("models") && path.key.find('.') != std::string::npos &&
+         std::count(text.begin(), text.end(), '/') == 1 && text.front() != '.' &&
+         text.front() != '/' && text.front() != '~' && text.back() != '/';
+}
+
 // What to do about a path that is not there.
 std::string remedy_for(const Config& config, const WrittenPath& path) {
   if (fs::path(path.written).is_absolute() || path.written.starts_with('~')) return "";
@@ -47,7 +55,11 @@ std::string remedy_for(const Config& config, const WrittenPath& path) {
   std::error_code error;
   const std::string rule = "paths in a configuration are relative to its folder";
   if (here == path.path || !fs::exists(here, error))
-    return fmt::format("{}, {}", rule, folder.string());
+    return fmt::format(
+        "{}, {}{}", rule, folder.string(),
+        may_be_hub_name(path)
+            ? fmt::format("; a model of the Hugging Face cache is written hf:{}", path.written)
+            : "");
   return fmt::format("{}, no longer to the working directory, from which it is there: write {}",
                      rule, here.lexically_relative(folder).string());
 }

@@ -43,8 +43,9 @@ class Collector {
   void add_bad(const std::string& where, const std::string& reason) {
     bad_.push_back({where, reason});
     if (bad_.size() >= kMostBadRecords)
-      throw InputError(path_, fmt::format("has {} bad records and more, the first one: {}: {}",
-                                          bad_.size(), bad_[0].where, bad_[0].reason));
+      throw InputError(
+          path_, fmt::format("has {} and more, the first one: {}: {}",
+                             counted(bad_.size(), "bad record"), bad_[0].where, bad_[0].reason));
   }
 
   std::vector<PromptRecord>& records() { return records_; }
@@ -207,6 +208,19 @@ std::vector<std::int64_t> reference_ids(const std::vector<PromptRecord>& records
   return ids;
 }
 
+// What lies on a network must be brought here first.
+void refuse_remote(const std::string& path) {
+  constexpr std::string_view kHub = "hf:";
+  if (path.starts_with(kHub))
+    throw InputError(path, "names a dataset of the Hugging Face hub, expected a file",
+                     fmt::format("download it, and name the file of prompts in it: hf download "
+                                 "--repo-type dataset {}",
+                                 path.substr(kHub.size())));
+  if (path.find("://") != std::string::npos)
+    throw InputError(path, "is an address of the network, expected a file",
+                     "download it, and name the file");
+}
+
 }  // namespace
 
 Dataset read_dataset(const DatasetConfig& config, const WantedIds& wanted) {
@@ -214,6 +228,7 @@ Dataset read_dataset(const DatasetConfig& config, const WantedIds& wanted) {
   if (config.format != "auto" &&
       std::find(known.begin(), known.end(), config.format) == known.end())
     throw InputError(config.path, unknown_word("dataset format", excerpt(config.format), known));
+  refuse_remote(config.path);
   std::error_code error;
   Collector collected(config.path);
   const Source source = std::filesystem::is_directory(config.path, error)
@@ -225,8 +240,8 @@ Dataset read_dataset(const DatasetConfig& config, const WantedIds& wanted) {
     throw InputError(
         config.path,
         bad.empty() ? "holds no prompt"
-                    : fmt::format("holds no usable prompt; the first of {} bad records: {}: {}",
-                                  bad.size(), bad[0].where, bad[0].reason));
+                    : fmt::format("holds no usable prompt; the first of {}: {}: {}",
+                                  counted(bad.size(), "bad record"), bad[0].where, bad[0].reason));
   }
   std::vector<Prompt> prompts;
   for (PromptRecord& record : records) prompts.push_back(std::move(record.prompt));

@@ -44,8 +44,8 @@ std::vector<std::string> describe_answers(const Tokenizer& tokenizer,
       fmt::format("answers ({}): {}", to_string(rule), summary.line())};
   for (const std::string& warning : summary.warnings()) sentences.push_back("warning: " + warning);
   if (failed > 0)
-    sentences.push_back(fmt::format("warning: {} of {} prompts cannot be asked; the first: {}",
-                                    failed, prompts.size(), first_failure));
+    sentences.push_back(fmt::format("warning: {} of {} cannot be asked; the first: {}", failed,
+                                    counted(prompts.size(), "prompt"), first_failure));
   if (prompts.empty()) return sentences;
   if (const std::optional<int> token = closing_token(tokenizer, prompts[0].text))
     sentences.push_back(fmt::format(

@@ -248,8 +248,8 @@ Dataset read_prompts(Config& config) {
     if (!any)
       throw InputError(
           config.file.string(),
-          fmt::format("{}: none of its {} ids belongs to a usable prompt of {}: {}", list.name,
-                      list.ids.size(), config.dataset.path, some_of(list.ids)));
+          fmt::format("{}: none of its {} belongs to a usable prompt of {}: {}", list.name,
+                      counted(list.ids.size(), "id"), config.dataset.path, some_of(list.ids)));
   }
   return dataset;
 }
@@ -262,18 +262,19 @@ std::vector<std::string> shortfalls(const Config& config, const Dataset& dataset
     for (const std::int64_t id : list.ids)
       if (!here.contains(id)) (left_out.contains(id) ? filtered : unknown).push_back(id);
     if (!unknown.empty())
-      sentences.push_back(fmt::format("{}: {} of {} ids belong to no usable prompt: {}", list.name,
-                                      unknown.size(), list.ids.size(), some_of(unknown)));
+      sentences.push_back(fmt::format("{}: {} of {} belong{} to no usable prompt: {}", list.name,
+                                      unknown.size(), counted(list.ids.size(), "id"),
+                                      unknown.size() == 1 ? "s" : "", some_of(unknown)));
     if (!filtered.empty())
-      sentences.push_back(
-          fmt::format("{}: {} of {} ids are left out by the filters of the dataset: {}", list.name,
-                      filtered.size(), list.ids.size(), some_of(filtered)));
+      sentences.push_back(fmt::format("{}: {} of {} {} left out by the filters of the dataset: {}",
+                                      list.name, filtered.size(), counted(list.ids.size(), "id"),
+                                      filtered.size() == 1 ? "is" : "are", some_of(filtered)));
   }
   const auto wanted = [&](const char* key, std::int64_t count) {
     if (count > static_cast<std::int64_t>(dataset.prompts.size()))
       sentences.push_back(
-          fmt::format("dataset.{} is {}, but only {} prompts pass the other filters", key, count,
-                      dataset.prompts.size()));
+          fmt::format("dataset.{} is {}, but only {} the other filters", key, count,
+                      counted(dataset.prompts.size(), "prompt passes", "prompts pass")));
   };
   const DatasetConfig& filters = config.dataset;
   // Of both, the smaller one decides.

@@ -53,11 +53,15 @@ std::int64_t right_answers(const std::string& payload) {
 }
 
 // "120 of 198 selected prompts swept, 2 failed, 76 missing"; how many are asked may be unknown (0).
-std::string in_words(const StageCount& count, std::uint32_t asked, const std::string& what) {
+std::string in_words(const StageCount& count, std::uint32_t asked, const std::string& noun,
+                     const std::string& done) {
   const std::int64_t missing = asked - count.computed - count.failed;
-  return fmt::format("{}{} {}{}{}", count.computed, asked > 0 ? fmt::format(" of {}", asked) : "",
-                     what, count.failed > 0 ? fmt::format(", {} failed", count.failed) : "",
-                     missing > 0 ? fmt::format(", {} missing", missing) : "");
+  const auto computed = static_cast<std::uint64_t>(count.computed);
+  return fmt::format(
+      "{} {}{}{}",
+      asked > 0 ? fmt::format("{} of {}", computed, counted(asked, noun)) : counted(computed, noun),
+      done, count.failed > 0 ? fmt::format(", {} failed", count.failed) : "",
+      missing > 0 ? fmt::format(", {} missing", missing) : "");
 }
 
 // Who decides what is in a set, with the share of prompts that each gets right.
@@ -97,8 +101,8 @@ std::string sentence_about(const Config& config, size_t index,
     deciding.merge(judges_in(config, set, m));
   }
   const std::string none =
-      fmt::format("prompt set {} ({}) holds none of {} prompts for {}", set.name,
-                  set_in_words(config, set), dataset.prompts.size(), join(names));
+      fmt::format("prompt set {} ({}) holds none of {} for {}", set.name, set_in_words(config, set),
+                  counted(dataset.prompts.size(), "prompt"), join(names));
   if (deciding.empty())
     return none +
            (set.rule == SelectConfig::Rule::kIds
@@ -164,17 +168,17 @@ std::vector<ModelProgress> progress_of(const std::vector<AskedOfModel>& asked,
 std::string describe(const ModelProgress& model) {
   std::string text =
       fmt::format("{}: {}", model.asked.name,
-                  in_words(model.evaluate, model.asked.evaluations, "prompts evaluated"));
+                  in_words(model.evaluate, model.asked.evaluations, "prompt", "evaluated"));
   if (model.evaluate.computed > 0)
     text += fmt::format(", right on {} ({})", model.right,
                         percent(model.right, model.evaluate.computed));
   if (!model.asked.sweep || !model.asked.maps)
     return text + "; which ones are selected is not known yet";
-  text += model.asked.sweep->prompts == 0
-              ? "; no prompt to sweep"
-              : "; " + in_words(model.sweep, model.asked.sweep->prompts, "selected prompts swept");
+  text += model.asked.sweep->prompts == 0 ? "; no prompt to sweep"
+                                          : "; " + in_words(model.sweep, model.asked.sweep->prompts,
+                                                            "selected prompt", "swept");
   if (model.asked.maps->prompts > 0)
-    text += "; " + in_words(model.maps, model.asked.maps->prompts, "prompts' heat maps made");
+    text += "; heat maps of " + in_words(model.maps, model.asked.maps->prompts, "prompt", "drawn");
   return text;
 }
 

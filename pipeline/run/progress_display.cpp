@@ -19,8 +19,9 @@ constexpr std::chrono::seconds kLogInterval{30};
 std::string describe(const Progress& progress) {
   const bool all = progress.units_done + progress.units_failed >= progress.units_total;
   const double share = all ? 100 : std::min(std::floor(100 * progress.share), 99.0);
-  std::string text = fmt::format("{:3.0f}%  {} of {} units", share,
-                                 progress.units_done + progress.units_failed, progress.units_total);
+  std::string text =
+      fmt::format("{:3.0f}%  {} of {}", share, progress.units_done + progress.units_failed,
+                  counted(progress.units_total, "unit"));
   if (progress.units_failed > 0) text += fmt::format(", {} failed", progress.units_failed);
   if (progress.units_per_second > 0)
     text += fmt::format(", {:.3g} units/s", progress.units_per_second);

@@ -148,7 +148,8 @@ class Desk {
     }
     note_progress(last_progress_);
     display_.line(fmt::format(
-        "{}: {} units{}{}", complete ? "complete" : "stopped", summary->units_done,
+        "{}: {}{}{}", complete ? "complete" : "stopped",
+        counted(static_cast<std::uint64_t>(summary->units_done), "unit"),
         summary->units_failed > 0 ? fmt::format(", {} failed", summary->units_failed) : "",
         outcome.units_resumed > 0 ? fmt::format(", {} of them from {}", outcome.units_resumed,
                                                 claims_ ? "others or before" : "before")
@@ -158,8 +159,10 @@ class Desk {
       display_.line("  " + describe(model));
     for (const std::string& warning : summary->warnings) display_.line("  warning: " + warning);
     if (summary->failures > 0)
-      display_.line(fmt::format("{} failures are listed in {} (group /failures)", summary->failures,
-                                directory_.results().string()));
+      display_.line(fmt::format(
+          "{} listed in {} (group /failures)",
+          counted(static_cast<std::uint64_t>(summary->failures), "failure is", "failures are"),
+          directory_.results().string()));
     display_.line(fmt::format("results: {}", directory_.results().string()));
     if (!complete) {
       display_.line("the same command continues");
@@ -187,12 +190,13 @@ class Desk {
 
  private:
   void introduce() {
-    display_.line(fmt::format(
-        "{}: {} prompts ({}{}), {} {}, into {}", config_.name, dataset_.prompts.size(),
-        dataset_.format,
-        dataset_.bad.empty() ? "" : fmt::format(", {} bad records left out", dataset_.bad.size()),
-        config_.models.size(), config_.models.size() == 1 ? "model" : "models",
-        directory_.path.string()));
+    display_.line(
+        fmt::format("{}: {} ({}{}), {}, into {}", config_.name,
+                    counted(dataset_.prompts.size(), "prompt"), dataset_.format,
+                    dataset_.bad.empty()
+                        ? ""
+                        : fmt::format(", {} left out", counted(dataset_.bad.size(), "bad record")),
+                    counted(config_.models.size(), "model"), directory_.path.string()));
     for (const std::string& sentence : remarks_on(config_, dataset_))
       display_.line("  " + sentence);
     for (size_t m = 0; m < config_.models.size(); ++m)
@@ -415,7 +419,7 @@ Ready prepare(Launch& launch, const RunOptions& options, OptionalDesk& desk) {
         launch.ranks_on_node(), launch.host());
   });
   if (desk) {
-    desk->say(fmt::format("{} {} on {}", launch.size(), launch.size() == 1 ? "rank" : "ranks",
+    desk->say(fmt::format("{} on {}", counted(static_cast<std::uint64_t>(launch.size()), "rank"),
                           worker->device()));
     for (const std::string& warning : slowness_warnings(launch.ranks_on_node()))
       desk->say("warning: " + warning);

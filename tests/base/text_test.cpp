@@ -60,6 +60,23 @@ TEST(Text, Durations) {
   EXPECT_EQ(format_duration(std::numeric_limits<double>::infinity()), "unknown");
 }
 
+TEST(Text, CountedThings) {
+  EXPECT_EQ(counted(0, "prompt"), "0 prompts");
+  EXPECT_EQ(counted(1, "prompt"), "1 prompt");
+  EXPECT_EQ(counted(2204, "prompt"), "2,204 prompts");
+  EXPECT_EQ(counted(1, "failure is", "failures are"), "1 failure is");
+  EXPECT_EQ(counted(3, "failure is", "failures are"), "3 failures are");
+}
+
+TEST(Text, AZeroHasNoSign) {
+  EXPECT_EQ(fixed(-0.04, 1), "0.0");
+  EXPECT_EQ(fixed(-0.0, 0), "0");
+  EXPECT_EQ(fixed(-0.06, 1), "-0.1");
+  EXPECT_EQ(fixed(12.34, 1), "12.3");
+  EXPECT_EQ(fixed(std::numeric_limits<double>::quiet_NaN(), 1), "nan");
+  EXPECT_EQ(format_count(-0.0), "0");
+}
+
 TEST(Text, Counts) {
   EXPECT_EQ(format_count(0), "0");
   EXPECT_EQ(format_count(999), "999");

@@ -332,7 +332,7 @@ TEST_F(BadInput, AListOfIdsThatNoPromptHas) {
   scratch_.write("list.txt", "0\n900002\n");
   const Ended some = run_program({"validate", (scratch_.path() / "bad.yaml").string()});
   EXPECT_EQ(some.code, 0) << some.all();
-  EXPECT_THAT(some.out, HasSubstr("1 of 2 ids belong to no usable prompt: 900002"));
+  EXPECT_THAT(some.out, HasSubstr("1 of 2 ids belongs to no usable prompt: 900002"));
 }
 
 // ---- output directories

@@ -289,6 +289,36 @@ TEST_F(Messages, DirectoriesThatAreNoRunAreSaidToBeWhatTheyAre) {
               HasSubstr("its run has no results yet"));
 }
 
+TEST_F(Messages, OneIsNoPlural) {
+  Scenario scenario = tiny();
+  scenario.limit = 1;
+  const std::string file = config(scenario.yaml());
+  std::string said;
+  for (const std::vector<std::string>& command :
+       {std::vector<std::string>{"validate", file},
+        {"plan", file},
+        {"run", file, "--out", path("o")},
+        {"status", path("o")},
+        {"analyse", path("o")},
+        {"submit", file, "--profile", scratch_.write("profile.yaml", kProfile), "--dry-run"}})
+    said += run_program(command, here()).all();
+  EXPECT_THAT(said, Not(ContainsRegex("(^|[^0-9.,])1 (prompts|records|units|failures|edges|models|"
+                                      "ranks|facts|selected prompts|answers|different|figures)")));
+  EXPECT_THAT(said, Not(HasSubstr("-0.0 ")));
+}
+
+TEST_F(Messages, ValidateTellsThatTheRunsDirectoryIsAnothers) {
+  const std::string file = config(tiny().yaml());
+  ASSERT_EQ(run_program({"run", file}, here()).code, 0);
+  EXPECT_THAT(run_program({"validate", file}, here()).out, Not(HasSubstr("without --out")));
+  Scenario other = tiny();
+  other.limit = 3;
+  const Ended ended = run_program({"validate", config(other.yaml())}, here());
+  EXPECT_EQ(ended.code, 0) << ended.all();
+  EXPECT_THAT(ended.out, HasSubstr("warning: without --out, run would end with: runs/tiny: belongs "
+                                   "to another configuration"));
+}
+
 // ---- what is allowed and hardly meant
 
 TEST_F(Messages, SlipsAreWarnedOf) {

@@ -260,6 +260,10 @@ TEST(ConfigPaths, WhatIsNotThereIsSaidByKeyLineAndFolder) {
               EndsWith("x.yaml:6: key models[1].path: there is no /abs/b"));
   EXPECT_THAT(input_error_of([&] { require_path(config, config.select[0].ids_file); }),
               HasSubstr("x.yaml:8: key select.ids: "));
+  const Config hub = read_config(
+      folder.write("y.yaml", "name: x\ndataset: {path: f}\nmodels: {name: a, path: org/model}\n"));
+  EXPECT_THAT(input_error_of([&] { require_path(hub, hub.models[0].path); }),
+              EndsWith("; a model of the Hugging Face cache is written hf:org/model"));
   folder.write("facts.jsonl", "");
   EXPECT_NO_THROW(require_path(config, config.dataset.path));
   EXPECT_NO_THROW(require_path(config, "/what/the/command/line/says"));

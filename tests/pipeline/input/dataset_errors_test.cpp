@@ -154,7 +154,7 @@ TEST_F(DatasetErrorsTest, FilesWithoutPromptsAreRefused) {
   EXPECT_THAT(error_of("a,a\n1,2\n"), HasSubstr("names the column 'a' twice"));
   EXPECT_THAT(error_of("{\n \"name\": \"n\",\n oops\n}"), HasSubstr("not valid JSON"));
   EXPECT_THAT(error_of(R"({"prompt": "x", "subject": "y", "answer": "z"})"),
-              AllOf(HasSubstr("holds no usable prompt; the first of 1 bad records"),
+              AllOf(HasSubstr("holds no usable prompt; the first of 1 bad record: "),
                     HasSubstr("does not occur")));
   EXPECT_THAT(error_of(kGood, {.format = "counterfact"}),
               HasSubstr("requested_rewrite is missing"));
@@ -210,6 +210,13 @@ TEST_F(DatasetErrorsTest, ASubjectThatIsOnlyWrittenDifferentlyIsSaid) {
   EXPECT_THAT(reason("London is in", "Paris"), EndsWith("does not occur in the prompt"));
 }
 
+TEST_F(DatasetErrorsTest, WhatLiesOnANetworkMustBeDownloaded) {
+  EXPECT_THAT(input_error_of([] { read_dataset({.path = "hf:org/facts"}); }),
+              HasSubstr("hf download --repo-type dataset org/facts"));
+  EXPECT_THAT(input_error_of([] { read_dataset({.path = "https://x.org/facts.jsonl"}); }),
+              HasSubstr("is an address of the network, expected a file; download it"));
+}
+
 TEST_F(DatasetErrorsTest, FilesThatCannotBeReadAreRefused) {
   EXPECT_THAT(input_error_of([] { read_dataset({.path = "/no/such/file"}); }),
               HasSubstr("/no/such/file"));
@@ -223,7 +230,7 @@ TEST_F(DatasetErrorsTest, FilesThatCannotBeReadAreRefused) {
 TEST_F(DatasetErrorsTest, EndlessBadRecordsEndTheReading) {
   std::string content = std::string(kGood) + "\n";
   for (int i = 0; i < 100000; ++i) content += "x\n";
-  EXPECT_THAT(error_of(content), HasSubstr("100000 bad records and more"));
+  EXPECT_THAT(error_of(content), HasSubstr("100,000 bad records and more"));
 }
 
 TEST_F(DatasetErrorsTest, FormatsAreChecked) {

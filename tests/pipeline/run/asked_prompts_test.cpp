@@ -99,7 +99,7 @@ TEST_F(Asked, SweepsOverlapAndEveryKnockoutIsAskedOnce) {
   EXPECT_THAT(sets_swept(config_), ElementsAre(0U, 1U));
   EXPECT_THAT(judges_of(config_, kA), ElementsAre(kA));
   EXPECT_THAT(shortfalls(config_, dataset_),
-              ElementsAre(HasSubstr("listed.txt): 1 of 3 ids belong to no usable prompt: 99")));
+              ElementsAre(HasSubstr("listed.txt): 1 of 3 ids belongs to no usable prompt: 99")));
 }
 
 TEST_F(Asked, ARankWidensASet) {
@@ -241,7 +241,7 @@ TEST_F(Lists, OfWhichSomeIdsAreMissingAreNamed) {
   EXPECT_THAT(
       said("dataset: {path: FACTS, limit: 1}\nselect: {ids: LISTED}\n" + std::string(kSweep)),
       ElementsAre(HasSubstr("77, 78"),
-                  HasSubstr("1 of 4 ids are left out by the filters of the dataset: 4")));
+                  HasSubstr("1 of 4 ids is left out by the filters of the dataset: 4")));
   EXPECT_THAT(said("dataset: {path: FACTS}\n" + std::string(kSweep)), IsEmpty());
 }
 

@@ -19,13 +19,13 @@ TEST(ModelProgress, WhatIsSelectedIsNotWhatIsSwept) {
   ModelProgress model = stopped();
   EXPECT_EQ(describe(model),
             "gpt2: 200 of 200 prompts evaluated, right on 198 (99.0 %); 0 of 198 selected prompts "
-            "swept, 198 missing; 0 of 8 prompts' heat maps made, 8 missing");
+            "swept, 198 missing; heat maps of 0 of 8 prompts drawn, 8 missing");
   model.sweep = {120, 3};
   model.maps.computed = 8;
   EXPECT_EQ(
       describe(model),
       "gpt2: 200 of 200 prompts evaluated, right on 198 (99.0 %); 120 of 198 selected prompts "
-      "swept, 3 failed, 75 missing; 8 of 8 prompts' heat maps made");
+      "swept, 3 failed, 75 missing; heat maps of 8 of 8 prompts drawn");
 }
 
 TEST(ModelProgress, BeforeTheSelectionNothingIsSaidOfIt) {
