@@ -88,7 +88,7 @@ OpenFile& OpenFile::operator=(OpenFile&& other) noexcept {
 
 void throw_file_error(const std::filesystem::path& path, std::string_view action, int error) {
   std::string_view remedy;
-  if (error == ENOSPC || error == EDQUOT)
+  if (error == ENOSPC || error == EDQUOT || error == EFBIG)
     remedy = "; finished work is kept: free some space and give the same command again";
   else if (error == EACCES || error == EPERM || error == EROFS)
     remedy = "; finished work is kept: make the directory writable and give the same command again";
