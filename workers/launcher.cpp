@@ -1,6 +1,7 @@
 #include "workers/launcher.hpp"
 
 #include <cerrno>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>

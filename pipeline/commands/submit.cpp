@@ -97,10 +97,13 @@ void fill_in_sizes(SlurmProfile& profile, BatchRun& run, const CheckedRun& check
         counted(static_cast<std::uint64_t>(profile.nodes * profile.ranks_per_node), "rank is",
                 "ranks are"));
   std::error_code unknown;
-  const auto free =
-      static_cast<double>(std::filesystem::space(existing_part(run.directory), unknown).available);
-  // The journal, results.h5, and the one that replaces it.
-  if (!unknown && size.total.bytes > free / 3)
+  const std::filesystem::space_info space =
+      std::filesystem::space(existing_part(run.directory), unknown);
+  const auto free = static_cast<double>(space.available);
+  // What has no size, /proc for instance, is no disk that could be full: that no directory can be
+  // made there is said by make_output_directory. Three times: the journal, results.h5, and the one
+  // that replaces it.
+  if (!unknown && space.capacity > 0 && size.total.bytes > free / 3)
     throw RunError(fmt::format(
         "{}: {} are free, journal and results may need {}; free some space, or choose another "
         "directory with --out",
