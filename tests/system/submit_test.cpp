@@ -215,12 +215,16 @@ TEST_F(Submit, NoCommandListensToVariablesThatAreMeantForOthers) {
   const Ended submitted = submit({}, hostile());
   ASSERT_EQ(submitted.code, 0) << submitted.all();
   const std::string seen = read_file(path("seen"));
-  for (const auto& [name, value] : hostile())
-    if (name != "LC_ALL") EXPECT_THAT(seen, Not(HasSubstr("\n" + name + "="))) << name;
+  for (const auto& [name, value] : hostile()) {
+    if (name == "LC_ALL") continue;
+    EXPECT_THAT(seen, Not(HasSubstr("\n" + name + "="))) << name;
+  }
   // --export=NONE: the job's environment is what its own script makes.
   const std::string script = read_file(path("run/submit.sbatch"));
-  for (const auto& [name, value] : hostile())
-    if (name != "SLURM_EXPORT_ENV") EXPECT_THAT(script, Not(HasSubstr("export " + name)));
+  for (const auto& [name, value] : hostile()) {
+    if (name == "SLURM_EXPORT_ENV") continue;
+    EXPECT_THAT(script, Not(HasSubstr("export " + name)));
+  }
   const ChildOutput job =
       run_child({.words = {"bash", path("run/submit.sbatch")}, .environment = {{"HOME", "/"}}});
   ASSERT_EQ(job.code, 0) << job.out << job.err;

@@ -19,10 +19,11 @@ TEST(GpuLimits, AreCheckedWhereAGpuIsAskedFor) {
                                        "run: {{device: '{}'}}\n",
                                        FACTFLOW_SOURCE_DIR, model.path().string(), device),
                            "x.yaml"),
-              false);
+              Completeness::kConfigOnly);
   };
   for (const char* device : {"cpu", "auto"}) EXPECT_NO_THROW(build(device)) << device;
-  for (const char* device : {"cuda", "cuda:1"}) try {
+  for (const char* device : {"cuda", "cuda:1"}) {
+    try {
       build(device);
       ADD_FAILURE() << device;
     } catch (const InputError& error) {
@@ -30,6 +31,7 @@ TEST(GpuLimits, AreCheckedWhereAGpuIsAskedFor) {
                                                                   ": has 64 states per channel"),
                                                testing::HasSubstr("device: cpu")));
     }
+  }
 }
 
 }  // namespace
