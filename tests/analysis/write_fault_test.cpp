@@ -120,7 +120,9 @@ TEST_P(AnalysisFault, AtAnyStepAnEarlierAnalysisStaysWholeUntilItsSuccessorIs) {
                 AnyOf(HasSubstr("No space left on device"), HasSubstr("Read-only file system"),
                       HasSubstr("Input/output error"), ""));
     const Contents now = contents_of(run);
-    ASSERT_EQ(now.size(), before.size()) << "step " << step << ": something else is left";
+    for (const auto& [file, bytes] : now)
+      ASSERT_TRUE(before.contains(file)) << "step " << step << ": " << file << " is left";
+    ASSERT_EQ(now.size(), before.size()) << "step " << step;
     for (const auto& [file, bytes] : now) {
       const bool old = bytes == before.at(file), fresh = bytes == after.at(file);
       // The report of the time before the figures were drawn.
