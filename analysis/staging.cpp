@@ -70,7 +70,7 @@ void Staging::add(const std::string& name) {
 
 void Staging::publish() {
   FileOperations& files = system_files();
-  AnalysisFiles(files, folder_).add(names_);
+  AnalysisFiles(files, folder_).add(names_, hidden_);
   std::set<std::filesystem::path> folders;
   for (const std::string& name : names_) {
     const std::filesystem::path file = folder_ / name;

@@ -134,10 +134,11 @@ AnalysisFiles::AnalysisFiles(FileOperations& files, fs::path directory)
   sort_out(paths_);
 }
 
-void AnalysisFiles::add(const std::vector<std::string>& relative_paths) {
+void AnalysisFiles::add(const std::vector<std::string>& relative_paths, const fs::path& scratch) {
   paths_.insert(paths_.end(), relative_paths.begin(), relative_paths.end());
   sort_out(paths_);
-  publish_file(directory_ / kList, join(paths_, "\n") + "\n");
+  write_new_file(files_, scratch / kList, join(paths_, "\n") + "\n");
+  publish(files_, scratch / kList, directory_ / kList);
   known_ = true;
 }
 

@@ -34,8 +34,9 @@ class AnalysisFiles {
   // Whether analyses may write here: a list or a report of theirs lies here.
   bool known() const { return known_; }
   // Writes the list with these files added. Before the files themselves: what a crash leaves is
-  // then on the list. Throws RunError.
-  void add(const std::vector<std::string>& relative_paths);
+  // then on the list. `scratch`: a folder of the same file system in which the new list is written
+  // before it replaces the old one. Throws RunError.
+  void add(const std::vector<std::string>& relative_paths, const std::filesystem::path& scratch);
   // Removes all of them, folders that are empty then, and the list. Throws RunError.
   void remove();
 

@@ -80,13 +80,14 @@ TEST(OutputDirectory, NamesOfNothingAreNone) {
 }
 
 TEST(AnalysisFiles, RemovesWhatItListsAndNothingElse) {
-  const TemporaryDirectory scratch;
+  const TemporaryDirectory scratch, workshop;
   for (const char* name : {"report.html", "tables/a.csv", "tables/mine.csv", "figures/b.svg"})
     scratch.write(name, "");
-  AnalysisFiles(system_files(), scratch.path()).add({"report.html", "tables/a.csv"});
+  AnalysisFiles(system_files(), scratch.path())
+      .add({"report.html", "tables/a.csv"}, workshop.path());
   AnalysisFiles files(system_files(), scratch.path());
   EXPECT_TRUE(files.known());
-  files.add({"figures/b.svg", "figures/never-drawn.svg"});
+  files.add({"figures/b.svg", "figures/never-drawn.svg"}, workshop.path());
   files.remove();
   EXPECT_THAT(names_in_output(system_files(), scratch.path()), ElementsAre("tables"));
   EXPECT_THAT(names_in_output(system_files(), scratch / "tables"), ElementsAre("mine.csv"));
