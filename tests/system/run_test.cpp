@@ -182,7 +182,7 @@ TEST_F(Run, StatusAndPlanSayHowFarItIs) {
   EXPECT_THAT(status.out, HasSubstr("complete, 3 of 3 units"));
   const Ended plan = run_program({"plan", file});
   EXPECT_EQ(plan.code, 0) << plan.all();
-  EXPECT_THAT(plan.out, HasSubstr("sweep, 1 edges"));
+  EXPECT_THAT(plan.out, HasSubstr("sweep, 1 edge, windows"));
 }
 
 // Answers that no model gives.
@@ -335,7 +335,7 @@ TEST(CommandLine, VerifyTakesADirectoryOfCheckpoints) {
   const Ended ended =
       run_program({"verify", "--cases", kOracleCases, "--device", "cpu", "--threads", "1"});
   EXPECT_EQ(ended.code, 0) << ended.all();
-  EXPECT_THAT(ended.out, HasSubstr("12 of 12 checkpoints are within their tolerances"));
+  EXPECT_THAT(ended.out, HasSubstr("verdict: 12 of 12 checkpoints are within their limits"));
 }
 
 TEST(CommandLine, UnknownWordsAreRefusedInOneLine) {
@@ -345,7 +345,7 @@ TEST(CommandLine, UnknownWordsAreRefusedInOneLine) {
       {{"run", "a.yaml", "--outt", "x"}, "unrecognised option '--outt'"},
       {{"run", "a.yaml", "b.yaml"}, "too many positional options"},
       {{"run", "a.yaml", "--limit", "ten"}, "the argument ('ten') for option '--limit' is invalid"},
-      {{"status", "/nowhere"}, "/nowhere: is not the directory of a run"},
+      {{"status", "/nowhere"}, "/nowhere: there is no such directory"},
       {{"analyse", "/nowhere"}, "/nowhere"},
       {{"check", "--nothing"}, "unrecognised option '--nothing'"},
       {{"verify", "--model", "x"}, "the option '--cases' is required but missing"},
