@@ -24,16 +24,6 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::SizeIs;
 
-Scenario tiny() {
-  Scenario scenario;
-  scenario.name = "tiny";
-  scenario.limit = 4;
-  scenario.models = {"gpt2"};
-  scenario.windows = "[5]";
-  scenario.knockouts = "    - {from: subject, to: last}\n";
-  return scenario;
-}
-
 std::string replaced(std::string text, const std::string& from, const std::string& to) {
   const size_t at = text.find(from);
   if (at == std::string::npos) throw std::logic_error("nothing to replace: " + from);

@@ -23,12 +23,7 @@ const std::string kProfile = "time: \"00:10:00\"\n";
 class Messages : public ::testing::Test {
  protected:
   static Scenario tiny() {
-    Scenario scenario;
-    scenario.name = "tiny";
-    scenario.limit = 4;
-    scenario.models = {"gpt2"};
-    scenario.windows = "[5]";
-    scenario.knockouts = "    - {from: subject, to: last}\n";
+    Scenario scenario = testing::tiny();
     scenario.heatmaps = 0;
     return scenario;
   }

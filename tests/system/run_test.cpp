@@ -42,16 +42,6 @@ class Run : public ::testing::Test {
   TemporaryDirectory scratch_;
 };
 
-Scenario tiny() {
-  Scenario scenario;
-  scenario.name = "tiny";
-  scenario.limit = 4;
-  scenario.models = {"gpt2"};
-  scenario.windows = "[5]";
-  scenario.knockouts = "    - {from: subject, to: last}\n";
-  return scenario;
-}
-
 TEST_F(Run, AnyNumberOfRanksGivesTheSameBits) {
   const std::string file = config({});
   const Ended alone = run_program({"run", file, "--out", out("alone")});

@@ -57,4 +57,15 @@ inline Scenario many_units() {
   return scenario;
 }
 
+// One model, one edge, one window size.
+inline Scenario tiny() {
+  Scenario scenario;
+  scenario.name = "tiny";
+  scenario.limit = 4;
+  scenario.models = {"gpt2"};
+  scenario.windows = "[5]";
+  scenario.knockouts = "    - {from: subject, to: last}\n";
+  return scenario;
+}
+
 }  // namespace factflow::testing
