@@ -9,8 +9,8 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "base/text_file.hpp"
+#include "fields/fields.hpp"
 #include "jobs/quantities.hpp"
-#include "pipeline/input/fields.hpp"
 
 namespace factflow {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
-#include "pipeline/input/plain_text.hpp"
+#include "fields/plain_text.hpp"
 #include "pipeline/input/records.hpp"
 
 namespace factflow {

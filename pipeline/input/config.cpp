@@ -9,11 +9,11 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "base/text_file.hpp"
+#include "fields/fields.hpp"
+#include "fields/plain_text.hpp"
 #include "pipeline/input/config_paths.hpp"
 #include "pipeline/input/config_values.hpp"
 #include "pipeline/input/dataset.hpp"
-#include "pipeline/input/fields.hpp"
-#include "pipeline/input/plain_text.hpp"
 #include "results/reserved_names.hpp"
 
 namespace factflow {

@@ -1,8 +1,8 @@
 // What the paths of a configuration file mean.
 #pragma once
 
+#include "fields/yaml_tree.hpp"
 #include "pipeline/input/config.hpp"
-#include "pipeline/input/yaml_tree.hpp"
 
 namespace factflow {
 

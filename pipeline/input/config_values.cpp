@@ -9,8 +9,8 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "fields/plain_text.hpp"
 #include "pipeline/input/dataset.hpp"
-#include "pipeline/input/plain_text.hpp"
 
 namespace factflow {
 namespace {

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <string>
 
+#include "fields/fields.hpp"
 #include "pipeline/input/config.hpp"
-#include "pipeline/input/fields.hpp"
 
 namespace factflow {
 

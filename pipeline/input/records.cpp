@@ -8,8 +8,8 @@
 
 #include "base/error.hpp"
 #include "base/json_text.hpp"
+#include "fields/plain_text.hpp"
 #include "pipeline/input/csv.hpp"
-#include "pipeline/input/plain_text.hpp"
 
 namespace factflow {
 namespace {

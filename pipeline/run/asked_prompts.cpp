@@ -9,7 +9,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
-#include "pipeline/input/plain_text.hpp"
+#include "fields/plain_text.hpp"
 
 namespace factflow {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <gmock/gmock.h>
 
-#include "tests/pipeline/input/expect_input_error.hpp"
+#include "tests/expect_input_error.hpp"
 
 namespace factflow {
 namespace {

@@ -2,7 +2,7 @@
 #include <fstream>
 
 #include "pipeline/input/config.hpp"
-#include "tests/pipeline/input/expect_input_error.hpp"
+#include "tests/expect_input_error.hpp"
 
 namespace factflow {
 namespace {

@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <sstream>
 
-#include "tests/pipeline/input/expect_input_error.hpp"
+#include "tests/expect_input_error.hpp"
 #include "tests/temporary_directory.hpp"
 
 namespace factflow {

@@ -2,7 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "pipeline/input/dataset.hpp"
-#include "tests/pipeline/input/expect_input_error.hpp"
+#include "tests/expect_input_error.hpp"
 #include "tests/temporary_directory.hpp"
 
 namespace factflow {

@@ -7,7 +7,7 @@
 
 #include "pipeline/input/dataset.hpp"
 #include "pipeline/input/numpy_permutation.hpp"
-#include "tests/pipeline/input/expect_input_error.hpp"
+#include "tests/expect_input_error.hpp"
 
 namespace factflow {
 namespace {

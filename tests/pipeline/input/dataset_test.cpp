@@ -1,7 +1,7 @@
 // Every form of a prompt file, in every container, gives the same prompts.
 #include "pipeline/input/dataset.hpp"
 
-#include "tests/pipeline/input/expect_input_error.hpp"
+#include "tests/expect_input_error.hpp"
 #include "tests/temporary_directory.hpp"
 
 namespace factflow {

@@ -1,4 +1,4 @@
-#include "pipeline/input/plain_text.hpp"
+#include "fields/plain_text.hpp"
 
 #include <algorithm>
 #include <charconv>

@@ -1,4 +1,4 @@
-#include "pipeline/input/yaml_tree.hpp"
+#include "fields/yaml_tree.hpp"
 
 #include <algorithm>
 #include <sstream>
@@ -10,7 +10,7 @@
 #include <yaml-cpp/parser.h>
 
 #include "base/error.hpp"
-#include "pipeline/input/plain_text.hpp"
+#include "fields/plain_text.hpp"
 
 namespace factflow {
 namespace {

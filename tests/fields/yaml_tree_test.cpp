@@ -1,6 +1,6 @@
-#include "pipeline/input/yaml_tree.hpp"
+#include "fields/yaml_tree.hpp"
 
-#include "tests/pipeline/input/expect_input_error.hpp"
+#include "tests/expect_input_error.hpp"
 
 namespace factflow {
 namespace {

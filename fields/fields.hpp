@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "pipeline/input/yaml_tree.hpp"
+#include "fields/yaml_tree.hpp"
 
 namespace factflow {
 

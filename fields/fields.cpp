@@ -1,4 +1,4 @@
-#include "pipeline/input/fields.hpp"
+#include "fields/fields.hpp"
 
 #include <algorithm>
 #include <limits>
@@ -7,7 +7,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
-#include "pipeline/input/plain_text.hpp"
+#include "fields/plain_text.hpp"
 
 namespace factflow {
 namespace {
