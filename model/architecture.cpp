@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cctype>
+#include <limits>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -266,17 +268,56 @@ Architecture read_configured(const nlohmann::json& config, const std::filesystem
   return architecture;
 }
 
-}  // namespace
-
-std::string Architecture::mixing() const {
-  if (std::holds_alternative<MambaShape>(shape)) return "mamba";
-  return std::holds_alternative<Mamba2Shape>(shape) ? "mamba2" : "attention";
+// Those that mixers have; layers that share a shape keep sharing it.
+void apply(const CheckpointChoices& choices, Architecture& architecture,
+           const std::filesystem::path& file) {
+  if (choices.gated_norm == GatedNormChoice::kPerGroup) return;
+  std::map<std::shared_ptr<const MixerShape>, std::shared_ptr<const MixerShape>> changed;
+  for (LayerShape& layer : architecture.blocks)
+    for (BlockShape& block : layer) {
+      const auto [entry, added] = changed.try_emplace(block.mixer);
+      if (added) entry->second = block.mixer->chosen(choices);
+      if (entry->second != nullptr) block.mixer = entry->second;
+    }
+  if (std::none_of(changed.begin(), changed.end(),
+                   [](const auto& entry) { return entry.second != nullptr; }))
+    throw InputError(file.string(),
+                     "gated_norm: all-channels is asked for, and this model has no gated norm",
+                     "leave the key out");
 }
 
+}  // namespace
+
 int Architecture::channels() const {
-  if (const auto* shape1 = std::get_if<MambaShape>(&shape)) return shape1->inner;
-  if (const auto* shape2 = std::get_if<Mamba2Shape>(&shape)) return shape2->heads;
-  return 0;
+  int fewest = std::numeric_limits<int>::max();
+  for (const LayerShape& layer : blocks)
+    for (const BlockShape& block : layer)
+      if (block.mixer->mixes_tokens()) fewest = std::min(fewest, block.mixer->channels());
+  return fewest == std::numeric_limits<int>::max() ? 0 : fewest;
+}
+
+bool Architecture::keeps_states() const {
+  for (const LayerShape& layer : blocks)
+    for (const BlockShape& block : layer)
+      if (block.mixer->keeps_states()) return true;
+  return false;
+}
+
+std::string Architecture::mixing() const {
+  std::vector<std::string> names;
+  for (const LayerShape& layer : blocks)
+    for (const BlockShape& block : layer)
+      if (block.mixer->mixes_tokens() &&
+          std::find(names.begin(), names.end(), block.mixer->name()) == names.end())
+        names.push_back(block.mixer->name());
+  return join(names, "+");
+}
+
+std::vector<Site> Architecture::sites() const {
+  std::set<Site> sites{Site::kNorm};
+  for (const LayerShape& layer : blocks)
+    for (const Site site : sites_of(layer)) sites.insert(site);
+  return {sites.begin(), sites.end()};
 }
 
 Architecture read_architecture(const nlohmann::json& config, const std::filesystem::path& file,
@@ -284,14 +325,7 @@ Architecture read_architecture(const nlohmann::json& config, const std::filesyst
   Architecture architecture = read_configured(config, file);
   architecture.head_chosen = choices.head != HeadChoice::kConfigured;
   if (architecture.head_chosen) architecture.tied_head = choices.head == HeadChoice::kEmbedding;
-  if (choices.gated_norm == GatedNormChoice::kAllChannels) {
-    auto* mamba2 = std::get_if<Mamba2Shape>(&architecture.shape);
-    if (mamba2 == nullptr || !mamba2->gated_norm)
-      throw InputError(file.string(),
-                       "gated_norm: all-channels is asked for, and this model has no gated norm",
-                       "leave the key out");
-    mamba2->norm_group = mamba2->inner;
-  }
+  apply(choices, architecture, file);
   return architecture;
 }
 

@@ -9,7 +9,6 @@
 #include "base/text.hpp"
 
 namespace factflow {
-namespace {
 
 void expect_at_most(int limit, int found, const char* what, const std::string& model) {
   if (found > limit)
@@ -18,8 +17,7 @@ void expect_at_most(int limit, int found, const char* what, const std::string& m
         "run it with device: cpu");
 }
 
-void expect_shared(size_t limit, const Mamba2Shape& shape, const std::string& model) {
-  const int heads = shape.heads / shape.groups;
+void expect_shared(size_t limit, int heads, const std::string& model) {
   const size_t bytes = dual_shared_bytes(heads);
   if (bytes > limit)
     throw InputError(
@@ -30,8 +28,6 @@ void expect_shared(size_t limit, const Mamba2Shape& shape, const std::string& mo
                     format_bytes(static_cast<double>(limit))),
         "run it with device: cpu");
 }
-
-}  // namespace
 
 CudaLimits cuda_limits(at::Device device) {
   CudaLimits limits;
@@ -51,13 +47,8 @@ size_t dual_shared_bytes(int heads) {
 
 void check_cuda_limits(const Architecture& architecture, const CudaLimits& limits,
                        const std::string& model) {
-  if (const auto* transformer = std::get_if<TransformerShape>(&architecture.shape))
-    expect_at_most(limits.head_size, transformer->head_size, "dimensions in an attention head",
-                   model);
-  if (const auto* mamba = std::get_if<MambaShape>(&architecture.shape))
-    expect_at_most(limits.states, mamba->states, "states per channel", model);
-  if (const auto* mamba2 = std::get_if<Mamba2Shape>(&architecture.shape))
-    expect_shared(limits.shared_bytes, *mamba2, model);
+  for (const LayerShape& layer : architecture.blocks)
+    for (const BlockShape& block : layer) block.mixer->check_cuda(limits, model);
 }
 
 }  // namespace factflow

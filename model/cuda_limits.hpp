@@ -24,7 +24,10 @@ CudaLimits cuda_limits(at::Device device);  // of a CUDA device
 // Bytes of shared memory that a group of so many heads takes in Mamba-2: cuda_dual.cuh.
 std::size_t dual_shared_bytes(int heads);
 
-// Throws InputError naming `model`, what is too large, the limit and what to do.
+// Throw InputError naming `model`, what is too large, the limit and what to do: for a number of
+// `what`, for the heads of a group of Mamba-2, for all that a model's mixers say.
+void expect_at_most(int limit, int found, const char* what, const std::string& model);
+void expect_shared(std::size_t limit, int heads, const std::string& model);
 void check_cuda_limits(const Architecture& architecture, const CudaLimits& limits,
                        const std::string& model);
 

@@ -14,6 +14,7 @@
 #include "model/cuda_limits.hpp"
 #include "model/device.hpp"
 #include "model/families/family.hpp"
+#include "model/reference/reference_ops.hpp"
 #include "model/weights.hpp"
 
 namespace factflow {
@@ -27,6 +28,12 @@ at::Tensor with_padding(const at::Tensor& head) {
   at::Tensor padded = at::zeros({padded_vocabulary(rows), head.size(1)}, head.options());
   padded.narrow(0, 0, rows).copy_(head);
   return padded;
+}
+
+// Where the blocks in parallel with the one at `begin` end.
+size_t end_of_parallel(const LayerShape& layer, size_t begin) {
+  while (begin + 1 < layer.size() && layer[begin].parallel_with_next) ++begin;
+  return begin + 1;
 }
 
 }  // namespace
@@ -54,24 +61,73 @@ std::unique_ptr<Network> Network::random(const Architecture& architecture, at::D
 
 std::unique_ptr<Network> Network::build(const Architecture& architecture, Weights& weights) {
   const Family& family = family_named(architecture.family);
-  std::unique_ptr<Network> network = family.build(architecture, weights);
+  auto network =
+      std::make_unique<Network>(architecture, weights, family.parts(architecture, weights));
   network->parameters_ = family.tensors(architecture).parameters();
   release_cached_memory(weights.device());  // of what the weights were converted from
   return network;
 }
 
-Network::Network(Architecture architecture, Weights& weights, const std::string& embedding,
-                 const std::string& head, const std::string& position_embedding, Norm final_norm)
-    : architecture_(std::move(architecture)), final_norm_(std::move(final_norm)) {
-  embedding_ = weights.take(embedding);
-  at::Tensor output = architecture_.tied_head ? embedding_ : weights.take(head);
+Network::Network(Architecture architecture, Weights& weights, NetworkParts parts)
+    : architecture_(std::move(architecture)),
+      final_norm_(std::move(parts.final_norm)),
+      layers_(std::move(parts.layers)) {
+  embedding_ = weights.take(parts.embedding);
+  at::Tensor output = architecture_.tied_head ? embedding_ : weights.take(parts.head);
   if (output.is_cuda()) {
     output = with_padding(output);
     // One copy of both.
     if (architecture_.tied_head) embedding_ = output.narrow(0, 0, embedding_.size(0));
   }
   head_ = weights.head(output);
-  if (!position_embedding.empty()) position_embedding_ = weights.take(position_embedding);
+  if (!parts.position_embedding.empty())
+    position_embedding_ = weights.take(parts.position_embedding);
+  fold_biases();
+}
+
+// A bias that is added to the residual stream is the same for every token, so the stream may go
+// without it where each norm adds what has come together below it: two passages over the stream
+// fewer in every layer of a transformer.
+void Network::fold_biases() {
+  at::Tensor sum;  // [hidden], undefined = nothing yet
+  for (size_t l = 0; l < layers_.size(); ++l) {
+    const LayerShape& shape = architecture_.blocks[l];
+    std::vector<NetworkBlock>& blocks = layers_[l];
+    for (size_t begin = 0; begin < blocks.size();) {
+      const size_t end = end_of_parallel(shape, begin);
+      for (size_t b = begin; b < end; ++b) blocks[b].norm.offset = sum;
+      for (; begin < end; ++begin) {
+        const OutputProjection& output = blocks[begin].mixer->output();
+        if (!output.bias_in_norms || !output.bias.defined()) continue;
+        const at::Tensor bias =
+            shape[begin].scale == 1 ? output.bias : output.bias * shape[begin].scale;
+        sum = sum.defined() ? sum + bias : bias;
+      }
+    }
+  }
+  final_norm_.offset = sum;
+}
+
+void Network::layer(Step& step) const {
+  const LayerShape& shape = architecture_.blocks[static_cast<size_t>(step.layer)];
+  const std::vector<NetworkBlock>& blocks = layers_[static_cast<size_t>(step.layer)];
+  const at::Tensor masks = step.channel_masks;
+  for (size_t begin = 0; begin < blocks.size();) {
+    const size_t end = end_of_parallel(shape, begin);
+    std::vector<Factor> inputs;
+    for (size_t b = begin; b < end; ++b) {
+      inputs.push_back(
+          step.workspace.factor(norm_buffer(b - begin), step.columns(), architecture_.hidden));
+      apply_norm(step.rows, blocks[b].norm, step.hidden, inputs.back());
+    }
+    for (size_t b = begin; b < end; ++b) {
+      step.channel_masks = masks_of(masks, blocks, b);
+      const OutputProjection& output = blocks[b].mixer->output();
+      multiply_into(blocks[b].mixer->mix(step, inputs[b - begin]), output.weight,
+                    output.bias_in_norms ? at::Tensor() : output.bias, step.hidden, shape[b].scale);
+    }
+    begin = end;
+  }
 }
 
 void Network::embed(const kernels::Rows& rows, const at::Tensor& tokens,
@@ -93,6 +149,24 @@ at::Tensor Network::embedded(const std::vector<int>& ids) const {
   return position_embedding_.defined() ? h + position_embedding_.narrow(0, 0, tokens) : h;
 }
 
+at::Tensor Network::reference_layer(ReferencePass& pass, int layer, const at::Tensor& h) const {
+  const LayerShape& shape = architecture_.blocks[static_cast<size_t>(layer)];
+  const std::vector<NetworkBlock>& blocks = layers_[static_cast<size_t>(layer)];
+  at::Tensor stream = h;
+  for (size_t begin = 0; begin < blocks.size();) {
+    const at::Tensor before = stream;
+    for (const size_t end = end_of_parallel(shape, begin); begin < end; ++begin) {
+      const Mixer& mixer = *blocks[begin].mixer;
+      const at::Tensor mixed =
+          mixer.reference_mix(pass, layer, reference::normalised(before, blocks[begin].norm));
+      const at::Tensor added =
+          reference::projected(mixed, mixer.output().weight, mixer.output().bias);
+      stream = stream + pass.at(mixer.shape().sites().back(), layer, added * shape[begin].scale);
+    }
+  }
+  return stream;
+}
+
 at::Tensor Network::reference_logits(const at::Tensor& states) const {
   return states.matmul(
       head_.dense(states.scalar_type()).narrow(0, 0, architecture_.vocabulary).t());
@@ -112,20 +186,51 @@ at::Tensor Network::logits(const Factor& states, Workspace& workspace) const {
   return all.narrow(1, 0, architecture_.vocabulary);
 }
 
-std::vector<double> Network::decay_norms(int) const {
-  return {};
+std::vector<double> Network::decay_norms(int layer) const {
+  std::vector<double> norms;
+  for (const NetworkBlock& block : layers_[static_cast<size_t>(layer)]) {
+    const std::vector<double> more = block.mixer->decay_norms();
+    norms.insert(norms.end(), more.begin(), more.end());
+  }
+  return norms;
+}
+
+std::vector<LayerProduct> Network::products(int layer) const {
+  std::vector<LayerProduct> products;
+  for (const NetworkBlock& block : layers_[static_cast<size_t>(layer)]) {
+    for (const LayerProduct& product : block.mixer->products()) products.push_back(product);
+    products.push_back({&block.mixer->output().weight, LayerProduct::Into::kResidual});
+  }
+  return products;
 }
 
 at::Tensor Network::channel_masks(int layer, const std::vector<ChannelSet>& sets) const {
-  const std::vector<double> norms = decay_norms(layer);
-  const auto channels = static_cast<std::int64_t>(norms.size());
+  const std::int64_t channels = static_cast<std::int64_t>(decay_norms(layer).size());
   if (channels == 0 || sets.empty()) return {};
   at::Tensor masks = at::empty({static_cast<std::int64_t>(sets.size()), channels},
                                at::TensorOptions().dtype(at::kByte));
   auto* out = masks.data_ptr<std::uint8_t>();
-  for (const ChannelSet& set : sets)
-    for (const bool loses : channels_of(set, norms)) *out++ = loses ? 1 : 0;
+  for (const NetworkBlock& block : layers_[static_cast<size_t>(layer)]) {
+    const std::vector<double> norms = block.mixer->decay_norms();
+    for (const ChannelSet& set : sets)
+      for (const bool loses : channels_of(set, norms)) *out++ = loses ? 1 : 0;
+  }
   return masks.to(device());
+}
+
+// Those of one block out of a layer's; see channel_masks().
+at::Tensor Network::masks_of(const at::Tensor& masks, const std::vector<NetworkBlock>& blocks,
+                             size_t index) {
+  if (!masks.defined() || blocks.size() == 1) return masks;
+  const auto channels_at = [&](size_t b) -> std::int64_t {
+    return blocks[b].mixer->shape().channels();
+  };
+  std::int64_t before = 0;
+  for (size_t b = 0; b < index; ++b) before += channels_at(b);
+  const std::int64_t sets = masks.size(0);
+  return masks.view(-1)
+      .narrow(0, sets * before, sets * channels_at(index))
+      .view({sets, channels_at(index)});
 }
 
 std::vector<bool> channels_of(const ChannelSet& set, const std::vector<double>& norms) {

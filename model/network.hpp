@@ -12,6 +12,7 @@
 #include "model/checkpoint/checkpoint.hpp"
 #include "model/intervention.hpp"
 #include "model/knockout.hpp"
+#include "model/mixers/mixer.hpp"
 #include "model/ops.hpp"
 #include "model/precision.hpp"
 
@@ -19,6 +20,20 @@ namespace factflow {
 
 class ReferencePass;
 class Weights;
+
+// A block with its weights; how it joins the stream stands in its BlockShape.
+struct NetworkBlock {
+  Norm norm;
+  std::unique_ptr<const Mixer> mixer;
+};
+
+// What a family makes of a checkpoint.
+struct NetworkParts {
+  std::string embedding, head;     // names of tensors; the head's is not read if it is tied
+  std::string position_embedding;  // likewise; empty = none
+  Norm final_norm;
+  std::vector<std::vector<NetworkBlock>> layers = {};  // as Architecture::blocks
+};
 
 class Network {
  public:
@@ -31,7 +46,7 @@ class Network {
   static std::unique_ptr<Network> random(const Architecture& architecture, at::Device device,
                                          Precision precision, std::uint64_t seed);
 
-  virtual ~Network() = default;
+  Network(Architecture architecture, Weights& weights, NetworkParts parts);
   Network(const Network&) = delete;
   Network& operator=(const Network&) = delete;
 
@@ -47,8 +62,8 @@ class Network {
   // `rows`.
   void embed(const kernels::Rows& rows, const at::Tensor& tokens, const at::Tensor& positions,
              at::Tensor hidden) const;
-  // step.hidden += the layer's output.
-  virtual void layer(Step& step) const = 0;
+  // Adds to step.hidden what the layer's blocks give.
+  void layer(Step& step) const;
   // The final norm of hidden states [rows, hidden], in a buffer of the workspace.
   Factor final_states(const kernels::Rows& rows, const at::Tensor& hidden,
                       Workspace& workspace) const;
@@ -56,46 +71,37 @@ class Network {
   // start at multiples of eight numbers, whatever the vocabulary: wide loads, and faster products.
   at::Tensor logits(const Factor& states, Workspace& workspace) const;
 
-  // [sets, channels] uint8 on the network's device: 1 where the set loses the edge in this layer.
-  // State-space models only.
+  // [sets, channels] uint8 on the network's device: 1 where the set loses the edge in this layer;
+  // undefined if nothing of the layer has channels to choose among. Of a layer with several mixers
+  // that have, [sets, all their channels], but the bytes of the first mixer stand before those of
+  // the second.
   at::Tensor channel_masks(int layer, const std::vector<ChannelSet>& sets) const;
-  // L1 norm of exp(-exp(A_log)) per channel (Mamba-1) or head (Mamba-2) of a layer, in float64;
-  // section 3.3 of the paper.
-  virtual std::vector<double> decay_norms(int layer) const;
+  // Of all mixers of the layer, one after the other; see Mixer::decay_norms.
+  std::vector<double> decay_norms(int layer) const;
 
-  // Bytes of activations and factors that a layer needs for one column, and of one state slot, for
-  // planning.
-  virtual std::int64_t bytes_per_column() const = 0;
-  virtual std::int64_t bytes_per_state() const { return 0; }
   // The products with every column of a layer, in order. For cost models and benchmarks.
-  virtual std::vector<LayerProduct> products(int layer) const = 0;
+  std::vector<LayerProduct> products(int layer) const;
   const Projection& head() const { return head_; }
 
-  // Where values can be read and written, in the order of the computation.
-  virtual std::vector<Site> sites() const = 0;
-  // Throws std::invalid_argument if the model has no such edges (targets, sources and layers
-  // aside).
-  virtual void check_block(const Block& block) const = 0;
   // For the reference forward (model/reference/), in wide numbers: what enters layer 0, [tokens,
   // hidden]; the stream after a layer; the final norm; logits [rows, vocabulary] of its outputs.
   at::Tensor embedded(const std::vector<int>& ids) const;
-  virtual at::Tensor reference_layer(ReferencePass& pass, int layer, const at::Tensor& h) const = 0;
+  at::Tensor reference_layer(ReferencePass& pass, int layer, const at::Tensor& h) const;
   const Norm& final_norm() const { return final_norm_; }
   at::Tensor reference_logits(const at::Tensor& states) const;
 
- protected:
-  Network(Architecture architecture, Weights& weights, const std::string& embedding,
-          const std::string& head, const std::string& position_embedding, Norm final_norm);
-
-  Architecture architecture_;
-
  private:
   static std::unique_ptr<Network> build(const Architecture& architecture, Weights& weights);
+  void fold_biases();
+  static at::Tensor masks_of(const at::Tensor& masks, const std::vector<NetworkBlock>& blocks,
+                             size_t index);
 
+  Architecture architecture_;
   at::Tensor embedding_;           // [vocabulary, hidden]
   at::Tensor position_embedding_;  // [positions, hidden] or undefined
   Projection head_;                // [vocabulary, hidden], on a GPU padded with rows of zeros
   Norm final_norm_;
+  std::vector<std::vector<NetworkBlock>> layers_;
   std::int64_t parameters_ = 0;
 };
 

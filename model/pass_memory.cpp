@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <limits>
 #include <utility>
-#include <variant>
 
-#include "model/families/family.hpp"
 #include "model/ops.hpp"
 
 namespace factflow {
@@ -30,14 +28,14 @@ size_t count_front(std::span<const ReplayRequest> requests, std::int64_t rows) {
 }  // namespace
 
 PassShape pass_shape(const Architecture& architecture, Precision precision, at::Device device) {
-  const LayerMemory memory = family_named(architecture.family).memory(architecture, precision);
+  const LayerMemory memory = memory_of(architecture.blocks, architecture.hidden, precision);
   return {architecture.hidden,
           architecture.vocabulary,
           memory.per_column,
           memory.per_state,
           architecture.layers,
           architecture.channels(),
-          std::holds_alternative<MambaShape>(architecture.shape),
+          architecture.keeps_states(),
           precision,
           device};
 }

@@ -33,11 +33,18 @@ void convert(const kernels::Rows& rows, const at::Tensor& x, const Factor& out) 
 #endif
 }
 
-// out = (out +) a b^T of bfloat16 matrices, added up and written in float32. libtorch has it only
-// lately, and copies `out`.
-void multiply_bf16(const at::Tensor& a, const at::Tensor& b, bool accumulate, at::Tensor out) {
+// How a product is written: instead of what is there, or added to it, `scale` times.
+struct Writing {
+  bool accumulate = false;
+  double scale = 1;
+};
+
+// out = (out +) scale a b^T of bfloat16 matrices, added up and written in float32. libtorch has it
+// only lately, and copies `out`.
+void multiply_bf16(const at::Tensor& a, const at::Tensor& b, Writing writing, at::Tensor out) {
 #ifdef FACTFLOW_CUDA
-  const float alpha = 1, beta = accumulate ? 1 : 0;
+  const auto alpha = static_cast<float>(writing.scale);
+  const float beta = writing.accumulate ? 1 : 0;
   const auto stride = [](const at::Tensor& t) { return static_cast<int>(t.stride(0)); };
   const cublasStatus_t status = cublasGemmEx(
       at::cuda::getCurrentCUDABlasHandle(), CUBLAS_OP_T, CUBLAS_OP_N, static_cast<int>(b.size(0)),
@@ -47,16 +54,16 @@ void multiply_bf16(const at::Tensor& a, const at::Tensor& b, bool accumulate, at
   if (status != CUBLAS_STATUS_SUCCESS)
     throw std::runtime_error(std::string("cuBLAS: ") + cublasGetStatusString(status));
 #else
-  static_cast<void>(a), static_cast<void>(b), static_cast<void>(accumulate), static_cast<void>(out);
+  static_cast<void>(a), static_cast<void>(b), static_cast<void>(writing), static_cast<void>(out);
   throw std::logic_error("a bfloat16 product without CUDA");
 #endif
 }
 
-// out = a b^T + bias, or out += a b^T; `bias` may be undefined.
+// out = a b^T + bias, or out += scale a b^T; `bias` may be undefined.
 void multiply_alike(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
-                    bool accumulate, at::Tensor out) {
-  if (accumulate)
-    out.addmm_(a, b.t());
+                    Writing writing, at::Tensor out) {
+  if (writing.accumulate)
+    out.addmm_(a, b.t(), /*beta=*/1, writing.scale);
   else if (bias.defined())
     at::addmm_out(out, bias, a, b.t());
   else
@@ -64,26 +71,26 @@ void multiply_alike(const at::Tensor& a, const at::Tensor& b, const at::Tensor& 
 }
 
 void multiply_parts(const Factor& factor, const Projection& projection, const at::Tensor& bias,
-                    bool accumulate, at::Tensor out) {
+                    Writing writing, at::Tensor out) {
   const std::int64_t inputs = projection.inputs(),
                      pieces = (inputs + kLongestPiece - 1) / kLongestPiece;
   const std::int64_t length = ((inputs + pieces - 1) / pieces + 7) / 8 * 8;
   for (std::int64_t begin = 0; begin < inputs; begin += length) {
     const std::int64_t count = std::min(length, inputs - begin);
     multiply_alike(factor.high.narrow(1, begin, count), projection.weight().narrow(1, begin, count),
-                   bias, accumulate || begin > 0, out);
+                   bias, {writing.accumulate || begin > 0, writing.scale}, out);
   }
-  multiply_bf16(factor.parts, projection.parts(), true, out);
+  multiply_bf16(factor.parts, projection.parts(), {true, writing.scale}, out);
 }
 
 void multiply(const Factor& factor, const Projection& projection, const at::Tensor& bias,
-              bool accumulate, at::Tensor out) {
+              Writing writing, at::Tensor out) {
   if (projection.precision() == Precision::kTf32x3)
-    multiply_parts(factor, projection, bias, accumulate, out);
+    multiply_parts(factor, projection, bias, writing, out);
   else if (factor.numbers.scalar_type() == at::kBFloat16 && out.scalar_type() == at::kFloat)
-    multiply_bf16(factor.numbers, projection.weight(), accumulate, out);
+    multiply_bf16(factor.numbers, projection.weight(), writing, out);
   else
-    multiply_alike(factor.numbers, projection.weight(), bias, accumulate, out);
+    multiply_alike(factor.numbers, projection.weight(), bias, writing, out);
 }
 
 }  // namespace
@@ -116,16 +123,16 @@ Factor factor_of(const kernels::Rows& rows, Workspace& workspace, const at::Tens
 
 void multiply(const Factor& factor, const Projection& projection, const at::Tensor& bias,
               at::Tensor out) {
-  multiply(factor, projection, bias, false, out);
+  multiply(factor, projection, bias, Writing{}, out);
   if (bias.defined() && projection.precision() == Precision::kBf16 &&
       out.scalar_type() == at::kFloat)
     out.add_(bias);
 }
 
 void multiply_into(const Factor& factor, const Projection& projection, const at::Tensor& bias,
-                   at::Tensor residual) {
-  multiply(factor, projection, {}, true, residual);
-  if (bias.defined()) residual.add_(bias);
+                   at::Tensor residual, double scale) {
+  multiply(factor, projection, {}, Writing{true, scale}, residual);
+  if (bias.defined()) residual.add_(bias, scale);
 }
 
 bool multiply_gelu(const Factor& factor, const Projection& projection, const at::Tensor& bias,

@@ -60,9 +60,9 @@ Factor factor_of(const kernels::Rows& rows, Workspace& workspace, const at::Tens
 // may be of float.
 void multiply(const Factor& factor, const Projection& projection, const at::Tensor& bias,
               at::Tensor out);
-// residual += factor W^T (+ bias)
+// residual += scale (factor W^T (+ bias))
 void multiply_into(const Factor& factor, const Projection& projection, const at::Tensor& bias,
-                   at::Tensor residual);
+                   at::Tensor residual, double scale = 1);
 // out = gelu(factor W^T + bias), GELU's tanh form, in tf32 and bf16; else false, and nothing is
 // done. cuBLAS's tanh costs less than a passage over memory, but six times fp32's error
 // (docs/precision.md).

@@ -6,7 +6,6 @@
 #include <iterator>
 #include <stdexcept>
 #include <utility>
-#include <variant>
 
 #include <c10/core/StreamGuard.h>
 #include <fmt/format.h>
@@ -32,26 +31,12 @@ void check_tokens(const ReplayRequest& request, const Architecture& architecture
                                             request.ids.size(), architecture.max_positions));
 }
 
-// As pass_shape(), but what the network itself says of its memory.
-PassShape shape_of(const Network& network) {
-  const Architecture& architecture = network.architecture();
-  return {architecture.hidden,
-          architecture.vocabulary,
-          network.bytes_per_column(),
-          network.bytes_per_state(),
-          architecture.layers,
-          architecture.channels(),
-          std::holds_alternative<MambaShape>(architecture.shape),
-          network.precision(),
-          network.device()};
-}
-
 }  // namespace
 
 ReplayEngine::ReplayEngine(const Network& network, std::int64_t memory_limit,
                            std::int64_t rows_per_pass, int lanes)
     : network_(network),
-      shape_(shape_of(network)),
+      shape_(pass_shape(network.architecture(), network.precision(), network.device())),
       memory_limit_(memory_limit),
       rows_per_pass_(rows_per_pass) {
   const EngineDefaults defaults = engine_defaults(network.device());

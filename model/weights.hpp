@@ -37,6 +37,8 @@ class Weights {
   // The same of the head. Throws InputError if its numbers are beyond the range of head_type.
   Projection head(const at::Tensor& weight) const;
   bool has(const std::string& name) const;  // whether the table asks for it
+  // Undefined if the table does not ask for it.
+  at::Tensor optional(const std::string& name) { return has(name) ? take(name) : at::Tensor(); }
   // A bias that is added to activations, in their type; undefined if the table does not ask for it.
   at::Tensor activation_bias(const std::string& name) {
     return has(name) ? take(name).to(activation_type(precision_)) : at::Tensor();

@@ -1,21 +1,13 @@
 // What each file of this folder offers to the list in families.cpp.
 #pragma once
 
-#include <memory>
-
-#include "model/architecture.hpp"
-#include "model/config_reader.hpp"
-#include "model/precision.hpp"
-#include "model/tensor_table.hpp"
+#include "model/families/family.hpp"
 
 namespace factflow {
 
-class Network;
-class Weights;
-
-#define FACTFLOW_FAMILY(name)                            \
-  TensorTable name##_tensors(const Architecture& shape); \
-  std::unique_ptr<Network> build_##name(const Architecture& shape, Weights& weights);
+#define FACTFLOW_FAMILY(name)                                   \
+  TensorTable name##_tensors(const Architecture& architecture); \
+  NetworkParts name##_parts(const Architecture& architecture, Weights& weights);
 
 FACTFLOW_FAMILY(gpt2)
 FACTFLOW_FAMILY(llama)
@@ -23,11 +15,6 @@ FACTFLOW_FAMILY(gpt_neox)
 FACTFLOW_FAMILY(mamba)
 FACTFLOW_FAMILY(mamba2)
 #undef FACTFLOW_FAMILY
-
-struct LayerMemory;
-LayerMemory transformer_memory(const Architecture& shape, Precision precision);
-LayerMemory mamba_memory(const Architecture& shape, Precision precision);
-LayerMemory mamba2_memory(const Architecture& shape, Precision precision);
 
 Architecture read_gpt2(ConfigReader& config);
 Architecture read_llama(ConfigReader& config);

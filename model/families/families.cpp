@@ -5,16 +5,16 @@
 
 namespace factflow {
 
-const std::vector<Family>& families() {
+const std::vector<Family>& built_in_families() {
   static const std::vector<Family> list = {
-      {"gpt2", read_gpt2, gpt2_tensors, build_gpt2, transformer_memory},
-      {"llama", read_llama, llama_tensors, build_llama, transformer_memory},
-      {"mistral", read_mistral, llama_tensors, build_llama, transformer_memory},
-      {"qwen2", read_qwen2, llama_tensors, build_llama, transformer_memory},
-      {"gpt_neox", read_gpt_neox, gpt_neox_tensors, build_gpt_neox, transformer_memory},
-      {"mamba", read_mamba, mamba_tensors, build_mamba, mamba_memory},
-      {"falcon_mamba", read_falcon_mamba, mamba_tensors, build_mamba, mamba_memory},
-      {"mamba2", read_mamba2, mamba2_tensors, build_mamba2, mamba2_memory},
+      {"gpt2", read_gpt2, gpt2_tensors, gpt2_parts},
+      {"llama", read_llama, llama_tensors, llama_parts},
+      {"mistral", read_mistral, llama_tensors, llama_parts},
+      {"qwen2", read_qwen2, llama_tensors, llama_parts},
+      {"gpt_neox", read_gpt_neox, gpt_neox_tensors, gpt_neox_parts},
+      {"mamba", read_mamba, mamba_tensors, mamba_parts},
+      {"falcon_mamba", read_falcon_mamba, mamba_tensors, mamba_parts},
+      {"mamba2", read_mamba2, mamba2_tensors, mamba2_parts},
   };
   return list;
 }

@@ -3,8 +3,9 @@
 #include <fmt/format.h>
 
 #include "model/families/declarations.hpp"
+#include "model/families/decoder.hpp"
 #include "model/families/old_buffers.hpp"
-#include "model/families/transformer.hpp"
+#include "model/network.hpp"
 #include "model/weights.hpp"
 
 namespace factflow {
@@ -16,43 +17,47 @@ Architecture read_gpt2(ConfigReader& config) {
   architecture.vocabulary = config.size("vocab_size", 50257);
   architecture.norm_epsilon = config.number("layer_norm_epsilon", 1e-5);
   architecture.tied_head = config.flag("tie_word_embeddings", true);
-  TransformerShape shape;
-  shape.heads = shape.key_heads = config.size(config.spelling("n_head", "num_attention_heads"), 12);
-  if (architecture.hidden % shape.heads != 0)
+  AttentionShape attention;
+  attention.heads = attention.key_heads =
+      config.size(config.spelling("n_head", "num_attention_heads"), 12);
+  if (architecture.hidden % attention.heads != 0)
     config.fail("n_head", fmt::format("expected a divisor of n_embd = {}, found {}",
-                                      architecture.hidden, shape.heads));
-  shape.head_size = architecture.hidden / shape.heads;
-  shape.mlp_size = 4 * architecture.hidden;
-  if (!config.is_null("n_inner")) shape.mlp_size = config.integer("n_inner", shape.mlp_size);
-  shape.learned_positions =
+                                      architecture.hidden, attention.heads));
+  attention.head_size = architecture.hidden / attention.heads;
+  attention.query_key_value_bias = attention.output_bias = true;
+  MlpShape mlp;
+  mlp.inner = 4 * architecture.hidden;
+  if (!config.is_null("n_inner")) mlp.inner = config.integer("n_inner", mlp.inner);
+  mlp.bias = true;
+  architecture.max_positions =
       config.size(config.spelling("n_positions", "max_position_embeddings"), 1024);
-  config.expect("n_ctx", shape.learned_positions);
-  shape.layer_norm = true;
-  shape.query_key_value_bias = shape.attention_output_bias = shape.mlp_bias = true;
-  shape.scale_by_layer = config.flag("scale_attn_by_inverse_layer_idx", false);
-  shape.activation = read_activation(config, "activation_function", "gelu_new");
+  config.expect("n_ctx", architecture.max_positions);
+  const bool scale_by_layer = config.flag("scale_attn_by_inverse_layer_idx", false);
+  mlp.activation = read_activation(config, "activation_function", "gelu_new");
   config.expect("scale_attn_weights", true);
   config.ignore({"summary_activation", "n_special", "predict_special_tokens"});
   config.ignore_unless_null({"attn_pdrop", "embd_pdrop", "resid_pdrop", "reorder_and_upcast_attn",
                              "summary_first_dropout", "summary_proj_to_labels", "summary_type",
                              "summary_use_proj"});
   config.expect_layers("layer_types", architecture.layers, {"full_attention"});
-  architecture.max_positions = shape.learned_positions;
-  architecture.shape = shape;
+  for (int i = 0; i < architecture.layers; ++i) {
+    attention.scale = score_scale(attention.head_size) / (scale_by_layer ? i + 1 : 1);
+    architecture.blocks.push_back(decoder_layer(attention, mlp));
+  }
   return architecture;
 }
 
 TensorTable gpt2_tensors(const Architecture& architecture) {
-  const TransformerShape& shape = architecture.transformer();
-  const std::int64_t hidden = architecture.hidden, mlp = shape.mlp_size;
+  const std::int64_t hidden = architecture.hidden;
   TensorTable table;
   table.prefix = "transformer.";
-  table.entries = {{"transformer.wpe.weight", {shape.learned_positions, hidden}},
+  table.entries = {{"transformer.wpe.weight", {architecture.max_positions, hidden}},
                    {"transformer.ln_f.weight", {hidden}},
                    {"transformer.ln_f.bias", {hidden}}};
   add_embedding_and_head(table, architecture, "transformer.wte.weight", "lm_head.weight");
   for (int i = 0; i < architecture.layers; ++i) {
     const std::string prefix = fmt::format("transformer.h.{}.", i);
+    const std::int64_t mlp = architecture.mixer<MlpShape>(i, 1).inner;
     for (const char* norm : {"ln_1", "ln_2"})
       for (const char* part : {"weight", "bias"})
         table.entries.push_back({prefix + norm + "." + part, {hidden}});
@@ -69,33 +74,34 @@ TensorTable gpt2_tensors(const Architecture& architecture) {
   return table;
 }
 
-std::unique_ptr<Network> build_gpt2(const Architecture& architecture, Weights& weights) {
+NetworkParts gpt2_parts(const Architecture& architecture, Weights& weights) {
   const auto norm = [&](const std::string& name) {
     return Norm{weights.take(name + ".weight"), weights.take(name + ".bias"),
                 architecture.norm_epsilon, true};
   };
   const auto transposed = [&](const std::string& name) {
-    return weights.projection(weights.take(name).t());
+    return weights.projection(weights.take(name + ".weight").t());
   };
-  std::vector<TransformerLayer> layers;
+  const auto output = [&](const std::string& name) {
+    return OutputProjection{transposed(name), weights.take(name + ".bias"), true};
+  };
+  NetworkParts parts{"transformer.wte.weight", "lm_head.weight", "transformer.wpe.weight",
+                     norm("transformer.ln_f")};
   for (int i = 0; i < architecture.layers; ++i) {
     const std::string prefix = fmt::format("transformer.h.{}.", i);
-    TransformerLayer layer;
-    layer.attention_norm = norm(prefix + "ln_1");
-    layer.mlp_norm = norm(prefix + "ln_2");
-    layer.query_key_value = transposed(prefix + "attn.c_attn.weight");
-    layer.query_key_value_bias = weights.take(prefix + "attn.c_attn.bias");
-    layer.attention_output = transposed(prefix + "attn.c_proj.weight");
-    layer.attention_output_bias = weights.take(prefix + "attn.c_proj.bias");
-    layer.mlp_in = transposed(prefix + "mlp.c_fc.weight");
-    layer.mlp_in_bias = weights.take(prefix + "mlp.c_fc.bias");
-    layer.mlp_out = transposed(prefix + "mlp.c_proj.weight");
-    layer.mlp_out_bias = weights.take(prefix + "mlp.c_proj.bias");
-    layers.push_back(std::move(layer));
+    const std::string attention = prefix + "attn.c_attn", mlp = prefix + "mlp.c_fc";
+    std::vector<NetworkBlock>& layer = parts.layers.emplace_back();
+    layer.push_back({norm(prefix + "ln_1"),
+                     std::make_unique<AttentionMixer>(
+                         architecture.mixer<AttentionShape>(i),
+                         AttentionWeights{transposed(attention), weights.take(attention + ".bias"),
+                                          output(prefix + "attn.c_proj")})});
+    layer.push_back({norm(prefix + "ln_2"),
+                     std::make_unique<Mlp>(architecture.mixer<MlpShape>(i, 1),
+                                           MlpWeights{transposed(mlp), weights.take(mlp + ".bias"),
+                                                      output(prefix + "mlp.c_proj")})});
   }
-  return std::make_unique<Transformer>(architecture, weights, "transformer.wte.weight",
-                                       "lm_head.weight", "transformer.wpe.weight",
-                                       norm("transformer.ln_f"), std::move(layers));
+  return parts;
 }
 
 }  // namespace factflow

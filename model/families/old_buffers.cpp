@@ -5,7 +5,6 @@
 #include <cstddef>
 
 #include "model/checkpoint/checkpoint.hpp"
-#include "model/families/transformer.hpp"
 
 namespace factflow {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "model/architecture.hpp"
+#include "model/mixers/attention/rotary.hpp"
 #include "model/tensor_table.hpp"
 
 namespace factflow {

@@ -2,8 +2,8 @@
 // transformers.
 #pragma once
 
-#include "model/architecture.hpp"
 #include "model/config_reader.hpp"
+#include "model/mixers/attention/rotary.hpp"
 
 namespace factflow {
 

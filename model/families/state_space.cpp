@@ -15,22 +15,6 @@ TensorTable state_space_table(const Architecture& architecture) {
   return table;
 }
 
-at::Tensor causal_taps(const at::Tensor& weight) {
-  return weight.squeeze(1).flip(1).t().contiguous();
-}
-
-std::vector<double> decay_norms_of(const at::Tensor& a_log) {
-  const at::Tensor decay = a_log.to(at::kCPU, at::kDouble).exp().neg().exp();
-  const at::Tensor norms = (decay.dim() == 2 ? decay.sum(1) : decay).contiguous();
-  const double* data = norms.data_ptr<double>();
-  return {data, data + norms.numel()};
-}
-
-std::vector<Site> state_space_sites() {
-  return {Site::kH, Site::kA, Site::kConv, Site::kSkip, Site::kS,
-          Site::kG, Site::kY, Site::kO,    Site::kNorm};
-}
-
 Architecture read_mamba_ssm(ConfigReader& config) {
   Architecture architecture;
   architecture.mamba_ssm = true;

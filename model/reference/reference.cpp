@@ -8,7 +8,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "model/reference/reference_layers.hpp"
+#include "model/reference/reference_ops.hpp"
 #include "model/reference/reference_pass.hpp"
 
 namespace factflow {
@@ -25,7 +25,7 @@ std::vector<Intervention> as_interventions(const Knockout& knockout) {
 }
 
 void ReferenceForward::check_site(SiteAt at) const {
-  const std::vector<Site> sites = network_.sites();
+  const std::vector<Site> sites = network_.architecture().sites();
   if (std::find(sites.begin(), sites.end(), at.site) == sites.end()) {
     std::vector<std::string> names;
     for (const Site site : sites) names.push_back(to_string(site));
@@ -39,6 +39,12 @@ void ReferenceForward::check_site(SiteAt at) const {
   if (at.layer < first || at.layer > last)
     throw std::invalid_argument(fmt::format("site {} has layers {} to {}, not {}",
                                             to_string(at.site), first, last, at.layer));
+  if (at.layer == layers) return;
+  const LayerShape& layer = network_.architecture().blocks[static_cast<size_t>(at.layer)];
+  const std::vector<Site> here = sites_of(layer);
+  if (std::find(here.begin(), here.end(), at.site) == here.end())
+    throw std::invalid_argument(fmt::format("layer {} ({}) has no site {}", at.layer,
+                                            layer_name(layer), to_string(at.site)));
 }
 
 void ReferenceForward::check(const Intervention& intervention, int tokens) const {
@@ -55,11 +61,12 @@ void ReferenceForward::check(const Intervention& intervention, int tokens) const
   const Block& block = std::get<Block>(intervention);
   inside(block.targets);
   inside(block.sources);
-  for (const int layer : block.layers)
-    if (layer < 0 || layer >= network_.architecture().layers)
-      throw std::invalid_argument(
-          fmt::format("layer {} of a model of {}", layer, network_.architecture().layers));
-  network_.check_block(block);
+  const std::vector<LayerShape>& layers = network_.architecture().blocks;
+  for (const int layer : block.layers) {
+    if (layer < 0 || layer >= static_cast<int>(layers.size()))
+      throw std::invalid_argument(fmt::format("layer {} of a model of {}", layer, layers.size()));
+    check_block(layers[static_cast<size_t>(layer)], block);
+  }
 }
 
 ReferenceForward::Result ReferenceForward::run(const std::vector<int>& ids,

@@ -2,7 +2,7 @@
 // token-mixing matrix and intervention materialised, differentiable. Slow on purpose. It referees
 // the engine, of which it uses the weights and no kernel.
 //
-// The layers stand with the mixers: attention.cpp, mamba.cpp, mamba2.cpp.
+// Each mixer's part stands with it: model/mixers/*/reference.cpp.
 #pragma once
 
 #include <map>

@@ -1,6 +1,7 @@
 // factflow check: what a checkpoint, a tokenizer or a dataset is, as factflow understands it.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <iostream>
 #include <optional>
 
@@ -9,7 +10,6 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "model/device.hpp"
-#include "model/families/family.hpp"
 #include "model/replay.hpp"
 #include "model/threads.hpp"
 #include "model/tokenizer/tokenizer.hpp"
@@ -25,21 +25,47 @@ namespace po = boost::program_options;
 
 constexpr size_t kShown = 5;
 
-std::string shape_in_words(const Architecture& architecture) {
-  if (const auto* shape = std::get_if<TransformerShape>(&architecture.shape))
-    return fmt::format("{} heads of {}, {} key heads, MLP {}{}", shape->heads, shape->head_size,
-                       shape->key_heads, shape->mlp_size, shape->gated_mlp ? " gated" : "");
-  if (const auto* shape = std::get_if<MambaShape>(&architecture.shape))
-    return fmt::format("{} channels x {} states, dt rank {}, convolution {}{}", shape->inner,
-                       shape->states, shape->time_step_rank, shape->conv_kernel,
-                       shape->normalise_parameters ? ", dt B C normalised" : "");
-  const Mamba2Shape& shape = architecture.mamba2();
-  std::string norm;
-  if (shape.gated_norm && shape.groups > 1)
-    norm = fmt::format(", gated norm over {}",
-                       shape.norm_group == shape.inner ? "all channels" : "each group");
-  return fmt::format("{} heads of {} x {} states, {} groups, convolution {}{}", shape.heads,
-                     shape.head_size, shape.states, shape.groups, shape.conv_kernel, norm);
+// "0 to 3, 5" of ascending numbers.
+std::string ranges(const std::vector<int>& numbers) {
+  std::vector<std::string> parts;
+  for (size_t begin = 0, end; begin < numbers.size(); begin = end) {
+    for (end = begin + 1; end < numbers.size() && numbers[end] == numbers[end - 1] + 1;) ++end;
+    parts.push_back(end - begin == 1 ? std::to_string(numbers[begin])
+                                     : fmt::format("{} to {}", numbers[begin], numbers[end - 1]));
+  }
+  return join(parts);
+}
+
+// Layers with the same blocks of the same sizes once, as "layers 0 to 3, 5: ..."; without a word
+// about layers if all are alike.
+std::string by_layers(const Architecture& architecture,
+                      const std::function<std::string(const LayerShape&)>& describe) {
+  std::vector<std::pair<std::string, std::vector<int>>> kinds;
+  for (size_t i = 0; i < architecture.blocks.size(); ++i) {
+    const std::string words = describe(architecture.blocks[i]);
+    auto kind = std::find_if(kinds.begin(), kinds.end(),
+                             [&](const auto& known) { return known.first == words; });
+    if (kind == kinds.end()) kind = kinds.insert(kinds.end(), {words, {}});
+    kind->second.push_back(static_cast<int>(i));
+  }
+  if (kinds.size() == 1) return kinds[0].first;
+  std::vector<std::string> all;
+  for (const auto& [words, layers] : kinds)
+    all.push_back(fmt::format("layers {}: {}", ranges(layers), words));
+  return join(all, "; ");
+}
+
+// What there is to read, write and block.
+void print_blocks(const Architecture& architecture) {
+  std::cout << fmt::format("shape    {}\n", by_layers(architecture, in_words));
+  std::cout << fmt::format("blocks   {}\n", by_layers(architecture, layer_name));
+  std::cout << fmt::format("sites    {}, norm\n",
+                           by_layers(architecture, [](const LayerShape& one) {
+                             std::vector<std::string> names;
+                             for (const Site site : sites_of(one)) names.push_back(to_string(site));
+                             return join(names);
+                           }));
+  std::cout << fmt::format("edges    {}\n", by_layers(architecture, edges_in_words));
 }
 
 void print_decay(const Network& network) {
@@ -107,7 +133,7 @@ void check_model(const std::string& source, const po::variables_map& values) {
                            counted(static_cast<std::uint64_t>(architecture.layers), "layer"),
                            architecture.hidden, format_count(architecture.vocabulary),
                            architecture.tied_head ? ", tied head" : ", own head");
-  std::cout << fmt::format("shape    {}\n", shape_in_words(architecture));
+  print_blocks(architecture);
   std::cout << fmt::format("weights  {} parameters in {}, all finite\n",
                            format_count(static_cast<double>(network->parameters())),
                            counted(checkpoint->tensors().size(), "tensor"));

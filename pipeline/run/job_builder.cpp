@@ -177,7 +177,7 @@ void add_sweep(const SweepConfig& sweep, const Architecture& architecture, Plann
     const auto same_label = [](const EdgeSpec& a, const EdgeSpec& b) {
       return label_of(a) == label_of(b);
     };
-    if (edge.channels.kind == ChannelSet::Kind::kAll || architecture.is_state_space())
+    if (edge.channels.kind == ChannelSet::Kind::kAll || architecture.channels() > 0)
       asked.push_back({place_in(job.edges, edge, same_label), series});
     else
       place_in(planned.skipped, label_of(edge), std::equal_to<std::string>());

@@ -6,6 +6,7 @@
 
 #include "base/error.hpp"
 #include "random_checkpoint.hpp"
+#include "shapes_of.hpp"
 
 namespace factflow {
 namespace {
@@ -215,17 +216,17 @@ TEST(Architecture, TransformerShapes) {
   EXPECT_EQ(gpt2.family, "gpt2");
   EXPECT_EQ(gpt2.max_positions, 12);
   EXPECT_TRUE(gpt2.tied_head);
-  EXPECT_EQ(gpt2.transformer().mlp_size, 64);
+  EXPECT_EQ(mlp_of(gpt2).inner, 64);
   EXPECT_EQ(gpt2.channels(), 0);
-  EXPECT_FALSE(gpt2.is_state_space());
+  EXPECT_EQ(gpt2.mixing(), "attention");
   const Architecture mistral = read("mistral");
-  EXPECT_EQ(mistral.transformer().head_size, 6);
-  EXPECT_THAT(mistral.transformer().sliding_windows, testing::ElementsAre(4, 4, 4));
+  EXPECT_EQ(attention_of(mistral).head_size, 6);
+  EXPECT_THAT(sliding_windows_of(mistral), testing::ElementsAre(4, 4, 4));
   // A null removes the key here, and the library's class then has a window of 4096.
-  EXPECT_THAT(read("mistral", R"({"sliding_window": null})").transformer().sliding_windows,
+  EXPECT_THAT(sliding_windows_of(read("mistral", R"({"sliding_window": null})")),
               testing::Each(4096));
-  EXPECT_EQ(read("gpt_neox").transformer().rotary.dimensions, 2);
-  EXPECT_TRUE(read("gpt_neox").transformer().parallel_residual);
+  EXPECT_EQ(attention_of(read("gpt_neox")).rotary.dimensions, 2);
+  EXPECT_TRUE(read("gpt_neox").blocks[0][0].parallel_with_next);
 }
 
 // Keys for which versions of transformers refuse null or differ in what it means.
@@ -347,28 +348,27 @@ Architecture with_null(const char* model, const char* key, const char* change = 
 }
 
 TEST(NullValues, HaveTheMeaningThatAllVersionsGiveThem) {
-  EXPECT_EQ(with_null("gpt2", "n_inner").transformer().mlp_size, 64);
-  EXPECT_EQ(with_null("llama", "num_key_value_heads").transformer().key_heads, 4);
-  EXPECT_EQ(with_null("qwen2", "num_key_value_heads").transformer().key_heads, 4);
-  EXPECT_EQ(with_null("llama", "head_dim").transformer().head_size, 4);
-  EXPECT_EQ(with_null("mistral", "head_dim").transformer().head_size, 4);
-  EXPECT_TRUE(with_null("mistral", "sliding_window").transformer().sliding_windows.empty());
+  EXPECT_EQ(mlp_of(with_null("gpt2", "n_inner")).inner, 64);
+  EXPECT_EQ(attention_of(with_null("llama", "num_key_value_heads")).key_heads, 4);
+  EXPECT_EQ(attention_of(with_null("qwen2", "num_key_value_heads")).key_heads, 4);
+  EXPECT_EQ(attention_of(with_null("llama", "head_dim")).head_size, 4);
+  EXPECT_EQ(attention_of(with_null("mistral", "head_dim")).head_size, 4);
+  EXPECT_THAT(sliding_windows_of(with_null("mistral", "sliding_window")), testing::Each(0));
   EXPECT_EQ(with_null("mamba_ssm", "ssm_cfg").channels(), 32);
   for (const char* key : {"rope_scaling", "rope_parameters", "sliding_window", "layer_types"})
-    EXPECT_EQ(with_null("llama", key).transformer().rotary, read("llama").transformer().rotary);
+    EXPECT_EQ(attention_of(with_null("llama", key)).rotary, attention_of(read("llama")).rotary);
   for (const char* model : {"gpt2", "gpt_neox", "mamba", "mamba2"})
     EXPECT_EQ(with_null(model, "sliding_window").family, model);
   // transformers 5 leaves null where it has moved the number.
-  EXPECT_EQ(with_null("llama", "rope_theta", R"({"rope_parameters": {"rope_theta": 300.0}})")
-                .transformer()
+  EXPECT_EQ(attention_of(
+                with_null("llama", "rope_theta", R"({"rope_parameters": {"rope_theta": 300.0}})"))
                 .rotary.theta,
             300.0);
 }
 
 TEST(NullValues, NoWindowInQwen2) {
   const char* slides = R"({"use_sliding_window": true, "max_window_layers": 1})";
-  EXPECT_THAT(with_null("qwen2", "sliding_window", slides).transformer().sliding_windows,
-              testing::Each(0));
+  EXPECT_THAT(sliding_windows_of(with_null("qwen2", "sliding_window", slides)), testing::Each(0));
   EXPECT_THROW(with_null("qwen2", "sliding_window",
                          R"({"use_sliding_window": true, "layer_types":
                              ["full_attention", "full_attention", "sliding_attention"]})"),
@@ -381,44 +381,40 @@ TEST(Architecture, OlderAndNewerSpellings) {
       "max_position_embeddings": 12})");
   EXPECT_EQ(gpt2.hidden, 16);
   EXPECT_EQ(gpt2.max_positions, 12);
-  const Rotary both = read("llama", R"({"rope_scaling": {"type": "linear", "factor": 2.0},
-      "rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 100.0}})")
-                          .transformer()
-                          .rotary;
+  const Rotary both =
+      attention_of(read("llama", R"({"rope_scaling": {"type": "linear", "factor": 2.0},
+      "rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 100.0}})"))
+          .rotary;
   EXPECT_EQ(both.factor, 2.0);
-  const Rotary neox = read("gpt_neox", R"({"rotary_pct": null, "rope_parameters":
-      {"rope_type": "default", "rope_theta": 50.0, "partial_rotary_factor": 1.0}})")
-                          .transformer()
+  const Rotary neox = attention_of(read("gpt_neox", R"({"rotary_pct": null, "rope_parameters":
+      {"rope_type": "default", "rope_theta": 50.0, "partial_rotary_factor": 1.0}})"))
                           .rotary;
   EXPECT_EQ(neox.dimensions, 4);
   EXPECT_EQ(neox.theta, 50.0);
 }
 
 TEST(Architecture, Qwen2SlidesOnlyWhereItSaysSo) {
-  EXPECT_TRUE(read("qwen2", R"({"sliding_window": 4})").transformer().sliding_windows.empty());
+  EXPECT_THAT(sliding_windows_of(read("qwen2", R"({"sliding_window": 4})")), testing::Each(0));
   EXPECT_THAT(
-      read("qwen2", R"({"use_sliding_window": true, "sliding_window": 4, "max_window_layers": 1})")
-          .transformer()
-          .sliding_windows,
+      sliding_windows_of(read(
+          "qwen2", R"({"use_sliding_window": true, "sliding_window": 4, "max_window_layers": 1})")),
       testing::ElementsAre(0, 4, 4));
-  EXPECT_THAT(read("qwen2", R"({"use_sliding_window": true, "sliding_window": 4,
-                               "layer_types": ["sliding_attention", "full_attention", "full_attention"]})")
-                  .transformer()
-                  .sliding_windows,
+  EXPECT_THAT(sliding_windows_of(read("qwen2", R"({"use_sliding_window": true, "sliding_window": 4,
+                               "layer_types": ["sliding_attention", "full_attention", "full_attention"]})")),
               testing::ElementsAre(4, 0, 0));
 }
 
 TEST(Architecture, RotaryScaling) {
   const Rotary linear =
-      read("llama", R"({"rope_scaling": {"type": "linear", "factor": 2.0}})").transformer().rotary;
+      attention_of(read("llama", R"({"rope_scaling": {"type": "linear", "factor": 2.0}})")).rotary;
   EXPECT_EQ(linear.scaling, Rotary::Scaling::kLinear);
   EXPECT_EQ(linear.factor, 2.0);
   const Rotary llama3 =
-      read(
-          "llama",
-          R"({"rope_theta": null, "rope_parameters": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
-                                        "original_max_position_embeddings": 64, "rope_theta": 500000.0}})")
-          .transformer()
+      attention_of(
+          read(
+              "llama",
+              R"({"rope_theta": null, "rope_parameters": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                                        "original_max_position_embeddings": 64, "rope_theta": 500000.0}})"))
           .rotary;
   EXPECT_EQ(llama3.scaling, Rotary::Scaling::kLlama3);
   EXPECT_EQ(llama3.theta, 500000.0);
@@ -428,13 +424,13 @@ TEST(Architecture, RotaryScaling) {
 TEST(Architecture, StateSpaceShapes) {
   const Architecture mamba = read("mamba");
   EXPECT_EQ(mamba.channels(), 70);
-  EXPECT_EQ(mamba.mamba().time_step_rank, 1);  // ceil(16 / 16)
-  EXPECT_FALSE(mamba.mamba().normalise_parameters);
-  EXPECT_TRUE(read("falcon_mamba").mamba().normalise_parameters);
+  EXPECT_EQ(mamba_of(mamba).time_step_rank, 1);  // ceil(16 / 16)
+  EXPECT_FALSE(mamba_of(mamba).normalise_parameters);
+  EXPECT_TRUE(mamba_of(read("falcon_mamba")).normalise_parameters);
   const Architecture mamba2 = read("mamba2");
   EXPECT_EQ(mamba2.channels(), 8);
-  EXPECT_EQ(mamba2.mamba2().norm_group, 16);  // of two groups
-  EXPECT_EQ(mamba2.mamba2().dt_max, 1.5);
+  EXPECT_EQ(mamba2_of(mamba2).norm_group, 16);  // of two groups
+  EXPECT_EQ(mamba2_of(mamba2).dt_max, 1.5);
 }
 
 // What the classes of transformers 5.24 and mamba_ssm have for keys that are absent.
@@ -453,26 +449,26 @@ TEST(ClassDefaults, FillWhatIsAbsent) {
   for (const auto& one : transformers) {
     SCOPED_TRACE(one.family);
     const Architecture found = bare(one.family);
-    const TransformerShape& shape = found.transformer();
+    const AttentionShape& shape = attention_of(found);
     EXPECT_EQ((std::vector<int>{found.vocabulary, found.hidden, found.layers, shape.heads,
-                                shape.key_heads, shape.head_size, shape.mlp_size}),
+                                shape.key_heads, shape.head_size, mlp_of(found).inner}),
               one.sizes);
     EXPECT_THAT(found.assumed, testing::SizeIs(testing::Ge(5U)));
   }
-  EXPECT_EQ(bare("gpt_neox").transformer().rotary.dimensions, 24);
-  EXPECT_THAT(bare("mistral").transformer().sliding_windows, testing::Each(4096));
+  EXPECT_EQ(attention_of(bare("gpt_neox")).rotary.dimensions, 24);
+  EXPECT_THAT(sliding_windows_of(bare("mistral")), testing::Each(4096));
   for (const char* family : {"mamba", "falcon_mamba"}) {
     const Architecture found = bare(family);
-    const MambaShape& shape = found.mamba();
+    const MambaShape& shape = mamba_of(found);
     EXPECT_EQ((std::vector<int>{found.vocabulary, found.hidden, found.layers, shape.inner,
                                 shape.states, shape.conv_kernel, shape.time_step_rank}),
               (std::vector<int>{50280, 768, 32, 1536, 16, 4, 48}));
   }
   const Architecture mamba2 = bare("mamba2");
-  EXPECT_EQ(
-      (std::vector<int>{mamba2.vocabulary, mamba2.hidden, mamba2.layers, mamba2.mamba2().heads,
-                        mamba2.mamba2().head_size, mamba2.mamba2().groups, mamba2.mamba2().states}),
-      (std::vector<int>{32768, 4096, 64, 128, 64, 8, 128}));
+  EXPECT_EQ((std::vector<int>{mamba2.vocabulary, mamba2.hidden, mamba2.layers,
+                              mamba2_of(mamba2).heads, mamba2_of(mamba2).head_size,
+                              mamba2_of(mamba2).groups, mamba2_of(mamba2).states}),
+            (std::vector<int>{32768, 4096, 64, 128, 64, 8, 128}));
   const Architecture ssm = read_architecture({{"d_model", 2560}}, "config.json");
   EXPECT_EQ((std::vector<int>{ssm.vocabulary, ssm.layers, ssm.channels()}),
             (std::vector<int>{50280, 64, 5120}));
@@ -481,7 +477,7 @@ TEST(ClassDefaults, FillWhatIsAbsent) {
 TEST(ClassDefaults, MistralHasEightKeyHeads) {
   const Architecture mistral =
       read("mistral", R"({"num_attention_heads": 16, "num_key_value_heads": null})");
-  EXPECT_EQ(mistral.transformer().key_heads, 8);
+  EXPECT_EQ(attention_of(mistral).key_heads, 8);
   EXPECT_THAT(mistral.assumed, testing::Contains("num_key_value_heads (8)"));
 }
 
@@ -489,9 +485,9 @@ TEST(ClassDefaults, OriginalPositionsOfLlama3AreThoseOfTheModel) {
   const char* change = R"({"rope_scaling": {"rope_type": "llama3", "factor": 8.0,
       "low_freq_factor": 1.0, "high_freq_factor": 4.0}})";
   json config = changed({"llama", change, ""});
-  EXPECT_EQ(read_architecture(config, "c").transformer().rotary.original_max_positions, 2048);
+  EXPECT_EQ(attention_of(read_architecture(config, "c")).rotary.original_max_positions, 2048);
   config["max_position_embeddings"] = 64;
-  EXPECT_EQ(read_architecture(config, "c").transformer().rotary.original_max_positions, 64);
+  EXPECT_EQ(attention_of(read_architecture(config, "c")).rotary.original_max_positions, 64);
 }
 
 struct SwitchedOff {
@@ -508,13 +504,13 @@ TEST_P(SwitchedOffKeys, ChangeNothing) {
   const Architecture with = read_architecture(config, "config.json"),
                      without = read_architecture(plain, "config.json");
   EXPECT_EQ(with.norm_epsilon, without.norm_epsilon);
-  ASSERT_EQ(with.is_state_space(), without.is_state_space());
-  if (with.is_state_space()) return;
-  EXPECT_EQ(with.transformer().rotary, without.transformer().rotary);
-  EXPECT_EQ(with.transformer().sliding_windows, without.transformer().sliding_windows);
-  EXPECT_EQ(with.transformer().query_key_value_bias, without.transformer().query_key_value_bias);
-  EXPECT_EQ(with.transformer().attention_output_bias, without.transformer().attention_output_bias);
-  EXPECT_EQ(with.transformer().mlp_bias, without.transformer().mlp_bias);
+  ASSERT_EQ(with.mixing(), without.mixing());
+  if (with.mixing() != "attention") return;
+  EXPECT_EQ(attention_of(with).rotary, attention_of(without).rotary);
+  EXPECT_EQ(sliding_windows_of(with), sliding_windows_of(without));
+  EXPECT_EQ(attention_of(with).query_key_value_bias, attention_of(without).query_key_value_bias);
+  EXPECT_EQ(attention_of(with).output_bias, attention_of(without).output_bias);
+  EXPECT_EQ(mlp_of(with).bias, mlp_of(without).bias);
 }
 
 const SwitchedOff kSwitchedOff[] = {
@@ -554,7 +550,7 @@ INSTANTIATE_TEST_SUITE_P(Families, SwitchedOffKeys, testing::ValuesIn(kSwitchedO
 // transformers 4.47 to 4.57 write the newer names beside the old ones.
 TEST(Architecture, GptNeoxUnderOldAndNewNames) {
   const Rotary plain =
-      read("gpt_neox", R"({"rotary_pct": 1.0, "rotary_emb_base": 500})").transformer().rotary;
+      attention_of(read("gpt_neox", R"({"rotary_pct": 1.0, "rotary_emb_base": 500})")).rotary;
   for (const char* change :
        {R"({"rotary_pct": 1.0, "partial_rotary_factor": 1.0, "rotary_emb_base": 500,
             "rope_theta": 500})",
@@ -563,7 +559,7 @@ TEST(Architecture, GptNeoxUnderOldAndNewNames) {
         R"({"rotary_pct": 1, "partial_rotary_factor": 1.0, "rotary_emb_base": 500.0,
             "rope_theta": 500, "rope_parameters": {"rope_type": "default", "rope_theta": 500.0,
             "partial_rotary_factor": 1.0}})"})
-    EXPECT_EQ(read("gpt_neox", change).transformer().rotary, plain) << change;
+    EXPECT_EQ(attention_of(read("gpt_neox", change)).rotary, plain) << change;
 }
 
 // Nor does a near name of another one.
@@ -587,8 +583,8 @@ TEST(ModelType, OfAnotherArchitectureIsProposedNone) {
 
 TEST(Architecture, TheGatedNormMayTakeAllChannelsTogether) {
   const CheckpointChoices whole{.gated_norm = GatedNormChoice::kAllChannels};
-  EXPECT_EQ(read_architecture(small_config("mamba2"), "config.json", whole).mamba2().norm_group,
-            read("mamba2").mamba2().inner);
+  EXPECT_EQ(mamba2_of(read_architecture(small_config("mamba2"), "config.json", whole)).norm_group,
+            mamba2_of(read("mamba2")).inner);
   for (const char* family : {"mamba", "llama"}) try {
       read_architecture(small_config(family), "config.json", whole);
       FAIL() << family << " has no gated norm";
@@ -606,8 +602,8 @@ TEST(Architecture, TheMambaSsmLibrarysConfiguration) {
   const Architecture mamba2 = read("mamba_ssm2");
   EXPECT_EQ(mamba2.family, "mamba2");
   EXPECT_EQ(mamba2.channels(), 8);
-  EXPECT_EQ(mamba2.mamba2().mlp_size, 8);
-  EXPECT_EQ(mamba2.mamba2().norm_group, 12);
+  EXPECT_EQ(mamba2_of(mamba2).mlp_size, 8);
+  EXPECT_EQ(mamba2_of(mamba2).norm_group, 12);
 }
 
 }  // namespace

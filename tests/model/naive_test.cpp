@@ -92,7 +92,7 @@ TEST_P(Naive, EveryKnockoutAgrees) {
   const std::vector<TokenizedPrompt> prompts = prompts_of(3);
   std::vector<ReplayRequest> requests;
   for (const TokenizedPrompt& prompt : prompts)
-    requests.push_back(request_of(prompt, network->architecture().is_state_space()));
+    requests.push_back(request_of(prompt, network->architecture().channels() > 0));
   const std::vector<ReplayResult> results = ReplayEngine(*network, 0).run(requests);
   Deviation deviation;
   for (size_t r = 0; r < requests.size(); ++r) {

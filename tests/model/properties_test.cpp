@@ -8,7 +8,8 @@
 
 #include "base/error.hpp"
 #include "model/families/family.hpp"
-#include "model/families/transformer.hpp"
+#include "model/mixers/attention/rotary_tables.hpp"
+#include "model/network.hpp"
 #include "model/replay.hpp"
 #include "model/threads.hpp"
 #include "model/weights.hpp"
@@ -75,7 +76,7 @@ TEST_P(Properties, WhatBlocksNothingIsRecordedAsNoEdge) {
   ReplayRequest request = some_requests()[0];
   const std::vector<Window> windows = {{0, 2}, {1, 1}};
   request.cuts = {{{2}, {3, 4, 6}, {}, windows}, {{}, {1}, {}, windows}, {{6}, {}, {}, windows}};
-  if (!fp32_->architecture().is_state_space())
+  if (fp32_->architecture().channels() == 0)
     request.cuts.push_back({{6}, {1}, {ChannelSet::Kind::kSlow}, windows});
   ReplayEngine engine(*fp32_, kAmple);
   const ReplayResult result = engine.run({{request}})[0];
@@ -214,27 +215,41 @@ TEST_P(Properties, ImpossibleTokensAreRefused) {
 INSTANTIATE_TEST_SUITE_P(Families, Properties, testing::ValuesIn(kModels),
                          [](const auto& test) { return test.param; });
 
-// A network whose layers pass everything on and block nothing.
-class ForgetfulNetwork final : public Network {
- public:
-  ForgetfulNetwork(const Architecture& architecture, Weights& weights)
-      : Network(architecture, weights, "transformer.wte.weight", "", "",
-                {weights.take("transformer.ln_f.weight"), weights.take("transformer.ln_f.bias"),
-                 1e-5, true}) {}
-  void layer(Step&) const override {}
-  std::int64_t bytes_per_column() const override { return 8; }
-  std::vector<LayerProduct> products(int) const override { return {}; }
-  std::vector<Site> sites() const override { return {Site::kH}; }
+// A mixer that blocks nothing, and whose layers pass everything on.
+struct ForgetfulShape final : MixerShape {
+  std::string name() const override { return "forgetful"; }
+  std::string in_words() const override { return "nothing"; }
+  std::string edges_in_words() const override { return "none that are blocked"; }
+  std::vector<ColumnBuffer> buffers(Precision) const override { return {}; }
+  std::vector<Site> sites() const override { return {Site::kO}; }
   void check_block(const Block&) const override {}
-  at::Tensor reference_layer(ReferencePass&, int, const at::Tensor& h) const override { return h; }
+};
+
+class ForgetfulMixer final : public Mixer {
+ public:
+  explicit ForgetfulMixer(int hidden)
+      : Mixer({Projection(at::zeros({hidden, hidden}), Precision::kFp32)}) {}
+  const ForgetfulShape& shape() const override { return shape_; }
+  Factor mix(Step&, const Factor& input) const override { return input; }
+  at::Tensor reference_mix(ReferencePass&, int, const at::Tensor& x) const override { return x; }
+  std::vector<LayerProduct> products() const override { return {}; }
+
+ private:
+  ForgetfulShape shape_;
 };
 
 TEST(BlockedEdges, AnInterventionThatDoesNotFireIsAnError) {
   const auto checkpoint = random_checkpoint("gpt2", 3);
-  const Architecture architecture = read_architecture(checkpoint->config(), "config.json");
+  Architecture architecture = read_architecture(checkpoint->config(), "config.json");
   Weights weights(checkpoint, family_named("gpt2").tensors(architecture), at::kCPU,
                   Precision::kFp32);
-  const ForgetfulNetwork network(architecture, weights);
+  NetworkParts parts = family_named("gpt2").parts(architecture, weights);
+  for (std::vector<NetworkBlock>& layer : parts.layers) {
+    layer.resize(1);
+    layer[0].mixer = std::make_unique<ForgetfulMixer>(architecture.hidden);
+  }
+  architecture.blocks.assign(parts.layers.size(), {{std::make_shared<ForgetfulShape>()}});
+  const Network network(architecture, weights, std::move(parts));
   ReplayEngine engine(network, std::int64_t{1} << 30);
   ReplayRequest request{{1, 2, 3}, 0, {{{2}, {0, 1}, {}, {{0, 2}}}}};
   try {

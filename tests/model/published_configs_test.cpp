@@ -10,6 +10,7 @@
 #include "base/error.hpp"
 #include "model/checkpoint/config_file.hpp"
 #include "model/families/family.hpp"
+#include "shapes_of.hpp"
 
 namespace factflow {
 namespace {
@@ -60,7 +61,7 @@ Architecture read(const json& config) {
 }
 
 int heads_or_channels(const Architecture& architecture) {
-  return architecture.is_state_space() ? architecture.channels() : architecture.transformer().heads;
+  return architecture.channels() > 0 ? architecture.channels() : attention_of(architecture).heads;
 }
 
 TEST(PublishedConfigs, AreUnderstood) {
@@ -97,44 +98,43 @@ TEST(PublishedConfigs, RefuseAnyKeyThatIsNotKnown) {
 }
 
 TEST(PublishedConfigs, RotaryEmbeddings) {
-  const Rotary llama = read(config_of("meta-llama/Llama-3.2-1B")).transformer().rotary;
+  const Rotary llama = attention_of(read(config_of("meta-llama/Llama-3.2-1B"))).rotary;
   EXPECT_EQ(llama.scaling, Rotary::Scaling::kLlama3);
   EXPECT_EQ(llama.factor, 32.0);
   EXPECT_EQ(llama.theta, 500000.0);
   EXPECT_EQ(llama.original_max_positions, 8192);
   const Rotary again =
-      read(config_of("Llama-3.2-1B saved again by transformers 5")).transformer().rotary;
+      attention_of(read(config_of("Llama-3.2-1B saved again by transformers 5"))).rotary;
   EXPECT_EQ(again.scaling, llama.scaling);
   EXPECT_EQ(again.factor, llama.factor);
   EXPECT_EQ(again.theta, llama.theta);
-  EXPECT_EQ(read(config_of("EleutherAI/pythia-70m")).transformer().rotary.dimensions, 16);
+  EXPECT_EQ(attention_of(read(config_of("EleutherAI/pythia-70m"))).rotary.dimensions, 16);
   EXPECT_EQ(
-      read(config_of("pythia-70m saved again by transformers 5")).transformer().rotary.dimensions,
+      attention_of(read(config_of("pythia-70m saved again by transformers 5"))).rotary.dimensions,
       16);
   EXPECT_EQ(
-      read(config_of("Qwen2.5-1.5B saved again by transformers 5")).transformer().rotary.theta,
+      attention_of(read(config_of("Qwen2.5-1.5B saved again by transformers 5"))).rotary.theta,
       1e6);
 }
 
 TEST(PublishedConfigs, SlidingWindows) {
-  EXPECT_THAT(read(config_of("mistralai/Mistral-7B-v0.1")).transformer().sliding_windows,
+  EXPECT_THAT(sliding_windows_of(read(config_of("mistralai/Mistral-7B-v0.1"))),
               testing::Each(4096));
-  EXPECT_THAT(read(config_of("mistralai/Mistral-7B-v0.3")).transformer().sliding_windows,
-              testing::IsEmpty());
+  EXPECT_THAT(sliding_windows_of(read(config_of("mistralai/Mistral-7B-v0.3"))), testing::Each(0));
   json unmentioned = config_of("mistralai/Mistral-7B-v0.3");
   unmentioned.erase("sliding_window");
-  EXPECT_THAT(read(unmentioned).transformer().sliding_windows, testing::Each(4096));
-  EXPECT_THAT(read(config_of("Qwen/Qwen2-0.5B")).transformer().sliding_windows, testing::IsEmpty());
+  EXPECT_THAT(sliding_windows_of(read(unmentioned)), testing::Each(4096));
+  EXPECT_THAT(sliding_windows_of(read(config_of("Qwen/Qwen2-0.5B"))), testing::Each(0));
 }
 
 // falcon-mamba-7b says expand 16 and means intermediate_size 8192; Mamba-Codestral says
 // norm_before_gate, which nobody reads.
 TEST(PublishedConfigs, StateSpaceModels) {
-  const MambaShape falcon = read(config_of("tiiuae/falcon-mamba-7b")).mamba();
+  const MambaShape falcon = mamba_of(read(config_of("tiiuae/falcon-mamba-7b")));
   EXPECT_EQ(falcon.inner, 8192);
   EXPECT_EQ(falcon.time_step_rank, 256);
   EXPECT_TRUE(falcon.normalise_parameters);
-  const Mamba2Shape codestral = read(config_of("mistralai/Mamba-Codestral-7B-v0.1")).mamba2();
+  const Mamba2Shape codestral = mamba2_of(read(config_of("mistralai/Mamba-Codestral-7B-v0.1")));
   EXPECT_EQ(codestral.groups, 8);
   EXPECT_EQ(codestral.norm_group, 1024);
   EXPECT_FALSE(codestral.norm_before_gate);

@@ -128,7 +128,7 @@ TEST_P(SiteOracle, APatchOfARunByItselfChangesNoBit) {
   const ReferenceForward reference(*network);
   const std::vector<int> ids = cases(*network)[1].ids;
   const at::Tensor clean = reference.log_probabilities(ids);
-  for (const Site site : network->sites()) {
+  for (const Site site : network->architecture().sites()) {
     Write write;
     write.site = site;
     write.layers = {site == Site::kNorm ? network->architecture().layers : 1};

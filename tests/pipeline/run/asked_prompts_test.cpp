@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 
 #include "base/error.hpp"
+#include "model/mixers/mamba/mamba_shape.hpp"
 #include "pipeline/run/run_plan.hpp"
 #include "tests/temporary_directory.hpp"
 
@@ -40,7 +41,9 @@ class Asked : public ::testing::Test {
       planned.architecture.layers = 4;
       planned.architecture.hidden = 8;
       planned.architecture.vocabulary = 16;
-      planned.architecture.shape = MambaShape{};
+      MambaShape shape;
+      shape.inner = 16;
+      planned.architecture.blocks.assign(4, {{std::make_shared<MambaShape>(shape)}});
       planned.parameters = 1000;
       planned_.job.models.emplace_back().name = model.name;
       add_knockouts(config_, planned, planned_.job.models.back());

@@ -7,6 +7,9 @@
 #include <unistd.h>
 
 #include "base/error.hpp"
+#include "model/mixers/attention/attention_shape.hpp"
+#include "model/mixers/mamba/mamba_shape.hpp"
+#include "model/mixers/mlp/mlp_shape.hpp"
 
 namespace factflow {
 namespace {
@@ -27,7 +30,7 @@ class RateTableTest : public testing::Test {
   static Architecture mamba(int hidden) {
     Architecture architecture;
     architecture.hidden = hidden;
-    architecture.shape = MambaShape{};
+    architecture.blocks = {{{std::make_shared<MambaShape>()}}};
     return architecture;
   }
 
@@ -59,7 +62,7 @@ TEST_F(RateTableTest, KnowsNothingOfWhatWasNotMeasured) {
   EXPECT_EQ(rates.flops_per_second("A", "tf32", mamba(100)), 0);
   EXPECT_EQ(rates.flops_per_second("B", "fp32", mamba(100)), 0);
   Architecture transformer = mamba(100);
-  transformer.shape = TransformerShape{};
+  transformer.blocks = {{{std::make_shared<AttentionShape>()}, {std::make_shared<MlpShape>()}}};
   EXPECT_EQ(rates.flops_per_second("A", "fp32", transformer), 0);
   EXPECT_THAT(rates.devices("fp32"), ElementsAre("A"));
   EXPECT_THAT(rates.devices("tf32"), ElementsAre());

@@ -1,8 +1,6 @@
-#include "model/reference/reference_layers.hpp"
+#include "model/reference/reference_ops.hpp"
 
 #include <numbers>
-
-#include "model/network.hpp"
 
 namespace factflow::reference {
 
@@ -52,14 +50,6 @@ at::Tensor convolved(const at::Tensor& x, const Convolution& convolution, const 
     y = y + at::constant_pad_nd(read, {0, 0, k, 0});
   }
   return convolution.bias.defined() ? y + convolution.bias : y;
-}
-
-at::Tensor losing_by_decay(const ChannelSet& set, const std::vector<double>& decay_norms,
-                           at::Device device) {
-  const std::vector<bool> loses = channels_of(set, decay_norms);
-  at::Tensor mask = at::empty({static_cast<std::int64_t>(loses.size())}, at::kBool);
-  for (size_t c = 0; c < loses.size(); ++c) mask.data_ptr<bool>()[c] = loses[c];
-  return mask.to(device);
 }
 
 }  // namespace factflow::reference

@@ -1,0 +1,79 @@
+#include "model/block.hpp"
+
+#include <algorithm>
+#include <map>
+#include <stdexcept>
+
+#include "base/text.hpp"
+
+namespace factflow {
+
+std::string layer_name(const LayerShape& layer) {
+  std::string name;
+  for (size_t i = 0; i < layer.size(); ++i) {
+    if (i > 0) name += layer[i - 1].parallel_with_next ? " + " : ", ";
+    name += layer[i].mixer->name();
+  }
+  return name;
+}
+
+std::string in_words(const LayerShape& layer) {
+  std::vector<std::string> sizes;
+  for (const BlockShape& block : layer) sizes.push_back(block.mixer->in_words());
+  return join(sizes);
+}
+
+std::string edges_in_words(const LayerShape& layer) {
+  std::vector<std::string> edges;
+  for (const BlockShape& block : layer)
+    if (block.mixer->mixes_tokens())
+      edges.push_back(block.mixer->name() + " through " + block.mixer->edges_in_words());
+  return join(edges, "; ");
+}
+
+std::vector<Site> sites_of(const LayerShape& layer) {
+  std::map<Site, int> blocks_with{{Site::kH, 1}};
+  for (const BlockShape& block : layer)
+    for (const Site site : block.mixer->sites()) ++blocks_with[site];
+  std::vector<Site> sites;
+  for (const auto& [site, count] : blocks_with)
+    if (count == 1) sites.push_back(site);
+  return sites;
+}
+
+void check_block(const LayerShape& layer, const Block& block) {
+  bool mixes = false;
+  for (const BlockShape& one : layer) {
+    if (!one.mixer->mixes_tokens()) continue;
+    one.mixer->check_block(block);
+    mixes = true;
+  }
+  if (!mixes) throw std::invalid_argument("no block of the layer mixes tokens");
+}
+
+LayerMemory memory_of(const std::vector<LayerShape>& layers, int hidden, Precision precision) {
+  std::map<std::string, std::int64_t> buffers;
+  LayerMemory memory;
+  const auto add = [&](const std::string& name, std::int64_t bytes) {
+    std::int64_t& largest = buffers[name];
+    largest = std::max(largest, bytes);
+  };
+  for (const LayerShape& layer : layers) {
+    size_t in_parallel = 0;
+    for (const BlockShape& block : layer) {
+      add(norm_buffer(in_parallel), hidden * factor_bytes(precision));
+      in_parallel = block.parallel_with_next ? in_parallel + 1 : 0;
+      for (const ColumnBuffer& buffer : block.mixer->buffers(precision))
+        add(buffer.name, buffer.bytes);
+      memory.per_state = std::max(memory.per_state, block.mixer->bytes_per_state(precision));
+    }
+  }
+  for (const auto& [name, bytes] : buffers) memory.per_column += bytes;
+  return memory;
+}
+
+std::string norm_buffer(size_t n) {
+  return n == 0 ? "normalised" : "normalised " + std::to_string(n);
+}
+
+}  // namespace factflow

@@ -1,0 +1,49 @@
+// A model is a list of layers, a layer a list of blocks: a norm, then a mixer, then how the result
+// joins the residual stream.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "model/mixers/mixer_shape.hpp"
+
+namespace factflow {
+
+struct BlockShape {
+  std::shared_ptr<const MixerShape> mixer;
+  // The next block of the layer starts from the stream that this one started from, and both are
+  // added to it: x + a(norm x) + b(norm x).
+  bool parallel_with_next = false;
+  double scale = 1;  // of what is added to the residual stream
+};
+
+// All that the configuration counts as one layer, in the order of the computation.
+using LayerShape = std::vector<BlockShape>;
+
+// "attention, mlp"; blocks in parallel "attention + mlp".
+std::string layer_name(const LayerShape& layer);
+
+// Its mixers' sizes: "4 heads of 64, 4 key heads, MLP 1024".
+std::string in_words(const LayerShape& layer);
+// "attention: scores, ...": what interventions can block there.
+std::string edges_in_words(const LayerShape& layer);
+
+// Sites that name one value: h, and those that exactly one block of the layer has.
+std::vector<Site> sites_of(const LayerShape& layer);
+// Throws std::invalid_argument unless every mixer of tokens has such edges, and there is one.
+void check_block(const LayerShape& layer, const Block& block);
+
+// Bytes of a network's activations and factors for one column, and of one state slot: buffers of
+// the same name are shared by all blocks.
+struct LayerMemory {
+  std::int64_t per_column = 0;
+  std::int64_t per_state = 0;
+};
+LayerMemory memory_of(const std::vector<LayerShape>& layers, int hidden, Precision precision);
+
+// The buffer in which the norm of the n-th block of those in parallel is.
+std::string norm_buffer(size_t n);
+
+}  // namespace factflow

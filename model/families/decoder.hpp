@@ -1,0 +1,28 @@
+// What the families of transformers share: layers of attention and an MLP.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "model/block.hpp"
+#include "model/config_reader.hpp"
+#include "model/mixers/attention/attention.hpp"
+#include "model/mixers/mlp/mlp.hpp"
+
+namespace factflow {
+
+class Weights;
+
+// Score scale of all of them: 1 / sqrt(head size).
+double score_scale(int head_size);
+
+LayerShape decoder_layer(const AttentionShape& attention, const MlpShape& mlp,
+                         bool parallel = false);
+
+// The rotations of an architecture in which every layer rotates alike; null if none does.
+std::shared_ptr<RotaryTables> rotations_of(const Rotary& rotary, const Weights& weights);
+
+kernels::Activation read_activation(ConfigReader& config, const std::string& key,
+                                    const std::string& fallback);
+
+}  // namespace factflow

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "model/mixers/attention/attention_shape.hpp"
+#include "model/mixers/attention/rotary_tables.hpp"
+#include "model/mixers/mixer.hpp"
+
+namespace factflow {
+
+struct AttentionWeights {
+  Projection query_key_value;       // [(heads + 2 key_heads) head_size, hidden]
+  at::Tensor query_key_value_bias;  // or undefined; of any type
+  OutputProjection output;          // [hidden, heads head_size]
+  // Of all layers that rotate alike; null = none.
+  std::shared_ptr<RotaryTables> rotations = nullptr;
+};
+
+class AttentionMixer final : public Mixer {
+ public:
+  AttentionMixer(const AttentionShape& shape, AttentionWeights weights);
+
+  const AttentionShape& shape() const override { return shape_; }
+  Factor mix(Step& step, const Factor& input) const override;
+  at::Tensor reference_mix(ReferencePass& pass, int layer, const at::Tensor& x) const override;
+  std::vector<LayerProduct> products() const override { return {{&query_key_value_}}; }
+
+ private:
+  at::Tensor open_edges(const ReferencePass& pass, int layer, at::Device device) const;
+
+  AttentionShape shape_;
+  Projection query_key_value_;
+  at::Tensor query_key_value_bias_;  // in the type of activations
+  std::shared_ptr<RotaryTables> rotations_;
+};
+
+}  // namespace factflow

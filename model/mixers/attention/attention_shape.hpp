@@ -1,0 +1,37 @@
+// Attention with softmax over the past, grouped keys and rotary or no positions of its own.
+#pragma once
+
+#include <cstdint>
+
+#include "model/mixers/attention/rotary.hpp"
+#include "model/mixers/mixer_shape.hpp"
+
+namespace factflow {
+
+// An edge is a score; it can be restricted to query heads. Without the scores of its sources a
+// target's softmax is over the rest, and a head left with no key gives 0.
+struct AttentionShape final : MixerShape {
+  int heads = 0;
+  int key_heads = 0;  // grouped-query attention; == heads without
+  int head_size = 0;
+  double scale = 1;  // of the scores
+  Rotary rotary;
+  std::int32_t sliding_window =
+      0;  // tokens, itself included, that a token reads; 0 = the whole past
+  // Which biases the checkpoint has.
+  bool query_key_value_bias = false;
+  bool output_bias = false;
+
+  std::int64_t queries() const { return static_cast<std::int64_t>(heads) * head_size; }
+  std::int64_t keys() const { return static_cast<std::int64_t>(key_heads) * head_size; }
+
+  std::string name() const override { return "attention"; }
+  std::string in_words() const override;
+  std::string edges_in_words() const override;
+  std::vector<ColumnBuffer> buffers(Precision precision) const override;
+  void check_cuda(const CudaLimits& limits, const std::string& model) const override;
+  std::vector<Site> sites() const override { return {Site::kS, Site::kO}; }
+  void check_block(const Block& block) const override;
+};
+
+}  // namespace factflow

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "model/mixers/mamba/mamba_shape.hpp"
+#include "model/mixers/mixer.hpp"
+
+namespace factflow {
+
+struct MambaWeights {
+  Projection in;       // [2 inner, hidden]: x above z
+  at::Tensor in_bias;  // in the type of activations, or undefined
+  Convolution convolution;
+  Projection parameters;  // [rank + 2 states, inner]: dt above B above C
+  Projection time_step;   // [inner, rank]
+  SelectiveScan scan;
+  OutputProjection output;  // [hidden, inner]
+  std::vector<double> decay_norms;
+};
+
+class MambaMixer final : public Mixer {
+ public:
+  MambaMixer(const MambaShape& shape, MambaWeights weights);
+
+  const MambaShape& shape() const override { return shape_; }
+  Factor mix(Step& step, const Factor& input) const override;
+  at::Tensor reference_mix(ReferencePass& pass, int layer, const at::Tensor& x) const override;
+  std::vector<LayerProduct> products() const override;
+  std::vector<double> decay_norms() const override { return weights_.decay_norms; }
+
+ private:
+  struct TokenParameters {
+    Factor low_rank;  // of dt, [columns, rank]
+    at::Tensor b, c;  // [columns, states]
+  };
+  TokenParameters token_parameters(Step& step, const Factor& x) const;
+  at::Tensor losing(const Block& block, at::Device device) const;
+
+  MambaShape shape_;
+  MambaWeights weights_;  // but the output's
+};
+
+}  // namespace factflow

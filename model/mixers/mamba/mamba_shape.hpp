@@ -1,0 +1,32 @@
+// The selective scan of Mamba-1 (Gu & Dao 2023), and of Falcon-Mamba, which normalises dt, B and C.
+#pragma once
+
+#include "model/mixers/mixer_shape.hpp"
+
+namespace factflow {
+
+// An edge through the state is the entry of the token-mixing matrix, through the convolution its
+// tap; either can be restricted to channels.
+struct MambaShape final : MixerShape {
+  int inner = 0;    // channels of the scan
+  int states = 16;  // states per channel
+  int time_step_rank = 0;
+  int conv_kernel = 4;
+  bool bias = false;
+  bool conv_bias = true;
+  bool normalise_parameters = false;  // weightless RMS norm on dt, B and C (Falcon-Mamba)
+  double parameter_epsilon = 1e-6;
+
+  std::string name() const override { return "mamba"; }
+  std::string in_words() const override;
+  std::string edges_in_words() const override;
+  int channels() const override { return inner; }
+  bool keeps_states() const override { return true; }
+  std::int64_t bytes_per_state(Precision precision) const override;
+  std::vector<ColumnBuffer> buffers(Precision precision) const override;
+  void check_cuda(const CudaLimits& limits, const std::string& model) const override;
+  std::vector<Site> sites() const override;
+  void check_block(const Block& block) const override;
+};
+
+}  // namespace factflow
