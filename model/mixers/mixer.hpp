@@ -17,7 +17,7 @@ class ReferencePass;
 
 // How a mixer's result gets to the width of the residual stream.
 struct OutputProjection {
-  Projection weight;  // [hidden, width of what mix() gives]
+  Projection weight;     // [hidden, width of what mix() gives]
   at::Tensor bias = {};  // [hidden], wide, or undefined
   // Whether the norms above add the bias instead (model/network.cpp).
   bool bias_in_norms = false;
