@@ -9,6 +9,8 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "experiments/heatmap/heatmap_arrays.hpp"
+#include "experiments/stored_arrays.hpp"
 
 namespace factflow {
 namespace {
@@ -31,7 +33,7 @@ void require_equal(const std::vector<std::filesystem::path>& files,
 
 std::string placement_of(const ResultsReader& reader) {
   for (const ModelInfo& model : reader.models())
-    if (const std::string placement = reader.placement(model.name); !placement.empty())
+    if (const std::string placement = placement_of(reader, model.name); !placement.empty())
       return placement;
   return "";
 }
@@ -68,7 +70,7 @@ Values heatmap_sizes(const RunData& run) {
     std::set<std::int64_t> sizes;
     for (const ModelData& model : run.models) {
       if (model.info.name != source.name + "/" + model.stored_name) continue;
-      for (const std::int64_t size : model.reader->heatmap_windows(model.stored_name))
+      for (const std::int64_t size : heatmap_windows(*model.reader, model.stored_name))
         sizes.insert(size);
     }
     std::vector<std::string> words;

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "analysis/run_data.hpp"
-#include "results/run_results.hpp"
+#include "results/results_file.hpp"
 
 namespace factflow {
 

@@ -8,7 +8,8 @@
 #include <vector>
 
 #include "analysis/figures.hpp"
-#include "results/run_results.hpp"
+#include "experiments/heatmap/heatmap_arrays.hpp"
+#include "results/results_file.hpp"
 
 namespace factflow {
 

@@ -10,6 +10,9 @@
 #include <fmt/format.h>
 
 #include "base/text.hpp"
+#include "experiments/evaluate/evaluation_arrays.hpp"
+#include "experiments/heatmap/heatmap_arrays.hpp"
+#include "experiments/sweep/knockout_arrays.hpp"
 
 namespace factflow {
 namespace {
@@ -72,8 +75,8 @@ ModelData load_set(const ModelData& model, std::size_t set, const std::string& n
   ModelData swept = model;
   swept.prompt_set = name;
   swept.stored_set = set;
-  swept.windows = model.reader->windows(model.stored_name, set);
-  swept.axes = model.reader->axes(model.stored_name, set);
+  swept.windows = knockout_windows(*model.reader, model.stored_name, set);
+  swept.axes = knockout_axes(*model.reader, model.stored_name, set);
   swept.stored_rows.resize(swept.axes.prompts.size());
   std::iota(swept.stored_rows.begin(), swept.stored_rows.end(), std::size_t{0});
   rename(swept.axes.prompts, changed);
@@ -107,8 +110,8 @@ std::string unique_name(const std::string& name, std::set<std::string>& used) {
 }
 
 std::vector<std::string> sets_of(const ResultsReader& reader, const std::string& model) {
-  if (reader.windows(model).empty()) return {};
-  const std::vector<std::string> names = reader.prompt_sets(model);
+  if (knockout_windows(reader, model).empty()) return {};
+  const std::vector<std::string> names = prompt_sets(reader, model);
   return names.empty() ? std::vector<std::string>{kUnnamedSet} : names;
 }
 
@@ -119,7 +122,7 @@ std::string main_set_of(const ResultsReader& reader) {
   for (const ModelInfo& info : reader.models()) {
     const std::vector<std::string> names = sets_of(reader, info.name);
     for (std::size_t set = 0; set < std::min(names.size(), place); ++set)
-      if (!reader.windows(info.name, set).empty()) {
+      if (!knockout_windows(reader, info.name, set).empty()) {
         main = names[set];
         place = set;
       }
@@ -148,7 +151,7 @@ void load_model(const ResultsReader& reader, const ModelInfo& info, const std::s
       run.other_sets.push_back(std::move(swept));
     }
   }
-  if (reader.has_evaluation(info.name)) first.evaluation = reader.evaluation(info.name);
+  if (has_evaluation(reader, info.name)) first.evaluation = read_evaluation(reader, info.name);
   rename(first.evaluation.prompt, changed);
   run.models.push_back(std::move(first));
 }
@@ -219,7 +222,8 @@ RunData load_runs(const std::vector<const ResultsReader*>& readers) {
 }
 
 WindowData load_window(const ModelData& model, std::int64_t window) {
-  WindowData data{&model, model.reader->window(model.stored_name, window, model.stored_set), {}};
+  WindowData data{
+      &model, knockout_window(*model.reader, model.stored_name, window, model.stored_set), {}};
   for (std::size_t edge = 0; edge < data.cells.asked.size(); ++edge)
     if (data.cells.asked[edge] != 0) data.edges.push_back(edge);
   keep_rows(model, data.cells.probability, data.starts());
@@ -228,11 +232,11 @@ WindowData load_window(const ModelData& model, std::int64_t window) {
 }
 
 std::vector<std::int64_t> heatmap_windows(const ModelData& model) {
-  return model.reader->heatmap_windows(model.stored_name);
+  return heatmap_windows(*model.reader, model.stored_name);
 }
 
 std::vector<std::int64_t> heatmap_prompts(const ModelData& model, std::int64_t window) {
-  std::vector<std::int64_t> ids = model.reader->heatmap_prompts(model.stored_name, window);
+  std::vector<std::int64_t> ids = heatmap_prompts(*model.reader, model.stored_name, window);
   IdMap changed;
   for (const auto& [id, stored] : model.stored_ids) changed.emplace(stored, id);
   rename(ids, changed);
@@ -241,8 +245,8 @@ std::vector<std::int64_t> heatmap_prompts(const ModelData& model, std::int64_t w
 
 HeatmapResult load_heatmap(const ModelData& model, std::int64_t window, std::int64_t prompt) {
   const auto changed = model.stored_ids.find(prompt);
-  HeatmapResult result = model.reader->heatmap(
-      model.stored_name, window, changed == model.stored_ids.end() ? prompt : changed->second);
+  HeatmapResult result = read_heatmap(*model.reader, model.stored_name, window,
+                                      changed == model.stored_ids.end() ? prompt : changed->second);
   result.prompt = prompt;
   return result;
 }

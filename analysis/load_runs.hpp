@@ -5,7 +5,8 @@
 #include <vector>
 
 #include "analysis/run_data.hpp"
-#include "results/run_results.hpp"
+#include "experiments/heatmap/heatmap_arrays.hpp"
+#include "results/results_file.hpp"
 
 namespace factflow {
 

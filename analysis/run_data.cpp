@@ -9,6 +9,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "experiments/heatmap/heatmap_arrays.hpp"
 
 namespace factflow {
 
@@ -89,7 +90,7 @@ std::set<std::int64_t> window_sizes(const std::vector<ModelData>& models) {
   if (!sizes.empty()) return sizes;
   for (const ModelData& model : models) {
     if (model.reader == nullptr) continue;
-    const std::vector<std::int64_t> drawn = model.reader->heatmap_windows(model.stored_name);
+    const std::vector<std::int64_t> drawn = heatmap_windows(*model.reader, model.stored_name);
     sizes.insert(drawn.begin(), drawn.end());
   }
   return sizes;

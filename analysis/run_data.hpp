@@ -9,7 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "results/run_results.hpp"
+#include "experiments/evaluate/evaluation_arrays.hpp"
+#include "experiments/sweep/knockout_arrays.hpp"
+#include "results/results_file.hpp"
 
 namespace factflow {
 

@@ -109,6 +109,19 @@ std::int64_t read_whole_number(const YamlNode& node, const Place& place, std::in
   return *value;
 }
 
+Form<std::int64_t> prompt_id() {
+  return text_form(
+      "a whole number from 0",
+      [](const std::string& given) {
+        const std::optional<std::int64_t> id = parse_id(given);
+        if (!id)
+          throw InputError(
+              "", fmt::format("expected a whole number from 0, found {}", in_quotes(given)));
+        return *id;
+      },
+      [](std::int64_t id) { return std::to_string(id); });
+}
+
 void parse_at(const YamlNode& node, const Place& place, const std::function<void()>& parse) {
   try {
     parse();

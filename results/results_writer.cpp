@@ -12,7 +12,7 @@
 #include "base/text.hpp"
 #include "results/hdf5_file.hpp"
 #include "results/reserved_names.hpp"
-#include "results/run_results.hpp"
+#include "results/results_file.hpp"
 #include "results/seal.hpp"
 
 namespace factflow {
@@ -23,16 +23,6 @@ using hdf5::Group;
 using hdf5::Label;
 
 const Label kPromptLabel{"1", "id of the prompt in the dataset"};
-const Label kEdgeLabel{
-    "1", "blocked flow: sources->targets, then /channels unless all channels lose it"};
-
-const Label kSetLabel{"1", "name of a set of prompts, the main one first"};
-
-Label start_label(const std::string& placement) {
-  return {"layer",
-          placement == "centred" ? "centre layer of the window" : "first layer of the window"};
-}
-
 void require(bool condition, const char* what) {
   if (!condition) throw std::logic_error(fmt::format("results writer: {}", what));
 }
@@ -108,7 +98,7 @@ void write_failures(Group& root, const std::vector<FailureRecord>& failures) {
     group.write(name, {rows.size()}, values, {"1", description}).attach({&scale});
   };
   column("model", &FailureRecord::model, "model, or empty for a bad record of the dataset");
-  column("stage", &FailureRecord::stage, "dataset, evaluate, sweep or heatmap");
+  column("stage", &FailureRecord::stage, "dataset, or the kind of experiment");
   column("prompt", &FailureRecord::prompt, "id of the prompt");
   column("reason", &FailureRecord::reason, "what went wrong");
 }
@@ -117,6 +107,44 @@ std::filesystem::path temporary_beside(const std::filesystem::path& path) {
   const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
   // A fixed name: what a killed run left is replaced by the next one instead of piling up.
   return folder / fmt::format(".{}.partial", path.filename().string());
+}
+
+struct WrittenAxis {
+  Dataset scale;
+  std::size_t length = 0;
+};
+
+Label label_of(const ArrayLabel& label) {
+  return {label.units, label.description};
+}
+
+WrittenAxis written(Group& group, const ArrayAxis& axis) {
+  return std::visit(
+      [&](const auto& values) {
+        return WrittenAxis{group.write_scale(axis.name, values, label_of(axis.label)),
+                           values.size()};
+      },
+      axis.values);
+}
+
+void write_array(Group& group, const LabelledArray& array,
+                 const std::map<std::string, WrittenAxis>& axes) {
+  hdf5::Shape shape;
+  std::vector<const Dataset*> scales;
+  std::size_t count = 1;
+  for (const std::string& name : array.axes) {
+    require(axes.contains(name), "an array has an axis that its group lacks");
+    const WrittenAxis& axis = axes.at(name);
+    shape.push_back(axis.length);
+    scales.push_back(&axis.scale);
+    count *= axis.length;
+  }
+  std::visit(
+      [&](const auto& values) {
+        require(values.size() == count, "an array has more or fewer values than its axes say");
+        group.write(array.name, shape, values, label_of(array.label)).attach(scales);
+      },
+      array.values);
 }
 
 }  // namespace
@@ -133,18 +161,31 @@ struct ResultsWriter::State {
   std::set<std::int64_t> known_prompts;
   bool published = false;
 
-  // The model begun last.
-  std::optional<Group> model, knockout;
-  std::map<std::string, Group> heatmap_windows;
-  std::map<std::string, std::vector<std::int32_t>> heatmap_starts;
-  KnockoutAxes axes;
+  // The model begun last, and its groups by path.
+  std::optional<Group> model;
+  std::map<std::string, Group> groups;
 
   void end_model() {
-    heatmap_windows.clear();
-    heatmap_starts.clear();
-    knockout.reset();
+    groups.clear();
     model.reset();
   }
+
+  // The group that holds the last part of a name, made if need be.
+  Group& parent_of(const std::string& name) {
+    const std::size_t slash = name.rfind('/');
+    if (slash == std::string::npos) return *model;
+    const std::string parent = name.substr(0, slash);
+    const auto found = groups.find(parent);
+    return found != groups.end() ? found->second : create(parent);
+  }
+  Group& create(const std::string& name) {
+    require(!name.empty() && !groups.contains(name),
+            "a group of arrays has no name, or is written twice");
+    Group& parent = parent_of(name);
+    return groups.emplace(name, parent.create_group(name.substr(name.rfind('/') + 1)))
+        .first->second;
+  }
+
   void require_known(const std::vector<std::int64_t>& prompts) const {
     require(all_different(prompts), "prompt ids are not unique");
     require(std::all_of(prompts.begin(), prompts.end(),
@@ -178,138 +219,18 @@ void ResultsWriter::begin_model(const ModelInfo& model) {
   group.write_attribute("tokenizer_digest", model.tokenizer_digest);
 }
 
-void ResultsWriter::write_evaluation(const EvaluationResult& evaluation) {
-  require(state_->model.has_value(), "evaluation without a model");
-  state_->require_known(evaluation.prompt);
-  require(evaluation.top >= 0, "a negative number of top tokens");
-  const std::size_t prompts = evaluation.prompt.size();
-  const std::size_t top = static_cast<std::size_t>(evaluation.top);
-  Group group = state_->model->create_group("evaluation");
-  std::vector<std::int32_t> places(top);
-  std::iota(places.begin(), places.end(), 1);
-  const Dataset prompt = group.write_scale("prompt", evaluation.prompt, kPromptLabel);
-  const Dataset place =
-      group.write_scale("top", places, {"1", "place among the likeliest next tokens"});
-  const auto column = [&](const char* name, const auto& values, const Label& label) {
-    group.write(name, {prompts}, values, label).attach({&prompt});
-  };
-  column("probability", evaluation.probability,
-         {"1", "probability of the answer's token in the clean run; NaN where the prompt failed"});
-  column(
-      "rank", evaluation.rank,
-      {"1", "1 + number of other tokens that are at least as likely; 0 where the prompt failed"});
-  if (!evaluation.tied.empty())
-    column("tied", evaluation.tied,
-           {"1", "number of other tokens that are exactly as likely as the answer"});
-  column("answer_token", evaluation.answer_token, {"1", "vocabulary id of the answer's token"});
-  column("answer_text", evaluation.answer_text, {"1", "text of that token"});
-  column("changes", evaluation.changes,
-         {"1", "1 = the prompt's own tokens are others when the answer follows"});
-  column("token_count", evaluation.token_count,
-         {"token", "length of the prompt with special tokens"});
-  column("subject_begin", evaluation.subject_begin,
-         {"token", "position of the subject's first token"});
-  column("subject_end", evaluation.subject_end,
-         {"token", "position after the subject's last token"});
-  const auto table = [&](const char* name, const auto& values, const Label& label) {
-    group.write(name, {prompts, top}, values, label).attach({&prompt, &place});
-  };
-  table("top_token", evaluation.top_token, {"1", "vocabulary id of a likeliest next token"});
-  table("top_probability", evaluation.top_probability, {"1", "its probability"});
-  table("top_text", evaluation.top_text, {"1", "its text"});
-}
-
-void ResultsWriter::write_axes(const KnockoutAxes& axes) {
-  require(state_->model.has_value(), "knockout axes without a model");
-  require(!state_->knockout.has_value(), "knockout axes written twice");
-  state_->require_known(axes.prompts);
-  require(all_different(axes.edges), "edges are not unique");
-  Group& group = state_->knockout.emplace(state_->model->create_group("knockout"));
-  const Dataset edge = group.write_scale("edge", axes.edges, kEdgeLabel);
-  const Dataset prompt = group.write_scale("prompt", axes.prompts, kPromptLabel);
-  group
-      .write("edges", {axes.edges.size(), axes.prompts.size()}, axes.blocked,
-             {"1",
-              "blocked (target, source) token pairs in one layer; 0 = the prompt has no such edge, "
-              "-1 = not asked for, not computed yet, or failed"})
-      .attach({&edge, &prompt});
-  if (!axes.sets.empty()) {
-    require(all_different(axes.sets), "sets of prompts are not unique");
-    const Dataset set = group.write_scale("set", axes.sets, kSetLabel);
-    group
-        .write("members", {axes.sets.size(), axes.prompts.size()}, axes.members,
-               {"1", "1 = the prompt belongs to the set"})
-        .attach({&set, &prompt});
-  }
-  state_->axes = axes;
-}
-
-void ResultsWriter::write_window(const KnockoutWindow& window) {
-  require(state_->knockout.has_value(), "a window before the knockout axes");
-  require(window.window > 0, "a window of no layers");
-  Group group = state_->knockout->create_group(fmt::format("window_{}", window.window));
-  group.write_attribute("window", window.window);
-  group.write_attribute("placement", window.placement);
-  const KnockoutAxes& axes = state_->axes;
-  // The scales are repeated here so that the group opens with its coordinates, by itself.
-  const Dataset edge = group.write_scale("edge", axes.edges, kEdgeLabel);
-  const Dataset prompt = group.write_scale("prompt", axes.prompts, kPromptLabel);
-  const Dataset start = group.write_scale("start", window.starts, start_label(window.placement));
-  if (!axes.sets.empty()) {
-    const Dataset set = group.write_scale("set", axes.sets, kSetLabel);
-    group
-        .write("asked", {axes.sets.size(), axes.edges.size()}, window.asked,
-               {"1", "1 = a sweep asked for this edge of the set's prompts at this window size"})
-        .attach({&set, &edge});
-  }
-  const hdf5::Shape shape{axes.edges.size(), axes.prompts.size(), window.starts.size()};
-  const auto cells = [&](const char* name, const auto& values, const char* description) {
-    group.write(name, shape, values, {"1", description}).attach({&edge, &prompt, &start});
-  };
-  cells("probability", window.probability,
-        "probability of the answer's token with the edge blocked; NaN = not computed or no "
-        "such edge");
-  cells("rank", window.rank,
-        "1 + number of other tokens that are at least as likely with the edge blocked; 0 = not "
-        "computed or no such edge");
-  if (!window.tied.empty())
-    cells("tied", window.tied, "number of other tokens that are exactly as likely as the answer");
-}
-
-void ResultsWriter::write_heatmap(const HeatmapResult& heatmap) {
-  require(state_->model.has_value(), "a heat map without a model");
-  require(heatmap.window > 0, "a window of no layers");
-  state_->require_known({heatmap.prompt});
-  if (!state_->model->has("heatmap")) state_->model->create_group("heatmap");
-  const std::string name = fmt::format("window_{}", heatmap.window);
-  auto found = state_->heatmap_windows.find(name);
-  if (found == state_->heatmap_windows.end()) {
-    Group group = state_->model->open_group("heatmap").create_group(name);
-    group.write_attribute("window", heatmap.window);
-    group.write_attribute("placement", heatmap.placement);
-    group.write_scale("start", heatmap.starts, start_label(heatmap.placement));
-    state_->heatmap_starts[name] = heatmap.starts;
-    found = state_->heatmap_windows.emplace(name, std::move(group)).first;
-  }
-  require(state_->heatmap_starts[name] == heatmap.starts,
-          "heat maps of one window differ in their starts");
-  Group& group = found->second;
-  const Dataset token =
-      group.write_scale(fmt::format("token_{}", heatmap.prompt), heatmap.tokens,
-                        {"1", "text of the token that the last token could not read"});
-  const Dataset start = group.open_dataset("start");
-  group
-      .write(std::to_string(heatmap.prompt), {heatmap.tokens.size(), heatmap.starts.size()},
-             heatmap.probability,
-             {"1",
-              "probability of the answer's token without the flow token -> last; NaN = not "
-              "computed"})
-      .attach({&token, &start});
-  if (heatmap.token_ids.empty()) return;
-  group
-      .write(fmt::format("token_ids_{}", heatmap.prompt), {heatmap.tokens.size()},
-             heatmap.token_ids, {"1", "vocabulary id of the token"})
-      .attach({&token});
+void ResultsWriter::write(const ArrayGroup& group) {
+  require(state_->model.has_value(), "arrays without a model");
+  for (const ArrayAxis& axis : group.axes)
+    if (axis.name == "prompt")
+      state_->require_known(std::get<std::vector<std::int64_t>>(axis.values));
+  Group& place = state_->create(group.path);
+  for (const auto& [name, value] : group.attributes)
+    std::visit([&, &attribute = name](const auto& one) { place.write_attribute(attribute, one); },
+               value);
+  std::map<std::string, WrittenAxis> axes;
+  for (const ArrayAxis& axis : group.axes) axes.emplace(axis.name, written(place, axis));
+  for (const LabelledArray& array : group.arrays) write_array(place, array, axes);
 }
 
 void ResultsWriter::publish(const std::vector<FailureRecord>& failures) {

@@ -7,17 +7,18 @@
 #include <map>
 #include <new>
 #include <optional>
+#include <stdexcept>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "experiments/loaded_model.hpp"
+#include "experiments/table.hpp"
 #include "model/device.hpp"
 #include "model/threads.hpp"
 #include "workers/device_memory.hpp"
-#include "workers/experiments.hpp"
-#include "workers/loaded_model.hpp"
 #include "workers/work_loop.hpp"
 
 namespace factflow {
@@ -27,28 +28,44 @@ struct Worker::Device {
   Precision precision;
 };
 
+namespace {
+
+// The digests that tell whether two loaded models are the same one.
+std::string digest_of(const ModelFacts& facts) {
+  return facts.checkpoint_digest + " " + facts.tokenizer_digest;
+}
+
+}  // namespace
+
+// A unit whose prompts have their tokens: what can be done before the device is needed.
+struct Worker::PreparedUnit {
+  Unit unit;
+  std::vector<TokenizedPrompt> prompts;  // those that have tokens
+  std::vector<size_t> index;             // which prompt of the unit each of them is
+  std::vector<std::string> failures;     // [prompt of the unit] why it has none; empty = it has
+};
+
 // Units that threads of their own prepare; nothing comes of one that belongs to another model than
 // the loaded one. The futures wait for the threads when they go.
 struct Worker::Foreseen {
   std::map<std::uint64_t, std::future<std::optional<PreparedUnit>>> units;
 };
 
-namespace {
-
-template <class Result>
-std::string reported(std::chrono::steady_clock::time_point start, LoadedModel& model,
-                     Result result) {
-  result.report.model_digest =
-      model.facts().checkpoint_digest + " " + model.facts().tokenizer_digest;
-  result.report.seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  result.report.failed = static_cast<std::uint32_t>(
-      std::count_if(result.prompts.begin(), result.prompts.end(),
-                    [](const auto& prompt) { return !prompt.failure.empty(); }));
-  return encode(result);
+// Only reads the model's tokenizer, so it may run beside a computation with the model.
+Worker::PreparedUnit Worker::prepare(const LoadedModel& model, Unit unit) {
+  PreparedUnit prepared;
+  prepared.failures.resize(unit.prompts.size());
+  for (size_t i = 0; i < unit.prompts.size(); ++i) {
+    try {
+      prepared.prompts.push_back(model.tokenize_prompt(unit.prompts[i]));
+      prepared.index.push_back(i);
+    } catch (const InputError& error) {
+      prepared.failures[i] = error.problem();
+    }
+  }
+  prepared.unit = std::move(unit);
+  return prepared;
 }
-
-}  // namespace
 
 Worker::Worker(Job job, const std::string& device_name, int ranks_on_node, std::string host)
     : job_(std::move(job)), host_(std::move(host)), foreseen_(std::make_unique<Foreseen>()) {
@@ -147,7 +164,7 @@ void Worker::foresee(std::uint64_t id, std::string payload) {
   }
 }
 
-PreparedUnit Worker::ready_unit(std::uint64_t id, const std::string& payload) {
+Worker::PreparedUnit Worker::ready_unit(std::uint64_t id, const std::string& payload) {
   if (auto foreseen = foreseen_->units.extract(id))
     if (std::optional<PreparedUnit> unit = foreseen.mapped().get()) return std::move(*unit);
   Unit unit = decode_unit(payload);
@@ -155,23 +172,33 @@ PreparedUnit Worker::ready_unit(std::uint64_t id, const std::string& payload) {
   return prepare(model, std::move(unit));
 }
 
+UnitResult Worker::computed(const PreparedUnit& prepared,
+                            std::chrono::steady_clock::time_point start) {
+  const std::optional<std::size_t> kind = kind_numbered(prepared.unit.kind);
+  if (!kind) throw std::logic_error("a unit of an unknown kind of experiment");
+  const std::shared_ptr<const Work> work =
+      experiment_kinds()[*kind]->work_from(job_.models.at(prepared.unit.model).work.at(*kind));
+  UnitResult result;
+  for (const std::string& failure : prepared.failures) result.prompts.push_back({failure, ""});
+  std::vector<Finding> found = work->compute(*loaded_, prepared.unit.asked, prepared.prompts);
+  for (size_t i = 0; i < prepared.index.size(); ++i)
+    result.prompts[prepared.index[i]] = std::move(found.at(i));
+  result.facts = loaded_->facts();
+  result.report.model_digest = digest_of(result.facts);
+  result.report.seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  result.report.failed = static_cast<std::uint32_t>(
+      std::count_if(result.prompts.begin(), result.prompts.end(),
+                    [](const Finding& finding) { return !finding.failure.empty(); }));
+  return result;
+}
+
 std::string Worker::compute(std::uint64_t id, const std::string& payload,
                             const std::atomic<bool>& cancelled) {
   const auto start = std::chrono::steady_clock::now();
   if (cancelled) throw UnitCancelled{};
   try {
-    const PreparedUnit prepared = ready_unit(id, payload);
-    const ModelJob& job = job_.models.at(prepared.unit.model);
-    LoadedModel& model = *loaded_;
-    switch (prepared.unit.stage) {
-      case Stage::kEvaluate:
-        return reported(start, model, evaluate(model, prepared));
-      case Stage::kSweep:
-        return reported(start, model, sweep(model, job, prepared));
-      case Stage::kHeatmap:
-        return reported(start, model, draw_heatmaps(model, job, prepared));
-    }
-    throw std::logic_error("a unit of an unknown stage");
+    return encode(computed(ready_unit(id, payload), start));
   } catch (const MemoryError& error) {
     throw UnitFailure(FailureKind::kOutOfMemory, error.what());
   } catch (const std::bad_alloc&) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -12,9 +13,6 @@
 
 namespace factflow {
 
-class LoadedModel;
-struct PreparedUnit;
-
 class Worker {
  public:
   // `device`: as assign_device gives it to this rank. Throws InputError if it cannot be had, cannot
@@ -22,7 +20,7 @@ class Worker {
   Worker(Job job, const std::string& device, int ranks_on_node, std::string host);
   ~Worker();
 
-  // Payload of a task in, bytes of its result out (the type belongs to the stage; unit.hpp). A
+  // Payload of a task in, bytes of its result out (UnitResult). A
   // prompt that fails is recorded inside the result; only failures of the unit as a whole throw
   // UnitFailure: a model that cannot be loaded as kBadInput or kLoading, never as a unit that is
   // too large.
@@ -38,7 +36,10 @@ class Worker {
   [[noreturn]] void fail_loading(const ModelJob& model, const std::string& reason, bool memory);
   void unload();
   void check_memory() const;
+  struct PreparedUnit;
+  static PreparedUnit prepare(const LoadedModel& model, Unit unit);
   PreparedUnit ready_unit(std::uint64_t id, const std::string& payload);
+  UnitResult computed(const PreparedUnit& prepared, std::chrono::steady_clock::time_point start);
 
   Job job_;
   std::string host_;

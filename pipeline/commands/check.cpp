@@ -9,6 +9,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "experiments/loaded_model.hpp"
 #include "model/device.hpp"
 #include "model/replay.hpp"
 #include "model/threads.hpp"
@@ -16,7 +17,6 @@
 #include "pipeline/commands/command.hpp"
 #include "pipeline/input/dataset.hpp"
 #include "pipeline/run/answers.hpp"
-#include "workers/loaded_model.hpp"
 
 namespace factflow {
 namespace {
@@ -57,7 +57,9 @@ std::string by_layers(const Architecture& architecture,
 
 // What there is to read, write and block.
 void print_blocks(const Architecture& architecture) {
-  std::cout << fmt::format("shape    {}\n", by_layers(architecture, in_words));
+  std::cout << fmt::format("shape    {}\n", by_layers(architecture, [](const LayerShape& one) {
+                             return in_words(one);
+                           }));
   std::cout << fmt::format("blocks   {}\n", by_layers(architecture, layer_name));
   std::cout << fmt::format("sites    {}, norm\n",
                            by_layers(architecture, [](const LayerShape& one) {

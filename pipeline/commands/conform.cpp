@@ -6,13 +6,13 @@
 
 #include "base/error.hpp"
 #include "base/text_file.hpp"
+#include "experiments/loaded_model.hpp"
 #include "model/checkpoint/checkpoint.hpp"
 #include "model/device.hpp"
 #include "model/threads.hpp"
 #include "pipeline/commands/command.hpp"
 #include "pipeline/conformance/conformance.hpp"
 #include "pipeline/input/dataset.hpp"
-#include "workers/loaded_model.hpp"
 
 namespace factflow {
 
@@ -55,17 +55,16 @@ int conform_command(const std::vector<std::string>& arguments) {
   if (precision == "auto") precision = device.is_cpu() ? "fp64" : "fp32";
   DatasetConfig dataset;
   dataset.path = values["dataset"].as<std::string>();
-  ModelJob job;
-  job.name = name;
-  job.path = values["path"].as<std::string>();
-  job.choices = choices_of(values);
+  ModelSource source;
+  source.path = values["path"].as<std::string>();
+  source.choices = choices_of(values);
   if (const auto& tokenizer = values["tokenizer"].as<std::string>(); !tokenizer.empty())
-    job.tokenizer = Checkpoint::resolve_tokenizer(tokenizer).string();
-  job.answer = AnswerRule::kFirstToken;  // the published rule
-  LoadedModel model(job, device, parse_precision(precision), 0, "");
+    source.tokenizer = Checkpoint::resolve_tokenizer(tokenizer).string();
+  source.answer = AnswerRule::kFirstToken;  // the published rule
+  LoadedModel model(source, device, parse_precision(precision), 0, "");
   const Conformance conformance = compare_with_published(published, model, read_dataset(dataset),
                                                          values["tolerance"].as<double>());
-  std::cout << fmt::format("{} ({}, {}, {}) against the published numbers\n", name, job.path,
+  std::cout << fmt::format("{} ({}, {}, {}) against the published numbers\n", name, source.path,
                            describe(device), precision)
             << describe(conformance);
   return conformance.conforms() ? 0 : 1;

@@ -1,11 +1,8 @@
 // factflow plan and factflow validate: a configuration looked at without computing anything.
-#include <algorithm>
 #include <iostream>
 #include <regex>
-#include <set>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "base/error.hpp"
 #include "base/text.hpp"
@@ -29,44 +26,26 @@ std::string line(const std::string& name, double prompts, const Estimate& e) {
                      format_bytes(e.bytes));
 }
 
-std::string describe(const PromptPart& part, const ModelJob& job) {
-  std::set<int> sizes;
-  for (const AskedEdge& edge : part.edges)
-    for (const std::uint32_t series : edge.series) sizes.insert(job.sweep[series].size);
-  return fmt::format("sweep, {}, windows {}", counted(part.edges.size(), "edge"),
-                     fmt::join(sizes, " "));
-}
-
-std::string describe_heatmaps(const PromptPart& part, const ModelJob& job) {
-  std::vector<int> sizes;
-  for (const std::uint32_t series : part.heatmaps) sizes.push_back(job.heatmaps[series].size);
-  std::sort(sizes.begin(), sizes.end());
-  return fmt::format("heat maps, windows {}", fmt::join(sizes, " "));
-}
-
-std::string describe(const WorkLine& work, const ModelJob& job) {
-  if (work.stage == Stage::kEvaluate) return "evaluate";
-  return work.stage == Stage::kSweep ? describe(work.part, job) : describe_heatmaps(work.part, job);
-}
-
 void print_model(const Config& config, const Dataset& dataset, const PlannedJob& planned,
                  std::uint32_t m) {
-  const ModelJob& job = planned.job.models[m];
   const PlannedModel& model = planned.models[m];
   std::cout << fmt::format(
-      "{} ({}, {}, {} parameters, {} of weights, {} of activations)\n", job.name,
+      "{} ({}, {}, {} parameters, {} of weights, {} of activations)\n", config.models[m].name,
       model.architecture.family,
       counted(static_cast<std::uint64_t>(model.architecture.layers), "layer"),
       format_count(static_cast<double>(model.parameters)),
       format_bytes(static_cast<double>(bytes_of_weights(config.run.precision, model.parameters))),
       format_bytes(static_cast<double>(activations_of_model(config, dataset, planned, m))));
   for (const WorkLine& work : work_of_model(config, dataset, planned, m))
-    std::cout << line(describe(work, job), work.part.count, work.estimate);
+    std::cout << line(model.experiments[work.kind].work->describe(work.part.asked), work.part.count,
+                      work.estimate);
   if (!model.missing.empty())
     std::cout << fmt::format("  warning: {} not there yet: run will refuse the model\n",
                              join(model.missing, " and "));
-  if (!model.skipped.empty())
-    std::cout << fmt::format("  skips {} (no state-space channels)\n", join(model.skipped));
+  for (const PlannedWork& planned_work : model.experiments)
+    if (!planned_work.skipped.empty())
+      std::cout << fmt::format("  skips {} (no {})\n", join(planned_work.skipped),
+                               planned_work.lacking);
 }
 
 // "CPU, avx512, 2 threads" is a machine with so many threads; anything else has no such number.
@@ -151,11 +130,14 @@ int validate_command(const std::vector<std::string>& arguments) {
     std::cout << fmt::format("  left out: {}: {}\n", bad.where, bad.reason);
   for (size_t m = 0; m < config.models.size(); ++m) {
     const Architecture& architecture = planned.models[m].architecture;
-    std::cout << fmt::format("  {}: {}, {}, {} parameters, {}\n", config.models[m].name,
+    std::cout << fmt::format("  {}: {}, {}, {} parameters", config.models[m].name,
                              architecture.family,
                              counted(static_cast<std::uint64_t>(architecture.layers), "layer"),
-                             format_count(static_cast<double>(planned.models[m].parameters)),
-                             counted(planned.job.models[m].edges.size(), "edge"));
+                             format_count(static_cast<double>(planned.models[m].parameters)));
+    for (const PlannedWork& one : planned.models[m].experiments)
+      if (const std::string summary = one.work->summary(); !summary.empty())
+        std::cout << ", " << summary;
+    std::cout << '\n';
     const ModelJob& job = planned.job.models[m];
     for (const std::string& sentence : describe_answers(Tokenizer::load(job.tokenizer),
                                                         dataset.prompts, job.answer, &architecture))

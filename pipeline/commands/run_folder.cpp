@@ -10,7 +10,7 @@
 #include "base/json_text.hpp"
 #include "base/paths.hpp"
 #include "pipeline/input/config.hpp"
-#include "results/run_results.hpp"
+#include "results/results_file.hpp"
 
 namespace factflow {
 namespace {

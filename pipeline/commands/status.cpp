@@ -17,7 +17,7 @@
 #include "pipeline/run/model_progress.hpp"
 #include "pipeline/run/run_directory.hpp"
 #include "pipeline/run/run_plan.hpp"
-#include "results/run_results.hpp"
+#include "results/results_file.hpp"
 
 namespace factflow {
 namespace {
@@ -30,7 +30,9 @@ constexpr size_t kShownFailures = 10;
 std::vector<AskedOfModel> asked_in(const nlohmann::json& progress, const Config& config) {
   if (progress.contains("models")) return asked_from_json(progress.at("models"));
   std::vector<AskedOfModel> models;
-  for (const ModelConfig& model : config.models) models.push_back({model.name, 0, {}, {}});
+  for (const ModelConfig& model : config.models)
+    models.push_back(
+        {model.name, std::vector<std::optional<AskedCount>>(experiment_kinds().size())});
   return models;
 }
 

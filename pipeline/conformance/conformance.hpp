@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "experiments/loaded_model.hpp"
 #include "pipeline/conformance/published.hpp"
 #include "pipeline/input/dataset.hpp"
-#include "workers/loaded_model.hpp"
 
 namespace factflow {
 

@@ -9,6 +9,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "base/text_file.hpp"
+#include "experiments/table.hpp"
 #include "fields/fields.hpp"
 #include "fields/plain_text.hpp"
 #include "pipeline/input/config_paths.hpp"
@@ -21,9 +22,7 @@ namespace {
 
 constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
 constexpr FieldOptions kRequired = {.required = true};
-constexpr int kMostLayers = 10000;
 constexpr int kLargestRank = 10'000'000;
-constexpr const char* kFirstSet = "first";
 
 Form<std::int64_t> all_or_count() {
   return word_or("all", std::int64_t{0}, whole_number<std::int64_t>(1, kLargest));
@@ -155,107 +154,6 @@ Form<std::vector<SelectConfig>> select_form() {
   return checked(one_or_several(prompt_set_form()), check);
 }
 
-Form<std::vector<int>> window_sizes() {
-  return list_of(whole_number<int>(1, kMostLayers));
-}
-
-Fields<WindowsConfig> windows_fields() {
-  using W = WindowsConfig;
-  return {
-      field("sizes", &W::sizes, window_sizes(), "layers per window", kRequired),
-      field("placement", &W::placement, placement(),
-            "fit: every window that fits into the model; centred: one window around each layer, "
-            "clipped"),
-  };
-}
-
-Fields<KnockoutConfig> knockout_fields() {
-  using K = KnockoutConfig;
-  return {
-      field("from", &K::from, list_of(knockout_role()),
-            "source tokens: last, first, subject, relation, relation-minus-last, context or all",
-            kRequired),
-      field("to", &K::to, list_of(knockout_role()),
-            "target tokens, which no longer read the sources", kRequired),
-      field("channels", &K::channels, list_of(channel_set()),
-            "channels (Mamba-1) or heads (Mamba-2) that lose the edge: all, slow, fast, not-slow, "
-            "not-fast, "
-            "quantile k/K"),
-  };
-}
-
-// Each edge is computed once, so the same edge from two lines would be a mistake of the
-// configuration.
-void check_edges(const std::vector<KnockoutConfig>& knockouts, const YamlNode& node,
-                 const Place& place) {
-  std::map<std::string, size_t> seen;
-  const bool is_list = node.kind == YamlNode::Kind::kList;
-  for (size_t i = 0; i < knockouts.size(); ++i) {
-    for (const TokenRole from : knockouts[i].from)
-      for (const TokenRole to : knockouts[i].to)
-        for (const ChannelSet& channels : knockouts[i].channels) {
-          const std::string edge = fmt::format("{} -> {}, channels {}", to_string(from),
-                                               to_string(to), to_string(channels));
-          const auto [first, is_new] = seen.emplace(edge, i);
-          if (!is_new)
-            reject(is_list ? place.item(i) : place, is_list ? node.items[i].line : node.line,
-                   fmt::format("gives the edge {} a second time, first in {}", edge,
-                               place.item(first->second).key),
-                   "remove one of them");
-        }
-  }
-}
-
-// The two keys that say for whom: of sweeps and of heat maps.
-template <class T>
-Fields<T> whom_fields() {
-  return {
-      field("models", &T::models, word_or("all", std::vector<std::string>{}, list_of(text())),
-            "names of the models that this is for"),
-      field("select", &T::select, word_or(kFirstSet, std::string(), text()),
-            "name of the set of prompts; first = the first of `select`"),
-  };
-}
-
-Fields<SweepConfig> sweep_fields() {
-  using S = SweepConfig;
-  Fields<S> fields = {
-      field("windows", &S::windows, section(windows_fields()), "", kRequired),
-      field("knockouts", &S::knockouts, checked(list_of(section(knockout_fields())), check_edges),
-            "", kRequired),
-  };
-  for (Field<S>& more : whom_fields<S>()) fields.push_back(std::move(more));
-  return fields;
-}
-
-Fields<HeatmapsConfig> heatmaps_fields() {
-  using H = HeatmapsConfig;
-  Fields<H> fields = {
-      field("windows", &H::windows, window_sizes(),
-            "layers per window; `window` is another name of this key",
-            {.required = true, .alias = "window"}),
-      field("prompts", &H::prompts,
-            word_or("none", std::int64_t{0}, whole_number<std::int64_t>(1, kLargest)),
-            "the first N prompts of the set get heatmaps: each single token -> last"),
-      field("ids", &H::ids, word_or("none", std::vector<std::int64_t>{}, list_of(prompt_id())),
-            "the prompts with these ids get heatmaps, right or wrong"),
-  };
-  for (Field<H>& more : whom_fields<H>()) fields.push_back(std::move(more));
-  return fields;
-}
-
-Form<HeatmapsConfig> heatmaps_form() {
-  return checked(section(heatmaps_fields()),
-                 [](const HeatmapsConfig& heatmaps, const YamlNode& node, const Place& place) {
-                   if ((heatmaps.prompts > 0) == !heatmaps.ids.empty())
-                     reject(place, node.line, "expects either 'prompts' or 'ids'",
-                            "say how many prompts of the set get heatmaps, or which");
-                   if (!heatmaps.ids.empty() && !heatmaps.select.empty())
-                     reject(place.child("select"), node.line, "is given beside 'ids'",
-                            "ids are drawn whatever the set");
-                 });
-}
-
 Fields<RunConfig> run_fields() {
   using R = RunConfig;
   const FieldOptions tuning = {.in_identity = false};
@@ -333,8 +231,8 @@ void check_names(const std::vector<std::string>& used, const std::vector<std::st
              unknown_word(kind, excerpt(name), known));
 }
 
-// Names of models and of prompt sets exist; windows of one size mean one thing in one run.
-void check_references(const Config& config, const YamlNode& node, const Place& place) {
+// Names of models and of prompt sets exist.
+void check_names_in_use(const Config& config, const YamlNode& node, const Place& place) {
   std::vector<std::string> models, sets;
   for (const ModelConfig& model : config.models) models.push_back(model.name);
   for (const SelectConfig& set : config.select) sets.push_back(set.name);
@@ -342,28 +240,59 @@ void check_references(const Config& config, const YamlNode& node, const Place& p
     if (!config.select[i].models.empty())
       check_names(config.select[i].models, models, "model", "correct_for",
                   entry(node, place, "select", i));
-  const auto check_whom = [&](const auto& list, const char* key) {
-    for (size_t i = 0; i < list.size(); ++i) {
-      const Listed at = entry(node, place, key, i);
-      check_names(list[i].models, models, "model", "models", at);
-      if (!list[i].select.empty())
-        check_names({list[i].select}, sets, "set of prompts", "select", at);
+  for (size_t kind = 0; kind < experiment_kinds().size(); ++kind) {
+    const std::string section = experiment_kinds()[kind]->section();
+    for (size_t i = 0; i < config.experiments[kind].size(); ++i) {
+      const Entry& one = *config.experiments[kind][i];
+      const Listed at = entry(node, place, section.c_str(), i);
+      check_names(one.models, models, "model", "models", at);
+      if (!one.select.empty()) check_names({one.select}, sets, "set of prompts", "select", at);
     }
-  };
-  check_whom(config.sweep, "sweep");
-  check_whom(config.heatmaps, "heatmaps");
-  for (size_t i = 1; i < config.sweep.size(); ++i)
-    if (config.sweep[i].windows.placement != config.sweep[0].windows.placement) {
-      const Listed at = entry(node, place, "sweep", i);
+  }
+}
+
+// Windows of one size mean one thing in one run.
+void check_placements(const Config& config, const YamlNode& node, const Place& place) {
+  std::optional<Placement> first;
+  std::string first_section;
+  for (size_t kind = 0; kind < experiment_kinds().size(); ++kind) {
+    const ExperimentKind& of_kind = *experiment_kinds()[kind];
+    for (size_t i = 0; i < config.experiments[kind].size(); ++i) {
+      const std::optional<Placement> here = of_kind.placement(*config.experiments[kind][i]);
+      if (!here) continue;
+      if (!first) {
+        first = here;
+        first_section = of_kind.section();
+      }
+      if (*here == *first) continue;
+      const Listed at = entry(node, place, of_kind.section().c_str(), i);
       reject(at.place.child("windows.placement"), at.node.line,
-             "differs from that of the first sweep", "windows of one run are all placed alike");
+             "differs from that of the first " + first_section,
+             "windows of one run are all placed alike");
     }
+  }
+}
+
+// The section of one kind of experiment.
+Field<Config> section_of(size_t kind) {
+  const ExperimentKind& one = *experiment_kinds()[kind];
+  const Form<Entries> form = one.form();
+  Field<Config> section{one.section(), form.type, "", {}, nullptr, nullptr, form.help, form.many};
+  section.read = [kind, read = form.read](Config& config, const YamlNode& node,
+                                          const Place& place) {
+    config.experiments.of_kind.resize(experiment_kinds().size());
+    config.experiments.of_kind[kind] = read(node, place);
+  };
+  section.write = [kind, write = form.write](const Config& config, Purpose purpose) {
+    return write(config.experiments[kind], purpose);
+  };
+  return section;
 }
 
 // The one list of everything that a configuration may hold.
-const Fields<Config>& config_fields() {
+Fields<Config> all_fields() {
   using C = Config;
-  static const Fields<Config> fields = {
+  Fields<Config> fields = {
       field("name", &C::name, safe_name(), "results go to runs/NAME unless --out says otherwise",
             kRequired),
       field("dataset", &C::dataset, section(dataset_fields()), "", kRequired),
@@ -373,10 +302,15 @@ const Fields<Config>& config_fields() {
       field("models", &C::models, checked(list_of(section(model_fields())), check_models), "",
             kRequired),
       field("select", &C::select, select_form(), ""),
-      field("sweep", &C::sweep, one_or_several(section(sweep_fields())), ""),
-      field("heatmaps", &C::heatmaps, one_or_several(heatmaps_form()), ""),
-      field("run", &C::run, run_form(), ""),
   };
+  for (size_t kind = 0; kind < experiment_kinds().size(); ++kind)
+    if (!experiment_kinds()[kind]->section().empty()) fields.push_back(section_of(kind));
+  fields.push_back(field("run", &C::run, run_form(), ""));
+  return fields;
+}
+
+const Fields<Config>& config_fields() {
+  static const Fields<Config> fields = all_fields();
   return fields;
 }
 
@@ -395,7 +329,8 @@ void refuse_directory(const std::filesystem::path& file) {
 Config config_of(const YamlNode& node, const std::filesystem::path& file) {
   const Place place{file, ""};
   Config config = read_fields(config_fields(), node, place);
-  check_references(config, node, place);
+  check_names_in_use(config, node, place);
+  check_placements(config, node, place);
   config.file = file;
   return config;
 }
@@ -420,14 +355,18 @@ void apply(const ConfigOverrides& overrides, Config& config) {
   if (!overrides.models_directory.empty()) config.models_directory = overrides.models_directory;
 }
 
-bool includes(const std::vector<std::string>& models, const std::string& name) {
-  return models.empty() || std::find(models.begin(), models.end(), name) != models.end();
-}
-
 size_t prompt_set(const Config& config, const std::string& name) {
   const auto set = std::find_if(config.select.begin(), config.select.end(),
                                 [&](const SelectConfig& one) { return one.name == name; });
   return set == config.select.end() ? 0 : static_cast<size_t>(set - config.select.begin());
+}
+
+Placement placement_of(const Config& config) {
+  for (size_t kind = 0; kind < experiment_kinds().size(); ++kind)
+    for (const std::shared_ptr<const Entry>& entry : config.experiments[kind])
+      if (const std::optional<Placement> placement = experiment_kinds()[kind]->placement(*entry))
+        return *placement;
+  return Placement::kFit;
 }
 
 std::string resolved_yaml(const Config& config) {

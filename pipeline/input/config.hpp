@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "experiments/experiment.hpp"
 #include "model/checkpoint_choices.hpp"
-#include "model/knockout.hpp"
 #include "model/prompt.hpp"
 
 namespace factflow {
@@ -43,45 +43,12 @@ struct SelectConfig {
   std::vector<std::string> models = {};  // kTheseModels: names of this config
   std::string ids_file = {};             // kIds: JSON list or one id per line
   std::vector<std::int64_t> ids = {};    // kIds: what it held when read_prompts() read it
-  std::string name = "selected";         // by which sweeps and heat maps ask for the set; unique
+  std::string name = "selected";         // by which entries ask for the set; unique
   // A model counts as right if the answer's rank is at most this.
   int rank = 1;
   // Which token is the answer's; the same in all sets of a run.
   AnswerRule answer = AnswerRule::kContinuation;
   bool operator==(const SelectConfig&) const = default;
-};
-
-enum class Placement { kFit, kCentred };
-
-struct WindowsConfig {
-  std::vector<int> sizes;
-  Placement placement = Placement::kFit;
-  bool operator==(const WindowsConfig&) const = default;
-};
-
-// One line of sweep.knockouts: every combination from x to x channels is one edge.
-struct KnockoutConfig {
-  std::vector<TokenRole> from;
-  std::vector<TokenRole> to;
-  std::vector<ChannelSet> channels = {ChannelSet{}};
-  bool operator==(const KnockoutConfig&) const = default;
-};
-
-struct SweepConfig {
-  WindowsConfig windows;
-  std::vector<KnockoutConfig> knockouts;
-  std::vector<std::string> models = {};  // names of this config; empty = all
-  std::string select = {};               // name of a prompt set; empty = the first
-  bool operator==(const SweepConfig&) const = default;
-};
-
-struct HeatmapsConfig {
-  std::vector<int> windows;              // `window: 5` or `windows: [1, 5, 9]`
-  std::int64_t prompts = 0;              // the first N prompts of the set; 0 = `ids` says which
-  std::vector<std::int64_t> ids = {};    // these prompts, whatever the models say about them
-  std::vector<std::string> models = {};  // as in SweepConfig
-  std::string select = {};
-  bool operator==(const HeatmapsConfig&) const = default;
 };
 
 struct RunConfig {
@@ -113,9 +80,9 @@ struct Config {
   std::string models_directory = {};
   std::vector<ModelConfig> models;
   std::vector<SelectConfig> select = {SelectConfig{}};  // at least one
-  // Their union is computed, each knockout once.
-  std::vector<SweepConfig> sweep;
-  std::vector<HeatmapsConfig> heatmaps;
+  // What each kind of experiment is asked; the union of a kind's entries is computed, everything
+  // once.
+  Sections experiments;
   RunConfig run;
   bool operator==(const Config&) const = default;
 };
@@ -128,10 +95,10 @@ struct ConfigOverrides {
 };
 void apply(const ConfigOverrides& overrides, Config& config);
 
-// Whether a sweep or heat map that names `models` is for the model called `name`.
-bool includes(const std::vector<std::string>& models, const std::string& name);
 // The index in config.select of the set called `name`; the first for an empty name.
 size_t prompt_set(const Config& config, const std::string& name);
+// How all windows of the run are placed.
+Placement placement_of(const Config& config);
 
 // Throws InputError "FILE:LINE: key a.b.c: ..." for a syntax error, an unknown key (with the
 // nearest known one), a wrong type, a value out of range, a duplicate, or a missing required key.

@@ -141,17 +141,6 @@ Form<std::string> checkpoint_path() {
       same);
 }
 
-Form<std::int64_t> prompt_id() {
-  return text_form(
-      "a whole number from 0",
-      [](const std::string& given) {
-        const std::optional<std::int64_t> id = parse_id(given);
-        if (!id) expected("a whole number from 0", given);
-        return *id;
-      },
-      [](std::int64_t id) { return std::to_string(id); });
-}
-
 Form<std::string> dataset_format() {
   return text_form(
       "auto or a format",
@@ -173,38 +162,9 @@ Form<GatedNormChoice> gated_norm_choice() {
                    [](GatedNormChoice choice) { return to_string(choice); });
 }
 
-Form<Placement> placement() {
-  return text_form(
-      "fit | centred",
-      [](const std::string& given) {
-        return one_of("placement", given, {"fit", "centred"}) == "fit" ? Placement::kFit
-                                                                       : Placement::kCentred;
-      },
-      [](Placement value) { return std::string(value == Placement::kFit ? "fit" : "centred"); });
-}
-
 Form<AnswerRule> answer_rule() {
   return text_form("continuation | first-token", parse_answer_rule,
                    [](AnswerRule rule) { return to_string(rule); });
-}
-
-Form<TokenRole> knockout_role() {
-  return text_form(
-      "token role",
-      [](const std::string& given) {
-        const TokenRole role = parse_token_role(given);
-        if (role == TokenRole::kEach)
-          throw InputError("", "the role 'each' is for heatmaps only",
-                           "use the section 'heatmaps', which blocks each single token in turn");
-        return role;
-      },
-      [](TokenRole role) { return to_string(role); });
-}
-
-Form<ChannelSet> channel_set() {
-  return text_form(
-      "channel set", [](const std::string& given) { return parse_channel_set(given); },
-      [](const ChannelSet& channels) { return to_string(channels); });
 }
 
 Form<std::string> device() {

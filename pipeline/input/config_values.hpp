@@ -16,17 +16,12 @@ Form<std::string> safe_name();
 // A directory, or hf:ORG/NAME[@REVISION].
 Form<std::string> checkpoint_path();
 
-Form<std::int64_t> prompt_id();  // a whole number from 0; 7.0 is one
-
 Form<std::string> dataset_format();         // "auto" or one of dataset_format_names()
 Form<HeadChoice> head_choice();             // configured | embedding | own
 Form<GatedNormChoice> gated_norm_choice();  // per-group | all-channels
-Form<Placement> placement();                // fit | centred
 Form<AnswerRule> answer_rule();             // continuation | first-token
-Form<TokenRole> knockout_role();            // every role but `each`
-Form<ChannelSet> channel_set();
-Form<std::string> device();      // auto | cpu | cuda | cuda:N
-Form<std::string> precision();   // fp64 | fp32 | tf32x3 | tf32 | bf16
-Form<std::int64_t> byte_size();  // "8 GiB", "512 MiB", "4096"
+Form<std::string> device();                 // auto | cpu | cuda | cuda:N
+Form<std::string> precision();              // fp64 | fp32 | tf32x3 | tf32 | bf16
+Form<std::int64_t> byte_size();             // "8 GiB", "512 MiB", "4096"
 
 }  // namespace factflow

@@ -6,9 +6,9 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "experiments/loaded_model.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 #include "results/answer_summary.hpp"
-#include "workers/loaded_model.hpp"
 
 namespace factflow {
 namespace {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <set>
 #include <stdexcept>
 #include <unordered_set>
@@ -9,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "experiments/table.hpp"
 #include "fields/plain_text.hpp"
 
 namespace factflow {
@@ -38,22 +40,21 @@ std::vector<NamedIds> lists_of(const Config& config) {
   for (const SelectConfig& set : config.select)
     if (set.rule == Rule::kIds)
       lists.push_back({fmt::format("prompt set {} ({})", set.name, set.ids_file), set.ids});
-  for (size_t i = 0; i < config.heatmaps.size(); ++i)
-    if (!config.heatmaps[i].ids.empty())
-      lists.push_back({fmt::format("heatmaps[{}].ids", i), config.heatmaps[i].ids});
+  for (size_t kind = 0; kind < experiment_kinds().size(); ++kind)
+    for (size_t i = 0; i < config.experiments[kind].size(); ++i)
+      if (const Entry& entry = *config.experiments[kind][i]; !entry.ids.empty())
+        lists.push_back(
+            {fmt::format("{}[{}].ids", experiment_kinds()[kind]->section(), i), entry.ids});
   return lists;
 }
 
-// The sets that sweeps and counted heat maps of the models draw on. `wanted(models)` chooses by the
-// list of models.
+// The sets that entries draw on, of those that are `wanted`.
 template <class Wanted>
 std::set<size_t> sets_in_use(const Config& config, Wanted wanted) {
   std::set<size_t> used;
-  for (const SweepConfig& sweep : config.sweep)
-    if (wanted(sweep.models)) used.insert(prompt_set(config, sweep.select));
-  for (const HeatmapsConfig& heatmaps : config.heatmaps)
-    if (heatmaps.ids.empty() && wanted(heatmaps.models))
-      used.insert(prompt_set(config, heatmaps.select));
+  for (size_t kind = 0; kind < experiment_kinds().size(); ++kind)
+    for (const std::shared_ptr<const Entry>& entry : config.experiments[kind])
+      if (entry->ids.empty() && wanted(*entry)) used.insert(prompt_set(config, entry->select));
   return used;
 }
 
@@ -73,54 +74,64 @@ std::map<std::vector<bool>, std::vector<std::uint32_t>> by_entries(
   return groups;
 }
 
-std::vector<AskedEdge> edges_together(const std::vector<std::vector<AskedEdge>>& sweeps,
-                                      const std::vector<bool>& which) {
-  std::map<std::uint32_t, std::set<std::uint32_t>> series;
-  for (size_t i = 0; i < sweeps.size(); ++i)
-    if (which[i])
-      for (const AskedEdge& asked : sweeps[i])
-        series[asked.edge].insert(asked.series.begin(), asked.series.end());
-  std::vector<AskedEdge> edges;
-  for (const auto& [edge, of_edge] : series)
-    edges.push_back({edge, {of_edge.begin(), of_edge.end()}});
-  return edges;
-}
-
-std::vector<std::uint32_t> series_together(const std::vector<std::vector<std::uint32_t>>& heatmaps,
-                                           const std::vector<bool>& which) {
-  std::set<std::uint32_t> series;
-  for (size_t i = 0; i < heatmaps.size(); ++i)
-    if (which[i]) series.insert(heatmaps[i].begin(), heatmaps[i].end());
-  return {series.begin(), series.end()};
+Asked asked_together(const std::vector<Asked>& entries, const std::vector<bool>& which) {
+  std::vector<Asked> asked;
+  for (size_t i = 0; i < entries.size(); ++i)
+    if (which[i]) asked.push_back(entries[i]);
+  return together(asked);
 }
 
 // Where only lists of ids are asked for, no other prompts are read.
 Dataset read_wanted(const Config& config) {
-  if (config.sweep.empty() && config.heatmaps.empty()) return read_dataset(config.dataset);
+  if (!config.experiments.any()) return read_dataset(config.dataset);
   Ids wanted;
-  for (const size_t set : sets_in_use(config, [](const auto&) { return true; })) {
+  for (const size_t set : sets_in_use(config, [](const Entry&) { return true; })) {
     if (config.select[set].rule != Rule::kIds) return read_dataset(config.dataset);
     wanted.merge(ids_in(config.select[set].ids));
   }
-  for (const HeatmapsConfig& heatmaps : config.heatmaps)
-    wanted.insert(heatmaps.ids.begin(), heatmaps.ids.end());
+  for (const Entries& entries : config.experiments.of_kind)
+    for (const std::shared_ptr<const Entry>& entry : entries)
+      wanted.insert(entry->ids.begin(), entry->ids.end());
   return read_dataset(config.dataset, wanted);
 }
 
 // Groups of prompts of which different entries ask the same become one part.
-template <class Asked>
-AskedPrompts in_parts(std::map<Asked, std::vector<std::uint32_t>> groups, Asked PromptPart::*what) {
+AskedPrompts in_parts(std::map<Asked, std::vector<std::uint32_t>> groups) {
   AskedPrompts all;
   for (auto& [asked, prompts] : groups) {
     if (asked.empty()) continue;
     std::sort(prompts.begin(), prompts.end());
-    PromptPart& part = all.parts.emplace_back();
-    part.begin = static_cast<std::uint32_t>(all.prompts.size());
-    part.count = static_cast<std::uint32_t>(prompts.size());
-    part.*what = asked;
+    all.parts.push_back({static_cast<std::uint32_t>(all.prompts.size()),
+                         static_cast<std::uint32_t>(prompts.size()), asked});
     all.prompts.insert(all.prompts.end(), prompts.begin(), prompts.end());
   }
   return all;
+}
+
+AskedPrompts every_prompt(const Dataset& dataset) {
+  AskedPrompts all;
+  all.prompts.resize(dataset.prompts.size());
+  std::iota(all.prompts.begin(), all.prompts.end(), 0U);
+  all.parts = {{0, static_cast<std::uint32_t>(all.prompts.size()), {}}};
+  return all;
+}
+
+// The prompts that an entry is for, in dataset order.
+std::vector<std::uint32_t> prompts_of(const Entry& entry, const Config& config,
+                                      const Dataset& dataset, std::uint32_t model,
+                                      const CleanRanks& ranks) {
+  if (entry.ids.empty()) {
+    std::vector<std::uint32_t> prompts =
+        select_prompts(config, prompt_set(config, entry.select), dataset, model, ranks);
+    if (entry.prompts > 0)
+      prompts.resize(std::min(prompts.size(), static_cast<size_t>(entry.prompts)));
+    return prompts;
+  }
+  const Ids ids = ids_in(entry.ids);
+  std::vector<std::uint32_t> prompts;
+  for (std::uint32_t p = 0; p < dataset.prompts.size(); ++p)
+    if (ranks[model][p] != 0 && ids.contains(dataset.prompts[p].id)) prompts.push_back(p);
+  return prompts;
 }
 
 void append(std::vector<std::uint32_t>& list, const std::vector<std::uint32_t>& more) {
@@ -170,55 +181,34 @@ std::vector<std::uint32_t> select_prompts(const Config& config, size_t set, cons
   return selected;
 }
 
-AskedPrompts asked_in_sweeps(const Config& config, const Dataset& dataset,
-                             const PlannedModel& planned, std::uint32_t model,
-                             const CleanRanks& ranks) {
+AskedPrompts asked_prompts(const Config& config, size_t kind, const Dataset& dataset,
+                           const PlannedModel& planned, std::uint32_t model,
+                           const CleanRanks& ranks) {
+  if (experiment_kinds()[kind]->offers_ranks()) return every_prompt(dataset);
+  const std::vector<Asked>& asked = planned.experiments[kind].asked;
   std::vector<std::vector<std::uint32_t>> members;
-  for (size_t i = 0; i < config.sweep.size(); ++i) {
+  for (size_t i = 0; i < asked.size(); ++i) {
     members.emplace_back();
-    if (!planned.sweeps[i].empty())
-      members[i] =
-          select_prompts(config, prompt_set(config, config.sweep[i].select), dataset, model, ranks);
+    if (!asked[i].empty())
+      members[i] = prompts_of(*config.experiments[kind][i], config, dataset, model, ranks);
   }
-  std::map<std::vector<AskedEdge>, std::vector<std::uint32_t>> groups;
+  std::map<Asked, std::vector<std::uint32_t>> groups;
   for (const auto& [which, prompts] : by_entries(members))
-    append(groups[edges_together(planned.sweeps, which)], prompts);
-  return in_parts(std::move(groups), &PromptPart::edges);
+    append(groups[asked_together(asked, which)], prompts);
+  return in_parts(std::move(groups));
 }
 
-AskedPrompts asked_in_heatmaps(const Config& config, const Dataset& dataset,
-                               const PlannedModel& planned, std::uint32_t model,
-                               const CleanRanks& ranks) {
-  std::vector<std::vector<std::uint32_t>> members;
-  for (size_t i = 0; i < config.heatmaps.size(); ++i) {
-    const HeatmapsConfig& heatmaps = config.heatmaps[i];
-    std::vector<std::uint32_t>& prompts = members.emplace_back();
-    if (planned.heatmaps[i].empty()) continue;
-    if (heatmaps.ids.empty()) {
-      prompts = select_prompts(config, prompt_set(config, heatmaps.select), dataset, model, ranks);
-      prompts.resize(std::min(prompts.size(), static_cast<size_t>(heatmaps.prompts)));
-      continue;
-    }
-    const Ids ids = ids_in(heatmaps.ids);
-    for (std::uint32_t p = 0; p < dataset.prompts.size(); ++p)
-      if (ranks[model][p] != 0 && ids.contains(dataset.prompts[p].id)) prompts.push_back(p);
-  }
-  std::map<std::vector<std::uint32_t>, std::vector<std::uint32_t>> groups;
-  for (const auto& [which, prompts] : by_entries(members))
-    append(groups[series_together(planned.heatmaps, which)], prompts);
-  return in_parts(std::move(groups), &PromptPart::heatmaps);
-}
-
-std::vector<size_t> sets_swept(const Config& config) {
+std::vector<size_t> sets_of_kind(const Config& config, size_t kind) {
   std::set<size_t> sets;
-  for (const SweepConfig& sweep : config.sweep) sets.insert(prompt_set(config, sweep.select));
+  for (const std::shared_ptr<const Entry>& entry : config.experiments[kind])
+    if (entry->ids.empty()) sets.insert(prompt_set(config, entry->select));
   return {sets.begin(), sets.end()};
 }
 
 std::vector<std::uint32_t> judges_of(const Config& config, std::uint32_t model) {
   const std::string& name = config.models[model].name;
   const std::set<size_t> used =
-      sets_in_use(config, [&](const auto& models) { return includes(models, name); });
+      sets_in_use(config, [&](const Entry& entry) { return is_for(entry, name); });
   std::vector<std::uint32_t> needed;
   for (std::uint32_t m = 0; m < config.models.size(); ++m)
     if (m == model || std::any_of(used.begin(), used.end(), [&](size_t set) {

@@ -19,8 +19,7 @@ using CleanRanks = std::vector<std::vector<std::int32_t>>;
 // Prompts of which the same is asked: a piece [begin, begin + count) of AskedPrompts::prompts.
 struct PromptPart {
   std::uint32_t begin = 0, count = 0;
-  std::vector<AskedEdge> edges;         // of a sweep
-  std::vector<std::uint32_t> heatmaps;  // of heat maps: indices into ModelJob::heatmaps
+  Asked asked;
 };
 
 struct AskedPrompts {
@@ -37,18 +36,15 @@ bool judges(const SelectConfig& set, const std::string& judge, const std::string
 std::vector<std::uint32_t> select_prompts(const Config& config, size_t set, const Dataset& dataset,
                                           std::uint32_t model, const CleanRanks& ranks);
 
-// What all sweeps together ask of a model's prompts, each knockout once, and likewise all heat
-// maps.
-AskedPrompts asked_in_sweeps(const Config& config, const Dataset& dataset,
-                             const PlannedModel& planned, std::uint32_t model,
-                             const CleanRanks& ranks);
-AskedPrompts asked_in_heatmaps(const Config& config, const Dataset& dataset,
-                               const PlannedModel& planned, std::uint32_t model,
-                               const CleanRanks& ranks);
+// What all entries of a kind's section together ask of a model's prompts, everything once. Of the
+// kind that offers ranks, every prompt.
+AskedPrompts asked_prompts(const Config& config, size_t kind, const Dataset& dataset,
+                           const PlannedModel& planned, std::uint32_t model,
+                           const CleanRanks& ranks);
 
-// The prompt sets that sweeps draw on, as indices into config.select, ascending.
-std::vector<size_t> sets_swept(const Config& config);
-// The models that must be evaluated before the sweeps and heat maps of `model` are known;
+// The prompt sets that the entries of a kind draw on, as indices into config.select, ascending.
+std::vector<size_t> sets_of_kind(const Config& config, size_t kind);
+// The models that must be evaluated before it is known what is asked of the prompts of `model`;
 // ascending, `model` among them.
 std::vector<std::uint32_t> judges_of(const Config& config, std::uint32_t model);
 // Reads the files of `select: {ids: FILE}` into SelectConfig::ids, for good: a run knows no later

@@ -7,6 +7,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "experiments/table.hpp"
 #include "model/device.hpp"
 #include "model/precision.hpp"
 #include "pipeline/run/asked_prompts.hpp"
@@ -42,15 +43,16 @@ std::size_t most_prompts(const Config& config, const Dataset& dataset, const std
       }));
 }
 
-void remark_on_heatmaps(const Config& config, const Dataset& dataset,
-                        std::vector<std::string>& remarks) {
-  for (const HeatmapsConfig& heatmaps : config.heatmaps) {
-    const std::size_t most = most_prompts(config, dataset, heatmaps.select);
-    if (heatmaps.prompts > static_cast<std::int64_t>(most))
-      remarks.push_back(fmt::format("warning: heatmaps.prompts is {}, but there {} only {}",
-                                    heatmaps.prompts, most == 1 ? "is" : "are",
-                                    counted(most, "prompt")));
-  }
+void remark_on_counts(const Config& config, const Dataset& dataset,
+                      std::vector<std::string>& remarks) {
+  for (size_t kind = 0; kind < experiment_kinds().size(); ++kind)
+    for (const std::shared_ptr<const Entry>& entry : config.experiments[kind]) {
+      const std::size_t most = most_prompts(config, dataset, entry->select);
+      if (entry->prompts > static_cast<std::int64_t>(most))
+        remarks.push_back(fmt::format("warning: {}.prompts is {}, but there {} only {}",
+                                      experiment_kinds()[kind]->section(), entry->prompts,
+                                      most == 1 ? "is" : "are", counted(most, "prompt")));
+    }
 }
 
 void remark_on_memory(const Config& config, std::vector<std::string>& remarks) {
@@ -79,7 +81,7 @@ CheckedRun check_run(const std::filesystem::path& config, const ConfigOverrides&
 std::vector<std::string> remarks_on(const Config& config, const Dataset& dataset) {
   std::vector<std::string> remarks = shortfalls(config, dataset);
   remark_on_spaces(dataset, remarks);
-  remark_on_heatmaps(config, dataset, remarks);
+  remark_on_counts(config, dataset, remarks);
   remark_on_memory(config, remarks);
   return remarks;
 }

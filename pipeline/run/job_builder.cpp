@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <exception>
 #include <filesystem>
-#include <functional>
 #include <map>
 #include <string_view>
 #include <system_error>
@@ -12,63 +11,17 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "experiments/loaded_model.hpp"
+#include "experiments/table.hpp"
 #include "model/checkpoint/checkpoint.hpp"
 #include "model/checkpoint/hub_cache.hpp"
 #include "model/cuda_limits.hpp"
 #include "model/families/family.hpp"
 #include "model/network.hpp"
 #include "model/tokenizer/tokenizer.hpp"
-#include "workers/loaded_model.hpp"
 
 namespace factflow {
 namespace {
-
-std::vector<EdgeSpec> edges_of(const SweepConfig& sweep) {
-  std::vector<EdgeSpec> edges;
-  for (const KnockoutConfig& knockout : sweep.knockouts)
-    for (const TokenRole to : knockout.to)
-      for (const TokenRole from : knockout.from)
-        for (const ChannelSet& channels : knockout.channels) edges.push_back({from, to, channels});
-  return edges;
-}
-
-// The index of `value` in `list`, at whose end it is put if it is new.
-template <class T, class Same>
-std::uint32_t place_in(std::vector<T>& list, const T& value, Same same) {
-  const auto found =
-      std::find_if(list.begin(), list.end(), [&](const T& one) { return same(one, value); });
-  const auto index = static_cast<std::uint32_t>(found - list.begin());
-  if (found == list.end()) list.push_back(value);
-  return index;
-}
-
-// The windows of each size that the model has, ascending in size. `asked` are the sizes of one
-// entry of the configuration.
-std::vector<std::uint32_t> add_series(std::vector<WindowSeries>& series,
-                                      const std::vector<int>& asked, Placement placement,
-                                      int layers) {
-  std::vector<std::uint32_t> indices;
-  for (const int size : asked)
-    indices.push_back(
-        place_in(series, window_series(size, placement, layers),
-                 [](const WindowSeries& a, const WindowSeries& b) { return a.size == b.size; }));
-  std::sort(indices.begin(), indices.end());
-  return indices;
-}
-
-void check_sizes(const Config& config, const std::vector<int>& sizes, const std::string& key,
-                 const std::string& model, int layers) {
-  for (const int size : sizes)
-    if (size > layers)
-      throw InputError(
-          config.file.string(),
-          fmt::format("key {}: a window of {} layers does not fit model {}, which has {}", key,
-                      size, model, layers));
-}
-
-std::string key_of(const char* list, size_t index, size_t count, const char* key) {
-  return count == 1 ? fmt::format("{}.{}", list, key) : fmt::format("{}[{}].{}", list, index, key);
-}
 
 constexpr std::string_view kHub = "hf:";
 
@@ -115,7 +68,9 @@ void require_models(const Config& config) {
       find();
     } catch (const InputError& error) {
       if (!first) first = std::current_exception();
-      place_in(remedies, remedy_of(error), std::equal_to<std::string>());
+      if (const std::string remedy = remedy_of(error);
+          std::find(remedies.begin(), remedies.end(), remedy) == remedies.end())
+        remedies.push_back(remedy);
     }
   };
   for (const ModelConfig& model : config.models) {
@@ -168,61 +123,13 @@ void check_files(ModelJob& job, const TensorTable& table, Completeness completen
   require_vocabulary(tokenizer->second, planned.architecture.vocabulary, job.path);
 }
 
-void add_sweep(const SweepConfig& sweep, const Architecture& architecture, PlannedModel& planned,
-               ModelJob& job) {
-  const std::vector<std::uint32_t> series =
-      add_series(job.sweep, sweep.windows.sizes, sweep.windows.placement, architecture.layers);
-  std::vector<AskedEdge>& asked = planned.sweeps.emplace_back();
-  for (const EdgeSpec& edge : edges_of(sweep)) {
-    const auto same_label = [](const EdgeSpec& a, const EdgeSpec& b) {
-      return label_of(a) == label_of(b);
-    };
-    if (edge.channels.kind == ChannelSet::Kind::kAll || architecture.channels() > 0)
-      asked.push_back({place_in(job.edges, edge, same_label), series});
-    else
-      place_in(planned.skipped, label_of(edge), std::equal_to<std::string>());
-  }
-  std::sort(asked.begin(), asked.end());
-}
-
 }  // namespace
 
-WindowSeries window_series(int size, Placement placement, int layers) {
-  WindowSeries series{size, {}, {}};
-  const int starts = placement == Placement::kFit ? layers - size + 1 : layers;
-  for (int start = 0; start < starts; ++start) {
-    series.starts.push_back(start);
-    if (placement == Placement::kFit)
-      series.windows.push_back({start, start + size});
-    else
-      series.windows.push_back(
-          {std::max(0, start - size / 2), std::min(layers, start + (size + 1) / 2)});
-  }
-  return series;
-}
-
-void add_knockouts(const Config& config, PlannedModel& planned, ModelJob& job) {
-  const Architecture& architecture = planned.architecture;
-  for (size_t i = 0; i < config.sweep.size(); ++i) {
-    const SweepConfig& sweep = config.sweep[i];
-    if (!includes(sweep.models, job.name)) {
-      planned.sweeps.emplace_back();
-      continue;
-    }
-    check_sizes(config, sweep.windows.sizes,
-                key_of("sweep", i, config.sweep.size(), "windows.sizes"), job.name,
-                architecture.layers);
-    add_sweep(sweep, architecture, planned, job);
-  }
-  const Placement placement =
-      config.sweep.empty() ? Placement::kFit : config.sweep[0].windows.placement;
-  for (size_t i = 0; i < config.heatmaps.size(); ++i) {
-    const HeatmapsConfig& heatmaps = config.heatmaps[i];
-    std::vector<std::uint32_t>& series = planned.heatmaps.emplace_back();
-    if (!includes(heatmaps.models, job.name)) continue;
-    check_sizes(config, heatmaps.windows, key_of("heatmaps", i, config.heatmaps.size(), "window"),
-                job.name, architecture.layers);
-    series = add_series(job.heatmaps, heatmaps.windows, placement, architecture.layers);
+void plan_experiments(const Config& config, PlannedModel& planned, ModelJob& job) {
+  const ModelToPlan model{job.name, planned.architecture, placement_of(config), config.file};
+  for (size_t kind = 0; kind < experiment_kinds().size(); ++kind) {
+    planned.experiments.push_back(experiment_kinds()[kind]->plan(config.experiments[kind], model));
+    job.work.push_back(planned.experiments.back().work->bytes());
   }
 }
 
@@ -255,7 +162,7 @@ PlannedJob build_job(const Config& config, Completeness completeness) {
     job.answer = config.select[0].answer;
     job.parameters = one.parameters;
     check_files(job, table, completeness, tokenizers, one);
-    add_knockouts(config, one, job);
+    plan_experiments(config, one, job);
   }
   return planned;
 }

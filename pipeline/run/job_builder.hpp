@@ -1,5 +1,5 @@
-// From a configuration to what the ranks must know: every model's edges and windows, checked
-// against its architecture.
+// From a configuration to what the ranks must know: what is done with every model, checked against
+// its architecture.
 #pragma once
 
 #include <vector>
@@ -13,12 +13,8 @@ namespace factflow {
 struct PlannedModel {
   Architecture architecture;
   std::int64_t parameters = 0;
-  std::vector<std::string> skipped;  // edges that this family cannot have: "subject->last/slow"
-  std::vector<std::string> missing;  // "weights", "a tokenizer"; only with kConfigOnly
-  // [Config::sweep]; none where the sweep is not for this model.
-  std::vector<std::vector<AskedEdge>> sweeps;
-  // [Config::heatmaps] indices into ModelJob::heatmaps, likewise.
-  std::vector<std::vector<std::uint32_t>> heatmaps;
+  std::vector<std::string> missing;      // "weights", "a tokenizer"; only with kConfigOnly
+  std::vector<PlannedWork> experiments;  // as experiment_kinds()
 };
 
 struct PlannedJob {
@@ -33,17 +29,12 @@ enum class Completeness {
 };
 
 // Reads every model's config.json, every tensor's name and shape, and the tokenizer. Throws
-// InputError for a model that cannot be used and for a window larger than a model; models that are
+// InputError for a model that cannot be used or cannot have what is asked; models that are
 // not there are all named at once, with the commands that download them.
 PlannedJob build_job(const Config& config, Completeness completeness);
 
-// The edges and windows of all sweeps and heat maps that are for the model `job.name`, whose
-// planned.architecture is known: fills in the rest of `planned` and the axes of `job`. Throws
-// InputError for a window larger than the model.
-void add_knockouts(const Config& config, PlannedModel& planned, ModelJob& job);
-
-// fit: starts 0 .. layers - size. centred: for each layer c, layers [c - floor(size / 2), c +
-// ceil(size / 2)) inside the model.
-WindowSeries window_series(int size, Placement placement, int layers);
+// What all kinds of experiment do with the model `job.name`, whose planned.architecture is known:
+// fills in the rest of `planned` and job.work. Throws InputError for what the model cannot have.
+void plan_experiments(const Config& config, PlannedModel& planned, ModelJob& job);
 
 }  // namespace factflow

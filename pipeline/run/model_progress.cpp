@@ -30,38 +30,24 @@ std::optional<AskedCount> count_from_json(const nlohmann::json& json) {
 }
 
 // Prompts of which something is asked, or nothing if that is not known.
-std::optional<AskedCount> asked_in(const RunPlan& plan, Stage stage, std::uint32_t model) {
-  if (!plan.released(model)) return std::nullopt;
-  return AskedCount{static_cast<std::uint32_t>(plan.asked(stage, model).prompts.size()),
-                    plan.selection(stage, model)};
+std::optional<AskedCount> asked_in(const RunPlan& plan, size_t kind, std::uint32_t model) {
+  if (kind != kind_of_ranks() && !plan.released(model)) return std::nullopt;
+  return AskedCount{static_cast<std::uint32_t>(plan.asked(kind, model).prompts.size()),
+                    plan.selection(kind, model)};
 }
 
-// Where a unit of a model counts; null if it belongs to another list of prompts.
-StageCount* place_of(const UnitName& unit, ModelProgress& model) {
-  if (unit.stage == Stage::kEvaluate) return &model.evaluate;
-  const std::optional<AskedCount>& asked =
-      unit.stage == Stage::kSweep ? model.asked.sweep : model.asked.maps;
-  if (asked && asked->selection != unit.selection) return nullptr;
-  return unit.stage == Stage::kSweep ? &model.sweep : &model.maps;
+// Whether a unit of a kind belongs to the list of prompts that counts.
+bool counts(const UnitName& unit, size_t kind, const AskedOfModel& asked) {
+  const std::optional<AskedCount>& of_kind = asked.of_kind[kind];
+  return kind == kind_of_ranks() || !of_kind || of_kind->selection == unit.selection;
 }
 
 std::int64_t right_answers(const std::string& payload) {
-  const EvaluationUnit unit = decode_evaluation(payload);
-  return std::count_if(unit.prompts.begin(), unit.prompts.end(), [](const PromptEvaluation& one) {
-    return one.failure.empty() && one.rank == 1;
+  const ExperimentKind& kind = *experiment_kinds()[kind_of_ranks()];
+  const UnitResult unit = decode_result(payload);
+  return std::count_if(unit.prompts.begin(), unit.prompts.end(), [&](const Finding& one) {
+    return one.failure.empty() && kind.rank_in(one.values) == 1;
   });
-}
-
-// "120 of 198 selected prompts swept, 2 failed, 76 missing"; how many are asked may be unknown (0).
-std::string in_words(const StageCount& count, std::uint32_t asked, const std::string& noun,
-                     const std::string& done) {
-  const std::int64_t missing = asked - count.computed - count.failed;
-  const auto computed = static_cast<std::uint64_t>(count.computed);
-  return fmt::format(
-      "{} {}{}{}",
-      asked > 0 ? fmt::format("{} of {}", computed, counted(asked, noun)) : counted(computed, noun),
-      done, count.failed > 0 ? fmt::format(", {} failed", count.failed) : "",
-      missing > 0 ? fmt::format(", {} missing", missing) : "");
 }
 
 // Who decides what is in a set, with the share of prompts that each gets right.
@@ -118,67 +104,74 @@ std::string sentence_about(const Config& config, size_t index,
 
 }  // namespace
 
-std::vector<AskedOfModel> asked_of_models(const Config& config, const Dataset& dataset,
-                                          const RunPlan& plan) {
+std::vector<AskedOfModel> asked_of_models(const Config& config, const RunPlan& plan) {
   std::vector<AskedOfModel> models;
-  for (std::uint32_t m = 0; m < config.models.size(); ++m)
-    models.push_back({config.models[m].name, static_cast<std::uint32_t>(dataset.prompts.size()),
-                      asked_in(plan, Stage::kSweep, m), asked_in(plan, Stage::kHeatmap, m)});
+  for (std::uint32_t m = 0; m < config.models.size(); ++m) {
+    AskedOfModel& model = models.emplace_back();
+    model.name = config.models[m].name;
+    for (size_t kind = 0; kind < experiment_kinds().size(); ++kind)
+      model.of_kind.push_back(asked_in(plan, kind, m));
+  }
   return models;
 }
 
 nlohmann::json to_json(const std::vector<AskedOfModel>& models) {
   nlohmann::json list = nlohmann::json::array();
-  for (const AskedOfModel& model : models)
-    list.push_back({{"name", model.name},
-                    {"evaluations", model.evaluations},
-                    {"sweep", count_to_json(model.sweep)},
-                    {"maps", count_to_json(model.maps)}});
+  for (const AskedOfModel& model : models) {
+    nlohmann::json asked;
+    for (size_t kind = 0; kind < experiment_kinds().size(); ++kind)
+      asked[experiment_kinds()[kind]->name()] = count_to_json(model.of_kind[kind]);
+    list.push_back({{"name", model.name}, {"asked", asked}});
+  }
   return list;
 }
 
 std::vector<AskedOfModel> asked_from_json(const nlohmann::json& json) {
   std::vector<AskedOfModel> models;
-  for (const nlohmann::json& model : json)
-    models.push_back({model.at("name").get<std::string>(),
-                      model.at("evaluations").get<std::uint32_t>(),
-                      count_from_json(model.at("sweep")), count_from_json(model.at("maps"))});
+  for (const nlohmann::json& model : json) {
+    AskedOfModel& one = models.emplace_back();
+    one.name = model.at("name").get<std::string>();
+    for (const ExperimentKind* kind : experiment_kinds())
+      one.of_kind.push_back(count_from_json(model.at("asked").at(kind->name())));
+  }
   return models;
 }
 
 std::vector<ModelProgress> progress_of(const std::vector<AskedOfModel>& asked,
                                        const JournalIndex& journal) {
   std::vector<ModelProgress> models;
-  for (const AskedOfModel& model : asked) models.push_back({model, {}, {}, {}, 0});
+  for (const AskedOfModel& model : asked) models.emplace_back().asked = model;
   journal.for_each([&](const JournalRecord& record) {
     const UnitName unit = unit_named({record.unit, record.selection});
     ModelProgress& model = models.at(unit.model);
-    StageCount* count = place_of(unit, model);
-    if (count == nullptr) return;
-    if (record.type == RecordType::kFailed) count->failed += unit.count;
+    const std::optional<size_t> kind = kind_numbered(unit.kind);
+    if (!kind || !counts(unit, *kind, model.asked)) return;
+    PromptCount& count = model.of_kind[*kind];
+    if (record.type == RecordType::kFailed) count.failed += unit.count;
     if (!is_result(record.type)) return;
     const std::uint32_t failed = report_of(record.payload).failed;
-    count->failed += failed;
-    count->computed += unit.count - failed;
-    if (unit.stage == Stage::kEvaluate) model.right += right_answers(record.payload);
+    count.failed += failed;
+    count.computed += unit.count - failed;
+    if (*kind == kind_of_ranks()) model.right += right_answers(record.payload);
   });
   return models;
 }
 
 std::string describe(const ModelProgress& model) {
-  std::string text =
-      fmt::format("{}: {}", model.asked.name,
-                  in_words(model.evaluate, model.asked.evaluations, "prompt", "evaluated"));
-  if (model.evaluate.computed > 0)
-    text += fmt::format(", right on {} ({})", model.right,
-                        percent(model.right, model.evaluate.computed));
-  if (!model.asked.sweep || !model.asked.maps)
-    return text + "; which ones are selected is not known yet";
-  text += model.asked.sweep->prompts == 0 ? "; no prompt to sweep"
-                                          : "; " + in_words(model.sweep, model.asked.sweep->prompts,
-                                                            "selected prompt", "swept");
-  if (model.asked.maps->prompts > 0)
-    text += "; heat maps of " + in_words(model.maps, model.asked.maps->prompts, "prompt", "drawn");
+  const auto words = [&](size_t kind) {
+    const std::optional<AskedCount>& asked = model.asked.of_kind[kind];
+    return experiment_kinds()[kind]->progress(model.of_kind[kind], asked ? asked->prompts : 0);
+  };
+  const size_t ranking = kind_of_ranks();
+  const std::int64_t judged = model.of_kind[ranking].computed;
+  std::string text = fmt::format("{}: {}", model.asked.name, words(ranking));
+  if (judged > 0)
+    text += fmt::format(", right on {} ({})", model.right, percent(model.right, judged));
+  for (size_t kind = 0; kind < experiment_kinds().size(); ++kind) {
+    if (kind == ranking) continue;
+    if (!model.asked.of_kind[kind]) return text + "; which ones are selected is not known yet";
+    if (const std::string more = words(kind); !more.empty()) text += "; " + more;
+  }
   return text;
 }
 
@@ -201,13 +194,12 @@ std::vector<std::string> empty_sets(const Config& config, const Dataset& dataset
         std::find(without.begin(), without.end(), m) == without.end())
       without.push_back(m);
   };
-  for (std::uint32_t m = 0; m < config.models.size(); ++m) {
-    for (size_t i = 0; i < config.sweep.size(); ++i)
-      if (!planned.models[m].sweeps[i].empty()) look_at(config.sweep[i].select, m);
-    for (size_t i = 0; i < config.heatmaps.size(); ++i)
-      if (config.heatmaps[i].ids.empty() && !planned.models[m].heatmaps[i].empty())
-        look_at(config.heatmaps[i].select, m);
-  }
+  for (std::uint32_t m = 0; m < config.models.size(); ++m)
+    for (size_t kind = 0; kind < experiment_kinds().size(); ++kind)
+      for (size_t i = 0; i < config.experiments[kind].size(); ++i)
+        if (const Entry& entry = *config.experiments[kind][i];
+            entry.ids.empty() && !planned.models[m].experiments[kind].asked[i].empty())
+          look_at(entry.select, m);
   std::vector<std::string> sentences;
   for (const auto& [set, without] : models)
     if (!without.empty()) sentences.push_back(sentence_about(config, set, without, dataset, plan));
@@ -215,10 +207,10 @@ std::vector<std::string> empty_sets(const Config& config, const Dataset& dataset
 }
 
 bool nothing_selected(const Config& config, const RunPlan& plan) {
-  if (config.sweep.empty() && config.heatmaps.empty()) return false;
+  if (!config.experiments.any()) return false;
   for (std::uint32_t m = 0; m < config.models.size(); ++m)
-    for (const Stage stage : {Stage::kSweep, Stage::kHeatmap})
-      if (!plan.asked(stage, m).prompts.empty()) return false;
+    for (size_t kind = 0; kind < experiment_kinds().size(); ++kind)
+      if (kind != kind_of_ranks() && !plan.asked(kind, m).prompts.empty()) return false;
   return true;
 }
 

@@ -9,6 +9,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "experiments/table.hpp"
 #include "pipeline/coordination/journal.hpp"
 #include "pipeline/run/run_plan.hpp"
 
@@ -22,24 +23,18 @@ struct AskedCount {
 };
 struct AskedOfModel {
   std::string name;
-  std::uint32_t evaluations = 0;          // prompts
-  std::optional<AskedCount> sweep, maps;  // nothing: the models that decide are not evaluated yet
+  // By kind, as experiment_kinds(); nothing: the models that decide are not evaluated yet.
+  std::vector<std::optional<AskedCount>> of_kind;
 };
-std::vector<AskedOfModel> asked_of_models(const Config& config, const Dataset& dataset,
-                                          const RunPlan& plan);
+std::vector<AskedOfModel> asked_of_models(const Config& config, const RunPlan& plan);
 nlohmann::json to_json(const std::vector<AskedOfModel>& models);
 // Throws nlohmann::json::exception for anything else than to_json() makes.
 std::vector<AskedOfModel> asked_from_json(const nlohmann::json& json);
 
-// Prompts of one stage.
-struct StageCount {
-  std::int64_t computed = 0;
-  std::int64_t failed = 0;  // alone, or with their unit
-};
 struct ModelProgress {
   AskedOfModel asked;
-  StageCount evaluate, sweep, maps;
-  std::int64_t right = 0;  // evaluated prompts whose answer has rank 1
+  std::vector<PromptCount> of_kind = std::vector<PromptCount>(experiment_kinds().size());
+  std::int64_t right = 0;  // prompts whose answer has rank 1 in the clean run
 };
 // One for each of `asked`. Reads the payloads of all finished units.
 std::vector<ModelProgress> progress_of(const std::vector<AskedOfModel>& asked,
@@ -53,11 +48,11 @@ std::string describe(const ModelProgress& progress);
 // failed).
 std::string describe_answers_of(const std::string& model, const std::vector<std::int32_t>& ranks);
 
-// Why sets of prompts that sweeps or heat maps draw on are empty for a model, and what to change: a
+// Why sets of prompts that experiments draw on are empty for a model, and what to change: a
 // sentence each. `planned` and `plan`: of a run whose evaluations are finished.
 std::vector<std::string> empty_sets(const Config& config, const Dataset& dataset,
                                     const PlannedJob& planned, const RunPlan& plan);
-// Whether sweeps or heat maps are configured and none of them has a prompt for any model.
+// Whether experiments are configured and none of them has a prompt for any model.
 bool nothing_selected(const Config& config, const RunPlan& plan);
 
 }  // namespace factflow

@@ -1,7 +1,6 @@
 #include "pipeline/run/plan_memory.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <optional>
 
@@ -10,13 +9,13 @@
 #include "model/pass_memory.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 #include "pipeline/coordination/journal_format.hpp"
-#include "workers/experiments.hpp"
+#include "workers/unit.hpp"
 
 namespace factflow {
 namespace {
 
 constexpr double kBytesPerToken = 4;  // of English text
-constexpr std::size_t kTopTokens = 5, kTokenText = 6, kDigest = 32, kLibraries = 120, kName = 20;
+constexpr std::size_t kDigest = 32, kLibraries = 120, kName = 20;
 
 // ---- activations
 
@@ -72,75 +71,22 @@ std::string text_of(std::size_t bytes) {
   return std::string(bytes, 'x');
 }
 
-UnitReport sample_report() {
-  return {0, 0, text_of(2 * kDigest + 1)};
-}
-
-PromptEvaluation sample_evaluation() {
-  PromptEvaluation evaluation;
-  evaluation.answer_text = text_of(kTokenText);
-  evaluation.top_token.resize(kTopTokens);
-  evaluation.top_probability.resize(kTopTokens);
-  evaluation.top_text.assign(kTopTokens, text_of(kTokenText));
-  return evaluation;
-}
-
-PromptSweep sample_sweep(const PromptPart& part, const ModelJob& job) {
-  PromptSweep sweep;
-  sweep.blocked.resize(part.edges.size());
-  for (const AskedEdge& asked : part.edges) {
-    const std::size_t windows = windows_of(job.sweep, asked.series).size();
-    sweep.probability.emplace_back(windows);
-    sweep.rank.emplace_back(windows);
-    sweep.tied.emplace_back(windows);
-  }
-  return sweep;
-}
-
-PromptHeatmap sample_heatmap(const PromptPart& part, const ModelJob& job, double tokens) {
-  PromptHeatmap heatmap;
-  const auto count = static_cast<std::size_t>(std::llround(tokens));
-  heatmap.tokens.assign(count, text_of(kTokenText));
-  heatmap.token_ids.resize(count);
-  for (const std::uint32_t series : part.heatmaps)
-    heatmap.probability.emplace_back(count * job.heatmaps.at(series).starts.size());
-  return heatmap;
-}
-
-// Bytes of a result with no prompt, and of one prompt in it: the format itself is asked.
-struct ResultBytes {
-  double unit = 0, prompt = 0;
-};
-template <class Result, class PromptResult>
-ResultBytes bytes_of(Result result, const PromptResult& prompt) {
-  result.report = sample_report();
-  const auto without = static_cast<double>(encode(result).size());
-  result.prompts = {prompt};
-  return {without, static_cast<double>(encode(result).size()) - without};
-}
-
-ResultBytes result_bytes(Stage stage, const PromptPart& part, const ModelJob& job, double tokens) {
-  switch (stage) {
-    case Stage::kEvaluate: {
-      EvaluationUnit unit;
-      unit.facts = {text_of(kName),
-                    0,
-                    0,
-                    0,
-                    0,
-                    text_of(kDigest),
-                    text_of(kDigest),
-                    text_of(kLibraries),
-                    text_of(kName),
-                    text_of(kName)};
-      return bytes_of(unit, sample_evaluation());
-    }
-    case Stage::kSweep:
-      return bytes_of(SweepUnit{}, sample_sweep(part, job));
-    case Stage::kHeatmap:
-      return bytes_of(HeatmapUnit{}, sample_heatmap(part, job, tokens));
-  }
-  return {};
+// A result of so many prompts without values: the format itself is asked.
+double bytes_without_values(std::size_t prompts) {
+  UnitResult unit;
+  unit.report = {0, 0, text_of(2 * kDigest + 1)};
+  unit.facts = {text_of(kName),
+                0,
+                0,
+                0,
+                0,
+                text_of(kDigest),
+                text_of(kDigest),
+                text_of(kLibraries),
+                text_of(kName),
+                text_of(kName)};
+  unit.prompts.resize(prompts);
+  return static_cast<double>(encode(unit).size());
 }
 
 }  // namespace
@@ -156,21 +102,19 @@ std::int64_t activations_of_model(const Config& config, const Dataset& dataset,
   const std::optional<Tokenizer> tokenizer = tokenizer_of(job);
   std::int64_t largest = 0;
   for (const WorkLine& work : work_of_model(config, dataset, planned, model)) {
-    const Unit unit{work.stage, model, {}, work.part.edges, work.part.heatmaps};
     std::vector<ReplayRequest> requests;
     for (const std::uint32_t index : work.longest)
       if (const auto tokens = tokens_of(tokenizer, dataset.prompts[index], job.answer))
-        requests.push_back(request_of(job, unit, *tokens));
+        requests.push_back(one.experiments[work.kind].work->request(work.part.asked, *tokens));
     largest = std::max(largest, bytes_of_requests(requests, shape, limit));
   }
   return largest;
 }
 
-double journal_bytes(Stage stage, const PromptPart& part, double units, const ModelJob& job,
-                     double tokens) {
-  const ResultBytes bytes = result_bytes(stage, part, job, tokens);
-  return units * (bytes.unit + static_cast<double>(kRecordBytes + kFrameHeaderBytes)) +
-         part.count * bytes.prompt;
+double journal_bytes(const PromptPart& part, double units, const Work& work, double tokens) {
+  const double unit = bytes_without_values(0), prompt = bytes_without_values(1) - unit;
+  return units * (unit + static_cast<double>(kRecordBytes + kFrameHeaderBytes)) +
+         part.count * (prompt + work.bytes_of_prompt(part.asked, tokens).journal);
 }
 
 }  // namespace factflow

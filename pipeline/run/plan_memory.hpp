@@ -15,7 +15,6 @@ std::int64_t activations_of_model(const Config& config, const Dataset& dataset,
 
 // Bytes in the journal of the results of `units` units, which have the part's prompts together, of
 // `tokens` tokens each.
-double journal_bytes(Stage stage, const PromptPart& part, double units, const ModelJob& job,
-                     double tokens);
+double journal_bytes(const PromptPart& part, double units, const Work& work, double tokens);
 
 }  // namespace factflow

@@ -1,30 +1,28 @@
 #include "pipeline/run/plan_size.hpp"
 
 #include <algorithm>
-#include <numeric>
 
+#include "experiments/table.hpp"
 #include "model/device.hpp"
 #include "pipeline/run/plan_memory.hpp"
 
 namespace factflow {
 namespace {
 
-constexpr double kBytesPerToken = 4;         // of English text
-constexpr double kBytesPerEvaluation = 120;  // of one prompt
-constexpr double kBytesPerRow = 12;          // a probability, a rank, a number of ties
+constexpr double kBytesPerToken = 4;  // of English text
 constexpr std::int64_t kProgram = std::int64_t{3}
                                   << 30;  // libtorch with its CUDA libraries, MPI, the dataset
 
-Estimate estimate(Stage stage, const PromptPart& part, size_t units, const ModelJob& job,
-                  const PlannedModel& model, double tokens) {
+Estimate estimate(const PromptPart& part, size_t units, const Work& work, const PlannedModel& model,
+                  double tokens) {
   const double prompts = part.count;
-  const PromptCost cost = estimated_cost(stage, part, job, model, tokens);
+  const PromptCost cost = estimated_cost(part.asked, work, model, tokens);
   Estimate e;
   e.units = static_cast<double>(units);
-  e.rows = prompts * (stage == Stage::kEvaluate ? 1.0 : cost.rows);
+  e.rows = prompts * std::max(cost.rows, 1.0);
   e.flops = prompts * cost.flops;
-  e.bytes = stage == Stage::kEvaluate ? prompts * kBytesPerEvaluation : e.rows * kBytesPerRow;
-  e.journal = journal_bytes(stage, part, e.units, job, tokens);
+  e.bytes = prompts * work.bytes_of_prompt(part.asked, tokens).results;
+  e.journal = journal_bytes(part, e.units, work, tokens);
   return e;
 }
 
@@ -61,35 +59,29 @@ std::vector<WorkLine> work_of_model(const Config& config, const Dataset& dataset
   const PlannedModel& one = planned.models[model];
   const double tokens = tokens_per_prompt(dataset);
   std::vector<WorkLine> lines;
-  const ModelJob& job = planned.job.models[model];
-  const auto add = [&](Stage stage, const AskedPrompts& asked) {
-    const std::vector<std::vector<std::uint32_t>> sizes = unit_sizes(stage, asked.parts, job);
+  for (size_t kind = 0; kind < experiment_kinds().size(); ++kind) {
+    const Work& work = *one.experiments[kind].work;
+    const AskedPrompts asked = asked_prompts(config, kind, dataset, one, model, all_right);
+    const std::vector<std::vector<std::uint32_t>> sizes = unit_sizes(asked.parts, work);
     for (size_t i = 0; i < asked.parts.size(); ++i) {
       const PromptPart& part = asked.parts[i];
       const auto begin = asked.prompts.begin() + static_cast<std::ptrdiff_t>(part.begin);
       const std::uint32_t largest =
           sizes[i].empty() ? 0 : *std::max_element(sizes[i].begin(), sizes[i].end());
-      lines.push_back({stage, part, estimate(stage, part, sizes[i].size(), job, one, tokens),
+      lines.push_back({kind, part, estimate(part, sizes[i].size(), work, one, tokens),
                        longest_of({begin, begin + part.count}, largest, dataset)});
     }
-  };
-  AskedPrompts all;
-  all.prompts.resize(dataset.prompts.size());
-  std::iota(all.prompts.begin(), all.prompts.end(), 0U);
-  all.parts = {{0, static_cast<std::uint32_t>(all.prompts.size()), {}, {}}};
-  add(Stage::kEvaluate, all);
-  add(Stage::kSweep, asked_in_sweeps(config, dataset, one, model, all_right));
-  add(Stage::kHeatmap, asked_in_heatmaps(config, dataset, one, model, all_right));
+  }
   return lines;
 }
 
 std::int64_t units_side_by_side(const Config& config, const Dataset& dataset,
                                 const PlannedJob& planned) {
-  double evaluations = 0, others = 0;
+  double first = 0, others = 0;
   for (std::uint32_t m = 0; m < config.models.size(); ++m)
     for (const WorkLine& line : work_of_model(config, dataset, planned, m))
-      (line.stage == Stage::kEvaluate ? evaluations : others) += line.estimate.units;
-  return static_cast<std::int64_t>(std::max(evaluations, others));
+      (line.kind == kind_of_ranks() ? first : others) += line.estimate.units;
+  return static_cast<std::int64_t>(std::max(first, others));
 }
 
 PlanSize size_of_plan(const Config& config, const Dataset& dataset, const PlannedJob& planned,

@@ -20,7 +20,7 @@ struct Estimate {
 
 // Every model counts as right about every prompt, and a knockout as a replay of one token.
 struct WorkLine {
-  Stage stage = Stage::kEvaluate;
+  size_t kind = 0;  // in experiment_kinds()
   PromptPart part;
   Estimate estimate;
   // Indices of the prompts that make the largest unit if the longest ones meet in one.
@@ -31,8 +31,8 @@ double tokens_per_prompt(const Dataset& dataset);
 std::vector<WorkLine> work_of_model(const Config& config, const Dataset& dataset,
                                     const PlannedJob& planned, std::uint32_t model);
 
-// The most units that can be computed side by side: those of the larger of the two stages, of all
-// evaluations, then of everything that follows.
+// The most units that can be computed side by side: those of the kind that offers ranks, or of all
+// that follows.
 std::int64_t units_side_by_side(const Config& config, const Dataset& dataset,
                                 const PlannedJob& planned);
 

@@ -32,7 +32,7 @@
 #include "pipeline/run/run_directory.hpp"
 #include "pipeline/run/run_plan.hpp"
 #include "pipeline/run/stop_signals.hpp"
-#include "results/run_results.hpp"
+#include "results/results_file.hpp"
 #include "workers/device_choice.hpp"
 #include "workers/worker.hpp"
 
@@ -49,7 +49,7 @@ std::chrono::milliseconds heartbeat_interval(int timeout_in_seconds) {
                   std::chrono::milliseconds(1000) * timeout_in_seconds / 5);
 }
 
-// Claims of sharing launches on what is no unit (those have a stage, so larger numbers).
+// Claims of sharing launches on what is no unit (those have a kind, so larger numbers).
 constexpr std::uint64_t kOpeningClaim = 0, kResultsClaim = 1;
 
 // A signal came before anything was begun.
@@ -154,8 +154,7 @@ class Desk {
         outcome.units_resumed > 0 ? fmt::format(", {} of them from {}", outcome.units_resumed,
                                                 claims_ ? "others or before" : "before")
                                   : ""));
-    for (const ModelProgress& model :
-         progress_of(asked_of_models(config_, dataset_, *plan_), *index_))
+    for (const ModelProgress& model : progress_of(asked_of_models(config_, *plan_), *index_))
       display_.line("  " + describe(model));
     for (const std::string& warning : summary->warnings) display_.line("  warning: " + warning);
     if (summary->failures > 0)
@@ -200,9 +199,10 @@ class Desk {
     for (const std::string& sentence : remarks_on(config_, dataset_))
       display_.line("  " + sentence);
     for (size_t m = 0; m < config_.models.size(); ++m)
-      if (!planned_.models[m].skipped.empty())
-        display_.line(fmt::format("  {} has no state-space channels: skips {}",
-                                  config_.models[m].name, join(planned_.models[m].skipped)));
+      for (const PlannedWork& planned : planned_.models[m].experiments)
+        if (!planned.skipped.empty())
+          display_.line(fmt::format("  {} has no {}: skips {}", config_.models[m].name,
+                                    planned.lacking, join(planned.skipped)));
   }
 
   // --fresh removes DIR/config.yaml. That is a copy, unless somebody has edited it to run it.
@@ -319,7 +319,7 @@ class Desk {
                                 {"units_failed", progress.units_failed},
                                 {"units_total", progress.units_total},
                                 {"text", describe(progress)},
-                                {"models", to_json(asked_of_models(config_, dataset_, *plan_))}}
+                                {"models", to_json(asked_of_models(config_, *plan_))}}
                          .dump(1) +
                      "\n");
   }

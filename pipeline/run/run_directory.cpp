@@ -21,10 +21,11 @@
 #include "base/error.hpp"
 #include "base/files.hpp"
 #include "base/output_directory.hpp"
+#include "base/version.hpp"
 #include "pipeline/coordination/journal.hpp"
 #include "pipeline/coordination/run_lock.hpp"
 #include "pipeline/input/content_digest.hpp"
-#include "results/run_results.hpp"
+#include "results/results_file.hpp"
 
 namespace factflow {
 namespace {
@@ -205,18 +206,21 @@ bool nothing_recorded(const RunDirectory& directory) {
 
 // ---- whether it is this run
 
+constexpr const char* kUnnamedVersion = "0.1.0";  // the last one that did not say its name
+
 // What `record` says: this run, or an exception.
 void require_this_run(RunDirectory& directory, const std::string& identity) {
   const std::filesystem::path record = record_of(directory.path);
   try {
     const nlohmann::json found = nlohmann::json::parse(read_file(record));
     if (const std::string plan = found.value("plan", "plan 1"); plan != kPlanVersion)
-      refuse(directory.path,
-             fmt::format("was begun by another version of factflow, whose units are others ({}, "
-                         "this one has {})",
-                         plan, kPlanVersion),
-             "finish it with that version, or use --out with another directory, or --fresh to "
-             "start over");
+      throw InputError(
+          directory.path.string(),
+          fmt::format("was begun by another version of factflow, {} ({}), whose units "
+                      "are others than those of this one, {} ({})",
+                      found.value("factflow", kUnnamedVersion), plan, version(), kPlanVersion),
+          "finish it with that version, or use --out with another directory, or "
+          "--fresh to start over");
     if (found.at("identity").get<std::string>() != directory.identity) {
       const std::filesystem::path theirs = directory.path / "identity.yaml";
       refuse(directory.path,
@@ -257,7 +261,7 @@ RunDirectory looked_at(const std::filesystem::path& path, const Config& config,
   try {
     require_this_run(directory, identity);
     directory.begun = true;
-  } catch (const RunError&) {
+  } catch (const Error&) {
     if (!options.alone || !nothing_recorded(directory)) throw;
   }
   return directory;
@@ -280,6 +284,7 @@ void begin_run_directory(RunDirectory& directory, const Config& config) {
   remove_old_run(directory.path);
   publish_file(record_of(directory.path), nlohmann::json{{"identity", directory.identity},
                                                          {"plan", kPlanVersion},
+                                                         {"factflow", version()},
                                                          {"created", directory.created},
                                                          {"name", config.name}}
                                                   .dump(1) +

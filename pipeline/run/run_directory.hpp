@@ -24,7 +24,7 @@ namespace factflow {
 
 // Units of another plan have other contents under the same names: a change to the sizes or names of
 // run_plan.cpp or unit_sizes.cpp must change this.
-inline constexpr const char* kPlanVersion = "plan 7";
+inline constexpr const char* kPlanVersion = "plan 8";
 
 struct RunDirectory {
   std::filesystem::path path;
@@ -47,8 +47,9 @@ struct StartOptions {
 };
 
 // Looks whether the directory continues this run; the caller holds its lock. Throws InputError as
-// check_place(), RunError if it belongs to another configuration, dataset or version, and says in
-// which line they differ. Changes nothing but copies of the configuration that a crash left out.
+// check_place() and for a run of another version, RunError if it belongs to another configuration
+// or dataset, and says in which line they differ. Changes nothing but copies of the configuration
+// that a crash left out.
 RunDirectory look_at_run_directory(const std::filesystem::path& path, const Config& config,
                                    const Dataset& dataset, const StartOptions& options);
 

@@ -7,27 +7,18 @@
 #include <xxhash.h>
 
 #include "base/error.hpp"
+#include "experiments/table.hpp"
 #include "pipeline/run/unit_sizes.hpp"
 
 namespace factflow {
 namespace {
 
-// A unit is large enough to keep matrix products busy, small enough to spread over ranks and to
-// lose little. Towards the end of a list units become smaller, down to the second number
-// (unit_sizes.hpp).
-constexpr double kRowsPerUnit[] = {16384, 2048};
-constexpr std::uint32_t kPromptsPerEvaluation[] = {512, 64};  // about nine columns each
-constexpr std::uint32_t kPromptsPerHeatmap = 8;
-constexpr double kMostPrompts = 512;
-
 // Bits of a unit's number.
-constexpr int kStageBits = 4, kModelBits = 14, kBeginBits = 32, kCountBits = 14;
-static_assert(kStageBits + kModelBits + kBeginBits + kCountBits == 64);
-static_assert(static_cast<unsigned>(Stage::kHeatmap) < 1U << kStageBits, "the last of the stages");
-static_assert(kMostPrompts < 1 << kCountBits && kPromptsPerEvaluation[0] < 1 << kCountBits &&
-              kPromptsPerHeatmap < 1 << kCountBits);
+constexpr int kKindBits = 4, kModelBits = 14, kBeginBits = 32, kCountBits = 14;
+static_assert(kKindBits + kModelBits + kBeginBits + kCountBits == 64);
+static_assert(kMostPromptsPerUnit < 1 << kCountBits);
 constexpr int kCountAt = 0, kBeginAt = kCountAt + kCountBits, kModelAt = kBeginAt + kBeginBits,
-              kStageAt = kModelAt + kModelBits;
+              kKindAt = kModelAt + kModelBits;
 
 // `value` at its place in a unit's number.
 std::uint64_t placed(std::uint64_t value, int at, int bits) {
@@ -40,14 +31,6 @@ std::uint32_t taken(std::uint64_t id, int at, int bits) {
 }
 
 constexpr double kBytesPerToken = 4;  // of English text, for estimates before anything is tokenized
-
-std::vector<Window> windows_asked(const std::vector<WindowSeries>& series,
-                                  const std::vector<std::uint32_t>& asked) {
-  std::vector<Window> windows;
-  for (const std::uint32_t one : asked)
-    windows.insert(windows.end(), series[one].windows.begin(), series[one].windows.end());
-  return windows;
-}
 
 // One-token rows x layers above them, of all windows of one cut; windows of one start share layers
 // (docs/replay.md).
@@ -63,14 +46,6 @@ double row_layers(const std::vector<Window>& windows, int layers) {
   return total;
 }
 
-// Rows of one prompt, the clean run's left out.
-double knockouts_asked(const PromptPart& part, const ModelJob& job) {
-  double rows = 0;
-  for (const AskedEdge& asked : part.edges)
-    rows += static_cast<double>(windows_asked(job.sweep, asked.series).size());
-  return rows;
-}
-
 // Of what is asked of which prompts; 0 is kept for "nothing decides".
 std::uint64_t digest_of(const AskedPrompts& asked) {
   std::vector<std::uint32_t> content = asked.prompts;
@@ -82,9 +57,8 @@ std::uint64_t digest_of(const AskedPrompts& asked) {
 }  // namespace
 
 std::uint64_t id_of(const UnitName& unit) {
-  return placed(static_cast<std::uint64_t>(unit.stage), kStageAt, kStageBits) |
-         placed(unit.model, kModelAt, kModelBits) | placed(unit.begin, kBeginAt, kBeginBits) |
-         placed(unit.count, kCountAt, kCountBits);
+  return placed(unit.kind, kKindAt, kKindBits) | placed(unit.model, kModelAt, kModelBits) |
+         placed(unit.begin, kBeginAt, kBeginBits) | placed(unit.count, kCountAt, kCountBits);
 }
 
 UnitKey key_of(const UnitName& unit) {
@@ -92,18 +66,20 @@ UnitKey key_of(const UnitName& unit) {
 }
 
 UnitName unit_named(const UnitKey& key) {
-  return {static_cast<Stage>(taken(key.unit, kStageAt, kStageBits)),
-          taken(key.unit, kModelAt, kModelBits), taken(key.unit, kBeginAt, kBeginBits),
-          taken(key.unit, kCountAt, kCountBits), key.selection};
+  return {taken(key.unit, kKindAt, kKindBits), taken(key.unit, kModelAt, kModelBits),
+          taken(key.unit, kBeginAt, kBeginBits), taken(key.unit, kCountAt, kCountBits),
+          key.selection};
 }
 
 std::string describe(const UnitName& unit, const std::string& model) {
-  return fmt::format("{} of {}, prompts {} to {}", name_of(unit.stage), model, unit.begin + 1,
+  const std::optional<size_t> kind = kind_numbered(unit.kind);
+  return fmt::format("{} of {}, prompts {} to {}",
+                     kind ? experiment_kinds()[*kind]->name() : "unknown", model, unit.begin + 1,
                      unit.begin + unit.count);
 }
 
-PromptCost estimated_cost(Stage stage, const PromptPart& part, const ModelJob& job,
-                          const PlannedModel& model, double tokens) {
+PromptCost estimated_cost(const Asked& asked, const Work& work, const PlannedModel& model,
+                          double tokens) {
   const Architecture& architecture = model.architecture;
   const double head = 2.0 * architecture.hidden * architecture.vocabulary;
   // Everything that is not the embedding is multiplied once per column.
@@ -112,36 +88,22 @@ PromptCost estimated_cost(Stage stage, const PromptPart& part, const ModelJob& j
                                   architecture.vocabulary / architecture.layers);
   double column_layers = tokens * architecture.layers;
   PromptCost cost;
-  for (const AskedEdge& asked : part.edges) {
-    const std::vector<Window> windows = windows_asked(job.sweep, asked.series);
-    column_layers += row_layers(windows, architecture.layers);
-    cost.rows += static_cast<double>(windows.size());
-  }
-  if (stage == Stage::kHeatmap) {
-    const std::vector<Window> windows = windows_asked(job.heatmaps, part.heatmaps);
-    column_layers += tokens * row_layers(windows, architecture.layers);
-    cost.rows += tokens * static_cast<double>(windows.size());
+  for (const Replays& replays : work.replays(asked, tokens)) {
+    column_layers += replays.times * row_layers(replays.windows, architecture.layers);
+    cost.rows += replays.times * static_cast<double>(replays.windows.size());
   }
   cost.flops = column_layers * std::max(layer, 1.0) + (1 + cost.rows) * head;
   return cost;
 }
 
-std::vector<std::vector<std::uint32_t>> unit_sizes(Stage stage,
-                                                   const std::vector<PromptPart>& parts,
-                                                   const ModelJob& job) {
+std::vector<std::vector<std::uint32_t>> unit_sizes(const std::vector<PromptPart>& parts,
+                                                   const Work& work) {
   std::vector<SizedPart> sized;
   for (const PromptPart& part : parts) {
-    SizedPart& one =
-        sized.emplace_back(SizedPart{part.count, kPromptsPerHeatmap, kPromptsPerHeatmap});
-    if (stage == Stage::kEvaluate)
-      one = {part.count, kPromptsPerEvaluation[0], kPromptsPerEvaluation[1]};
-    if (stage == Stage::kSweep) {
-      const double rows = std::max(knockouts_asked(part, job), 1.0);
-      one.largest =
-          static_cast<std::uint32_t>(std::clamp(kRowsPerUnit[0] / rows, 1.0, kMostPrompts));
-      one.smallest =
-          static_cast<std::uint32_t>(std::clamp(kRowsPerUnit[1] / rows, 1.0, kMostPrompts));
-    }
+    const UnitLimits limits = work.limits(part.asked);
+    if (limits.largest > kMostPromptsPerUnit)
+      throw std::logic_error("a kind of experiment wants units that are too large");
+    sized.push_back({part.count, limits.largest, limits.smallest});
   }
   return unit_sizes(sized);
 }
@@ -162,24 +124,24 @@ RunPlan::RunPlan(const Config& config, const Dataset& dataset, const PlannedJob&
   evaluations_left_.assign(models, static_cast<std::uint32_t>(prompts));
   digests_.resize(models);
   released_.assign(models, false);
-  sweeps_.resize(models);
-  heatmaps_.resize(models);
+  asked_.assign(experiment_kinds().size(), std::vector<AskedPrompts>(models));
+  const size_t ranking = kind_of_ranks();
+  for (std::uint32_t m = 0; m < models; ++m)
+    asked_[ranking][m] = asked_prompts(config, ranking, dataset, planned.models[m], m, ranks_);
 }
 
 Task RunPlan::task(const UnitName& unit) {
-  Unit content{unit.stage, unit.model, {}, {}, {}};
-  const bool evaluate = unit.stage == Stage::kEvaluate;
-  const AskedPrompts& all = asked(unit.stage, unit.model);
-  const PromptPart part = evaluate ? PromptPart{} : all.part_of(unit.begin);
-  content.edges = part.edges;
-  content.heatmaps = part.heatmaps;
+  const size_t kind = kind_numbered(unit.kind).value();
+  const AskedPrompts& all = asked(kind, unit.model);
+  const Asked& of_part = all.part_of(unit.begin).asked;
+  Unit content{unit.kind, unit.model, {}, of_part};
   for (std::uint32_t i = unit.begin; i < unit.begin + unit.count; ++i)
-    content.prompts.push_back(dataset_.prompts[evaluate ? i : all.prompts[i]]);
+    content.prompts.push_back(dataset_.prompts[all.prompts[i]]);
   units_.push_back(key_of(unit));
-  const PromptCost cost = estimated_cost(unit.stage, part, planned_.job.models[unit.model],
-                                         planned_.models[unit.model], tokens_);
+  const PlannedModel& model = planned_.models[unit.model];
+  const PromptCost cost = estimated_cost(of_part, *model.experiments[kind].work, model, tokens_);
   return {id_of(unit),     unit.model,     unit.count * cost.flops,
-          encode(content), unit.selection, static_cast<std::uint32_t>(unit.stage)};
+          encode(content), unit.selection, unit.kind};
 }
 
 std::string RunPlan::name_of(std::uint64_t unit) const {
@@ -187,36 +149,27 @@ std::string RunPlan::name_of(std::uint64_t unit) const {
   return "unit \"" + describe(name, config_.models[name.model].name) + "\"";
 }
 
-std::vector<Task> RunPlan::units_of(Stage stage, std::uint32_t model,
-                                    const std::vector<PromptPart>& parts, std::uint64_t selection) {
+void RunPlan::add_units(size_t kind, std::uint32_t model, std::vector<Task>& tasks) {
+  const std::vector<PromptPart>& parts = asked(kind, model).parts;
   const std::vector<std::vector<std::uint32_t>> sizes =
-      unit_sizes(stage, parts, planned_.job.models[model]);
-  std::vector<Task> tasks;
+      unit_sizes(parts, *planned_.models[model].experiments[kind].work);
+  const std::uint64_t digest = selection(kind, model);
   for (size_t part = 0; part < parts.size(); ++part) {
     std::uint32_t begin = parts[part].begin;
     for (const std::uint32_t count : sizes[part]) {
-      tasks.push_back(task({stage, model, begin, count, selection}));
+      tasks.push_back(task({experiment_kinds()[kind]->number(), model, begin, count, digest}));
       begin += count;
     }
   }
-  return tasks;
 }
 
-std::uint64_t RunPlan::selection(Stage stage, std::uint32_t model) const {
-  return stage == Stage::kEvaluate ? 0 : digest_of(asked(stage, model));
-}
-
-std::vector<Task> RunPlan::units_asked(Stage stage, std::uint32_t model) {
-  return units_of(stage, model, asked(stage, model).parts, selection(stage, model));
+std::uint64_t RunPlan::selection(size_t kind, std::uint32_t model) const {
+  return kind == kind_of_ranks() ? 0 : digest_of(asked(kind, model));
 }
 
 std::vector<Task> RunPlan::initial() {
   std::vector<Task> tasks;
-  const PromptPart all{0, static_cast<std::uint32_t>(dataset_.prompts.size()), {}, {}};
-  for (std::uint32_t m = 0; m < config_.models.size(); ++m) {
-    std::vector<Task> more = units_of(Stage::kEvaluate, m, {all}, 0);
-    std::move(more.begin(), more.end(), std::back_inserter(tasks));
-  }
+  for (std::uint32_t m = 0; m < config_.models.size(); ++m) add_units(kind_of_ranks(), m, tasks);
   return tasks;
 }
 
@@ -235,19 +188,21 @@ std::vector<Task> RunPlan::completed(std::uint64_t id, std::string result) {
   const UnitReport report = report_of(result);
   compute_seconds_ += report.seconds;
   check_digest(unit.model, report.model_digest);
-  if (unit.stage != Stage::kEvaluate) return {};
-  const EvaluationUnit evaluation = decode_evaluation(result);
-  if (evaluation.prompts.size() != unit.count)
-    throw RunError("an evaluation of another number of prompts than its unit has");
+  if (kind_numbered(unit.kind) != kind_of_ranks()) return {};
+  const UnitResult clean = decode_result(result);
+  if (clean.prompts.size() != unit.count)
+    throw RunError("clean runs of another number of prompts than their unit has");
   for (std::uint32_t i = 0; i < unit.count; ++i)
     ranks_[unit.model][unit.begin + i] =
-        evaluation.prompts[i].failure.empty() ? evaluation.prompts[i].rank : 0;
+        clean.prompts[i].failure.empty()
+            ? experiment_kinds()[kind_of_ranks()]->rank_in(clean.prompts[i].values)
+            : 0;
   return evaluated(unit);
 }
 
 std::vector<Task> RunPlan::failed(std::uint64_t id, const std::string&) {
   const UnitName unit = unit_named(id);
-  return unit.stage == Stage::kEvaluate ? evaluated(unit) : std::vector<Task>{};
+  return kind_numbered(unit.kind) == kind_of_ranks() ? evaluated(unit) : std::vector<Task>{};
 }
 
 bool RunPlan::may_release(std::uint32_t model) const {
@@ -274,12 +229,13 @@ std::vector<Task> RunPlan::evaluated(const UnitName& unit) {
 std::vector<Task> RunPlan::release(std::uint32_t model) {
   released_[model] = true;
   expected_.reset();
-  const PlannedModel& planned = planned_.models[model];
-  sweeps_[model] = asked_in_sweeps(config_, dataset_, planned, model, ranks_);
-  heatmaps_[model] = asked_in_heatmaps(config_, dataset_, planned, model, ranks_);
-  std::vector<Task> tasks = units_asked(Stage::kSweep, model),
-                    more = units_asked(Stage::kHeatmap, model);
-  std::move(more.begin(), more.end(), std::back_inserter(tasks));
+  std::vector<Task> tasks;
+  for (size_t kind = 0; kind < experiment_kinds().size(); ++kind) {
+    if (kind == kind_of_ranks()) continue;
+    asked_[kind][model] =
+        asked_prompts(config_, kind, dataset_, planned_.models[model], model, ranks_);
+    add_units(kind, model, tasks);
+  }
   return tasks;
 }
 
@@ -289,16 +245,17 @@ std::vector<ExpectedWork> RunPlan::expected() const {
   for (std::uint32_t m = 0; m < config_.models.size(); ++m) {
     if (released_[m]) continue;
     const PlannedModel& model = planned_.models[m];
-    const ModelJob& job = planned_.job.models[m];
-    const auto add = [&](Stage stage, const std::vector<PromptPart>& parts) {
-      ExpectedWork& one = work.emplace_back(ExpectedWork{static_cast<std::uint32_t>(stage), 0, 0});
-      for (const std::vector<std::uint32_t>& units : unit_sizes(stage, parts, job))
+    for (size_t kind = 0; kind < experiment_kinds().size(); ++kind) {
+      if (kind == kind_of_ranks()) continue;
+      const Work& of_kind = *model.experiments[kind].work;
+      const std::vector<PromptPart> parts =
+          asked_prompts(config_, kind, dataset_, model, m, hopes_).parts;
+      ExpectedWork& one = work.emplace_back(ExpectedWork{experiment_kinds()[kind]->number(), 0, 0});
+      for (const std::vector<std::uint32_t>& units : unit_sizes(parts, of_kind))
         one.units += units.size();
       for (const PromptPart& part : parts)
-        one.cost += part.count * estimated_cost(stage, part, job, model, tokens_).flops;
-    };
-    add(Stage::kSweep, asked_in_sweeps(config_, dataset_, model, m, hopes_).parts);
-    add(Stage::kHeatmap, asked_in_heatmaps(config_, dataset_, model, m, hopes_).parts);
+        one.cost += part.count * estimated_cost(part.asked, of_kind, model, tokens_).flops;
+    }
   }
   return work;
 }
@@ -306,12 +263,12 @@ std::vector<ExpectedWork> RunPlan::expected() const {
 std::vector<Task> RunPlan::split(std::uint64_t id) {
   UnitName unit = unit_named(id);
   if (unit.count < 2) return {};
-  unit.selection = selection(unit.stage, unit.model);
+  unit.selection = selection(kind_numbered(unit.kind).value(), unit.model);
   std::vector<Task> halves;
   const std::uint32_t first = unit.count / 2;
-  halves.push_back(task({unit.stage, unit.model, unit.begin, first, unit.selection}));
+  halves.push_back(task({unit.kind, unit.model, unit.begin, first, unit.selection}));
   halves.push_back(
-      task({unit.stage, unit.model, unit.begin + first, unit.count - first, unit.selection}));
+      task({unit.kind, unit.model, unit.begin + first, unit.count - first, unit.selection}));
   return halves;
 }
 

@@ -1,5 +1,5 @@
-// Which units a run consists of: evaluate -> select -> sweep and heatmaps. The plan alone decides,
-// never the ranks.
+// Which units a run consists of: those of the kind by whose ranks prompts are selected, then those
+// of all other kinds of experiments. The plan alone decides, never the ranks.
 #pragma once
 
 #include <cstdint>
@@ -17,18 +17,18 @@
 
 namespace factflow {
 
-// A unit names a slice of a list of prompts: all prompts for evaluate, those that are asked
-// something for sweep and heatmap.
+// A unit names a slice of a list of prompts: those that a kind is asked about.
 struct UnitName {
-  Stage stage = Stage::kEvaluate;
+  std::uint32_t kind = 0;  // ExperimentKind::number()
   std::uint32_t model = 0;
   std::uint32_t begin = 0;
   std::uint32_t count = 0;
-  // A digest of the list, 0 for evaluate. Failures that are repeated change what is selected: units
-  // of another list then have other keys, and their results on record are left alone.
+  // A digest of the list, 0 where it is every prompt. Failures that are repeated change what is
+  // selected: units of another list then have other keys, and their results on record are left
+  // alone.
   std::uint64_t selection = 0;
 };
-// Stage, model, begin and count in 4, 14, 32 and 14 bits; the selection is beside them in the key.
+// Kind, model, begin and count in 4, 14, 32 and 14 bits; the selection is beside them in the key.
 // Throws std::logic_error for a name that does not fit.
 std::uint64_t id_of(const UnitName& unit);
 UnitKey key_of(const UnitName& unit);
@@ -37,17 +37,16 @@ UnitName unit_named(const UnitKey& key);
 std::string describe(const UnitName& unit, const std::string& model);
 
 // How many prompts the units of each part hold ([part][unit]), and what one prompt of a part costs:
-// pure functions of the configuration. `parts`: all of a model's stage.
-std::vector<std::vector<std::uint32_t>> unit_sizes(Stage stage,
-                                                   const std::vector<PromptPart>& parts,
-                                                   const ModelJob& job);
+// pure functions of the configuration. `parts`: all that one kind is asked about a model.
+std::vector<std::vector<std::uint32_t>> unit_sizes(const std::vector<PromptPart>& parts,
+                                                   const Work& work);
 struct PromptCost {
   double rows = 0;   // answers read, the clean run's left out
   double flops = 0;  // of the matrix products, for a prompt of `tokens` tokens whose knockouts
                      // replay one token
 };
-PromptCost estimated_cost(Stage stage, const PromptPart& part, const ModelJob& job,
-                          const PlannedModel& model, double tokens);
+PromptCost estimated_cost(const Asked& asked, const Work& work, const PlannedModel& model,
+                          double tokens);
 
 class RunPlan final : public TaskSource {
  public:
@@ -68,16 +67,15 @@ class RunPlan final : public TaskSource {
 
   bool is_evaluated(std::uint32_t model) const { return evaluations_left_[model] == 0; }
   bool released(std::uint32_t model) const { return released_[model]; }
-  // What the sweeps (kSweep) or heat maps (kHeatmap) ask of a released model's prompts.
-  const AskedPrompts& asked(Stage stage, std::uint32_t model) const {
-    return stage == Stage::kHeatmap ? heatmaps_[model] : sweeps_[model];
-  }
+  // What a kind is asked of a model's prompts: of a released model, or of the kind that offers
+  // ranks.
+  const AskedPrompts& asked(size_t kind, std::uint32_t model) const { return asked_[kind][model]; }
   // The prompts of config.select[set] for a released model, in dataset order.
   std::vector<std::uint32_t> selected(size_t set, std::uint32_t model) const {
     return select_prompts(config_, set, dataset_, model, ranks_);
   }
   // The digest in the names of the units of what is asked: see UnitName.
-  std::uint64_t selection(Stage stage, std::uint32_t model) const;
+  std::uint64_t selection(size_t kind, std::uint32_t model) const;
   const CleanRanks& ranks() const { return ranks_; }
   double compute_seconds() const {
     return compute_seconds_;
@@ -87,9 +85,7 @@ class RunPlan final : public TaskSource {
   }  // released so far, parts of split ones included
 
  private:
-  std::vector<Task> units_of(Stage stage, std::uint32_t model, const std::vector<PromptPart>& parts,
-                             std::uint64_t selection);
-  std::vector<Task> units_asked(Stage stage, std::uint32_t model);
+  void add_units(size_t kind, std::uint32_t model, std::vector<Task>& tasks);
   bool may_release(std::uint32_t model) const;
   Task task(const UnitName& unit);
   std::vector<Task> evaluated(const UnitName& unit);
@@ -105,7 +101,7 @@ class RunPlan final : public TaskSource {
   std::vector<std::uint32_t> evaluations_left_;  // [model] prompts
   std::vector<std::string> digests_;             // [model] checkpoint and tokenizer, once known
   std::vector<bool> released_;
-  std::vector<AskedPrompts> sweeps_, heatmaps_;  // [model]
+  std::vector<std::vector<AskedPrompts>> asked_;  // [kind][model]
   std::vector<UnitKey> units_;
   CleanRanks hopes_;  // as ranks_, but 1 for what is not evaluated yet
   mutable std::optional<std::vector<ExpectedWork>> expected_;  // until an evaluation changes it

@@ -23,6 +23,9 @@
 #include "analysis/html.hpp"
 #include "base/error.hpp"
 #include "base/files.hpp"
+#include "experiments/evaluate/evaluation_arrays.hpp"
+#include "experiments/heatmap/heatmap_arrays.hpp"
+#include "experiments/sweep/knockout_arrays.hpp"
 #include "tests/analysis/synthetic_results.hpp"
 
 namespace factflow {
@@ -218,10 +221,12 @@ TEST_F(Analyse, HeatMapsOfSeveralWindowSizesNeedNotShareTheirPrompts) {
     ResultsWriter writer(folder_ / "results.h5", RunInfo{}, prompts);
     for (const char* model : {"all", "apart"}) {
       writer.begin_model({model, "gpt2", "", 4, 8, 100, 1000, "", ""});
+      std::vector<HeatmapResult> maps;
       for (const auto& [window, ids] : drawn)
         for (const std::int64_t id : ids)
           if (std::string(model) == "all" || window != 2)
-            writer.write_heatmap({window, "fit", id, {"a", "b"}, {0, 1}, {0.1F, 0.2F, 0.3F, 0.4F}});
+            maps.push_back({window, "fit", id, {"a", "b"}, {0, 1}, {0.1F, 0.2F, 0.3F, 0.4F}});
+      for (const ArrayGroup& group : arrays_of(maps)) writer.write(group);
     }
     writer.publish({});
   }
@@ -440,9 +445,11 @@ TEST_F(Analyse, FontsFollowTheScript) {
         {"\u57C3\u83F2", "\uFFFD"},
         {" \u0628\u0631\u062C", "\u0625\u064A\u0641\u0644"},
         {"\U0001F914", missing}};
+    std::vector<HeatmapResult> maps;
     for (std::size_t i = 0; i < tokens.size(); ++i)
-      writer.write_heatmap(
+      maps.push_back(
           {2, "fit", prompts.id[i], tokens[i], {0, 1}, {0.1F, 0.2F, 0.3F, 0.4F}, {5, 4711}});
+    writer.write(arrays_of(maps)[0]);
     writer.publish({});
   }
   const AnalysisSummary summary = analyse(folder_, quick());
@@ -549,14 +556,16 @@ TEST_F(Analyse, HostileTextsStayTexts) {
   {
     ResultsWriter writer(folder_ / "results.h5", info, prompts);
     writer.begin_model({"tiny", "mamba", "'`", 4, 8, 100, 1000, "<d>", ""});
-    writer.write_evaluation({{1}, {0.5F}, {1}, {3}, {" a"}, {0}, {6}, {0}, {1}, 0, {}, {}, {}});
+    writer.write(arrays_of(
+        EvaluationResult{{1}, {0.5F}, {1}, {3}, {" a"}, {0}, {6}, {0}, {1}, 0, {}, {}, {}}));
     const std::string edge = "'`touch " + canary + "`<u>->last";
     KnockoutAxes axes;
     axes.edges = {edge};
     axes.prompts = axes.blocked = {1};
-    writer.write_axes(axes);
-    writer.write_window({2, "fit", {0, 1, 2}, {0.5F, 0.4F, 0.3F}, {1, 1, 2}});
-    writer.write_heatmap({2, "fit", 1, tokens, {0, 1}, std::vector<float>(12, 0.4F)});
+    writer.write(arrays_of(axes));
+    writer.write(arrays_of(axes, {2, "fit", {0, 1, 2}, {0.5F, 0.4F, 0.3F}, {1, 1, 2}}));
+    writer.write(arrays_of(std::vector<HeatmapResult>{
+        {2, "fit", 1, tokens, {0, 1}, std::vector<float>(12, 0.4F)}})[0]);
     writer.publish({{"tiny", "sweep", "1", "</table><script>alert(2)</script>"}});
   }
   analyse(folder_, quick());

@@ -12,7 +12,9 @@
 #include "analysis/curves.hpp"
 #include "analysis/load_runs.hpp"
 #include "analysis/study.hpp"
-#include "results/run_results.hpp"
+#include "experiments/evaluate/evaluation_arrays.hpp"
+#include "experiments/sweep/knockout_arrays.hpp"
+#include "results/results_file.hpp"
 
 namespace factflow {
 namespace {
@@ -64,9 +66,9 @@ void write_published(const std::filesystem::path& file, const nlohmann::json& pu
   }
   ResultsWriter writer(file, RunInfo{}, prompts);
   writer.begin_model({"model", "mamba", "", layers, 8, 100, 1000, "", ""});
-  writer.write_evaluation(clean);
-  writer.write_axes(axes);
-  writer.write_window(window);
+  writer.write(arrays_of(clean));
+  writer.write(arrays_of(axes));
+  writer.write(arrays_of(axes, window));
   writer.publish({});
 }
 

@@ -9,7 +9,10 @@
 
 #include <fmt/format.h>
 
-#include "results/run_results.hpp"
+#include "experiments/evaluate/evaluation_arrays.hpp"
+#include "experiments/heatmap/heatmap_arrays.hpp"
+#include "experiments/sweep/knockout_arrays.hpp"
+#include "results/results_file.hpp"
 
 namespace factflow {
 namespace {
@@ -154,18 +157,21 @@ class Generator {
                    "xxh3:00000000cafecafe"};
     writer.begin_model(info);
     const EvaluationResult clean = evaluate(model);
-    writer.write_evaluation(clean);
+    writer.write(arrays_of(clean));
     const std::vector<std::string> edges = edges_of(model);
     const KnockoutAxes axes = make_axes(edges, clean, last);
-    writer.write_axes(axes);
+    writer.write(arrays_of(axes));
     draw_tastes(edges.size());
     for (const int window : options_.windows)
-      if (window <= model.layers) writer.write_window(knock_out(model, clean, axes, window, last));
+      if (window <= model.layers)
+        writer.write(arrays_of(axes, knock_out(model, clean, axes, window, last)));
+    std::vector<HeatmapResult> maps;
     for (const int window : options_.heatmap_windows)
       for (int i = 0; i < std::min(options_.heatmap_prompts, options_.prompts); ++i)
         if (std::isfinite(clean.probability[static_cast<std::size_t>(i)]))
-          writer.write_heatmap(
+          maps.push_back(
               heat_map(model, clean, static_cast<std::size_t>(i), std::min(window, model.layers)));
+    for (const ArrayGroup& group : arrays_of(maps)) writer.write(group);
   }
 
  private:

@@ -121,10 +121,10 @@ class Conform : public ::testing::TestWithParam<const char*> {
   }
 
   Conformance compare(const json& published) const {
-    ModelJob job;
-    job.path = directory_.path().string();
-    job.answer = AnswerRule::kFirstToken;
-    LoadedModel model(job, at::kCPU, Precision::kFp64, 0, "");
+    ModelSource source;
+    source.path = directory_.path().string();
+    source.answer = AnswerRule::kFirstToken;
+    LoadedModel model(source, at::kCPU, Precision::kFp64, 0, "");
     return compare_with_published(read_published(published.dump(), "published", "random"), model,
                                   dataset_, 1e-9);
   }

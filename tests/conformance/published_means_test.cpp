@@ -7,6 +7,8 @@
 
 #include "analysis/load_runs.hpp"
 #include "analysis/study.hpp"
+#include "experiments/evaluate/evaluation_arrays.hpp"
+#include "experiments/sweep/knockout_arrays.hpp"
 #include "pipeline/conformance/published.hpp"
 #include "tests/model/random_checkpoint.hpp"
 
@@ -77,9 +79,9 @@ void write(const PublishedModel& model, const std::filesystem::path& file) {
   }
   ResultsWriter writer(file, {}, table_of(model));
   writer.begin_model({model.name, "mamba", model.hub, model.layers, 768, 50280, 1, "", ""});
-  writer.write_evaluation(clean_runs(model));
-  writer.write_axes(axes);
-  writer.write_window(window);
+  writer.write(arrays_of(clean_runs(model)));
+  writer.write(arrays_of(axes));
+  writer.write(arrays_of(axes, window));
   writer.publish({});
 }
 

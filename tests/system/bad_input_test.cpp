@@ -6,7 +6,9 @@
 #include <gmock/gmock.h>
 
 #include "base/files.hpp"
-#include "results/run_results.hpp"
+#include "experiments/evaluate/evaluation_arrays.hpp"
+#include "experiments/sweep/knockout_arrays.hpp"
+#include "results/results_file.hpp"
 #include "tests/system/damaged_model.hpp"
 #include "tests/system/program.hpp"
 #include "tests/system/scenario.hpp"
@@ -252,7 +254,7 @@ TEST_F(BadInput, AnOutputThatIsNoNumberFailsItsPromptOnly) {
       run_program({"run", scratch_.write("bad.yaml", scenario.yaml()), "--out", out}, {.ranks = 2});
   EXPECT_EQ(ended.code, 0) << ended.all();
   const ResultsReader reader(out + "/results.h5");
-  const EvaluationResult evaluation = reader.evaluation("damaged");
+  const EvaluationResult evaluation = read_evaluation(reader, "damaged");
   const size_t failed =
       static_cast<size_t>(std::count(evaluation.rank.begin(), evaluation.rank.end(), 0));
   EXPECT_GT(failed, 0U);
@@ -262,7 +264,7 @@ TEST_F(BadInput, AnOutputThatIsNoNumberFailsItsPromptOnly) {
     EXPECT_EQ(failure.stage, "evaluate");
     EXPECT_THAT(failure.reason, HasSubstr("not a finite number"));
   }
-  EXPECT_EQ(reader.axes("damaged").prompts.size(), evaluation.rank.size() - failed);
+  EXPECT_EQ(knockout_axes(reader, "damaged").prompts.size(), evaluation.rank.size() - failed);
 }
 
 // Every token is as likely as the answer: nothing is right, clean or knocked out.
@@ -280,10 +282,11 @@ TEST_F(BadInput, AHeadOfZerosHasNoRightAnswer) {
   EXPECT_EQ(ended.code, 0) << ended.all();
   const ResultsReader reader(out + "/results.h5");
   const auto vocabulary = static_cast<std::int32_t>(reader.models()[0].vocabulary);
-  const EvaluationResult evaluation = reader.evaluation("damaged");
+  const EvaluationResult evaluation = read_evaluation(reader, "damaged");
   EXPECT_THAT(evaluation.rank, ::testing::Each(vocabulary));
   EXPECT_THAT(evaluation.tied, ::testing::Each(vocabulary - 1));
-  const KnockoutWindow window = reader.window("damaged", reader.windows("damaged")[0]);
+  const KnockoutWindow window =
+      knockout_window(reader, "damaged", knockout_windows(reader, "damaged")[0]);
   ASSERT_FALSE(window.rank.empty());
   for (size_t i = 0; i < window.rank.size(); ++i) {
     EXPECT_EQ(window.rank[i], std::isnan(window.probability[i]) ? 0 : vocabulary);
@@ -319,7 +322,7 @@ TEST_F(BadInput, ATokenBeyondTheVocabularyFailsItsPromptOnly) {
   const ResultsReader reader(out + "/results.h5");
   ASSERT_EQ(reader.failures().size(), 1U);
   EXPECT_THAT(reader.failures()[0].reason, HasSubstr("has the token 1024, the model only 1024"));
-  EXPECT_EQ(reader.axes("damaged").prompts.size(), 1U);
+  EXPECT_EQ(knockout_axes(reader, "damaged").prompts.size(), 1U);
 }
 
 TEST_F(BadInput, AListOfIdsThatNoPromptHas) {

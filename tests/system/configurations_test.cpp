@@ -8,7 +8,7 @@
 
 #include <gmock/gmock.h>
 
-#include "results/run_results.hpp"
+#include "results/results_file.hpp"
 #include "tests/system/program.hpp"
 #include "tests/temporary_directory.hpp"
 

@@ -8,7 +8,8 @@
 #include <signal.h>
 
 #include "base/files.hpp"
-#include "results/run_results.hpp"
+#include "experiments/sweep/knockout_arrays.hpp"
+#include "results/results_file.hpp"
 #include "tests/system/damaged_model.hpp"
 #include "tests/system/program.hpp"
 #include "tests/system/results_difference.hpp"
@@ -158,7 +159,7 @@ class Analysed : public Directory {
         run_program({"run", scratch_.write("other.yaml", replaced(tiny().yaml(), "[5]", "[3]")),
                      "--out", path("a"), "--fresh"});
     EXPECT_EQ(ended.code, 0) << ended.all();
-    EXPECT_EQ(ResultsReader(path("a") + "/results.h5").windows("gpt2"),
+    EXPECT_EQ(knockout_windows(ResultsReader(path("a") + "/results.h5"), "gpt2"),
               std::vector<std::int64_t>{3});
     for (const char* name : {"notes.txt", "figures/mine.png", "tables/mine.csv", "journal/mine"})
       EXPECT_EQ(read_file(path("a") + "/" + name), "mine");
@@ -251,7 +252,8 @@ TEST_F(Directory, ARunOfWhichNothingIsOnRecordIsNoObstacle) {
       run_program({"run", scratch_.write("other.yaml", replaced(tiny().yaml(), "[5]", "[3]")),
                    "--out", path("a")});
   EXPECT_EQ(ended.code, 0) << ended.all();
-  EXPECT_EQ(ResultsReader(path("a") + "/results.h5").windows("gpt2"), std::vector<std::int64_t>{3});
+  EXPECT_EQ(knockout_windows(ResultsReader(path("a") + "/results.h5"), "gpt2"),
+            std::vector<std::int64_t>{3});
 }
 
 // ---- loading

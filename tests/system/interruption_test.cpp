@@ -9,7 +9,7 @@
 
 #include "base/exit_codes.hpp"
 #include "base/files.hpp"
-#include "results/run_results.hpp"
+#include "results/results_file.hpp"
 #include "tests/system/program.hpp"
 #include "tests/system/results_difference.hpp"
 #include "tests/system/scenario.hpp"

@@ -11,9 +11,10 @@
 #include <signal.h>
 
 #include "base/files.hpp"
+#include "experiments/evaluate/evaluate.hpp"
 #include "pipeline/coordination/journal.hpp"
 #include "pipeline/run/run_plan.hpp"
-#include "results/run_results.hpp"
+#include "results/results_file.hpp"
 #include "tests/system/program.hpp"
 #include "tests/system/results_difference.hpp"
 #include "tests/system/scenario.hpp"
@@ -94,7 +95,7 @@ class Killed : public ::testing::Test {
     if (journal.units() == static_cast<size_t>(whole_units_)) return Phase::kPublish;
     bool swept = false;
     journal.for_each([&](const JournalRecord& unit) {
-      swept = swept || unit_named({unit.unit, unit.selection}).stage != Stage::kEvaluate;
+      swept = swept || unit_named({unit.unit, unit.selection}).kind != evaluate_kind().number();
     });
     return swept ? Phase::kSweep : Phase::kEvaluate;
   }

@@ -11,7 +11,10 @@
 
 #include <gmock/gmock.h>
 
-#include "results/run_results.hpp"
+#include "experiments/evaluate/evaluation_arrays.hpp"
+#include "experiments/heatmap/heatmap_arrays.hpp"
+#include "experiments/sweep/knockout_arrays.hpp"
+#include "results/results_file.hpp"
 #include "tests/model/random_checkpoint.hpp"
 #include "tests/system/paper_models.hpp"
 #include "tests/system/program.hpp"
@@ -78,11 +81,12 @@ factflow::TemporaryDirectory* Paper::scratch_ = nullptr;
 int compare_cells(const ResultsReader& figure, const ResultsReader& everything,
                   const std::string& model) {
   int cells = 0;
-  const auto all = ResultsReader::kAllPrompts;
-  const KnockoutAxes mine = figure.axes(model, all), theirs = everything.axes(model, all);
-  for (const std::int64_t size : figure.windows(model)) {
-    const KnockoutWindow a = figure.window(model, size, all),
-                         b = everything.window(model, size, all);
+  const auto all = kAllPrompts;
+  const KnockoutAxes mine = knockout_axes(figure, model, all),
+                     theirs = knockout_axes(everything, model, all);
+  for (const std::int64_t size : knockout_windows(figure, model)) {
+    const KnockoutWindow a = knockout_window(figure, model, size, all),
+                         b = knockout_window(everything, model, size, all);
     const size_t starts = a.starts.size();
     EXPECT_EQ(a.starts, b.starts);
     for (size_t e = 0; e < mine.edges.size(); ++e) {
@@ -113,8 +117,8 @@ TEST_F(Paper, EverythingRunsWholeAndIsAnalysed) {
   const ResultsReader everything = results("everything");
   EXPECT_TRUE(everything.info().complete);
   EXPECT_EQ(everything.models().size(), 17U);
-  EXPECT_NE(everything.heatmap_prompts("mamba1-130M", 5),
-            everything.heatmap_prompts("mamba1-130M", 9));
+  EXPECT_NE(heatmap_prompts(everything, "mamba1-130M", 5),
+            heatmap_prompts(everything, "mamba1-130M", 9));
   for (const char* stem : {"models", "channels_subject-last", "prompts", "heatmap_4830",
                            "heatmap_14035", "heatmap_windows_mamba1-130M"})
     EXPECT_TRUE(std::filesystem::exists(out("everything") + "/figures/" + stem + ".pdf")) << stem;
@@ -138,9 +142,10 @@ TEST_F(Paper, EveryFileRunsWholeIsAnalysedAndAgreesWithEverything) {
     const ResultsReader figure = results(name);
     EXPECT_TRUE(figure.info().complete) << name;
     for (const ModelInfo& model : figure.models()) {
-      EXPECT_THAT(figure.evaluation(model.name).rank, AllOf(Not(IsEmpty()), Each(1))) << model.name;
+      EXPECT_THAT(read_evaluation(figure, model.name).rank, AllOf(Not(IsEmpty()), Each(1)))
+          << model.name;
       if (name.starts_with("heatmaps"))
-        EXPECT_EQ(figure.heatmap_prompts(model.name, 9).size(), 2U) << name << " " << model.name;
+        EXPECT_EQ(heatmap_prompts(figure, model.name, 9).size(), 2U) << name << " " << model.name;
       else
         EXPECT_GT(compare_cells(figure, everything, model.name), 0) << name << " " << model.name;
     }
@@ -167,7 +172,7 @@ TEST_F(Paper, EverythingRunsOnTheWholeDataset) {
   EXPECT_TRUE(reader.info().complete);
   EXPECT_GT(reader.prompts().id.size(), 20'000U);
   for (const ModelInfo& model : reader.models())
-    EXPECT_EQ(reader.heatmap_prompts(model.name, 9).size() >= 4, true) << model.name;
+    EXPECT_EQ(heatmap_prompts(reader, model.name, 9).size() >= 4, true) << model.name;
 }
 
 TEST_F(Paper, EverythingPlansEachUnitOnce) {

@@ -1,7 +1,9 @@
 // Real prompts through the whole program: 500 records of COUNTERFACT on two of the demo models.
 #include <gmock/gmock.h>
 
-#include "results/run_results.hpp"
+#include "experiments/evaluate/evaluation_arrays.hpp"
+#include "experiments/sweep/knockout_arrays.hpp"
+#include "results/results_file.hpp"
 #include "tests/system/program.hpp"
 #include "tests/system/scenario.hpp"
 #include "tests/temporary_directory.hpp"
@@ -29,14 +31,14 @@ TEST(RealData, FiveHundredRecordsAreSwept) {
   EXPECT_TRUE(reader.info().complete);
   ASSERT_EQ(reader.prompts().id.size(), 500U);
   for (const ModelInfo& model : reader.models()) {
-    const EvaluationResult evaluation = reader.evaluation(model.name);
-    const KnockoutAxes axes = reader.axes(model.name);
+    const EvaluationResult evaluation = read_evaluation(reader, model.name);
+    const KnockoutAxes axes = knockout_axes(reader, model.name);
     const size_t failed =
         static_cast<size_t>(std::count(evaluation.rank.begin(), evaluation.rank.end(), 0));
     EXPECT_EQ(axes.prompts.size(), 500 - failed);
     EXPECT_LT(failed, 50U);  // prompts longer than the demo's gpt2 takes
     // "subject->last" is there in every prompt, and its knockout gives a number at every start.
-    const KnockoutWindow window = reader.window(model.name, 5);
+    const KnockoutWindow window = knockout_window(reader, model.name, 5);
     for (size_t i = 0; i < axes.prompts.size() * window.starts.size(); ++i)
       ASSERT_GT(window.rank[i], 0) << i;
   }

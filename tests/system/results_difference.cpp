@@ -5,7 +5,10 @@
 
 #include <fmt/format.h>
 
-#include "results/run_results.hpp"
+#include "experiments/evaluate/evaluation_arrays.hpp"
+#include "experiments/heatmap/heatmap_arrays.hpp"
+#include "experiments/sweep/knockout_arrays.hpp"
+#include "results/results_file.hpp"
 
 namespace factflow::testing {
 namespace {
@@ -80,13 +83,13 @@ void compare_evaluations(Comparison& c, const std::string& group, const Evaluati
 
 void compare_knockouts(Comparison& c, const std::string& model, const ResultsReader& a,
                        const ResultsReader& b) {
-  const KnockoutAxes ours = a.axes(model), theirs = b.axes(model);
+  const KnockoutAxes ours = knockout_axes(a, model), theirs = knockout_axes(b, model);
   const std::string group = "/" + model + "/knockout/";
   c.equal(group + "edge", ours.edges, theirs.edges);
   c.equal(group + "prompt", ours.prompts, theirs.prompts);
   c.equal(group + "blocked", ours.blocked, theirs.blocked);
-  for (const std::int64_t size : a.windows(model)) {
-    const KnockoutWindow x = a.window(model, size), y = b.window(model, size);
+  for (const std::int64_t size : knockout_windows(a, model)) {
+    const KnockoutWindow x = knockout_window(a, model, size), y = knockout_window(b, model, size);
     const std::string window = fmt::format("{}window_{}/", group, size);
     c.equal(window + "placement", x.placement == y.placement);
     c.equal(window + "start", x.starts, y.starts);
@@ -99,12 +102,13 @@ void compare_knockouts(Comparison& c, const std::string& model, const ResultsRea
 
 void compare_heatmaps(Comparison& c, const std::string& model, const ResultsReader& a,
                       const ResultsReader& b) {
-  for (const std::int64_t size : a.heatmap_windows(model)) {
+  for (const std::int64_t size : heatmap_windows(a, model)) {
     const std::string window = fmt::format("/{}/heatmap/window_{}", model, size);
-    c.equal(window, a.heatmap_prompts(model, size), b.heatmap_prompts(model, size));
+    c.equal(window, heatmap_prompts(a, model, size), heatmap_prompts(b, model, size));
     if (!c.first().empty()) return;
-    for (const std::int64_t prompt : a.heatmap_prompts(model, size)) {
-      const HeatmapResult x = a.heatmap(model, size, prompt), y = b.heatmap(model, size, prompt);
+    for (const std::int64_t prompt : heatmap_prompts(a, model, size)) {
+      const HeatmapResult x = read_heatmap(a, model, size, prompt),
+                          y = read_heatmap(b, model, size, prompt);
       const std::string name = fmt::format("{}/{}", window, prompt);
       c.equal(name + " tokens", x.tokens, y.tokens);
       c.equal(name + " starts", x.starts, y.starts);
@@ -115,13 +119,15 @@ void compare_heatmaps(Comparison& c, const std::string& model, const ResultsRead
 
 void compare_model(Comparison& c, const std::string& model, const ResultsReader& a,
                    const ResultsReader& b) {
-  c.equal("/" + model + "/evaluation", a.has_evaluation(model) == b.has_evaluation(model));
-  c.equal("/" + model + "/knockout windows", a.windows(model), b.windows(model));
-  c.equal("/" + model + "/heatmap windows", a.heatmap_windows(model), b.heatmap_windows(model));
+  c.equal("/" + model + "/evaluation", has_evaluation(a, model) == has_evaluation(b, model));
+  c.equal("/" + model + "/knockout windows", knockout_windows(a, model),
+          knockout_windows(b, model));
+  c.equal("/" + model + "/heatmap windows", heatmap_windows(a, model), heatmap_windows(b, model));
   if (!c.first().empty()) return;  // what follows reads groups of one from the other
-  if (a.has_evaluation(model))
-    compare_evaluations(c, "/" + model + "/evaluation/", a.evaluation(model), b.evaluation(model));
-  if (!a.windows(model).empty()) compare_knockouts(c, model, a, b);
+  if (has_evaluation(a, model))
+    compare_evaluations(c, "/" + model + "/evaluation/", read_evaluation(a, model),
+                        read_evaluation(b, model));
+  if (!knockout_windows(a, model).empty()) compare_knockouts(c, model, a, b);
   compare_heatmaps(c, model, a, b);
 }
 

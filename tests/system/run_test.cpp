@@ -10,7 +10,8 @@
 
 #include "base/exit_codes.hpp"
 #include "base/files.hpp"
-#include "results/run_results.hpp"
+#include "experiments/sweep/knockout_arrays.hpp"
+#include "results/results_file.hpp"
 #include "tests/system/program.hpp"
 #include "tests/system/results_difference.hpp"
 #include "tests/system/scenario.hpp"
@@ -50,8 +51,8 @@ TEST_F(Run, AnyNumberOfRanksGivesTheSameBits) {
   const ResultsReader reader(results("alone"));
   EXPECT_TRUE(reader.info().complete);
   ASSERT_EQ(reader.models().size(), 5U);
-  EXPECT_EQ(reader.axes("mamba").edges.size(), 5U);
-  EXPECT_EQ(reader.axes("gpt2").edges.size(), 3U);
+  EXPECT_EQ(knockout_axes(reader, "mamba").edges.size(), 5U);
+  EXPECT_EQ(knockout_axes(reader, "gpt2").edges.size(), 3U);
   for (const int ranks : {1, 2, 3}) {
     const std::string name = fmt::format("ranks-{}", ranks);
     const Ended ended = run_program({"run", file, "--out", out(name)}, {.ranks = ranks});
@@ -81,14 +82,14 @@ TEST_F(Run, ASetOfPromptsHasOnlyWhatASweepAskedOfIt) {
   ASSERT_EQ(ended.code, 0) << ended.all();
   const ResultsReader reader(results("a"));
   for (const std::string model : {"gpt2", "mamba"}) {
-    EXPECT_EQ(reader.prompt_sets(model), (std::vector<std::string>{"few", "every"}));
-    EXPECT_EQ(reader.windows(model, 0), (std::vector<std::int64_t>{1, 3}));
-    EXPECT_EQ(reader.axes(model, 0).edges.size(), 2U);
+    EXPECT_EQ(prompt_sets(reader, model), (std::vector<std::string>{"few", "every"}));
+    EXPECT_EQ(knockout_windows(reader, model, 0), (std::vector<std::int64_t>{1, 3}));
+    EXPECT_EQ(knockout_axes(reader, model, 0).edges.size(), 2U);
   }
-  EXPECT_EQ(reader.windows("gpt2", 1), std::vector<std::int64_t>{3});
-  EXPECT_EQ(reader.axes("gpt2", 1).edges, std::vector<std::string>{"subject->last"});
-  EXPECT_EQ(reader.axes("gpt2", 1).prompts.size(), 12U);
-  EXPECT_THAT(reader.windows("mamba", 1), SizeIs(0));
+  EXPECT_EQ(knockout_windows(reader, "gpt2", 1), std::vector<std::int64_t>{3});
+  EXPECT_EQ(knockout_axes(reader, "gpt2", 1).edges, std::vector<std::string>{"subject->last"});
+  EXPECT_EQ(knockout_axes(reader, "gpt2", 1).prompts.size(), 12U);
+  EXPECT_THAT(knockout_windows(reader, "mamba", 1), SizeIs(0));
 }
 
 TEST_F(Run, AFinishedRunIsNotComputedAgain) {
@@ -135,7 +136,7 @@ TEST_F(Run, ADirectoryOfAnotherConfigurationIsRefusedAndLeftAlone) {
   }
   const Ended fresh = run_program({"run", other, "--out", out("a"), "--fresh"});
   EXPECT_EQ(fresh.code, 0) << fresh.all();
-  EXPECT_EQ(ResultsReader(results("a")).windows("gpt2"), std::vector<std::int64_t>{3});
+  EXPECT_EQ(knockout_windows(ResultsReader(results("a")), "gpt2"), std::vector<std::int64_t>{3});
 }
 
 TEST_F(Run, ADirectoryOfAnotherVersionIsRefusedAndLeftAlone) {
@@ -145,12 +146,16 @@ TEST_F(Run, ADirectoryOfAnotherVersionIsRefusedAndLeftAlone) {
   const std::string plan = "\"plan\": \"plan ";
   ASSERT_NE(record.find(plan), std::string::npos) << record;
   record.insert(record.find(plan) + plan.size(), "1");
+  const std::string version = "\"factflow\": \"";
+  ASSERT_NE(record.find(version), std::string::npos) << record;
+  record.replace(record.find(version) + version.size(), 5, "9.9.9");
   publish_file(out("a") + "/run.json", record);
   const auto before = contents("a");
   const Ended refused = run_program({"run", file, "--out", out("a")});
-  EXPECT_EQ(refused.code, 1) << refused.all();
+  EXPECT_EQ(refused.code, 2) << refused.all();
   ASSERT_THAT(refused.complaints(), SizeIs(1)) << refused.all();
-  EXPECT_THAT(refused.complaints()[0], HasSubstr("was begun by another version of factflow"));
+  EXPECT_THAT(refused.complaints()[0],
+              HasSubstr("was begun by another version of factflow, 9.9.9 (plan 1"));
   EXPECT_EQ(contents("a"), before);
   EXPECT_THAT(run_program({"status", out("a")}).out, HasSubstr("begun by another version"));
 }
@@ -251,8 +256,8 @@ TEST_F(Run, AStoppedRunTellsWhatIsComputedFromWhatIsMissing) {
   const ResultsReader reader(results("a"));
   size_t missing = 0;
   for (const ModelInfo& model : reader.models()) {
-    if (reader.windows(model.name).empty()) continue;
-    const KnockoutAxes axes = reader.axes(model.name);
+    if (knockout_windows(reader, model.name).empty()) continue;
+    const KnockoutAxes axes = knockout_axes(reader, model.name);
     int computed = 0;
     for (size_t p = 0; p < axes.prompts.size(); ++p) computed += axes.blocked[p] >= 0 ? 1 : 0;
     missing += axes.prompts.size() - static_cast<size_t>(computed);

@@ -20,7 +20,7 @@
 #include "base/exit_codes.hpp"
 #include "base/files.hpp"
 #include "pipeline/run/run.hpp"
-#include "results/run_results.hpp"
+#include "results/results_file.hpp"
 #include "tests/pipeline/coordination/faulty_files.hpp"
 #include "tests/system/program.hpp"
 #include "tests/system/results_difference.hpp"

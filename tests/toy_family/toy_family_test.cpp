@@ -7,7 +7,7 @@
 #include "model/reference/reference.hpp"
 #include "model/replay.hpp"
 #include "model/threads.hpp"
-#include "results/run_results.hpp"
+#include "results/results_file.hpp"
 #include "tests/model/random_checkpoint.hpp"
 #include "tests/system/program.hpp"
 #include "tests/system/scenario.hpp"

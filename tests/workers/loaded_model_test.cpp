@@ -1,6 +1,6 @@
 // A device that has less memory than the engine was told: an error, since smaller passes give other
 // bits.
-#include "workers/loaded_model.hpp"
+#include "experiments/loaded_model.hpp"
 
 #include <atomic>
 
@@ -9,6 +9,8 @@
 #include <gtest/gtest.h>
 
 #include "base/error.hpp"
+#include "experiments/evaluate/evaluate.hpp"
+#include "experiments/table.hpp"
 #include "model/device.hpp"
 #include "model/threads.hpp"
 #include "workers/work_loop.hpp"
@@ -43,8 +45,7 @@ class SmallMemory final : public at::Allocator {
 class MemoryShort : public ::testing::Test {
  protected:
   static LoadedModel load() {
-    ModelJob job;
-    job.name = "gpt2";
+    ModelSource job;
     job.path = job.tokenizer = FACTFLOW_SOURCE_DIR "/demo/models/gpt2";
     return LoadedModel(job, at::kCPU, Precision::kFp64, std::int64_t{8} << 30, "here");
   }
@@ -101,13 +102,14 @@ TEST_F(MemoryShort, AModelThatCannotBeLoadedIsNoUnitThatIsTooLarge) {
   model.name = "small";
   model.path = model.tokenizer = FACTFLOW_SOURCE_DIR "/demo/models/gpt2";
   model.parameters = 2'500'000;
+  model.work.resize(experiment_kinds().size());
   Worker worker(job, "cpu", 1, "here");
   Prompt prompt;
   prompt.text = "The capital of France is";
   prompt.subject = "France";
   prompt.subject_begin = 15;
   prompt.answer = " Paris";
-  const std::string payload = encode(Unit{Stage::kEvaluate, 0, {prompt, prompt}, {}, {}});
+  const std::string payload = encode(Unit{evaluate_kind().number(), 0, {prompt, prompt}, {}});
   const std::atomic<bool> cancelled{false};
   {
     const SmallMemory memory(size_t{64} << 10);

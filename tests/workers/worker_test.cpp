@@ -8,11 +8,32 @@
 
 #include <gtest/gtest.h>
 
+#include "experiments/evaluate/evaluate.hpp"
+#include "experiments/heatmap/heatmap.hpp"
+#include "experiments/sweep/sweep.hpp"
 #include "workers/job.hpp"
 #include "workers/unit.hpp"
 
 namespace factflow {
 namespace {
+
+// What each kind does with a model of twelve layers.
+std::vector<std::string> work() {
+  SweepConfig sweep;
+  sweep.windows.sizes = {3};
+  sweep.knockouts = {{{TokenRole::kSubject, TokenRole::kLast}, {TokenRole::kLast}}};
+  HeatmapsConfig heatmaps;
+  heatmaps.windows = {3};
+  Architecture architecture;
+  architecture.layers = 12;
+  const std::string name = "any";
+  const std::filesystem::path file = "x.yaml";
+  const ModelToPlan model{name, architecture, Placement::kFit, file};
+  return {
+      evaluate_kind().plan({}, model).work->bytes(),
+      sweep_kind().plan({std::make_shared<const SweepConfig>(sweep)}, model).work->bytes(),
+      heatmap_kind().plan({std::make_shared<const HeatmapsConfig>(heatmaps)}, model).work->bytes()};
+}
 
 Job two_models() {
   Job job;
@@ -22,10 +43,7 @@ Job two_models() {
     ModelJob& model = job.models.emplace_back();
     model.name = name;
     model.path = model.tokenizer = std::string(FACTFLOW_SOURCE_DIR "/demo/models/") + name;
-    model.edges = {{TokenRole::kSubject, TokenRole::kLast, {}},
-                   {TokenRole::kLast, TokenRole::kLast, {}}};
-    model.sweep = {{3, {0, 4, 8}, {{0, 3}, {4, 7}, {8, 11}}}};
-    model.heatmaps = model.sweep;
+    model.work = work();
   }
   return job;
 }
@@ -48,13 +66,9 @@ std::vector<Prompt> prompts() {
 std::vector<std::string> units() {
   std::vector<std::string> payloads;
   for (const std::uint32_t model : {0u, 0u, 1u, 1u, 0u}) {
-    Unit unit{Stage::kEvaluate, model, prompts(), {}, {}};
-    payloads.push_back(encode(unit));
-    unit.stage = Stage::kSweep;
-    unit.edges = {{0, {0}}, {1, {0}}};
-    payloads.push_back(encode(unit));
-    unit = {Stage::kHeatmap, model, prompts(), {}, {0}};
-    payloads.push_back(encode(unit));
+    payloads.push_back(encode(Unit{evaluate_kind().number(), model, prompts(), {}}));
+    payloads.push_back(encode(Unit{sweep_kind().number(), model, prompts(), {{0, {0}}, {1, {0}}}}));
+    payloads.push_back(encode(Unit{heatmap_kind().number(), model, prompts(), {{0, {0}}}}));
   }
   return payloads;
 }
@@ -69,30 +83,13 @@ std::vector<std::string> compute_all(bool foresee, int ranks_on_node = 1) {
     if (foresee && i + 1 < payloads.size()) worker.foresee(i + 1, payloads[i + 1]);
     const std::string bytes = worker.compute(i, payloads[i], cancelled);
     EXPECT_EQ(report_of(bytes).failed, 1u);
-    switch (decode_unit(payloads[i]).stage) {
-      case Stage::kEvaluate: {
-        EvaluationUnit result = decode_evaluation(bytes);
-        result.report.seconds = 0;
-        results.push_back(encode(result));
-        break;
-      }
-      case Stage::kSweep: {
-        SweepUnit result = decode_sweep(bytes);
-        result.report.seconds = 0;
-        EXPECT_EQ(result.prompts.at(2).failure.empty(), false);
-        EXPECT_EQ(result.prompts.at(3).probability.at(0).size(), 3u);
-        results.push_back(encode(result));
-        break;
-      }
-      case Stage::kHeatmap: {
-        HeatmapUnit result = decode_heatmap(bytes);
-        result.report.seconds = 0;
-        for (const PromptHeatmap& heatmap : result.prompts)
-          EXPECT_EQ(heatmap.token_ids.size(), heatmap.tokens.size());
-        results.push_back(encode(result));
-        break;
-      }
-    }
+    UnitResult result = decode_result(bytes);
+    result.report.seconds = 0;
+    EXPECT_FALSE(result.prompts.at(2).failure.empty());
+    EXPECT_TRUE(result.prompts.at(2).values.empty());
+    EXPECT_FALSE(result.prompts.at(3).values.empty());
+    EXPECT_EQ(result.facts.layers, 12);
+    results.push_back(encode(result));
   }
   return results;
 }

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "tests/expect_input_error.hpp"
+#include "tests/pipeline/sections.hpp"
 #include "tests/temporary_directory.hpp"
 
 namespace factflow {
@@ -54,8 +55,8 @@ TEST(Config, ReadsEveryKey) {
   EXPECT_EQ(config.models[0].gated_norm, GatedNormChoice::kPerGroup);
   EXPECT_EQ(config.models[1].gated_norm, GatedNormChoice::kAllChannels);
   EXPECT_THAT(config.select, ElementsAre(SelectConfig{}));
-  ASSERT_EQ(config.sweep.size(), 1U);
-  const SweepConfig& sweep = config.sweep[0];
+  ASSERT_EQ(sweeps_in(config).size(), 1U);
+  const SweepConfig sweep = sweeps_in(config)[0];
   EXPECT_THAT(sweep.windows.sizes, ElementsAre(1, 3, 5, 9));
   EXPECT_EQ(sweep.windows.placement, Placement::kCentred);
   ASSERT_EQ(sweep.knockouts.size(), 3U);
@@ -63,9 +64,9 @@ TEST(Config, ReadsEveryKey) {
                                                    TokenRole::kLast, TokenRole::kFirst));
   EXPECT_THAT(sweep.knockouts[0].channels, ElementsAre(ChannelSet{}));
   EXPECT_THAT(sweep.knockouts[1].channels[4], (ChannelSet{ChannelSet::Kind::kQuantile, 2, 5}));
-  ASSERT_EQ(config.heatmaps.size(), 1U);
-  EXPECT_THAT(config.heatmaps[0].windows, ElementsAre(5));
-  EXPECT_EQ(config.heatmaps[0].prompts, 8);
+  ASSERT_EQ(heatmaps_in(config).size(), 1U);
+  EXPECT_THAT(heatmaps_in(config)[0].windows, ElementsAre(5));
+  EXPECT_EQ(heatmaps_in(config)[0].prompts, 8);
   EXPECT_EQ(config.run.device, "cuda:1");
   EXPECT_EQ(config.run.precision, "tf32");
   EXPECT_EQ(config.run.threads_per_rank, 2);
@@ -78,8 +79,7 @@ TEST(Config, FillsInDefaults) {
   EXPECT_EQ(config.dataset, (DatasetConfig{.path = "facts.jsonl"}));
   EXPECT_THAT(config.select, ElementsAre(SelectConfig{}));
   EXPECT_EQ(config.run, RunConfig{});
-  EXPECT_THAT(config.sweep, IsEmpty());
-  EXPECT_THAT(config.heatmaps, IsEmpty());
+  EXPECT_FALSE(config.experiments.any());
 }
 
 TEST(Config, ReadsDatasetFilters) {
@@ -144,16 +144,17 @@ TEST(Config, ReadsSeveralSetsSweepsAndHeatMaps) {
   ASSERT_EQ(config.select.size(), 2U);
   EXPECT_EQ(config.select[0].name, "common");
   EXPECT_EQ(config.select[1].rank, 3);
-  ASSERT_EQ(config.sweep.size(), 2U);
-  EXPECT_THAT(config.sweep[0].models, IsEmpty());
-  EXPECT_THAT(config.sweep[1].models, ElementsAre("b"));
-  EXPECT_EQ(prompt_set(config, config.sweep[0].select), 0U);
-  EXPECT_EQ(prompt_set(config, config.sweep[1].select), 1U);
-  EXPECT_TRUE(includes(config.sweep[0].models, "a"));
-  EXPECT_FALSE(includes(config.sweep[1].models, "a"));
-  ASSERT_EQ(config.heatmaps.size(), 2U);
-  EXPECT_THAT(config.heatmaps[0].ids, ElementsAre(4, 2));
-  EXPECT_EQ(config.heatmaps[1].prompts, 3);
+  const std::vector<SweepConfig> sweep = sweeps_in(config);
+  ASSERT_EQ(sweep.size(), 2U);
+  EXPECT_THAT(sweep[0].models, IsEmpty());
+  EXPECT_THAT(sweep[1].models, ElementsAre("b"));
+  EXPECT_EQ(prompt_set(config, sweep[0].select), 0U);
+  EXPECT_EQ(prompt_set(config, sweep[1].select), 1U);
+  EXPECT_TRUE(is_for(sweep[0], "a"));
+  EXPECT_FALSE(is_for(sweep[1], "a"));
+  ASSERT_EQ(heatmaps_in(config).size(), 2U);
+  EXPECT_THAT(heatmaps_in(config)[0].ids, ElementsAre(4, 2));
+  EXPECT_EQ(heatmaps_in(config)[1].prompts, 3);
 }
 
 TEST(Config, OverridesReplaceKeysAndTheModelsDirectoryIsNoPartOfTheIdentity) {

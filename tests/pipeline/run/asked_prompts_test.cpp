@@ -8,6 +8,8 @@
 #include "base/error.hpp"
 #include "model/mixers/mamba/mamba_shape.hpp"
 #include "pipeline/run/run_plan.hpp"
+#include "tests/pipeline/clean_runs.hpp"
+#include "tests/pipeline/sections.hpp"
 #include "tests/temporary_directory.hpp"
 
 namespace factflow {
@@ -46,22 +48,31 @@ class Asked : public ::testing::Test {
       planned.architecture.blocks.assign(4, {{std::make_shared<MambaShape>(shape)}});
       planned.parameters = 1000;
       planned_.job.models.emplace_back().name = model.name;
-      add_knockouts(config_, planned, planned_.job.models.back());
+      plan_experiments(config_, planned, planned_.job.models.back());
     }
+  }
+
+  AskedPrompts asked(const ExperimentKind& kind, std::uint32_t model,
+                     const CleanRanks& ranks) const {
+    return asked_prompts(config_, kind_numbered(kind.number()).value(), dataset_,
+                         planned_.models[model], model, ranks);
+  }
+  SweepPlan plan_of(std::uint32_t model) const {
+    return decode_sweep_plan(planned_.job.models[model].work.at(place_of_section("sweep")));
   }
 
   // "10: subject->last 1 3" for each prompt of a part, and likewise for each edge.
   std::vector<std::string> cells(std::uint32_t model, const CleanRanks& ranks) const {
     std::vector<std::string> cells;
-    const AskedPrompts asked =
-        asked_in_sweeps(config_, dataset_, planned_.models[model], model, ranks);
-    for (const PromptPart& part : asked.parts)
+    const AskedPrompts all = asked(sweep_kind(), model, ranks);
+    const SweepPlan plan = plan_of(model);
+    for (const PromptPart& part : all.parts)
       for (std::uint32_t i = part.begin; i < part.begin + part.count; ++i)
-        for (const AskedEdge& edge : part.edges) {
-          std::string cell = std::to_string(dataset_.prompts[asked.prompts[i]].id) + ": " +
-                             label_of(planned_.job.models[model].edges[edge.edge]);
+        for (const AskedItem& edge : part.asked) {
+          std::string cell = std::to_string(dataset_.prompts[all.prompts[i]].id) + ": " +
+                             label_of(plan.edges[edge.item]);
           for (const std::uint32_t series : edge.series)
-            cell += " " + std::to_string(planned_.job.models[model].sweep[series].size);
+            cell += " " + std::to_string(plan.series[series].size);
           cells.push_back(cell);
         }
     std::sort(cells.begin(), cells.end());
@@ -80,8 +91,8 @@ TEST_F(Asked, OneSweepIsOnePart) {
   read("sweep: {windows: {sizes: 3}, knockouts: {from: subject, to: last}}\n");
   EXPECT_THAT(cells(kA, kRanks), ElementsAre("10: subject->last 3"));  // right for both
   EXPECT_THAT(judges_of(config_, kA), ElementsAre(kA, kB));
-  EXPECT_THAT(asked_in_heatmaps(config_, dataset_, planned_.models[kA], kA, kRanks).parts,
-              IsEmpty());
+  EXPECT_THAT(asked(heatmap_kind(), kA, kRanks).parts, IsEmpty());
+  EXPECT_THAT(asked(evaluate_kind(), kA, kRanks).prompts, SizeIs(5));  // whatever is configured
 }
 
 TEST_F(Asked, SweepsOverlapAndEveryKnockoutIsAskedOnce) {
@@ -99,7 +110,7 @@ TEST_F(Asked, SweepsOverlapAndEveryKnockoutIsAskedOnce) {
               ElementsAre("10: last->last 3", "10: last->last/slow 2", "10: subject->last 1 3",
                           "11: subject->last 1 3", "12: last->last 3", "12: last->last/slow 2",
                           "12: subject->last 3", "13: subject->last 1 3", "14: subject->last 1 3"));
-  EXPECT_THAT(sets_swept(config_), ElementsAre(0U, 1U));
+  EXPECT_THAT(sets_of_kind(config_, place_of_section("sweep")), ElementsAre(0U, 1U));
   EXPECT_THAT(judges_of(config_, kA), ElementsAre(kA));
   EXPECT_THAT(shortfalls(config_, dataset_),
               ElementsAre(HasSubstr("listed.txt): 1 of 3 ids belongs to no usable prompt: 99")));
@@ -118,15 +129,14 @@ TEST_F(Asked, HeatMapsByCountAndById) {
   read(
       "select: {correct_for: self}\n"
       "heatmaps: [{windows: [1, 2], prompts: 1}, {window: 3, ids: [10, 13, 12], models: a}]\n");
-  const AskedPrompts a = asked_in_heatmaps(config_, dataset_, planned_.models[kA], kA, kRanks);
+  const AskedPrompts a = asked(heatmap_kind(), kA, kRanks);
   ASSERT_THAT(a.parts, SizeIs(2));
   // All three windows of prompt 10, one of 12; 13 failed.
   EXPECT_THAT(a.prompts, ElementsAre(0U, 2U));
-  EXPECT_THAT(a.part_of(0).heatmaps, ElementsAre(0U, 1U, 2U));
-  EXPECT_THAT(a.part_of(1).heatmaps, ElementsAre(2U));
+  EXPECT_THAT(a.part_of(0).asked.at(0).series, ElementsAre(0U, 1U, 2U));
+  EXPECT_THAT(a.part_of(1).asked.at(0).series, ElementsAre(2U));
   EXPECT_THROW(a.part_of(2), std::out_of_range);
-  EXPECT_THAT(asked_in_heatmaps(config_, dataset_, planned_.models[kB], kB, kRanks).prompts,
-              ElementsAre(0U));
+  EXPECT_THAT(asked(heatmap_kind(), kB, kRanks).prompts, ElementsAre(0U));
 }
 
 TEST_F(Asked, OnlyListsOfIdsReadOnlyTheirPrompts) {
@@ -165,17 +175,17 @@ TEST_F(Asked, UnitsCoverEveryPartOnce) {
   std::map<std::pair<std::string, std::int64_t>, int> times;  // (what, prompt) of model b
   for (const Task& task : plan.initial()) {
     const UnitName name = unit_named(task.id);
-    EvaluationUnit done;
-    done.prompts.resize(name.count);
+    std::vector<std::int32_t> ranks;
     for (std::uint32_t i = 0; i < name.count; ++i)
-      done.prompts[i].rank = kRanks[name.model][name.begin + i];
-    for (const Task& next : plan.completed(task.id, encode(done))) {
+      ranks.push_back(kRanks[name.model][name.begin + i]);
+    for (const Task& next : plan.completed(task.id, encode(clean_runs(ranks)))) {
       const Unit unit = decode_unit(next.payload);
       if (unit.model != kB) continue;
       for (const Prompt& prompt : unit.prompts) {
-        for (const AskedEdge& edge : unit.edges)
-          ++times[{label_of(planned_.job.models[kB].edges[edge.edge]), prompt.id}];
-        if (!unit.heatmaps.empty()) ++times[{"heatmap", prompt.id}];
+        if (unit.kind == heatmap_kind().number()) ++times[{"heatmap", prompt.id}];
+        if (unit.kind != sweep_kind().number()) continue;
+        for (const AskedItem& edge : unit.asked)
+          ++times[{label_of(plan_of(kB).edges[edge.item]), prompt.id}];
       }
     }
   }

@@ -12,6 +12,7 @@
 
 #include "pipeline/coordination/task_queue.hpp"
 #include "pipeline/run/run_plan.hpp"
+#include "tests/pipeline/clean_runs.hpp"
 #include "workers/protocol.hpp"
 
 namespace factflow {
@@ -93,10 +94,8 @@ class Balance : public ::testing::Test {
     RunPlan plan(config_, dataset, planned_);
     Lists lists{plan.initial(), {}};
     for (const Task& task : lists.evaluation) {
-      EvaluationUnit evaluation;
-      evaluation.prompts.resize(unit_named(task.id).count);
-      for (PromptEvaluation& prompt : evaluation.prompts) prompt.rank = 1;
-      for (Task& next : plan.completed(task.id, encode(evaluation)))
+      const std::vector<std::int32_t> right(unit_named(task.id).count, 1);
+      for (Task& next : plan.completed(task.id, encode(clean_runs(right))))
         lists.sweep.push_back(std::move(next));
     }
     return lists;

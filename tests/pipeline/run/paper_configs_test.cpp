@@ -8,7 +8,7 @@
 
 #include "pipeline/input/config.hpp"
 #include "pipeline/input/dataset.hpp"
-#include "workers/job.hpp"
+#include "tests/pipeline/sections.hpp"
 
 namespace factflow {
 namespace {
@@ -31,8 +31,8 @@ std::string meaning_of(const Config& config, const SelectConfig& set) {
 using Cells = std::set<std::string>;
 
 void add_sweeps(const Config& config, const std::string& model, Cells& cells) {
-  for (const SweepConfig& sweep : config.sweep) {
-    if (!includes(sweep.models, model)) continue;
+  for (const SweepConfig& sweep : sweeps_in(config)) {
+    if (!is_for(sweep, model)) continue;
     const std::string set = meaning_of(config, config.select[prompt_set(config, sweep.select)]);
     for (const KnockoutConfig& knockout : sweep.knockouts)
       for (const TokenRole from : knockout.from)
@@ -45,8 +45,8 @@ void add_sweeps(const Config& config, const std::string& model, Cells& cells) {
 }
 
 void add_heatmaps(const Config& config, const std::string& model, Cells& cells) {
-  for (const HeatmapsConfig& heatmaps : config.heatmaps) {
-    if (!includes(heatmaps.models, model)) continue;
+  for (const HeatmapsConfig& heatmaps : heatmaps_in(config)) {
+    if (!is_for(heatmaps, model)) continue;
     for (const int size : heatmaps.windows) {
       const std::string map = model + ": map " + std::to_string(size);
       for (const std::int64_t id : heatmaps.ids) cells.insert(map + " of " + std::to_string(id));

@@ -6,10 +6,11 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "experiments/table.hpp"
 #include "model/replay.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 #include "pipeline/coordination/journal_format.hpp"
-#include "workers/experiments.hpp"
+#include "tests/pipeline/clean_runs.hpp"
 #include "workers/worker.hpp"
 
 namespace factflow {
@@ -45,9 +46,10 @@ class PlannedMemory : public ::testing::TestWithParam<const char*> {
     RunPlan plan(config, dataset, planned);
     for (const Task& task : all_tasks(plan)) {
       const Unit unit = decode_unit(task.payload);
+      const Work& work = *planned.models[0].experiments.at(kind_numbered(unit.kind).value()).work;
       std::vector<ReplayRequest> requests;
       for (const Prompt& prompt : unit.prompts)
-        requests.push_back(request_of(job, unit, tokenize(tokenizer, prompt, job.answer)));
+        requests.push_back(work.request(unit.asked, tokenize(tokenizer, prompt, job.answer)));
       engine.run(requests);
     }
     return engine.buffer_bytes();
@@ -56,11 +58,9 @@ class PlannedMemory : public ::testing::TestWithParam<const char*> {
     std::vector<Task> tasks = plan.initial();
     for (size_t i = 0; i < tasks.size(); ++i) {
       const UnitName name = unit_named(tasks[i].key());
-      if (name.stage != Stage::kEvaluate) continue;
-      EvaluationUnit right;
-      right.prompts.resize(name.count);
-      for (PromptEvaluation& prompt : right.prompts) prompt.rank = 1;
-      for (Task& task : plan.completed(tasks[i].id, encode(right)))
+      if (name.kind != evaluate_kind().number()) continue;
+      const std::vector<std::int32_t> right(name.count, 1);
+      for (Task& task : plan.completed(tasks[i].id, encode(clean_runs(right))))
         tasks.push_back(std::move(task));
     }
     return tasks;

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.hpp"
+#include "tests/pipeline/clean_runs.hpp"
 
 namespace factflow {
 namespace {
@@ -28,14 +29,9 @@ class Plan : public ::testing::Test {
  protected:
   // What the evaluation says if every prompt is right but these, which failed.
   static std::string evaluation(const std::set<std::uint32_t>& failed) {
-    EvaluationUnit unit;
-    unit.prompts.resize(12);
-    for (std::uint32_t i = 0; i < 12; ++i) {
-      unit.prompts[i].rank = 1;
-      if (failed.contains(i)) unit.prompts[i].failure = "broken";
-    }
-    unit.report.failed = static_cast<std::uint32_t>(failed.size());
-    return encode(unit);
+    std::vector<std::int32_t> ranks;
+    for (std::uint32_t i = 0; i < 12; ++i) ranks.push_back(failed.contains(i) ? 0 : 1);
+    return encode(clean_runs(ranks));
   }
   // The units that follow on such an evaluation.
   std::set<UnitKey> released(const std::set<std::uint32_t>& failed) const {
@@ -55,12 +51,12 @@ class Plan : public ::testing::Test {
 
 TEST_F(Plan, NamesSurviveBeingNumbers) {
   const std::uint64_t digest = 0xfeed'0123'4567'beef;
-  for (const UnitName& unit : {UnitName{Stage::kEvaluate, 0, 0, 1, 0},
-                               {Stage::kSweep, 1, 2, 3, digest},
-                               {Stage::kHeatmap, 4000, 16'000'000, 512, digest},
-                               {Stage::kHeatmap, 16'383, 4'294'967'295, 16'383, ~digest}}) {
+  for (const UnitName& unit : {UnitName{1, 0, 0, 1, 0},
+                               {2, 1, 2, 3, digest},
+                               {3, 4000, 16'000'000, 512, digest},
+                               {15, 16'383, 4'294'967'295, 16'383, ~digest}}) {
     const UnitName back = unit_named(key_of(unit));
-    EXPECT_EQ(back.stage, unit.stage);
+    EXPECT_EQ(back.kind, unit.kind);
     EXPECT_EQ(back.model, unit.model);
     EXPECT_EQ(back.begin, unit.begin);
     EXPECT_EQ(back.count, unit.count);
@@ -70,9 +66,8 @@ TEST_F(Plan, NamesSurviveBeingNumbers) {
 }
 
 TEST_F(Plan, ANameThatDoesNotFitIsNeverCut) {
-  for (const UnitName& unit : {UnitName{Stage::kSweep, 16'384, 0, 1, 0},
-                               {Stage::kSweep, 0, 0, 16'384, 0},
-                               {static_cast<Stage>(16), 0, 0, 1, 0}})
+  for (const UnitName& unit :
+       {UnitName{2, 16'384, 0, 1, 0}, {2, 0, 0, 16'384, 0}, {16, 0, 0, 1, 0}})
     EXPECT_THROW(id_of(unit), std::logic_error);
 }
 
@@ -86,7 +81,7 @@ TEST_F(Plan, SelectionsAreToldApartByAll64Bits) {
     EXPECT_EQ(unit_named(task.key()).selection, task.selection);
   }
   for (const UnitKey& unit : plan.units())
-    EXPECT_EQ(unit.selection == 0, unit_named(unit).stage == Stage::kEvaluate);
+    EXPECT_EQ(unit.selection == 0, unit_named(unit).kind == evaluate_kind().number());
 }
 
 double cost_of(const std::vector<ExpectedWork>& work) {
@@ -108,7 +103,7 @@ TEST_F(Plan, ExpectsWhatItWillRelease) {
     double cost = 0;
     for (const Task& task : released) {
       cost += task.cost;
-      EXPECT_EQ(task.kind, static_cast<std::uint32_t>(unit_named(task.key()).stage));
+      EXPECT_EQ(task.kind, unit_named(task.key()).kind);
     }
     EXPECT_TRUE(plan.expected().empty());
     if (failed.empty()) {
@@ -137,11 +132,11 @@ TEST_F(Plan, SaysWhichResultsHoldFailures) {
 
 TEST_F(Plan, AModelIsTheSameInEveryUnit) {
   RunPlan plan(config_, dataset_, planned_);
-  EvaluationUnit first = decode_evaluation(evaluation({}));
+  UnitResult first = decode_result(evaluation({}));
   first.report.model_digest = "weights tokens";
   const std::vector<Task> sweeps = plan.completed(plan.initial()[0].id, encode(first));
   ASSERT_FALSE(sweeps.empty());
-  SweepUnit sweep;
+  UnitResult sweep;
   sweep.report.model_digest = "other-weights tokens";
   EXPECT_THROW(plan.completed(sweeps[0].id, encode(sweep)), RunError);
   sweep.report.model_digest = "weights tokens";
@@ -150,8 +145,7 @@ TEST_F(Plan, AModelIsTheSameInEveryUnit) {
 
 TEST_F(Plan, MessagesNameModelAndPrompts) {
   const RunPlan plan(config_, dataset_, planned_);
-  EXPECT_EQ(plan.name_of(id_of({Stage::kSweep, 0, 8, 4, 77})),
-            "unit \"sweep of gpt2, prompts 9 to 12\"");
+  EXPECT_EQ(plan.name_of(id_of({2, 0, 8, 4, 77})), "unit \"sweep of gpt2, prompts 9 to 12\"");
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // A model on its device, with tokenizer and engine.
 #pragma once
 
+#include <cstdint>
 #include <future>
 #include <memory>
 #include <optional>
@@ -8,14 +9,29 @@
 #include <vector>
 
 #include "model/checkpoint/checkpoint.hpp"
+#include "model/checkpoint_choices.hpp"
 #include "model/network.hpp"
 #include "model/prompt.hpp"
 #include "model/replay.hpp"
 #include "model/tokenizer/tokenizer.hpp"
-#include "workers/job.hpp"
-#include "workers/unit.hpp"
 
 namespace factflow {
+
+// Where a model comes from and how its prompts are read.
+struct ModelSource {
+  std::string path = {};  // as Checkpoint::open() takes it
+  CheckpointChoices choices = {};
+  std::string tokenizer = {};  // path; empty = the one beside the checkpoint
+  AnswerRule answer = AnswerRule::kContinuation;
+};
+
+// What was loaded, for the record.
+struct ModelFacts {
+  std::string family;
+  std::int64_t layers = 0, hidden_size = 0, vocabulary = 0, parameters = 0;
+  std::string checkpoint_digest, tokenizer_digest;
+  std::string libraries, device, host;
+};
 
 // Throws InputError if a tokenizer's model has tokens that the checkpoint at `path` has no
 // embedding of. Tokens that were added for chats may lie beyond: a prompt that has one is refused
@@ -34,7 +50,7 @@ class LoadedModel {
  public:
   // facts_wanted: facts() will be called, so the checkpoint's digest is computed while the model is
   // loaded.
-  LoadedModel(const ModelJob& job, at::Device device, Precision precision,
+  LoadedModel(const ModelSource& source, at::Device device, Precision precision,
               std::int64_t memory_limit, std::string host, bool facts_wanted = false);
 
   const Tokenizer& tokenizer() const { return tokenizer_; }

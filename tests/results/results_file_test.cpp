@@ -1,4 +1,4 @@
-#include "results/run_results.hpp"
+#include "results/results_file.hpp"
 
 #include <cmath>
 #include <cstdlib>
@@ -16,6 +16,9 @@
 
 #include "base/error.hpp"
 #include "base/files.hpp"
+#include "experiments/evaluate/evaluation_arrays.hpp"
+#include "experiments/heatmap/heatmap_arrays.hpp"
+#include "experiments/sweep/knockout_arrays.hpp"
 #include "results/hdf5_file.hpp"
 #include "results/seal.hpp"
 
@@ -49,14 +52,14 @@ class RunResults : public testing::Test {
     try {
       const ResultsReader reader(path_);
       for (const ModelInfo& model : reader.models()) {
-        if (reader.has_evaluation(model.name)) reader.evaluation(model.name);
-        for (const std::int64_t window : reader.windows(model.name)) {
-          reader.axes(model.name);
-          reader.window(model.name, window);
+        if (has_evaluation(reader, model.name)) read_evaluation(reader, model.name);
+        for (const std::int64_t window : knockout_windows(reader, model.name)) {
+          knockout_axes(reader, model.name);
+          knockout_window(reader, model.name, window);
         }
-        for (const std::int64_t window : reader.heatmap_windows(model.name))
-          for (const std::int64_t prompt : reader.heatmap_prompts(model.name, window))
-            reader.heatmap(model.name, window, prompt);
+        for (const std::int64_t window : heatmap_windows(reader, model.name))
+          for (const std::int64_t prompt : heatmap_prompts(reader, model.name, window))
+            read_heatmap(reader, model.name, window, prompt);
       }
     } catch (const InputError& error) {
       return error.what();
@@ -123,13 +126,13 @@ HeatmapResult heatmap() {
 void write_all(const std::filesystem::path& path) {
   ResultsWriter writer(path, info(), prompts());
   writer.begin_model({"tiny", "mamba", "models/tiny", 4, 8, 100, 1000, "d1", "d2"});
-  writer.write_evaluation(evaluation());
-  writer.write_axes(axes());
-  writer.write_window(window(9));
-  writer.write_window(window(2));
-  writer.write_heatmap(heatmap());
+  writer.write(arrays_of(evaluation()));
+  writer.write(arrays_of(axes()));
+  writer.write(arrays_of(axes(), window(9)));
+  writer.write(arrays_of(axes(), window(2)));
+  writer.write(arrays_of(std::vector<HeatmapResult>{heatmap()})[0]);
   writer.begin_model({"another", "gpt2", "models/another", 4, 8, 100, 1000, "d1", "d2"});
-  writer.write_evaluation(evaluation());
+  writer.write(arrays_of(evaluation()));
   writer.publish({{"tiny", "sweep", "3", "out of memory"}, {"", "dataset", "", "line 4"}});
 }
 
@@ -151,7 +154,7 @@ TEST_F(RunResults, RoundTrip) {
   ASSERT_EQ(reader.models().size(), 2U);
   EXPECT_EQ(reader.models()[0].name, "tiny");  // order of writing, not of names
   EXPECT_EQ(reader.models()[0].parameters, 1000);
-  const EvaluationResult clean = reader.evaluation("tiny");
+  const EvaluationResult clean = read_evaluation(reader, "tiny");
   EXPECT_EQ(clean.prompt, evaluation().prompt);
   EXPECT_EQ(clean.probability[0], 0.5F);
   EXPECT_TRUE(std::isnan(clean.probability[1]));
@@ -159,19 +162,19 @@ TEST_F(RunResults, RoundTrip) {
   EXPECT_EQ(clean.answer_text, evaluation().answer_text);
   EXPECT_EQ(clean.changes, evaluation().changes);
   EXPECT_EQ(clean.top_text[1], "\uFFFD\uFFFD");
-  EXPECT_EQ(reader.windows("tiny"), (std::vector<std::int64_t>{2, 9}));
-  EXPECT_EQ(reader.axes("tiny").blocked, axes().blocked);
-  const KnockoutWindow nine = reader.window("tiny", 9);
+  EXPECT_EQ(knockout_windows(reader, "tiny"), (std::vector<std::int64_t>{2, 9}));
+  EXPECT_EQ(knockout_axes(reader, "tiny").blocked, axes().blocked);
+  const KnockoutWindow nine = knockout_window(reader, "tiny", 9);
   EXPECT_EQ(nine.starts, window(9).starts);
   EXPECT_EQ(nine.rank, window(9).rank);
   EXPECT_EQ(nine.tied, window(9).tied);
   EXPECT_EQ(clean.tied, evaluation().tied);
   EXPECT_TRUE(std::isnan(nine.probability[6]));
-  EXPECT_EQ(reader.heatmap_prompts("tiny", 2), std::vector<std::int64_t>{7});
-  EXPECT_EQ(reader.heatmap("tiny", 2, 7).tokens, heatmap().tokens);
-  EXPECT_EQ(reader.heatmap("tiny", 2, 7).token_ids, heatmap().token_ids);
-  EXPECT_TRUE(reader.windows("another").empty());
-  EXPECT_TRUE(reader.heatmap_windows("another").empty());
+  EXPECT_EQ(heatmap_prompts(reader, "tiny", 2), std::vector<std::int64_t>{7});
+  EXPECT_EQ(read_heatmap(reader, "tiny", 2, 7).tokens, heatmap().tokens);
+  EXPECT_EQ(read_heatmap(reader, "tiny", 2, 7).token_ids, heatmap().token_ids);
+  EXPECT_TRUE(knockout_windows(reader, "another").empty());
+  EXPECT_TRUE(heatmap_windows(reader, "another").empty());
 }
 
 TEST_F(RunResults, KnockoutsAreReadBySetOfPrompts) {
@@ -183,41 +186,43 @@ TEST_F(RunResults, KnockoutsAreReadBySetOfPrompts) {
                       {1, 2, 3, kNotKnown},
                       {"main", "own", "none"},
                       {1, 1, 0, 1, 0, 0}};
-    writer.write_axes(both);
-    writer.write_window({9,
-                         "fit",
-                         {0, 1},
-                         {0.1F, 0.2F, 0.3F, 0.4F, 0.5F, 0.6F, kNan, kNan},
-                         {1, 2, 3, 4, 5, 6, 0, 0},
-                         {1, 1, 1, 0, 0, 0},
-                         {0, 1, 2, 0, 0, 0, 0, 0}});
-    writer.write_window(
-        {5, "fit", {0}, {0.1F, 0.2F, 0.3F, kNan}, {1, 2, 3, 0}, {1, 1, 0, 0, 0, 0}});
+    writer.write(arrays_of(both));
+    writer.write(arrays_of(both, {9,
+                                  "fit",
+                                  {0, 1},
+                                  {0.1F, 0.2F, 0.3F, 0.4F, 0.5F, 0.6F, kNan, kNan},
+                                  {1, 2, 3, 4, 5, 6, 0, 0},
+                                  {1, 1, 1, 0, 0, 0},
+                                  {0, 1, 2, 0, 0, 0, 0, 0}}));
+    writer.write(arrays_of(
+        both, {5, "fit", {0}, {0.1F, 0.2F, 0.3F, kNan}, {1, 2, 3, 0}, {1, 1, 0, 0, 0, 0}}));
     writer.publish({});
   }
   const ResultsReader reader(path_);
-  EXPECT_EQ(reader.prompt_sets("tiny"), (std::vector<std::string>{"main", "own", "none"}));
-  EXPECT_EQ(reader.axes("tiny").prompts, (std::vector<std::int64_t>{7, 3}));  // the first set
-  EXPECT_EQ(reader.axes("tiny").edges.size(), 2U);
-  EXPECT_EQ(reader.window("tiny", 9).rank, (std::vector<std::int32_t>{1, 2, 3, 4, 5, 6, 0, 0}));
-  const KnockoutAxes own = reader.axes("tiny", 1);
+  EXPECT_EQ(prompt_sets(reader, "tiny"), (std::vector<std::string>{"main", "own", "none"}));
+  EXPECT_EQ(knockout_axes(reader, "tiny").prompts,
+            (std::vector<std::int64_t>{7, 3}));  // the first set
+  EXPECT_EQ(knockout_axes(reader, "tiny").edges.size(), 2U);
+  EXPECT_EQ(knockout_window(reader, "tiny", 9).rank,
+            (std::vector<std::int32_t>{1, 2, 3, 4, 5, 6, 0, 0}));
+  const KnockoutAxes own = knockout_axes(reader, "tiny", 1);
   EXPECT_EQ(own.prompts, (std::vector<std::int64_t>{3}));
   // Nobody asked prompt 3 for the other.
   EXPECT_EQ(own.edges, (std::vector<std::string>{"subject->last"}));
   EXPECT_EQ(own.blocked, (std::vector<std::int64_t>{2}));
-  EXPECT_EQ(reader.window("tiny", 9, 1).rank, (std::vector<std::int32_t>{3, 4}));
-  EXPECT_EQ(reader.window("tiny", 9, 1).asked, std::vector<std::int32_t>{1});
-  EXPECT_EQ(reader.window("tiny", 9, 1).tied, (std::vector<std::int32_t>{2, 0}));
+  EXPECT_EQ(knockout_window(reader, "tiny", 9, 1).rank, (std::vector<std::int32_t>{3, 4}));
+  EXPECT_EQ(knockout_window(reader, "tiny", 9, 1).asked, std::vector<std::int32_t>{1});
+  EXPECT_EQ(knockout_window(reader, "tiny", 9, 1).tied, (std::vector<std::int32_t>{2, 0}));
   // Prompt 3 was asked about at window 5, but as one of the main set.
-  EXPECT_EQ(reader.windows("tiny", 0), (std::vector<std::int64_t>{5, 9}));
-  EXPECT_EQ(reader.windows("tiny", 1), std::vector<std::int64_t>{9});
-  EXPECT_EQ(reader.window("tiny", 5, 1).rank, std::vector<std::int32_t>{0});
-  EXPECT_TRUE(std::isnan(reader.window("tiny", 5, 1).probability[0]));
-  EXPECT_EQ(reader.window("tiny", 5, ResultsReader::kAllPrompts).asked.size(), 6U);
-  EXPECT_TRUE(reader.axes("tiny", 2).prompts.empty());
-  EXPECT_TRUE(reader.windows("tiny", 2).empty());
-  EXPECT_EQ(reader.axes("tiny", ResultsReader::kAllPrompts).members.size(), 6U);
-  EXPECT_THROW(reader.axes("tiny", 3), InputError);
+  EXPECT_EQ(knockout_windows(reader, "tiny", 0), (std::vector<std::int64_t>{5, 9}));
+  EXPECT_EQ(knockout_windows(reader, "tiny", 1), std::vector<std::int64_t>{9});
+  EXPECT_EQ(knockout_window(reader, "tiny", 5, 1).rank, std::vector<std::int32_t>{0});
+  EXPECT_TRUE(std::isnan(knockout_window(reader, "tiny", 5, 1).probability[0]));
+  EXPECT_EQ(knockout_window(reader, "tiny", 5, kAllPrompts).asked.size(), 6U);
+  EXPECT_TRUE(knockout_axes(reader, "tiny", 2).prompts.empty());
+  EXPECT_TRUE(knockout_windows(reader, "tiny", 2).empty());
+  EXPECT_EQ(knockout_axes(reader, "tiny", kAllPrompts).members.size(), 6U);
+  EXPECT_THROW(knockout_axes(reader, "tiny", 3), InputError);
 }
 
 TEST_F(RunResults, AnEmptyRunIsAFile) {
@@ -237,7 +242,7 @@ TEST_F(RunResults, AnUnpublishedWriterLeavesTheOldFile) {
   {
     ResultsWriter writer(path_, info(), prompts());
     writer.begin_model({"new", "gpt2", "", 4, 8, 100, 1000, "", ""});
-    writer.write_evaluation(evaluation());
+    writer.write(arrays_of(evaluation()));
   }
   EXPECT_EQ(bytes(), before);
   EXPECT_EQ(files(), 1U);
@@ -259,7 +264,7 @@ TEST_F(RunResults, AKilledWriterLeavesTheOldFileAndTheNextOneReplacesItsLitter) 
   const int status = in_child([&] {
     ResultsWriter writer(path_, info(), prompts());
     writer.begin_model({"new", "gpt2", "", 4, 8, 100, 1000, "", ""});
-    writer.write_evaluation(evaluation());
+    writer.write(arrays_of(evaluation()));
     ::raise(SIGKILL);
     return 0;
   });
@@ -280,8 +285,8 @@ TEST_F(RunResults, AFullDiskIsARunErrorAndLeavesTheOldFile) {
     try {
       ResultsWriter writer(path_, info(), prompts());
       writer.begin_model({"new", "gpt2", "", 4, 8, 100, 1000, "", ""});
-      writer.write_axes(axes());
-      for (int size = 1; size < 100; ++size) writer.write_window(window(size));
+      writer.write(arrays_of(axes()));
+      for (int size = 1; size < 100; ++size) writer.write(arrays_of(axes(), window(size)));
       writer.publish({});
     } catch (const RunError& error) {
       EXPECT_THAT(error.what(), testing::HasSubstr("File too large; finished work is kept"));
@@ -299,16 +304,19 @@ TEST_F(RunResults, BadNamesAreInputErrorsAndBadVectorsAreBugs) {
   for (const char* name : {"", "a/b", "..", "prompts", "failures", "gpt 2"})
     EXPECT_THROW(writer.begin_model({name, "gpt2", "", 4, 8, 100, 1000, "", ""}), InputError)
         << name;
-  EXPECT_THROW(writer.write_evaluation(evaluation()), std::logic_error);
+  EXPECT_THROW(writer.write(arrays_of(evaluation())), std::logic_error);
   writer.begin_model({"tiny", "gpt2", "", 4, 8, 100, 1000, "", ""});
-  EXPECT_THROW(writer.write_window(window(2)), std::logic_error);
   KnockoutAxes unknown = axes();
   unknown.prompts[0] = 999;
-  EXPECT_THROW(writer.write_axes(unknown), std::logic_error);
-  writer.write_axes(axes());
+  EXPECT_THROW(writer.write(arrays_of(unknown)), std::logic_error);
+  writer.write(arrays_of(axes()));
+  EXPECT_THROW(writer.write(arrays_of(axes())), std::logic_error);
+  ArrayGroup lost{"lost"};
+  lost.arrays = {{"cells", {"nowhere"}, std::vector<float>{1}, {"1", "d"}}};
+  EXPECT_THROW(writer.write(lost), std::logic_error);
   KnockoutWindow shorter = window(2);
   shorter.probability.pop_back();
-  EXPECT_THROW(writer.write_window(shorter), std::logic_error);
+  EXPECT_THROW(writer.write(arrays_of(axes(), shorter)), std::logic_error);
   EXPECT_THROW(writer.begin_model({"tiny", "gpt2", "", 4, 8, 100, 1000, "", ""}), std::logic_error);
 }
 
@@ -412,7 +420,7 @@ TEST_F(RunResults, InconsistentContentIsRefused) {
     };
   };
   EXPECT_EQ(with(knockout({7}, {0, 1}, 0.5F, 2)), "read");
-  EXPECT_TRUE(ResultsReader(path_).window("tiny", 2).tied.empty());  // not counted
+  EXPECT_TRUE(knockout_window(ResultsReader(path_), "tiny", 2).tied.empty());  // not counted
   EXPECT_NE(with(knockout({7}, {0, 1}, kNan, 2)).find("0 where there is no answer"),
             std::string::npos);
   EXPECT_NE(with([&](Group& model) {

@@ -1,4 +1,4 @@
-#include "workers/loaded_model.hpp"
+#include "experiments/loaded_model.hpp"
 
 #include <algorithm>
 #include <utility>
@@ -39,18 +39,19 @@ void require_tokens(const TokenizedPrompt& tokens, const Architecture& architect
                                         tokens.answer, architecture.vocabulary));
 }
 
-LoadedModel::LoadedModel(const ModelJob& job, at::Device device, Precision precision,
+LoadedModel::LoadedModel(const ModelSource& source, at::Device device, Precision precision,
                          std::int64_t memory_limit, std::string host, bool facts_wanted)
-    : checkpoint_(std::make_shared<const Checkpoint>(Checkpoint::open(job.path))),
+    : checkpoint_(std::make_shared<const Checkpoint>(Checkpoint::open(source.path))),
       digest_(std::async(facts_wanted ? std::launch::async : std::launch::deferred,
                          [checkpoint = checkpoint_] { return checkpoint->digest(); })),
-      tokenizer_(Tokenizer::load(job.tokenizer.empty() ? checkpoint_->directory()
-                                                       : std::filesystem::path(job.tokenizer))),
-      answer_(job.answer),
-      network_(Network::load(checkpoint_, device, precision, job.choices)),
+      tokenizer_(Tokenizer::load(source.tokenizer.empty()
+                                     ? checkpoint_->directory()
+                                     : std::filesystem::path(source.tokenizer))),
+      answer_(source.answer),
+      network_(Network::load(checkpoint_, device, precision, source.choices)),
       engine_(std::in_place, *network_, memory_limit),
       host_(std::move(host)) {
-  require_vocabulary(tokenizer_, network_->architecture().vocabulary, job.path);
+  require_vocabulary(tokenizer_, network_->architecture().vocabulary, source.path);
 }
 
 const ModelFacts& LoadedModel::facts() {

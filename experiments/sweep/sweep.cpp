@@ -1,0 +1,296 @@
+#include "experiments/sweep/sweep.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <map>
+#include <set>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/text.hpp"
+#include "experiments/bytes.hpp"
+#include "experiments/sweep/knockout_arrays.hpp"
+
+namespace factflow {
+
+template <class Archive>
+void serialize(Archive& archive, EdgeSpec& e) {
+  archive(e.from, e.to, e.channels);
+}
+template <class Archive>
+void serialize(Archive& archive, SweepPlan& p) {
+  archive(p.edges, p.series);
+}
+
+std::string label_of(const EdgeSpec& edge) {
+  const std::string label = to_string(edge.from) + "->" + to_string(edge.to);
+  return edge.channels.kind == ChannelSet::Kind::kAll ? label
+                                                      : label + "/" + to_string(edge.channels);
+}
+
+SweepPlan decode_sweep_plan(const std::string& bytes) {
+  return from_bytes<SweepPlan>(bytes, "the plan of a sweep");
+}
+
+namespace {
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+constexpr double kBytesPerRow = 12;  // a probability, a rank, a number of ties
+
+// What is found about one prompt.
+struct PromptSweep {
+  // [asked edge] (target, source) pairs; 0 = no such edge.
+  std::vector<std::int64_t> blocked;
+  // [asked edge][start], its window sizes after each other; NaN = no edge.
+  std::vector<std::vector<float>> probability;
+  std::vector<std::vector<std::int32_t>> rank, tied;  // likewise; 0 = no edge
+};
+template <class Archive>
+void serialize(Archive& archive, PromptSweep& p) {
+  archive(p.blocked, p.probability, p.rank, p.tied);
+}
+
+// ---- results
+
+class SweepArrays final : public ArrayMaker {
+ public:
+  SweepArrays(const SweepPlan& plan, const Subjects& subjects) : plan_(plan), subjects_(subjects) {
+    for (const EdgeSpec& edge : plan.edges) axes_.edges.push_back(label_of(edge));
+    for (const std::uint32_t prompt : subjects.asked) {
+      rows_[prompt] = axes_.prompts.size();
+      axes_.prompts.push_back(subjects.prompts[prompt].id);
+    }
+    axes_.blocked.assign(axes_.edges.size() * axes_.prompts.size(), kNotKnown);
+    for (const Subjects::Set& set : subjects.sets) {
+      axes_.sets.push_back(set.name);
+      for (const std::uint32_t prompt : subjects.asked)
+        axes_.members.push_back(
+            std::binary_search(set.members.begin(), set.members.end(), prompt) ? 1 : 0);
+    }
+    for (std::uint32_t series = 0; series < plan.series.size(); ++series) add_window(series);
+  }
+
+  void add(std::uint32_t prompt, const Asked& asked, const std::string& values) override {
+    const auto found = from_bytes<PromptSweep>(values, "a sweep result");
+    for (std::size_t e = 0; e < asked.size(); ++e) {
+      const std::size_t cell = cell_of(asked[e], prompt);
+      axes_.blocked[cell] = found.blocked.at(e);
+      std::ptrdiff_t from = 0;
+      for (const std::uint32_t series : asked[e].series) {
+        KnockoutWindow& window = windows_.at(series);
+        const auto starts = static_cast<std::ptrdiff_t>(window.starts.size());
+        const auto to = static_cast<std::ptrdiff_t>(cell) * starts;
+        const auto copy = [&](const auto& of_edges, auto& cells) {
+          std::copy_n(of_edges.at(e).begin() + from, starts, cells.begin() + to);
+        };
+        copy(found.probability, window.probability);
+        copy(found.rank, window.rank);
+        copy(found.tied, window.tied);
+        from += starts;
+      }
+    }
+  }
+
+  void add_failed(std::uint32_t prompt, const Asked& asked) override {
+    for (const AskedItem& edge : asked) axes_.blocked[cell_of(edge, prompt)] = kFailedPrompt;
+  }
+
+  std::vector<ArrayGroup> groups() override {
+    if (axes_.edges.empty()) return {};
+    std::vector<ArrayGroup> groups = {arrays_of(axes_)};
+    for (const KnockoutWindow& window : windows_) groups.push_back(arrays_of(axes_, window));
+    return groups;
+  }
+
+ private:
+  void add_window(std::uint32_t series) {
+    const WindowSeries& of_size = plan_.series[series];
+    KnockoutWindow& window = windows_.emplace_back();
+    window.window = of_size.size;
+    window.placement = to_string(of_size.placement);
+    window.starts = of_size.starts;
+    window.probability.assign(axes_.blocked.size() * of_size.starts.size(), kNaN);
+    window.rank.assign(window.probability.size(), 0);
+    window.tied = window.rank;
+    window.asked = asked_for(series);
+  }
+
+  // [set, edge] what sweeps ask of a window series: sets share prompts, so the cells do not say it.
+  std::vector<std::int32_t> asked_for(std::uint32_t series) const {
+    const std::size_t edges = plan_.edges.size();
+    std::vector<std::int32_t> asked(subjects_.sets.size() * edges, 0);
+    for (const Subjects::OfEntry& entry : subjects_.entries)
+      for (const AskedItem& edge : entry.asked)
+        if (std::find(edge.series.begin(), edge.series.end(), series) != edge.series.end())
+          asked[entry.set.value() * edges + edge.item] = 1;
+    return asked;
+  }
+
+  std::size_t cell_of(const AskedItem& edge, std::uint32_t prompt) const {
+    return edge.item * axes_.prompts.size() + rows_.at(prompt);
+  }
+
+  const SweepPlan& plan_;
+  const Subjects& subjects_;
+  std::map<std::uint32_t, std::size_t> rows_;  // by prompt
+  KnockoutAxes axes_;
+  std::vector<KnockoutWindow> windows_;  // [series]
+};
+
+// ---- work
+
+class SweepWork final : public Work {
+ public:
+  explicit SweepWork(SweepPlan plan) : plan_(std::move(plan)) {}
+  std::string bytes() const override { return to_bytes(plan_); }
+
+  std::string describe(const Asked& asked) const override {
+    std::set<int> sizes;
+    for (const AskedItem& edge : asked)
+      for (const std::uint32_t series : edge.series) sizes.insert(plan_.series.at(series).size);
+    return fmt::format("sweep, {}, windows {}", counted(asked.size(), "edge"),
+                       fmt::join(sizes, " "));
+  }
+  std::string summary() const override { return counted(plan_.edges.size(), "edge"); }
+
+  std::vector<Replays> replays(const Asked& asked, double) const override {
+    std::vector<Replays> replays;
+    for (const AskedItem& edge : asked)
+      replays.push_back({1, windows_of(plan_.series, edge.series)});
+    return replays;
+  }
+  PromptBytes bytes_of_prompt(const Asked& asked, double) const override {
+    PromptSweep sample;
+    double rows = 0;
+    sample.blocked.resize(asked.size());
+    for (const AskedItem& edge : asked) {
+      const std::size_t windows = windows_of(plan_.series, edge.series).size();
+      sample.probability.emplace_back(windows);
+      sample.rank.emplace_back(windows);
+      sample.tied.emplace_back(windows);
+      rows += static_cast<double>(windows);
+    }
+    return {rows * kBytesPerRow, static_cast<double>(to_bytes(sample).size())};
+  }
+
+  ReplayRequest request(const Asked& asked, const TokenizedPrompt& prompt) const override {
+    ReplayRequest request{prompt.ids, prompt.answer, {}};
+    for (const AskedItem& one : asked) {
+      const EdgeSpec& edge = plan_.edges.at(one.item);
+      request.cuts.push_back({positions_of(edge.to, prompt), positions_of(edge.from, prompt),
+                              edge.channels, windows_of(plan_.series, one.series)});
+    }
+    return request;
+  }
+
+  Finding record(const LoadedModel&, const Asked& asked, const TokenizedPrompt& prompt,
+                 const ReplayResult& result) const override {
+    PromptSweep sweep;
+    for (std::size_t e = 0; e < asked.size(); ++e) {
+      const EdgeSpec& edge = plan_.edges.at(asked[e].item);
+      sweep.blocked.push_back(
+          count_edges(positions_of(edge.to, prompt), positions_of(edge.from, prompt)));
+      std::vector<float>& probability = sweep.probability.emplace_back();
+      std::vector<std::int32_t>&rank = sweep.rank.emplace_back(), &tied = sweep.tied.emplace_back();
+      for (const Answer& answer : result.knockouts[e]) {
+        if (answer.rank == 0) sweep.blocked[e] = 0;  // an empty set of channels, say
+        probability.push_back(static_cast<float>(std::exp(answer.log_probability)));
+        rank.push_back(answer.rank);
+        tied.push_back(answer.tied);
+      }
+    }
+    return {"", to_bytes(sweep)};
+  }
+
+  std::unique_ptr<ArrayMaker> arrays(const Subjects& subjects) const override {
+    return std::make_unique<SweepArrays>(plan_, subjects);
+  }
+
+ private:
+  SweepPlan plan_;
+};
+
+// ---- the kind
+
+std::vector<EdgeSpec> edges_of(const SweepConfig& sweep) {
+  std::vector<EdgeSpec> edges;
+  for (const KnockoutConfig& knockout : sweep.knockouts)
+    for (const TokenRole to : knockout.to)
+      for (const TokenRole from : knockout.from)
+        for (const ChannelSet& channels : knockout.channels) edges.push_back({from, to, channels});
+  return edges;
+}
+
+// The index of the edge in `edges`, at whose end it is put if it is new.
+std::uint32_t place_in(std::vector<EdgeSpec>& edges, const EdgeSpec& edge) {
+  const auto found = std::find_if(edges.begin(), edges.end(), [&](const EdgeSpec& one) {
+    return label_of(one) == label_of(edge);
+  });
+  const auto index = static_cast<std::uint32_t>(found - edges.begin());
+  if (found == edges.end()) edges.push_back(edge);
+  return index;
+}
+
+class SweepKind final : public ExperimentKind {
+ public:
+  std::string name() const override { return "sweep"; }
+  std::uint32_t number() const override { return 2; }
+
+  std::string section() const override { return "sweep"; }
+  Form<Entries> form() const override { return section_form(sweep_form()); }
+  std::optional<Placement> placement(const Entry& entry) const override {
+    return static_cast<const SweepConfig&>(entry).windows.placement;
+  }
+
+  PlannedWork plan(const Entries& entries, const ModelToPlan& model) const override {
+    SweepPlan plan;
+    PlannedWork planned;
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      Asked& asked = planned.asked.emplace_back();
+      const auto& sweep = static_cast<const SweepConfig&>(*entries[i]);
+      if (!is_for(sweep, model.name)) continue;
+      check_sizes(model, key_in_entry(section(), i, entries.size(), "windows.sizes"),
+                  sweep.windows.sizes);
+      asked = asked_by(sweep, model, plan, planned.skipped);
+    }
+    planned.work = std::make_shared<SweepWork>(std::move(plan));
+    planned.lacking = "state-space channels";
+    return planned;
+  }
+  std::shared_ptr<const Work> work_from(const std::string& bytes) const override {
+    return std::make_shared<SweepWork>(decode_sweep_plan(bytes));
+  }
+
+  std::string progress(const PromptCount& count, std::uint32_t asked) const override {
+    return asked == 0 ? "no prompt to sweep" : in_words(count, asked, "selected prompt", "swept");
+  }
+
+ private:
+  static Asked asked_by(const SweepConfig& sweep, const ModelToPlan& model, SweepPlan& plan,
+                        std::vector<std::string>& skipped) {
+    const std::vector<std::uint32_t> series = add_series(
+        plan.series, sweep.windows.sizes, sweep.windows.placement, model.architecture.layers);
+    Asked asked;
+    for (const EdgeSpec& edge : edges_of(sweep)) {
+      if (edge.channels.kind == ChannelSet::Kind::kAll || model.architecture.channels() > 0)
+        asked.push_back({place_in(plan.edges, edge), series});
+      else if (const std::string label = label_of(edge);
+               std::find(skipped.begin(), skipped.end(), label) == skipped.end())
+        skipped.push_back(label);
+    }
+    std::sort(asked.begin(), asked.end());
+    return asked;
+  }
+};
+
+}  // namespace
+
+const ExperimentKind& sweep_kind() {
+  static const SweepKind kind;
+  return kind;
+}
+
+}  // namespace factflow

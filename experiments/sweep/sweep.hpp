@@ -1,0 +1,46 @@
+// Knockouts between roles of tokens, in every window of some sizes: probability, rank and ties of
+// the answer.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "experiments/experiment.hpp"
+#include "model/knockout.hpp"
+
+namespace factflow {
+
+const ExperimentKind& sweep_kind();
+
+// One line of sweep.knockouts: every combination from x to x channels is one edge.
+struct KnockoutConfig {
+  std::vector<TokenRole> from;
+  std::vector<TokenRole> to;
+  std::vector<ChannelSet> channels = {ChannelSet{}};
+  bool operator==(const KnockoutConfig&) const = default;
+};
+
+struct SweepConfig : Entry {
+  WindowsConfig windows = {};
+  std::vector<KnockoutConfig> knockouts = {};
+  bool operator==(const SweepConfig&) const = default;
+};
+Form<std::vector<SweepConfig>> sweep_form();
+
+// One line of the edge axis: blocks `from` -> `to` on the channels.
+struct EdgeSpec {
+  TokenRole from = TokenRole::kSubject;
+  TokenRole to = TokenRole::kLast;
+  ChannelSet channels;
+};
+std::string label_of(const EdgeSpec& edge);  // "subject->last", "subject->last/slow"
+
+// What the sweeps ask of one model; what is asked of a prompt are items of `edges` and places in
+// `series`.
+struct SweepPlan {
+  std::vector<EdgeSpec> edges;
+  std::vector<WindowSeries> series;
+};
+SweepPlan decode_sweep_plan(const std::string& bytes);  // of the kind's Work::bytes()
+
+}  // namespace factflow

@@ -1,0 +1,18 @@
+#include "experiments/table.hpp"
+
+#include "experiments/evaluate/evaluate.hpp"
+#include "experiments/heatmap/heatmap.hpp"
+#include "experiments/sweep/sweep.hpp"
+
+namespace factflow {
+
+const std::vector<const ExperimentKind*>& experiment_kinds() {
+  static const std::vector<const ExperimentKind*> kinds = {
+      &evaluate_kind(),
+      &sweep_kind(),
+      &heatmap_kind(),
+  };
+  return kinds;
+}
+
+}  // namespace factflow

@@ -1,0 +1,21 @@
+// The kinds of a program of the tests: the project's and one of their own.
+#include "experiments/table.hpp"
+
+#include "experiments/evaluate/evaluate.hpp"
+#include "experiments/heatmap/heatmap.hpp"
+#include "experiments/sweep/sweep.hpp"
+#include "tests/experiments/toy/lengths.hpp"
+
+namespace factflow {
+
+const std::vector<const ExperimentKind*>& experiment_kinds() {
+  static const std::vector<const ExperimentKind*> kinds = {
+      &evaluate_kind(),
+      &sweep_kind(),
+      &heatmap_kind(),
+      &lengths_kind(),
+  };
+  return kinds;
+}
+
+}  // namespace factflow
