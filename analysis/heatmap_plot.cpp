@@ -72,7 +72,7 @@ std::string cells(const HeatmapPanel& panel, std::size_t index, double limit) {
   return block + "EOD\n";
 }
 
-struct Layout {
+struct HeatmapLayout {
   std::size_t columns = 1;
   double width = 0, height = 0, names = 0, column_width = 0, panel_width = 0;
   double header_height = 0, title_height = 0;  // the latter of each row, the layer axis included
@@ -87,7 +87,7 @@ double panel_height(const HeatmapPanel& panel) {
 }
 
 // As many columns as leave a panel wide enough beside its names.
-void choose_columns(Layout& layout, std::size_t wanted) {
+void choose_columns(HeatmapLayout& layout, std::size_t wanted) {
   for (layout.columns = wanted; layout.columns > 0; --layout.columns) {
     layout.column_width = (layout.width - kRight) / static_cast<double>(layout.columns);
     layout.panel_width = layout.column_width - layout.names;
@@ -95,9 +95,9 @@ void choose_columns(Layout& layout, std::size_t wanted) {
   }
 }
 
-Layout lay_out(const HeatmapPlot& figure, const FontCoverage& fonts, double width,
-               std::size_t columns) {
-  Layout layout;
+HeatmapLayout lay_out(const HeatmapPlot& figure, const FontCoverage& fonts, double width,
+                      std::size_t columns) {
+  HeatmapLayout layout;
   layout.width = width;
   std::size_t longest = 1, title_lines = 1;
   for (const HeatmapPanel& panel : figure.panels) {
@@ -129,7 +129,7 @@ std::string list_of(const std::vector<Tic>& tics) {
   return list;
 }
 
-std::string token_tics(const std::vector<std::string>& tokens, const Layout& layout) {
+std::string token_tics(const std::vector<std::string>& tokens, const HeatmapLayout& layout) {
   std::string names;
   for (std::size_t token = 0; token < tokens.size(); ++token)
     names += fmt::format("{}{} {}", token == 0 ? "" : ", ", gnuplot_quote(tokens[token]), token);
@@ -137,7 +137,7 @@ std::string token_tics(const std::vector<std::string>& tokens, const Layout& lay
                      names, -kNamesGap / layout.width, static_cast<double>(tokens.size()) - 0.5);
 }
 
-std::string start_tics(const HeatmapPanel& panel, const Layout& layout) {
+std::string start_tics(const HeatmapPanel& panel, const HeatmapLayout& layout) {
   const HeatmapResult& data = panel.data;
   const auto fitting = [&](double each) {
     return std::max<std::size_t>(2, static_cast<std::size_t>(layout.panel_width / each));
@@ -151,7 +151,7 @@ std::string start_tics(const HeatmapPanel& panel, const Layout& layout) {
 }
 
 // Beside the names of the subject's tokens, in the gap that is left for it.
-std::string subject_bar(const HeatmapPanel& panel, double left, const Layout& layout) {
+std::string subject_bar(const HeatmapPanel& panel, double left, const HeatmapLayout& layout) {
   if (panel.subject_end <= panel.subject_begin) return "";
   return fmt::format(
       "set arrow 1 from screen {0:.4f},first {1} to screen {0:.4f},first {2} nohead front lc rgb "
@@ -160,7 +160,8 @@ std::string subject_bar(const HeatmapPanel& panel, double left, const Layout& la
       role_style("subject").color);
 }
 
-std::string panel_script(const HeatmapPlot& figure, const Layout& layout, std::size_t index) {
+std::string panel_script(const HeatmapPlot& figure, const HeatmapLayout& layout,
+                         std::size_t index) {
   const HeatmapPanel& panel = figure.panels[index];
   if (is_gap(panel)) return "";
   const std::size_t column = index % layout.columns, row = index / layout.columns;
@@ -192,7 +193,7 @@ std::string panel_script(const HeatmapPlot& figure, const Layout& layout, std::s
 }
 
 // The bar beside the first row of panels.
-std::string color_bar(const HeatmapPlot& figure, const Layout& layout,
+std::string color_bar(const HeatmapPlot& figure, const HeatmapLayout& layout,
                       const FigureOptions& options) {
   const double limit = options.heatmap_limit;
   const double top = kTop + layout.header_height + layout.title_height;
@@ -215,7 +216,7 @@ const HeatmapPanel& first_map(const HeatmapPlot& figure) {
 }
 
 // The colours, what all panels have in common, and gray for what was not computed.
-std::string common_script(const HeatmapPlot& figure, const Layout& layout,
+std::string common_script(const HeatmapPlot& figure, const HeatmapLayout& layout,
                           const FigureOptions& options) {
   const HeatmapResult& data = first_map(figure).data;
   std::string script = fmt::format(
@@ -247,7 +248,7 @@ HeatmapPlot broken_rows(const HeatmapPlot& figure, std::size_t columns) {
 
 Plot render_at(const HeatmapPlot& figure, const FigureOptions& options, double width,
                std::size_t columns) {
-  const Layout layout = lay_out(figure, options.fonts, width, columns);
+  const HeatmapLayout layout = lay_out(figure, options.fonts, width, columns);
   if (figure.grid && layout.columns < figure.columns)
     return render_at(broken_rows(figure, layout.columns), options, width, layout.columns);
   Plot plot;

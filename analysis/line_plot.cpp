@@ -61,7 +61,7 @@ std::vector<LegendEntry> legend_of(const LinePlot& figure) {
   return entries;
 }
 
-struct Layout {
+struct LineLayout {
   double width = 0, height = 0, legend_height = 0, panel_width = 0, gap = 0;
   double header_height = 0, title_height = 0;  // the latter of each row, the layer axis included
   std::size_t columns = 1, rows = 1, legend_columns = 1;
@@ -79,7 +79,7 @@ double deepest_of(const LinePlot& figure) {
   return deepest > 0 ? deepest : 1;
 }
 
-void lay_out_legend(Layout& layout) {
+void lay_out_legend(LineLayout& layout) {
   std::size_t longest = 1;
   for (const LegendEntry& entry : layout.legend)
     longest = std::max(longest, count_letters(entry.label));
@@ -94,7 +94,7 @@ void lay_out_legend(Layout& layout) {
   layout.legend_height = kLegendPadding + kLegendRow * static_cast<double>(rows);
 }
 
-void lay_out_texts(const LinePlot& figure, Layout& layout) {
+void lay_out_texts(const LinePlot& figure, LineLayout& layout) {
   layout.header =
       wrap(figure.header, static_cast<std::size_t>((layout.width - 0.1) / kLetterWidth));
   layout.header_height =
@@ -109,8 +109,8 @@ void lay_out_texts(const LinePlot& figure, Layout& layout) {
       kLineHeight * static_cast<double>(lines) + kTitleGap + (layer_axes ? kLayerAxis : 0);
 }
 
-Layout lay_out(const LinePlot& figure, double width, std::size_t columns) {
-  Layout layout;
+LineLayout lay_out(const LinePlot& figure, double width, std::size_t columns) {
+  LineLayout layout;
   layout.columns = std::min(columns, figure.panels.size());
   layout.width = width;
   layout.rows = (figure.panels.size() + layout.columns - 1) / layout.columns;
@@ -131,7 +131,7 @@ Layout lay_out(const LinePlot& figure, double width, std::size_t columns) {
 
 // Labels and short lines at fixed places of the canvas; they belong to the first panel's plot
 // command.
-std::string legend_script(const Layout& layout) {
+std::string legend_script(const LineLayout& layout) {
   std::string script;
   const double step = (layout.width - kLeft - kRight) / static_cast<double>(layout.legend_columns);
   for (std::size_t i = 0; i < layout.legend.size(); ++i) {
@@ -152,13 +152,13 @@ std::string legend_script(const Layout& layout) {
   return script;
 }
 
-std::string name_of_y(const std::string& name, double x, double y, const Layout& layout) {
+std::string name_of_y(const std::string& name, double x, double y, const LineLayout& layout) {
   return fmt::format("set label {} at screen {:.4f},{:.4f} center rotate by 90 noenhanced\n",
                      gnuplot_quote(name), x / layout.width, y / layout.height);
 }
 
 // The header and the names of the axes, once for all panels.
-std::string common_texts(const LinePlot& figure, const Layout& layout) {
+std::string common_texts(const LinePlot& figure, const LineLayout& layout) {
   const double bottom = layout.legend_height + kBottom,
                top = layout.height - kTop - layout.header_height - layout.title_height;
   std::string script;
@@ -223,7 +223,7 @@ std::size_t fitting(double width, double each) {
 }
 
 // Layers above the panel, named once for each row.
-std::string layer_axis(const Panel& panel, const Layout& layout, bool named, double left,
+std::string layer_axis(const Panel& panel, const LineLayout& layout, bool named, double left,
                        double top) {
   const std::int64_t layers = common_layers(panel);
   if (layers == 0) return "unset x2tics\n";
@@ -238,7 +238,7 @@ std::string layer_axis(const Panel& panel, const Layout& layout, bool named, dou
   return script;
 }
 
-std::string panel_script(const LinePlot& figure, const Layout& layout, std::size_t index) {
+std::string panel_script(const LinePlot& figure, const LineLayout& layout, std::size_t index) {
   const Panel& panel = figure.panels[index];
   const Range range = range_of(figure, panel.axis);
   const std::size_t column = index % layout.columns, row = index / layout.columns;
@@ -277,7 +277,7 @@ constexpr const char* kAxes =
     "unset key\n";
 
 Plot render_at(const LinePlot& figure, double width, std::size_t columns) {
-  const Layout layout = lay_out(figure, width, columns);
+  const LineLayout layout = lay_out(figure, width, columns);
   Plot plot;
   plot.stem = figure.stem;
   plot.width = layout.width;

@@ -80,13 +80,13 @@ std::string fitting_letters(const std::vector<Letter>& letters, std::size_t widt
 }
 
 // A word, or a piece of one that may stand on a line of its own.
-struct Piece {
+struct TextPiece {
   std::string text;
   bool after_space = true;
 };
 
-std::vector<Piece> pieces_of(const std::string& text) {
-  std::vector<Piece> pieces;
+std::vector<TextPiece> pieces_of(const std::string& text) {
+  std::vector<TextPiece> pieces;
   std::istringstream words(text);
   for (std::string word; words >> word;) {
     bool begun = false, wide_before = false;
@@ -142,7 +142,7 @@ std::string shorten_middle(const std::string& text, std::size_t letters) {
 std::vector<std::string> wrap(const std::string& text, std::size_t letters) {
   std::vector<std::string> lines(1);
   std::size_t used = 0;  // of the last line
-  for (const Piece& piece : pieces_of(text)) {
+  for (const TextPiece& piece : pieces_of(text)) {
     const std::string word = shorten_middle(piece.text, letters);
     const std::size_t width = count_letters(word);
     const bool space = piece.after_space && !lines.back().empty();

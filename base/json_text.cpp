@@ -62,9 +62,9 @@ std::string in_strict_json(std::string_view text) {
 // Builds the value as the library's own builder does, and in addition refuses depth and repeated
 // keys while reading: the library's callback parser could do so too, but takes quadratic time in
 // the number of members.
-class Builder : public nlohmann::json_sax<json> {
+class JsonBuilder : public nlohmann::json_sax<json> {
  public:
-  Builder(const std::string& where, const JsonRules& rules, const std::string& remedy)
+  JsonBuilder(const std::string& where, const JsonRules& rules, const std::string& remedy)
       : where_(where), rules_(rules), remedy_(remedy) {}
 
   json take() { return std::move(root_); }
@@ -147,7 +147,7 @@ json parse_json_text(std::string_view text, const std::string& where, const Json
                      const std::string& remedy) {
   std::string strict;
   if (may_hold_number_words(text)) text = strict = in_strict_json(text);
-  Builder builder(where, rules, remedy);
+  JsonBuilder builder(where, rules, remedy);
   json::sax_parse(text.begin(), text.end(), &builder);
   return builder.take();
 }

@@ -12,8 +12,6 @@
 namespace factflow {
 namespace {
 
-constexpr int kMostLayers = 4096;
-constexpr int kLargestWidth = 1 << 24;
 const nlohmann::json kAbsent;
 
 }  // namespace

@@ -12,6 +12,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "model/limits.hpp"
+
 namespace factflow {
 
 // All getters throw InputError naming file and key for a wrong type or range, and for null:
@@ -31,10 +33,10 @@ class ConfigReader {
   std::string spelling(const std::string& key, const std::string& other);
   // Sizes are bounded so that neither their products nor the tensor table can get out of hand.
   int integer(const std::string& key, std::optional<int> fallback = {}, int minimum = 1,
-              int maximum = 1 << 24);
+              int maximum = kLargestWidth);
   // A size of the model, which shows in its tensors: one that is absent is assumed().
-  int size(const std::string& key, int fallback, int maximum = 1 << 24);
-  int layer_count(const std::string& key, int fallback);  // likewise, at most 4096
+  int size(const std::string& key, int fallback, int maximum = kLargestWidth);
+  int layer_count(const std::string& key, int fallback);  // likewise, up to kMostLayers
   // The integer part of `factor` x `size`, at least 1: an expansion of the hidden size. `factor`
   // may be absent.
   int expanded(const std::string& key, double fallback, int size);

@@ -11,9 +11,9 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
-#include "model/cuda_limits.hpp"
 #include "model/device.hpp"
 #include "model/families/family.hpp"
+#include "model/limits.hpp"
 #include "model/reference/reference_ops.hpp"
 #include "model/weights.hpp"
 

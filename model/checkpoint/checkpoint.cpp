@@ -55,7 +55,7 @@ constexpr const char* kOtherShards =
     "index and shards are of different checkpoints: download them again";
 
 // The weights of a directory as they are put together.
-struct Weights {
+struct WeightFiles {
   std::vector<TensorFile> files;
   TensorMap tensors;
   std::map<std::string, InputError> disputed;
@@ -64,7 +64,7 @@ struct Weights {
 // Moves the tensors of one file of the checkpoint into `weights`, having checked them against the
 // index.
 void take_shard(TensorMap& shard, const std::string& name, const WeightMap& map,
-                const fs::path& index, Weights& weights) {
+                const fs::path& index, WeightFiles& weights) {
   for (auto& [tensor, stored] : shard) {
     const auto listed = map.find(tensor);
     const bool is_listed = listed != map.end();
@@ -81,7 +81,7 @@ void take_shard(TensorMap& shard, const std::string& name, const WeightMap& map,
   }
 }
 
-void open_shards(const fs::path& index, OpenFile open, Weights& weights) {
+void open_shards(const fs::path& index, OpenFile open, WeightFiles& weights) {
   const WeightMap map = read_weight_map(index);
   for (const std::string& name : shards_of(map)) {
     const fs::path path = index.parent_path() / name;
@@ -122,7 +122,7 @@ void refuse_other_shards(const fs::path& directory, const Container& container) 
 }
 
 // Returns the files that were left alone.
-std::vector<std::string> open_weights(const fs::path& directory, Weights& weights) {
+std::vector<std::string> open_weights(const fs::path& directory, WeightFiles& weights) {
   std::vector<std::string> unread;
   for (const Container& container : kContainers) {
     const bool whole = holds(directory, container.name);
@@ -196,7 +196,7 @@ Checkpoint Checkpoint::open(const std::string& source) {
   auto parts = std::make_unique<Parts>();
   parts->directory = resolve(source);
   parts->config = read_model_config(parts->directory);
-  Weights weights;
+  WeightFiles weights;
   parts->unread = open_weights(parts->directory, weights);
   parts->files = std::move(weights.files);
   parts->tensors = std::move(weights.tensors);

@@ -9,9 +9,9 @@
 namespace factflow {
 namespace {
 
-class Stream {
+class DigestStream {
  public:
-  Stream() : state_(XXH3_createState(), XXH3_freeState) {
+  DigestStream() : state_(XXH3_createState(), XXH3_freeState) {
     if (!state_) throw std::bad_alloc();
     XXH3_128bits_reset(state_.get());
   }
@@ -33,7 +33,7 @@ class Stream {
 }  // namespace
 
 std::string digest_of(std::string_view config, const std::map<std::string, StoredTensor>& tensors) {
-  Stream stream;
+  DigestStream stream;
   stream.add(config);
   for (const auto& [name, tensor] : tensors) {
     stream.add(name);

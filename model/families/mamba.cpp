@@ -1,5 +1,6 @@
 // Mamba-1 (Gu & Dao 2023) and Falcon-Mamba, which normalises dt, B and C, as transformers and
 // mamba_ssm save them.
+#include "model/limits.hpp"
 #include "model/mixers/mamba/mamba.hpp"
 
 #include <fmt/format.h>
@@ -12,8 +13,6 @@
 
 namespace factflow {
 namespace {
-
-constexpr int kMaxStates = 256;  // of the CPU kernel's scratch
 
 int read_rank(ConfigReader& config, const std::string& key, int hidden) {
   if (!config.has(key) || config.raw(key) == "auto") return (hidden + 15) / 16;
@@ -65,9 +64,9 @@ Read read_transformers_mamba(ConfigReader& config) {
   config.ignore({"fused_add_norm", "pad_vocab_size_multiple", "max_position_embeddings"});
   check_old_spelling(config, architecture, shape);
   config.expect_layers("layer_types", architecture.layers, {"linear_attention", "mamba"});
-  if (shape.states > kMaxStates)
+  if (shape.states > kMostStates)
     config.fail("state_size", fmt::format("at most {} states per channel are supported, found {}",
-                                          kMaxStates, shape.states));
+                                          kMostStates, shape.states));
   return {architecture, shape};
 }
 
@@ -96,9 +95,9 @@ Architecture read_mamba_ssm_1(ConfigReader& ssm, Architecture architecture) {
   shape.bias = ssm.flag("bias", false);
   shape.conv_bias = ssm.flag("conv_bias", true);
   ssm.ignore({"dt_min", "dt_max", "dt_init", "dt_scale", "dt_init_floor", "use_fast_path"});
-  if (shape.states > kMaxStates)
+  if (shape.states > kMostStates)
     ssm.fail("d_state",
-             fmt::format("at most {} are supported, found {}", kMaxStates, shape.states));
+             fmt::format("at most {} are supported, found {}", kMostStates, shape.states));
   architecture.family = "mamba";
   add_layers(architecture, shape);
   return architecture;

@@ -1,4 +1,5 @@
 // Mamba-2 (Dao & Gu 2024), as transformers and mamba_ssm save it.
+#include "model/limits.hpp"
 #include "model/mixers/mamba2/mamba2.hpp"
 
 #include <fmt/format.h>
@@ -12,17 +13,13 @@
 namespace factflow {
 namespace {
 
-constexpr int kMaxHeadsPerGroup = 1024;  // of the CPU kernel's scratch
-// Of the convolution, so that no product of sizes overflows.
-constexpr int kMostTaps = 1024;
-
 void check(ConfigReader& config, const std::string& key, const Mamba2Shape& shape) {
   config.check_width(key, static_cast<std::int64_t>(shape.groups) * shape.states);
   if (shape.heads % shape.groups != 0)
     config.fail(key, fmt::format("expected a divisor of the {} heads, found {}", shape.heads,
                                  shape.groups));
-  if (shape.heads / shape.groups > kMaxHeadsPerGroup)
-    config.fail(key, fmt::format("at most {} heads per group are supported", kMaxHeadsPerGroup));
+  if (shape.heads / shape.groups > kMostHeadsPerGroup)
+    config.fail(key, fmt::format("at most {} heads per group are supported", kMostHeadsPerGroup));
   if (!(shape.dt_min <= shape.dt_max))
     config.fail(key, "the lower limit of dt is above the upper one");
 }

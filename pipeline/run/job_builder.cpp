@@ -15,7 +15,7 @@
 #include "experiments/table.hpp"
 #include "model/checkpoint/checkpoint.hpp"
 #include "model/checkpoint/hub_cache.hpp"
-#include "model/cuda_limits.hpp"
+#include "model/limits.hpp"
 #include "model/families/family.hpp"
 #include "model/network.hpp"
 #include "model/tokenizer/tokenizer.hpp"

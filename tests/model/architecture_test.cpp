@@ -229,6 +229,13 @@ TEST(Architecture, TransformerShapes) {
   EXPECT_TRUE(read("gpt_neox").blocks[0][0].parallel_with_next);
 }
 
+TEST(Architecture, NamesEachLayer) {
+  EXPECT_EQ(layer_name(read("gpt2").blocks[0]), "attention, mlp");
+  EXPECT_EQ(layer_name(read("gpt_neox").blocks[1]), "attention + mlp");
+  EXPECT_EQ(layer_name(read("falcon_mamba").blocks[2]), "mamba");
+  EXPECT_EQ(layer_name(read("mamba2").blocks[0]), "mamba2");
+}
+
 // Keys for which versions of transformers refuse null or differ in what it means.
 const std::map<std::string, std::vector<const char*>> kNoNulls = {
     {"gpt2",

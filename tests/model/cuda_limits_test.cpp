@@ -1,10 +1,9 @@
 // What a GPU cannot hold is found before anything is put on it; asked of limits, without a GPU.
-#include "model/cuda_limits.hpp"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/error.hpp"
+#include "model/limits.hpp"
 #include "random_checkpoint.hpp"
 
 namespace factflow {

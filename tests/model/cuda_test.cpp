@@ -47,10 +47,16 @@ const std::vector<Model>& models() {
   return list;
 }
 
-std::vector<Model> state_space_models() {
+json config_of(const Model& model) {
+  json config = small_config(model.family);
+  config.update(model.changes);
+  return config;
+}
+
+std::vector<Model> models_with_channels() {
   std::vector<Model> some;
   for (const Model& model : models())
-    if (model.name.find("mamba") != std::string::npos) some.push_back(model);
+    if (read_architecture(config_of(model), "config.json").channels() > 0) some.push_back(model);
   return some;
 }
 
@@ -98,8 +104,7 @@ class Cuda : public testing::TestWithParam<Model> {
  protected:
   void SetUp() override {
     if (!choose_device("auto").is_cuda()) GTEST_SKIP() << "needs a CUDA device";
-    json config = small_config(GetParam().family);
-    config.update(GetParam().changes);
+    const json config = config_of(GetParam());
     comparison_.emplace(config, random_tensors(config, 5), 3);
   }
 
@@ -132,7 +137,7 @@ std::string name_of(const testing::TestParamInfo<Model>& test) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Cuda, testing::ValuesIn(models()), name_of);
-INSTANTIATE_TEST_SUITE_P(Models, CudaChannels, testing::ValuesIn(state_space_models()), name_of);
+INSTANTIATE_TEST_SUITE_P(Models, CudaChannels, testing::ValuesIn(models_with_channels()), name_of);
 
 }  // namespace
 }  // namespace factflow

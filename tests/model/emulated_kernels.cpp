@@ -4,8 +4,8 @@
 #define cuda_factor emulated_factor
 #include <gtest/gtest.h>
 
-#include "model/cuda_limits.hpp"
 #include "model/kernels/cuda_kernels.cu"
+#include "model/limits.hpp"
 
 namespace factflow {
 namespace {

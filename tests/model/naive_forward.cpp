@@ -332,7 +332,7 @@ at::Tensor NaiveModel::layer_output(const at::Tensor& x, int layer, const Block&
 at::Tensor NaiveModel::log_probabilities(const std::vector<int>& ids,
                                          const Knockout& knockout) const {
   const bool gpt2 = family_ == "gpt2", neox = family_ == "gpt_neox",
-             ssm = family_.find("mamba") != std::string::npos;
+             ssm = tensors_.contains("backbone.embeddings.weight");
   const std::string base = gpt2   ? "transformer.wte"
                            : neox ? "gpt_neox.embed_in"
                            : ssm  ? "backbone.embeddings"

@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "model/cuda_limits.hpp"
+#include "model/limits.hpp"
 
 namespace factflow {
 

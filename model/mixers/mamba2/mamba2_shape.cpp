@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include "model/checkpoint_choices.hpp"
-#include "model/cuda_limits.hpp"
+#include "model/limits.hpp"
 
 namespace factflow {
 

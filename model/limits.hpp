@@ -1,16 +1,26 @@
-// What the CUDA kernels can hold, in one place on the host: a model beyond it is refused when it is
-// put on a GPU, or before, and not by the launches of its first unit.
+// The largest sizes that the program computes with; a model beyond one is refused when its
+// configuration is read, or when it is put on a GPU, and not by the launches of its first unit.
 #pragma once
 
 #include <cstddef>
 #include <string>
 
-#include <ATen/ATen.h>
-
-#include "model/architecture.hpp"
+#include <c10/core/Device.h>
 
 namespace factflow {
 
+struct Architecture;
+
+// Sizes are bounded so that neither their products nor the tensor table can get out of hand.
+inline constexpr int kMostLayers = 4096;
+inline constexpr int kLargestWidth = 1 << 24;
+inline constexpr int kMostTaps = 1024;  // of a convolution
+
+// What the scratch of the CPU kernels holds (model/kernels/cpu_kernels.cpp).
+inline constexpr int kMostStates = 256;          // per channel of a selective scan
+inline constexpr int kMostHeadsPerGroup = 1024;  // of Mamba-2
+
+// What the CUDA kernels hold.
 struct CudaLimits {
   int states = 16;      // per channel of a selective scan: cuda_scan.cuh
   int head_size = 256;  // of attention: cuda_attention.cuh

@@ -1,4 +1,4 @@
-#include "model/cuda_limits.hpp"
+#include "model/limits.hpp"
 
 #include <fmt/format.h>
 #ifdef FACTFLOW_CUDA
@@ -7,6 +7,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "model/architecture.hpp"
 
 namespace factflow {
 
