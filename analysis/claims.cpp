@@ -157,7 +157,7 @@ Claim last_raises(const std::vector<EdgeEffect>& effects) {
 Judged first_matters(const EdgeEffect& e) {
   if (e.n == 0) return cannot_tell(e.missing);
   if (auto few = too_few(e.n, e.facts)) return *few;
-  const bool wants_drop = !is_state_space(e.family);
+  const bool wants_drop = e.mixing == Mixing::kAttention;
   // A minimum over many starts lies below zero by chance as well, hence the test beside the
   // interval.
   if (e.lowest.by_fact.high < -kSmallEffect) {
@@ -175,8 +175,8 @@ Claim first_matters(const std::vector<EdgeEffect>& effects) {
   std::vector<ModelVerdict> models;
   bool transformers = false, state_space = false;
   for (const EdgeEffect& e : effects) {
-    if (e.edge.label != "first->last") continue;
-    (is_state_space(e.family) ? state_space : transformers) = true;
+    if (e.edge.label != "first->last" || e.mixing == Mixing::kBoth) continue;
+    (e.mixing == Mixing::kState ? state_space : transformers) = true;
     Judged judged = first_matters(e);
     models.push_back({e.model, judged.verdict, judged.reason, describe(e)});
   }
@@ -227,7 +227,7 @@ Claim slow_mirrors(const std::vector<EdgeEffect>& effects,
                    const std::vector<ChannelRatio>& channels) {
   std::vector<ModelVerdict> models;
   for (const EdgeEffect& e : effects) {
-    if (e.edge.label != "subject->last" || !is_state_space(e.family)) continue;
+    if (e.edge.label != "subject->last" || e.mixing != Mixing::kState) continue;
     const ChannelRatio* slow = find(channels, e.model, "slow");
     const ChannelRatio* fast = find(channels, e.model, "fast");
     if (slow == nullptr || fast == nullptr) {
@@ -254,7 +254,7 @@ Claim slow_mirrors(const std::vector<EdgeEffect>& effects,
 Claim relation_early(const std::vector<EdgeEffect>& effects) {
   const auto has = [&](const char* label) {
     return std::any_of(effects.begin(), effects.end(), [&](const EdgeEffect& e) {
-      return e.edge.label == label && !is_state_space(e.family);
+      return e.edge.label == label && e.mixing == Mixing::kAttention;
     });
   };
   // `relation` holds the last token itself, so the other one says more where both were run.
@@ -262,7 +262,7 @@ Claim relation_early(const std::vector<EdgeEffect>& effects) {
       has("relation-minus-last->last") ? "relation-minus-last->last" : "relation->last";
   std::vector<ModelVerdict> models;
   for (const EdgeEffect& e : effects) {
-    if (e.edge.label != label || is_state_space(e.family)) continue;
+    if (e.edge.label != label || e.mixing != Mixing::kAttention) continue;
     Judged judged = depth_between(e, 0, 0.5);
     models.push_back({e.model, judged.verdict, judged.reason, describe(e)});
   }

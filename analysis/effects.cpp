@@ -208,6 +208,7 @@ EdgeEffect summarise(const WindowData& window, std::size_t edge, const EdgeMeans
   EdgeEffect effect;
   effect.model = info.name;
   effect.family = info.family;
+  effect.mixing = mixing_of(info);
   effect.prompts = window.model->prompt_set;
   effect.main_set = window.model->main_set;
   effect.repeated = !window.model->repeats.empty();

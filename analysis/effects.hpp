@@ -43,6 +43,7 @@ struct Change {
 // Of the prompts that are valid at every start. n = 0: all numbers are NaN.
 struct EdgeEffect {
   std::string model, family;
+  Mixing mixing = Mixing::kAttention;
   std::string prompts;  // set of prompts
   bool main_set = true;
   bool repeated = false;  // of a checkpoint that stands under another name as well

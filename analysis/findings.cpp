@@ -61,11 +61,14 @@ std::string no_drop(const std::string& edge, const std::vector<const EdgeEffect*
 }
 
 std::string sentence_about(const std::vector<const EdgeEffect*>& effects) {
-  std::vector<const EdgeEffect*> measured, transformers, state_space;
+  std::vector<const EdgeEffect*> measured, transformers, state_space, hybrids;
   for (const EdgeEffect* effect : effects) {
     if (effect->n == 0) continue;
     measured.push_back(effect);
-    (is_state_space(effect->family) ? state_space : transformers).push_back(effect);
+    (effect->mixing == Mixing::kBoth    ? hybrids
+     : effect->mixing == Mixing::kState ? state_space
+                                        : transformers)
+        .push_back(effect);
   }
   const std::string edge = effects[0]->edge.display();
   if (measured.empty()) return fmt::format("Blocking {}: {}.", edge, effects[0]->missing);
@@ -75,6 +78,7 @@ std::string sentence_about(const std::vector<const EdgeEffect*>& effects) {
   std::vector<std::string> parts;
   if (!transformers.empty()) parts.push_back(drops_among(transformers, "Transformer"));
   if (!state_space.empty()) parts.push_back(drops_among(state_space, "state-space model"));
+  if (!hybrids.empty()) parts.push_back(drops_among(hybrids, "hybrid"));
   return fmt::format("Blocking {} lowers the answer's probability {}.", edge, join(parts, "; "));
 }
 

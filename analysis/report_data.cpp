@@ -91,7 +91,7 @@ class DataMaker {
       const LineStyle style = family_style(info.family, index[info.family]++, size[info.family]);
       list.push_back({{"name", info.name},
                       {"family", info.family},
-                      {"stateSpace", is_state_space(info.family)},
+                      {"stateSpace", mixing_of(info) == Mixing::kState},
                       {"layers", info.layers},
                       {"color", style.color},
                       {"dash", style.dash}});

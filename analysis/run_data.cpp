@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <set>
+#include <sstream>
 
 #include <fmt/format.h>
 
@@ -42,8 +43,18 @@ std::size_t count_tied(const EvaluationResult& evaluation) {
                                                 [](std::int32_t tied) { return tied > 0; }));
 }
 
-bool is_state_space(const std::string& family) {
-  return family.find("mamba") != std::string::npos;
+Mixing mixing_of(const ModelInfo& info) {
+  bool attends = false, keeps_state = false;
+  for (const std::string& layer : info.layer_blocks) {
+    std::istringstream words(layer);
+    for (std::string word; words >> word;) {
+      if (word.ends_with(',')) word.pop_back();
+      if (word == "+" || word == "mlp") continue;
+      (word == "attention" ? attends : keeps_state) = true;
+    }
+  }
+  if (attends && keeps_state) return Mixing::kBoth;
+  return keeps_state ? Mixing::kState : Mixing::kAttention;
 }
 
 double WindowData::depth(std::size_t start) const {

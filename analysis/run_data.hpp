@@ -30,8 +30,9 @@ EdgeName parse_edge(const std::string& label);
 // them.
 std::size_t count_tied(const EvaluationResult& evaluation);
 
-// Mamba-1, Mamba-2, Falcon-Mamba and their like.
-bool is_state_space(const std::string& family);
+// How the layers of a model mix tokens.
+enum class Mixing { kAttention, kState, kBoth };
+Mixing mixing_of(const ModelInfo& info);
 
 // Names of sets of prompts: of the only one of a run that names none, and of the one that
 // prompt_sets.hpp makes.

@@ -11,6 +11,15 @@
 #include "model/threads.hpp"
 
 namespace factflow {
+namespace {
+
+std::vector<std::string> names_of(const std::vector<LayerShape>& layers) {
+  std::vector<std::string> names;
+  for (const LayerShape& layer : layers) names.push_back(layer_name(layer));
+  return names;
+}
+
+}  // namespace
 
 void require_vocabulary(const Tokenizer& tokenizer, int vocabulary, const std::string& path) {
   if (tokenizer.model_size() > vocabulary)
@@ -57,11 +66,17 @@ LoadedModel::LoadedModel(const ModelSource& source, at::Device device, Precision
 const ModelFacts& LoadedModel::facts() {
   if (!facts_) {
     const Architecture& architecture = network_->architecture();
-    facts_ = ModelFacts{architecture.family,          architecture.layers,
-                        architecture.hidden,          architecture.vocabulary,
-                        network_->parameters(),       digest_.get(),
-                        tokenizer_.digest(),          library_versions(),
-                        describe(network_->device()), host_};
+    facts_ = ModelFacts{architecture.family,
+                        names_of(architecture.blocks),
+                        architecture.layers,
+                        architecture.hidden,
+                        architecture.vocabulary,
+                        network_->parameters(),
+                        digest_.get(),
+                        tokenizer_.digest(),
+                        library_versions(),
+                        describe(network_->device()),
+                        host_};
   }
   return *facts_;
 }

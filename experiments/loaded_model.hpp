@@ -28,6 +28,7 @@ struct ModelSource {
 // What was loaded, for the record.
 struct ModelFacts {
   std::string family;
+  std::vector<std::string> layer_blocks;  // of each layer; see layer_name()
   std::int64_t layers = 0, hidden_size = 0, vocabulary = 0, parameters = 0;
   std::string checkpoint_digest, tokenizer_digest;
   std::string libraries, device, host;

@@ -59,6 +59,9 @@ struct ModelInfo {
   std::string path;
   std::int64_t layers = 0, hidden_size = 0, vocabulary = 0, parameters = 0;
   std::string checkpoint_digest, tokenizer_digest;
+  // [layers] what each layer is, in the order of the computation: "mamba", or "attention, mlp", or
+  // in parallel "attention + mlp".
+  std::vector<std::string> layer_blocks = {};
 };
 
 // Writes one file, model by model and group by group, so that no more than one group of one model

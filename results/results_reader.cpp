@@ -2,6 +2,7 @@
 #include <charconv>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <set>
 #include <sstream>
 #include <utility>
@@ -9,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "base/text.hpp"
 #include "results/hdf5_file.hpp"
 #include "results/reserved_names.hpp"
 #include "results/results_file.hpp"
@@ -20,6 +22,7 @@ namespace {
 using hdf5::Group;
 
 constexpr std::int64_t kMaxTop = 1000;
+constexpr std::int64_t kMostLayers = 1'000'000;  // of a model
 constexpr const char* kDamaged = "the file is damaged or was not written by factflow";
 
 [[noreturn]] void inconsistent(const Group& group, const std::string& name,
@@ -95,6 +98,30 @@ std::vector<FailureRecord> read_failures(const Group& group) {
   return failures;
 }
 
+// Files of versions before do not say it, and those knew these families alone.
+std::string blocks_of_family(const std::string& family) {
+  static const std::map<std::string, std::string> others = {{"mamba", "mamba"},
+                                                            {"falcon_mamba", "mamba"},
+                                                            {"mamba2", "mamba2"},
+                                                            {"gpt_neox", "attention + mlp"}};
+  const auto found = others.find(family);
+  return found == others.end() ? "attention, mlp" : found->second;
+}
+
+std::vector<std::string> read_layer_blocks(const Group& group, const ModelInfo& model) {
+  if (!group.has_attribute("layer_blocks"))
+    return std::vector<std::string>(static_cast<std::size_t>(model.layers),
+                                    blocks_of_family(model.family));
+  std::vector<std::string> blocks;
+  std::istringstream lines(group.text_attribute("layer_blocks"));
+  for (std::string line; std::getline(lines, line);) blocks.push_back(line);
+  if (static_cast<std::int64_t>(blocks.size()) != model.layers)
+    inconsistent(group, "",
+                 fmt::format("attribute 'layer_blocks' has {}, expected one for each of {} layers",
+                             counted(blocks.size(), "line"), model.layers));
+  return blocks;
+}
+
 ModelInfo read_model(const Group& group, const std::string& name) {
   ModelInfo model;
   model.name = name;
@@ -106,9 +133,11 @@ ModelInfo read_model(const Group& group, const std::string& name) {
   model.parameters = group.integer_attribute("parameters");
   model.checkpoint_digest = group.text_attribute("checkpoint_digest");
   model.tokenizer_digest = group.text_attribute("tokenizer_digest");
-  if (model.layers < 1)
-    inconsistent(group, "",
-                 fmt::format("attribute 'layers' is {}, expected at least 1", model.layers));
+  if (model.layers < 1 || model.layers > kMostLayers)
+    inconsistent(
+        group, "",
+        fmt::format("attribute 'layers' is {}, expected 1 to {}", model.layers, kMostLayers));
+  model.layer_blocks = read_layer_blocks(group, model);
   return model;
 }
 

@@ -210,6 +210,8 @@ void ResultsWriter::begin_model(const ModelInfo& model) {
   require(!state_->file.root().has(model.name), "two models have the same name");
   Group& group = state_->model.emplace(state_->file.root().create_group(model.name));
   group.write_attribute("family", model.family);
+  if (!model.layer_blocks.empty())
+    group.write_attribute("layer_blocks", join(model.layer_blocks, "\n"));
   group.write_attribute("path", model.path);
   group.write_attribute("layers", model.layers);
   group.write_attribute("hidden_size", model.hidden_size);

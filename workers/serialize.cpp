@@ -28,8 +28,8 @@ void serialize(Archive& archive, Unit& u) {
 }
 template <class Archive>
 void serialize(Archive& archive, ModelFacts& f) {
-  archive(f.family, f.layers, f.hidden_size, f.vocabulary, f.parameters, f.checkpoint_digest,
-          f.tokenizer_digest, f.libraries, f.device, f.host);
+  archive(f.family, f.layer_blocks, f.layers, f.hidden_size, f.vocabulary, f.parameters,
+          f.checkpoint_digest, f.tokenizer_digest, f.libraries, f.device, f.host);
 }
 template <class Archive>
 void serialize(Archive& archive, UnitReport& r) {

@@ -75,16 +75,9 @@ std::string text_of(std::size_t bytes) {
 double bytes_without_values(std::size_t prompts) {
   UnitResult unit;
   unit.report = {0, 0, text_of(2 * kDigest + 1)};
-  unit.facts = {text_of(kName),
-                0,
-                0,
-                0,
-                0,
-                text_of(kDigest),
-                text_of(kDigest),
-                text_of(kLibraries),
-                text_of(kName),
-                text_of(kName)};
+  unit.facts.family = unit.facts.device = unit.facts.host = text_of(kName);
+  unit.facts.checkpoint_digest = unit.facts.tokenizer_digest = text_of(kDigest);
+  unit.facts.libraries = text_of(kLibraries);
   unit.prompts.resize(prompts);
   return static_cast<double>(encode(unit).size());
 }

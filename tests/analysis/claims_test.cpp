@@ -2,6 +2,7 @@
 #include "analysis/claims.hpp"
 
 #include <limits>
+#include <set>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -19,6 +20,8 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 EdgeEffect effect_at(const char* label, const char* family, double middle, double lowest) {
   EdgeEffect effect;
   effect.model = effect.family = family;
+  const std::set<std::string> with_state = {"mamba", "mamba2", "falcon_mamba"};
+  effect.mixing = with_state.contains(family) ? Mixing::kState : Mixing::kAttention;
   effect.edge = parse_edge(label);
   effect.n = 100;
   effect.facts = 50;
@@ -73,7 +76,7 @@ TEST(Claims, ThatNothingIsSignificantRefutesNothing) {
   EXPECT_EQ(verdict({weak}, 3), Verdict::kCannotTell);
   weak.edge = parse_edge("first->last");
   EXPECT_EQ(verdict({weak}, 2), Verdict::kCannotTell);
-  weak.family = "mamba";
+  weak.mixing = Mixing::kState;
   EXPECT_EQ(verdict({weak}, 2), Verdict::kCannotTell);
 }
 
@@ -108,6 +111,21 @@ TEST(Claims, AClaimAboutTwoKindsNeedsBoth) {
   EXPECT_EQ(judge({depends}, 2).reason, "no Mamba model in this run; it holds in gpt2");
   EXPECT_EQ(judge({spared}, 2).reason, "no Transformer in this run; it holds in mamba");
   EXPECT_EQ(verdict({effect_at("first->last", "mamba", 0.1, -40)}, 2), Verdict::kDoesNotHold);
+  EdgeEffect hybrid = effect_at("first->last", "hybrid", 0.1, -40);
+  hybrid.mixing = Mixing::kBoth;
+  EXPECT_EQ(judge({hybrid}, 2).reason, "not in this run");
+}
+
+TEST(Mixing, IsWhatTheLayersSay) {
+  const auto mixing = [](std::vector<std::string> layers) {
+    ModelInfo info;
+    info.layer_blocks = std::move(layers);
+    return mixing_of(info);
+  };
+  EXPECT_EQ(mixing({"attention, mlp", "attention + mlp"}), Mixing::kAttention);
+  EXPECT_EQ(mixing({"mamba", "mamba2, mlp"}), Mixing::kState);
+  EXPECT_EQ(mixing({"mamba", "attention, mlp"}), Mixing::kBoth);
+  EXPECT_EQ(mixing({"attention + mamba"}), Mixing::kBoth);
 }
 
 TEST(Claims, ARiseThatFewPromptsMakeIsNotBelieved) {

@@ -55,7 +55,7 @@ constexpr std::array<Fact, 8> kFactsOfManyScripts = {{
 }};
 
 bool is_state_space(const std::string& family) {
-  return family.find("mamba") != std::string::npos;
+  return family == "mamba" || family == "mamba2" || family == "falcon_mamba";
 }
 
 // "subject->last/slow" in its parts.

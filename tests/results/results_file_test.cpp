@@ -131,7 +131,8 @@ void write_all(const std::filesystem::path& path) {
   writer.write(arrays_of(axes(), window(9)));
   writer.write(arrays_of(axes(), window(2)));
   writer.write(arrays_of(std::vector<HeatmapResult>{heatmap()})[0]);
-  writer.begin_model({"another", "gpt2", "models/another", 4, 8, 100, 1000, "d1", "d2"});
+  const std::vector<std::string> blocks = {"mamba", "attention, mlp", "mlp", "attention + mamba"};
+  writer.begin_model({"another", "hybrid", "models/another", 4, 8, 100, 1000, "d1", "d2", blocks});
   writer.write(arrays_of(evaluation()));
   writer.publish({{"tiny", "sweep", "3", "out of memory"}, {"", "dataset", "", "line 4"}});
 }
@@ -154,6 +155,9 @@ TEST_F(RunResults, RoundTrip) {
   ASSERT_EQ(reader.models().size(), 2U);
   EXPECT_EQ(reader.models()[0].name, "tiny");  // order of writing, not of names
   EXPECT_EQ(reader.models()[0].parameters, 1000);
+  EXPECT_EQ(reader.models()[1].layer_blocks[3], "attention + mamba");
+  // Of a file that does not say it, as versions before wrote them.
+  EXPECT_EQ(reader.models()[0].layer_blocks, std::vector<std::string>(4, "mamba"));
   const EvaluationResult clean = read_evaluation(reader, "tiny");
   EXPECT_EQ(clean.prompt, evaluation().prompt);
   EXPECT_EQ(clean.probability[0], 0.5F);
@@ -401,6 +405,12 @@ TEST_F(RunResults, InconsistentContentIsRefused) {
     return read_all();
   };
   EXPECT_EQ(with([](Group&) {}), "read");
+  EXPECT_EQ(with([](Group& model) { model.write_attribute("layer_blocks", "a\nb\nc\nd"); }),
+            "read");
+  EXPECT_NE(with([](Group& model) {
+              model.write_attribute("layer_blocks", "a\nb");
+            }).find("'layer_blocks' has 2 lines, expected one for each of 4 layers"),
+            std::string::npos);
   const auto knockout = [](std::vector<std::int64_t> ids, std::vector<std::int32_t> starts, float p,
                            std::int64_t attribute) {
     return [=](Group& model) {

@@ -57,11 +57,11 @@ void compare_failures(Comparison& c, const std::vector<FailureRecord>& a,
 }
 
 void compare_facts(Comparison& c, const ModelInfo& a, const ModelInfo& b) {
-  c.equal("/" + a.name, a.name == b.name && a.family == b.family && a.layers == b.layers &&
-                            a.hidden_size == b.hidden_size && a.vocabulary == b.vocabulary &&
-                            a.parameters == b.parameters &&
-                            a.checkpoint_digest == b.checkpoint_digest &&
-                            a.tokenizer_digest == b.tokenizer_digest);
+  c.equal("/" + a.name,
+          a.name == b.name && a.family == b.family && a.layers == b.layers &&
+              a.hidden_size == b.hidden_size && a.vocabulary == b.vocabulary &&
+              a.parameters == b.parameters && a.checkpoint_digest == b.checkpoint_digest &&
+              a.tokenizer_digest == b.tokenizer_digest && a.layer_blocks == b.layer_blocks);
 }
 
 void compare_evaluations(Comparison& c, const std::string& group, const EvaluationResult& a,

@@ -67,6 +67,7 @@ TEST_F(ToyFamily, ASweepRuns) {
   EXPECT_TRUE(reader.info().complete);
   ASSERT_EQ(reader.models().size(), 1U);
   EXPECT_EQ(reader.models()[0].family, "toy");
+  EXPECT_EQ(reader.models()[0].layer_blocks, std::vector<std::string>(kLayers, "attention"));
 }
 
 TEST_F(ToyFamily, TheEngineAgreesWithTheReferenceForward) {
