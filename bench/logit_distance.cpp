@@ -60,7 +60,7 @@ Distance measure(const fs::path& model, const fs::path& answers, at::Device devi
   std::vector<ReplayRequest> requests;
   for (OracleCase& one : cases) {
     if (one.clean_logits.empty()) throw InputError(answers.string(), "has no clean_logits");
-    one.request.cuts.clear();
+    one.request.series.clear();
     requests.push_back(one.request);
   }
   const std::vector<ReplayResult> results = ReplayEngine(*network, 0).run(requests, vocabulary);

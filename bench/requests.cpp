@@ -33,7 +33,7 @@ std::vector<ReplayRequest> make_requests(int prompts, const Architecture& archit
       (t >= subject && t < subject + 3 ? inside : outside).push_back(t);
     const std::vector<int> last = {length - 1};
     for (const std::vector<int>& sources : {inside, outside, last, std::vector<int>{0}})
-      request.cuts.push_back({last, sources, {}, windows});
+      request.series.push_back({last, sources, {}, windows});
     requests.push_back(std::move(request));
   }
   return requests;

@@ -155,7 +155,7 @@ std::string line_of(const BenchShape& shape, size_t prompts, const Measurement& 
 // Whole forwards by the engine itself: (a) one at a time, (b) batched.
 void time_whole_forwards(ReplayEngine& engine, std::vector<ReplayRequest> clean, at::Device device,
                          Measurement& m) {
-  for (ReplayRequest& request : clean) request.cuts.clear();
+  for (ReplayRequest& request : clean) request.series.clear();
   const size_t singles = std::min<size_t>(clean.size(), device.is_cpu() ? 12 : 50);
   m.single = median_seconds(3, device,
                             [&] {

@@ -46,11 +46,11 @@ WholeForwards::WholeForwards(const BenchShape& shape, at::Device device, Precisi
     for (size_t i = 0; i < kForwards; ++i) {
       const size_t r = i * (requests.size() - 1) / (kForwards - 1);
       const ReplayRequest& request = requests[r];
-      const size_t c = i % request.cuts.size();
-      const EdgeCut& cut = request.cuts[c];
-      const size_t w = i * (cut.windows.size() - 1) / (kForwards - 1);
-      const at::Tensor logs = model.log_probabilities(
-          request.ids, {cut.targets, cut.sources, cut.channels, cut.windows[w]});
+      const size_t c = i % request.series.size();
+      const Series& cut = request.series[c];
+      const size_t w = i * (cut.runs() - 1) / (kForwards - 1);
+      const at::Tensor logs =
+          model.log_probabilities(request.ids, std::get<Block>(cut.run(w).front()));
       forwards_.push_back({r, c, w, logs[request.answer].item<double>()});
     }
   }

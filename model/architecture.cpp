@@ -296,6 +296,13 @@ int Architecture::channels() const {
   return fewest == std::numeric_limits<int>::max() ? 0 : fewest;
 }
 
+int Architecture::taps() const {
+  int taps = 0;
+  for (const LayerShape& layer : blocks)
+    for (const BlockShape& block : layer) taps = std::max(taps, block.mixer->taps());
+  return taps;
+}
+
 bool Architecture::keeps_states() const {
   for (const LayerShape& layer : blocks)
     for (const BlockShape& block : layer)

@@ -32,6 +32,7 @@ struct Architecture {
   // that only the set of all blocks anything.
   int channels() const;
   bool keeps_states() const;  // in any layer; MixerShape::keeps_states
+  int taps() const;           // of the longest convolution; MixerShape::taps
   // How tokens are mixed, every way once: "mamba", or "attention+mamba" of a hybrid.
   std::string mixing() const;
   // Sites that some layer has, and that of the final norm, in the order of the computation.

@@ -1,6 +1,7 @@
 #include "model/intervention.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 #include "base/error.hpp"
 #include "base/text.hpp"
@@ -22,6 +23,40 @@ Site parse_site(std::string_view name) {
   if (found == site_names().end())
     throw InputError("site", unknown_word("site", name, site_names()), "");
   return static_cast<Site>(found - site_names().begin());
+}
+
+namespace {
+
+std::vector<int> layers_of(const Window& window) {
+  std::vector<int> layers(static_cast<size_t>(window.end - window.begin));
+  std::iota(layers.begin(), layers.end(), window.begin);
+  return layers;
+}
+
+}  // namespace
+
+Block knockout(std::vector<int> targets, std::vector<int> sources, ChannelSet channels,
+               const Window& window) {
+  Block block;
+  block.layers = layers_of(window);
+  block.targets = std::move(targets);
+  block.sources = std::move(sources);
+  block.selection = channels;
+  return block;
+}
+
+Series::Series(std::vector<int> targets, std::vector<int> sources, ChannelSet channels,
+               std::vector<Window> in_windows)
+    : interventions{knockout(std::move(targets), std::move(sources), channels, {})},
+      windows(std::move(in_windows)) {}
+
+std::vector<Intervention> Series::run(size_t index) const {
+  std::vector<Intervention> run = interventions;
+  if (!windows) return run;
+  const std::vector<int> layers = layers_of(windows->at(index));
+  for (Intervention& intervention : run)
+    std::visit([&](auto& one) { one.layers = layers; }, intervention);
+  return run;
 }
 
 }  // namespace factflow

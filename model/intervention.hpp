@@ -31,6 +31,8 @@ enum class Site {
   kNorm        // output of the final norm; layer L only
 };
 
+inline constexpr size_t kSites = static_cast<size_t>(Site::kNorm) + 1;
+
 const std::vector<std::string>& site_names();  // in the order of Site
 std::string to_string(Site site);
 Site parse_site(std::string_view name);  // throws InputError with the nearest known name
@@ -45,15 +47,18 @@ struct SiteAt {
 // Which channels or heads lose an edge: all, a set by decay (ChannelSet), or those listed.
 struct Heads {
   std::vector<int> indices;  // of attention (query heads) or Mamba-2
+  bool operator==(const Heads&) const = default;
 };
 struct Channels {
   std::vector<int> indices;  // of x
+  bool operator==(const Channels&) const = default;
 };
 using Selection = std::variant<ChannelSet, Channels, Heads>;
 
 // What a Mamba-2 sends through its convolution.
 struct ConvolutionParts {
   bool x = true, b = true, c = true;
+  bool operator==(const ConvolutionParts&) const = default;
 };
 
 // No target may read a source, directly: every pair with source <= target loses its edge.
@@ -68,19 +73,29 @@ struct Block {
   Selection selection;  // of heads or channels
   // Absent: x, B and C, or with a selection of heads or channels x alone, since B and C have none.
   std::optional<ConvolutionParts> parts;
+  bool operator==(const Block&) const = default;
 };
 
-struct Zero {};
+// What a sweep asks: edges through the state, blocked in the layers of a window.
+Block knockout(std::vector<int> targets, std::vector<int> sources, ChannelSet channels,
+               const Window& window);
+
+struct Zero {
+  bool operator==(const Zero&) const = default;
+};
 struct Vector {  // one number per channel written, the same at all tokens and layers
   std::vector<double> values;
+  bool operator==(const Vector&) const = default;
 };
 // What a clean run of other token ids has at the same site and layer, at its `tokens`, paired one
 // to one with those that are written.
 struct OtherRun {
   std::vector<int> ids, tokens;
+  bool operator==(const OtherRun&) const = default;
 };
 struct MeanOfRuns {  // over all tokens of clean runs; every token weighs the same
   std::vector<std::vector<int>> runs;
+  bool operator==(const MeanOfRuns&) const = default;
 };
 using Value = std::variant<Zero, Vector, OtherRun, MeanOfRuns>;
 
@@ -92,9 +107,41 @@ struct Write {
   Value value;
   bool add = false;  // to what is there, `scale` times
   double scale = 1;
+  bool operator==(const Write&) const = default;
 };
 
 // Several act together in the order of the computation, at one site in the order of the list.
 using Intervention = std::variant<Block, Write>;
+
+// Runs of one prompt that differ only in where their interventions act together.
+struct Series {
+  Series() = default;
+  Series(std::vector<Intervention> together, std::optional<std::vector<Window>> in_windows)
+      : interventions(std::move(together)), windows(std::move(in_windows)) {}
+  // Edges through the mixer's state, blocked in each of several windows: a knockout.
+  Series(std::vector<int> targets, std::vector<int> sources, ChannelSet channels,
+         std::vector<Window> in_windows);
+
+  std::vector<Intervention> interventions;
+  // One run for each: the layers in which all of them act, whatever layers they name. Absent: one
+  // run, in which each acts in the layers that it names.
+  std::optional<std::vector<Window>> windows;
+
+  size_t runs() const { return windows ? windows->size() : 1; }
+  // What acts in one of them, each in the layers that it names.
+  std::vector<Intervention> run(size_t index) const;
+  // What a knockout blocks. Throws std::bad_variant_access or std::out_of_range for anything else.
+  const Block& block() const { return std::get<Block>(interventions.at(0)); }
+};
+
+// Layers and tokens of a site that somebody wants to know, in the clean run or in one of a series.
+struct ReadAt {
+  struct Run {
+    size_t series = 0, run = 0;  // of the request
+  };
+  SiteAt at;
+  int token = 0;
+  std::optional<Run> under;  // absent: of the clean run
+};
 
 }  // namespace factflow

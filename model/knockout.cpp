@@ -84,4 +84,13 @@ std::int64_t count_edges(const std::vector<int>& targets, const std::vector<int>
   return edges;
 }
 
+std::int64_t count_taps(const std::vector<int>& targets, const std::vector<int>& sources,
+                        int taps) {
+  std::int64_t edges = 0;
+  for (const int target : targets)
+    edges += std::upper_bound(sources.begin(), sources.end(), target) -
+             std::upper_bound(sources.begin(), sources.end(), target - taps);
+  return edges;
+}
+
 }  // namespace factflow

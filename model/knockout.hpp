@@ -47,18 +47,10 @@ struct Window {
   bool operator==(const Window&) const = default;
 };
 
-// The token mixer of each layer of the window may not carry anything from a source position to a
-// target position. Pairs are the full cross product targets x sources; pairs with source > target
-// are no edges and block nothing.
-struct Knockout {
-  std::vector<int> targets;  // token positions, ascending, unique
-  std::vector<int> sources;  // likewise
-  ChannelSet channels;
-  Window window;
-};
-
 // The number of (target, source) pairs with source <= target: 0 means that the knockout blocks no
 // edge.
 std::int64_t count_edges(const std::vector<int>& targets, const std::vector<int>& sources);
+// Of these pairs, those within reach of a causal convolution of `taps` tokens.
+std::int64_t count_taps(const std::vector<int>& targets, const std::vector<int>& sources, int taps);
 
 }  // namespace factflow

@@ -111,7 +111,6 @@ void Network::fold_biases() {
 void Network::layer(Step& step) const {
   const LayerShape& shape = architecture_.blocks[static_cast<size_t>(step.layer)];
   const std::vector<NetworkBlock>& blocks = layers_[static_cast<size_t>(step.layer)];
-  const at::Tensor masks = step.channel_masks;
   for (size_t begin = 0; begin < blocks.size();) {
     const size_t end = end_of_parallel(shape, begin);
     std::vector<Factor> inputs;
@@ -121,10 +120,16 @@ void Network::layer(Step& step) const {
       apply_norm(step.rows, blocks[b].norm, step.hidden, inputs.back());
     }
     for (size_t b = begin; b < end; ++b) {
-      step.channel_masks = masks_of(masks, blocks, b);
-      const OutputProjection& output = blocks[b].mixer->output();
-      multiply_into(blocks[b].mixer->mix(step, inputs[b - begin]), output.weight,
-                    output.bias_in_norms ? at::Tensor() : output.bias, step.hidden, shape[b].scale);
+      if (b < step.masks_of_blocks.size()) {
+        step.channel_masks = step.masks_of_blocks[b].channels;
+        step.tap_masks = step.masks_of_blocks[b].taps;
+      }
+      const Mixer& mixer = *blocks[b].mixer;
+      const OutputProjection& output = mixer.output();
+      const at::Tensor none;
+      add_to_stream(step, mixer.shape().sites().back(), mixer.mix(step, inputs[b - begin]),
+                    output.weight, output.bias_in_norms ? none : output.bias,
+                    output.bias_in_norms ? output.bias : none, shape[b].scale);
     }
     begin = end;
   }
@@ -204,33 +209,34 @@ std::vector<LayerProduct> Network::products(int layer) const {
   return products;
 }
 
-at::Tensor Network::channel_masks(int layer, const std::vector<ChannelSet>& sets) const {
-  const std::int64_t channels = static_cast<std::int64_t>(decay_norms(layer).size());
-  if (channels == 0 || sets.empty()) return {};
-  at::Tensor masks = at::empty({static_cast<std::int64_t>(sets.size()), channels},
-                               at::TensorOptions().dtype(at::kByte));
-  auto* out = masks.data_ptr<std::uint8_t>();
+std::vector<BlockMasks> Network::masks(int layer, const std::vector<Selection>& selections,
+                                       const std::vector<TapSelection>& tap_selections) const {
+  std::vector<BlockMasks> masks;
   for (const NetworkBlock& block : layers_[static_cast<size_t>(layer)]) {
-    const std::vector<double> norms = block.mixer->decay_norms();
-    for (const ChannelSet& set : sets)
-      for (const bool loses : channels_of(set, norms)) *out++ = loses ? 1 : 0;
+    BlockMasks& of = masks.emplace_back();
+    const MixerShape& shape = block.mixer->shape();
+    if (!shape.mixes_tokens()) continue;
+    std::vector<at::Tensor> channels, taps;
+    for (const Selection& selection : selections) {
+      Block asked;
+      asked.selection = selection;
+      channels.push_back(block.mixer->losing_state(asked, at::kCPU));
+    }
+    for (const TapSelection& selection : tap_selections) {
+      Block asked;
+      asked.selection = selection.selection;
+      asked.parts = selection.parts;
+      taps.push_back(block.mixer->losing_taps(asked, at::kCPU));
+    }
+    if (!channels.empty()) of.channels = at::stack(channels).to(at::kByte).to(device());
+    if (!taps.empty() && shape.taps() > 0) of.taps = at::stack(taps).to(at::kByte).to(device());
   }
-  return masks.to(device());
+  return masks;
 }
 
-// Those of one block out of a layer's; see channel_masks().
-at::Tensor Network::masks_of(const at::Tensor& masks, const std::vector<NetworkBlock>& blocks,
-                             size_t index) {
-  if (!masks.defined() || blocks.size() == 1) return masks;
-  const auto channels_at = [&](size_t b) -> std::int64_t {
-    return blocks[b].mixer->shape().channels();
-  };
-  std::int64_t before = 0;
-  for (size_t b = 0; b < index; ++b) before += channels_at(b);
-  const std::int64_t sets = masks.size(0);
-  return masks.view(-1)
-      .narrow(0, sets * before, sets * channels_at(index))
-      .view({sets, channels_at(index)});
+at::Tensor Network::stream_offset(int layer) const {
+  return layer == architecture_.layers ? final_norm_.offset
+                                       : layers_[static_cast<size_t>(layer)].front().norm.offset;
 }
 
 std::vector<bool> channels_of(const ChannelSet& set, const std::vector<double>& norms) {

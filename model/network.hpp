@@ -71,11 +71,12 @@ class Network {
   // start at multiples of eight numbers, whatever the vocabulary: wide loads, and faster products.
   at::Tensor logits(const Factor& states, Workspace& workspace) const;
 
-  // [sets, channels] uint8 on the network's device: 1 where the set loses the edge in this layer;
-  // undefined if nothing of the layer has channels to choose among. Of a layer with several mixers
-  // that have, [sets, all their channels], but the bytes of the first mixer stand before those of
-  // the second.
-  at::Tensor channel_masks(int layer, const std::vector<ChannelSet>& sets) const;
+  // Per block of the layer, on the network's device.
+  std::vector<BlockMasks> masks(int layer, const std::vector<Selection>& selections,
+                                const std::vector<TapSelection>& tap_selections) const;
+  // What the stream that enters a layer lacks of the true one, [hidden]; at layer L the stream
+  // before the final norm. Undefined: nothing.
+  at::Tensor stream_offset(int layer) const;
   // Of all mixers of the layer, one after the other; see Mixer::decay_norms.
   std::vector<double> decay_norms(int layer) const;
 
@@ -93,8 +94,6 @@ class Network {
  private:
   static std::unique_ptr<Network> build(const Architecture& architecture, Weights& weights);
   void fold_biases();
-  static at::Tensor masks_of(const at::Tensor& masks, const std::vector<NetworkBlock>& blocks,
-                             size_t index);
 
   Architecture architecture_;
   at::Tensor embedding_;           // [vocabulary, hidden]

@@ -2,6 +2,7 @@
 
 #include <stdexcept>
 
+#include "model/kernel_tables.hpp"
 #include "model/kernel_views.hpp"
 
 namespace factflow {
@@ -9,31 +10,6 @@ namespace {
 
 using kernels::Head;
 using kernels::Wide;
-
-template <class T>
-const kernels::KernelTable<T>& table_for(const at::Tensor& tensor) {
-#ifdef FACTFLOW_CUDA
-  if constexpr (!std::is_same_v<T, double>)
-    if (tensor.is_cuda()) return kernels::cuda_kernels<T>();
-#endif
-  if constexpr (!std::is_same_v<T, kernels::Bfloat16>)
-    if (tensor.is_cpu()) return kernels::cpu_kernels<T>();
-  throw std::logic_error("no kernels for this device and number type");
-}
-
-// Calls function(T{}) with the number type of activations.
-template <class Function>
-void with_type(at::ScalarType type, Function function) {
-  if (type == at::kDouble) return function(double{});
-  if (type == at::kFloat) return function(float{});
-  if (type == at::kBFloat16) return function(kernels::Bfloat16{});
-  throw std::logic_error("no kernels for this number type");
-}
-
-// Parts are written from float32 activations.
-at::ScalarType type_of(const Factor& factor) {
-  return factor.numbers.defined() ? factor.numbers.scalar_type() : at::kFloat;
-}
 
 template <class T>
 kernels::NormArgs<T> norm_args(const Norm& norm, const at::Tensor& x, const Factor& out) {
@@ -52,29 +28,34 @@ kernels::NormArgs<T> norm_args(const Norm& norm, const at::Tensor& x, const Fact
 
 void apply_norm(const kernels::Rows& rows, const Norm& norm, const at::Tensor& x,
                 const Factor& out) {
-  if (type_of(out) == at::kHalf)
-    return table_for<kernels::Bfloat16>(x).final_norm(rows,
-                                                      norm_args<kernels::Float16>(norm, x, out));
-  with_type(type_of(out), [&](auto type) {
+  with_factor_type(out, [&](auto type) {
     using T = decltype(type);
-    table_for<T>(x).norm(rows, norm_args<T>(norm, x, out));
+    if constexpr (std::is_same_v<T, kernels::Float16>)
+      table_for<kernels::Bfloat16>(x.device()).final_norm(rows, norm_args<T>(norm, x, out));
+    else
+      table_for<T>(x.device()).norm(rows, norm_args<T>(norm, x, out));
   });
 }
 
 void convolve(const kernels::Rows& rows, const Convolution& convolution, const at::Tensor& x,
-              const Factor& out) {
+              const Factor& out, const Cut& cut) {
   with_type(x.scalar_type(), [&](auto type) {
     using T = decltype(type);
-    table_for<T>(x).conv(rows, {input<T>(x), output<T>(out), pointer<Wide<T>>(convolution.weight),
-                                pointer<Wide<T>>(convolution.bias), x.size(1),
-                                static_cast<int>(convolution.weight.size(0))});
+    const kernels::ConvArgs<T> args{input<T>(x),
+                                    output<T>(out),
+                                    pointer<Wide<T>>(convolution.weight),
+                                    pointer<Wide<T>>(convolution.bias),
+                                    x.size(1),
+                                    static_cast<int>(convolution.weight.size(0))};
+    table_for<T>(x.device()).conv(rows, args);
+    if (cut) interventions_for<T>(x.device()).cut.conv(rows, args, *cut);
   });
 }
 
 void selective_scan(const kernels::Rows& rows, const SelectiveScan& scan, const at::Tensor& x,
                     const at::Tensor& z, const at::Tensor& dt, const at::Tensor& b,
                     const at::Tensor& c, const at::Tensor& channel_masks, at::Tensor states,
-                    at::Tensor scratch, const Factor& out) {
+                    at::Tensor scratch, const Factor& out, const Cut& cut) {
   with_type(x.scalar_type(), [&](auto type) {
     using T = decltype(type);
     kernels::ScanArgs<T> args{input<T>(x), input<T>(z), input<T>(dt),
@@ -87,13 +68,14 @@ void selective_scan(const kernels::Rows& rows, const SelectiveScan& scan, const 
     args.scratch = scratch.data_ptr();
     args.channels = x.size(1);
     args.state_count = static_cast<int>(scan.a.size(0));
-    table_for<T>(x).scan(rows, args);
+    table_for<T>(x.device()).scan(rows, args);
+    if (cut) interventions_for<T>(x.device()).cut.scan(rows, args, *cut);
   });
 }
 
 void state_space_dual(const kernels::Rows& rows, const StateSpaceDual& dual, const at::Tensor& x,
                       const at::Tensor& b, const at::Tensor& c, const at::Tensor& dt,
-                      const at::Tensor& channel_masks, at::Tensor out) {
+                      const at::Tensor& channel_masks, at::Tensor out, const Cut& cut) {
   with_type(x.scalar_type(), [&](auto type) {
     using T = decltype(type);
     kernels::DualArgs<T> args{input<T>(x), input<T>(b), input<T>(c), input<T>(dt), output<T>(out)};
@@ -107,7 +89,8 @@ void state_space_dual(const kernels::Rows& rows, const StateSpaceDual& dual, con
     args.head_size = dual.head_size;
     args.groups = dual.groups;
     args.states = dual.states;
-    table_for<T>(x).dual(rows, args);
+    table_for<T>(x.device()).dual(rows, args);
+    if (cut) interventions_for<T>(x.device()).cut.dual(rows, args, *cut);
   });
 }
 
@@ -115,9 +98,9 @@ void apply_gated_norm(const kernels::Rows& rows, const GatedNorm& norm, const at
                       const at::Tensor& z, const Factor& out) {
   with_type(y.scalar_type(), [&](auto type) {
     using T = decltype(type);
-    table_for<T>(y).gated_norm(
-        rows, {input<T>(y), input<T>(z), output<T>(out), pointer<Wide<T>>(norm.weight), y.size(0),
-               y.size(1), norm.group, norm.epsilon, norm.norm_before_gate});
+    table_for<T>(y.device())
+        .gated_norm(rows, {input<T>(y), input<T>(z), output<T>(out), pointer<Wide<T>>(norm.weight),
+                           y.size(0), y.size(1), norm.group, norm.epsilon, norm.norm_before_gate});
   });
 }
 
@@ -125,15 +108,15 @@ void rotate(const kernels::Rows& rows, const at::Tensor& cosine, const at::Tenso
             int head_size, at::Tensor heads) {
   with_type(heads.scalar_type(), [&](auto type) {
     using T = decltype(type);
-    table_for<T>(heads).rotary(rows,
-                               {output<T>(heads), pointer<Wide<T>>(cosine), pointer<Wide<T>>(sine),
-                                static_cast<int>(heads.size(1)) / head_size, head_size,
-                                2 * static_cast<int>(cosine.size(1))});
+    table_for<T>(heads.device())
+        .rotary(rows, {output<T>(heads), pointer<Wide<T>>(cosine), pointer<Wide<T>>(sine),
+                       static_cast<int>(heads.size(1)) / head_size, head_size,
+                       2 * static_cast<int>(cosine.size(1))});
   });
 }
 
 void attend(const kernels::Rows& rows, const Attention& attention,
-            const at::Tensor& query_key_value, const Factor& out) {
+            const at::Tensor& query_key_value, const Factor& out, const Cut& cut) {
   const std::int64_t queries = static_cast<std::int64_t>(attention.heads) * attention.head_size;
   const std::int64_t keys = static_cast<std::int64_t>(attention.key_heads) * attention.head_size;
   with_type(query_key_value.scalar_type(), [&](auto type) {
@@ -141,10 +124,12 @@ void attend(const kernels::Rows& rows, const Attention& attention,
     const auto part = [&](std::int64_t begin, std::int64_t count) {
       return input<T>(query_key_value.narrow(1, begin, count));
     };
-    table_for<T>(query_key_value)
-        .attention(rows, {part(0, queries), part(queries, keys), part(queries + keys, keys),
-                          output<T>(out), attention.heads, attention.key_heads, attention.head_size,
-                          attention.scale, attention.sliding_window});
+    const kernels::AttentionArgs<T> args{
+        part(0, queries),    part(queries, keys), part(queries + keys, keys),
+        output<T>(out),      attention.heads,     attention.key_heads,
+        attention.head_size, attention.scale,     attention.sliding_window};
+    table_for<T>(query_key_value.device()).attention(rows, args);
+    if (cut) interventions_for<T>(query_key_value.device()).cut.attention(rows, args, *cut);
   });
 }
 
@@ -154,8 +139,9 @@ void activate(const kernels::Rows& rows, kernels::Activation activation, const a
     using T = decltype(type);
     const kernels::Matrix<const T> second =
         up.defined() ? input<T>(up) : kernels::Matrix<const T>{};
-    table_for<T>(gate).activation(
-        rows, {input<T>(gate), second, output<T>(out), gate.size(0), gate.size(1), activation});
+    table_for<T>(gate.device())
+        .activation(
+            rows, {input<T>(gate), second, output<T>(out), gate.size(0), gate.size(1), activation});
   });
 }
 
@@ -163,8 +149,9 @@ void gather_rows(const kernels::Rows& rows, const at::Tensor& x, const at::Tenso
                  at::Tensor out) {
   with_type(x.scalar_type(), [&](auto type) {
     using T = Wide<decltype(type)>;
-    table_for<T>(x).gather(rows, {input<T>(x), output<T>(out), pointer<std::int32_t>(index),
-                                  index.size(0), x.size(1)});
+    table_for<T>(x.device())
+        .gather(rows, {input<T>(x), output<T>(out), pointer<std::int32_t>(index), index.size(0),
+                       x.size(1)});
   });
 }
 
@@ -172,13 +159,101 @@ void answer_statistics(const kernels::Rows& rows, const at::Tensor& logits,
                        const at::Tensor& answer, const AnswerStatistics& out) {
   const auto read = [&](auto activation) {
     using T = decltype(activation);
-    table_for<T>(logits).answer(
-        rows, {input<Head<T>>(logits), pointer<std::int32_t>(answer),
-               out.log_probability.data_ptr<double>(), out.rank.data_ptr<std::int32_t>(),
-               out.tied.data_ptr<std::int32_t>(), logits.size(0), logits.size(1)});
+    table_for<T>(logits.device())
+        .answer(rows, {input<Head<T>>(logits), pointer<std::int32_t>(answer),
+                       out.log_probability.data_ptr<double>(), out.rank.data_ptr<std::int32_t>(),
+                       out.tied.data_ptr<std::int32_t>(), logits.size(0), logits.size(1)});
   };
   if (logits.scalar_type() == at::kHalf) return read(kernels::Bfloat16{});
   with_type(logits.scalar_type(), read);
+}
+
+namespace {
+
+template <class T>
+kernels::GateArgs<T> gate_args(const GateColumns& gate) {
+  return {gate.columns.data_ptr<std::int64_t>(), static_cast<std::int32_t>(gate.columns.size(0)),
+          gate.g.size(1), output<Wide<T>>(gate.g), output<Wide<T>>(gate.s)};
+}
+
+}  // namespace
+
+void open_gate(const kernels::Rows& rows, const GateColumns& gate, at::Tensor z) {
+  with_type(z.scalar_type(), [&](auto type) {
+    using T = decltype(type);
+    interventions_for<T>(z.device()).gate.open(rows, gate_args<T>(gate), output<T>(z));
+  });
+}
+
+void take_scan(const kernels::Rows& rows, const GateColumns& gate, const Factor& out) {
+  with_factor_type(out, [&](auto type) {
+    using T = decltype(type);
+    if constexpr (!std::is_same_v<T, kernels::Float16>)
+      interventions_for<T>(gate.g.device()).gate.take(rows, gate_args<T>(gate), output<T>(out));
+  });
+}
+
+void close_gate(const kernels::Rows& rows, const GateColumns& gate, const Factor& out) {
+  with_factor_type(out, [&](auto type) {
+    using T = decltype(type);
+    if constexpr (!std::is_same_v<T, kernels::Float16>)
+      interventions_for<T>(gate.g.device()).gate.close(rows, gate_args<T>(gate), output<T>(out));
+  });
+}
+
+at::Tensor read_rows(const Factor& factor, const at::Tensor& rows, at::ScalarType type) {
+  if (factor.numbers.defined()) return factor.numbers.index_select(0, rows).to(type);
+  const at::Tensor low = factor.parts.narrow(1, 0, factor.width()).index_select(0, rows);
+  return factor.high.index_select(0, rows).to(type) + low.to(type);
+}
+
+void write_rows(const kernels::Rows& plan, Workspace& workspace, const Factor& factor,
+                const at::Tensor& rows, const at::Tensor& values) {
+  const auto copy = [&](const at::Tensor& to, const at::Tensor& from) {
+    to.index_copy_(0, rows, from.to(to.scalar_type()));
+  };
+  if (factor.numbers.defined()) copy(factor.numbers, values);
+  if (!factor.high.defined()) return;
+  const Factor parts = factor_of(plan, workspace, values);
+  const std::int64_t width = factor.width();
+  copy(factor.high, parts.high);
+  copy(factor.parts.narrow(1, 0, width), parts.parts.narrow(1, 0, width));
+  copy(factor.parts.narrow(1, factor.distance, width),
+       parts.parts.narrow(1, parts.distance, width));
+}
+
+bool Step::touches(Site site) const {
+  return actions != nullptr && actions->touches({site, layer});
+}
+
+void Step::at(Site site, const Factor& value, const at::Tensor& offset) {
+  if (touches(site)) actions->apply({site, layer}, rows, value, offset);
+}
+
+Cut Step::state_cut() const {
+  return actions == nullptr ? std::nullopt : actions->state_cut(layer, channel_masks);
+}
+
+Cut Step::tap_cut() const {
+  return actions == nullptr ? std::nullopt : actions->tap_cut(layer, tap_masks);
+}
+
+at::Tensor Step::before_gate() const {
+  return actions == nullptr ? at::Tensor() : actions->before_gate(layer);
+}
+
+at::Tensor Step::without_skip() const {
+  return actions == nullptr ? at::Tensor() : actions->without_skip(layer);
+}
+
+void add_to_stream(Step& step, Site site, const Factor& factor, const Projection& projection,
+                   const at::Tensor& bias, const at::Tensor& folded_bias, double scale) {
+  if (!step.touches(site)) return multiply_into(factor, projection, bias, step.hidden, scale);
+  const at::Tensor added = step.wide_matrix("added", step.hidden.size(1));
+  multiply(factor, projection, bias, added);
+  if (scale != 1) added.mul_(scale);
+  step.at(site, {added}, scale != 1 && folded_bias.defined() ? folded_bias * scale : folded_bias);
+  step.hidden.add_(added);
 }
 
 }  // namespace factflow

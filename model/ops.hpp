@@ -3,24 +3,51 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <span>
 #include <utility>
 
 #include <ATen/ATen.h>
 
-#include "model/kernels/kernels.hpp"
+#include "model/intervention.hpp"
+#include "model/kernels/interventions.hpp"
+#include "model/pass_actions.hpp"
 #include "model/projection.hpp"
 #include "model/workspace.hpp"
 
 namespace factflow {
+
+// Edges that are left out after all tokens have been mixed; nothing: none.
+using Cut = std::optional<kernels::CutArgs>;
+
+// [selections, width] uint8 on the network's device: 1 where a selection loses the edges of a
+// block's state, or of its convolution. Undefined where a mixer has none or nothing is selected.
+struct BlockMasks {
+  at::Tensor channels, taps;
+};
 
 // What one layer works on: the alive columns of a pass.
 struct Step {
   const kernels::Rows& rows;  // on the device of `hidden`
   int layer;
   at::Tensor hidden;  // [columns, hidden] residual stream, updated in place
-  // [masks, channels] uint8, this layer's: 1 where a channel set loses the edge; or undefined.
-  at::Tensor channel_masks;
   Workspace& workspace;
+  // This layer's and, as it goes, the block's; see BlockMasks.
+  std::span<const BlockMasks> masks_of_blocks;
+  at::Tensor channel_masks = {}, tap_masks = {};
+  PassActions* actions = nullptr;  // null: nothing is done but the rows' own cuts
+
+  // The value of a site, [columns, width] + offset [width], is complete: here it is read, and here
+  // it changes.
+  void at(Site site, const Factor& value, const at::Tensor& offset = {});
+  bool touches(Site site) const;  // whether anything happens there
+  Cut state_cut() const;
+  Cut tap_cut() const;
+  // Columns in whose layer something is read or written between scan and gate, and those of them
+  // whose scan is wanted without D x; int64, undefined: none.
+  at::Tensor before_gate() const;
+  at::Tensor without_skip() const;
+
   std::int64_t columns() const { return hidden.size(0); }
   at::Tensor matrix(const char* name, std::int64_t width) {
     return workspace.matrix(name, columns(), width);
@@ -48,7 +75,7 @@ struct Convolution {
   at::Tensor bias;    // [channels] or undefined
 };
 void convolve(const kernels::Rows& rows, const Convolution& convolution, const at::Tensor& x,
-              const Factor& out);
+              const Factor& out, const Cut& cut = {});
 
 struct SelectiveScan {
   at::Tensor a;        // [states, channels] -exp(A_log) transposed
@@ -69,7 +96,7 @@ inline std::int64_t scan_scratch_bytes(at::Device device, std::int64_t parts, st
 void selective_scan(const kernels::Rows& rows, const SelectiveScan& scan, const at::Tensor& x,
                     const at::Tensor& z, const at::Tensor& dt, const at::Tensor& b,
                     const at::Tensor& c, const at::Tensor& channel_masks, at::Tensor states,
-                    at::Tensor scratch, const Factor& out);
+                    at::Tensor scratch, const Factor& out, const Cut& cut = {});
 
 struct StateSpaceDual {
   at::Tensor a, d, dt_bias;  // [heads]
@@ -78,7 +105,7 @@ struct StateSpaceDual {
 };
 void state_space_dual(const kernels::Rows& rows, const StateSpaceDual& dual, const at::Tensor& x,
                       const at::Tensor& b, const at::Tensor& c, const at::Tensor& dt,
-                      const at::Tensor& channel_masks, at::Tensor out);
+                      const at::Tensor& channel_masks, at::Tensor out, const Cut& cut = {});
 
 struct GatedNorm {
   at::Tensor weight;  // [width]
@@ -100,7 +127,7 @@ struct Attention {
 };
 // query_key_value [columns, (heads + 2 key_heads) * head_size]: queries, keys, values side by side.
 void attend(const kernels::Rows& rows, const Attention& attention,
-            const at::Tensor& query_key_value, const Factor& out);
+            const at::Tensor& query_key_value, const Factor& out, const Cut& cut = {});
 
 // out = act(gate) * up; `up` undefined: act(gate). In place is allowed.
 void activate(const kernels::Rows& rows, kernels::Activation activation, const at::Tensor& gate,
@@ -109,6 +136,26 @@ void activate(const kernels::Rows& rows, kernels::Activation activation, const a
 // out[i] = x[index[i]]; index int32 [rows].
 void gather_rows(const kernels::Rows& rows, const at::Tensor& x, const at::Tensor& index,
                  at::Tensor out);
+
+// The gate of a selective scan apart from it (kernels::GateKernels), for columns [count] int64.
+// z [all columns, width] activations; g, s [all columns, width], wide.
+struct GateColumns {
+  at::Tensor columns, g, s;
+};
+void open_gate(const kernels::Rows& rows, const GateColumns& gate, at::Tensor z);
+void take_scan(const kernels::Rows& rows, const GateColumns& gate, const Factor& out);
+void close_gate(const kernels::Rows& rows, const GateColumns& gate, const Factor& out);
+
+// Some rows of a factor, as numbers of `type`; rows int64.
+at::Tensor read_rows(const Factor& factor, const at::Tensor& rows, at::ScalarType type);
+// The opposite, in all forms that the factor has. values [rows, width], wide.
+void write_rows(const kernels::Rows& plan, Workspace& workspace, const Factor& factor,
+                const at::Tensor& rows, const at::Tensor& values);
+
+// step.hidden += scale (factor W^T + bias), which is the value of `site` but for `folded_bias`, a
+// bias that the stream goes without.
+void add_to_stream(Step& step, Site site, const Factor& factor, const Projection& projection,
+                   const at::Tensor& bias, const at::Tensor& folded_bias, double scale);
 
 // Numbers from one row of logits to the next.
 inline std::int64_t padded_vocabulary(std::int64_t vocabulary) {

@@ -13,54 +13,71 @@
 
 #include "base/error.hpp"
 #include "base/json_text.hpp"
+#include "model/oracle_interventions.hpp"
 
 namespace factflow {
 namespace {
 
-constexpr int kMostLayers = 1 << 20;
-
-Window window_of(const std::vector<int>& layers) {
-  if (layers.empty()) return {0, 0};
-  for (size_t i = 0; i < layers.size(); ++i) {
-    if (layers[i] < 0 || layers[i] >= kMostLayers)
-      throw std::invalid_argument(fmt::format("there is no layer {}", layers[i]));
-    if (i > 0 && layers[i] != layers[i - 1] + 1)
-      throw std::invalid_argument("layers must be consecutive and ascending");
-  }
-  return {layers.front(), layers.back() + 1};
+void check_ids(const std::vector<int>& ids, int vocabulary) {
+  for (const int id : ids)
+    if (id < 0 || id >= vocabulary)
+      throw std::invalid_argument(
+          fmt::format("token {} is outside the vocabulary of {}", id, vocabulary));
 }
 
-// The oracle takes positions as a set; the engine wants them ascending.
-std::vector<int> positions_in(const nlohmann::json& list) {
-  auto positions = list.get<std::vector<int>>();
-  std::sort(positions.begin(), positions.end());
-  positions.erase(std::unique(positions.begin(), positions.end()), positions.end());
-  return positions;
+// What `cases` have: knockouts.
+void read_knockouts(const nlohmann::json& entry, OracleCase& one) {
+  allow_keys(entry, {"ids", "answer", "clean", "clean_logits", "knockouts", "probs"});
+  for (const nlohmann::json& knockout : entry.at("knockouts")) {
+    allow_keys(knockout, {"layers", "targets", "sources", "channels"});
+    Block block;
+    block.targets = parse_positions(knockout.at("targets"));
+    block.sources = parse_positions(knockout.at("sources"));
+    block.selection = parse_channel_set(knockout.at("channels").get<std::string>());
+    block.layers = parse_positions(knockout.at("layers"));
+    one.request.series.push_back({{block}, std::nullopt});
+  }
+}
+
+// What `cases_sites` have: lists of interventions that act together, and reads.
+void read_sites(const nlohmann::json& entry, OracleCase& one) {
+  one.kind = OracleKind::kSites;
+  allow_keys(entry, {"ids", "answer", "clean", "interventions_list", "probs", "reads"});
+  for (const nlohmann::json& list : entry.at("interventions_list")) {
+    std::vector<Intervention> together;
+    for (const nlohmann::json& intervention : list)
+      together.push_back(parse_intervention(intervention));
+    one.request.series.push_back({std::move(together), std::nullopt});
+  }
+  if (!entry.contains("reads")) return;
+  for (const nlohmann::json& object : entry["reads"]) {
+    OracleRead read = parse_read(object);
+    if (read.read.under && read.read.under->series >= one.request.series.size())
+      throw std::invalid_argument(fmt::format("a read under list {} of {}", read.read.under->series,
+                                              one.request.series.size()));
+    one.request.reads.push_back(read.read);
+    one.reads.push_back(std::move(read.values));
+  }
 }
 
 OracleCase read_case(const nlohmann::json& entry, int vocabulary) {
   OracleCase one;
+  if (entry.contains("interventions_list"))
+    read_sites(entry, one);
+  else
+    read_knockouts(entry, one);
   entry.at("ids").get_to(one.request.ids);
   entry.at("answer").get_to(one.request.answer);
   entry.at("clean").get_to(one.clean);
   entry.at("probs").get_to(one.probabilities);
   if (entry.contains("clean_logits")) entry.at("clean_logits").get_to(one.clean_logits);
-  for (const nlohmann::json& knockout : entry.at("knockouts"))
-    one.request.cuts.push_back({positions_in(knockout.at("targets")),
-                                positions_in(knockout.at("sources")),
-                                parse_channel_set(knockout.at("channels").get<std::string>()),
-                                {window_of(knockout.at("layers").get<std::vector<int>>())}});
-  if (one.probabilities.size() != one.request.cuts.size())
-    throw std::invalid_argument("probs and knockouts differ in length");
+  if (one.probabilities.size() != one.request.series.size())
+    throw std::invalid_argument("probs and what they are of differ in length");
   if (!one.clean_logits.empty() && one.clean_logits.size() != static_cast<size_t>(vocabulary))
     throw std::invalid_argument(
         fmt::format("expected {} clean_logits, found {}", vocabulary, one.clean_logits.size()));
-  std::vector<int> tokens = one.request.ids;
-  tokens.push_back(one.request.answer);
-  for (const int id : tokens)
-    if (id < 0 || id >= vocabulary)
-      throw std::invalid_argument(
-          fmt::format("token {} is outside the vocabulary of {}", id, vocabulary));
+  check_ids(one.request.ids, vocabulary);
+  check_ids({one.request.answer}, vocabulary);
   return one;
 }
 
@@ -83,6 +100,7 @@ std::vector<OracleCase> read_oracle_cases(const std::filesystem::path& path, int
     if (error.where() == path.string()) throw;
     fail(error.what());
   }
+  if (cases.empty()) throw InputError(path.string(), "holds no cases");
   return cases;
 }
 
@@ -91,26 +109,39 @@ double oracle_error(double probability, double expected) {
   return std::isnan(error) ? std::numeric_limits<double>::infinity() : error;
 }
 
-double float32_floor(const std::string& family) {
-  static const std::map<std::string, double> kWorst = {
-      {"falcon_mamba", 1.6e-5}, {"gpt2", 5.79e-6},   {"gpt_neox", 2.87e-6}, {"llama", 2.45e-5},
-      {"mamba", 1.7e-3},        {"mamba2", 3.33e-5}, {"mistral", 8.58e-6},  {"qwen2", 2.45e-5}};
-  const auto found = kWorst.find(family);
-  return found == kWorst.end() ? 0 : found->second;
+double read_error(const at::Tensor& value, const std::vector<double>& expected) {
+  const at::Tensor truth = at::tensor(expected, at::kDouble);
+  if (value.sizes() != truth.sizes()) return std::numeric_limits<double>::infinity();
+  const double error = ((value.to(at::kDouble) - truth).norm() / truth.norm()).item<double>();
+  return std::isnan(error) ? std::numeric_limits<double>::infinity() : error;
 }
 
-OracleTolerance oracle_tolerance(const std::string& family, Precision precision) {
+double float32_floor(const std::string& family, OracleKind kind) {
+  using Floors = std::map<std::string, double>;
+  static const Floors kKnockouts = {
+      {"falcon_mamba", 1.6e-5}, {"gpt2", 5.79e-6},   {"gpt_neox", 2.87e-6}, {"llama", 2.45e-5},
+      {"mamba", 1.7e-3},        {"mamba2", 3.33e-5}, {"mistral", 8.58e-6},  {"qwen2", 2.45e-5}};
+  static const Floors kSites = {
+      {"falcon_mamba", 9.47e-5}, {"gpt2", 6.26e-6},   {"gpt_neox", 1.59e-6}, {"llama", 5.25e-6},
+      {"mamba", 1.06e-3},        {"mamba2", 7.73e-5}, {"mistral", 6.16e-6},  {"qwen2", 1.43e-5}};
+  const Floors& floors = kind == OracleKind::kSites ? kSites : kKnockouts;
+  const auto found = floors.find(family);
+  return found == floors.end() ? 0 : found->second;
+}
+
+OracleTolerance oracle_tolerance(const std::string& family, Precision precision, OracleKind kind) {
   constexpr double kFp64 = 1e-6, kFp32 = 1e-4, kFloors = 3;
-  if (precision == Precision::kFp64) return {kFp64, "fp64 rounds nothing to float32"};
+  if (precision == Precision::kFp64) return {kFp64, "fp64 rounds nothing to float32", kFp64};
   if (precision != Precision::kFp32)
     throw InputError("factflow verify",
                      fmt::format("--tolerance is needed in {}, which has no measured floor",
                                  to_string(precision)),
                      "docs/precision.md says what to expect");
-  const double floor = float32_floor(family);
+  const double floor = float32_floor(family, kind);
+  const double reads = kFloors * (family == "mamba" ? 1e-4 : 2e-5);
   const std::string of = fmt::format("the float32 floor of {}, {:.2g}", family, floor);
-  if (kFloors * floor > kFp32) return {kFloors * floor, "three times " + of};
-  return {kFp32, floor > 0 ? "fp32; three times " + of + ", is less" : "fp32"};
+  if (kFloors * floor > kFp32) return {kFloors * floor, "three times " + of, reads};
+  return {kFp32, floor > 0 ? "fp32; three times " + of + ", is less" : "fp32", reads};
 }
 
 double probability_of(const ReplayResult& result, size_t index) {

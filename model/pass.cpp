@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -55,7 +56,8 @@ std::vector<std::int32_t> answer_tokens(const ReplayPlan& plan,
   std::vector<std::int32_t> answers;
   answers.reserve(plan.rows.size());
   for (const std::int32_t request : plan.request_of)
-    answers.push_back(requests[static_cast<size_t>(request)].answer);
+    // Nobody asks for the answer of a run that only lends values.
+    answers.push_back(request < 0 ? 0 : requests[static_cast<size_t>(request)].answer);
   return answers;
 }
 
@@ -116,9 +118,7 @@ DevicePlan::DevicePlan(const ReplayPlan& plan, const std::vector<std::int32_t>& 
   view.part_count = static_cast<std::int32_t>(plan.parts.size());
   view.replay_count = static_cast<std::int32_t>(plan.replays.size());
   view.part_tokens = plan.part_tokens;
-  view.every_channel =
-      std::all_of(plan.channel_sets.begin(), plan.channel_sets.end(),
-                  [](const ChannelSet& set) { return set.kind == ChannelSet::Kind::kAll; });
+  view.every_channel = plan.every_channel;
   view.clean_count = static_cast<std::int32_t>(plan.slot_begin.size()) - 1;
   view.slot_count = static_cast<std::int32_t>(plan.slots.size());
   view.longest = plan.longest;
@@ -127,25 +127,37 @@ DevicePlan::DevicePlan(const ReplayPlan& plan, const std::vector<std::int32_t>& 
   view.stream = current_stream(device);
 }
 
-Pass::Pass(const Network& network, const std::vector<at::Tensor>& channel_masks,
-           Workspace& workspace, ReplayPlan plan, std::span<const ReplayRequest> requests,
-           int top_tokens, std::int64_t logits_rows)
+Pass::Pass(const Network& network, const Masks& masks, Workspace& workspace, ReplayPlan plan,
+           std::span<const ReplayRequest> requests, int top_tokens, std::int64_t logits_rows)
     : plan_(std::move(plan)),
       requests_(requests),
       device_(plan_, answer_tokens(plan_, requests), network.device()) {
   const c10::InferenceMode inference;
   allow_tf32(network.precision() == Precision::kTf32 || network.precision() == Precision::kTf32x3);
-  const at::Tensor hidden = climb(network, channel_masks, workspace);
-  read_answers(network, hidden, workspace, top_tokens, logits_rows);
+  std::optional<PassActions> actions;
+  if (plan_.has_actions()) actions.emplace(plan_, network.device(), network.type());
+  PassActions* const asked = actions ? &*actions : nullptr;
+  const at::Tensor hidden = climb(network, masks, workspace, asked);
+  read_answers(network, last_states(network, hidden, workspace, asked), workspace, top_tokens,
+               logits_rows);
+  if (actions) values_ = actions->take_values();
   blocked_ = host_tensor(1, at::kLong, network.device());
   blocked_.copy_(device_.blocked, /*non_blocking=*/true);
   done_.record(network.device());
 }
 
+// Columns [alive, columns) begin as copies of others.
+void Pass::give_birth(const at::Tensor& hidden, std::int64_t alive, std::int64_t columns) {
+  if (columns == alive) return;
+  gather_rows(device_.view, hidden,
+              device_.parent.narrow(0, alive - plan_.clean_columns, columns - alive),
+              hidden.narrow(0, alive, columns - alive));
+}
+
 // Carries the alive columns through all layers; returns the residual stream [columns, hidden] after
 // the last one.
-at::Tensor Pass::climb(const Network& network, const std::vector<at::Tensor>& channel_masks,
-                       Workspace& workspace) {
+at::Tensor Pass::climb(const Network& network, const Masks& masks, Workspace& workspace,
+                       PassActions* actions) {
   at::Tensor hidden =
       workspace.wide_matrix("hidden", plan_.columns(), network.architecture().hidden);
   device_.view.column_count = plan_.clean_columns;
@@ -154,32 +166,52 @@ at::Tensor Pass::climb(const Network& network, const std::vector<at::Tensor>& ch
   std::int64_t alive = plan_.clean_columns;
   for (int l = 0; l < plan_.layers; ++l) {
     const std::int64_t columns = plan_.columns_alive[static_cast<size_t>(l)];
-    if (columns > alive)
-      gather_rows(device_.view, hidden,
-                  device_.parent.narrow(0, alive - plan_.clean_columns, columns - alive),
-                  hidden.narrow(0, alive, columns - alive));
+    give_birth(hidden, alive, columns);
     alive = columns;
     device_.view.layer = l;
     device_.view.count = plan_.rows_alive[static_cast<size_t>(l)];
     device_.view.column_count = static_cast<std::int32_t>(columns);
-    Step step{device_.view, l, hidden.narrow(0, 0, columns), channel_masks[static_cast<size_t>(l)],
-              workspace};
+    Step step{device_.view, l, hidden.narrow(0, 0, columns), workspace,
+              masks[static_cast<size_t>(l)]};
+    step.actions = actions;
+    step.at(Site::kH, {step.hidden}, network.stream_offset(l));
     network.layer(step);
   }
+  give_birth(hidden, alive, plan_.columns());
+  device_.view.layer = plan_.layers;
+  device_.view.count = static_cast<std::int32_t>(plan_.rows.size());
+  device_.view.column_count = plan_.columns();
+  if (actions != nullptr && actions->touches({Site::kH, plan_.layers}))
+    actions->apply({Site::kH, plan_.layers}, device_.view, {hidden},
+                   network.stream_offset(plan_.layers));
   return hidden;
 }
 
-// The last column of every row through final norm and head, some rows at a time; only the answers
-// are kept.
-void Pass::read_answers(const Network& network, const at::Tensor& hidden, Workspace& workspace,
+// The final norm of every row's last column; of all columns only if somebody asks for them.
+Factor Pass::last_states(const Network& network, const at::Tensor& hidden, Workspace& workspace,
+                         PassActions* actions) {
+  const SiteAt norm{Site::kNorm, plan_.layers};
+  if (actions == nullptr || !actions->touches(norm)) {
+    const at::Tensor last = workspace.wide_matrix(
+        "last", static_cast<std::int64_t>(plan_.rows.size()), network.architecture().hidden);
+    gather_rows(device_.view, hidden, device_.last_column, last);
+    return network.final_states(device_.view, last, workspace);
+  }
+  const Factor all = network.final_states(device_.view, hidden, workspace);
+  actions->apply(norm, device_.view, all, {});
+  const auto last = [&](const at::Tensor& of) {
+    return of.defined() ? of.index_select(0, device_.last_column) : of;
+  };
+  return {last(all.numbers), last(all.high), last(all.parts), all.distance};
+}
+
+// The head on every row's final state, some rows at a time; only the answers are kept.
+void Pass::read_answers(const Network& network, const Factor& states, Workspace& workspace,
                         int top_tokens, std::int64_t logits_rows) {
   const auto rows = static_cast<std::int64_t>(plan_.rows.size());
   const auto clean_rows = static_cast<std::int64_t>(requests_.size());
   const std::int64_t vocabulary = network.architecture().vocabulary;
   const AnswerStatistics statistics = unwritten_statistics(rows, network.device());
-  const at::Tensor last = workspace.wide_matrix("last", rows, network.architecture().hidden);
-  gather_rows(device_.view, hidden, device_.last_column, last);
-  const Factor states = network.final_states(device_.view, last, workspace);
   for (std::int64_t begin = 0; begin < rows;) {
     // Chunks do not straddle the end of the clean rows, of which the likeliest tokens may be
     // wanted.
@@ -211,7 +243,7 @@ Answer Pass::answer_of(std::int64_t row) const {
           answers_.rank.data_ptr<std::int32_t>()[row], answers_.tied.data_ptr<std::int32_t>()[row]};
 }
 
-std::vector<ReplayResult> Pass::collect() {
+std::vector<ReplayResult> Pass::collect(ReadsOn reads) {
   const c10::InferenceMode inference;
   done_.wait();
   const auto blocked = static_cast<std::uint64_t>(*blocked_.data_ptr<std::int64_t>());
@@ -235,7 +267,29 @@ std::vector<ReplayResult> Pass::collect() {
     }
   }
   if (!top_ids_.empty()) add_top_tokens(results);
+  add_reads(results, reads);
   return results;
+}
+
+void Pass::add_reads(std::vector<ReplayResult>& results, ReadsOn place) const {
+  for (size_t r = 0; r < results.size(); ++r) results[r].reads.resize(requests_[r].reads.size());
+  for (const PassActions::Values& values : values_) {
+    at::Tensor rows = values.rows;
+    if (place == ReadsOn::kHost && rows.is_cuda()) {
+      rows = host_tensor(values.rows.numel(), rows.scalar_type(), rows.device()).view(rows.sizes());
+      rows.copy_(values.rows);
+    }
+    for (size_t i = 0; i < values.reads.size(); ++i) {
+      const SitePlan::Read& read = values.reads[i];
+      results[static_cast<size_t>(read.request)].reads[static_cast<size_t>(read.index)] = {
+          rows, static_cast<std::int64_t>(i)};
+    }
+  }
+  for (size_t r = 0; r < results.size(); ++r)
+    for (size_t i = 0; i < results[r].reads.size(); ++i)
+      if (!results[r].reads[i].rows.defined())
+        throw std::logic_error("a value was not read at " +
+                               to_string(requests_[r].reads[i].at.site));
 }
 
 void Pass::add_top_tokens(std::vector<ReplayResult>& results) const {

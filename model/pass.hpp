@@ -11,6 +11,7 @@
 
 #include "model/device.hpp"
 #include "model/network.hpp"
+#include "model/pass_actions.hpp"
 #include "model/replay_plan.hpp"
 #include "model/replay_result.hpp"
 
@@ -31,25 +32,30 @@ class DevicePlan {
   at::Tensor staged_, buffer_;  // bytes, on the host and on the device
 };
 
+// [layer][block], see Network::masks.
+using Masks = std::vector<std::vector<BlockMasks>>;
+
 class Pass {
  public:
-  // `requests` are those that `plan` was made of. Channel masks: one tensor per layer, see
-  // Network::channel_masks. `top_tokens`: how many of the clean runs' likeliest tokens are wanted;
-  // at most `logits_rows` rows of logits exist at a time.
-  Pass(const Network& network, const std::vector<at::Tensor>& channel_masks, Workspace& workspace,
-       ReplayPlan plan, std::span<const ReplayRequest> requests, int top_tokens,
-       std::int64_t logits_rows);
+  // `requests` are those that `plan` was made of. `top_tokens`: how many of the clean runs'
+  // likeliest tokens are wanted; at most `logits_rows` rows of logits exist at a time.
+  Pass(const Network& network, const Masks& masks, Workspace& workspace, ReplayPlan plan,
+       std::span<const ReplayRequest> requests, int top_tokens, std::int64_t logits_rows);
 
   // Waits for the device. Throws std::logic_error if the kernels blocked other edges than the plan
   // asks for, or left an answer unwritten.
-  std::vector<ReplayResult> collect();
+  std::vector<ReplayResult> collect(ReadsOn reads = ReadsOn::kHost);
   const ReplayPlan& plan() const { return plan_; }
 
  private:
-  at::Tensor climb(const Network& network, const std::vector<at::Tensor>& channel_masks,
-                   Workspace& workspace);
-  void read_answers(const Network& network, const at::Tensor& hidden, Workspace& workspace,
+  at::Tensor climb(const Network& network, const Masks& masks, Workspace& workspace,
+                   PassActions* actions);
+  void give_birth(const at::Tensor& hidden, std::int64_t alive, std::int64_t columns);
+  Factor last_states(const Network& network, const at::Tensor& hidden, Workspace& workspace,
+                     PassActions* actions);
+  void read_answers(const Network& network, const Factor& states, Workspace& workspace,
                     int top_tokens, std::int64_t logits_rows);
+  void add_reads(std::vector<ReplayResult>& results, ReadsOn place) const;
   Answer answer_of(std::int64_t row) const;
   void add_top_tokens(std::vector<ReplayResult>& results) const;
 
@@ -60,6 +66,7 @@ class Pass {
   AnswerStatistics answers_;
   at::Tensor blocked_;
   std::vector<at::Tensor> top_ids_, top_probabilities_;  // on the device
+  std::vector<PassActions::Values> values_;              // likewise
   DeviceEvent done_;
 };
 

@@ -18,11 +18,15 @@ size_t count_front(std::span<const ReplayRequest> requests, std::int64_t rows) {
   std::int64_t sum = 0;
   for (size_t i = 0; i < requests.size(); ++i) {
     sum += 1;
-    for (const EdgeCut& cut : requests[i].cuts)
-      sum += static_cast<std::int64_t>(cut.windows.size());
+    for (const Series& series : requests[i].series) sum += static_cast<std::int64_t>(series.runs());
     if (sum > rows) return std::max<size_t>(i, 1);
   }
   return requests.size();
+}
+
+bool has_gate(const Architecture& architecture) {
+  const std::vector<Site> sites = architecture.sites();
+  return std::find(sites.begin(), sites.end(), Site::kG) != sites.end();
 }
 
 }  // namespace
@@ -36,6 +40,8 @@ PassShape pass_shape(const Architecture& architecture, Precision precision, at::
           architecture.layers,
           architecture.channels(),
           architecture.keeps_states(),
+          architecture.taps(),
+          has_gate(architecture),
           precision,
           device};
 }
@@ -51,7 +57,11 @@ std::int64_t logits_rows(const PassShape& shape, std::int64_t share) {
 
 std::int64_t bytes_of_pass(const ReplayPlan& plan, const PassShape& shape, std::int64_t share) {
   const auto element = static_cast<std::int64_t>(c10::elementSize(wide_type(shape.precision)));
-  const std::int64_t column = shape.hidden * element + shape.bytes_per_column + 32;
+  std::int64_t column = shape.hidden * element + shape.bytes_per_column + 32;
+  // What a mixer or an MLP adds to the stream, apart from it, and the final norm of all columns.
+  if (plan.has_actions()) column += shape.hidden * (2 * element + factor_bytes(shape.precision));
+  // Gate, skip and scan apart from each other: a layer's activations hold more than that.
+  if (!plan.before_gate.empty()) column += 2 * shape.bytes_per_column;
   const auto rows = static_cast<std::int64_t>(plan.rows.size());
   const std::int64_t slots =
       states_stored(shape.device, plan.suffixes) ? static_cast<std::int64_t>(plan.slots.size()) : 0;
@@ -70,7 +80,8 @@ PlannedPass plan_pass(std::span<const ReplayRequest> requests, const PassShape& 
                       std::int64_t rows, std::int64_t share) {
   for (size_t count = count_front(requests, rows);; count = (count + 1) / 2) {
     ReplayPlan plan =
-        plan_replay(requests.first(count), shape.layers, shape.channels, shape.keeps_states);
+        plan_replay(requests.first(count),
+                    {shape.layers, shape.channels, shape.keeps_states, shape.taps, shape.gates});
     const std::int64_t bytes = bytes_of_pass(plan, shape, share);
     if (count == 1 || bytes <= share) return {std::move(plan), count, bytes};
   }

@@ -4,6 +4,8 @@
 #include <deque>
 #include <future>
 #include <iterator>
+#include <limits>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -11,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "base/text.hpp"
+#include "model/check_intervention.hpp"
 #include "model/device.hpp"
 
 namespace factflow {
@@ -20,15 +23,34 @@ namespace {
 constexpr std::int64_t kQuickModel = 1'000'000'000;
 
 // Indices that would otherwise be read from outside a tensor.
-void check_tokens(const ReplayRequest& request, const Architecture& architecture) {
+void check_ids(const std::vector<int>& ids, const Architecture& architecture) {
   const auto known = [&](int id) { return id >= 0 && id < architecture.vocabulary; };
-  if (!std::all_of(request.ids.begin(), request.ids.end(), known) || !known(request.answer))
+  if (!std::all_of(ids.begin(), ids.end(), known))
     throw std::invalid_argument(
         fmt::format("a token outside the vocabulary of {}", architecture.vocabulary));
   if (architecture.max_positions > 0 &&
-      static_cast<std::int64_t>(request.ids.size()) > architecture.max_positions)
+      static_cast<std::int64_t>(ids.size()) > architecture.max_positions)
     throw std::invalid_argument(fmt::format("a prompt of {} tokens in a model of {} positions",
-                                            request.ids.size(), architecture.max_positions));
+                                            ids.size(), architecture.max_positions));
+}
+
+// A knockout of a channel set that a model does not have blocks nothing, so that sweeps can ask the
+// same of all models; whatever else a model does not have is refused.
+bool is_knockout(const Series& series) {
+  const auto* block = series.interventions.size() == 1
+                          ? std::get_if<Block>(&series.interventions.front())
+                          : nullptr;
+  return block != nullptr && block->through == Block::Through::kState && !block->parts &&
+         std::holds_alternative<ChannelSet>(block->selection);
+}
+
+int first_layer(const Series& series, size_t run) {
+  if (series.windows) return (*series.windows)[run].begin;
+  int first = std::numeric_limits<int>::max();
+  for (const Intervention& intervention : series.interventions)
+    for (const int layer : std::visit([](const auto& one) { return one.layers; }, intervention))
+      first = std::min(first, layer);
+  return first;
 }
 
 }  // namespace
@@ -38,7 +60,8 @@ ReplayEngine::ReplayEngine(const Network& network, std::int64_t memory_limit,
     : network_(network),
       shape_(pass_shape(network.architecture(), network.precision(), network.device())),
       memory_limit_(memory_limit),
-      rows_per_pass_(rows_per_pass) {
+      rows_per_pass_(rows_per_pass),
+      possible_(network.architecture()) {
   const EngineDefaults defaults = engine_defaults(network.device());
   if (lanes <= 0) lanes = defaults.lanes;
   for (int i = 0; i < lanes; ++i)
@@ -60,9 +83,9 @@ std::int64_t ReplayEngine::rows_of_pass(int index) const {
   return short_ones ? rows_per_pass_ >> (2 - index) : rows_per_pass_;
 }
 
-std::vector<ReplayResult> ReplayEngine::run(std::span<const ReplayRequest> requests,
-                                            int top_tokens) {
-  for (const ReplayRequest& request : requests) check_tokens(request, network_.architecture());
+std::vector<ReplayResult> ReplayEngine::run(std::span<const ReplayRequest> requests, int top_tokens,
+                                            ReadsOn reads) {
+  for (const ReplayRequest& request : requests) check(request);
   std::vector<ReplayResult> results;
   results.reserve(requests.size());
   const auto append = [&](std::vector<ReplayResult> more) {
@@ -72,7 +95,7 @@ std::vector<ReplayResult> ReplayEngine::run(std::span<const ReplayRequest> reque
   // answers of those before are unpacked.
   std::deque<Pass> under_way;
   const auto collect_until = [&](size_t left) {
-    for (; under_way.size() > left; under_way.pop_front()) append(under_way.front().collect());
+    for (; under_way.size() > left; under_way.pop_front()) append(under_way.front().collect(reads));
   };
   std::future<PlannedPass> planning;
   size_t done = 0;
@@ -87,8 +110,9 @@ std::vector<ReplayResult> ReplayEngine::run(std::span<const ReplayRequest> reque
       });
     if (planned.bytes > share()) {
       collect_until(0);
-      append(planned.bytes > memory_limit_ ? run_in_two(taken[0], top_tokens, planned.bytes)
-                                           : run_alone(std::move(planned), taken[0], top_tokens));
+      append(planned.bytes > memory_limit_
+                 ? run_in_two(taken[0], top_tokens, reads, planned.bytes)
+                 : run_alone(std::move(planned), taken[0], top_tokens, reads));
     } else {
       Lane& lane = lanes_[static_cast<size_t>(index) % lanes_.size()];
       under_way.push_back(launch(lane, std::move(planned), taken, top_tokens));
@@ -102,7 +126,7 @@ std::vector<ReplayResult> ReplayEngine::run(std::span<const ReplayRequest> reque
 Pass ReplayEngine::launch(Lane& lane, PlannedPass planned, std::span<const ReplayRequest> requests,
                           int top_tokens) {
   record_cost(planned.plan);
-  const std::vector<at::Tensor>& masks = channel_masks(planned.plan.channel_sets);
+  const Masks& masks = masks_of(planned.plan);
   const c10::StreamGuard guard(lane.stream);
   return {network_, masks,      lane.workspace, std::move(planned.plan),
           requests, top_tokens, logits_rows()};
@@ -110,10 +134,10 @@ Pass ReplayEngine::launch(Lane& lane, PlannedPass planned, std::span<const Repla
 
 // A request that needs more than a lane's share takes the memory of all.
 std::vector<ReplayResult> ReplayEngine::run_alone(PlannedPass planned, const ReplayRequest& request,
-                                                  int top_tokens) {
+                                                  int top_tokens, ReadsOn reads) {
   free_lanes();
   std::vector<ReplayResult> results =
-      launch(lanes_.front(), std::move(planned), {&request, 1}, top_tokens).collect();
+      launch(lanes_.front(), std::move(planned), {&request, 1}, top_tokens).collect(reads);
   free_lanes();
   return results;
 }
@@ -129,12 +153,12 @@ void ReplayEngine::free_lanes() {
   release_cached_memory(network_.device());
 }
 
-// Halves the windows of a single prompt by their starts, so that trajectories stay whole.
+// Halves the runs of a single prompt by their first layers, so that trajectories stay whole.
 std::vector<ReplayResult> ReplayEngine::run_in_two(const ReplayRequest& request, int top_tokens,
-                                                   std::int64_t needed) {
+                                                   ReadsOn reads, std::int64_t needed) {
   std::vector<int> starts;
-  for (const EdgeCut& cut : request.cuts)
-    for (const Window& window : cut.windows) starts.push_back(window.begin);
+  for (const Series& series : request.series)
+    for (size_t i = 0; i < series.runs(); ++i) starts.push_back(first_layer(series, i));
   std::sort(starts.begin(), starts.end());
   starts.erase(std::unique(starts.begin(), starts.end()), starts.end());
   if (starts.size() < 2)
@@ -143,39 +167,90 @@ std::vector<ReplayResult> ReplayEngine::run_in_two(const ReplayRequest& request,
                                   format_bytes(static_cast<double>(memory_limit_))));
   const int middle = starts[starts.size() / 2];
   ReplayResult whole;
-  whole.knockouts.resize(request.cuts.size());
-  for (size_t i = 0; i < request.cuts.size(); ++i)
-    whole.knockouts[i].resize(request.cuts[i].windows.size());
-  for (const bool upper : {false, true}) {
-    ReplayRequest half = request;
-    for (EdgeCut& cut : half.cuts)
-      std::erase_if(cut.windows, [&](const Window& w) { return (w.begin >= middle) != upper; });
-    ReplayResult part = std::move(run({&half, 1}, top_tokens)[0]);
-    for (size_t i = 0; i < half.cuts.size(); ++i) {
-      size_t next = 0;
-      const std::vector<Window>& windows = request.cuts[i].windows;
-      for (size_t w = 0; w < windows.size(); ++w)
-        if ((windows[w].begin >= middle) == upper)
-          whole.knockouts[i][w] = part.knockouts[i][next++];
-    }
-    whole.clean = part.clean;
-    whole.top = std::move(part.top);
-  }
+  whole.knockouts.resize(request.series.size());
+  for (size_t i = 0; i < request.series.size(); ++i)
+    whole.knockouts[i].resize(request.series[i].runs());
+  whole.reads.resize(request.reads.size());
+  for (const bool upper : {false, true}) run_half(request, middle, upper, top_tokens, reads, whole);
   return {std::move(whole)};
 }
 
-// Made once for all passes with the same sets: ranking channels and uploading masks would interrupt
-// every layer. They are the one thing that lanes share and that changes.
-const std::vector<at::Tensor>& ReplayEngine::channel_masks(const std::vector<ChannelSet>& sets) {
-  if (channel_masks_.empty() || masked_sets_ != sets) {
-    synchronise(network_.device());
-    channel_masks_.clear();
-    for (int l = 0; l < network_.architecture().layers; ++l)
-      channel_masks_.push_back(network_.channel_masks(l, sets));
-    synchronise(network_.device());
-    masked_sets_ = sets;
+// The runs whose first layer is `upper` or not, and what is read under them; clean runs are read in
+// the lower half.
+void ReplayEngine::run_half(const ReplayRequest& request, int middle, bool upper, int top_tokens,
+                            ReadsOn place_of_reads, ReplayResult& whole) {
+  ReplayRequest half{request.ids, request.answer};
+  std::vector<std::vector<std::optional<ReadAt::Run>>> place(request.series.size());
+  std::vector<std::vector<size_t>> runs_of;
+  std::vector<size_t> series_of;
+  for (size_t i = 0; i < request.series.size(); ++i) {
+    const Series& series = request.series[i];
+    place[i].resize(series.runs());
+    std::vector<size_t> chosen;
+    for (size_t run = 0; run < series.runs(); ++run) {
+      if ((first_layer(series, run) >= middle) != upper) continue;
+      place[i][run] = ReadAt::Run{half.series.size(), chosen.size()};
+      chosen.push_back(run);
+    }
+    if (chosen.empty()) continue;
+    Series part = series;
+    if (series.windows) {
+      part.windows->clear();
+      for (const size_t run : chosen) part.windows->push_back((*series.windows)[run]);
+    }
+    half.series.push_back(std::move(part));
+    series_of.push_back(i);
+    runs_of.push_back(std::move(chosen));
   }
-  return channel_masks_;
+  std::vector<size_t> reads;
+  for (size_t k = 0; k < request.reads.size(); ++k) {
+    ReadAt read = request.reads[k];
+    if (read.under) read.under = place[read.under->series][read.under->run];
+    if (request.reads[k].under ? !read.under : upper) continue;
+    half.reads.push_back(read);
+    reads.push_back(k);
+  }
+  ReplayResult part = std::move(run({&half, 1}, top_tokens, place_of_reads)[0]);
+  for (size_t i = 0; i < half.series.size(); ++i)
+    for (size_t run = 0; run < runs_of[i].size(); ++run)
+      whole.knockouts[series_of[i]][runs_of[i][run]] = part.knockouts[i][run];
+  for (size_t k = 0; k < reads.size(); ++k) whole.reads[reads[k]] = part.reads[k];
+  whole.clean = part.clean;
+  whole.top = std::move(part.top);
+}
+
+void ReplayEngine::check(const ReplayRequest& request) const {
+  check_ids(request.ids, network_.architecture());
+  check_ids({request.answer}, network_.architecture());
+  for (const Series& series : request.series) {
+    if (is_knockout(series)) continue;
+    possible_.series(series);
+    for (const Intervention& intervention : series.interventions) {
+      const auto* write = std::get_if<Write>(&intervention);
+      if (write == nullptr) continue;
+      if (const auto* other = std::get_if<OtherRun>(&write->value))
+        check_ids(other->ids, network_.architecture());
+      if (const auto* mean = std::get_if<MeanOfRuns>(&write->value))
+        for (const std::vector<int>& ids : mean->runs) check_ids(ids, network_.architecture());
+    }
+  }
+  for (const ReadAt& read : request.reads) possible_.site(read.at);
+}
+
+// Made once for all passes with the same selections: ranking channels and uploading masks would
+// interrupt every layer. They are the one thing that lanes share and that changes.
+const Masks& ReplayEngine::masks_of(const ReplayPlan& plan) {
+  if (masks_.empty() || masked_selections_ != plan.selections ||
+      masked_taps_ != plan.tap_selections) {
+    synchronise(network_.device());
+    masks_.clear();
+    for (int l = 0; l < network_.architecture().layers; ++l)
+      masks_.push_back(network_.masks(l, plan.selections, plan.tap_selections));
+    synchronise(network_.device());
+    masked_selections_ = plan.selections;
+    masked_taps_ = plan.tap_selections;
+  }
+  return masks_;
 }
 
 void ReplayEngine::record_cost(const ReplayPlan& plan) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "model/check_intervention.hpp"
 #include "model/network.hpp"
 #include "model/pass.hpp"
 #include "model/pass_memory.hpp"
@@ -44,9 +45,10 @@ class ReplayEngine {
   // One result per request, in order; independent of how requests are split into passes up to
   // rounding. Rank kernels::kNoRank and a NaN log-probability, in `clean` or in a knockout, mean
   // that the model's output was not finite there. Throws std::invalid_argument for impossible
-  // tokens, positions or windows, MemoryError if a single prompt does not fit, and std::logic_error
-  // if the kernels blocked another number of edges than the plan expects.
-  std::vector<ReplayResult> run(std::span<const ReplayRequest> requests, int top_tokens = 0);
+  // tokens, positions, windows, sites or edges, MemoryError if a single prompt does not fit, and
+  // std::logic_error if the kernels blocked another number of edges than the plan expects.
+  std::vector<ReplayResult> run(std::span<const ReplayRequest> requests, int top_tokens = 0,
+                                ReadsOn reads = ReadsOn::kHost);
 
   // Since the last reset_cost().
   const ReplayCost& cost() const { return cost_; }
@@ -64,20 +66,25 @@ class ReplayEngine {
   Pass launch(Lane& lane, PlannedPass planned, std::span<const ReplayRequest> requests,
               int top_tokens);
   std::vector<ReplayResult> run_alone(PlannedPass planned, const ReplayRequest& request,
-                                      int top_tokens);
-  std::vector<ReplayResult> run_in_two(const ReplayRequest& request, int top_tokens,
+                                      int top_tokens, ReadsOn reads);
+  std::vector<ReplayResult> run_in_two(const ReplayRequest& request, int top_tokens, ReadsOn reads,
                                        std::int64_t needed);
+  void run_half(const ReplayRequest& request, int middle, bool upper, int top_tokens, ReadsOn reads,
+                ReplayResult& whole);
   std::int64_t share() const { return memory_limit_ / static_cast<std::int64_t>(lanes_.size()); }
   void free_lanes();
   void record_cost(const ReplayPlan& plan);
-  const std::vector<at::Tensor>& channel_masks(const std::vector<ChannelSet>& sets);
+  const Masks& masks_of(const ReplayPlan& plan);
+  void check(const ReplayRequest& request) const;
 
   const Network& network_;
   PassShape shape_;
   std::int64_t memory_limit_;
   std::int64_t rows_per_pass_;
-  std::vector<ChannelSet> masked_sets_;    // what the masks below are of
-  std::vector<at::Tensor> channel_masks_;  // [layer]
+  InterventionCheck possible_;
+  std::vector<Selection> masked_selections_;  // what the masks below are of
+  std::vector<TapSelection> masked_taps_;
+  Masks masks_;
   std::vector<Lane> lanes_;
   ReplayCost cost_;
 };

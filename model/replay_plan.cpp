@@ -2,25 +2,21 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
+#include <map>
 #include <numeric>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
+#include <fmt/format.h>
+
+#include "model/action_planner.hpp"
 #include "model/network.hpp"
 
 namespace factflow {
 namespace {
-
-// A cut that blocks something, with the windows of all cuts that are equal to it in effect.
-struct EffectiveCut {
-  int request = 0;
-  std::vector<int> targets, sources;
-  int channels = 0;             // index of the channel set
-  std::vector<Window> windows;  // ascending, unique, none empty
-  size_t first_window = 0;      // of all cuts' windows
-
-  int first_token() const { return targets.front(); }
-};
 
 bool before(const Window& a, const Window& b) {
   return a.begin != b.begin ? a.begin < b.begin : a.end < b.end;
@@ -29,31 +25,49 @@ bool before(const Window& a, const Window& b) {
 // A row before rows are ordered by birth.
 struct Birth {
   int layer = 0;
-  size_t cut = 0;
-  size_t window = 0;  // of the cut; the row answers for it
+  size_t series = 0;
+  size_t window = 0;  // of the series; the row answers for it
   // The longest window of the same start: itself, or that of the trajectory which the row leaves at
   // `layer`.
   size_t trajectory = 0;
 };
 
+// Where all but the last of equal items are dropped: the indices of those that stay.
+std::vector<size_t> last_of_equals(const std::vector<int>& items) {
+  std::vector<size_t> kept;
+  for (size_t i = 0; i < items.size(); ++i)
+    if (std::find(items.begin() + static_cast<std::ptrdiff_t>(i) + 1, items.end(), items[i]) ==
+        items.end())
+      kept.push_back(i);
+  return kept;
+}
+
+template <class Item>
+void keep(const std::vector<size_t>& indices, std::vector<Item>& items) {
+  std::vector<Item> kept;
+  for (const size_t i : indices) kept.push_back(items[i]);
+  items = std::move(kept);
+}
+
 class Planner {
  public:
-  Planner(std::span<const ReplayRequest> requests, int layers, int channel_count, bool keep_states)
-      : requests_(requests),
-        layers_(layers),
-        channel_count_(channel_count),
-        keep_states_(keep_states) {
-    plan_.layers = layers;
+  Planner(std::span<const ReplayRequest> requests, const MixerTraits& mixer)
+      : requests_(requests), mixer_(mixer), actions_(plan_, mixer_, clean_row_of_) {
+    plan_.layers = mixer.layers;
   }
 
   ReplayPlan run() {
     for (const ReplayRequest& request : requests_) check(request);
-    collect_cuts();
+    collect_series();
     add_clean_rows();
     add_slots();
+    for (const EffectiveSeries& series : series_)
+      if (!series.beside.empty()) actions_.begin(series);
     add_replayed_rows();
     add_groups();
     find_answers();
+    add_reads();
+    actions_.finish();
     return std::move(plan_);
   }
 
@@ -61,82 +75,263 @@ class Planner {
   void check(const ReplayRequest& request) const {
     if (request.ids.empty()) throw std::invalid_argument("a prompt without tokens");
     const int length = static_cast<int>(request.ids.size());
-    const auto inside = [&](int position) { return position >= 0 && position < length; };
-    for (const EdgeCut& cut : request.cuts) {
-      if (!std::all_of(cut.targets.begin(), cut.targets.end(), inside) ||
-          !std::all_of(cut.sources.begin(), cut.sources.end(), inside))
-        throw std::invalid_argument("a knockout outside the prompt's " + std::to_string(length) +
-                                    " tokens");
-      for (const std::vector<int>* positions : {&cut.targets, &cut.sources})
-        if (std::adjacent_find(positions->begin(), positions->end(), std::greater_equal<>()) !=
-            positions->end())
-          throw std::invalid_argument(
-              "positions of a knockout that are not ascending, or twice the same");
-      for (const Window& window : cut.windows)
-        if (window.begin < 0 || window.end > layers_ || window.begin > window.end)
-          throw std::invalid_argument("a window outside the model's " + std::to_string(layers_) +
-                                      " layers");
+    for (const Series& series : request.series) {
+      int last_layer = mixer_.layers - 1;
+      for (const Intervention& intervention : series.interventions) {
+        if (const auto* block = std::get_if<Block>(&intervention))
+          check(*block, length, series.windows.has_value());
+        else
+          check(std::get<Write>(intervention), length, series.windows.has_value());
+        const auto* write = std::get_if<Write>(&intervention);
+        if (write != nullptr && (write->site == Site::kH || write->site == Site::kNorm))
+          last_layer = mixer_.layers;
+      }
+      for (const Window& window : series.windows.value_or(std::vector<Window>{}))
+        if (window.begin < 0 || window.end > last_layer + 1 || window.begin > window.end)
+          throw std::invalid_argument("a window outside the model's " +
+                                      std::to_string(mixer_.layers) + " layers");
+    }
+    for (const ReadAt& read : request.reads) {
+      check_layer(read.at.site, read.at.layer);
+      check_tokens({read.token}, length, "a read");
+      if (read.under && (read.under->series >= request.series.size() ||
+                         read.under->run >= request.series[read.under->series].runs()))
+        throw std::invalid_argument("a read under a run that was not asked for");
     }
   }
 
-  int channel_index(const ChannelSet& set) {
-    const auto found = std::find(plan_.channel_sets.begin(), plan_.channel_sets.end(), set);
-    if (found == plan_.channel_sets.end()) plan_.channel_sets.push_back(set);
-    return static_cast<int>(std::find(plan_.channel_sets.begin(), plan_.channel_sets.end(), set) -
-                            plan_.channel_sets.begin());
+  static void check_tokens(const std::vector<int>& tokens, int length, const char* what) {
+    for (const int token : tokens)
+      if (token < 0 || token >= length)
+        throw std::invalid_argument(fmt::format("{} outside the prompt's {} tokens", what, length));
   }
 
-  bool channels_exist(const ChannelSet& set) const {
-    if (channel_count_ == 0) return set.kind == ChannelSet::Kind::kAll;
-    return !is_empty(set, channel_count_);
+  void check_layer(Site site, int layer) const {
+    const int first = site == Site::kNorm ? mixer_.layers : 0,
+              last = site == Site::kNorm || site == Site::kH ? mixer_.layers : mixer_.layers - 1;
+    if (layer < first || layer > last)
+      throw std::invalid_argument(
+          fmt::format("site {} has layers {} to {}, not {}", to_string(site), first, last, layer));
   }
 
-  void collect_cuts() {
-    cut_of_.resize(requests_.size());
+  void check(const Block& block, int length, bool in_windows) const {
+    check_tokens(block.targets, length, "a knockout");
+    check_tokens(block.sources, length, "a knockout");
+    for (const std::vector<int>* positions : {&block.targets, &block.sources})
+      if (std::adjacent_find(positions->begin(), positions->end(), std::greater_equal<>()) !=
+          positions->end())
+        throw std::invalid_argument(
+            "positions of a knockout that are not ascending, or twice the same");
+    if (in_windows) return;
+    for (const int layer : block.layers)
+      if (layer < 0 || layer >= mixer_.layers)
+        throw std::invalid_argument(fmt::format("layer {} of a model of {}", layer, mixer_.layers));
+  }
+
+  void check(const Write& write, int length, bool in_windows) const {
+    check_tokens(write.tokens, length, "a value");
+    if (!in_windows)
+      for (const int layer : write.layers) check_layer(write.site, layer);
+    if (const auto* vector = std::get_if<Vector>(&write.value);
+        vector != nullptr && write.channels && vector->values.size() != write.channels->size())
+      throw std::invalid_argument(fmt::format("a vector of {} numbers for {} channels of site {}",
+                                              vector->values.size(), write.channels->size(),
+                                              to_string(write.site)));
+    if (const auto* other = std::get_if<OtherRun>(&write.value)) {
+      if (other->tokens.size() != write.tokens.size())
+        throw std::invalid_argument(fmt::format("{} tokens of another run for {} tokens",
+                                                other->tokens.size(), write.tokens.size()));
+      check_tokens(other->tokens, static_cast<int>(other->ids.size()), "a token of another run");
+    }
+    if (const auto* mean = std::get_if<MeanOfRuns>(&write.value)) {
+      if (mean->runs.empty()) throw std::invalid_argument("a mean of no runs");
+      for (const std::vector<int>& ids : mean->runs)
+        if (ids.empty()) throw std::invalid_argument("a mean over a run without tokens");
+    }
+    for (const int channel : write.channels.value_or(std::vector<int>{}))
+      if (channel < 0)
+        throw std::invalid_argument(
+            fmt::format("channel {} of site {}", channel, to_string(write.site)));
+  }
+
+  bool selects_something(const Selection& selection) const {
+    if (const auto* set = std::get_if<ChannelSet>(&selection)) {
+      if (mixer_.channels == 0) return set->kind == ChannelSet::Kind::kAll;
+      return !is_empty(*set, mixer_.channels);
+    }
+    const auto* heads = std::get_if<Heads>(&selection);
+    return !(heads != nullptr ? heads->indices : std::get<Channels>(selection).indices).empty();
+  }
+
+  void collect_series() {
+    series_of_.resize(requests_.size());
     for (size_t r = 0; r < requests_.size(); ++r) {
-      const size_t first = cuts_.size();
-      cut_of_[r].reserve(requests_[r].cuts.size());
-      for (const EdgeCut& cut : requests_[r].cuts)
-        cut_of_[r].push_back(collect(static_cast<int>(r), first, cut));
+      const size_t first = series_.size();
+      series_of_[r].reserve(requests_[r].series.size());
+      for (const Series& series : requests_[r].series)
+        series_of_[r].push_back(collect(static_cast<int>(r), first, series));
     }
     size_t windows = 0;
-    for (EffectiveCut& cut : cuts_) {
-      cut.first_window = windows;
-      windows += cut.windows.size();
+    for (EffectiveSeries& series : series_) {
+      series.first_window = windows;
+      windows += series.windows.size();
     }
     row_of_window_.resize(windows);
-    rows_of_cuts_.resize(windows);
+    rows_of_series_.resize(windows);
   }
 
-  // The index of the cut among the effective ones, of which those of its request begin at `first`;
-  // -1: it blocks nothing. Cuts are equal if they block the same pairs on the same channels:
-  // positions that block nothing are dropped.
-  int collect(int request, size_t first, const EdgeCut& cut) {
-    if (cut.targets.empty() || cut.sources.empty() || !channels_exist(cut.channels)) return -1;
-    EffectiveCut effective{request, {}, {}, 0, {}, 0};
-    for (const int target : cut.targets)
-      if (target >= cut.sources.front()) effective.targets.push_back(target);
-    for (const int source : cut.sources)
-      if (source <= cut.targets.back()) effective.sources.push_back(source);
-    if (effective.targets.empty()) return -1;
-    effective.channels = channel_index(cut.channels);
-    const auto known = std::find_if(cuts_.begin() + static_cast<std::ptrdiff_t>(first), cuts_.end(),
-                                    [&](const EffectiveCut& other) {
-                                      return other.channels == effective.channels &&
-                                             other.targets == effective.targets &&
-                                             other.sources == effective.sources;
-                                    });
-    const size_t index = static_cast<size_t>(known - cuts_.begin());
-    if (known == cuts_.end()) cuts_.push_back(std::move(effective));
-    std::vector<Window>& windows = cuts_[index].windows;
-    windows.reserve(windows.size() + cut.windows.size());
-    for (const Window& window : cut.windows)
+  // What of a block has an effect: positions that block nothing are dropped.
+  std::optional<Block> effective(const Block& block, bool as_written) const {
+    if (block.targets.empty() || block.sources.empty() || !selects_something(block.selection) ||
+        (as_written && block.layers.empty()))
+      return std::nullopt;
+    Block pruned;
+    pruned.through = block.through;
+    pruned.selection = block.selection;
+    pruned.parts = block.parts;
+    if (as_written) pruned.layers = block.layers;
+    for (const int target : block.targets)
+      if (target >= block.sources.front()) pruned.targets.push_back(target);
+    for (const int source : block.sources)
+      if (source <= block.targets.back()) pruned.sources.push_back(source);
+    if (pruned.targets.empty()) return std::nullopt;
+    const bool taps = count_taps(pruned.targets, pruned.sources, mixer_.taps) > 0;
+    if (block.through == Block::Through::kConvolution && !taps) return std::nullopt;
+    if (block.through == Block::Through::kMixer && !taps) pruned.through = Block::Through::kState;
+    return pruned;
+  }
+
+  static std::optional<Write> effective(const Write& write, bool as_written) {
+    Write pruned = write;
+    const std::vector<size_t> tokens = last_of_equals(pruned.tokens);
+    keep(tokens, pruned.tokens);
+    if (auto* other = std::get_if<OtherRun>(&pruned.value)) keep(tokens, other->tokens);
+    if (pruned.channels) {
+      const std::vector<size_t> channels = last_of_equals(*pruned.channels);
+      keep(channels, *pruned.channels);
+      if (auto* vector = std::get_if<Vector>(&pruned.value)) keep(channels, vector->values);
+    }
+    if (!as_written) pruned.layers.clear();
+    if (pruned.tokens.empty() || (as_written && pruned.layers.empty()) ||
+        (pruned.channels && pruned.channels->empty()))
+      return std::nullopt;
+    return pruned;
+  }
+
+  // The index of the series among the effective ones, of which those of its request begin at
+  // `first`; -1: it changes nothing.
+  int collect(int request, size_t first, const Series& series) {
+    EffectiveSeries effective_series;
+    effective_series.request = request;
+    effective_series.as_written = !series.windows.has_value();
+    for (const Intervention& intervention : series.interventions)
+      std::visit(
+          [&](const auto& one) {
+            if (auto pruned = effective(one, effective_series.as_written))
+              effective_series.beside.emplace_back(std::move(*pruned));
+          },
+          intervention);
+    if (effective_series.beside.empty()) return -1;
+    find_extent(effective_series);
+    take_row_cut(effective_series);
+    const auto known =
+        std::find_if(series_.begin() + static_cast<std::ptrdiff_t>(first), series_.end(),
+                     [&](const EffectiveSeries& other) { return equal(other, effective_series); });
+    const size_t index = static_cast<size_t>(known - series_.begin());
+    if (known == series_.end()) {
+      remember_runs(effective_series);
+      series_.push_back(std::move(effective_series));
+    }
+    if (series.windows) add_windows(*series.windows, series_[index].windows);
+    return static_cast<int>(index);
+  }
+
+  static bool equal(const EffectiveSeries& a, const EffectiveSeries& b) {
+    return a.selection == b.selection && a.targets == b.targets && a.sources == b.sources &&
+           a.as_written == b.as_written && a.beside == b.beside &&
+           (!a.as_written || (a.cut_window == b.cut_window && a.windows == b.windows));
+  }
+
+  static void add_windows(const std::vector<Window>& more, std::vector<Window>& windows) {
+    windows.reserve(windows.size() + more.size());
+    for (const Window& window : more)
       if (window.begin != window.end)
         windows.push_back(window);  // an empty window is the clean run
     if (!std::is_sorted(windows.begin(), windows.end(), before))
       std::sort(windows.begin(), windows.end(), before);
     windows.erase(std::unique(windows.begin(), windows.end()), windows.end());
-    return static_cast<int>(index);
+  }
+
+  // The first token of the series, and of one as written its layers.
+  void find_extent(EffectiveSeries& series) const {
+    series.first_token = std::numeric_limits<int>::max();
+    Window layers{mixer_.layers, 0};
+    for (const Intervention& intervention : series.beside) {
+      const auto* block = std::get_if<Block>(&intervention);
+      const auto* write = std::get_if<Write>(&intervention);
+      for (const int token : block != nullptr ? block->targets : write->tokens)
+        series.first_token = std::min(series.first_token, token);
+      for (const int layer : block != nullptr ? block->layers : write->layers)
+        layers = {std::min(layers.begin, layer), std::max(layers.end, layer + 1)};
+    }
+    if (series.as_written) series.windows = {layers};
+  }
+
+  // The edges that a series' rows cut while they mix: those of its only block through the state, if
+  // it is on in consecutive layers and the kernels know its selection. What is written before the
+  // skip is added needs the sum without it, so such series cut nothing while they mix.
+  void take_row_cut(EffectiveSeries& series) {
+    Block* only = nullptr;
+    for (Intervention& intervention : series.beside) {
+      if (const auto* write = std::get_if<Write>(&intervention)) {
+        if (write->site == Site::kSkip) return;
+        continue;
+      }
+      Block& block = std::get<Block>(intervention);
+      if (block.through == Block::Through::kConvolution) continue;
+      if (only != nullptr) return;
+      only = &block;
+    }
+    if (only == nullptr) return;
+    const auto* set = std::get_if<ChannelSet>(&only->selection);
+    const bool all = set != nullptr && set->kind == ChannelSet::Kind::kAll;
+    if (mixer_.channels == 0 && !all) return;
+    if (series.as_written) {
+      const std::vector<Window> layers = windows_of_layers(only->layers);
+      if (layers.size() != 1) return;
+      series.cut_window = layers.front();
+    }
+    series.selection = selection_index(only->selection);
+    plan_.every_channel = plan_.every_channel && all;
+    series.targets = only->targets;
+    series.sources = only->sources;
+    if (only->through == Block::Through::kMixer)
+      only->through = Block::Through::kConvolution;  // which is left to do
+    else
+      std::erase_if(series.beside,
+                    [&](const Intervention& one) { return std::get_if<Block>(&one) == only; });
+  }
+
+  int selection_index(const Selection& selection) {
+    const auto found = std::find(plan_.selections.begin(), plan_.selections.end(), selection);
+    const auto index = static_cast<int>(found - plan_.selections.begin());
+    if (found == plan_.selections.end()) plan_.selections.push_back(selection);
+    return index;
+  }
+
+  // Clean runs of other prompts; each gets a row of its own.
+  void remember_runs(const EffectiveSeries& series) {
+    const auto add = [&](const std::vector<int>& ids) {
+      if (std::find(other_runs_.begin(), other_runs_.end(), ids) == other_runs_.end())
+        other_runs_.push_back(ids);
+    };
+    for (const Intervention& intervention : series.beside) {
+      const auto* write = std::get_if<Write>(&intervention);
+      if (write == nullptr) continue;
+      if (const auto* other = std::get_if<OtherRun>(&write->value)) add(other->ids);
+      if (const auto* mean = std::get_if<MeanOfRuns>(&write->value))
+        for (const std::vector<int>& ids : mean->runs) add(ids);
+    }
   }
 
   void add_row(const kernels::Row& row, int request) {
@@ -156,31 +351,37 @@ class Planner {
     plan_.rows.push_back(row);
   }
 
-  void add_clean_rows() {
-    for (size_t r = 0; r < requests_.size(); ++r) {
-      const std::vector<int>& ids = requests_[r].ids;
-      const std::int32_t column = plan_.columns();
-      const auto count = static_cast<std::int32_t>(ids.size());
-      add_row({column, 0, count, column, -1, 0, 0, 0, -1, -1}, static_cast<int>(r));
-      plan_.tokens.insert(plan_.tokens.end(), ids.begin(), ids.end());
-      plan_.longest = std::max(plan_.longest, count);
-    }
-    plan_.clean_columns = plan_.columns();
+  void add_clean_row(const std::vector<int>& ids, int request) {
+    const std::int32_t column = plan_.columns();
+    const auto count = static_cast<std::int32_t>(ids.size());
+    clean_row_of_.try_emplace(ids, static_cast<std::int32_t>(plan_.rows.size()));
+    add_row({column, 0, count, column, -1, 0, 0, 0, -1, -1}, request);
+    plan_.tokens.insert(plan_.tokens.end(), ids.begin(), ids.end());
+    plan_.longest = std::max(plan_.longest, count);
   }
 
-  // Token flags of each cut, and the states that its rows start from: of each prompt first the full
-  // ones, then the kept ones.
+  void add_clean_rows() {
+    for (size_t r = 0; r < requests_.size(); ++r)
+      add_clean_row(requests_[r].ids, static_cast<int>(r));
+    for (const std::vector<int>& ids : other_runs_)
+      if (!clean_row_of_.contains(ids)) add_clean_row(ids, -1);
+    plan_.clean_columns = plan_.columns();
+    clean_rows_ = plan_.rows.size();
+  }
+
+  // Token flags of each series' cut, and the states that its rows start from: of each prompt first
+  // the full ones, then the kept ones.
   void add_slots() {
-    flags_of_.resize(cuts_.size());
-    full_of_.assign(cuts_.size(), -1);
-    kept_of_.assign(cuts_.size(), -1);
+    flags_of_.assign(series_.size(), -1);
+    full_of_.assign(series_.size(), -1);
+    kept_of_.assign(series_.size(), -1);
     plan_.slot_begin.push_back(0);
     size_t next = 0;
-    for (size_t r = 0; r < requests_.size(); ++r) {
+    for (size_t r = 0; r < clean_rows_; ++r) {
       const size_t first = next;
-      for (; next < cuts_.size() && cuts_[next].request == static_cast<int>(r); ++next)
-        add_flags(next, requests_[r].ids.size());
-      if (keep_states_) {
+      for (; next < series_.size() && series_[next].request == static_cast<int>(r); ++next)
+        add_flags(next, static_cast<size_t>(plan_.rows[r].count));
+      if (mixer_.keeps_states) {
         add_full_slots(first, next);
         add_kept_slots(first, next);
       }
@@ -189,11 +390,12 @@ class Planner {
   }
 
   void add_flags(size_t c, size_t tokens) {
+    if (series_[c].targets.empty()) return;
     flags_of_[c] = static_cast<std::int32_t>(plan_.flags.size());
     plan_.flags.resize(plan_.flags.size() + tokens, std::uint8_t{0});
     std::uint8_t* flags = plan_.flags.data() + flags_of_[c];
-    for (const int target : cuts_[c].targets) flags[target] |= kernels::kTarget;
-    for (const int source : cuts_[c].sources) flags[source] |= kernels::kSource;
+    for (const int target : series_[c].targets) flags[target] |= kernels::kTarget;
+    for (const int source : series_[c].sources) flags[source] |= kernels::kSource;
   }
 
   std::int32_t add_slot(int tokens, std::int32_t flags) {
@@ -201,22 +403,22 @@ class Planner {
     return static_cast<std::int32_t>(plan_.slots.size()) - 1;
   }
 
-  // Prompts have few cuts, so a list is searched faster than a map is made.
+  // Prompts have few series, so a list is searched faster than a map is made.
   void add_full_slots(size_t begin, size_t end) {
     for (size_t c = begin; c < end; ++c) {
-      const int tokens = cuts_[c].first_token();
+      const int tokens = series_[c].first_token;
       if (tokens == 0) continue;
       size_t same = begin;
-      while (same < c && cuts_[same].first_token() != tokens) ++same;
+      while (same < c && series_[same].first_token != tokens) ++same;
       full_of_[c] = kept_of_[c] = same < c ? full_of_[same] : add_slot(tokens, -1);
     }
   }
 
   // The sources before the first target: those that a kept state leaves out.
   std::span<const int> sources_before(size_t c) const {
-    const std::vector<int>& sources = cuts_[c].sources;
+    const std::vector<int>& sources = series_[c].sources;
     return {sources.begin(),
-            std::lower_bound(sources.begin(), sources.end(), cuts_[c].first_token())};
+            std::lower_bound(sources.begin(), sources.end(), series_[c].first_token)};
   }
 
   void add_kept_slots(size_t begin, size_t end) {
@@ -224,19 +426,19 @@ class Planner {
       const std::span<const int> left_out = sources_before(c);
       if (left_out.empty()) continue;
       size_t same = begin;
-      while (same < c && (cuts_[same].first_token() != cuts_[c].first_token() ||
+      while (same < c && (series_[same].first_token != series_[c].first_token ||
                           !std::ranges::equal(sources_before(same), left_out)))
         ++same;
-      kept_of_[c] = same < c ? kept_of_[same] : add_slot(cuts_[c].first_token(), flags_of_[c]);
+      kept_of_[c] = same < c ? kept_of_[same] : add_slot(series_[c].first_token, flags_of_[c]);
     }
   }
 
-  // In order of layer, then of cut, then of window.
+  // In order of layer, then of series, then of window.
   std::vector<Birth> births() const {
     std::vector<Birth> all;
     all.reserve(row_of_window_.size());
-    for (size_t c = 0; c < cuts_.size(); ++c) {
-      const std::vector<Window>& windows = cuts_[c].windows;
+    for (size_t c = 0; c < series_.size(); ++c) {
+      const std::vector<Window>& windows = series_[c].windows;
       for (size_t begin = 0, end = 0; begin < windows.size(); begin = end) {
         while (end < windows.size() && windows[end].begin == windows[begin].begin) ++end;
         for (size_t w = begin; w < end; ++w)
@@ -249,23 +451,24 @@ class Planner {
   }
 
   void add_replayed_rows() {
-    std::vector<size_t> born_of_cut(cuts_.size());
+    std::vector<size_t> born(series_.size());
     const std::vector<Birth> all = births();
     size_t next = 0;
-    for (int layer = 0; layer < layers_; ++layer) {
+    for (int layer = 0; layer <= mixer_.layers; ++layer) {
       for (; next < all.size() && all[next].layer == layer; ++next) {
-        const size_t c = all[next].cut;
-        rows_of_cuts_[cuts_[c].first_window + born_of_cut[c]++] = add_replayed_row(all[next]);
+        const size_t c = all[next].series;
+        rows_of_series_[series_[c].first_window + born[c]++] = add_replayed_row(all[next]);
       }
+      if (layer == mixer_.layers) break;  // born after the last one
       plan_.rows_alive.push_back(static_cast<std::int32_t>(plan_.rows.size()));
       plan_.columns_alive.push_back(plan_.columns());
     }
   }
 
   std::int32_t add_replayed_row(const Birth& birth) {
-    const EffectiveCut& cut = cuts_[birth.cut];
-    const kernels::Row clean = plan_.rows[static_cast<size_t>(cut.request)];
-    const std::int32_t first = cut.first_token(),
+    const EffectiveSeries& series = series_[birth.series];
+    const kernels::Row clean = plan_.rows[static_cast<size_t>(series.request)];
+    const std::int32_t first = series.first_token,
                        index = static_cast<std::int32_t>(plan_.rows.size());
     kernels::Row row{plan_.columns(),
                      first,
@@ -274,44 +477,52 @@ class Planner {
                      -1,
                      0,
                      0,
-                     cut.channels,
-                     full_of_[birth.cut],
-                     kept_of_[birth.cut]};
+                     series.selection,
+                     full_of_[birth.series],
+                     kept_of_[birth.series]};
     plan_.suffixes = plan_.suffixes || row.count > 1;
     std::int32_t parent = clean.column + first;
+    const Window& window = series.windows[birth.window];
     if (birth.window == birth.trajectory) {
-      const Window& window = cut.windows[birth.window];
-      row.flags = flags_of_[birth.cut];
-      row.window_begin = window.begin;
-      row.window_end = window.end;
-      plan_.blocked_edges += static_cast<std::uint64_t>(count_edges(cut.targets, cut.sources)) *
-                             static_cast<std::uint64_t>(window.end - window.begin);
+      if (!series.targets.empty()) cut_edges(series, birth.series, window, row);
+      if (!series.beside.empty()) actions_.add_row(series, row, window);
     } else {
-      parent = plan_.rows[static_cast<size_t>(row_of_window_[cut.first_window + birth.trajectory])]
-                   .column;
+      parent =
+          plan_.rows[static_cast<size_t>(row_of_window_[series.first_window + birth.trajectory])]
+              .column;
     }
-    row_of_window_[cut.first_window + birth.window] = index;
+    row_of_window_[series.first_window + birth.window] = index;
     for (std::int32_t i = 0; i < row.count; ++i) plan_.parent.push_back(parent + i);
-    add_row(row, cut.request);
+    add_row(row, series.request);
+    birth_of_.push_back({birth.layer, parent});
     return index;
   }
 
-  // In order of birth.
-  std::span<const std::int32_t> rows_of_cut(size_t c) const {
-    return std::span(rows_of_cuts_).subspan(cuts_[c].first_window, cuts_[c].windows.size());
+  void cut_edges(const EffectiveSeries& series, size_t c, const Window& window, kernels::Row& row) {
+    const Window& on = series.as_written ? series.cut_window : window;
+    row.flags = flags_of_[c];
+    row.window_begin = on.begin;
+    row.window_end = on.end;
+    plan_.blocked_edges += static_cast<std::uint64_t>(count_edges(series.targets, series.sources)) *
+                           static_cast<std::uint64_t>(on.end - on.begin);
   }
 
-  // Of state-space models: rows of several tokens by cut if there are states; of one token by
+  // In order of birth.
+  std::span<const std::int32_t> rows_of_series(size_t c) const {
+    return std::span(rows_of_series_).subspan(series_[c].first_window, series_[c].windows.size());
+  }
+
+  // Of state-space models: rows of several tokens by series if there are states; of one token by
   // prompt and kept state (kernels::PromptPart).
   void add_groups() {
-    if (channel_count_ == 0) return;
+    if (mixer_.channels == 0) return;
     size_t next = 0;
-    for (size_t r = 0; r < requests_.size(); ++r) {
+    for (size_t r = 0; r < clean_rows_; ++r) {
       const size_t first = next;
-      while (next < cuts_.size() && cuts_[next].request == static_cast<int>(r)) ++next;
+      while (next < series_.size() && series_[next].request == static_cast<int>(r)) ++next;
       for (size_t c = first; c < next; ++c) {
-        const std::span<const std::int32_t> rows = rows_of_cut(c);
-        if (!keep_states_ || is_replay_of_one_token(c) || rows.empty()) continue;
+        const std::span<const std::int32_t> rows = rows_of_series(c);
+        if (!mixer_.keeps_states || is_replay_of_one_token(c) || rows.empty()) continue;
         plan_.groups.push_back({static_cast<std::int32_t>(plan_.group_rows.size()),
                                 static_cast<std::int32_t>(rows.size())});
         plan_.group_rows.insert(plan_.group_rows.end(), rows.begin(), rows.end());
@@ -331,11 +542,10 @@ class Planner {
   }
 
   bool is_replay_of_one_token(size_t c) const {
-    return cuts_[c].first_token() + 1 ==
-           static_cast<int>(requests_[static_cast<size_t>(cuts_[c].request)].ids.size());
+    return series_[c].first_token + 1 == plan_.rows[static_cast<size_t>(series_[c].request)].count;
   }
 
-  // The cuts [begin, end) are those of clean row r.
+  // The series [begin, end) are those of clean row r.
   void add_parts(std::int32_t r, size_t begin, size_t end) {
     const std::int32_t slot_end = plan_.slot_begin[static_cast<size_t>(r) + 1];
     std::int32_t kept = plan_.slot_begin[static_cast<size_t>(r)];
@@ -363,12 +573,13 @@ class Planner {
   }
 
   void add_last_tokens(size_t c, std::int32_t kept) {
-    const EffectiveCut& cut = cuts_[c];
-    const bool self = std::binary_search(cut.sources.begin(), cut.sources.end(), cut.first_token());
-    for (const std::int32_t index : rows_of_cut(c)) {
+    const EffectiveSeries& series = series_[c];
+    const bool self =
+        std::binary_search(series.sources.begin(), series.sources.end(), series.first_token);
+    for (const std::int32_t index : rows_of_series(c)) {
       const kernels::Row& row = plan_.rows[static_cast<size_t>(index)];
       plan_.replays.push_back({row.column, row.window_begin, row.window_end, kept, row.channels,
-                               self ? 1 : 0, static_cast<std::int32_t>(cut.sources.size()),
+                               self ? 1 : 0, static_cast<std::int32_t>(series.sources.size()),
                                row.flags});
     }
   }
@@ -377,43 +588,93 @@ class Planner {
     plan_.answer_row.reserve(requests_.size());
     for (size_t r = 0; r < requests_.size(); ++r) {
       auto& answers = plan_.answer_row.emplace_back();
-      answers.reserve(requests_[r].cuts.size());
-      for (size_t i = 0; i < requests_[r].cuts.size(); ++i) {
-        const std::vector<Window>& windows = requests_[r].cuts[i].windows;
-        const int cut = cut_of_[r][i];
+      answers.reserve(requests_[r].series.size());
+      for (size_t i = 0; i < requests_[r].series.size(); ++i) {
+        const int known = series_of_[r][i];
         auto& rows = answers.emplace_back();
-        rows.reserve(windows.size());
-        for (const Window& window : windows)
-          rows.push_back(cut < 0                      ? ReplayPlan::kNoEdge
-                         : window.begin == window.end ? static_cast<std::int32_t>(r)
-                                                      : row_of(static_cast<size_t>(cut), window));
+        if (known < 0) {
+          rows.assign(requests_[r].series[i].runs(), ReplayPlan::kNoEdge);
+          continue;
+        }
+        const EffectiveSeries& series = series_[static_cast<size_t>(known)];
+        const std::optional<std::vector<Window>>& windows = requests_[r].series[i].windows;
+        if (!windows) {
+          rows.push_back(row_of_window_[series.first_window]);
+          continue;
+        }
+        rows.reserve(windows->size());
+        for (const Window& window : *windows)
+          rows.push_back(window.begin == window.end ? static_cast<std::int32_t>(r)
+                                                    : row_of(series, window));
       }
     }
   }
 
-  std::int32_t row_of(size_t c, const Window& window) const {
-    const std::vector<Window>& windows = cuts_[c].windows;
-    const auto found = std::lower_bound(windows.begin(), windows.end(), window, before);
-    return row_of_window_[cuts_[c].first_window + static_cast<size_t>(found - windows.begin())];
+  std::int32_t row_of(const EffectiveSeries& series, const Window& window) const {
+    const auto found =
+        std::lower_bound(series.windows.begin(), series.windows.end(), window, before);
+    return row_of_window_[series.first_window +
+                          static_cast<size_t>(found - series.windows.begin())];
+  }
+
+  void add_reads() {
+    for (size_t r = 0; r < requests_.size(); ++r)
+      for (size_t i = 0; i < requests_[r].reads.size(); ++i) {
+        const ReadAt& read = requests_[r].reads[i];
+        auto row = static_cast<std::int32_t>(r);
+        if (read.under) row = plan_.answer_row[r][read.under->series][read.under->run];
+        actions_.add_read(read, column_to_read(read, row, static_cast<std::int32_t>(r)),
+                          static_cast<std::int32_t>(r), static_cast<std::int32_t>(i));
+      }
+  }
+
+  // Tokens before a row's own, and layers before its birth, are those of the run that it left.
+  std::int32_t column_to_read(const ReadAt& read, std::int32_t row, std::int32_t clean) const {
+    const kernels::Row& of = plan_.rows[static_cast<size_t>(row < 0 ? clean : row)];
+    if (read.token < of.first_token) return of.clean_column + read.token;
+    std::int32_t column = of.column;
+    while (const BirthPlace* born = birth_of(plan_.row_of[static_cast<size_t>(column)])) {
+      if (read.at.layer >= born->layer) break;
+      column = born->parent;
+    }
+    return column + read.token - of.first_token;
+  }
+
+  struct BirthPlace {
+    int layer = 0;
+    std::int32_t parent = 0;  // column
+  };
+  const BirthPlace* birth_of(std::int32_t row) const {  // null: a clean row
+    const auto replayed = static_cast<size_t>(row) - clean_rows_;
+    return static_cast<size_t>(row) < clean_rows_ ? nullptr : &birth_of_[replayed];
   }
 
   std::span<const ReplayRequest> requests_;
-  int layers_, channel_count_;
-  bool keep_states_;
+  MixerTraits mixer_;
   ReplayPlan plan_;
-  std::vector<EffectiveCut> cuts_;        // grouped by request
-  std::vector<std::vector<int>> cut_of_;  // [request][cut] index in cuts_, -1: blocks nothing
-  std::vector<std::int32_t> flags_of_, full_of_, kept_of_;  // per effective cut
-  std::vector<std::int32_t> row_of_window_;                 // row of every cut's every window
-  // The rows of every cut in order of birth, at its first_window.
-  std::vector<std::int32_t> rows_of_cuts_;
+  std::vector<EffectiveSeries> series_;      // grouped by request
+  std::vector<std::vector<int>> series_of_;  // [request][series] index in series_, -1: no effect
+  std::vector<std::vector<int>> other_runs_;
+  std::map<std::vector<int>, std::int32_t> clean_row_of_;
+  size_t clean_rows_ = 0;
+  ActionPlanner actions_;
+  std::vector<std::int32_t> flags_of_, full_of_, kept_of_;  // per effective series
+  std::vector<std::int32_t> row_of_window_;                 // row of every series' every window
+  // The rows of every series in order of birth, at its first_window.
+  std::vector<std::int32_t> rows_of_series_;
+  std::vector<BirthPlace> birth_of_;  // per replayed row
 };
 
 }  // namespace
 
-ReplayPlan plan_replay(std::span<const ReplayRequest> requests, int layers, int channel_count,
-                       bool keep_states) {
-  return Planner(requests, layers, channel_count, keep_states).run();
+ReplayPlan plan_replay(std::span<const ReplayRequest> requests, const MixerTraits& mixer) {
+  return Planner(requests, mixer).run();
+}
+
+bool ReplayPlan::has_actions() const {
+  return !state_cuts.targets.empty() || !tap_cuts.targets.empty() ||
+         !std::all_of(sites.begin(), sites.end(),
+                      [](const SitePlan& site) { return site.empty(); });
 }
 
 std::int64_t column_layers(const ReplayPlan& plan) {

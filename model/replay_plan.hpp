@@ -12,34 +12,69 @@
 // ones.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
 
+#include "model/intervention.hpp"
+#include "model/kernels/interventions.hpp"
 #include "model/kernels/kernels.hpp"
-#include "model/knockout.hpp"
 
 namespace factflow {
 
-// The same edges blocked in several windows.
-struct EdgeCut {
-  std::vector<int> targets;  // token positions, ascending, unique
-  std::vector<int> sources;  // likewise
-  ChannelSet channels;
-  std::vector<Window> windows;
-};
-
-// A prompt and what to knock out of it.
+// A prompt, what to do to it, and what to read of it.
 struct ReplayRequest {
   std::vector<int> ids;
   int answer = 0;
-  std::vector<EdgeCut> cuts;
+  std::vector<Series> series = {};
+  std::vector<ReadAt> reads = {};
+};
+
+// What of a model decides how its replays go.
+struct MixerTraits {
+  int layers = 0;
+  int channels = 0;           // what channel sets choose among; 0: transformers, where only `all`
+                              // blocks anything
+  bool keeps_states = false;  // whether it needs state slots (Mamba-1)
+  int taps = 0;               // of the causal convolution; 0: there is none
+  bool gates = false;         // whether a gate follows the scan (Mamba)
+};
+
+// What a pass does at one site, in which layers. Offsets as in kernels::SiteArgs.
+struct SitePlan {
+  std::vector<kernels::SiteTarget> targets;  // in order of birth
+  std::vector<kernels::SiteWrite> writes;
+  std::vector<kernels::SiteMean> means;
+  std::vector<std::int32_t> mean_columns;
+  std::vector<std::uint8_t> written;  // [layers + 1] whether anything is; empty: never
+  struct Read {
+    std::int32_t layer, column, request, index;  // `index` among the request's reads
+  };
+  std::vector<Read> reads;  // by layer
+  int widest = 0;           // 1 + the largest channel that is listed
+  int vector = 0;           // numbers of a vector over all channels; 0: there is none
+  bool empty() const { return writes.empty() && reads.empty(); }
+};
+
+// Edges that the mixing kernels cannot leave out; see kernels::CutArgs.
+struct CutPlan {
+  std::vector<kernels::CutTarget> targets;  // in order of birth
+  std::vector<kernels::CutTerm> terms;
+  std::vector<std::uint8_t> on;  // [layers] whether any edge is cut; empty: never
+};
+
+// What of a convolution's channels loses taps.
+struct TapSelection {
+  Selection selection;
+  std::optional<ConvolutionParts> parts;
+  bool operator==(const TapSelection&) const = default;
 };
 
 struct ReplayPlan {
   int layers = 0;
-  // Rows in order of birth; clean rows, one per request, first. Offsets into the arrays below as in
-  // kernels::Rows.
+  // Rows in order of birth. Clean rows come first: one per request, then those of other prompts
+  // that requests take values from. Offsets into the arrays below as in kernels::Rows.
   std::vector<kernels::Row> rows;
   std::vector<kernels::TokensBefore> before;   // per column
   std::vector<std::int32_t> position, row_of;  // per column
@@ -59,31 +94,43 @@ struct ReplayPlan {
 
   // Per layer l: rows_alive[l], columns_alive[l] (after the births of layer l). Columns born in
   // layer l are copies of the residual stream of columns parent[c - clean_columns] as it enters
-  // layer l.
+  // layer l; those beyond the last layer's are born after it.
   std::vector<std::int32_t> rows_alive, columns_alive;
   std::vector<std::int32_t> parent;
 
-  std::vector<ChannelSet> channel_sets;  // Row::channels indexes them
+  std::vector<Selection> selections;         // Row::channels and the state cuts' masks index them
+  bool every_channel = true;                 // whether the rows' own cuts are all on all channels
+  std::vector<TapSelection> tap_selections;  // likewise the convolution cuts' masks
 
-  // Every row answers for its prompt with its last column.
+  // What is done beside the rows' own cuts, for each site and kind of edge.
+  std::array<SitePlan, kSites> sites;
+  std::vector<std::int32_t> listed_channels;
+  std::vector<double> constants;
+  CutPlan state_cuts, tap_cuts;
+  // [layer] columns whose scan must give its output before the gate, each once: something is
+  // written or read between scan and gate; and those of them that are wanted without D x. Empty: no
+  // such layer.
+  std::vector<std::vector<std::int64_t>> before_gate, without_skip;
+
+  // Every row answers for its prompt with its last column; -1: for none.
   std::vector<std::int32_t> request_of;  // per row
-  // The cut blocks nothing in this prompt.
+  // The series changes nothing in this prompt.
   static constexpr std::int32_t kNoEdge = -1;
-  // [request][cut][window] row, or kNoEdge.
+  // [request][series][run] row, or kNoEdge.
   std::vector<std::vector<std::vector<std::int32_t>>> answer_row;
 
   // (target, source) pairs x layers that the kernels must report as blocked.
   std::uint64_t blocked_edges = 0;
 
+  // Whether anything is done beside the rows' own cuts.
+  bool has_actions() const;
   std::int32_t columns() const { return static_cast<std::int32_t>(before.size()); }
 };
 
-// `channel_count`: what channel sets choose among; 0 for transformers, where only `all` blocks
-// anything. `keep_states`: whether the family needs state slots (Mamba-1). Throws
-// std::invalid_argument for a position outside a prompt or out of order, a window outside the model
+// Throws std::invalid_argument for a position outside a prompt, positions of an edge out of order,
+// a layer or window outside the model, tokens of another run that do not pair, a mean of no runs,
 // or a prompt without tokens.
-ReplayPlan plan_replay(std::span<const ReplayRequest> requests, int layers, int channel_count,
-                       bool keep_states);
+ReplayPlan plan_replay(std::span<const ReplayRequest> requests, const MixerTraits& mixer);
 
 // Sum over layers of alive columns: what the matrix products cost.
 std::int64_t column_layers(const ReplayPlan& plan);

@@ -5,6 +5,8 @@
 #include <limits>
 #include <vector>
 
+#include <ATen/ATen.h>
+
 namespace factflow {
 
 // What is read off the logits after the last token. NaN and rank 0: there is nothing to read (no
@@ -24,11 +26,22 @@ struct TopToken {
   double probability;
 };
 
+// Where values that are read come to: the host, or the device, for a pass that takes them up.
+enum class ReadsOn { kHost, kDevice };
+
+// A value that was read: a row of all that was read at its site and layer.
+struct ReadValue {
+  at::Tensor rows;  // [reads, width] in the model's wide numbers
+  std::int64_t row = 0;
+  at::Tensor value() const { return rows[row]; }  // [width]
+};
+
 struct ReplayResult {
   Answer clean{};
   std::vector<TopToken> top;  // the likeliest tokens of the clean run, if asked for
-  // [cut][window]; rank 0 = the cut blocks no edge of this prompt.
+  // [series][run]; rank 0 = the series changes nothing in this prompt.
   std::vector<std::vector<Answer>> knockouts;
+  std::vector<ReadValue> reads;  // per read of the request
 };
 
 }  // namespace factflow

@@ -96,7 +96,7 @@ class HeatmapWork final : public Work {
     const std::vector<Window> windows = windows_of(series_, series_in(asked));
     const std::vector<int> last = positions_of(TokenRole::kLast, prompt);
     for (int token = 0; token < static_cast<int>(prompt.ids.size()); ++token)
-      request.cuts.push_back({last, {token}, {}, windows});
+      request.series.push_back({last, {token}, {}, windows});
     return request;
   }
 

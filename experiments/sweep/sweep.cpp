@@ -180,8 +180,8 @@ class SweepWork final : public Work {
     ReplayRequest request{prompt.ids, prompt.answer, {}};
     for (const AskedItem& one : asked) {
       const EdgeSpec& edge = plan_.edges.at(one.item);
-      request.cuts.push_back({positions_of(edge.to, prompt), positions_of(edge.from, prompt),
-                              edge.channels, windows_of(plan_.series, one.series)});
+      request.series.push_back({positions_of(edge.to, prompt), positions_of(edge.from, prompt),
+                                edge.channels, windows_of(plan_.series, one.series)});
     }
     return request;
   }

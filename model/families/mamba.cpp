@@ -1,12 +1,12 @@
 // Mamba-1 (Gu & Dao 2023) and Falcon-Mamba, which normalises dt, B and C, as transformers and
 // mamba_ssm save them.
-#include "model/limits.hpp"
 #include "model/mixers/mamba/mamba.hpp"
 
 #include <fmt/format.h>
 
 #include "model/families/declarations.hpp"
 #include "model/families/state_space.hpp"
+#include "model/limits.hpp"
 #include "model/mixers/state_space.hpp"
 #include "model/network.hpp"
 #include "model/weights.hpp"

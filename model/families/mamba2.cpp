@@ -1,11 +1,11 @@
 // Mamba-2 (Dao & Gu 2024), as transformers and mamba_ssm save it.
-#include "model/limits.hpp"
 #include "model/mixers/mamba2/mamba2.hpp"
 
 #include <fmt/format.h>
 
 #include "model/families/declarations.hpp"
 #include "model/families/state_space.hpp"
+#include "model/limits.hpp"
 #include "model/mixers/state_space.hpp"
 #include "model/network.hpp"
 #include "model/weights.hpp"

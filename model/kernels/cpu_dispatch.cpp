@@ -1,10 +1,13 @@
 // Picks the CPU table for the processor that runs.
+#include "model/kernels/interventions.hpp"
 #include "model/kernels/kernels.hpp"
 
-#define FACTFLOW_DECLARE(isa)                \
-  namespace isa {                            \
-  const KernelTable<float>& float_table();   \
-  const KernelTable<double>& double_table(); \
+#define FACTFLOW_DECLARE(isa)                              \
+  namespace isa {                                          \
+  const KernelTable<float>& float_table();                 \
+  const KernelTable<double>& double_table();               \
+  const InterventionTable<float>& float_interventions();   \
+  const InterventionTable<double>& double_interventions(); \
   }
 
 namespace factflow::kernels {
@@ -16,6 +19,8 @@ FACTFLOW_DECLARE(avx512)
 #endif
 
 namespace {
+
+const KernelTable<float>* replacement = nullptr;
 
 enum class InstructionSet { kGeneric, kAvx2, kAvx512 };
 
@@ -51,14 +56,29 @@ InstructionSet instruction_set() {
 #define FACTFLOW_PICK(function) return generic::function();
 #endif
 
+void replace_cpu_kernels(const KernelTable<float>* table) {
+  replacement = table;
+}
+
 template <>
 const KernelTable<float>& cpu_kernels<float>() {
+  if (replacement != nullptr) return *replacement;
   FACTFLOW_PICK(float_table)
 }
 
 template <>
 const KernelTable<double>& cpu_kernels<double>() {
   FACTFLOW_PICK(double_table)
+}
+
+template <>
+const InterventionTable<float>& cpu_interventions<float>() {
+  FACTFLOW_PICK(float_interventions)
+}
+
+template <>
+const InterventionTable<double>& cpu_interventions<double>() {
+  FACTFLOW_PICK(double_interventions)
 }
 
 const char* cpu_instruction_set() {

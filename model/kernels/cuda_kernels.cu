@@ -3,6 +3,7 @@
 // matrices are libtorch's.
 #include "model/kernels/cuda_attention.cuh"
 #include "model/kernels/cuda_dual.cuh"
+#include "model/kernels/cuda_interventions.cuh"
 #include "model/kernels/cuda_rows.cuh"
 #include "model/kernels/cuda_scan.cuh"
 #include "model/kernels/cuda_split.cuh"
@@ -10,6 +11,15 @@
 namespace factflow::kernels {
 
 namespace {
+
+template <class T>
+constexpr SiteKernels<T> kSites{site_write<T>, site_read<T>, site_mean<T>};
+template <class T>
+constexpr InterventionTable<T> kInterventions{
+    {gate_open<T>, gate_take<T>, gate_close<T>},
+    kSites<T>,
+    kSites<Head<T>>,
+    {conv_cut<T>, scan_cut<T>, dual_cut<T>, attention_cut<T>}};
 
 template <class T>
 constexpr KernelTable<T> kTable{norm<T>,       norm<Head<T>>, conv<T>,        scan<T>,
@@ -25,6 +35,15 @@ const KernelTable<float>& cuda_kernels<float>() {
 template <>
 const KernelTable<Bfloat16>& cuda_kernels<Bfloat16>() {
   return kTable<Bfloat16>;
+}
+
+template <>
+const InterventionTable<float>& cuda_interventions<float>() {
+  return kInterventions<float>;
+}
+template <>
+const InterventionTable<Bfloat16>& cuda_interventions<Bfloat16>() {
+  return kInterventions<Bfloat16>;
 }
 
 template <>

@@ -323,6 +323,9 @@ struct KernelTable {
 template <class T>
 const KernelTable<T>& cpu_kernels();
 const char* cpu_instruction_set();  // "avx512", "avx2", "generic"
+// For tests, process-wide: other kernels of float, kept by the caller, in place of the processor's;
+// null: the processor's again.
+void replace_cpu_kernels(const KernelTable<float>* table);
 
 // The table for CUDA devices, in builds with FACTFLOW_CUDA; T is float or Bfloat16. Works on the
 // stream of Rows and does not wait for it.

@@ -44,6 +44,11 @@ class Mixer {
   // By which channel sets choose, of each of shape().channels(): L1 norm of exp(-exp(A_log)), in
   // float64; section 3.3 of the paper.
   virtual std::vector<double> decay_norms() const { return {}; }
+  // [width] bool: which channels or heads, or which of what enters the convolution, lose the edges
+  // that a block cuts there. Throws std::invalid_argument for an index that there is not. Of mixers
+  // of tokens alone.
+  virtual at::Tensor losing_state(const Block& block, at::Device device) const;
+  virtual at::Tensor losing_taps(const Block& block, at::Device device) const;
 
  protected:
   explicit Mixer(OutputProjection output) : output_(std::move(output)) {}

@@ -44,6 +44,7 @@ class MixerShape {
   // Whether replays need the state before their first token (kernels::StateSlot).
   virtual bool keeps_states() const { return false; }
   virtual std::int64_t bytes_per_state(Precision) const { return 0; }  // of one slot
+  virtual int taps() const { return 0; }  // tokens that its convolution reads; 0 = it has none
   virtual std::vector<ColumnBuffer> buffers(Precision precision) const = 0;
   // Throws InputError naming `model` for what the CUDA kernels cannot hold.
   virtual void check_cuda(const CudaLimits& /*limits*/, const std::string& /*model*/) const {}

@@ -15,6 +15,18 @@ std::vector<double> decay_norms_of(const at::Tensor& a_log) {
   return {data, data + norms.numel()};
 }
 
+void write_scan(Step& step, const at::Tensor& columns, at::Tensor s, const Factor& x,
+                const at::Tensor& d) {
+  if (step.touches(Site::kSkip)) {
+    const at::Tensor skip = step.wide_matrix("skip", s.size(1));
+    skip.index_copy_(0, columns, read_rows(x, columns, s.scalar_type()).mul_(d));
+    step.at(Site::kSkip, {skip});
+    if (const at::Tensor without = step.without_skip(); without.defined())
+      s.index_add_(0, without, skip.index_select(0, without));
+  }
+  step.at(Site::kS, {s});
+}
+
 at::Tensor losing_by_decay(const ChannelSet& set, const std::vector<double>& decay_norms,
                            at::Device device) {
   const std::vector<bool> loses = channels_of(set, decay_norms);

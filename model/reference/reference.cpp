@@ -6,46 +6,12 @@
 
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
+#include "model/check_intervention.hpp"
 #include "model/reference/reference_ops.hpp"
 #include "model/reference/reference_pass.hpp"
 
 namespace factflow {
-
-std::vector<Intervention> as_interventions(const Knockout& knockout) {
-  Block block;
-  block.layers.resize(static_cast<size_t>(knockout.window.end - knockout.window.begin));
-  std::iota(block.layers.begin(), block.layers.end(), knockout.window.begin);
-  if (block.layers.empty()) return {};
-  block.targets = knockout.targets;
-  block.sources = knockout.sources;
-  block.selection = knockout.channels;
-  return {block};
-}
-
-void ReferenceForward::check_site(SiteAt at) const {
-  const std::vector<Site> sites = network_.architecture().sites();
-  if (std::find(sites.begin(), sites.end(), at.site) == sites.end()) {
-    std::vector<std::string> names;
-    for (const Site site : sites) names.push_back(to_string(site));
-    throw std::invalid_argument(fmt::format("{} has no site {}; it has {}",
-                                            network_.architecture().family, to_string(at.site),
-                                            fmt::join(names, ", ")));
-  }
-  const int layers = network_.architecture().layers;
-  const int first = at.site == Site::kNorm ? layers : 0,
-            last = at.site == Site::kNorm || at.site == Site::kH ? layers : layers - 1;
-  if (at.layer < first || at.layer > last)
-    throw std::invalid_argument(fmt::format("site {} has layers {} to {}, not {}",
-                                            to_string(at.site), first, last, at.layer));
-  if (at.layer == layers) return;
-  const LayerShape& layer = network_.architecture().blocks[static_cast<size_t>(at.layer)];
-  const std::vector<Site> here = sites_of(layer);
-  if (std::find(here.begin(), here.end(), at.site) == here.end())
-    throw std::invalid_argument(fmt::format("layer {} ({}) has no site {}", at.layer,
-                                            layer_name(layer), to_string(at.site)));
-}
 
 void ReferenceForward::check(const Intervention& intervention, int tokens) const {
   const auto inside = [&](const std::vector<int>& positions) {
@@ -55,18 +21,11 @@ void ReferenceForward::check(const Intervention& intervention, int tokens) const
   };
   if (const auto* write = std::get_if<Write>(&intervention)) {
     inside(write->tokens);
-    for (const int layer : write->layers) check_site({write->site, layer});
-    return;
+  } else {
+    inside(std::get<Block>(intervention).targets);
+    inside(std::get<Block>(intervention).sources);
   }
-  const Block& block = std::get<Block>(intervention);
-  inside(block.targets);
-  inside(block.sources);
-  const std::vector<LayerShape>& layers = network_.architecture().blocks;
-  for (const int layer : block.layers) {
-    if (layer < 0 || layer >= static_cast<int>(layers.size()))
-      throw std::invalid_argument(fmt::format("layer {} of a model of {}", layer, layers.size()));
-    check_block(layers[static_cast<size_t>(layer)], block);
-  }
+  check_intervention(network_.architecture(), intervention);
 }
 
 ReferenceForward::Result ReferenceForward::run(const std::vector<int>& ids,
@@ -75,7 +34,7 @@ ReferenceForward::Result ReferenceForward::run(const std::vector<int>& ids,
   if (ids.empty()) throw std::invalid_argument("a prompt without tokens");
   for (const Intervention& intervention : interventions)
     check(intervention, static_cast<int>(ids.size()));
-  for (const SiteAt at : reads) check_site(at);
+  for (const SiteAt at : reads) check_site(network_.architecture(), at);
 
   // Clean runs of other prompts, each run once, for all that is written from it.
   std::vector<SiteAt> borrowed;

@@ -40,13 +40,9 @@ class ReferenceForward {
 
  private:
   void check(const Intervention& intervention, int tokens) const;
-  void check_site(SiteAt at) const;
   Result forward(const std::vector<int>& ids, ReferencePass& pass) const;
 
   const Network& network_;
 };
-
-// Blocks that do what a knockout says; none if its window is empty.
-std::vector<Intervention> as_interventions(const Knockout& knockout);
 
 }  // namespace factflow

@@ -1,10 +1,12 @@
 // factflow verify: the engine against the answers of the float64 oracle (tests/oracle/).
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <iostream>
 #include <optional>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/error.hpp"
 #include "base/text.hpp"
@@ -20,7 +22,7 @@ namespace {
 namespace po = boost::program_options;
 namespace fs = std::filesystem;
 
-constexpr const char* kCasesName = "cases.json";
+constexpr std::array kCasesNames = {"cases.json", "site_cases.json"};
 
 // A checkpoint and the oracle's answers about it.
 struct Subject {
@@ -28,31 +30,54 @@ struct Subject {
   fs::path cases;
 };
 
+// Each file of answers in a directory.
+std::vector<Subject> subjects_in(const std::string& model, const fs::path& directory) {
+  std::vector<Subject> subjects;
+  for (const char* name : kCasesNames)
+    if (fs::exists(directory / name)) subjects.push_back({model, directory / name});
+  return subjects;
+}
+
 // The same weights as the mamba_ssm library saves them have the answers of the checkpoint without
 // this ending.
 fs::path answers_about(const fs::path& checkpoint) {
   constexpr std::string_view kOriginal = "_original";
   std::string name = checkpoint.filename().string();
   if (name.ends_with(kOriginal)) name.resize(name.size() - kOriginal.size());
-  return checkpoint.parent_path() / name / kCasesName;
+  return checkpoint.parent_path() / name;
 }
 
-// `cases` is a file about `model`, or a checkpoint's directory with cases.json in it, or a
-// directory of such.
+// `cases` is a file about `model`, or a checkpoint's directory with answers in it, or a directory
+// of such.
 std::vector<Subject> subjects_of(const std::optional<std::string>& model, const fs::path& cases) {
-  if (model) return {{*model, fs::is_directory(cases) ? cases / kCasesName : cases}};
+  if (model && !fs::is_directory(cases)) return {{*model, cases}};
+  if (model) {
+    std::vector<Subject> subjects = subjects_in(*model, cases);
+    if (subjects.empty())
+      throw InputError(cases.string(),
+                       fmt::format("holds neither of {}", fmt::join(kCasesNames, ", ")));
+    return subjects;
+  }
   if (!fs::is_directory(cases))
     throw InputError("factflow verify", "the option '--model' is missing",
                      "name a checkpoint, or give --cases a directory that holds checkpoints");
-  if (fs::exists(cases / kCasesName)) return {{cases.string(), cases / kCasesName}};
-  std::vector<Subject> subjects;
-  for (const fs::directory_entry& entry : fs::directory_iterator(cases))
-    if (entry.is_directory() && fs::exists(entry.path() / "config.json"))
-      subjects.push_back({entry.path().string(), answers_about(entry.path())});
+  std::vector<Subject> subjects = subjects_in(cases.string(), cases);
+  if (!subjects.empty()) return subjects;
+  for (const fs::directory_entry& entry : fs::directory_iterator(cases)) {
+    if (!entry.is_directory() || !fs::exists(entry.path() / "config.json")) continue;
+    const std::string checkpoint = entry.path().string();
+    const std::vector<Subject> here = subjects_in(checkpoint, answers_about(entry.path()));
+    if (here.empty())
+      throw InputError(checkpoint,
+                       fmt::format("holds neither of {}", fmt::join(kCasesNames, ", ")));
+    subjects.insert(subjects.end(), here.begin(), here.end());
+  }
   if (subjects.empty())
-    throw InputError(cases.string(), "holds neither cases.json nor checkpoints with one");
-  std::sort(subjects.begin(), subjects.end(),
-            [](const Subject& a, const Subject& b) { return a.model < b.model; });
+    throw InputError(cases.string(),
+                     fmt::format("holds neither {} nor checkpoints with one of them",
+                                 fmt::join(kCasesNames, " nor ")));
+  std::stable_sort(subjects.begin(), subjects.end(),
+                   [](const Subject& a, const Subject& b) { return a.model < b.model; });
   return subjects;
 }
 
@@ -85,35 +110,55 @@ std::vector<ReplayResult> answers_of(ReplayEngine& engine, const std::vector<Ora
   }
 }
 
+struct Worst {
+  double clean = 0, answers = 0, reads = 0;
+  size_t answer_count = 0, read_count = 0;
+};
+
+Worst worst_of(const std::vector<OracleCase>& cases, const std::vector<ReplayResult>& results) {
+  Worst worst;
+  for (size_t i = 0; i < cases.size(); ++i) {
+    worst.clean = std::max(
+        worst.clean, oracle_error(std::exp(results[i].clean.log_probability), cases[i].clean));
+    worst.answer_count += cases[i].probabilities.size();
+    for (size_t k = 0; k < cases[i].probabilities.size(); ++k)
+      worst.answers = std::max(
+          worst.answers, oracle_error(probability_of(results[i], k), cases[i].probabilities[k]));
+    worst.read_count += cases[i].reads.size();
+    for (size_t k = 0; k < cases[i].reads.size(); ++k)
+      worst.reads =
+          std::max(worst.reads, read_error(results[i].reads[k].value(), cases[i].reads[k]));
+  }
+  return worst;
+}
+
 // Prints how far the engine is from the oracle; true if that is within the tolerance.
 bool verify(const Subject& subject, const Settings& settings) {
   const auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(subject.model));
   const auto network =
       Network::load(checkpoint, settings.device, settings.precision, settings.choices);
   const std::string& family = network->architecture().family;
-  const OracleTolerance tolerance = settings.tolerance
-                                        ? OracleTolerance{*settings.tolerance, "as given"}
-                                        : oracle_tolerance(family, settings.precision);
   const std::vector<OracleCase> cases =
       read_oracle_cases(subject.cases, network->architecture().vocabulary);
+  const OracleTolerance limit =
+      settings.tolerance ? OracleTolerance{*settings.tolerance, "as given", *settings.tolerance}
+                         : oracle_tolerance(family, settings.precision, cases.front().kind);
   ReplayEngine engine(*network, settings.memory_limit);
-  const std::vector<ReplayResult> results = answers_of(engine, cases, subject.cases);
-  double worst_clean = 0, worst = 0;
-  size_t knockouts = 0;
-  for (size_t i = 0; i < cases.size(); ++i) {
-    worst_clean = std::max(
-        worst_clean, oracle_error(std::exp(results[i].clean.log_probability), cases[i].clean));
-    knockouts += cases[i].probabilities.size();
-    for (size_t k = 0; k < cases[i].probabilities.size(); ++k)
-      worst =
-          std::max(worst, oracle_error(probability_of(results[i], k), cases[i].probabilities[k]));
-  }
+  const Worst worst = worst_of(cases, answers_of(engine, cases, subject.cases));
   std::cout << fmt::format("{}, {}, {}: clean runs: max relative error {:.3g}\n", family,
-                           describe(settings.device), to_string(network->precision()), worst_clean);
-  std::cout << fmt::format("{} in {}: max relative error {:.3g}\n", counted(knockouts, "knockout"),
-                           counted(cases.size(), "case"), worst);
-  const bool right = std::max(worst_clean, worst) <= tolerance.value;
-  std::cout << fmt::format("limit {:.3g} ({})\nverdict: {}\n", tolerance.value, tolerance.reason,
+                           describe(settings.device), to_string(network->precision()), worst.clean);
+  const bool sites = cases.front().kind == OracleKind::kSites;
+  std::cout << fmt::format("{} in {}: max relative error {:.3g}\n",
+                           counted(worst.answer_count, sites ? "intervention" : "knockout"),
+                           counted(cases.size(), "case"), worst.answers);
+  bool right = std::max(worst.clean, worst.answers) <= limit.value;
+  if (worst.read_count > 0) {
+    std::cout << fmt::format("{}: max relative error {:.3g}, limit {:.3g}\n",
+                             counted(worst.read_count, "value read", "values read"), worst.reads,
+                             limit.reads);
+    right = right && worst.reads <= limit.reads;
+  }
+  std::cout << fmt::format("limit {:.3g} ({})\nverdict: {}\n", limit.value, limit.reason,
                            right ? "within the limit: engine and oracle agree"
                                  : "BEYOND the limit: engine and oracle do not agree");
   return right;
@@ -127,8 +172,9 @@ int verify_command(const std::vector<std::string>& arguments) {
                         "checkpoint: a directory or hf:ORG/NAME; not needed where --cases is a "
                         "directory that holds checkpoints")(
       "cases", po::value<std::string>()->required(),
-      "the oracle's cases.json, a checkpoint's directory with one, or a directory of such")(
-      "device", po::value<std::string>()->default_value("auto"), "auto, cpu, cuda or cuda:N")(
+      "the oracle's cases.json or site_cases.json, a checkpoint's directory with such files, or a "
+      "directory of such directories")("device", po::value<std::string>()->default_value("auto"),
+                                       "auto, cpu, cuda or cuda:N")(
       "precision", po::value<std::string>()->default_value("auto"),
       "fp64, fp32, tf32x3, tf32 or bf16; auto = the referee's own fp64 on a CPU, fp32 on a GPU")(
       "threads", po::value<int>()->default_value(0), "threads; 0 = all cores")(

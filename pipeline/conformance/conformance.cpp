@@ -31,17 +31,17 @@ bool contains(const std::vector<int>& positions, int position) {
   return std::find(positions.begin(), positions.end(), position) != positions.end();
 }
 
-bool is_cut(const Knockout& knockout, int target, int source) {
+bool is_cut(const Block& knockout, int target, int source) {
   return contains(knockout.targets, target) && contains(knockout.sources, source);
 }
 
-bool loses_every_key(const Knockout& knockout, int target) {
+bool loses_every_key(const Block& knockout, int target) {
   for (int source = 0; source <= target; ++source)
     if (!is_cut(knockout, target, source)) return false;
   return true;
 }
 
-bool reads_later_tokens(const Knockout& knockout, int target, int tokens) {
+bool reads_later_tokens(const Block& knockout, int target, int tokens) {
   for (int source = target + 1; source < tokens; ++source)
     if (!is_cut(knockout, target, source)) return true;
   return false;
@@ -50,10 +50,10 @@ bool reads_later_tokens(const Knockout& knockout, int target, int tokens) {
 // Whether rows of attention that are wrong within the window come to the last token of the last
 // layer.
 template <class WrongRow>
-bool reaches_the_answer(const Knockout& knockout, int tokens, int layers, WrongRow wrong_row) {
+bool reaches_the_answer(const Block& knockout, int tokens, int layers, WrongRow wrong_row) {
   std::vector<bool> wrong(static_cast<size_t>(tokens), false);
-  for (int layer = knockout.window.begin; layer < layers; ++layer) {
-    const bool cut = layer < knockout.window.end;
+  for (int layer = 0; layer < layers; ++layer) {
+    const bool cut = contains(knockout.layers, layer);
     const std::vector<bool> before = wrong;
     for (int t = 0; t < tokens; ++t) {
       if (cut && wrong_row(t)) wrong[static_cast<size_t>(t)] = true;
@@ -119,7 +119,8 @@ class PromptComparison {
     std::vector<Window> windows;
     for (int start = 0; start + size <= published_.layers; ++start)
       windows.push_back(window_at(start, size));
-    request_.cuts.push_back({std::move(targets), std::move(sources), channels, std::move(windows)});
+    request_.series.push_back(
+        {std::move(targets), std::move(sources), channels, std::move(windows)});
   }
 
   // Notes in the row that a number is off; the first one of a row is named.
@@ -153,9 +154,9 @@ class PromptComparison {
                               const ReplayResult& result, const std::vector<double>& expected,
                               const std::vector<bool>* right) const {
     ConformanceRow row{kind, Verdict::kAgrees, what};
-    const EdgeCut& asked = request_.cuts[cut];
+    const Series& asked = request_.series[cut];
     for (size_t start = 0; start < expected.size(); ++start) {
-      const Knockout knockout{asked.targets, asked.sources, asked.channels, asked.windows[start]};
+      const Block knockout = std::get<Block>(asked.run(start).front());
       const std::string reason =
           why_not_causal(architecture_.family, knockout, token_count(), architecture_.layers);
       if (!reason.empty()) {
@@ -231,7 +232,7 @@ std::string line_of(const Conformance& conformance, Kind kind, const char* name)
 
 }  // namespace
 
-std::string why_not_causal(const std::string& family, const Knockout& knockout, int tokens,
+std::string why_not_causal(const std::string& family, const Block& knockout, int tokens,
                            int layers) {
   // No pair is cut: the plain model.
   if (knockout.targets.empty() || knockout.sources.empty()) return "";

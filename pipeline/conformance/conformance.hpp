@@ -12,11 +12,11 @@
 
 namespace factflow {
 
-// Why the reference's forward with these edges cut in `window` is no causal knockout; "" where it
-// is one. `family` is the checkpoint's model_type; positions as in Knockout, of a prompt of
+// Why the reference's forward with these edges cut is no causal knockout; "" where it
+// is one. `family` is the checkpoint's model_type; positions as in Block, of a prompt of
 // `tokens` tokens and a model of `layers` layers. Checked on random weights against forwards
 // written as the reference's library does it: tests/conformance/quirks_test.cpp.
-std::string why_not_causal(const std::string& family, const Knockout& knockout, int tokens,
+std::string why_not_causal(const std::string& family, const Block& knockout, int tokens,
                            int layers);
 
 // One row of published numbers: a prompt's clean run, one edge of a prompt, or one token of a heat

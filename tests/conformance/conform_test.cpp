@@ -91,28 +91,29 @@ class Conform : public ::testing::TestWithParam<const char*> {
       model["clean"].push_back({prompt.id, clean[tokens.answer].exp().item<double>(),
                                 1 + (clean > clean[tokens.answer]).sum().item<int>()});
       for (json& one : model["flows"]) {
-        const Knockout knockout{
+        const Block knockout = factflow::knockout(
             positions_of(parse_token_role(one["to"].get<std::string>()), tokens),
             positions_of(parse_token_role(one["from"].get<std::string>()), tokens),
-            kept(one["features"]),
-            {}};
+            kept(one["features"]), {});
         one["prompts"][std::to_string(prompt.id)] = series(reference, tokens, knockout, true);
       }
       json& map = model["heatmaps"]["prompts"][std::to_string(prompt.id)];
       for (int token = 0; token < static_cast<int>(tokens.ids.size()); ++token)
         map.push_back(series(reference, tokens,
-                             {positions_of(TokenRole::kLast, tokens), {token}, {}, {}}, false));
+                             knockout(positions_of(TokenRole::kLast, tokens), {token}, {}, {}),
+                             false));
     }
     return {{"models", {{"random", model}}}};
   }
 
-  json series(const NaiveModel& reference, const TokenizedPrompt& tokens, Knockout knockout,
+  json series(const NaiveModel& reference, const TokenizedPrompt& tokens, const Block& edges,
               bool hits) const {
     std::string right;
     json row = json::array();
     for (int start = 0; start + kWindow <= layers_; ++start) {
-      knockout.window = {start, start + kWindow};
-      const at::Tensor log = reference.log_probabilities(tokens.ids, knockout);
+      const at::Tensor log = reference.log_probabilities(
+          tokens.ids, knockout(edges.targets, edges.sources, std::get<ChannelSet>(edges.selection),
+                               {start, start + kWindow}));
       row.push_back(log[tokens.answer].exp().item<double>());
       right += (log > log[tokens.answer]).any().item<bool>() ? '0' : '1';
     }

@@ -38,10 +38,10 @@ class Quirk : public ::testing::TestWithParam<const char*> {
   bool has_channels() const {
     return read_architecture(checkpoint_->config(), "config.json").channels() > 0;
   }
-  at::Tensor causal(const Knockout& knockout) const {
+  at::Tensor causal(const Block& knockout) const {
     return causal_.log_probabilities(kIds, knockout);
   }
-  at::Tensor reference(const Knockout& knockout) const {
+  at::Tensor reference(const Block& knockout) const {
     return reference_.log_probabilities(kIds, knockout);
   }
 
@@ -59,7 +59,8 @@ TEST_P(Quirk, DiffersExactlyWhereConformSaysSo) {
     for (const TokenRole to : roles)
       for (const TokenRole from : roles)
         for (const Window& window : kWindows) {
-          const Knockout knockout{positions_of(to, prompt), positions_of(from, prompt), {}, window};
+          const Block knockout =
+              factflow::knockout(positions_of(to, prompt), positions_of(from, prompt), {}, window);
           const std::string reason = why_not_causal(family(), knockout, kTokens, causal_.layers());
           const double apart = distance(causal(knockout), reference(knockout));
           const std::string what = fmt::format("{}: {} -> {}, subject at {}, layers {} to {}: {}",
@@ -80,9 +81,9 @@ TEST_P(Quirk, DiffersExactlyWhereConformSaysSo) {
 
 // An empty role makes no pair: the reference stores the plain model's answer.
 TEST_P(Quirk, NoPairIsThePlainModel) {
-  const Knockout nothing{{}, {}, {}, {0, 0}};
-  for (const Knockout& knockout :
-       {Knockout{{6}, {}, {}, {0, 2}}, Knockout{{}, {0, 1}, {}, {1, 3}}}) {
+  const Block nothing;
+  for (const Block& knockout :
+       {factflow::knockout({6}, {}, {}, {0, 2}), factflow::knockout({}, {0, 1}, {}, {1, 3})}) {
     EXPECT_EQ(why_not_causal(family(), knockout, kTokens, causal_.layers()), "");
     EXPECT_LT(distance(reference(knockout), causal(nothing)), 1e-12);
   }
@@ -92,7 +93,7 @@ TEST_P(Quirk, NoPairIsThePlainModel) {
 // middle third in both.
 TEST_P(Quirk, CategoriesNameWhatIsKept) {
   if (!has_channels()) GTEST_SKIP() << "it has none";
-  const auto with = [](Kind kind) { return Knockout{{6}, {2, 3}, {kind}, {0, 3}}; };
+  const auto with = [](Kind kind) { return knockout({6}, {2, 3}, {kind}, {0, 3}); };
   EXPECT_LT(distance(reference(with(Kind::kFast)), causal(with(Kind::kNotFast))), 1e-10);
   EXPECT_LT(distance(reference(with(Kind::kSlow)), causal(with(Kind::kNotSlow))), 1e-10);
   EXPECT_GT(distance(reference(with(Kind::kFast)), causal(with(Kind::kFast))), 1e-7);

@@ -44,6 +44,16 @@ bool same_bits(const std::vector<ReplayResult>& one, const std::vector<ReplayRes
 
 }  // namespace
 
+namespace {
+
+double distance(const at::Tensor& found, const at::Tensor& expected) {
+  const at::Tensor difference = found.to(at::kDouble) - expected;
+  const double off = (difference.norm() / expected.norm()).item<double>();
+  return std::isnan(off) ? INFINITY : off;
+}
+
+}  // namespace
+
 double distance(const std::vector<ReplayResult>& found, const std::vector<ReplayResult>& expected) {
   double worst = 0;
   const bool complete = each_answer(found, expected, [&](const Answer& one, const Answer& other) {
@@ -53,7 +63,12 @@ double distance(const std::vector<ReplayResult>& found, const std::vector<Replay
         std::abs(one.log_probability - other.log_probability) / (1 - other.log_probability);
     worst = std::isnan(off) ? INFINITY : std::max(worst, off);
   });
-  return complete ? worst : INFINITY;
+  if (!complete) return INFINITY;
+  for (size_t r = 0; r < found.size(); ++r)
+    for (size_t i = 0; i < expected[r].reads.size(); ++i)
+      worst =
+          std::max(worst, distance(found[r].reads[i].value().cpu(), expected[r].reads[i].value()));
+  return worst;
 }
 
 std::vector<Window> all_windows(int layers) {

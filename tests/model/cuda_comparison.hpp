@@ -42,8 +42,8 @@ class CudaComparison {
   std::unique_ptr<Network> cpu_;
 };
 
-// The largest difference of a log-probability, as a share of 1 - log p; infinite if an answer is
-// missing, not finite, or on one side only.
+// The largest difference of a log-probability, as a share of 1 - log p, or of a value that was
+// read, as a share of its norm; infinite if an answer is missing, not finite, or on one side only.
 double distance(const std::vector<ReplayResult>& found, const std::vector<ReplayResult>& expected);
 
 std::vector<Window> all_windows(int layers);

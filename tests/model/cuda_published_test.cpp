@@ -147,7 +147,7 @@ ReplayRequest prompt(int length) {
 ReplayRequest into_last(int length, int stride = 1) {
   ReplayRequest request = prompt(length);
   const auto cut = [&](std::vector<int> sources) {
-    request.cuts.push_back({{length - 1}, std::move(sources), {}, all_windows(kLayers)});
+    request.series.push_back({{length - 1}, std::move(sources), {}, all_windows(kLayers)});
   };
   if (length <= 5) {
     for (unsigned set = 1; set < 1u << length; ++set) {
@@ -159,17 +159,17 @@ ReplayRequest into_last(int length, int stride = 1) {
     return request;
   }
   for (int t = 0; t < length; t += stride) cut({t});
-  for (int t = 1; t < length && request.cuts.size() < 33; ++t) cut({0, t});
-  for (int t = 2; t < length && request.cuts.size() < 33; ++t) cut({1, t});
+  for (int t = 1; t < length && request.series.size() < 33; ++t) cut({0, t});
+  for (int t = 2; t < length && request.series.size() < 33; ++t) cut({1, t});
   return request;
 }
 
 // Rows of several tokens beside those of one.
 void add_suffixes(ReplayRequest& request) {
   const int length = static_cast<int>(request.ids.size());
-  request.cuts.push_back({{length - 2, length - 1}, {0, 3}, {}, all_windows(kLayers)});
-  request.cuts.push_back({{length - 3, length - 1}, {1, length - 2}, {}, all_windows(kLayers)});
-  if (length <= 60) request.cuts.push_back({{0, 1, 2, 3}, {0}, {}, {{0, 2}, {1, 3}}});
+  request.series.push_back({{length - 2, length - 1}, {0, 3}, {}, all_windows(kLayers)});
+  request.series.push_back({{length - 3, length - 1}, {1, length - 2}, {}, all_windows(kLayers)});
+  if (length <= 60) request.series.push_back({{0, 1, 2, 3}, {0}, {}, {{0, 2}, {1, 3}}});
 }
 
 std::vector<std::vector<ReplayRequest>> lists_of_requests() {
@@ -210,7 +210,7 @@ TEST(CudaSweep, Mamba2OfPublishedDepthIsThatOfTheCpu) {
     std::vector<int> relation = {0};
     for (int t = 4; t < length; ++t) relation.push_back(t);
     for (const std::vector<int>& sources : {std::vector<int>{1, 2, 3}, relation, {length - 1}, {0}})
-      request.cuts.push_back({{length - 1}, sources, {}, windows});
+      request.series.push_back({{length - 1}, sources, {}, windows});
   }
   const json config = mamba2(768, kDepth);
   CudaComparison(config, wide_tensors(config), 0).compare({requests}, 100);

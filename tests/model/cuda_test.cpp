@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "cuda_comparison.hpp"
+#include "intervention_requests.hpp"
 #include "model/device.hpp"
 
 namespace factflow {
@@ -76,9 +77,9 @@ std::vector<ReplayRequest> last_token_requests(int layers,
     const int last = length - 1;
     for (const ChannelSet& set : channels) {
       for (int source = 0; source < std::min(length, 8); ++source)
-        request.cuts.push_back({{last}, {source}, set, all_windows(layers)});
-      request.cuts.push_back({{last}, {last}, set, all_windows(layers)});
-      if (length > 4) request.cuts.push_back({{last}, {1, 2, last}, set, all_windows(layers)});
+        request.series.push_back({{last}, {source}, set, all_windows(layers)});
+      request.series.push_back({{last}, {last}, set, all_windows(layers)});
+      if (length > 4) request.series.push_back({{last}, {1, 2, last}, set, all_windows(layers)});
     }
     requests.push_back(std::move(request));
   }
@@ -92,10 +93,10 @@ std::vector<ReplayRequest> suffix_requests(int layers) {
   for (ReplayRequest& request : requests) {
     const int length = static_cast<int>(request.ids.size());
     if (length < 5) continue;
-    request.cuts.resize(3);
-    request.cuts.push_back({{2, 3}, {1, 2}, {}, all_windows(layers)});
-    request.cuts.push_back({{length - 2, length - 1}, {0, 3}, {}, all_windows(layers)});
-    request.cuts.push_back({{0, 1, 2, 3}, {0}, {}, all_windows(layers)});
+    request.series.resize(3);
+    request.series.push_back({{2, 3}, {1, 2}, {}, all_windows(layers)});
+    request.series.push_back({{length - 2, length - 1}, {0, 3}, {}, all_windows(layers)});
+    request.series.push_back({{0, 1, 2, 3}, {0}, {}, all_windows(layers)});
   }
   return requests;
 }
@@ -108,7 +109,8 @@ class Cuda : public testing::TestWithParam<Model> {
     comparison_.emplace(config, random_tensors(config, 5), 3);
   }
 
-  int layers() const { return comparison_->architecture().layers; }
+  const Architecture& architecture() const { return comparison_->architecture(); }
+  int layers() const { return architecture().layers; }
   void compare(const std::vector<ReplayRequest>& requests) {
     comparison_->compare({requests}, 300);
   }
@@ -119,6 +121,10 @@ class Cuda : public testing::TestWithParam<Model> {
 
 TEST_P(Cuda, ReplaysOfTheLastTokenAreThoseOfTheCpu) {
   compare(last_token_requests(layers(), {{}}));
+}
+
+TEST_P(Cuda, InterventionsAndReadsAreThoseOfTheCpu) {
+  compare(intervention_requests(architecture()));
 }
 
 TEST_P(Cuda, ReplaysOfSeveralTokensAreThoseOfTheCpu) {

@@ -2,6 +2,7 @@
 // their own.
 #define cuda_kernels emulated_kernels
 #define cuda_factor emulated_factor
+#define cuda_interventions emulated_interventions
 #include <gtest/gtest.h>
 
 #include "model/kernels/cuda_kernels.cu"

@@ -159,7 +159,7 @@ TEST(HostileFiles, CasesOfTheOracle) {
     std::ofstream(path) << (as_text ? mutator.changed_text(cases.dump())
                                     : mutator.changed(cases, cases[0]).dump());
     for (const OracleCase& one : read_oracle_cases(path, kVocabulary)) {
-      ASSERT_EQ(one.probabilities.size(), one.request.cuts.size());
+      ASSERT_EQ(one.probabilities.size(), one.request.series.size());
       for (const int id : one.request.ids) ASSERT_TRUE(id >= 0 && id < kVocabulary);
     }
   });

@@ -76,7 +76,8 @@ class Pass {
  public:
   explicit Pass(const std::vector<ReplayRequest>& requests, int layers = 1, int channels = 8,
                 bool keep_states = false)
-      : plan_(plan_replay(requests, layers, channels, keep_states)), every_channel_(keep_states) {}
+      : plan_(plan_replay(requests, {layers, channels, keep_states})),
+        every_channel_(keep_states) {}
   explicit Pass(const Sizes& sizes = kOdd) {
     const std::vector<Window> on = {{0, 1}};
     const ChannelSet slow = sizes.channel_sets ? parse_channel_set("slow") : ChannelSet{},
@@ -104,10 +105,10 @@ class Pass {
           {{19}, {16, 18}, {}, on}}}};
     if (!sizes.suffixes)
       for (ReplayRequest& request : requests)
-        std::erase_if(request.cuts, [&](const EdgeCut& cut) {
-          return cut.targets.front() + 1 < static_cast<int>(request.ids.size());
+        std::erase_if(request.series, [&](const Series& cut) {
+          return cut.block().targets.front() + 1 < static_cast<int>(request.ids.size());
         });
-    plan_ = plan_replay(requests, 1, sizes.channels, true);
+    plan_ = plan_replay(requests, {1, sizes.channels, true});
     every_channel_ = !sizes.channel_sets;
   }
 
@@ -248,8 +249,9 @@ struct ScanInputs {
     make_negative(a, std::int64_t{of.states} * of.channels);
     std::vector<double> norms;
     for (int i = 0; i < of.channels; ++i) norms.push_back((i * 29) % of.channels);
-    for (const ChannelSet& set : plan.channel_sets)
-      for (const bool loses : channels_of(set, norms)) lose.push_back(loses ? 1 : 0);
+    for (const Selection& selection : plan.selections)
+      for (const bool loses : channels_of(std::get<ChannelSet>(selection), norms))
+        lose.push_back(loses ? 1 : 0);
   }
   kernels::ScanArgs<T> args() {
     kernels::ScanArgs<T> args{x.in(), z.in(), dt.in(), b.in(), c.in(), out.factor()};
@@ -320,7 +322,7 @@ std::vector<double> dual_of(const KernelTable<T>& table, Pass& pass, const Sizes
                             int layer = 0) {
   const std::int64_t columns = pass.plan().columns();
   std::vector<std::uint8_t> lose;
-  for (size_t i = 0; i < 8 * pass.plan().channel_sets.size(); ++i)
+  for (size_t i = 0; i < 8 * pass.plan().selections.size(); ++i)
     lose.push_back(i * i % 3 == 1 ? 1 : 0);
   const int dual_width = 8 * sizes.dual_head;
   const Values<T> x(columns, dual_width, 21), b(columns, 2 * sizes.dual_states, 22),
@@ -516,9 +518,9 @@ std::vector<ReplayRequest> many_replays(int layers) {
     request.ids.assign(static_cast<size_t>(tokens), 1);
     const int last = tokens - 1;
     for (int source = 0; source < tokens; ++source)
-      request.cuts.push_back({{last}, {source}, {}, windows});
+      request.series.push_back({{last}, {source}, {}, windows});
     for (int source = 1; source < last; ++source)
-      request.cuts.push_back({{last}, {0, source}, {}, windows});
+      request.series.push_back({{last}, {0, source}, {}, windows});
   }
   return requests;
 }

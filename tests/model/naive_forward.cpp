@@ -1,5 +1,6 @@
 #include "naive_forward.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -330,7 +331,7 @@ at::Tensor NaiveModel::layer_output(const at::Tensor& x, int layer, const Block&
 }
 
 at::Tensor NaiveModel::log_probabilities(const std::vector<int>& ids,
-                                         const Knockout& knockout) const {
+                                         const factflow::Block& knockout) const {
   const bool gpt2 = family_ == "gpt2", neox = family_ == "gpt_neox",
              ssm = tensors_.contains("backbone.embeddings.weight");
   const std::string base = gpt2   ? "transformer.wte"
@@ -351,8 +352,9 @@ at::Tensor NaiveModel::log_probabilities(const std::vector<int>& ids,
   for (const int target : knockout.targets)
     for (const int source : knockout.sources) closed[target][source] = true;
   for (int l = 0; l < layers_; ++l) {
-    const bool on = l >= knockout.window.begin && l < knockout.window.end;
-    x = layer_output(x, l, {on ? closed : open, knockout.channels});
+    const bool on =
+        std::find(knockout.layers.begin(), knockout.layers.end(), l) != knockout.layers.end();
+    x = layer_output(x, l, {on ? closed : open, std::get<ChannelSet>(knockout.selection)});
   }
   x = x.narrow(0, tokens - 1, 1);
   x = gpt2 || neox ? layer_norm(x, get(last + ".weight"), get(last + ".bias"), epsilon_)

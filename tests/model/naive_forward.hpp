@@ -11,7 +11,7 @@
 #include <ATen/ATen.h>
 
 #include "model/checkpoint/checkpoint.hpp"
-#include "model/knockout.hpp"
+#include "model/intervention.hpp"
 
 namespace factflow {
 
@@ -31,7 +31,7 @@ class NaiveModel {
   int layers() const { return layers_; }
   // [vocabulary] float64 log-probabilities after the last token. An empty window gives the clean
   // run.
-  at::Tensor log_probabilities(const std::vector<int>& ids, const Knockout& knockout) const;
+  at::Tensor log_probabilities(const std::vector<int>& ids, const factflow::Block& knockout) const;
 
  private:
   // Where a layer's knockout bites: [tokens, tokens] true = (target, source) loses the edge on the

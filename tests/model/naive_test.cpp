@@ -38,13 +38,13 @@ ReplayRequest request_of(const TokenizedPrompt& prompt, bool state_space) {
   for (const TokenRole from : kGroups)
     for (const TokenRole to : kGroups)
       for (const ChannelSet& channels : channel_sets(state_space, from, to))
-        request.cuts.push_back(
+        request.series.push_back(
             {positions_of(to, prompt), positions_of(from, prompt), channels, kWindows});
   // `each`: one knockout per single token, into the last one and into itself.
   const int last = static_cast<int>(prompt.ids.size()) - 1;
   for (int token = 0; token <= last; ++token) {
-    request.cuts.push_back({{last}, {token}, {}, {{0, 1}, {0, 3}, {2, 3}}});
-    request.cuts.push_back({{token}, {token}, {}, {{0, 2}}});
+    request.series.push_back({{last}, {token}, {}, {{0, 1}, {0, 3}, {2, 3}}});
+    request.series.push_back({{token}, {token}, {}, {{0, 2}}});
   }
   return request;
 }
@@ -98,16 +98,15 @@ TEST_P(Naive, EveryKnockoutAgrees) {
   for (size_t r = 0; r < requests.size(); ++r) {
     const ReplayRequest& request = requests[r];
     deviation.add(results[r].clean, naive.log_probabilities(request.ids, {}), request.answer);
-    for (size_t c = 0; c < request.cuts.size(); ++c) {
-      const EdgeCut& cut = request.cuts[c];
-      for (size_t w = 0; w < cut.windows.size(); ++w) {
+    for (size_t c = 0; c < request.series.size(); ++c) {
+      const Series& cut = request.series[c];
+      for (size_t w = 0; w < (*cut.windows).size(); ++w) {
         const Answer& answer = results[r].knockouts[c][w];
-        const bool edge = count_edges(cut.targets, cut.sources) > 0;
+        const bool edge = count_edges(cut.block().targets, cut.block().sources) > 0;
         ASSERT_EQ(answer.rank > 0, edge);
         if (edge)
           deviation.add(answer,
-                        naive.log_probabilities(
-                            request.ids, {cut.targets, cut.sources, cut.channels, cut.windows[w]}),
+                        naive.log_probabilities(request.ids, std::get<Block>(cut.run(w).front())),
                         request.answer);
       }
     }

@@ -85,16 +85,14 @@ TEST_P(Oracle, NaiveForward) {
   const NaiveModel naive(checkpoint);
   double worst = 0;
   for (const OracleCase& one : cases_of(GetParam(), checkpoint.config().at("vocab_size"))) {
-    const auto error = [&](const Knockout& knockout, double expected) {
+    const auto error = [&](const Block& knockout, double expected) {
       const at::Tensor log = naive.log_probabilities(one.request.ids, knockout);
       worst =
           std::max(worst, oracle_error(std::exp(log[one.request.answer].item<double>()), expected));
     };
     error({}, one.clean);
-    for (size_t k = 0; k < one.probabilities.size(); ++k) {
-      const EdgeCut& cut = one.request.cuts[k];
-      error({cut.targets, cut.sources, cut.channels, cut.windows[0]}, one.probabilities[k]);
-    }
+    for (size_t k = 0; k < one.probabilities.size(); ++k)
+      error(one.request.series[k].block(), one.probabilities[k]);
   }
   EXPECT_LE(worst, oracle_tolerance("", Precision::kFp64).value);
 }
@@ -107,15 +105,18 @@ INSTANTIATE_TEST_SUITE_P(Cases, Oracle,
 
 // The floors are those that the oracle measured: of a family the worst of its cases.
 TEST(OracleTolerance, FloorsAreTheMeasuredOnes) {
-  const nlohmann::json floors =
-      nlohmann::json::parse(read_file(kOracle / "noise_floors.json")).at("cases");
-  std::map<std::string, double> worst;
-  for (const auto& [name, floor] : floors.items()) {
-    const std::string family = checkpoint_of(name).config().at("model_type");
-    worst[family] = std::max(worst[family], floor.at("worst").get<double>());
+  const nlohmann::json measured = nlohmann::json::parse(read_file(kOracle / "noise_floors.json"));
+  for (const auto& [folder, kind] :
+       {std::pair{"cases", OracleKind::kKnockouts}, std::pair{"cases_sites", OracleKind::kSites}}) {
+    std::map<std::string, double> worst;
+    for (const auto& [name, floor] : measured.at(folder).items()) {
+      const Checkpoint checkpoint = Checkpoint::open((kOracle / folder / name).string());
+      double& of_family = worst[checkpoint.config().at("model_type")];
+      of_family = std::max(of_family, floor.at("worst").get<double>());
+    }
+    for (const auto& [family, floor] : worst)
+      EXPECT_EQ(float32_floor(family, kind), floor) << family;
   }
-  EXPECT_EQ(worst.size(), 8U);
-  for (const auto& [family, floor] : worst) EXPECT_EQ(float32_floor(family), floor) << family;
 }
 
 TEST(OracleTolerance, IsThreeFloorsInFp32AndNeverLessThanTheLeast) {

@@ -22,11 +22,11 @@ const std::vector<std::string> kModels = {"gpt2", "llama", "mamba", "falcon_mamb
 
 std::vector<ReplayRequest> some_requests() {
   const std::vector<Window> windows = {{0, 1}, {0, 2}, {0, 3}, {1, 2}, {1, 3}, {2, 3}};
-  const std::vector<EdgeCut> cuts = {{{6}, {1, 2}, {}, windows},
-                                     {{6}, {6}, {}, windows},
-                                     {{2, 3}, {1, 2}, {}, windows},
-                                     {{4, 6}, {0, 1, 4}, {}, windows},
-                                     {{0, 1, 2, 3, 4, 5, 6}, {0}, {}, windows}};
+  const std::vector<Series> cuts = {{{6}, {1, 2}, {}, windows},
+                                    {{6}, {6}, {}, windows},
+                                    {{2, 3}, {1, 2}, {}, windows},
+                                    {{4, 6}, {0, 1, 4}, {}, windows},
+                                    {{0, 1, 2, 3, 4, 5, 6}, {0}, {}, windows}};
   std::vector<ReplayRequest> requests;
   for (int i = 0; i < 4; ++i)
     requests.push_back({{1 + i, 5, 9, 2 * i, 7, 28 - i, 3}, 10 + i, cuts});
@@ -63,7 +63,7 @@ class Properties : public testing::TestWithParam<std::string> {
 
 TEST_P(Properties, AnEmptyWindowIsTheCleanRunBitForBit) {
   ReplayRequest request = some_requests()[0];
-  request.cuts = {{{6}, {1, 2}, {}, {{0, 0}, {2, 2}, {3, 3}, {0, 2}}}};
+  request.series = {{{6}, {1, 2}, {}, {{0, 0}, {2, 2}, {3, 3}, {0, 2}}}};
   const ReplayResult result = ReplayEngine(*fp32_, kAmple).run({{request}})[0];
   for (const size_t empty : {0u, 1u, 2u}) {
     EXPECT_EQ(result.knockouts[0][empty].log_probability, result.clean.log_probability);
@@ -75,9 +75,9 @@ TEST_P(Properties, AnEmptyWindowIsTheCleanRunBitForBit) {
 TEST_P(Properties, WhatBlocksNothingIsRecordedAsNoEdge) {
   ReplayRequest request = some_requests()[0];
   const std::vector<Window> windows = {{0, 2}, {1, 1}};
-  request.cuts = {{{2}, {3, 4, 6}, {}, windows}, {{}, {1}, {}, windows}, {{6}, {}, {}, windows}};
+  request.series = {{{2}, {3, 4, 6}, {}, windows}, {{}, {1}, {}, windows}, {{6}, {}, {}, windows}};
   if (fp32_->architecture().channels() == 0)
-    request.cuts.push_back({{6}, {1}, {ChannelSet::Kind::kSlow}, windows});
+    request.series.push_back({{6}, {1}, {ChannelSet::Kind::kSlow}, windows});
   ReplayEngine engine(*fp32_, kAmple);
   const ReplayResult result = engine.run({{request}})[0];
   for (const auto& cut : result.knockouts)
@@ -86,15 +86,15 @@ TEST_P(Properties, WhatBlocksNothingIsRecordedAsNoEdge) {
       EXPECT_EQ(answer.rank, 0);
     }
   EXPECT_EQ(engine.cost().knockouts, 0);
-  request.cuts.clear();
+  request.series.clear();
   EXPECT_EQ(ReplayEngine(*fp32_, kAmple).run({{request}})[0].clean.log_probability,
             result.clean.log_probability);
 }
 
 TEST_P(Properties, AntiCausalPairsBlockNothing) {
   ReplayRequest plain = some_requests()[0], with_future = plain;
-  plain.cuts = {{{3}, {1}, {}, {{0, 3}}}};
-  with_future.cuts = {{{0, 3}, {1, 4, 5}, {}, {{0, 3}}}};
+  plain.series = {{{3}, {1}, {}, {{0, 3}}}};
+  with_future.series = {{{0, 3}, {1, 4, 5}, {}, {{0, 3}}}};
   ReplayEngine engine(*fp32_, kAmple);
   EXPECT_EQ(difference(engine.run({{plain}}), engine.run({{with_future}})), 0);
 }
@@ -128,22 +128,22 @@ TEST_P(Properties, PassesSplitByMemoryAgreeWithTheWholeRun) {
 
 TEST_P(Properties, OnePromptThatDoesNotFitIsAMemoryError) {
   ReplayRequest request = some_requests()[0];
-  request.cuts.resize(1);
-  request.cuts[0].windows = {{0, 1}, {0, 2}};
+  request.series.resize(1);
+  request.series[0].windows = std::vector<Window>{{0, 1}, {0, 2}};
   EXPECT_THROW(ReplayEngine(*fp32_, 1000).run({{request}}), MemoryError);
-  request.cuts.clear();
+  request.series.clear();
   EXPECT_THROW(ReplayEngine(*fp32_, 1000).run({{request}}), MemoryError);
 }
 
 TEST_P(Properties, WindowsOfOneStartGiveWhatEachGivesAlone) {
   const std::vector<ReplayRequest> together = some_requests();
   const std::vector<ReplayResult> shared = ReplayEngine(*fp64_, kAmple).run(together);
-  for (size_t w = 0; w < together[0].cuts[0].windows.size(); ++w) {
+  for (size_t w = 0; w < together[0].series[0].runs(); ++w) {
     std::vector<ReplayRequest> alone = together;
     std::vector<ReplayResult> expected = shared;
     for (size_t r = 0; r < alone.size(); ++r)
-      for (size_t c = 0; c < alone[r].cuts.size(); ++c) {
-        alone[r].cuts[c].windows = {together[r].cuts[c].windows[w]};
+      for (size_t c = 0; c < alone[r].series.size(); ++c) {
+        alone[r].series[c].windows = std::vector<Window>{(*together[r].series[c].windows)[w]};
         expected[r].knockouts[c] = {shared[r].knockouts[c][w]};
       }
     EXPECT_LT(difference(ReplayEngine(*fp64_, kAmple).run(alone), expected), 1e-9);
@@ -156,8 +156,8 @@ TEST_P(Properties, CutsThatAreEqualInEffectAreComputedOnce) {
   engine.run(requests);
   const std::int64_t once = engine.cost().column_layers;
   for (ReplayRequest& request : requests) {
-    const std::vector<EdgeCut> cuts = request.cuts;
-    request.cuts.insert(request.cuts.end(), cuts.begin(), cuts.end());
+    const std::vector<Series> cuts = request.series;
+    request.series.insert(request.series.end(), cuts.begin(), cuts.end());
   }
   engine.reset_cost();
   const std::vector<ReplayResult> results = engine.run(requests);
@@ -229,6 +229,9 @@ class ForgetfulMixer final : public Mixer {
  public:
   explicit ForgetfulMixer(int hidden)
       : Mixer({Projection(at::zeros({hidden, hidden}), Precision::kFp32)}) {}
+  at::Tensor losing_state(const Block&, at::Device) const override {
+    return at::ones({1}, at::kBool);
+  }
   const ForgetfulShape& shape() const override { return shape_; }
   Factor mix(Step&, const Factor& input) const override { return input; }
   at::Tensor reference_mix(ReferencePass&, int, const at::Tensor& x) const override { return x; }
@@ -258,8 +261,9 @@ TEST(BlockedEdges, AnInterventionThatDoesNotFireIsAnError) {
   } catch (const std::logic_error& error) {
     EXPECT_STREQ(error.what(), "the kernels blocked 0 edges, the plan expects 4");
   }
-  request.cuts[0].targets = {0};
-  request.cuts[0].sources = {1};
+  auto& block = std::get<Block>(request.series[0].interventions[0]);
+  block.targets = {0};
+  block.sources = {1};
   EXPECT_NO_THROW(engine.run({{request}}));
 }
 

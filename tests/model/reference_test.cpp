@@ -13,7 +13,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "model/oracle_cases.hpp"
-#include "model/site_cases.hpp"
+#include "model/oracle_interventions.hpp"
 #include "model/threads.hpp"
 
 namespace factflow {
@@ -31,36 +31,30 @@ double probability(const at::Tensor& log_probabilities, int token) {
   return std::exp(log_probabilities[token].item<double>());
 }
 
-// The norm of the difference over the norm of what is expected.
-double vector_error(const at::Tensor& found, const std::vector<double>& expected) {
-  const at::Tensor truth = at::tensor(expected, at::kDouble);
-  if (found.sizes() != truth.sizes()) return INFINITY;
-  const double error = ((found.to(at::kDouble) - truth).norm() / truth.norm()).item<double>();
-  return std::isnan(error) ? INFINITY : error;
-}
-
 struct Worst {
   double probability = 0, read = 0;
 };
 
-Worst errors_of(const Network& network, const std::vector<SiteCase>& cases) {
+Worst errors_of(const Network& network, const std::vector<OracleCase>& cases) {
   const ReferenceForward reference(network);
   Worst worst;
-  for (const SiteCase& one : cases) {
+  for (const OracleCase& one : cases) {
     const auto compare = [&](std::span<const Intervention> interventions, double expected) {
-      const at::Tensor log = reference.log_probabilities(one.ids, interventions);
+      const at::Tensor log = reference.log_probabilities(one.request.ids, interventions);
       worst.probability =
-          std::max(worst.probability, oracle_error(probability(log, one.answer), expected));
+          std::max(worst.probability, oracle_error(probability(log, one.request.answer), expected));
     };
     compare({}, one.clean);
-    for (size_t i = 0; i < one.interventions.size(); ++i)
-      compare(one.interventions[i], one.probabilities[i]);
-    for (const SiteRead& read : one.reads) {
+    for (size_t i = 0; i < one.probabilities.size(); ++i)
+      compare(one.request.series[i].run(0), one.probabilities[i]);
+    for (size_t i = 0; i < one.reads.size(); ++i) {
+      const ReadAt& read = one.request.reads[i];
       const std::vector<Intervention> under =
-          read.under ? one.interventions[*read.under] : std::vector<Intervention>();
+          read.under ? one.request.series[read.under->series].run(0) : std::vector<Intervention>();
       const SiteAt reads[] = {read.at};
-      const at::Tensor value = reference.run(one.ids, under, reads).values.at(read.at)[read.token];
-      worst.read = std::max(worst.read, vector_error(value, read.values));
+      const at::Tensor value =
+          reference.run(one.request.ids, under, reads).values.at(read.at)[read.token];
+      worst.read = std::max(worst.read, read_error(value, one.reads[i]));
     }
   }
   return worst;
@@ -70,8 +64,8 @@ class SiteOracle : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override { set_threads(1, 1); }
   static std::filesystem::path directory() { return kOracle / "cases_sites" / GetParam(); }
-  static std::vector<SiteCase> cases(const Network& network) {
-    return read_site_cases(directory() / "site_cases.json", network.architecture().vocabulary);
+  static std::vector<OracleCase> cases(const Network& network) {
+    return read_oracle_cases(directory() / "site_cases.json", network.architecture().vocabulary);
   }
 };
 
@@ -101,7 +95,7 @@ TEST_P(SiteOracle, ReferenceInFp32) {
 TEST_P(SiteOracle, MixerBlockedLeavesTheTokenAlone) {
   const auto network = load(directory(), Precision::kFp64);
   const ReferenceForward reference(*network);
-  const std::vector<int> ids = cases(*network)[1].ids;
+  const std::vector<int> ids = cases(*network)[1].request.ids;
   const int last = static_cast<int>(ids.size()) - 1, layers = network->architecture().layers;
   Block block;
   block.through = Block::Through::kMixer;
@@ -126,7 +120,7 @@ TEST_P(SiteOracle, MixerBlockedLeavesTheTokenAlone) {
 TEST_P(SiteOracle, APatchOfARunByItselfChangesNoBit) {
   const auto network = load(directory(), Precision::kFp64);
   const ReferenceForward reference(*network);
-  const std::vector<int> ids = cases(*network)[1].ids;
+  const std::vector<int> ids = cases(*network)[1].request.ids;
   const at::Tensor clean = reference.log_probabilities(ids);
   for (const Site site : network->architecture().sites()) {
     Write write;
@@ -142,7 +136,7 @@ TEST_P(SiteOracle, APatchOfARunByItselfChangesNoBit) {
 TEST_P(SiteOracle, TheStreamOfAnotherRunAtEveryTokenIsThatRun) {
   const auto network = load(directory(), Precision::kFp64);
   const ReferenceForward reference(*network);
-  const std::vector<int> ids = cases(*network)[1].ids;
+  const std::vector<int> ids = cases(*network)[1].request.ids;
   std::vector<int> other = ids;
   for (int& id : other) id = (id + 1) % network->architecture().vocabulary;
   Write write;
@@ -159,11 +153,12 @@ TEST_P(SiteOracle, TheStreamOfAnotherRunAtEveryTokenIsThatRun) {
 TEST_P(SiteOracle, GradientIsTheDifferenceQuotient) {
   const auto network = load(directory(), Precision::kFp64);
   const ReferenceForward reference(*network);
-  const SiteCase one = cases(*network)[0];
+  const OracleCase one = cases(*network)[0];
   const SiteAt reads[] = {{Site::kH, 1}};
-  const ReferenceForward::Result run = reference.run(one.ids, {}, reads);
+  const ReferenceForward::Result run = reference.run(one.request.ids, {}, reads);
   const at::Tensor h = run.values.at(reads[0]), logits = run.logits[run.logits.size(0) - 1];
-  const at::Tensor gradient = torch::autograd::grad({logits.log_softmax(0)[one.answer]}, {h})[0][1];
+  const at::Tensor gradient =
+      torch::autograd::grad({logits.log_softmax(0)[one.request.answer]}, {h})[0][1];
   const at::Tensor direction = at::sin(at::arange(h.size(1), at::kDouble));
   const double step = 1e-5 * (h[1].norm() / direction.norm()).item<double>();
   const auto moved = [&](double scale) {
@@ -174,7 +169,7 @@ TEST_P(SiteOracle, GradientIsTheDifferenceQuotient) {
     write.add = true;
     write.scale = scale;
     const Intervention list[] = {write};
-    return reference.log_probabilities(one.ids, list)[one.answer].item<double>();
+    return reference.log_probabilities(one.request.ids, list)[one.request.answer].item<double>();
   };
   const double quotient = (moved(step) - moved(-step)) / (2 * step);
   EXPECT_NEAR((gradient * direction).sum().item<double>(), quotient,
@@ -196,16 +191,13 @@ TEST_P(KnockoutOracle, ReferenceInFp64) {
   double worst = 0;
   for (const OracleCase& one : read_oracle_cases(kOracle / "cases" / answers / "cases.json",
                                                  network->architecture().vocabulary)) {
-    const auto compare = [&](const Knockout& knockout, double expected) {
-      const std::vector<Intervention> interventions = as_interventions(knockout);
+    const auto compare = [&](const std::vector<Intervention>& interventions, double expected) {
       const at::Tensor log = reference.log_probabilities(one.request.ids, interventions);
       worst = std::max(worst, oracle_error(probability(log, one.request.answer), expected));
     };
     compare({}, one.clean);
-    for (size_t k = 0; k < one.probabilities.size(); ++k) {
-      const EdgeCut& cut = one.request.cuts[k];
-      compare({cut.targets, cut.sources, cut.channels, cut.windows[0]}, one.probabilities[k]);
-    }
+    for (size_t k = 0; k < one.probabilities.size(); ++k)
+      compare(one.request.series[k].run(0), one.probabilities[k]);
   }
   EXPECT_LE(worst, 1e-10);
 }

@@ -15,16 +15,16 @@ using testing::ElementsAre;
 
 constexpr int kLayers = 6;
 
-ReplayRequest prompt(int tokens, std::vector<EdgeCut> cuts) {
+ReplayRequest prompt(int tokens, std::vector<Series> cuts) {
   ReplayRequest request;
   for (int i = 0; i < tokens; ++i) request.ids.push_back(100 + i);
-  request.cuts = std::move(cuts);
+  request.series = std::move(cuts);
   return request;
 }
 
 ReplayPlan plan_of(const std::vector<ReplayRequest>& requests, int channels = 12,
                    bool keep_states = true) {
-  return plan_replay(requests, kLayers, channels, keep_states);
+  return plan_replay(requests, {kLayers, channels, keep_states});
 }
 
 std::vector<Window> all_starts(std::vector<int> sizes) {
@@ -75,7 +75,7 @@ TEST(ReplayPlan, AReplayedRowHoldsTheTokensFromTheFirstTargetOn) {
 
 // What blocks of a part count on that share its replays by number.
 TEST(ReplayPlan, AliveReplaysOfAPartComeFirst) {
-  std::vector<EdgeCut> cuts;
+  std::vector<Series> cuts;
   for (int source = 0; source < 8; ++source)
     cuts.push_back({{8}, {source}, {}, all_starts({1, 2, 3})});
   for (const bool keep_states : {false, true}) {
@@ -120,12 +120,12 @@ TEST(ReplayPlan, CostsWhatTheFormulaSays) {
 
 TEST(ReplayPlan, EqualCutsAreComputedOnce) {
   const std::vector<Window> windows = all_starts({2});
-  const EdgeCut cut{{3}, {1}, {}, windows};
+  const Series cut{{3}, {1}, {}, windows};
   // A source behind every target and a target before every source block nothing: the same cut
   // again.
-  const EdgeCut same{{0, 3}, {1, 4}, {}, windows};
-  EdgeCut other = cut;
-  other.channels.kind = ChannelSet::Kind::kSlow;
+  const Series same{{0, 3}, {1, 4}, {}, windows};
+  Series other = cut;
+  std::get<Block>(other.interventions[0]).selection = ChannelSet{ChannelSet::Kind::kSlow};
   const ReplayPlan once = plan_of({prompt(5, {cut})});
   const ReplayPlan thrice = plan_of({prompt(5, {cut, same, cut})});
   EXPECT_EQ(column_layers(thrice), column_layers(once));
@@ -152,7 +152,7 @@ TEST(ReplayPlan, WhatBlocksNothingHasNoRow) {
 }
 
 TEST(ReplayPlan, ChannelSetsWithoutChannelsBlockNothing) {
-  const EdgeCut slow{{1}, {0}, {ChannelSet::Kind::kSlow}, {{0, 1}}};
+  const Series slow{{1}, {0}, {ChannelSet::Kind::kSlow}, {{0, 1}}};
   EXPECT_EQ(plan_of({prompt(2, {slow})}, 2).rows.size(), 1u);  // a third of two channels is none
   EXPECT_EQ(plan_of({prompt(2, {slow})}, 3).rows.size(), 2u);
   EXPECT_EQ(plan_of({prompt(2, {slow})}, 0).rows.size(), 1u);  // transformers have no channels
@@ -161,7 +161,7 @@ TEST(ReplayPlan, ChannelSetsWithoutChannelsBlockNothing) {
 
 TEST(ReplayPlan, StatesAreSharedByWhatPrecedesTheFirstTarget) {
   const std::vector<Window> windows = {{0, 1}};
-  const std::vector<EdgeCut> cuts = {
+  const std::vector<Series> cuts = {
       {{4}, {1, 2}, {}, windows},
       {{4}, {1, 2, 4}, {}, windows},                      // the same sources before token 4
       {{4}, {1, 2}, {ChannelSet::Kind::kSlow}, windows},  // the same state, other channels
@@ -190,7 +190,7 @@ INSTANTIATE_TEST_SUITE_P(ReplayPlan, Parts, testing::Bool(),
 // the state that it reads.
 TEST_P(Parts, HaveEveryReplayOfALastTokenOnceBesideItsState) {
   const std::vector<Window> windows = all_starts({2, 3});
-  std::vector<EdgeCut> cuts;
+  std::vector<Series> cuts;
   for (const std::vector<int>& sources :
        {std::vector<int>{0}, {1}, {2}, {0, 1}, {1, 2}, {6}, {2, 6}})
     cuts.push_back({{6}, sources, {}, windows});
@@ -246,7 +246,7 @@ TEST_P(Parts, HaveEveryReplayOfALastTokenOnceBesideItsState) {
 }
 
 TEST_P(Parts, AreSeveralForManyReplaysOfAPrompt) {
-  std::vector<EdgeCut> cuts;
+  std::vector<Series> cuts;
   for (int source = 0; source < 40; ++source)
     cuts.push_back({{40}, {source}, {}, all_starts({1, 2, 3})});
   const ReplayPlan plan = plan_of({prompt(41, cuts)}, 12, GetParam());
@@ -268,7 +268,7 @@ TEST(ReplayPlan, TransformersHaveNoParts) {
 
 TEST(ReplayPlan, ImpossibleRequestsAreRefused) {
   const std::vector<Window> windows = {{0, 1}};
-  const auto refused = [](const EdgeCut& cut) {
+  const auto refused = [](const Series& cut) {
     EXPECT_THROW(plan_of({prompt(3, {cut})}), std::invalid_argument);
   };
   EXPECT_THROW(plan_of({prompt(0, {})}), std::invalid_argument);

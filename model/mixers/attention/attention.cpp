@@ -25,7 +25,8 @@ Factor AttentionMixer::mix(Step& step, const Factor& input) const {
   const Factor mixed = step.factor("mixed", queries);
   attend(step.rows,
          {shape.heads, shape.key_heads, shape.head_size, shape.scale, shape.sliding_window}, qkv,
-         mixed);
+         mixed, step.state_cut());
+  step.at(Site::kS, mixed);
   return mixed;
 }
 

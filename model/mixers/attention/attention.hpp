@@ -26,6 +26,7 @@ class AttentionMixer final : public Mixer {
   Factor mix(Step& step, const Factor& input) const override;
   at::Tensor reference_mix(ReferencePass& pass, int layer, const at::Tensor& x) const override;
   std::vector<LayerProduct> products() const override { return {{&query_key_value_}}; }
+  at::Tensor losing_state(const Block& block, at::Device device) const override;
 
  private:
   at::Tensor open_edges(const ReferencePass& pass, int layer, at::Device device) const;

@@ -20,14 +20,14 @@ at::Tensor rotated(const at::Tensor& heads, const Rotary& rotary) {
       {parts[0] * cosine - parts[1] * sine, parts[1] * cosine + parts[0] * sine, parts[2]}, 2);
 }
 
-// [heads] true for the query heads that a block takes.
-at::Tensor losing_heads(const Block& block, std::int64_t heads, at::Device device) {
-  if (const auto* some = std::get_if<Heads>(&block.selection))
-    return chosen(some->indices, heads, device);
-  return at::ones({heads}, at::TensorOptions(device).dtype(at::kBool));
-}
-
 }  // namespace
+
+// [heads] true for the query heads that a block takes.
+at::Tensor AttentionMixer::losing_state(const Block& block, at::Device device) const {
+  if (const auto* some = std::get_if<Heads>(&block.selection))
+    return chosen(some->indices, shape_.heads, device);
+  return at::ones({shape_.heads}, at::TensorOptions(device).dtype(at::kBool));
+}
 
 // [target, source, heads] true = the target reads the source.
 at::Tensor AttentionMixer::open_edges(const ReferencePass& pass, int layer,
@@ -36,9 +36,8 @@ at::Tensor AttentionMixer::open_edges(const ReferencePass& pass, int layer,
   const at::Tensor back = position.unsqueeze(1) - position;
   at::Tensor open = back >= 0;
   if (shape_.sliding_window > 0) open = open & (back < shape_.sliding_window);
-  const at::Tensor cut =
-      pass.cut(Block::Through::kState, layer, shape_.heads, device,
-               [&](const Block& block) { return losing_heads(block, shape_.heads, device); });
+  const at::Tensor cut = pass.cut(Block::Through::kState, layer, shape_.heads, device,
+                                  [&](const Block& block) { return losing_state(block, device); });
   return open.unsqueeze(2) & ~cut;
 }
 

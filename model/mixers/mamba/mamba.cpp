@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "model/mixers/state_space.hpp"
+
 namespace factflow {
 
 MambaMixer::MambaMixer(const MambaShape& shape, MambaWeights weights)
@@ -14,8 +16,10 @@ Factor MambaMixer::mix(Step& step, const Factor& input) const {
   const Factor mixed = step.factor("mixed", inner);
   const at::Tensor xz = step.matrix("xz", 2 * inner), dt = step.matrix("dt", inner);
   multiply(input, weights_.in, weights_.in_bias, xz);
-  const at::Tensor z = xz.narrow(1, inner, inner);
-  convolve(step.rows, weights_.convolution, xz.narrow(1, 0, inner), x);
+  const at::Tensor a = xz.narrow(1, 0, inner), z = xz.narrow(1, inner, inner);
+  step.at(Site::kA, {a});
+  convolve(step.rows, weights_.convolution, a, x, step.tap_cut());
+  step.at(Site::kConv, x);
   const TokenParameters parameters = token_parameters(step, x);
   multiply(parameters.low_rank, weights_.time_step, {}, dt);
   const std::int64_t slots = states_stored(device, step.rows.suffixes) ? step.rows.slot_count : 0;
@@ -26,9 +30,31 @@ Factor MambaMixer::mix(Step& step, const Factor& input) const {
                             scan_scratch_bytes(device, step.rows.part_count, step.rows.replay_count,
                                                step.rows.part_tokens),
                             at::kByte);
+  const GateColumns gate = open_gate(step, z);
   selective_scan(step.rows, weights_.scan, x.numbers, z, dt, parameters.b, parameters.c,
-                 step.channel_masks, states, scratch, mixed);
+                 step.channel_masks, states, scratch, mixed, step.state_cut());
+  close_gate(step, gate, x, mixed);
+  step.at(Site::kY, mixed);
   return mixed;
+}
+
+// Where something is written or read between scan and gate: the gate apart, at those columns.
+GateColumns MambaMixer::open_gate(Step& step, at::Tensor z) const {
+  const at::Tensor columns = step.before_gate();
+  if (!columns.defined()) return {};
+  const GateColumns gate{columns, step.wide_matrix("gate", shape_.inner),
+                         step.wide_matrix("scan output", shape_.inner)};
+  factflow::open_gate(step.rows, gate, z);
+  step.at(Site::kG, {gate.g});
+  return gate;
+}
+
+void MambaMixer::close_gate(Step& step, const GateColumns& gate, const Factor& x,
+                            const Factor& mixed) const {
+  if (!gate.columns.defined()) return;
+  take_scan(step.rows, gate, mixed);
+  write_scan(step, gate.columns, gate.s, x, weights_.scan.d);
+  factflow::close_gate(step.rows, gate, mixed);
 }
 
 MambaMixer::TokenParameters MambaMixer::token_parameters(Step& step, const Factor& x) const {

@@ -28,14 +28,19 @@ class MambaMixer final : public Mixer {
   at::Tensor reference_mix(ReferencePass& pass, int layer, const at::Tensor& x) const override;
   std::vector<LayerProduct> products() const override;
   std::vector<double> decay_norms() const override { return weights_.decay_norms; }
+  at::Tensor losing_state(const Block& block, at::Device device) const override;
+  at::Tensor losing_taps(const Block& block, at::Device device) const override {
+    return losing_state(block, device);  // both are of x
+  }
 
  private:
   struct TokenParameters {
     Factor low_rank;  // of dt, [columns, rank]
     at::Tensor b, c;  // [columns, states]
   };
+  GateColumns open_gate(Step& step, at::Tensor z) const;
+  void close_gate(Step& step, const GateColumns& gate, const Factor& x, const Factor& mixed) const;
   TokenParameters token_parameters(Step& step, const Factor& x) const;
-  at::Tensor losing(const Block& block, at::Device device) const;
 
   MambaShape shape_;
   MambaWeights weights_;  // but the output's

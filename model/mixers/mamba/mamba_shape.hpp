@@ -21,6 +21,7 @@ struct MambaShape final : MixerShape {
   std::string in_words() const override;
   std::string edges_in_words() const override;
   int channels() const override { return inner; }
+  int taps() const override { return conv_kernel; }
   bool keeps_states() const override { return true; }
   std::int64_t bytes_per_state(Precision precision) const override;
   std::vector<ColumnBuffer> buffers(Precision precision) const override;

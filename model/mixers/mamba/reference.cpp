@@ -28,7 +28,7 @@ at::Tensor scanned(const at::Tensor& x, const at::Tensor& dt, const at::Tensor& 
 }  // namespace
 
 // [channels] true for those that a block takes.
-at::Tensor MambaMixer::losing(const Block& block, at::Device device) const {
+at::Tensor MambaMixer::losing_state(const Block& block, at::Device device) const {
   if (const auto* some = std::get_if<Channels>(&block.selection))
     return chosen(some->indices, shape_.inner, device);
   return losing_by_decay(std::get<ChannelSet>(block.selection), weights_.decay_norms, device);
@@ -41,7 +41,7 @@ at::Tensor MambaMixer::reference_mix(ReferencePass& pass, int layer,
   const MambaShape& shape = shape_;
   const auto cut = [&](Block::Through through) {
     return pass.cut(through, layer, shape.inner, input.device(),
-                    [&](const Block& block) { return losing(block, input.device()); });
+                    [&](const Block& block) { return losing_state(block, input.device()); });
   };
   const auto xz = projected(input, weights_.in, weights_.in_bias).split(shape.inner, 1);
   const at::Tensor a = pass.at(Site::kA, layer, xz[0]);

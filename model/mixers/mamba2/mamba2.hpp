@@ -27,11 +27,13 @@ class Mamba2Mixer final : public Mixer {
   at::Tensor reference_mix(ReferencePass& pass, int layer, const at::Tensor& x) const override;
   std::vector<LayerProduct> products() const override { return {{&weights_.in}}; }
   std::vector<double> decay_norms() const override { return weights_.decay_norms; }
+  at::Tensor losing_state(const Block& block, at::Device device) const override;
+  at::Tensor losing_taps(const Block& block, at::Device device) const override;
 
  private:
-  at::Tensor losing_heads(const Block& block, at::Device device) const;
-  at::Tensor losing_taps(const Block& block, at::Device device) const;
   at::Tensor gated(const at::Tensor& s, const at::Tensor& g) const;
+  at::Tensor gated_apart(Step& step, const at::Tensor& x, const at::Tensor& y,
+                         const at::Tensor& z) const;
 
   Mamba2Shape shape_;
   Mamba2Weights weights_;  // but the output's

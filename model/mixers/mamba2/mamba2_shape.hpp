@@ -39,6 +39,7 @@ struct Mamba2Shape final : MixerShape {
   std::string edges_in_words() const override;
   std::shared_ptr<const MixerShape> chosen(const CheckpointChoices& choices) const override;
   int channels() const override { return heads; }
+  int taps() const override { return conv_kernel; }
   std::vector<ColumnBuffer> buffers(Precision precision) const override;
   void check_cuda(const CudaLimits& limits, const std::string& model) const override;
   std::vector<Site> sites() const override;

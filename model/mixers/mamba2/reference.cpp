@@ -22,7 +22,7 @@ at::Tensor mixed(const at::Tensor& x, const at::Tensor& dt, const at::Tensor& b,
 }  // namespace
 
 // [heads] true for those that a block takes.
-at::Tensor Mamba2Mixer::losing_heads(const Block& block, at::Device device) const {
+at::Tensor Mamba2Mixer::losing_state(const Block& block, at::Device device) const {
   if (const auto* some = std::get_if<Heads>(&block.selection))
     return chosen(some->indices, shape_.heads, device);
   return losing_by_decay(std::get<ChannelSet>(block.selection), weights_.decay_norms, device);
@@ -36,7 +36,7 @@ at::Tensor Mamba2Mixer::losing_taps(const Block& block, at::Device device) const
   const auto* channels = std::get_if<Channels>(&block.selection);
   const at::Tensor x = channels != nullptr
                            ? chosen(channels->indices, shape_.inner, device)
-                           : losing_heads(block, device)
+                           : losing_state(block, device)
                                  .repeat_interleave(static_cast<std::int64_t>(shape_.head_size));
   const auto whole = [&](bool loses) {
     return at::full({shape_.group_states()}, loses, at::TensorOptions(device).dtype(at::kBool));
@@ -81,7 +81,7 @@ at::Tensor Mamba2Mixer::reference_mix(ReferencePass& pass, int layer,
   const at::Tensor raw = parts[4] + weights_.dual.dt_bias;
   const at::Tensor dt = at::softplus(raw).clamp(shape.dt_min, shape.dt_max);
   const at::Tensor cut = pass.cut(Block::Through::kState, layer, heads, device,
-                                  [&](const Block& block) { return losing_heads(block, device); });
+                                  [&](const Block& block) { return losing_state(block, device); });
   const at::Tensor skip =
       pass.at(Site::kSkip, layer, (x * weights_.dual.d.unsqueeze(1)).reshape({tokens, inner}));
   const at::Tensor s = pass.at(Site::kS, layer,

@@ -36,6 +36,13 @@ Mlp::Mlp(const MlpShape& shape, MlpWeights weights)
 }
 
 Factor Mlp::mix(Step& step, const Factor& input) const {
+  step.at(Site::kMlpIn, input);
+  const Factor hidden = activated(step, input);
+  step.at(Site::kMlpHidden, hidden);
+  return hidden;
+}
+
+Factor Mlp::activated(Step& step, const Factor& input) const {
   const std::int64_t width = shape_.inner;
   const at::Tensor inner = step.matrix("mlp", in_.outputs());
   if (!shape_.gated && shape_.activation == kernels::Activation::kGeluTanh &&

@@ -24,6 +24,9 @@ class Mlp final : public Mixer {
   std::vector<LayerProduct> products() const override { return {{&in_}}; }
 
  private:
+  // [columns, inner]: what the output projection multiplies.
+  Factor activated(Step& step, const Factor& input) const;
+
   MlpShape shape_;
   Projection in_;
   at::Tensor in_bias_;  // in the type of activations

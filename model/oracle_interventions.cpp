@@ -1,4 +1,4 @@
-#include "model/site_cases.hpp"
+#include "model/oracle_interventions.hpp"
 
 #include <algorithm>
 #include <functional>
@@ -10,22 +10,10 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "base/error.hpp"
-#include "base/files.hpp"
-
 namespace factflow {
 namespace {
 
 using nlohmann::json;
-
-// What was written and is not read would change the meaning without a word.
-void allow_keys(const json& object, std::initializer_list<std::string_view> keys) {
-  if (!object.is_object())
-    throw std::invalid_argument("expected an object, found " + object.dump());
-  for (const auto& [key, value] : object.items())
-    if (std::find(keys.begin(), keys.end(), key) == keys.end())
-      throw std::invalid_argument(fmt::format("unknown key '{}'", key));
-}
 
 std::vector<int> integers(const json& object, const char* key) {
   return object.at(key).get<std::vector<int>>();
@@ -102,60 +90,29 @@ Block parse_block(const json& object) {
   Block block;
   block.through = parse_through(object.value("through", std::string("state")));
   block.layers = integers(object, "layers");
-  block.targets = integers(object, "targets");
-  block.sources = integers(object, "sources");
+  block.targets = parse_positions(object.at("targets"));
+  block.sources = parse_positions(object.at("sources"));
   block.selection = parse_selection(object);
   if (object.contains("parts")) block.parts = parse_parts(object["parts"]);
   return block;
 }
 
-SiteRead parse_read(const json& object) {
-  allow_keys(object, {"site", "layer", "token", "under", "values"});
-  SiteRead read;
-  read.at = {parse_site(object.at("site").get<std::string>()), object.at("layer").get<int>()};
-  read.token = object.at("token").get<int>();
-  if (object.contains("under")) read.under = object["under"].get<size_t>();
-  read.values = object.at("values").get<std::vector<double>>();
-  return read;
-}
-
-void check_tokens(const std::vector<int>& ids, int vocabulary) {
-  for (const int id : ids)
-    if (id < 0 || id >= vocabulary)
-      throw std::invalid_argument(
-          fmt::format("token {} is outside the vocabulary of {}", id, vocabulary));
-}
-
-SiteCase parse_case(const json& object, int vocabulary) {
-  allow_keys(object, {"ids", "answer", "clean", "interventions_list", "probs", "reads"});
-  SiteCase one;
-  one.ids = integers(object, "ids");
-  one.answer = object.at("answer").get<int>();
-  one.clean = object.at("clean").get<double>();
-  one.probabilities = object.at("probs").get<std::vector<double>>();
-  for (const json& list : object.at("interventions_list")) {
-    one.interventions.emplace_back();
-    for (const json& intervention : list)
-      one.interventions.back().push_back(parse_intervention(intervention));
-  }
-  if (object.contains("reads"))
-    for (const json& read : object["reads"]) one.reads.push_back(parse_read(read));
-  if (one.probabilities.size() != one.interventions.size())
-    throw std::invalid_argument("probs and interventions_list differ in length");
-  for (const SiteRead& read : one.reads) {
-    if (read.under && *read.under >= one.interventions.size())
-      throw std::invalid_argument(
-          fmt::format("a read under list {} of {}", *read.under, one.interventions.size()));
-    if (read.token < 0 || read.token >= static_cast<int>(one.ids.size()))
-      throw std::invalid_argument(
-          fmt::format("a read at token {} of {}", read.token, one.ids.size()));
-  }
-  check_tokens(one.ids, vocabulary);
-  check_tokens({one.answer}, vocabulary);
-  return one;
-}
-
 }  // namespace
+
+void allow_keys(const json& object, std::initializer_list<std::string_view> keys) {
+  if (!object.is_object())
+    throw std::invalid_argument("expected an object, found " + object.dump());
+  for (const auto& [key, value] : object.items())
+    if (std::find(keys.begin(), keys.end(), key) == keys.end())
+      throw std::invalid_argument(fmt::format("unknown key '{}'", key));
+}
+
+std::vector<int> parse_positions(const json& list) {
+  auto positions = list.get<std::vector<int>>();
+  std::sort(positions.begin(), positions.end());
+  positions.erase(std::unique(positions.begin(), positions.end()), positions.end());
+  return positions;
+}
 
 Intervention parse_intervention(const json& object) {
   const auto what = object.at("do").get<std::string>();
@@ -164,24 +121,14 @@ Intervention parse_intervention(const json& object) {
   throw std::invalid_argument(fmt::format("do: expected block, set or add, found '{}'", what));
 }
 
-std::vector<SiteCase> read_site_cases(const std::filesystem::path& path, int vocabulary) {
-  std::vector<SiteCase> cases;
-  const auto fail = [&](const std::string& problem) {
-    throw InputError(path.string(), fmt::format("case {}: {}", cases.size(), problem));
-  };
-  const std::string text = read_file(path);
-  try {
-    const json file = json::parse(text);
-    if (!file.is_array()) throw std::invalid_argument("expected a list of cases");
-    for (const json& object : file) cases.push_back(parse_case(object, vocabulary));
-  } catch (const json::exception& error) {
-    fail(error.what());
-  } catch (const std::invalid_argument& error) {
-    fail(error.what());
-  } catch (const InputError& error) {
-    fail(error.what());
-  }
-  return cases;
+OracleRead parse_read(const json& object) {
+  allow_keys(object, {"site", "layer", "token", "under", "values"});
+  OracleRead one;
+  one.read.at = {parse_site(object.at("site").get<std::string>()), object.at("layer").get<int>()};
+  one.read.token = object.at("token").get<int>();
+  if (object.contains("under")) one.read.under = ReadAt::Run{object["under"].get<size_t>(), 0};
+  one.values = object.at("values").get<std::vector<double>>();
+  return one;
 }
 
 }  // namespace factflow

@@ -1,0 +1,95 @@
+#include "model/check_intervention.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace factflow {
+namespace {
+
+bool contains(const std::vector<Site>& sites, Site site) {
+  return std::find(sites.begin(), sites.end(), site) != sites.end();
+}
+
+}  // namespace
+
+void check_site(const Architecture& architecture, SiteAt at) {
+  const std::vector<Site> sites = architecture.sites();
+  if (!contains(sites, at.site)) {
+    std::vector<std::string> names;
+    for (const Site site : sites) names.push_back(to_string(site));
+    throw std::invalid_argument(fmt::format("{} has no site {}; it has {}", architecture.family,
+                                            to_string(at.site), fmt::join(names, ", ")));
+  }
+  const int layers = architecture.layers;
+  const int first = at.site == Site::kNorm ? layers : 0,
+            last = at.site == Site::kNorm || at.site == Site::kH ? layers : layers - 1;
+  if (at.layer < first || at.layer > last)
+    throw std::invalid_argument(fmt::format("site {} has layers {} to {}, not {}",
+                                            to_string(at.site), first, last, at.layer));
+  if (at.layer == layers) return;
+  const LayerShape& layer = architecture.blocks[static_cast<size_t>(at.layer)];
+  if (!contains(sites_of(layer), at.site))
+    throw std::invalid_argument(fmt::format("layer {} ({}) has no site {}", at.layer,
+                                            layer_name(layer), to_string(at.site)));
+}
+
+void check_intervention(const Architecture& architecture, const Intervention& intervention) {
+  if (const auto* write = std::get_if<Write>(&intervention)) {
+    for (const int layer : write->layers) check_site(architecture, {write->site, layer});
+    return;
+  }
+  const Block& block = std::get<Block>(intervention);
+  for (const int layer : block.layers) {
+    if (layer < 0 || layer >= architecture.layers)
+      throw std::invalid_argument(
+          fmt::format("layer {} of a model of {}", layer, architecture.layers));
+    check_block(architecture.blocks[static_cast<size_t>(layer)], block);
+  }
+}
+
+InterventionCheck::InterventionCheck(const Architecture& architecture)
+    : architecture_(architecture) {
+  const auto bit = [](Site site) { return std::uint32_t{1} << static_cast<unsigned>(site); };
+  for (const LayerShape& layer : architecture.blocks) {
+    std::uint32_t& sites = sites_.emplace_back(0);
+    for (const Site site : sites_of(layer)) sites |= bit(site);
+  }
+  sites_.push_back(bit(Site::kH) | bit(Site::kNorm));
+}
+
+bool InterventionCheck::has(SiteAt at) const {
+  return at.layer >= 0 && at.layer < static_cast<int>(sites_.size()) &&
+         (sites_[static_cast<size_t>(at.layer)] >> static_cast<unsigned>(at.site) & 1U) != 0;
+}
+
+void InterventionCheck::site(SiteAt at) const {
+  if (!has(at)) check_site(architecture_, at);
+}
+
+void InterventionCheck::series(const Series& series) const {
+  if (!series.windows) {
+    for (const Intervention& one : series.interventions) check_intervention(architecture_, one);
+    return;
+  }
+  // Windows overlap: each layer once.
+  std::vector<bool> on(sites_.size(), false);
+  for (const Window& window : *series.windows)
+    for (int layer = std::max(window.begin, 0);
+         layer < std::min(window.end, static_cast<int>(on.size())); ++layer)
+      on[static_cast<size_t>(layer)] = true;
+  for (const Intervention& one : series.interventions)
+    for (int layer = 0; layer < static_cast<int>(on.size()); ++layer) {
+      if (!on[static_cast<size_t>(layer)]) continue;
+      if (const auto* write = std::get_if<Write>(&one))
+        site({write->site, layer});
+      else if (layer < architecture_.layers)
+        check_block(architecture_.blocks[static_cast<size_t>(layer)], std::get<Block>(one));
+    }
+}
+
+}  // namespace factflow

@@ -1,0 +1,33 @@
+// Whether a model has what an intervention names. Of no prompt: tokens are checked where it is
+// known.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "model/architecture.hpp"
+#include "model/intervention.hpp"
+
+namespace factflow {
+
+// All throw std::invalid_argument saying what the model has instead.
+void check_site(const Architecture& architecture, SiteAt at);
+// In the layers that it names.
+void check_intervention(const Architecture& architecture, const Intervention& intervention);
+
+// The same for many series: what was found possible is not looked up again.
+class InterventionCheck {
+ public:
+  explicit InterventionCheck(const Architecture& architecture);  // which it keeps a reference to
+  void site(SiteAt at) const;
+  // In every layer of any of its windows, or as written.
+  void series(const Series& series) const;
+
+ private:
+  bool has(SiteAt at) const;
+
+  const Architecture& architecture_;
+  std::vector<std::uint32_t> sites_;  // [layers + 1] a bit per site
+};
+
+}  // namespace factflow
