@@ -334,6 +334,14 @@ std::string source_html(const RunSource& source) {
                             escape(info.config));
 }
 
+// What the run did before its first number of a model.
+std::string self_check_in_words(const ModelInfo& model) {
+  if (model.check_runs == 0) return "no";
+  return escape(fmt::format("{}, largest difference {:.2g} ({})",
+                            counted(static_cast<std::uint64_t>(model.check_runs), "run"),
+                            model.check_largest, model.check_of));
+}
+
 std::string run_html(const Study& study) {
   std::string text = "<section id=\"run\"><h2>Provenance</h2>\n";
   for (const RunSource& source : study.run.sources)
@@ -342,8 +350,11 @@ std::string run_html(const Study& study) {
   for (const ModelData& model : study.run.models)
     rows.push_back({escape(model.info.name), escape(model.info.path),
                     "<code>" + escape(model.info.checkpoint_digest) + "</code>",
-                    "<code>" + escape(model.info.tokenizer_digest) + "</code>"});
-  text += html::table({"Model", "Checkpoint", "Checkpoint digest", "Tokenizer digest"}, rows, 4);
+                    "<code>" + escape(model.info.tokenizer_digest) + "</code>",
+                    self_check_in_words(model.info)});
+  text += html::table({"Model", "Checkpoint", "Checkpoint digest", "Tokenizer digest",
+                       "Checked against whole forwards"},
+                      rows, 5);
   text += failures_html(study);
   return text +
          fmt::format(

@@ -76,9 +76,29 @@ const ModelFacts& LoadedModel::facts() {
                         tokenizer_.digest(),
                         library_versions(),
                         describe(network_->device()),
-                        host_};
+                        host_,
+                        check_.runs,
+                        check_.largest,
+                        check_.of};
   }
   return *facts_;
+}
+
+void LoadedModel::check_self(const std::vector<ReplayRequest>& requests) {
+  for (const ReplayRequest& request : requests) {
+    const SelfCheck check = check_against_reference(*engine_, *network_, request);
+    if (!check.passed())
+      throw RunError(fmt::format(
+          "the engine does not agree with whole forwards on {} in {}: {}; allowed are {:.2g} and a "
+          "median of {:.2g}; run: {{self_check: off}} leaves the check out",
+          describe(network_->device()), to_string(network_->precision()), check.in_words(),
+          check.largest_allowed, check.median_allowed));
+    check_.runs += check.runs;
+    if (check.largest >= check_.largest) {
+      check_.largest = check.largest;
+      check_.of = check.of;
+    }
+  }
 }
 
 TokenizedPrompt LoadedModel::tokenize_prompt(const Prompt& prompt) const {

@@ -13,6 +13,7 @@
 #include "model/network.hpp"
 #include "model/prompt.hpp"
 #include "model/replay.hpp"
+#include "model/self_check.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 
 namespace factflow {
@@ -32,6 +33,11 @@ struct ModelFacts {
   std::int64_t layers = 0, hidden_size = 0, vocabulary = 0, parameters = 0;
   std::string checkpoint_digest, tokenizer_digest;
   std::string libraries, device, host;
+  // What the engine was held against before the model's first unit (model/self_check.hpp): how many
+  // runs, their largest difference, and of which run that was. 0: nothing.
+  std::int64_t check_runs = 0;
+  double check_largest = 0;
+  std::string check_of = {};
 };
 
 // Throws InputError if a tokenizer's model has tokens that the checkpoint at `path` has no
@@ -64,6 +70,9 @@ class LoadedModel {
   // does not fit, or if the device has less memory than passes may take: smaller ones would change
   // the last bits unasked.
   std::vector<ReplayResult> replay(const std::vector<ReplayRequest>& requests, int top = 0);
+  // Holds the engine against whole forwards, as large as the requests are, and notes it among the
+  // facts. Throws RunError if they do not agree.
+  void check_self(const std::vector<ReplayRequest>& requests);
 
  private:
   std::shared_ptr<const Checkpoint> checkpoint_;
@@ -73,6 +82,7 @@ class LoadedModel {
   std::unique_ptr<Network> network_;
   std::optional<ReplayEngine> engine_;
   std::string host_;
+  SelfCheck check_;  // of all requests
   std::optional<ModelFacts> facts_;
 };
 

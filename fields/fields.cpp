@@ -95,6 +95,16 @@ Form<bool> yes_or_no() {
           [](const bool& value, Purpose) { return YamlNode::of_text(value ? "true" : "false"); }};
 }
 
+Form<bool> on_or_off() {
+  return {"on | off",
+          [](const YamlNode& node, const Place& place) {
+            const std::string given = read_text(node, place, "on or off");
+            if (given != "on" && given != "off") reject_type(place, node, "on or off");
+            return given == "on";
+          },
+          [](const bool& value, Purpose) { return YamlNode::of_text(value ? "on" : "off"); }};
+}
+
 std::string whole_number_type(std::int64_t smallest, std::int64_t largest) {
   if (largest == std::numeric_limits<std::int64_t>::max())
     return fmt::format("a whole number from {}", smallest);

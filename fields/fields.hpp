@@ -240,8 +240,9 @@ Form<V> checked(Form<V> form, Check check) {
 // A table of keys for people, in lines of at most 100 characters, under `title`.
 std::string help_text(const std::string& title, const std::vector<HelpLine>& lines);
 
-Form<std::string> text();        // any text that is not empty
-Form<bool> yes_or_no();          // true | false
+Form<std::string> text();  // any text that is not empty
+Form<bool> yes_or_no();
+Form<bool> on_or_off();          // true | false
 Form<std::int64_t> prompt_id();  // a whole number from 0; 7.0 is one
 std::string read_text(const YamlNode& node, const Place& place, const std::string& type);
 std::int64_t read_whole_number(const YamlNode& node, const Place& place, std::int64_t smallest,

@@ -62,6 +62,12 @@ struct ModelInfo {
   // [layers] what each layer is, in the order of the computation: "mamba", or "attention, mlp", or
   // in parallel "attention + mlp".
   std::vector<std::string> layer_blocks = {};
+  // How many runs the engine was held against whole forwards in before the first number was kept,
+  // the largest |log((p + 1e-6) / (q + 1e-6))| of an answer's probabilities, and of which run; 0
+  // runs: it was not.
+  std::int64_t check_runs = 0;
+  double check_largest = 0;
+  std::string check_of = {};
 };
 
 // Writes one file, model by model and group by group, so that no more than one group of one model

@@ -133,6 +133,11 @@ ModelInfo read_model(const Group& group, const std::string& name) {
   model.parameters = group.integer_attribute("parameters");
   model.checkpoint_digest = group.text_attribute("checkpoint_digest");
   model.tokenizer_digest = group.text_attribute("tokenizer_digest");
+  if (group.has_attribute("self_check_runs")) {  // not in files of versions before
+    model.check_runs = group.integer_attribute("self_check_runs");
+    model.check_largest = group.real_attribute("self_check_largest");
+    model.check_of = group.text_attribute("self_check_of");
+  }
   if (model.layers < 1 || model.layers > kMostLayers)
     inconsistent(
         group, "",

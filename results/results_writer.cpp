@@ -219,6 +219,9 @@ void ResultsWriter::begin_model(const ModelInfo& model) {
   group.write_attribute("parameters", model.parameters);
   group.write_attribute("checkpoint_digest", model.checkpoint_digest);
   group.write_attribute("tokenizer_digest", model.tokenizer_digest);
+  group.write_attribute("self_check_runs", model.check_runs);
+  group.write_attribute("self_check_largest", model.check_largest);
+  group.write_attribute("self_check_of", model.check_of);
 }
 
 void ResultsWriter::write(const ArrayGroup& group) {

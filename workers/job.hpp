@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "experiments/asked.hpp"
 #include "experiments/loaded_model.hpp"
 
 namespace factflow {
@@ -16,6 +17,7 @@ struct ModelJob : ModelSource {
   std::int64_t parameters = 0, converted = 0;
   // What each kind of experiment does with the model, as in experiment_kinds(): Work::bytes().
   std::vector<std::string> work = {};
+  std::vector<Asked> asked = {};  // of each kind: all that it asks of any prompt
 };
 
 struct Job {
@@ -26,6 +28,8 @@ struct Job {
   std::int64_t memory_limit = 0;
   bool share_gpus = false;
   int heartbeat_timeout = 60;  // seconds
+  // Whether each rank holds the engine against whole forwards before its first unit of a model.
+  bool self_check = true;
 };
 
 std::string encode(const Job& job);

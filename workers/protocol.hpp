@@ -36,8 +36,8 @@ enum class FailureKind : std::uint8_t {
   kFatal,            // nothing that this worker does can succeed; the run ends
   kBadInput,  // a checkpoint or tokenizer that no worker can use; the run ends, and the user must
               // act
-  kLoading,   // a good model that cannot be loaded there; no other unit of it can be computed, so
-              // the run ends
+  kLoading,   // a good model that cannot be loaded there, or that is computed wrongly there; no
+              // other unit of it can be computed, so the run ends
 };
 
 struct Failure {

@@ -11,12 +11,13 @@ void serialize(Archive& archive, CheckpointChoices& c) {
 }
 template <class Archive>
 void serialize(Archive& archive, ModelJob& m) {
-  archive(m.name, m.path, m.choices, m.tokenizer, m.answer, m.parameters, m.converted, m.work);
+  archive(m.name, m.path, m.choices, m.tokenizer, m.answer, m.parameters, m.converted, m.work,
+          m.asked);
 }
 template <class Archive>
 void serialize(Archive& archive, Job& j) {
   archive(j.models, j.device, j.precision, j.threads_per_rank, j.memory_limit, j.share_gpus,
-          j.heartbeat_timeout);
+          j.heartbeat_timeout, j.self_check);
 }
 template <class Archive>
 void serialize(Archive& archive, Prompt& p) {
@@ -29,7 +30,8 @@ void serialize(Archive& archive, Unit& u) {
 template <class Archive>
 void serialize(Archive& archive, ModelFacts& f) {
   archive(f.family, f.layer_blocks, f.layers, f.hidden_size, f.vocabulary, f.parameters,
-          f.checkpoint_digest, f.tokenizer_digest, f.libraries, f.device, f.host);
+          f.checkpoint_digest, f.tokenizer_digest, f.libraries, f.device, f.host, f.check_runs,
+          f.check_largest, f.check_of);
 }
 template <class Archive>
 void serialize(Archive& archive, UnitReport& r) {

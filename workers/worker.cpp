@@ -104,6 +104,7 @@ std::string Worker::device() const {
 void Worker::unload() {
   foreseen_->units.clear();
   loaded_.reset();
+  checked_ = false;
 }
 
 LoadedModel& Worker::load(const Unit& unit) {
@@ -172,8 +173,30 @@ Worker::PreparedUnit Worker::ready_unit(std::uint64_t id, const std::string& pay
   return prepare(model, std::move(unit));
 }
 
+// Before the loaded model's first unit: one prompt of it with all that is asked of any prompt.
+void Worker::check_self(const PreparedUnit& prepared) {
+  if (checked_ || !job_.self_check || prepared.prompts.empty()) return;
+  checked_ = true;
+  const ModelJob& model = job_.models.at(prepared.unit.model);
+  std::vector<ReplayRequest> requests;
+  for (size_t kind = 0; kind < experiment_kinds().size(); ++kind)
+    if (!model.asked.at(kind).empty() || experiment_kinds()[kind]->offers_ranks())
+      requests.push_back(experiment_kinds()[kind]
+                             ->work_from(model.work.at(kind))
+                             ->request(model.asked[kind], prepared.prompts.front()));
+  try {
+    loaded_->check_self(requests);
+  } catch (const RunError& error) {
+    loading_failure_ = fmt::format("model {}: {}", model.name, error.what());
+    failed_index_ = prepared.unit.model;
+    unload();
+    throw UnitFailure(FailureKind::kLoading, loading_failure_);
+  }
+}
+
 UnitResult Worker::computed(const PreparedUnit& prepared,
                             std::chrono::steady_clock::time_point start) {
+  check_self(prepared);
   const std::optional<std::size_t> kind = kind_numbered(prepared.unit.kind);
   if (!kind) throw std::logic_error("a unit of an unknown kind of experiment");
   const std::shared_ptr<const Work> work =

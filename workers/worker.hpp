@@ -40,6 +40,7 @@ class Worker {
   static PreparedUnit prepare(const LoadedModel& model, Unit unit);
   PreparedUnit ready_unit(std::uint64_t id, const std::string& payload);
   UnitResult computed(const PreparedUnit& prepared, std::chrono::steady_clock::time_point start);
+  void check_self(const PreparedUnit& prepared);
 
   Job job_;
   std::string host_;
@@ -51,6 +52,7 @@ class Worker {
   std::optional<std::uint32_t> failed_index_;  // a model that could not be loaded
   std::string loading_failure_;                // and why
   std::unique_ptr<LoadedModel> loaded_;
+  bool checked_ = false;  // the loaded model, against whole forwards
   struct Foreseen;
   std::unique_ptr<Foreseen> foreseen_;  // reads the loaded model, so it goes first
 };

@@ -104,6 +104,12 @@ int plan_command(const std::vector<std::string>& arguments) {
   const PlanSize size = size_of_plan(config, dataset, planned, false);
   std::cout << line("total", prompts, size.total);
   std::cout << fmt::format("  journal: about {}\n", format_bytes(size.total.journal));
+  if (config.run.self_check)
+    for (std::uint32_t m = 0; m < config.models.size(); ++m)
+      std::cout << fmt::format(
+          "  self-check: {}: {} by each rank, before its first unit\n", config.models[m].name,
+          counted(static_cast<std::uint64_t>(self_check_forwards(planned, dataset, m)),
+                  "whole forward"));
   print_times(
       config, planned, size,
       values.count("rates") != 0 ? RateTable(values["rates"].as<std::string>()) : RateTable());

@@ -174,6 +174,10 @@ Fields<RunConfig> run_fields() {
       field("heartbeat_timeout", &R::heartbeat_timeout, whole_number<int>(2, 86400),
             "seconds without a sign of life after which a rank counts as lost and the run ends",
             tuning),
+      field(
+          "self_check", &R::self_check, on_or_off(),
+          "before the first unit of a model, hold the engine against whole forwards of one prompt",
+          tuning),
   };
 }
 

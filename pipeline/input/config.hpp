@@ -58,6 +58,7 @@ struct RunConfig {
   std::int64_t memory_limit = 0;   // bytes per rank for activations; 0 = auto. Accepts "8 GiB"
   bool share_gpus = false;         // more ranks than GPUs
   int heartbeat_timeout = 60;      // seconds after which a silent rank counts as lost
+  bool self_check = true;          // hold the engine against whole forwards first
   bool operator==(const RunConfig&) const = default;
 };
 

@@ -15,8 +15,8 @@
 #include "experiments/table.hpp"
 #include "model/checkpoint/checkpoint.hpp"
 #include "model/checkpoint/hub_cache.hpp"
-#include "model/limits.hpp"
 #include "model/families/family.hpp"
+#include "model/limits.hpp"
 #include "model/network.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 
@@ -130,6 +130,7 @@ void plan_experiments(const Config& config, PlannedModel& planned, ModelJob& job
   for (size_t kind = 0; kind < experiment_kinds().size(); ++kind) {
     planned.experiments.push_back(experiment_kinds()[kind]->plan(config.experiments[kind], model));
     job.work.push_back(planned.experiments.back().work->bytes());
+    job.asked.push_back(together(planned.experiments.back().asked));
   }
 }
 
@@ -143,6 +144,7 @@ PlannedJob build_job(const Config& config, Completeness completeness) {
   planned.job.memory_limit = config.run.memory_limit;
   planned.job.share_gpus = config.run.share_gpus;
   planned.job.heartbeat_timeout = config.run.heartbeat_timeout;
+  planned.job.self_check = config.run.self_check;
   parse_precision(config.run.precision);
   for (const ModelConfig& model : config.models) {
     PlannedModel& one = planned.models.emplace_back();

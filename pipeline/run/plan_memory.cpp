@@ -5,8 +5,10 @@
 #include <optional>
 
 #include "base/error.hpp"
+#include "experiments/table.hpp"
 #include "model/device.hpp"
 #include "model/pass_memory.hpp"
+#include "model/self_check.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 #include "pipeline/coordination/journal_format.hpp"
 #include "workers/unit.hpp"
@@ -102,6 +104,19 @@ std::int64_t activations_of_model(const Config& config, const Dataset& dataset,
     largest = std::max(largest, bytes_of_requests(requests, shape, limit));
   }
   return largest;
+}
+
+int self_check_forwards(const PlannedJob& planned, const Dataset& dataset, std::uint32_t model) {
+  const ModelJob& job = planned.job.models[model];
+  if (!planned.job.self_check || dataset.prompts.empty()) return 0;
+  const auto tokens = tokens_of(tokenizer_of(job), dataset.prompts.front(), job.answer);
+  if (!tokens) return 0;
+  int forwards = 0;
+  for (size_t kind = 0; kind < job.asked.size(); ++kind)
+    if (!job.asked[kind].empty() || experiment_kinds()[kind]->offers_ranks())
+      forwards += self_check_runs(
+          planned.models[model].experiments[kind].work->request(job.asked[kind], *tokens));
+  return forwards;
 }
 
 double journal_bytes(const PromptPart& part, double units, const Work& work, double tokens) {

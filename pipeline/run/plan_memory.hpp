@@ -17,4 +17,8 @@ std::int64_t activations_of_model(const Config& config, const Dataset& dataset,
 // `tokens` tokens each.
 double journal_bytes(const PromptPart& part, double units, const Work& work, double tokens);
 
+// Whole forwards of one prompt that a rank makes before its first unit of a model, to hold the
+// engine against them.
+int self_check_forwards(const PlannedJob& planned, const Dataset& dataset, std::uint32_t model);
+
 }  // namespace factflow

@@ -146,7 +146,8 @@ class Builder {
     const ModelFacts& facts = *facts_[m];
     writer.begin_model({s_.config.models[m].name, facts.family, s_.config.models[m].path,
                         facts.layers, facts.hidden_size, facts.vocabulary, facts.parameters,
-                        facts.checkpoint_digest, facts.tokenizer_digest, facts.layer_blocks});
+                        facts.checkpoint_digest, facts.tokenizer_digest, facts.layer_blocks,
+                        facts.check_runs, facts.check_largest, facts.check_of});
     for (size_t kind = 0; kind < experiment_kinds().size(); ++kind)
       if (kind == kind_of_ranks() || s_.plan.released(m)) write_arrays(writer, kind, m);
   }

@@ -44,6 +44,7 @@ Job two_models() {
     model.name = name;
     model.path = model.tokenizer = std::string(FACTFLOW_SOURCE_DIR "/demo/models/") + name;
     model.work = work();
+    model.asked = {{}, {{0, {0}}, {1, {0}}}, {{0, {0}}}};
   }
   return job;
 }
