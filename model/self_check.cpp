@@ -59,9 +59,10 @@ struct Run {
 // Some runs of every kind: the first, the last, and some between.
 std::map<std::string, std::vector<Run>> sample_of(const ReplayRequest& request) {
   std::map<std::string, std::vector<Run>> all;
-  for (size_t s = 0; s < request.series.size(); ++s)
-    for (size_t i = 0; i < request.series[s].runs(); ++i)
-      all[kind_of(request.series[s])].push_back({s, i});
+  for (size_t s = 0; s < request.series.size(); ++s) {
+    std::vector<Run>& runs = all[kind_of(request.series[s])];
+    for (size_t i = 0; i < request.series[s].runs(); ++i) runs.push_back({s, i});
+  }
   for (auto& [kind, runs] : all) {
     if (runs.size() <= kRunsOfAKind) continue;
     std::vector<Run> some;
