@@ -52,12 +52,12 @@ std::string name_of_set(const ModelData& model) {
 
 }  // namespace
 
-Coverage coverage_of(const KnockoutAxes& axes) {
+Coverage coverage_of(const CellAxes& axes) {
   Coverage coverage;
   coverage.asked = axes.prompts.size();
   for (std::size_t prompt = 0; prompt < axes.prompts.size(); ++prompt) {
     std::size_t failed = 0, missing = 0, absent = 0;
-    for (std::size_t edge = 0; edge < axes.edges.size(); ++edge) {
+    for (std::size_t edge = 0; edge < axes.items.size(); ++edge) {
       const std::int64_t blocked = axes.blocked[edge * axes.prompts.size() + prompt];
       failed += blocked == kFailedPrompt ? 1 : 0;
       missing += blocked == kNotKnown ? 1 : 0;
@@ -69,7 +69,7 @@ Coverage coverage_of(const KnockoutAxes& axes) {
       ++coverage.failed;
     } else {
       ++coverage.computed;
-      coverage.pairs += axes.edges.size();
+      coverage.pairs += axes.items.size();
       coverage.absent += absent;
     }
   }

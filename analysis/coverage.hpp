@@ -18,7 +18,7 @@ struct Coverage {
   std::size_t missing = 0;            // not computed yet
   std::size_t pairs = 0, absent = 0;  // (edge, prompt) of computed prompts; those that do not exist
 };
-Coverage coverage_of(const KnockoutAxes& axes);
+Coverage coverage_of(const CellAxes& axes);
 
 // Likewise of the clean runs of all prompts of the dataset. `right`: of the computed ones, rank 1.
 struct CleanCoverage {

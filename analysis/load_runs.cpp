@@ -80,7 +80,7 @@ ModelData load_set(const ModelData& model, std::size_t set, const std::string& n
   swept.stored_rows.resize(swept.axes.prompts.size());
   std::iota(swept.stored_rows.begin(), swept.stored_rows.end(), std::size_t{0});
   rename(swept.axes.prompts, changed);
-  for (const std::string& label : swept.axes.edges) swept.edges.push_back(parse_edge(label));
+  for (const std::string& label : swept.axes.items) swept.edges.push_back(parse_edge(label));
   return swept;
 }
 

@@ -43,9 +43,9 @@ inline constexpr const char* kCommonSet = "shared";
 struct ModelData {
   ModelInfo info;                     // of several runs, the name is "RUN/MODEL"
   EvaluationResult evaluation;        // empty if the model was not evaluated
-  KnockoutAxes axes;                  // empty if nothing was knocked out
+  CellAxes axes;                  // empty if nothing was knocked out
   std::vector<std::int64_t> windows;  // sizes that a sweep asked for of this set
-  std::vector<EdgeName> edges;        // of axes.edges
+  std::vector<EdgeName> edges;        // of axes.items
   std::string prompt_set = kUnnamedSet;
   // The first set of its run, which findings, claims and comparisons are about.
   bool main_set = true;
@@ -88,7 +88,7 @@ struct RunData {
 // One window of one model, joined with its clean run. `model` must outlive it.
 struct WindowData {
   const ModelData* model = nullptr;
-  KnockoutWindow cells;            // of all of the model's edges
+  CellWindow cells;            // of all of the model's edges
   std::vector<std::size_t> edges;  // indices of those that were asked for at this size, ascending
 
   std::size_t starts() const { return cells.starts.size(); }

@@ -4,6 +4,15 @@ find_package(OpenMP REQUIRED)
 find_package(Boost REQUIRED COMPONENTS program_options)
 find_package(Torch REQUIRED)
 
+# The compiled fmt spares each object file a copy of it, half of the time that many of them take to compile. PyTorch's
+# wheels bring fmt's headers, of another version than the library; whichever are found first then have to do alone.
+set(FACTFLOW_FMT fmt::fmt)
+foreach(directory ${TORCH_INCLUDE_DIRS})
+  if(EXISTS ${directory}/fmt/core.h AND NOT directory STREQUAL "/usr/include")
+    set(FACTFLOW_FMT fmt::fmt-header-only)
+  endif()
+endforeach()
+
 # Debian's libtorch takes whichever OpenBLAS has the highest priority on the machine, and that becomes the build with
 # threads of its own as soon as anything brings libopenblas-dev (python3-scipy does). Its threads and those of the kernels
 # then wait on the same cores, and two of them are slower than one. So the programs ask for the build that shares OpenMP's
@@ -57,8 +66,9 @@ function(factflow_test name)
   find_package(GTest REQUIRED)
   add_executable(${name} ${ARG_SOURCES})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
-  target_compile_definitions(${name} PRIVATE FACTFLOW_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-  target_link_libraries(${name} PRIVATE factflow_options ${ARG_LINK} GTest::gtest_main GTest::gmock)
+  # A test is compiled more often than it is run.
+  target_compile_options(${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+  target_link_libraries(${name} PRIVATE factflow_options tests_source_dir ${ARG_LINK} GTest::gtest_main GTest::gmock)
   add_test(NAME ${name} COMMAND ${name})
   if(ARG_LABELS)
     set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}")

@@ -41,6 +41,15 @@ std::vector<Site> sites_of(const LayerShape& layer) {
   return sites;
 }
 
+std::int64_t site_width(const LayerShape& layer, Site site, int hidden) {
+  for (const BlockShape& block : layer) {
+    const std::vector<Site> sites = block.mixer->sites();
+    if (std::find(sites.begin(), sites.end(), site) == sites.end()) continue;
+    if (const std::int64_t width = block.mixer->site_width(site); width > 0) return width;
+  }
+  return hidden;
+}
+
 void check_block(const LayerShape& layer, const Block& block) {
   bool mixes = false;
   for (const BlockShape& one : layer) {

@@ -32,6 +32,8 @@ std::string edges_in_words(const LayerShape& layer);
 
 // Sites that name one value: h, and those that exactly one block of the layer has.
 std::vector<Site> sites_of(const LayerShape& layer);
+// Numbers of a token at one of them, `hidden` where it is the stream's or like it.
+std::int64_t site_width(const LayerShape& layer, Site site, int hidden);
 // Throws std::invalid_argument unless every mixer of tokens has such edges, and there is one.
 void check_block(const LayerShape& layer, const Block& block);
 

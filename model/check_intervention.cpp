@@ -8,11 +8,36 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/text.hpp"
+
 namespace factflow {
 namespace {
 
 bool contains(const std::vector<Site>& sites, Site site) {
   return std::find(sites.begin(), sites.end(), site) != sites.end();
+}
+
+// Of a site that the layer has.
+void check_width(const Architecture& architecture, const Write& write, int layer) {
+  const auto* vector = std::get_if<Vector>(&write.value);
+  if (!write.channels && vector == nullptr) return;
+  const std::int64_t width = layer == architecture.layers
+                                 ? architecture.hidden
+                                 : site_width(architecture.blocks[static_cast<size_t>(layer)],
+                                              write.site, architecture.hidden);
+  const auto here = [&] {
+    return fmt::format("site {} of layer {}", to_string(write.site), layer);
+  };
+  if (write.channels)
+    for (const int channel : *write.channels)
+      if (channel < 0 || channel >= width)
+        throw std::invalid_argument(
+            fmt::format("{} has channels 0 to {}, not {}", here(), width - 1, channel));
+  const size_t written = write.channels ? write.channels->size() : static_cast<size_t>(width);
+  if (vector != nullptr && vector->values.size() != written)
+    throw std::invalid_argument(fmt::format("a vector for {} of {} has {} numbers",
+                                            counted(written, "channel"), here(),
+                                            vector->values.size()));
 }
 
 }  // namespace
@@ -38,9 +63,14 @@ void check_site(const Architecture& architecture, SiteAt at) {
                                             layer_name(layer), to_string(at.site)));
 }
 
+void check_write(const Architecture& architecture, const Write& write, int layer) {
+  check_site(architecture, {write.site, layer});
+  check_width(architecture, write, layer);
+}
+
 void check_intervention(const Architecture& architecture, const Intervention& intervention) {
   if (const auto* write = std::get_if<Write>(&intervention)) {
-    for (const int layer : write->layers) check_site(architecture, {write->site, layer});
+    for (const int layer : write->layers) check_write(architecture, *write, layer);
     return;
   }
   const Block& block = std::get<Block>(intervention);
@@ -85,10 +115,12 @@ void InterventionCheck::series(const Series& series) const {
   for (const Intervention& one : series.interventions)
     for (int layer = 0; layer < static_cast<int>(on.size()); ++layer) {
       if (!on[static_cast<size_t>(layer)]) continue;
-      if (const auto* write = std::get_if<Write>(&one))
+      if (const auto* write = std::get_if<Write>(&one)) {
         site({write->site, layer});
-      else if (layer < architecture_.layers)
+        check_width(architecture_, *write, layer);
+      } else if (layer < architecture_.layers) {
         check_block(architecture_.blocks[static_cast<size_t>(layer)], std::get<Block>(one));
+      }
     }
 }
 

@@ -12,6 +12,8 @@ namespace factflow {
 
 // All throw std::invalid_argument saying what the model has instead.
 void check_site(const Architecture& architecture, SiteAt at);
+// Its site, its channels, and how many numbers its vector has.
+void check_write(const Architecture& architecture, const Write& write, int layer);
 // In the layers that it names.
 void check_intervention(const Architecture& architecture, const Intervention& intervention);
 

@@ -58,12 +58,12 @@ void serialize(Archive& archive, PromptSweep& p) {
 class SweepArrays final : public ArrayMaker {
  public:
   SweepArrays(const SweepPlan& plan, const Subjects& subjects) : plan_(plan), subjects_(subjects) {
-    for (const EdgeSpec& edge : plan.edges) axes_.edges.push_back(label_of(edge));
+    for (const EdgeSpec& edge : plan.edges) axes_.items.push_back(label_of(edge));
     for (const std::uint32_t prompt : subjects.asked) {
       rows_[prompt] = axes_.prompts.size();
       axes_.prompts.push_back(subjects.prompts[prompt].id);
     }
-    axes_.blocked.assign(axes_.edges.size() * axes_.prompts.size(), kNotKnown);
+    axes_.blocked.assign(axes_.items.size() * axes_.prompts.size(), kNotKnown);
     for (const Subjects::Set& set : subjects.sets) {
       axes_.sets.push_back(set.name);
       for (const std::uint32_t prompt : subjects.asked)
@@ -80,7 +80,7 @@ class SweepArrays final : public ArrayMaker {
       axes_.blocked[cell] = found.blocked.at(e);
       std::ptrdiff_t from = 0;
       for (const std::uint32_t series : asked[e].series) {
-        KnockoutWindow& window = windows_.at(series);
+        CellWindow& window = windows_.at(series);
         const auto starts = static_cast<std::ptrdiff_t>(window.starts.size());
         const auto to = static_cast<std::ptrdiff_t>(cell) * starts;
         const auto copy = [&](const auto& of_edges, auto& cells) {
@@ -99,16 +99,16 @@ class SweepArrays final : public ArrayMaker {
   }
 
   std::vector<ArrayGroup> groups() override {
-    if (axes_.edges.empty()) return {};
+    if (axes_.items.empty()) return {};
     std::vector<ArrayGroup> groups = {arrays_of(axes_)};
-    for (const KnockoutWindow& window : windows_) groups.push_back(arrays_of(axes_, window));
+    for (const CellWindow& window : windows_) groups.push_back(arrays_of(axes_, window));
     return groups;
   }
 
  private:
   void add_window(std::uint32_t series) {
     const WindowSeries& of_size = plan_.series[series];
-    KnockoutWindow& window = windows_.emplace_back();
+    CellWindow& window = windows_.emplace_back();
     window.window = of_size.size;
     window.placement = to_string(of_size.placement);
     window.starts = of_size.starts;
@@ -136,8 +136,8 @@ class SweepArrays final : public ArrayMaker {
   const SweepPlan& plan_;
   const Subjects& subjects_;
   std::map<std::uint32_t, std::size_t> rows_;  // by prompt
-  KnockoutAxes axes_;
-  std::vector<KnockoutWindow> windows_;  // [series]
+  CellAxes axes_;
+  std::vector<CellWindow> windows_;  // [series]
 };
 
 // ---- work

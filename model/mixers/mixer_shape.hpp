@@ -52,10 +52,15 @@ class MixerShape {
   // Where values can be read and written, in the order of the computation, the last of them being
   // what is added to the residual stream.
   virtual std::vector<Site> sites() const = 0;
+  // Numbers of a token at one of them; 0 = as many as the residual stream has.
+  virtual std::int64_t site_width(Site /*site*/) const { return 0; }
   // Throws std::invalid_argument if there are no such edges (targets, sources and layers aside).
   virtual void check_block(const Block& block) const = 0;
 
  protected:
+  // Throws std::invalid_argument for an index that is not below `count`; `what`: "heads".
+  void check_indices(const std::vector<int>& indices, std::int64_t count, const char* what) const;
+
   MixerShape() = default;
   MixerShape(const MixerShape&) = default;
   MixerShape& operator=(const MixerShape&) = default;

@@ -559,8 +559,8 @@ TEST_F(Analyse, HostileTextsStayTexts) {
     writer.write(arrays_of(
         EvaluationResult{{1}, {0.5F}, {1}, {3}, {" a"}, {0}, {6}, {0}, {1}, 0, {}, {}, {}}));
     const std::string edge = "'`touch " + canary + "`<u>->last";
-    KnockoutAxes axes;
-    axes.edges = {edge};
+    CellAxes axes;
+    axes.items = {edge};
     axes.prompts = axes.blocked = {1};
     writer.write(arrays_of(axes));
     writer.write(arrays_of(axes, {2, "fit", {0, 1, 2}, {0.5F, 0.4F, 0.3F}, {1, 1, 2}}));

@@ -11,9 +11,9 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 
 // Two edges of five prompts: computed, without the second edge, failed, and two not computed yet.
-KnockoutAxes axes() {
-  KnockoutAxes axes;
-  axes.edges = {"subject->last", "context->last"};
+CellAxes axes() {
+  CellAxes axes;
+  axes.items = {"subject->last", "context->last"};
   axes.prompts = {1, 2, 3, 4, 5};
   axes.blocked = {2, 2, kFailedPrompt, kNotKnown, kNotKnown,
                   3, 0, kFailedPrompt, kNotKnown, kNotKnown};
@@ -25,7 +25,7 @@ ModelData swept() {
   model.info.name = "gpt2";
   model.axes = axes();
   model.windows = {3};
-  for (const std::string& label : model.axes.edges) model.edges.push_back(parse_edge(label));
+  for (const std::string& label : model.axes.items) model.edges.push_back(parse_edge(label));
   model.evaluation.rank = {1, 1, 2, 1, 1, 0};
   return model;
 }

@@ -39,7 +39,7 @@ struct Example {
       model.fact.push_back(i);
     }
     model.evaluation.prompt = model.axes.prompts = prompts.id;
-    model.axes.edges = edges;
+    model.axes.items = edges;
     model.axes.blocked.assign(4 * copies * edges.size(), 1);
     window.model = &model;
     window.cells = {3, "fit", {0, 2, 4}, {}, {}};

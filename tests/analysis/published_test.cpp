@@ -15,11 +15,12 @@
 #include "experiments/evaluate/evaluation_arrays.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 #include "results/results_file.hpp"
+#include "tests/source_dir.hpp"
 
 namespace factflow {
 namespace {
 
-const std::filesystem::path kValues = FACTFLOW_SOURCE_DIR "/../shared/data/reference_values.json";
+const std::filesystem::path kValues = source_dir() + "/../shared/data/reference_values.json";
 
 // The reference names the channels that KEEP the edge; ours are those that lose it.
 std::string label_of(const nlohmann::json& flow) {
@@ -49,13 +50,13 @@ void write_published(const std::filesystem::path& file, const nlohmann::json& pu
       std::vector<std::int32_t>(prompts.id.size(), 1);
   clean.changes.assign(prompts.id.size(), 0);
   clean.answer_text = prompts.answer;
-  KnockoutAxes axes;
-  KnockoutWindow window{15, "fit", {}, {}, {}};
+  CellAxes axes;
+  CellWindow window{15, "fit", {}, {}, {}};
   for (const auto& [id, values] : published["info_flow"][0]["prompts"].items())
     axes.prompts.push_back(std::stoll(id));
   for (std::int32_t start = 0; start + 15 <= layers; ++start) window.starts.push_back(start);
   for (const auto& flow : published["info_flow"]) {
-    axes.edges.push_back(label_of(flow));
+    axes.items.push_back(label_of(flow));
     for (const std::int64_t id : axes.prompts) {
       axes.blocked.push_back(1);
       const auto& values = flow["prompts"][std::to_string(id)];

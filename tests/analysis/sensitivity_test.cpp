@@ -19,7 +19,7 @@ struct Example {
     model.info.family = "mamba";
     model.info.layers = 4;
     model.info.parameters = parameters;
-    model.axes.edges = {"subject->last"};
+    model.axes.items = {"subject->last"};
     model.edges = {parse_edge("subject->last")};
     window.cells = {1, "fit", {0, 1}, {}, {}};
     for (const float p : probabilities) {

@@ -159,7 +159,7 @@ class Generator {
     const EvaluationResult clean = evaluate(model);
     writer.write(arrays_of(clean));
     const std::vector<std::string> edges = edges_of(model);
-    const KnockoutAxes axes = make_axes(edges, clean, last);
+    const CellAxes axes = make_axes(edges, clean, last);
     writer.write(arrays_of(axes));
     draw_tastes(edges.size());
     for (const int window : options_.windows)
@@ -215,10 +215,10 @@ class Generator {
     return result;
   }
 
-  KnockoutAxes make_axes(const std::vector<std::string>& edges, const EvaluationResult& clean,
+  CellAxes make_axes(const std::vector<std::string>& edges, const EvaluationResult& clean,
                          bool last) {
-    KnockoutAxes axes;
-    axes.edges = edges;
+    CellAxes axes;
+    axes.items = edges;
     selected_.clear();
     for (std::size_t i = 0; i < clean.prompt.size(); ++i)
       if (!options_.own_prompts || clean.rank[i] == 1) selected_.push_back(i);
@@ -246,24 +246,24 @@ class Generator {
   }
 
   // [set, edge]: of the set "own", the last window size and the last edge are not asked for.
-  std::vector<std::int32_t> asked_for(const KnockoutAxes& axes, int window) const {
+  std::vector<std::int32_t> asked_for(const CellAxes& axes, int window) const {
     std::vector<std::int32_t> asked;
     for (const std::string& set : axes.sets)
-      for (std::size_t edge = 0; edge < axes.edges.size(); ++edge) {
-        const bool left_out = window == options_.windows.back() || edge + 1 == axes.edges.size();
+      for (std::size_t edge = 0; edge < axes.items.size(); ++edge) {
+        const bool left_out = window == options_.windows.back() || edge + 1 == axes.items.size();
         asked.push_back(set == "own" && left_out ? 0 : 1);
       }
     return asked;
   }
 
-  KnockoutWindow knock_out(const SyntheticModel& model, const EvaluationResult& clean,
-                           const KnockoutAxes& axes, int window, bool last) {
-    KnockoutWindow result{window, options_.placement, {}, {}, {}};
+  CellWindow knock_out(const SyntheticModel& model, const EvaluationResult& clean,
+                           const CellAxes& axes, int window, bool last) {
+    CellWindow result{window, options_.placement, {}, {}, {}};
     result.asked = asked_for(axes, window);
     const int starts = options_.placement == "fit" ? model.layers - window + 1 : model.layers;
     for (int start = 0; start < starts; ++start) result.starts.push_back(start);
-    for (std::size_t e = 0; e < axes.edges.size(); ++e) {
-      const Edge edge = parse(axes.edges[e]);
+    for (std::size_t e = 0; e < axes.items.size(); ++e) {
+      const Edge edge = parse(axes.items[e]);
       for (std::size_t i = 0; i < axes.prompts.size(); ++i) {
         const float clean_p = clean.probability[selected_[i]];
         const bool missing = !options_.complete && last && i >= axes.prompts.size() / 2;

@@ -17,18 +17,19 @@
 
 #include "base/error.hpp"
 #include "model/checkpoint/checkpoint.hpp"
+#include "tests/source_dir.hpp"
 #include "tests/temporary_directory.hpp"
 
 namespace factflow {
 
 inline std::filesystem::path test_folder() {
-  return std::filesystem::path(FACTFLOW_SOURCE_DIR) / "tests" / "checkpoint";
+  return std::filesystem::path(source_dir()) / "tests" / "checkpoint";
 }
 inline std::filesystem::path demo_model(const std::string& name) {
-  return std::filesystem::path(FACTFLOW_SOURCE_DIR) / "demo" / "models" / name;
+  return std::filesystem::path(source_dir()) / "demo" / "models" / name;
 }
 inline std::filesystem::path oracle_case(const std::string& name) {
-  return std::filesystem::path(FACTFLOW_SOURCE_DIR) / ".." / "shared" / "oracle" / "cases" / name;
+  return std::filesystem::path(source_dir()) / ".." / "shared" / "oracle" / "cases" / name;
 }
 
 inline std::span<const std::byte> as_bytes(const std::string& text) {

@@ -10,6 +10,7 @@
 #include "pipeline/conformance/conformance.hpp"
 #include "tests/model/naive_forward.hpp"
 #include "tests/model/random_checkpoint.hpp"
+#include "tests/source_dir.hpp"
 
 namespace factflow {
 namespace {
@@ -19,7 +20,7 @@ using ::testing::HasSubstr;
 using Kind = ConformanceRow::Kind;
 using Verdict = ConformanceRow::Verdict;
 
-const std::string kDemo = std::string(FACTFLOW_SOURCE_DIR) + "/demo/";
+const std::string kDemo = source_dir() + "/demo/";
 constexpr int kWindow = 2;
 
 json flow(const std::string& from, const std::string& to, const std::string& features) {

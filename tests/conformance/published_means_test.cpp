@@ -61,13 +61,13 @@ EvaluationResult clean_runs(const PublishedModel& model) {
 
 void write(const PublishedModel& model, const std::filesystem::path& file) {
   const std::vector<Edge> edges = edges_from_subject(model);
-  KnockoutAxes axes;
-  KnockoutWindow window{kWindow, "fit", {}, {}, {}};
+  CellAxes axes;
+  CellWindow window{kWindow, "fit", {}, {}, {}};
   for (std::int32_t start = 0; start <= static_cast<std::int32_t>(kStart); ++start)
     window.starts.push_back(start);
   for (const auto& [id, series] : edges.at(0).flow->prompts) axes.prompts.push_back(id);
   for (const Edge& edge : edges) {
-    axes.edges.push_back(edge.label);
+    axes.items.push_back(edge.label);
     for (const std::int64_t id : axes.prompts) {
       axes.blocked.push_back(1);
       const PublishedSeries& series = edge.flow->prompts.at(id);

@@ -16,13 +16,14 @@
 #include "model/families/family.hpp"
 #include "model/oracle_cases.hpp"
 #include "random_checkpoint.hpp"
+#include "tests/source_dir.hpp"
 
 namespace factflow {
 namespace {
 
 using nlohmann::json;
 
-const std::filesystem::path kTests = std::filesystem::path(FACTFLOW_SOURCE_DIR) / "tests";
+const std::filesystem::path kTests = std::filesystem::path(source_dir()) / "tests";
 
 class Mutator {
  public:

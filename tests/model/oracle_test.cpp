@@ -13,12 +13,12 @@
 #include "model/oracle_cases.hpp"
 #include "model/threads.hpp"
 #include "naive_forward.hpp"
+#include "tests/source_dir.hpp"
 
 namespace factflow {
 namespace {
 
-const std::filesystem::path kOracle =
-    std::filesystem::path(FACTFLOW_SOURCE_DIR) / "tests" / "oracle";
+const std::filesystem::path kOracle = std::filesystem::path(source_dir()) / "tests" / "oracle";
 
 Checkpoint checkpoint_of(const std::string& name) {
   return Checkpoint::open((kOracle / "cases" / name).string());

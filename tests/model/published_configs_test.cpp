@@ -11,6 +11,7 @@
 #include "model/checkpoint/config_file.hpp"
 #include "model/families/family.hpp"
 #include "shapes_of.hpp"
+#include "tests/source_dir.hpp"
 
 namespace factflow {
 namespace {
@@ -25,7 +26,7 @@ struct Published {
 std::vector<Published> published_configs() {
   std::vector<Published> all;
   const std::filesystem::path folder =
-      std::filesystem::path(FACTFLOW_SOURCE_DIR) / "tests/model/published";
+      std::filesystem::path(source_dir()) / "tests/model/published";
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     const json file = json::parse(std::ifstream(entry.path()));
     for (const auto& [name, model] : file.at("models").items()) {

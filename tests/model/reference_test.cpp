@@ -15,12 +15,12 @@
 #include "model/oracle_cases.hpp"
 #include "model/oracle_interventions.hpp"
 #include "model/threads.hpp"
+#include "tests/source_dir.hpp"
 
 namespace factflow {
 namespace {
 
-const std::filesystem::path kOracle =
-    std::filesystem::path(FACTFLOW_SOURCE_DIR) / "tests" / "oracle";
+const std::filesystem::path kOracle = std::filesystem::path(source_dir()) / "tests" / "oracle";
 
 std::unique_ptr<Network> load(const std::filesystem::path& directory, Precision precision) {
   return Network::load(std::make_shared<const Checkpoint>(Checkpoint::open(directory.string())),

@@ -11,12 +11,13 @@
 #include "model/reference/reference.hpp"
 #include "model/replay.hpp"
 #include "model/threads.hpp"
+#include "tests/source_dir.hpp"
 
 namespace factflow {
 namespace {
 
 const std::filesystem::path kSites =
-    std::filesystem::path(FACTFLOW_SOURCE_DIR) / "tests" / "oracle" / "cases_sites";
+    std::filesystem::path(source_dir()) / "tests" / "oracle" / "cases_sites";
 
 std::vector<int> up_to(int count) {
   std::vector<int> numbers(static_cast<size_t>(count));

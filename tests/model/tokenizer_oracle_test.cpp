@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "model/tokenizer/tokenizer.hpp"
+#include "tests/source_dir.hpp"
 
 namespace factflow {
 namespace {
@@ -14,7 +15,7 @@ class TrickyTexts : public testing::TestWithParam<std::string> {};
 
 TEST_P(TrickyTexts, HaveTheLibrarysIds) {
   const std::filesystem::path folder =
-      std::filesystem::path(FACTFLOW_SOURCE_DIR) / "tests" / "oracle" / "tokenizers";
+      std::filesystem::path(source_dir()) / "tests" / "oracle" / "tokenizers";
   const Tokenizer tokenizer = Tokenizer::load(folder / GetParam());
   const auto expected = nlohmann::json::parse(std::ifstream(folder / (GetParam() + ".json")));
   ASSERT_GT(expected.at("tricky").size(), 10u);

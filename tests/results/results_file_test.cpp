@@ -102,12 +102,12 @@ EvaluationResult evaluation() {
           {0, 0}};
 }
 
-KnockoutAxes axes() {
+CellAxes axes() {
   return {{"subject->last", "context->last"}, {7, 3}, {1, 1, 0, 2}};
 }
 
-KnockoutWindow window(std::int64_t size) {
-  KnockoutWindow window{size,
+CellWindow window(std::int64_t size) {
+  CellWindow window{size,
                         "fit",
                         {0, 1, 2},
                         std::vector<float>(12, 0.25F),
@@ -168,7 +168,7 @@ TEST_F(RunResults, RoundTrip) {
   EXPECT_EQ(clean.top_text[1], "\uFFFD\uFFFD");
   EXPECT_EQ(knockout_windows(reader, "tiny"), (std::vector<std::int64_t>{2, 9}));
   EXPECT_EQ(knockout_axes(reader, "tiny").blocked, axes().blocked);
-  const KnockoutWindow nine = knockout_window(reader, "tiny", 9);
+  const CellWindow nine = knockout_window(reader, "tiny", 9);
   EXPECT_EQ(nine.starts, window(9).starts);
   EXPECT_EQ(nine.rank, window(9).rank);
   EXPECT_EQ(nine.tied, window(9).tied);
@@ -185,7 +185,7 @@ TEST_F(RunResults, KnockoutsAreReadBySetOfPrompts) {
   {
     ResultsWriter writer(path_, info(), prompts());
     writer.begin_model({"tiny", "mamba", "models/tiny", 4, 8, 100, 1000, "d1", "d2"});
-    KnockoutAxes both{{"subject->last", "last->last"},
+    CellAxes both{{"subject->last", "last->last"},
                       {7, 3},
                       {1, 2, 3, kNotKnown},
                       {"main", "own", "none"},
@@ -209,7 +209,7 @@ TEST_F(RunResults, KnockoutsAreReadBySetOfPrompts) {
   EXPECT_EQ(knockout_axes(reader, "tiny").edges.size(), 2U);
   EXPECT_EQ(knockout_window(reader, "tiny", 9).rank,
             (std::vector<std::int32_t>{1, 2, 3, 4, 5, 6, 0, 0}));
-  const KnockoutAxes own = knockout_axes(reader, "tiny", 1);
+  const CellAxes own = knockout_axes(reader, "tiny", 1);
   EXPECT_EQ(own.prompts, (std::vector<std::int64_t>{3}));
   // Nobody asked prompt 3 for the other.
   EXPECT_EQ(own.edges, (std::vector<std::string>{"subject->last"}));
@@ -310,7 +310,7 @@ TEST_F(RunResults, BadNamesAreInputErrorsAndBadVectorsAreBugs) {
         << name;
   EXPECT_THROW(writer.write(arrays_of(evaluation())), std::logic_error);
   writer.begin_model({"tiny", "gpt2", "", 4, 8, 100, 1000, "", ""});
-  KnockoutAxes unknown = axes();
+  CellAxes unknown = axes();
   unknown.prompts[0] = 999;
   EXPECT_THROW(writer.write(arrays_of(unknown)), std::logic_error);
   writer.write(arrays_of(axes()));
@@ -318,7 +318,7 @@ TEST_F(RunResults, BadNamesAreInputErrorsAndBadVectorsAreBugs) {
   ArrayGroup lost{"lost"};
   lost.arrays = {{"cells", {"nowhere"}, std::vector<float>{1}, {"1", "d"}}};
   EXPECT_THROW(writer.write(lost), std::logic_error);
-  KnockoutWindow shorter = window(2);
+  CellWindow shorter = window(2);
   shorter.probability.pop_back();
   EXPECT_THROW(writer.write(arrays_of(axes(), shorter)), std::logic_error);
   EXPECT_THROW(writer.begin_model({"tiny", "gpt2", "", 4, 8, 100, 1000, "", ""}), std::logic_error);

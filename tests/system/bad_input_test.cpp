@@ -285,7 +285,7 @@ TEST_F(BadInput, AHeadOfZerosHasNoRightAnswer) {
   const EvaluationResult evaluation = read_evaluation(reader, "damaged");
   EXPECT_THAT(evaluation.rank, ::testing::Each(vocabulary));
   EXPECT_THAT(evaluation.tied, ::testing::Each(vocabulary - 1));
-  const KnockoutWindow window =
+  const CellWindow window =
       knockout_window(reader, "damaged", knockout_windows(reader, "damaged")[0]);
   ASSERT_FALSE(window.rank.empty());
   for (size_t i = 0; i < window.rank.size(); ++i) {

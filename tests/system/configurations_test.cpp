@@ -9,6 +9,7 @@
 #include <gmock/gmock.h>
 
 #include "results/results_file.hpp"
+#include "tests/source_dir.hpp"
 #include "tests/system/program.hpp"
 #include "tests/temporary_directory.hpp"
 
@@ -17,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kConfigs = fs::path(FACTFLOW_SOURCE_DIR) / "configs";
+const fs::path kConfigs = fs::path(source_dir()) / "configs";
 
 std::set<fs::path> files_of(const fs::path& folder) {
   std::set<fs::path> files;

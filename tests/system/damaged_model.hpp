@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/files.hpp"
+#include "tests/source_dir.hpp"
 #include "tests/temporary_directory.hpp"
 
 namespace factflow::testing {
@@ -52,8 +53,7 @@ class DamagedModel {
   DamagedModel(const TemporaryDirectory& scratch, const std::string& demo_model,
                const std::string& name)
       : path_(scratch.path() / name) {
-    std::filesystem::copy(std::filesystem::path(FACTFLOW_SOURCE_DIR) / "demo/models" / demo_model,
-                          path_);
+    std::filesystem::copy(std::filesystem::path(source_dir()) / "demo/models" / demo_model, path_);
   }
   std::string path() const { return path_.string(); }
   std::string weights() const { return (path_ / "model.safetensors").string(); }

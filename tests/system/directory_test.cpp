@@ -10,6 +10,7 @@
 #include "base/files.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 #include "results/results_file.hpp"
+#include "tests/source_dir.hpp"
 #include "tests/system/damaged_model.hpp"
 #include "tests/system/program.hpp"
 #include "tests/system/results_difference.hpp"
@@ -81,7 +82,7 @@ TEST_F(Directory, SomebodyElsesFilesAreNeitherOverwrittenNorRemoved) {
       {"run", "config.yaml", "--out", ".", "--share"},
       {"run", "config.yaml", "--out", path("mine")},
       {"submit", "config.yaml", "--out", ".", "--dry-run", "--profile",
-       FACTFLOW_SOURCE_DIR "/configs/slurm/cpu.yaml"}};
+       source_dir() + "/configs/slurm/cpu.yaml"}};
   for (const auto& words : cases) {
     expect_refused(run_program(words, {.directory = path("mine")}),
                    "is not empty, and what it holds is not of factflow: 'config.yaml', 'figures', "
@@ -138,7 +139,7 @@ TEST_F(Directory, APlaceWithoutDirectoriesIsOneLine) {
     expect_refused(ended, words);
   }
   expect_refused(run_program({"submit", config_, "--out", "/proc/x", "--dry-run", "--profile",
-                              FACTFLOW_SOURCE_DIR "/configs/slurm/cpu.yaml"}),
+                              source_dir() + "/configs/slurm/cpu.yaml"}),
                  "/proc/x: no directory can be made here");
 }
 

@@ -14,6 +14,7 @@
 #include "jobs/job_size.hpp"
 #include "jobs/submission.hpp"
 #include "tests/pipeline/coordination/faulty_files.hpp"
+#include "tests/source_dir.hpp"
 #include "tests/temporary_directory.hpp"
 
 namespace factflow {
@@ -156,8 +157,7 @@ TEST(Profile, OptionsOnWhichASubmissionDependsAreNoFurtherOptions) {
 
 TEST(Profile, ShippedOnesAreGood) {
   int profiles = 0;
-  for (const auto& entry :
-       std::filesystem::directory_iterator(std::string(FACTFLOW_SOURCE_DIR) + "/configs/slurm")) {
+  for (const auto& entry : std::filesystem::directory_iterator(source_dir() + "/configs/slurm")) {
     EXPECT_NO_THROW(run_script(read_profile(entry.path()), example())) << entry.path();
     ++profiles;
   }

@@ -10,6 +10,7 @@
 #include "model/tokenizer/tokenizer.hpp"
 #include "pipeline/input/config.hpp"
 #include "tests/model/random_checkpoint.hpp"
+#include "tests/source_dir.hpp"
 
 namespace factflow::testing {
 namespace {
@@ -17,7 +18,7 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-const fs::path kSource = FACTFLOW_SOURCE_DIR;
+const fs::path kSource = source_dir();
 const fs::path kPlainTokenizer = kSource / "demo/models/gpt2/tokenizer.json";
 const fs::path kBosTokenizer = kSource / "tests/oracle/tokenizers/mistral-style/tokenizer.json";
 

@@ -16,6 +16,7 @@
 #include "experiments/sweep/knockout_arrays.hpp"
 #include "results/results_file.hpp"
 #include "tests/model/random_checkpoint.hpp"
+#include "tests/source_dir.hpp"
 #include "tests/system/paper_models.hpp"
 #include "tests/system/program.hpp"
 
@@ -66,8 +67,8 @@ class Paper : public ::testing::Test {
 
   static std::set<std::string> names() {
     std::set<std::string> names;
-    for (const auto& entry : std::filesystem::directory_iterator(
-             std::filesystem::path(FACTFLOW_SOURCE_DIR) / "configs/paper"))
+    for (const auto& entry :
+         std::filesystem::directory_iterator(std::filesystem::path(source_dir()) / "configs/paper"))
       if (entry.path().extension() == ".yaml") names.insert(entry.path().stem());
     return names;
   }
@@ -82,10 +83,10 @@ int compare_cells(const ResultsReader& figure, const ResultsReader& everything,
                   const std::string& model) {
   int cells = 0;
   const auto all = kAllPrompts;
-  const KnockoutAxes mine = knockout_axes(figure, model, all),
+  const CellAxes mine = knockout_axes(figure, model, all),
                      theirs = knockout_axes(everything, model, all);
   for (const std::int64_t size : knockout_windows(figure, model)) {
-    const KnockoutWindow a = knockout_window(figure, model, size, all),
+    const CellWindow a = knockout_window(figure, model, size, all),
                          b = knockout_window(everything, model, size, all);
     const size_t starts = a.starts.size();
     EXPECT_EQ(a.starts, b.starts);

@@ -9,6 +9,7 @@
 
 #include <sys/types.h>
 
+#include "tests/source_dir.hpp"
 #include "tests/temporary_directory.hpp"
 
 namespace factflow::testing {
@@ -24,8 +25,8 @@ struct Ended {
 };
 
 struct Start {
-  int ranks = 0;                                          // 0 = without mpirun
-  std::filesystem::path directory = FACTFLOW_SOURCE_DIR;  // to start in
+  int ranks = 0;                                   // 0 = without mpirun
+  std::filesystem::path directory = source_dir();  // to start in
   // Then it is killed, which counts as a failure.
   std::chrono::seconds patience{300};
   std::map<std::string, std::string> environment = {};  // on top of this process's own

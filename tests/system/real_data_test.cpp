@@ -4,6 +4,7 @@
 #include "experiments/evaluate/evaluation_arrays.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 #include "results/results_file.hpp"
+#include "tests/source_dir.hpp"
 #include "tests/system/program.hpp"
 #include "tests/system/scenario.hpp"
 #include "tests/temporary_directory.hpp"
@@ -12,8 +13,7 @@ namespace factflow::testing {
 namespace {
 
 TEST(RealData, FiveHundredRecordsAreSwept) {
-  const std::string counterfact =
-      std::string(FACTFLOW_SOURCE_DIR) + "/../shared/data/counterfact.jsonl";
+  const std::string counterfact = source_dir() + "/../shared/data/counterfact.jsonl";
   if (!std::filesystem::exists(counterfact)) GTEST_SKIP() << "needs " << counterfact;
   TemporaryDirectory scratch;
   Scenario scenario;
@@ -32,13 +32,13 @@ TEST(RealData, FiveHundredRecordsAreSwept) {
   ASSERT_EQ(reader.prompts().id.size(), 500U);
   for (const ModelInfo& model : reader.models()) {
     const EvaluationResult evaluation = read_evaluation(reader, model.name);
-    const KnockoutAxes axes = knockout_axes(reader, model.name);
+    const CellAxes axes = knockout_axes(reader, model.name);
     const size_t failed =
         static_cast<size_t>(std::count(evaluation.rank.begin(), evaluation.rank.end(), 0));
     EXPECT_EQ(axes.prompts.size(), 500 - failed);
     EXPECT_LT(failed, 50U);  // prompts longer than the demo's gpt2 takes
     // "subject->last" is there in every prompt, and its knockout gives a number at every start.
-    const KnockoutWindow window = knockout_window(reader, model.name, 5);
+    const CellWindow window = knockout_window(reader, model.name, 5);
     for (size_t i = 0; i < axes.prompts.size() * window.starts.size(); ++i)
       ASSERT_GT(window.rank[i], 0) << i;
   }

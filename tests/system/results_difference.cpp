@@ -83,13 +83,13 @@ void compare_evaluations(Comparison& c, const std::string& group, const Evaluati
 
 void compare_knockouts(Comparison& c, const std::string& model, const ResultsReader& a,
                        const ResultsReader& b) {
-  const KnockoutAxes ours = knockout_axes(a, model), theirs = knockout_axes(b, model);
+  const CellAxes ours = knockout_axes(a, model), theirs = knockout_axes(b, model);
   const std::string group = "/" + model + "/knockout/";
   c.equal(group + "edge", ours.edges, theirs.edges);
   c.equal(group + "prompt", ours.prompts, theirs.prompts);
   c.equal(group + "blocked", ours.blocked, theirs.blocked);
   for (const std::int64_t size : knockout_windows(a, model)) {
-    const KnockoutWindow x = knockout_window(a, model, size), y = knockout_window(b, model, size);
+    const CellWindow x = knockout_window(a, model, size), y = knockout_window(b, model, size);
     const std::string window = fmt::format("{}window_{}/", group, size);
     c.equal(window + "placement", x.placement == y.placement);
     c.equal(window + "start", x.starts, y.starts);

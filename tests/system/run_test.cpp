@@ -12,6 +12,7 @@
 #include "base/files.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 #include "results/results_file.hpp"
+#include "tests/source_dir.hpp"
 #include "tests/system/program.hpp"
 #include "tests/system/results_difference.hpp"
 #include "tests/system/scenario.hpp"
@@ -257,7 +258,7 @@ TEST_F(Run, AStoppedRunTellsWhatIsComputedFromWhatIsMissing) {
   size_t missing = 0;
   for (const ModelInfo& model : reader.models()) {
     if (knockout_windows(reader, model.name).empty()) continue;
-    const KnockoutAxes axes = knockout_axes(reader, model.name);
+    const CellAxes axes = knockout_axes(reader, model.name);
     int computed = 0;
     for (size_t p = 0; p < axes.prompts.size(); ++p) computed += axes.blocked[p] >= 0 ? 1 : 0;
     missing += axes.prompts.size() - static_cast<size_t>(computed);
@@ -304,7 +305,7 @@ TEST(CommandLine, HelpOfEveryCommandIsGood) {
   EXPECT_GE(commands, 8);
 }
 
-const std::string kOracleCases = FACTFLOW_SOURCE_DIR "/tests/oracle/cases";
+const std::string kOracleCases = source_dir() + "/tests/oracle/cases";
 
 TEST(CommandLine, VerifyTakesTheToleranceOfTheFamilyAndSaysWhy) {
   const auto verify = [](std::vector<std::string> more) {
@@ -345,7 +346,7 @@ TEST(CommandLine, UnknownWordsAreRefusedInOneLine) {
       {{"check", "--nothing"}, "unrecognised option '--nothing'"},
       {{"verify", "--model", "x"}, "the option '--cases' is required but missing"},
       {{"verify", "--cases", kOracleCases + "/gpt2/cases.json"}, "the option '--model' is missing"},
-      {{"verify", "--cases", FACTFLOW_SOURCE_DIR "/docs"}, "holds neither cases.json nor"},
+      {{"verify", "--cases", source_dir() + "/docs"}, "holds neither cases.json nor"},
       {{"tokenize"}, "the option '--model' is required but missing"},
       {{"plan", "/nowhere.yaml"}, "/nowhere.yaml"},
       {{"validate", "/nowhere.yaml"}, "/nowhere.yaml"},

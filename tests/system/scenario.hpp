@@ -6,10 +6,12 @@
 
 #include <fmt/format.h>
 
+#include "tests/source_dir.hpp"
+
 namespace factflow::testing {
 
 inline std::string demo_path(const std::string& name) {
-  return std::string(FACTFLOW_SOURCE_DIR) + "/demo/" + name;
+  return source_dir() + "/demo/" + name;
 }
 
 struct Scenario {

@@ -7,6 +7,7 @@
 
 #include "base/error.hpp"
 #include "test_tokenizers.hpp"
+#include "tests/source_dir.hpp"
 
 namespace factflow {
 namespace {
@@ -14,7 +15,7 @@ namespace {
 using nlohmann::json;
 using testing::HasSubstr;
 
-const std::filesystem::path kDemo = std::filesystem::path(FACTFLOW_SOURCE_DIR) / "demo/models";
+const std::filesystem::path kDemo = std::filesystem::path(source_dir()) / "demo/models";
 
 json split_at(const std::string& regex) {
   return {{"type", "Split"},

@@ -5,6 +5,7 @@
 
 #include "base/files.hpp"
 #include "tests/fuzz/tokenizer_fuzz.hpp"
+#include "tests/source_dir.hpp"
 
 namespace factflow {
 namespace {
@@ -12,7 +13,7 @@ namespace {
 TEST(FuzzInputs, AreReadOrRefused) {
   size_t inputs = 0;
   for (const auto& file :
-       std::filesystem::directory_iterator(FACTFLOW_SOURCE_DIR "/tests/fuzz/tokenizer_inputs")) {
+       std::filesystem::directory_iterator(source_dir() + "/tests/fuzz/tokenizer_inputs")) {
     SCOPED_TRACE(file.path());
     EXPECT_NO_THROW(load_and_encode(read_file(file.path())));
     ++inputs;

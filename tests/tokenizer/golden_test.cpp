@@ -5,6 +5,7 @@
 
 #include "base/error.hpp"
 #include "test_tokenizers.hpp"
+#include "tests/source_dir.hpp"
 
 namespace factflow {
 namespace {
@@ -12,7 +13,7 @@ namespace {
 using nlohmann::json;
 
 json read_json(const std::string& path) {
-  return json::parse(std::ifstream(std::string(FACTFLOW_SOURCE_DIR) + path));
+  return json::parse(std::ifstream(source_dir() + path));
 }
 
 json document_of(const json& test_case, const json& models) {

@@ -11,13 +11,14 @@
 
 #include "model/prompt.hpp"
 #include "test_tokenizers.hpp"
+#include "tests/source_dir.hpp"
 
 namespace factflow {
 namespace {
 
 using nlohmann::json;
 
-const std::filesystem::path kShared = std::filesystem::path(FACTFLOW_SOURCE_DIR) / ".." / "shared";
+const std::filesystem::path kShared = std::filesystem::path(source_dir()) / ".." / "shared";
 
 const std::map<std::int64_t, json>& counterfact() {
   static const std::map<std::int64_t, json> records = [] {

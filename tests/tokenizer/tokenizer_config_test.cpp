@@ -8,6 +8,7 @@
 #include "base/error.hpp"
 #include "model/prompt.hpp"
 #include "test_tokenizers.hpp"
+#include "tests/source_dir.hpp"
 #include "tests/temporary_directory.hpp"
 
 namespace factflow {
@@ -16,7 +17,7 @@ namespace {
 using nlohmann::json;
 using testing::HasSubstr;
 
-const std::filesystem::path kShared = std::filesystem::path(FACTFLOW_SOURCE_DIR) / ".." / "shared";
+const std::filesystem::path kShared = std::filesystem::path(source_dir()) / ".." / "shared";
 
 class ConfigFiles : public testing::Test {
  protected:

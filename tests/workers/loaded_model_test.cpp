@@ -13,6 +13,7 @@
 #include "experiments/table.hpp"
 #include "model/device.hpp"
 #include "model/threads.hpp"
+#include "tests/source_dir.hpp"
 #include "workers/work_loop.hpp"
 #include "workers/worker.hpp"
 
@@ -46,7 +47,7 @@ class MemoryShort : public ::testing::Test {
  protected:
   static LoadedModel load() {
     ModelSource job;
-    job.path = job.tokenizer = FACTFLOW_SOURCE_DIR "/demo/models/gpt2";
+    job.path = job.tokenizer = source_dir() + "/demo/models/gpt2";
     return LoadedModel(job, at::kCPU, Precision::kFp64, std::int64_t{8} << 30, "here");
   }
   static std::vector<ReplayRequest> requests() {
@@ -100,7 +101,7 @@ TEST_F(MemoryShort, AModelThatCannotBeLoadedIsNoUnitThatIsTooLarge) {
   job.precision = "fp64";
   ModelJob& model = job.models.emplace_back();
   model.name = "small";
-  model.path = model.tokenizer = FACTFLOW_SOURCE_DIR "/demo/models/gpt2";
+  model.path = model.tokenizer = source_dir() + "/demo/models/gpt2";
   model.parameters = 2'500'000;
   model.work.resize(experiment_kinds().size());
   Worker worker(job, "cpu", 1, "here");

@@ -11,6 +11,7 @@
 #include "experiments/evaluate/evaluate.hpp"
 #include "experiments/heatmap/heatmap.hpp"
 #include "experiments/sweep/sweep.hpp"
+#include "tests/source_dir.hpp"
 #include "workers/job.hpp"
 #include "workers/unit.hpp"
 
@@ -42,7 +43,7 @@ Job two_models() {
   for (const char* name : {"gpt2", "mamba"}) {
     ModelJob& model = job.models.emplace_back();
     model.name = name;
-    model.path = model.tokenizer = std::string(FACTFLOW_SOURCE_DIR "/demo/models/") + name;
+    model.path = model.tokenizer = std::string(source_dir() + "/demo/models/") + name;
     model.work = work();
     model.asked = {{}, {{0, {0}}, {1, {0}}}, {{0, {0}}}};
   }

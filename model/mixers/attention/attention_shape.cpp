@@ -33,6 +33,8 @@ void AttentionShape::check_block(const Block& block) const {
   const bool some = set != nullptr && set->kind != ChannelSet::Kind::kAll;
   if (std::holds_alternative<Channels>(block.selection) || some || block.parts)
     throw std::invalid_argument("attention has heads, not channels or parts");
+  if (const auto* some_heads = std::get_if<Heads>(&block.selection))
+    check_indices(some_heads->indices, heads, "heads");
 }
 
 }  // namespace factflow

@@ -31,6 +31,7 @@ struct AttentionShape final : MixerShape {
   std::vector<ColumnBuffer> buffers(Precision precision) const override;
   void check_cuda(const CudaLimits& limits, const std::string& model) const override;
   std::vector<Site> sites() const override { return {Site::kS, Site::kO}; }
+  std::int64_t site_width(Site site) const override { return site == Site::kS ? queries() : 0; }
   void check_block(const Block& block) const override;
 };
 

@@ -50,9 +50,15 @@ std::vector<Site> MambaShape::sites() const {
   return {Site::kA, Site::kConv, Site::kSkip, Site::kS, Site::kG, Site::kY, Site::kO};
 }
 
+std::int64_t MambaShape::site_width(Site site) const {
+  return site == Site::kO ? 0 : inner;
+}
+
 void MambaShape::check_block(const Block& block) const {
   if (std::holds_alternative<Heads>(block.selection) || block.parts)
     throw std::invalid_argument("mamba has channels, not heads or parts");
+  if (const auto* channels = std::get_if<Channels>(&block.selection))
+    check_indices(channels->indices, inner, "channels");
 }
 
 }  // namespace factflow

@@ -49,6 +49,11 @@ std::vector<Site> Mamba2Shape::sites() const {
   return {Site::kA, Site::kXbc, Site::kConv, Site::kSkip, Site::kS, Site::kG, Site::kY, Site::kO};
 }
 
+std::int64_t Mamba2Shape::site_width(Site site) const {
+  if (site == Site::kO) return 0;
+  return site == Site::kXbc || site == Site::kConv ? conv_channels() : inner;
+}
+
 void Mamba2Shape::check_block(const Block& block) const {
   const bool convolution = block.through == Block::Through::kConvolution;
   const auto* set = std::get_if<ChannelSet>(&block.selection);
@@ -59,6 +64,10 @@ void Mamba2Shape::check_block(const Block& block) const {
   if (some && block.parts && (block.parts->b || block.parts->c || !block.parts->x))
     throw std::invalid_argument(
         "mamba2: B and C have no heads or channels: with a selection of them parts is x alone");
+  if (const auto* one = std::get_if<Heads>(&block.selection))
+    check_indices(one->indices, heads, "heads");
+  if (const auto* channels = std::get_if<Channels>(&block.selection))
+    check_indices(channels->indices, inner, "channels of x");
 }
 
 }  // namespace factflow

@@ -43,6 +43,7 @@ struct Mamba2Shape final : MixerShape {
   std::vector<ColumnBuffer> buffers(Precision precision) const override;
   void check_cuda(const CudaLimits& limits, const std::string& model) const override;
   std::vector<Site> sites() const override;
+  std::int64_t site_width(Site site) const override;
   void check_block(const Block& block) const override;
 };
 

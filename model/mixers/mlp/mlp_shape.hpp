@@ -18,6 +18,7 @@ struct MlpShape final : MixerShape {
   bool mixes_tokens() const override { return false; }
   std::vector<ColumnBuffer> buffers(Precision precision) const override;
   std::vector<Site> sites() const override { return {Site::kMlpIn, Site::kMlpHidden, Site::kMlp}; }
+  std::int64_t site_width(Site site) const override { return site == Site::kMlpHidden ? inner : 0; }
   void check_block(const Block& block) const override;
 };
 

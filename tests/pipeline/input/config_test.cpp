@@ -6,6 +6,7 @@
 
 #include "tests/expect_input_error.hpp"
 #include "tests/pipeline/sections.hpp"
+#include "tests/source_dir.hpp"
 #include "tests/temporary_directory.hpp"
 
 namespace factflow {
@@ -287,8 +288,7 @@ TEST(ConfigPaths, TheOldReadingIsSaidWhereItWouldHaveFoundTheFile) {
 TEST(Config, ShippedConfigurationsAreValid) {
   for (const auto& [folder, least] : {std::pair{"/configs", 3}, std::pair{"/configs/paper", 16}}) {
     int count = 0;
-    for (const auto& entry :
-         std::filesystem::directory_iterator(std::string(FACTFLOW_SOURCE_DIR) + folder)) {
+    for (const auto& entry : std::filesystem::directory_iterator(source_dir() + folder)) {
       if (entry.path().extension() != ".yaml") continue;
       const Config config = read_config(entry.path());
       for (const WrittenPath& path : config.paths) {

@@ -8,6 +8,7 @@
 #include "pipeline/input/dataset.hpp"
 #include "pipeline/input/numpy_permutation.hpp"
 #include "tests/expect_input_error.hpp"
+#include "tests/source_dir.hpp"
 
 namespace factflow {
 namespace {
@@ -15,7 +16,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-const std::filesystem::path kData = FACTFLOW_SOURCE_DIR "/../shared/data";
+const std::filesystem::path kData = source_dir() + "/../shared/data";
 
 #define SKIP_WITHOUT(file) \
   if (!std::filesystem::exists(kData / (file))) GTEST_SKIP() << (kData / (file)) << " is not here"

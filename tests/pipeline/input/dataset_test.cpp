@@ -2,6 +2,7 @@
 #include "pipeline/input/dataset.hpp"
 
 #include "tests/expect_input_error.hpp"
+#include "tests/source_dir.hpp"
 #include "tests/temporary_directory.hpp"
 
 namespace factflow {
@@ -199,7 +200,7 @@ TEST_F(DatasetTest, OriginalIdxIsTheReferenceNumberAlready) {
 }
 
 TEST_F(DatasetTest, ReadsTheDemoFacts) {
-  const Dataset dataset = read_dataset({.path = FACTFLOW_SOURCE_DIR "/demo/facts.jsonl"});
+  const Dataset dataset = read_dataset({.path = source_dir() + "/demo/facts.jsonl"});
   EXPECT_EQ(dataset.format, "counterfact-tracing, JSON lines");
   EXPECT_EQ(dataset.prompts.size(), 2204U);
   EXPECT_THAT(dataset.bad, IsEmpty());

@@ -13,6 +13,7 @@
 #include "pipeline/coordination/task_queue.hpp"
 #include "pipeline/run/run_plan.hpp"
 #include "tests/pipeline/clean_runs.hpp"
+#include "tests/source_dir.hpp"
 #include "workers/protocol.hpp"
 
 namespace factflow {
@@ -121,7 +122,7 @@ class Balance : public ::testing::Test {
     return worst_excess(workers, [](const std::vector<Task>& tasks, double) { return tasks; });
   }
 
-  const Config config_ = parse_config(fmt::format(kYaml, FACTFLOW_SOURCE_DIR), "balance.yaml");
+  const Config config_ = parse_config(fmt::format(kYaml, source_dir()), "balance.yaml");
   const Dataset dataset_ = read_dataset(config_.dataset);
   const PlannedJob planned_ = build_job(config_, Completeness::kConfigOnly);
 };

@@ -5,6 +5,7 @@
 
 #include "base/error.hpp"
 #include "pipeline/run/job_builder.hpp"
+#include "tests/source_dir.hpp"
 #include "tests/temporary_directory.hpp"
 
 namespace factflow {
@@ -17,7 +18,7 @@ TEST(GpuLimits, AreCheckedWhereAGpuIsAskedFor) {
     build_job(parse_config(fmt::format("name: x\ndataset: {{path: '{}/demo/facts.jsonl'}}\n"
                                        "models: [{{name: large, path: '{}'}}]\n"
                                        "run: {{device: '{}'}}\n",
-                                       FACTFLOW_SOURCE_DIR, model.path().string(), device),
+                                       source_dir(), model.path().string(), device),
                            "x.yaml"),
               Completeness::kConfigOnly);
   };

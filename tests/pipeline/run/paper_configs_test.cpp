@@ -9,6 +9,7 @@
 #include "pipeline/input/config.hpp"
 #include "pipeline/input/dataset.hpp"
 #include "tests/pipeline/sections.hpp"
+#include "tests/source_dir.hpp"
 
 namespace factflow {
 namespace {
@@ -16,7 +17,7 @@ namespace {
 using ::testing::Contains;
 using ::testing::Key;
 
-const std::filesystem::path kFolder = std::filesystem::path(FACTFLOW_SOURCE_DIR) / "configs/paper";
+const std::filesystem::path kFolder = std::filesystem::path(source_dir()) / "configs/paper";
 
 // A set of prompts in words that mean the same in every file.
 std::string meaning_of(const Config& config, const SelectConfig& set) {

@@ -11,6 +11,7 @@
 #include "model/tokenizer/tokenizer.hpp"
 #include "pipeline/coordination/journal_format.hpp"
 #include "tests/pipeline/clean_runs.hpp"
+#include "tests/source_dir.hpp"
 #include "workers/worker.hpp"
 
 namespace factflow {
@@ -33,7 +34,7 @@ run: {{device: cpu, threads_per_rank: 1{2}}}
 class PlannedMemory : public ::testing::TestWithParam<const char*> {
  protected:
   static Config config(const std::string& more = "") {
-    return parse_config(fmt::format(kYaml, FACTFLOW_SOURCE_DIR, GetParam(), more), "plan.yaml");
+    return parse_config(fmt::format(kYaml, source_dir(), GetParam(), more), "plan.yaml");
   }
   // The buffers of an engine that has computed every unit.
   static std::int64_t measured(const Config& config, const Dataset& dataset,

@@ -8,6 +8,7 @@
 
 #include "base/error.hpp"
 #include "tests/pipeline/clean_runs.hpp"
+#include "tests/source_dir.hpp"
 
 namespace factflow {
 namespace {
@@ -44,7 +45,7 @@ class Plan : public ::testing::Test {
     return units;
   }
 
-  const Config config_ = parse_config(fmt::format(kYaml, FACTFLOW_SOURCE_DIR), "plan.yaml");
+  const Config config_ = parse_config(fmt::format(kYaml, source_dir()), "plan.yaml");
   const Dataset dataset_ = read_dataset(config_.dataset);
   const PlannedJob planned_ = build_job(config_, Completeness::kConfigOnly);
 };
