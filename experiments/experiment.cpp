@@ -74,12 +74,13 @@ UnitLimits Work::limits(const Asked& asked) const {
 
 std::vector<Finding> Work::compute(LoadedModel& model, const Asked& asked,
                                    std::span<const TokenizedPrompt> prompts) const {
+  const std::vector<TokenizedPrompt> others = model.tokenize_prompts(references());
   std::vector<ReplayRequest> requests;
-  for (const TokenizedPrompt& prompt : prompts) requests.push_back(request(asked, prompt));
+  for (const TokenizedPrompt& prompt : prompts) requests.push_back(request(asked, prompt, others));
   const std::vector<ReplayResult> results = model.replay(requests, top_tokens());
   std::vector<Finding> findings;
   for (std::size_t i = 0; i < results.size(); ++i)
-    findings.push_back(is_finite(results[i]) ? record(model, asked, prompts[i], results[i])
+    findings.push_back(is_finite(results[i]) ? record(model, asked, prompts[i], others, results[i])
                                              : Finding{kNotFinite, ""});
   return findings;
 }

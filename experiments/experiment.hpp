@@ -101,11 +101,16 @@ class Work {
   virtual UnitLimits limits(const Asked& asked) const;  // by the rows of replays()
   virtual PromptBytes bytes_of_prompt(const Asked& asked, double tokens) const = 0;
 
+  // Prompts of the dataset that others take values of. The model's tokens of all of them are given
+  // to the two functions below.
+  virtual std::vector<Prompt> references() const { return {}; }
   // What the engine is asked about a prompt, and what is kept of its answer, which is finite
   // throughout.
-  virtual ReplayRequest request(const Asked& asked, const TokenizedPrompt& prompt) const = 0;
+  virtual ReplayRequest request(const Asked& asked, const TokenizedPrompt& prompt,
+                                std::span<const TokenizedPrompt> references) const = 0;
   virtual Finding record(const LoadedModel& model, const Asked& asked,
-                         const TokenizedPrompt& prompt, const ReplayResult& result) const = 0;
+                         const TokenizedPrompt& prompt, std::span<const TokenizedPrompt> references,
+                         const ReplayResult& result) const = 0;
   virtual int top_tokens() const { return 0; }  // of the clean runs
   // The findings of prompts of which the same is asked, in order. Made of the two above; a kind
   // that needs several passes, or more of the model, has its own.
@@ -131,6 +136,7 @@ struct ModelToPlan {
   const Architecture& architecture;
   Placement placement = Placement::kFit;  // of the run's windows
   const std::filesystem::path& file;      // the configuration, for messages
+  const std::vector<Prompt>& prompts;     // of the dataset
 };
 
 struct PromptCount {

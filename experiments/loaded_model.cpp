@@ -107,6 +107,13 @@ TokenizedPrompt LoadedModel::tokenize_prompt(const Prompt& prompt) const {
   return tokens;
 }
 
+std::vector<TokenizedPrompt> LoadedModel::tokenize_prompts(
+    const std::vector<Prompt>& prompts) const {
+  std::vector<TokenizedPrompt> tokens;
+  for (const Prompt& prompt : prompts) tokens.push_back(tokenize_prompt(prompt));
+  return tokens;
+}
+
 std::vector<ReplayResult> LoadedModel::replay(const std::vector<ReplayRequest>& requests, int top) {
   try {
     return engine_->run(requests, top);

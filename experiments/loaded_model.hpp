@@ -66,6 +66,7 @@ class LoadedModel {
 
   // The prompt's tokens, checked against the model. Throws InputError.
   TokenizedPrompt tokenize_prompt(const Prompt& prompt) const;
+  std::vector<TokenizedPrompt> tokenize_prompts(const std::vector<Prompt>& prompts) const;
   // Runs requests; `top` likeliest tokens of the clean run. Throws MemoryError if a single prompt
   // does not fit, or if the device has less memory than passes may take: smaller ones would change
   // the last bits unasked.

@@ -2,6 +2,7 @@
 
 #include "experiments/evaluate/evaluate.hpp"
 #include "experiments/heatmap/heatmap.hpp"
+#include "experiments/intervene/intervene.hpp"
 #include "experiments/sweep/sweep.hpp"
 
 namespace factflow {
@@ -11,6 +12,7 @@ const std::vector<const ExperimentKind*>& experiment_kinds() {
       &evaluate_kind(),
       &sweep_kind(),
       &heatmap_kind(),
+      &intervene_kind(),
   };
   return kinds;
 }

@@ -126,8 +126,11 @@ SelfCheck check_against_reference(ReplayEngine& engine, const Network& network,
   const auto compare = [&](const Answer& answer, const std::vector<Intervention>& interventions,
                            const std::string& what) {
     const at::Tensor log = reference.log_probabilities(request.ids, interventions);
-    const double apart =
-        difference(std::exp(answer.log_probability), std::exp(log[request.answer].item<double>()));
+    const double ours = std::exp(answer.log_probability),
+                 theirs = std::exp(log[request.answer].item<double>());
+    // A model whose numbers overflow here does so in both; the prompt is recorded as failed.
+    if (!std::isfinite(ours) && !std::isfinite(theirs)) return;
+    const double apart = difference(ours, theirs);
     if (all.empty() || apart > check.largest) {
       check.largest = apart;
       check.of = what;
@@ -147,6 +150,7 @@ SelfCheck check_against_reference(ReplayEngine& engine, const Network& network,
       if (answer.rank != 0) compare(answer, series.run(run.index), kind + layers);
     }
   check.runs = static_cast<int>(all.size());
+  if (all.empty()) return check;
   std::sort(all.begin(), all.end());
   check.median = all[all.size() / 2];
   return check;

@@ -180,10 +180,11 @@ void Worker::check_self(const PreparedUnit& prepared) {
   const ModelJob& model = job_.models.at(prepared.unit.model);
   std::vector<ReplayRequest> requests;
   for (size_t kind = 0; kind < experiment_kinds().size(); ++kind)
-    if (!model.asked.at(kind).empty() || experiment_kinds()[kind]->offers_ranks())
-      requests.push_back(experiment_kinds()[kind]
-                             ->work_from(model.work.at(kind))
-                             ->request(model.asked[kind], prepared.prompts.front()));
+    if (!model.asked.at(kind).empty() || experiment_kinds()[kind]->offers_ranks()) {
+      const auto work = experiment_kinds()[kind]->work_from(model.work.at(kind));
+      requests.push_back(work->request(model.asked[kind], prepared.prompts.front(),
+                                       loaded_->tokenize_prompts(work->references())));
+    }
   try {
     loaded_->check_self(requests);
   } catch (const RunError& error) {

@@ -92,13 +92,14 @@ class EvaluateWork final : public Work {
     return {kBytesOfResults, static_cast<double>(encode(sample).size())};
   }
 
-  ReplayRequest request(const Asked&, const TokenizedPrompt& prompt) const override {
+  ReplayRequest request(const Asked&, const TokenizedPrompt& prompt,
+                        std::span<const TokenizedPrompt>) const override {
     return {prompt.ids, prompt.answer, {}};
   }
   int top_tokens() const override { return kTopTokens; }
 
   Finding record(const LoadedModel& model, const Asked&, const TokenizedPrompt& prompt,
-                 const ReplayResult& result) const override {
+                 std::span<const TokenizedPrompt>, const ReplayResult& result) const override {
     const Tokenizer& tokenizer = model.tokenizer();
     PromptEvaluation evaluation;
     evaluation.probability = static_cast<float>(std::exp(result.clean.log_probability));

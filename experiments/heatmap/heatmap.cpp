@@ -91,7 +91,8 @@ class HeatmapWork final : public Work {
     return {rows * kBytesPerRow, static_cast<double>(to_bytes(sample).size())};
   }
 
-  ReplayRequest request(const Asked& asked, const TokenizedPrompt& prompt) const override {
+  ReplayRequest request(const Asked& asked, const TokenizedPrompt& prompt,
+                        std::span<const TokenizedPrompt>) const override {
     ReplayRequest request{prompt.ids, prompt.answer, {}};
     const std::vector<Window> windows = windows_of(series_, series_in(asked));
     const std::vector<int> last = positions_of(TokenRole::kLast, prompt);
@@ -101,7 +102,7 @@ class HeatmapWork final : public Work {
   }
 
   Finding record(const LoadedModel& model, const Asked& asked, const TokenizedPrompt& prompt,
-                 const ReplayResult& result) const override {
+                 std::span<const TokenizedPrompt>, const ReplayResult& result) const override {
     PromptHeatmap heatmap;
     for (const int id : prompt.ids) {
       heatmap.tokens.push_back(model.tokenizer().token_text(id));

@@ -154,7 +154,9 @@ class SweepWork final : public Work {
     return fmt::format("sweep, {}, windows {}", counted(asked.size(), "edge"),
                        fmt::join(sizes, " "));
   }
-  std::string summary() const override { return counted(plan_.edges.size(), "edge"); }
+  std::string summary() const override {
+    return plan_.edges.empty() ? "" : counted(plan_.edges.size(), "edge");
+  }
 
   std::vector<Replays> replays(const Asked& asked, double) const override {
     std::vector<Replays> replays;
@@ -176,7 +178,8 @@ class SweepWork final : public Work {
     return {rows * kBytesPerRow, static_cast<double>(to_bytes(sample).size())};
   }
 
-  ReplayRequest request(const Asked& asked, const TokenizedPrompt& prompt) const override {
+  ReplayRequest request(const Asked& asked, const TokenizedPrompt& prompt,
+                        std::span<const TokenizedPrompt>) const override {
     ReplayRequest request{prompt.ids, prompt.answer, {}};
     for (const AskedItem& one : asked) {
       const EdgeSpec& edge = plan_.edges.at(one.item);
@@ -187,7 +190,7 @@ class SweepWork final : public Work {
   }
 
   Finding record(const LoadedModel&, const Asked& asked, const TokenizedPrompt& prompt,
-                 const ReplayResult& result) const override {
+                 std::span<const TokenizedPrompt>, const ReplayResult& result) const override {
     PromptSweep sweep;
     for (std::size_t e = 0; e < asked.size(); ++e) {
       const EdgeSpec& edge = plan_.edges.at(asked[e].item);

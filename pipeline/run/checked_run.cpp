@@ -72,7 +72,7 @@ CheckedRun check_run(const std::filesystem::path& config, const ConfigOverrides&
   run.config = read_config(config);
   apply(overrides, run.config);
   run.dataset = read_prompts(run.config);
-  run.planned = build_job(run.config, completeness);
+  run.planned = build_job(run.config, run.dataset.prompts, completeness);
   const RunPlan plan(run.config, run.dataset,
                      run.planned);  // throws for too many models or prompts
   return run;

@@ -125,8 +125,10 @@ void check_files(ModelJob& job, const TensorTable& table, Completeness completen
 
 }  // namespace
 
-void plan_experiments(const Config& config, PlannedModel& planned, ModelJob& job) {
-  const ModelToPlan model{job.name, planned.architecture, placement_of(config), config.file};
+void plan_experiments(const Config& config, const std::vector<Prompt>& prompts,
+                      PlannedModel& planned, ModelJob& job) {
+  const ModelToPlan model{job.name, planned.architecture, placement_of(config), config.file,
+                          prompts};
   for (size_t kind = 0; kind < experiment_kinds().size(); ++kind) {
     planned.experiments.push_back(experiment_kinds()[kind]->plan(config.experiments[kind], model));
     job.work.push_back(planned.experiments.back().work->bytes());
@@ -134,7 +136,8 @@ void plan_experiments(const Config& config, PlannedModel& planned, ModelJob& job
   }
 }
 
-PlannedJob build_job(const Config& config, Completeness completeness) {
+PlannedJob build_job(const Config& config, const std::vector<Prompt>& prompts,
+                     Completeness completeness) {
   require_models(config);
   Tokenizers tokenizers;
   PlannedJob planned;
@@ -164,7 +167,7 @@ PlannedJob build_job(const Config& config, Completeness completeness) {
     job.answer = config.select[0].answer;
     job.parameters = one.parameters;
     check_files(job, table, completeness, tokenizers, one);
-    plan_experiments(config, one, job);
+    plan_experiments(config, prompts, one, job);
   }
   return planned;
 }

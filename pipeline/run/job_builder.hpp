@@ -28,13 +28,15 @@ enum class Completeness {
   kConfigOnly  // weights and tokenizer: what is there of them is checked all the same
 };
 
-// Reads every model's config.json, every tensor's name and shape, and the tokenizer. Throws
-// InputError for a model that cannot be used or cannot have what is asked; models that are
-// not there are all named at once, with the commands that download them.
-PlannedJob build_job(const Config& config, Completeness completeness);
+// `prompts`: of the dataset. Reads every model's config.json, every tensor's name and shape, and
+// the tokenizer. Throws InputError for a model that cannot be used or cannot have what is asked;
+// models that are not there are all named at once, with the commands that download them.
+PlannedJob build_job(const Config& config, const std::vector<Prompt>& prompts,
+                     Completeness completeness);
 
 // What all kinds of experiment do with the model `job.name`, whose planned.architecture is known:
 // fills in the rest of `planned` and job.work. Throws InputError for what the model cannot have.
-void plan_experiments(const Config& config, PlannedModel& planned, ModelJob& job);
+void plan_experiments(const Config& config, const std::vector<Prompt>& prompts,
+                      PlannedModel& planned, ModelJob& job);
 
 }  // namespace factflow

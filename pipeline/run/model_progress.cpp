@@ -20,17 +20,22 @@ std::string percent(std::int64_t part, std::int64_t whole) {
 
 nlohmann::json count_to_json(const std::optional<AskedCount>& count) {
   if (!count) return nullptr;
-  return {{"prompts", count->prompts}, {"selection", count->selection}};
+  return {{"prompts", count->prompts},
+          {"selection", count->selection},
+          {"configured", count->configured}};
 }
 
 std::optional<AskedCount> count_from_json(const nlohmann::json& json) {
   if (json.is_null()) return std::nullopt;
   return AskedCount{json.at("prompts").get<std::uint32_t>(),
-                    json.at("selection").get<std::uint64_t>()};
+                    json.at("selection").get<std::uint64_t>(), json.value("configured", true)};
 }
 
 // Prompts of which something is asked, or nothing if that is not known.
-std::optional<AskedCount> asked_in(const RunPlan& plan, size_t kind, std::uint32_t model) {
+std::optional<AskedCount> asked_in(const Config& config, const RunPlan& plan, size_t kind,
+                                   std::uint32_t model) {
+  const bool configured = kind == kind_of_ranks() || !config.experiments[kind].empty();
+  if (!configured) return AskedCount{0, 0, false};
   if (kind != kind_of_ranks() && !plan.released(model)) return std::nullopt;
   return AskedCount{static_cast<std::uint32_t>(plan.asked(kind, model).prompts.size()),
                     plan.selection(kind, model)};
@@ -110,7 +115,7 @@ std::vector<AskedOfModel> asked_of_models(const Config& config, const RunPlan& p
     AskedOfModel& model = models.emplace_back();
     model.name = config.models[m].name;
     for (size_t kind = 0; kind < experiment_kinds().size(); ++kind)
-      model.of_kind.push_back(asked_in(plan, kind, m));
+      model.of_kind.push_back(asked_in(config, plan, kind, m));
   }
   return models;
 }
@@ -132,7 +137,9 @@ std::vector<AskedOfModel> asked_from_json(const nlohmann::json& json) {
     AskedOfModel& one = models.emplace_back();
     one.name = model.at("name").get<std::string>();
     for (const ExperimentKind* kind : experiment_kinds())
-      one.of_kind.push_back(count_from_json(model.at("asked").at(kind->name())));
+      one.of_kind.push_back(model.at("asked").contains(kind->name())
+                                ? count_from_json(model.at("asked").at(kind->name()))
+                                : AskedCount{0, 0, false});  // a kind that the run's version lacked
   }
   return models;
 }
@@ -169,7 +176,9 @@ std::string describe(const ModelProgress& model) {
     text += fmt::format(", right on {} ({})", model.right, percent(model.right, judged));
   for (size_t kind = 0; kind < experiment_kinds().size(); ++kind) {
     if (kind == ranking) continue;
-    if (!model.asked.of_kind[kind]) return text + "; which ones are selected is not known yet";
+    const std::optional<AskedCount>& asked = model.asked.of_kind[kind];
+    if (!asked) return text + "; which ones are selected is not known yet";
+    if (!asked->configured) continue;
     if (const std::string more = words(kind); !more.empty()) text += "; " + more;
   }
   return text;

@@ -20,6 +20,7 @@ namespace factflow {
 struct AskedCount {
   std::uint32_t prompts = 0;
   std::uint64_t selection = 0;  // as in UnitName: units of other lists do not count
+  bool configured = true;       // the configuration has the kind's section
 };
 struct AskedOfModel {
   std::string name;

@@ -54,6 +54,16 @@ std::optional<TokenizedPrompt> tokens_of(const std::optional<Tokenizer>& tokeniz
   }
 }
 
+// Those that a kind takes values of, as far as they have tokens.
+std::vector<TokenizedPrompt> references_of(const Work& work,
+                                           const std::optional<Tokenizer>& tokenizer,
+                                           AnswerRule rule) {
+  std::vector<TokenizedPrompt> references;
+  for (const Prompt& prompt : work.references())
+    if (auto tokens = tokens_of(tokenizer, prompt, rule)) references.push_back(std::move(*tokens));
+  return references;
+}
+
 at::Device planned_device(const Config& config) {
   if (config.run.device == "cpu") return at::kCPU;
   if (config.run.device == "auto" && visible_gpus().empty()) return at::kCPU;
@@ -97,10 +107,12 @@ std::int64_t activations_of_model(const Config& config, const Dataset& dataset,
   const std::optional<Tokenizer> tokenizer = tokenizer_of(job);
   std::int64_t largest = 0;
   for (const WorkLine& work : work_of_model(config, dataset, planned, model)) {
+    const Work& asking = *one.experiments[work.kind].work;
+    const auto references = references_of(asking, tokenizer, job.answer);
     std::vector<ReplayRequest> requests;
     for (const std::uint32_t index : work.longest)
       if (const auto tokens = tokens_of(tokenizer, dataset.prompts[index], job.answer))
-        requests.push_back(one.experiments[work.kind].work->request(work.part.asked, *tokens));
+        requests.push_back(asking.request(work.part.asked, *tokens, references));
     largest = std::max(largest, bytes_of_requests(requests, shape, limit));
   }
   return largest;
@@ -109,13 +121,16 @@ std::int64_t activations_of_model(const Config& config, const Dataset& dataset,
 int self_check_forwards(const PlannedJob& planned, const Dataset& dataset, std::uint32_t model) {
   const ModelJob& job = planned.job.models[model];
   if (!planned.job.self_check || dataset.prompts.empty()) return 0;
-  const auto tokens = tokens_of(tokenizer_of(job), dataset.prompts.front(), job.answer);
+  const std::optional<Tokenizer> tokenizer = tokenizer_of(job);
+  const auto tokens = tokens_of(tokenizer, dataset.prompts.front(), job.answer);
   if (!tokens) return 0;
   int forwards = 0;
   for (size_t kind = 0; kind < job.asked.size(); ++kind)
-    if (!job.asked[kind].empty() || experiment_kinds()[kind]->offers_ranks())
+    if (!job.asked[kind].empty() || experiment_kinds()[kind]->offers_ranks()) {
+      const Work& work = *planned.models[model].experiments[kind].work;
       forwards += self_check_runs(
-          planned.models[model].experiments[kind].work->request(job.asked[kind], *tokens));
+          work.request(job.asked[kind], *tokens, references_of(work, tokenizer, job.answer)));
+    }
   return forwards;
 }
 

@@ -3,6 +3,7 @@
 
 #include "experiments/evaluate/evaluate.hpp"
 #include "experiments/heatmap/heatmap.hpp"
+#include "experiments/intervene/intervene.hpp"
 #include "experiments/sweep/sweep.hpp"
 #include "tests/experiments/toy/lengths.hpp"
 
@@ -10,10 +11,7 @@ namespace factflow {
 
 const std::vector<const ExperimentKind*>& experiment_kinds() {
   static const std::vector<const ExperimentKind*> kinds = {
-      &evaluate_kind(),
-      &sweep_kind(),
-      &heatmap_kind(),
-      &lengths_kind(),
+      &evaluate_kind(), &sweep_kind(), &heatmap_kind(), &intervene_kind(), &lengths_kind(),
   };
   return kinds;
 }

@@ -83,6 +83,22 @@ TEST(SelfCheck, FindsTheFaultThatMamba2HadOnAGpu) {
   EXPECT_FALSE(found.passed()) << found.in_words();
 }
 
+// Weights of which the numbers overflow: the prompt has failed, but the engine is right about it.
+TEST_P(SelfChecked, NumbersThatOverflowInBothAreNoDifference) {
+  const TemporaryDirectory folder;
+  const nlohmann::json config = small_config(GetParam());
+  std::map<std::string, NamedTensor> tensors = random_tensors(config, 11);
+  for (auto& [name, tensor] : tensors)
+    for (float& value : tensor.values) value = value < 0 ? -1e30F : 1e30F;
+  write_checkpoint(folder.path(), config, tensors);
+  const auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(folder.path()));
+  const auto network = Network::load(checkpoint, at::kCPU, Precision::kFp32);
+  ReplayEngine engine(*network);
+  const SelfCheck check = check_against_reference(engine, *network, sweep(3));
+  EXPECT_TRUE(check.passed()) << check.in_words();
+  EXPECT_EQ(check.runs, 0);
+}
+
 INSTANTIATE_TEST_SUITE_P(Families, SelfChecked,
                          testing::Values("gpt2", "llama", "gpt_neox", "mamba", "falcon_mamba",
                                          "mamba2"),

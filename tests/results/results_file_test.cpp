@@ -108,12 +108,12 @@ CellAxes axes() {
 
 CellWindow window(std::int64_t size) {
   CellWindow window{size,
-                        "fit",
-                        {0, 1, 2},
-                        std::vector<float>(12, 0.25F),
-                        std::vector<std::int32_t>(12, 2),
-                        {},
-                        std::vector<std::int32_t>(12, 1)};
+                    "fit",
+                    {0, 1, 2},
+                    std::vector<float>(12, 0.25F),
+                    std::vector<std::int32_t>(12, 2),
+                    {},
+                    std::vector<std::int32_t>(12, 1)};
   window.probability[6] = kNan;
   window.rank[6] = window.tied[6] = 0;
   return window;
@@ -186,10 +186,10 @@ TEST_F(RunResults, KnockoutsAreReadBySetOfPrompts) {
     ResultsWriter writer(path_, info(), prompts());
     writer.begin_model({"tiny", "mamba", "models/tiny", 4, 8, 100, 1000, "d1", "d2"});
     CellAxes both{{"subject->last", "last->last"},
-                      {7, 3},
-                      {1, 2, 3, kNotKnown},
-                      {"main", "own", "none"},
-                      {1, 1, 0, 1, 0, 0}};
+                  {7, 3},
+                  {1, 2, 3, kNotKnown},
+                  {"main", "own", "none"},
+                  {1, 1, 0, 1, 0, 0}};
     writer.write(arrays_of(both));
     writer.write(arrays_of(both, {9,
                                   "fit",
@@ -206,13 +206,13 @@ TEST_F(RunResults, KnockoutsAreReadBySetOfPrompts) {
   EXPECT_EQ(prompt_sets(reader, "tiny"), (std::vector<std::string>{"main", "own", "none"}));
   EXPECT_EQ(knockout_axes(reader, "tiny").prompts,
             (std::vector<std::int64_t>{7, 3}));  // the first set
-  EXPECT_EQ(knockout_axes(reader, "tiny").edges.size(), 2U);
+  EXPECT_EQ(knockout_axes(reader, "tiny").items.size(), 2U);
   EXPECT_EQ(knockout_window(reader, "tiny", 9).rank,
             (std::vector<std::int32_t>{1, 2, 3, 4, 5, 6, 0, 0}));
   const CellAxes own = knockout_axes(reader, "tiny", 1);
   EXPECT_EQ(own.prompts, (std::vector<std::int64_t>{3}));
   // Nobody asked prompt 3 for the other.
-  EXPECT_EQ(own.edges, (std::vector<std::string>{"subject->last"}));
+  EXPECT_EQ(own.items, (std::vector<std::string>{"subject->last"}));
   EXPECT_EQ(own.blocked, (std::vector<std::int64_t>{2}));
   EXPECT_EQ(knockout_window(reader, "tiny", 9, 1).rank, (std::vector<std::int32_t>{3, 4}));
   EXPECT_EQ(knockout_window(reader, "tiny", 9, 1).asked, std::vector<std::int32_t>{1});

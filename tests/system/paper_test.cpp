@@ -84,16 +84,16 @@ int compare_cells(const ResultsReader& figure, const ResultsReader& everything,
   int cells = 0;
   const auto all = kAllPrompts;
   const CellAxes mine = knockout_axes(figure, model, all),
-                     theirs = knockout_axes(everything, model, all);
+                 theirs = knockout_axes(everything, model, all);
   for (const std::int64_t size : knockout_windows(figure, model)) {
     const CellWindow a = knockout_window(figure, model, size, all),
-                         b = knockout_window(everything, model, size, all);
+                     b = knockout_window(everything, model, size, all);
     const size_t starts = a.starts.size();
     EXPECT_EQ(a.starts, b.starts);
-    for (size_t e = 0; e < mine.edges.size(); ++e) {
+    for (size_t e = 0; e < mine.items.size(); ++e) {
       const auto edge =
-          static_cast<size_t>(std::find(theirs.edges.begin(), theirs.edges.end(), mine.edges[e]) -
-                              theirs.edges.begin());
+          static_cast<size_t>(std::find(theirs.items.begin(), theirs.items.end(), mine.items[e]) -
+                              theirs.items.begin());
       for (size_t p = 0; p < mine.prompts.size(); ++p) {
         const auto prompt = static_cast<size_t>(
             std::find(theirs.prompts.begin(), theirs.prompts.end(), mine.prompts[p]) -
@@ -104,7 +104,7 @@ int compare_cells(const ResultsReader& figure, const ResultsReader& everything,
           ++cells;
           EXPECT_NEAR(x, b.probability.at((edge * theirs.prompts.size() + prompt) * starts + s),
                       1e-4)
-              << model << " " << mine.edges[e];
+              << model << " " << mine.items[e];
         }
       }
     }

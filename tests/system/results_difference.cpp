@@ -7,6 +7,7 @@
 
 #include "experiments/evaluate/evaluation_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
+#include "experiments/intervene/intervention_arrays.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 #include "results/results_file.hpp"
 
@@ -81,15 +82,20 @@ void compare_evaluations(Comparison& c, const std::string& group, const Evaluati
   c.equal(group + "top_text", a.top_text, b.top_text);
 }
 
-void compare_knockouts(Comparison& c, const std::string& model, const ResultsReader& a,
-                       const ResultsReader& b) {
-  const CellAxes ours = knockout_axes(a, model), theirs = knockout_axes(b, model);
-  const std::string group = "/" + model + "/knockout/";
-  c.equal(group + "edge", ours.edges, theirs.edges);
+void compare_cells(Comparison& c, const CellNames& names, const std::string& model,
+                   const ResultsReader& a, const ResultsReader& b) {
+  const std::string group = "/" + model + "/" + names.group + "/";
+  c.equal(group + "windows", cell_windows(names, a, model), cell_windows(names, b, model));
+  if (!c.first().empty() || cell_windows(names, a, model).empty()) return;
+  const CellAxes ours = cell_axes(names, a, model, kAllPrompts),
+                 theirs = cell_axes(names, b, model, kAllPrompts);
+  c.equal(group + names.item, ours.items, theirs.items);
   c.equal(group + "prompt", ours.prompts, theirs.prompts);
   c.equal(group + "blocked", ours.blocked, theirs.blocked);
-  for (const std::int64_t size : knockout_windows(a, model)) {
-    const CellWindow x = knockout_window(a, model, size), y = knockout_window(b, model, size);
+  c.equal(group + "members", ours.members, theirs.members);
+  for (const std::int64_t size : cell_windows(names, a, model)) {
+    const CellWindow x = cell_window(names, a, model, size, kAllPrompts),
+                     y = cell_window(names, b, model, size, kAllPrompts);
     const std::string window = fmt::format("{}window_{}/", group, size);
     c.equal(window + "placement", x.placement == y.placement);
     c.equal(window + "start", x.starts, y.starts);
@@ -97,38 +103,50 @@ void compare_knockouts(Comparison& c, const std::string& model, const ResultsRea
     c.equal(window + "rank", x.rank, y.rank);
     c.equal(window + "tied", x.tied, y.tied);
     c.equal(window + "asked", x.asked, y.asked);
+    c.equal(window + "log_change", x.log_change, y.log_change);
   }
 }
 
-void compare_heatmaps(Comparison& c, const std::string& model, const ResultsReader& a,
-                      const ResultsReader& b) {
-  for (const std::int64_t size : heatmap_windows(a, model)) {
-    const std::string window = fmt::format("/{}/heatmap/window_{}", model, size);
-    c.equal(window, heatmap_prompts(a, model, size), heatmap_prompts(b, model, size));
+void compare_maps(Comparison& c, const std::string& maps, const std::string& model,
+                  const ResultsReader& a, const ResultsReader& b) {
+  c.equal("/" + model + "/" + maps + " windows", heatmap_windows(a, model, maps),
+          heatmap_windows(b, model, maps));
+  if (!c.first().empty()) return;
+  for (const std::int64_t size : heatmap_windows(a, model, maps)) {
+    const std::string window = fmt::format("/{}/{}/window_{}", model, maps, size);
+    c.equal(window, heatmap_prompts(a, model, size, maps), heatmap_prompts(b, model, size, maps));
     if (!c.first().empty()) return;
-    for (const std::int64_t prompt : heatmap_prompts(a, model, size)) {
-      const HeatmapResult x = read_heatmap(a, model, size, prompt),
-                          y = read_heatmap(b, model, size, prompt);
+    for (const std::int64_t prompt : heatmap_prompts(a, model, size, maps)) {
+      const HeatmapResult x = read_heatmap(a, model, size, prompt, maps),
+                          y = read_heatmap(b, model, size, prompt, maps);
       const std::string name = fmt::format("{}/{}", window, prompt);
       c.equal(name + " tokens", x.tokens, y.tokens);
       c.equal(name + " starts", x.starts, y.starts);
       c.equal(name, x.probability, y.probability);
+      c.equal(name + " rank", x.rank, y.rank);
+      c.equal(name + " log change", x.log_change, y.log_change);
     }
   }
+}
+
+std::vector<std::string> map_groups(const ResultsReader& reader, const std::string& model) {
+  std::vector<std::string> groups;
+  for (const InterventionMap& map : intervention_maps(reader, model)) groups.push_back(map.group);
+  return groups;
 }
 
 void compare_model(Comparison& c, const std::string& model, const ResultsReader& a,
                    const ResultsReader& b) {
   c.equal("/" + model + "/evaluation", has_evaluation(a, model) == has_evaluation(b, model));
-  c.equal("/" + model + "/knockout windows", knockout_windows(a, model),
-          knockout_windows(b, model));
-  c.equal("/" + model + "/heatmap windows", heatmap_windows(a, model), heatmap_windows(b, model));
+  c.equal("/" + model + "/maps of interventions", map_groups(a, model), map_groups(b, model));
   if (!c.first().empty()) return;  // what follows reads groups of one from the other
   if (has_evaluation(a, model))
     compare_evaluations(c, "/" + model + "/evaluation/", read_evaluation(a, model),
                         read_evaluation(b, model));
-  if (!knockout_windows(a, model).empty()) compare_knockouts(c, model, a, b);
-  compare_heatmaps(c, model, a, b);
+  for (const CellNames& names : {knockout_names(), intervention_names()})
+    compare_cells(c, names, model, a, b);
+  compare_maps(c, "heatmap", model, a, b);
+  for (const std::string& maps : map_groups(a, model)) compare_maps(c, maps, model, a, b);
 }
 
 }  // namespace

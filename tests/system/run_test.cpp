@@ -52,8 +52,8 @@ TEST_F(Run, AnyNumberOfRanksGivesTheSameBits) {
   const ResultsReader reader(results("alone"));
   EXPECT_TRUE(reader.info().complete);
   ASSERT_EQ(reader.models().size(), 5U);
-  EXPECT_EQ(knockout_axes(reader, "mamba").edges.size(), 5U);
-  EXPECT_EQ(knockout_axes(reader, "gpt2").edges.size(), 3U);
+  EXPECT_EQ(knockout_axes(reader, "mamba").items.size(), 5U);
+  EXPECT_EQ(knockout_axes(reader, "gpt2").items.size(), 3U);
   for (const int ranks : {1, 2, 3}) {
     const std::string name = fmt::format("ranks-{}", ranks);
     const Ended ended = run_program({"run", file, "--out", out(name)}, {.ranks = ranks});
@@ -85,10 +85,10 @@ TEST_F(Run, ASetOfPromptsHasOnlyWhatASweepAskedOfIt) {
   for (const std::string model : {"gpt2", "mamba"}) {
     EXPECT_EQ(prompt_sets(reader, model), (std::vector<std::string>{"few", "every"}));
     EXPECT_EQ(knockout_windows(reader, model, 0), (std::vector<std::int64_t>{1, 3}));
-    EXPECT_EQ(knockout_axes(reader, model, 0).edges.size(), 2U);
+    EXPECT_EQ(knockout_axes(reader, model, 0).items.size(), 2U);
   }
   EXPECT_EQ(knockout_windows(reader, "gpt2", 1), std::vector<std::int64_t>{3});
-  EXPECT_EQ(knockout_axes(reader, "gpt2", 1).edges, std::vector<std::string>{"subject->last"});
+  EXPECT_EQ(knockout_axes(reader, "gpt2", 1).items, std::vector<std::string>{"subject->last"});
   EXPECT_EQ(knockout_axes(reader, "gpt2", 1).prompts.size(), 12U);
   EXPECT_THAT(knockout_windows(reader, "mamba", 1), SizeIs(0));
 }

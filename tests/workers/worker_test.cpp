@@ -10,6 +10,7 @@
 
 #include "experiments/evaluate/evaluate.hpp"
 #include "experiments/heatmap/heatmap.hpp"
+#include "experiments/intervene/intervene.hpp"
 #include "experiments/sweep/sweep.hpp"
 #include "tests/source_dir.hpp"
 #include "workers/job.hpp"
@@ -29,11 +30,13 @@ std::vector<std::string> work() {
   architecture.layers = 12;
   const std::string name = "any";
   const std::filesystem::path file = "x.yaml";
-  const ModelToPlan model{name, architecture, Placement::kFit, file};
+  const std::vector<Prompt> none;
+  const ModelToPlan model{name, architecture, Placement::kFit, file, none};
   return {
       evaluate_kind().plan({}, model).work->bytes(),
       sweep_kind().plan({std::make_shared<const SweepConfig>(sweep)}, model).work->bytes(),
-      heatmap_kind().plan({std::make_shared<const HeatmapsConfig>(heatmaps)}, model).work->bytes()};
+      heatmap_kind().plan({std::make_shared<const HeatmapsConfig>(heatmaps)}, model).work->bytes(),
+      intervene_kind().plan({}, model).work->bytes()};
 }
 
 Job two_models() {
@@ -45,7 +48,7 @@ Job two_models() {
     model.name = name;
     model.path = model.tokenizer = std::string(source_dir() + "/demo/models/") + name;
     model.work = work();
-    model.asked = {{}, {{0, {0}}, {1, {0}}}, {{0, {0}}}};
+    model.asked = {{}, {{0, {0}}, {1, {0}}}, {{0, {0}}}, {}};
   }
   return job;
 }

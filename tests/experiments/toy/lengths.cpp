@@ -68,11 +68,12 @@ class LengthsWork final : public Work {
   PromptBytes bytes_of_prompt(const Asked&, double) const override {
     return {8, static_cast<double>(to_bytes(PromptLength{}).size())};
   }
-  ReplayRequest request(const Asked&, const TokenizedPrompt& prompt) const override {
+  ReplayRequest request(const Asked&, const TokenizedPrompt& prompt,
+                        std::span<const TokenizedPrompt>) const override {
     return {prompt.ids, prompt.answer, {}};
   }
   Finding record(const LoadedModel&, const Asked&, const TokenizedPrompt& prompt,
-                 const ReplayResult& result) const override {
+                 std::span<const TokenizedPrompt>, const ReplayResult& result) const override {
     return {"", to_bytes(PromptLength{static_cast<std::int32_t>(prompt.ids.size()),
                                       static_cast<float>(std::exp(result.clean.log_probability))})};
   }

@@ -48,7 +48,7 @@ class Asked : public ::testing::Test {
       planned.architecture.blocks.assign(4, {{std::make_shared<MambaShape>(shape)}});
       planned.parameters = 1000;
       planned_.job.models.emplace_back().name = model.name;
-      plan_experiments(config_, planned, planned_.job.models.back());
+      plan_experiments(config_, dataset_.prompts, planned, planned_.job.models.back());
     }
   }
 

@@ -124,7 +124,7 @@ class Balance : public ::testing::Test {
 
   const Config config_ = parse_config(fmt::format(kYaml, source_dir()), "balance.yaml");
   const Dataset dataset_ = read_dataset(config_.dataset);
-  const PlannedJob planned_ = build_job(config_, Completeness::kConfigOnly);
+  const PlannedJob planned_ = build_job(config_, dataset_.prompts, Completeness::kConfigOnly);
 };
 
 // As many equal units as make up the same work: what unit_sizes() is there to improve.

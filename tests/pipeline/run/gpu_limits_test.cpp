@@ -20,7 +20,7 @@ TEST(GpuLimits, AreCheckedWhereAGpuIsAskedFor) {
                                        "run: {{device: '{}'}}\n",
                                        source_dir(), model.path().string(), device),
                            "x.yaml"),
-              Completeness::kConfigOnly);
+              {}, Completeness::kConfigOnly);
   };
   for (const char* device : {"cpu", "auto"}) EXPECT_NO_THROW(build(device)) << device;
   for (const char* device : {"cuda", "cuda:1"}) {

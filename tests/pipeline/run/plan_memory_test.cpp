@@ -48,9 +48,13 @@ class PlannedMemory : public ::testing::TestWithParam<const char*> {
     for (const Task& task : all_tasks(plan)) {
       const Unit unit = decode_unit(task.payload);
       const Work& work = *planned.models[0].experiments.at(kind_numbered(unit.kind).value()).work;
+      std::vector<TokenizedPrompt> references;
+      for (const Prompt& prompt : work.references())
+        references.push_back(tokenize(tokenizer, prompt, job.answer));
       std::vector<ReplayRequest> requests;
       for (const Prompt& prompt : unit.prompts)
-        requests.push_back(work.request(unit.asked, tokenize(tokenizer, prompt, job.answer)));
+        requests.push_back(
+            work.request(unit.asked, tokenize(tokenizer, prompt, job.answer), references));
       engine.run(requests);
     }
     return engine.buffer_bytes();
@@ -72,7 +76,7 @@ TEST_P(PlannedMemory, ActivationsAreThoseOfTheEngine) {
   for (const std::string& more : {std::string(), std::string(", memory_limit: 2 MiB")}) {
     const Config one = config(more);
     const Dataset dataset = read_dataset(one.dataset);
-    const PlannedJob planned = build_job(one, Completeness::kWhole);
+    const PlannedJob planned = build_job(one, dataset.prompts, Completeness::kWhole);
     const auto expected = static_cast<double>(activations_of_model(one, dataset, planned, 0)),
                found = static_cast<double>(measured(one, dataset, planned));
     // Each buffer keeps the size that its largest pass wanted, so where there are several passes
@@ -85,7 +89,7 @@ TEST_P(PlannedMemory, ActivationsAreThoseOfTheEngine) {
 TEST_P(PlannedMemory, TheJournalIsThatOfTheResults) {
   const Config one = config();
   const Dataset dataset = read_dataset(one.dataset);
-  const PlannedJob planned = build_job(one, Completeness::kWhole);
+  const PlannedJob planned = build_job(one, dataset.prompts, Completeness::kWhole);
   double expected = 0;
   for (const WorkLine& line : work_of_model(one, dataset, planned, 0))
     expected += line.estimate.journal;

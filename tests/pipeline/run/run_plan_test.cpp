@@ -47,7 +47,7 @@ class Plan : public ::testing::Test {
 
   const Config config_ = parse_config(fmt::format(kYaml, source_dir()), "plan.yaml");
   const Dataset dataset_ = read_dataset(config_.dataset);
-  const PlannedJob planned_ = build_job(config_, Completeness::kConfigOnly);
+  const PlannedJob planned_ = build_job(config_, dataset_.prompts, Completeness::kConfigOnly);
 };
 
 TEST_F(Plan, NamesSurviveBeingNumbers) {

@@ -1,0 +1,512 @@
+#include "experiments/intervene/intervene.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <set>
+
+#include <cereal/types/optional.hpp>
+#include <cereal/types/utility.hpp>
+#include <cereal/types/variant.hpp>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/text.hpp"
+#include "experiments/bytes.hpp"
+#include "experiments/intervene/intervention_arrays.hpp"
+
+namespace factflow {
+
+template <class Archive>
+void serialize(Archive& archive, TokenGroup& g) {
+  archive(g.role, g.part, g.places);
+}
+template <class Archive>
+void serialize(Archive& archive, ValueSpec& v) {
+  archive(v.kind, v.deviation, v.numbers);
+}
+template <class Archive>
+void serialize(Archive& archive, BlockSpec& b) {
+  archive(b.from, b.to, b.through, b.channels, b.heads, b.channel_list, b.parts);
+}
+template <class Archive>
+void serialize(Archive& archive, WriteSpec& w) {
+  archive(w.site, w.tokens, w.channel_list, w.value, w.add, w.scale);
+}
+template <class Archive>
+void serialize(Archive& archive, RowSpec& r) {
+  archive(r.name, r.together, r.widths, r.seed);
+}
+template <class Archive>
+void serialize(Archive& archive, Prompt& p) {
+  archive(p.id, p.text, p.subject, p.subject_begin, p.answer, p.relation);
+}
+
+namespace {
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+constexpr double kBytesPerRow = 16;    // a probability, a rank, a number of ties, a log change
+constexpr std::size_t kTokenText = 6;  // bytes, for estimates
+constexpr std::int64_t kNoDonor = -1;
+
+// What is asked of one model; what is asked of a prompt are items of `rows` and places in `series`.
+struct IntervenePlan {
+  std::vector<RowSpec> rows;
+  std::vector<WindowSeries> series;
+  std::vector<Prompt> references;
+  int taps = 0;  // of the model's longest convolution
+};
+template <class Archive>
+void serialize(Archive& archive, IntervenePlan& p) {
+  archive(p.rows, p.series, p.references, p.taps);
+}
+
+// What is found about one prompt. A row has a value for each start of its window sizes, one size
+// after the other; a row that takes one token after the other has [token, start] of each size.
+struct PromptFinding {
+  std::vector<std::int64_t> touched;            // [asked row]; 0 = nothing
+  std::vector<std::vector<float>> probability;  // [asked row]; NaN = nothing to touch
+  std::vector<std::vector<float>> log_change;
+  std::vector<std::vector<std::int32_t>> rank, tied;  // 0 = nothing to touch
+  std::int64_t donor = kNoDonor;                      // id of the prompt that lends values
+  std::vector<std::string> tokens;                    // texts and ids, for maps alone
+  std::vector<std::int32_t> token_ids;
+};
+template <class Archive>
+void serialize(Archive& archive, PromptFinding& p) {
+  archive(p.touched, p.probability, p.log_change, p.rank, p.tied, p.donor, p.tokens, p.token_ids);
+}
+
+// The tokens whose turn it is in the runs of a row.
+int turns_of(const RowSpec& row, std::size_t tokens) {
+  return row.one_by_one() ? static_cast<int>(tokens) : 1;
+}
+
+bool any_maps(const IntervenePlan& plan, const Asked& asked) {
+  return std::any_of(asked.begin(), asked.end(),
+                     [&](const AskedItem& one) { return plan.rows.at(one.item).one_by_one(); });
+}
+
+// ---- results
+
+class InterventionArrays final : public ArrayMaker {
+ public:
+  InterventionArrays(const IntervenePlan& plan, const Subjects& subjects)
+      : plan_(plan), subjects_(subjects) {
+    for (std::uint32_t row = 0; row < plan.rows.size(); ++row) {
+      if (plan.rows[row].one_by_one()) {
+        maps_.emplace(row, std::vector<HeatmapResult>{});
+      } else {
+        places_[row] = axes_.items.size();
+        axes_.items.push_back(plan.rows[row].name);
+      }
+    }
+    for (const std::uint32_t prompt : subjects.asked) {
+      prompts_[prompt] = axes_.prompts.size();
+      axes_.prompts.push_back(subjects.prompts[prompt].id);
+    }
+    axes_.blocked.assign(axes_.items.size() * axes_.prompts.size(), kNotKnown);
+    donors_.assign(axes_.prompts.size(), kNoDonor);
+    for (const Subjects::Set& set : subjects.sets) {
+      axes_.sets.push_back(set.name);
+      for (const std::uint32_t prompt : subjects.asked)
+        axes_.members.push_back(
+            std::binary_search(set.members.begin(), set.members.end(), prompt) ? 1 : 0);
+    }
+    for (std::uint32_t series = 0; series < plan.series.size(); ++series) add_window(series);
+  }
+
+  void add(std::uint32_t prompt, const Asked& asked, const std::string& values) override {
+    const auto found = from_bytes<PromptFinding>(values, "what interventions did");
+    donors_[prompts_.at(prompt)] = found.donor;
+    for (std::size_t i = 0; i < asked.size(); ++i) {
+      if (plan_.rows.at(asked[i].item).one_by_one())
+        add_maps(prompt, asked[i], i, found);
+      else
+        add_cells(prompt, asked[i], i, found);
+    }
+  }
+
+  void add_failed(std::uint32_t prompt, const Asked& asked) override {
+    for (const AskedItem& row : asked)
+      if (places_.contains(row.item)) axes_.blocked[cell_of(row, prompt)] = kFailedPrompt;
+  }
+
+  std::vector<ArrayGroup> groups() override {
+    std::vector<ArrayGroup> groups;
+    if (!axes_.items.empty()) {
+      groups.push_back(arrays_of(intervention_names(), axes_));
+      add_references(groups.back());
+      for (const CellWindow& window : windows_)
+        groups.push_back(arrays_of(intervention_names(), axes_, window));
+    }
+    std::int64_t index = 0;
+    for (auto& [row, maps] : maps_)
+      for (ArrayGroup& group :
+           arrays_of(maps, intervention_map_names(index++, plan_.rows[row].name)))
+        groups.push_back(std::move(group));
+    return groups;
+  }
+
+ private:
+  void add_window(std::uint32_t series) {
+    const WindowSeries& of_size = plan_.series[series];
+    CellWindow& window = windows_.emplace_back();
+    window.window = of_size.size;
+    window.placement = to_string(of_size.placement);
+    window.starts = of_size.starts;
+    window.probability.assign(axes_.blocked.size() * of_size.starts.size(), kNaN);
+    window.log_change = window.probability;
+    window.rank.assign(window.probability.size(), 0);
+    window.tied = window.rank;
+    window.asked = asked_for(series);
+  }
+
+  // [set, row] what is asked of a window series: sets share prompts, so the cells do not say it.
+  std::vector<std::int32_t> asked_for(std::uint32_t series) const {
+    const std::size_t rows = axes_.items.size();
+    std::vector<std::int32_t> asked(subjects_.sets.size() * rows, 0);
+    for (const Subjects::OfEntry& entry : subjects_.entries)
+      for (const AskedItem& row : entry.asked)
+        if (places_.contains(row.item) &&
+            std::find(row.series.begin(), row.series.end(), series) != row.series.end())
+          asked[entry.set.value() * rows + places_.at(row.item)] = 1;
+    return asked;
+  }
+
+  void add_references(ArrayGroup& group) const {
+    if (plan_.references.empty()) return;
+    std::vector<std::int64_t> ids;
+    for (const Prompt& prompt : plan_.references) ids.push_back(prompt.id);
+    group.axes.push_back(
+        {"reference", ids, {"1", "id of a prompt that lends values to mean and resample"}});
+    group.arrays.push_back({"donor",
+                            {"prompt"},
+                            donors_,
+                            {"1",
+                             "id of the reference whose values the prompt takes up where a "
+                             "row resamples; -1 = none"}});
+  }
+
+  void add_cells(std::uint32_t prompt, const AskedItem& row, std::size_t i,
+                 const PromptFinding& found) {
+    const std::size_t cell = cell_of(row, prompt);
+    axes_.blocked[cell] = found.touched.at(i);
+    std::ptrdiff_t from = 0;
+    for (const std::uint32_t series : row.series) {
+      CellWindow& window = windows_.at(series);
+      const auto starts = static_cast<std::ptrdiff_t>(window.starts.size());
+      const auto to = static_cast<std::ptrdiff_t>(cell) * starts;
+      const auto copy = [&](const auto& of_rows, auto& cells) {
+        std::copy_n(of_rows.at(i).begin() + from, starts, cells.begin() + to);
+      };
+      copy(found.probability, window.probability);
+      copy(found.log_change, window.log_change);
+      copy(found.rank, window.rank);
+      copy(found.tied, window.tied);
+      from += starts;
+    }
+  }
+
+  void add_maps(std::uint32_t prompt, const AskedItem& row, std::size_t i,
+                const PromptFinding& found) {
+    std::ptrdiff_t from = 0;
+    for (const std::uint32_t series : row.series) {
+      const WindowSeries& of_size = plan_.series.at(series);
+      HeatmapResult& map = maps_.at(row.item).emplace_back();
+      map.window = of_size.size;
+      map.placement = to_string(of_size.placement);
+      map.prompt = subjects_.prompts.at(prompt).id;
+      map.tokens = found.tokens;
+      map.token_ids = found.token_ids;
+      map.starts = of_size.starts;
+      const auto cells = static_cast<std::ptrdiff_t>(map.tokens.size() * map.starts.size());
+      const auto copy = [&](const auto& of_rows, auto& to) {
+        to.assign(of_rows.at(i).begin() + from, of_rows.at(i).begin() + from + cells);
+      };
+      copy(found.probability, map.probability);
+      copy(found.log_change, map.log_change);
+      copy(found.rank, map.rank);
+      from += cells;
+    }
+  }
+
+  std::size_t cell_of(const AskedItem& row, std::uint32_t prompt) const {
+    return places_.at(row.item) * axes_.prompts.size() + prompts_.at(prompt);
+  }
+
+  const IntervenePlan& plan_;
+  const Subjects& subjects_;
+  std::map<std::uint32_t, std::size_t> places_;   // by row with cells
+  std::map<std::uint32_t, std::size_t> prompts_;  // by prompt
+  CellAxes axes_;
+  std::vector<std::int64_t> donors_;                          // [prompt]
+  std::vector<CellWindow> windows_;                           // [series]
+  std::map<std::uint32_t, std::vector<HeatmapResult>> maps_;  // by row with maps
+};
+
+// ---- work
+
+class InterveneWork final : public Work {
+ public:
+  explicit InterveneWork(IntervenePlan plan) : plan_(std::move(plan)) {}
+  std::string bytes() const override { return to_bytes(plan_); }
+
+  std::string describe(const Asked& asked) const override {
+    std::set<int> sizes;
+    for (const AskedItem& row : asked)
+      for (const std::uint32_t series : row.series) sizes.insert(plan_.series.at(series).size);
+    return fmt::format("interventions, {}, windows {}", counted(asked.size(), "row"),
+                       fmt::join(sizes, " "));
+  }
+  std::string summary() const override {
+    return plan_.rows.empty()
+               ? ""
+               : counted(plan_.rows.size(), "row of interventions", "rows of interventions");
+  }
+
+  std::vector<Replays> replays(const Asked& asked, double tokens) const override {
+    std::vector<Replays> replays;
+    for (const AskedItem& row : asked)
+      replays.push_back({plan_.rows.at(row.item).one_by_one() ? tokens : 1,
+                         windows_of(plan_.series, row.series)});
+    return replays;
+  }
+  PromptBytes bytes_of_prompt(const Asked& asked, double tokens) const override {
+    PromptFinding sample;
+    const auto count = static_cast<std::size_t>(std::llround(tokens));
+    double rows = 0;
+    sample.touched.resize(asked.size());
+    for (const AskedItem& row : asked) {
+      const std::size_t cells = windows_of(plan_.series, row.series).size() *
+                                static_cast<std::size_t>(turns_of(plan_.rows.at(row.item), count));
+      sample.probability.emplace_back(cells);
+      sample.log_change.emplace_back(cells);
+      sample.rank.emplace_back(cells);
+      sample.tied.emplace_back(cells);
+      rows += static_cast<double>(cells);
+    }
+    if (any_maps(plan_, asked)) {
+      sample.tokens.assign(count, std::string(kTokenText, 'x'));
+      sample.token_ids.resize(count);
+    }
+    return {rows * kBytesPerRow, static_cast<double>(to_bytes(sample).size())};
+  }
+
+  std::vector<Prompt> references() const override { return plan_.references; }
+
+  ReplayRequest request(const Asked& asked, const TokenizedPrompt& prompt,
+                        std::span<const TokenizedPrompt> references) const override {
+    ReplayRequest request{prompt.ids, prompt.answer, {}};
+    for (const AskedItem& one : asked) {
+      const RowSpec& row = plan_.rows.at(one.item);
+      const std::vector<Window> windows = windows_of(plan_.series, one.series);
+      for (int each = 0; each < turns_of(row, prompt.ids.size()); ++each) {
+        RowInPrompt found = in_prompt(row, prompt, references, each, plan_.taps);
+        // Nothing to touch is an edge of no tokens, which the engine answers with "none".
+        request.series.push_back(found.touched > 0 ? Series(std::move(found.interventions), windows)
+                                                   : Series({}, {}, {}, windows));
+      }
+    }
+    return request;
+  }
+
+  Finding record(const LoadedModel& model, const Asked& asked, const TokenizedPrompt& prompt,
+                 std::span<const TokenizedPrompt> references,
+                 const ReplayResult& result) const override {
+    PromptFinding found;
+    std::size_t series = 0;
+    for (const AskedItem& one : asked) {
+      const RowSpec& row = plan_.rows.at(one.item);
+      const auto turns = static_cast<std::size_t>(turns_of(row, prompt.ids.size()));
+      found.touched.push_back(in_prompt(row, prompt, references, 0, plan_.taps).touched);
+      add_answers({result.knockouts.begin() + static_cast<std::ptrdiff_t>(series), turns},
+                  result.clean, one, found);
+      series += turns;
+      if (row.needs(ValueSpec::Kind::kResample))
+        if (const auto donor = donor_of(row, prompt, references))
+          found.donor = plan_.references.at(*donor).id;
+    }
+    if (any_maps(plan_, asked))
+      for (const int id : prompt.ids) {
+        found.tokens.push_back(model.tokenizer().token_text(id));
+        found.token_ids.push_back(id);
+      }
+    return {"", to_bytes(found)};
+  }
+
+  std::unique_ptr<ArrayMaker> arrays(const Subjects& subjects) const override {
+    return std::make_unique<InterventionArrays>(plan_, subjects);
+  }
+
+ private:
+  // Of a row's turns, each with the windows of all asked sizes: sorted by size, then by turn.
+  void add_answers(std::span<const std::vector<Answer>> turns, const Answer& clean,
+                   const AskedItem& row, PromptFinding& found) const {
+    std::vector<float>&probability = found.probability.emplace_back(),
+    &log_change = found.log_change.emplace_back();
+    std::vector<std::int32_t>&rank = found.rank.emplace_back(), &tied = found.tied.emplace_back();
+    std::size_t first = 0;
+    for (const std::uint32_t series : row.series) {
+      const std::size_t starts = plan_.series.at(series).windows.size();
+      for (const std::vector<Answer>& answers : turns)
+        for (std::size_t i = first; i < first + starts; ++i) {
+          const Answer& answer = answers.at(i);
+          if (answer.rank == 0) found.touched.back() = 0;  // an empty set of channels, say
+          probability.push_back(static_cast<float>(std::exp(answer.log_probability)));
+          log_change.push_back(static_cast<float>(answer.log_probability - clean.log_probability));
+          rank.push_back(answer.rank);
+          tied.push_back(answer.tied);
+        }
+      first += starts;
+    }
+  }
+
+  IntervenePlan plan_;
+};
+
+// ---- the kind
+
+// A draw that depends on the prompts' ids alone, not on their order.
+std::vector<Prompt> drawn(const std::vector<Prompt>& prompts, std::size_t count,
+                          std::uint64_t seed) {
+  std::vector<std::pair<std::uint64_t, const Prompt*>> order;
+  for (const Prompt& prompt : prompts)
+    order.emplace_back(mixed_bits(mixed_bits(seed) ^ static_cast<std::uint64_t>(prompt.id)),
+                       &prompt);
+  std::sort(order.begin(), order.end());
+  std::vector<Prompt> chosen;
+  for (std::size_t i = 0; i < count; ++i) chosen.push_back(*order[i].second);
+  return chosen;
+}
+
+std::vector<Prompt> references_of(const ReferencesConfig& config, const std::string& key,
+                                  const ModelToPlan& model) {
+  const std::size_t there = model.prompts.size();
+  if (static_cast<std::size_t>(config.prompts) > there)
+    throw InputError(
+        model.file.string(),
+        fmt::format("key {}.prompts: the dataset has only {}", key, counted(there, "prompt")),
+        "ask for fewer");
+  const std::size_t count = config.prompts > 0 ? static_cast<std::size_t>(config.prompts)
+                                               : std::min<std::size_t>(kUsualReferences, there);
+  return drawn(model.prompts, count, config.seed);
+}
+
+class IntervenePlanner {
+ public:
+  explicit IntervenePlanner(const ModelToPlan& model) : model_(model) {
+    plan_.taps = model.architecture.taps();
+  }
+
+  Asked add(const InterveneConfig& entry, const std::string& section_key) {
+    const std::vector<std::uint32_t> series = add_series(
+        plan_.series, entry.windows.sizes, entry.windows.placement, model_.architecture.layers);
+    Asked asked;
+    for (std::size_t i = 0; i < entry.rows.size(); ++i)
+      for (RowSpec& row : rows_of(entry.rows[i], entry.references)) {
+        const std::string key = fmt::format("{}rows[{}]", section_key, i);
+        fit(row, windows_of(plan_.series, series), key);
+        if (row.needs(ValueSpec::Kind::kMean) || row.needs(ValueSpec::Kind::kResample))
+          take_references(entry.references, section_key + "references");
+        asked.push_back({place_of(std::move(row), key), series});
+      }
+    std::sort(asked.begin(), asked.end());
+    return asked;
+  }
+
+  IntervenePlan take() { return std::move(plan_); }
+
+ private:
+  void fit(RowSpec& row, const std::vector<Window>& windows, const std::string& key) const {
+    try {
+      fit_to(model_.architecture, windows, row);
+    } catch (const std::invalid_argument& error) {
+      throw InputError(
+          model_.file.string(),
+          fmt::format("key {} ({}): model {}: {}", key, row.name, model_.name, error.what()),
+          "leave the row to models that have it by an entry with models: [...]; `factflow check` "
+          "lists sites and edges");
+    }
+  }
+
+  // All entries of a model draw on the same references: their values are clean rows of every pass.
+  void take_references(const ReferencesConfig& config, const std::string& key) {
+    std::vector<Prompt> references = references_of(config, key, model_);
+    const auto ids = [](const std::vector<Prompt>& prompts) {
+      std::vector<std::int64_t> all;
+      for (const Prompt& prompt : prompts) all.push_back(prompt.id);
+      return all;
+    };
+    if (!plan_.references.empty() && ids(plan_.references) != ids(references))
+      throw InputError(model_.file.string(),
+                       fmt::format("key {}: model {} has other references in an earlier entry", key,
+                                   model_.name),
+                       "give both entries the same");
+    plan_.references = std::move(references);
+  }
+
+  // Its place among the rows, at whose end it is put if it is new.
+  std::uint32_t place_of(RowSpec row, const std::string& key) {
+    const auto found = std::find_if(plan_.rows.begin(), plan_.rows.end(),
+                                    [&](const RowSpec& one) { return one.name == row.name; });
+    const auto index = static_cast<std::uint32_t>(found - plan_.rows.begin());
+    if (found == plan_.rows.end()) {
+      plan_.rows.push_back(std::move(row));
+    } else if (*found != row) {
+      throw InputError(
+          model_.file.string(),
+          fmt::format("key {}: an earlier entry calls another row {}", key, in_quotes(row.name)),
+          "give one of them another name");
+    }
+    return index;
+  }
+
+  const ModelToPlan& model_;
+  IntervenePlan plan_;
+};
+
+class InterveneKind final : public ExperimentKind {
+ public:
+  std::string name() const override { return "intervene"; }
+  std::uint32_t number() const override { return 4; }
+
+  std::string section() const override { return "intervene"; }
+  Form<Entries> form() const override { return section_form(intervene_form()); }
+  std::optional<Placement> placement(const Entry& entry) const override {
+    return static_cast<const InterveneConfig&>(entry).windows.placement;
+  }
+
+  PlannedWork plan(const Entries& entries, const ModelToPlan& model) const override {
+    IntervenePlanner planner(model);
+    PlannedWork planned;
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      Asked& asked = planned.asked.emplace_back();
+      const auto& entry = static_cast<const InterveneConfig&>(*entries[i]);
+      if (!is_for(entry, model.name)) continue;
+      check_sizes(model, key_in_entry(section(), i, entries.size(), "windows.sizes"),
+                  entry.windows.sizes);
+      asked = planner.add(entry, key_in_entry(section(), i, entries.size(), ""));
+    }
+    planned.work = std::make_shared<InterveneWork>(planner.take());
+    return planned;
+  }
+  std::shared_ptr<const Work> work_from(const std::string& bytes) const override {
+    return std::make_shared<InterveneWork>(
+        from_bytes<IntervenePlan>(bytes, "the plan of interventions"));
+  }
+
+  std::string progress(const PromptCount& count, std::uint32_t asked) const override {
+    return asked == 0 ? "" : "interventions in " + in_words(count, asked, "prompt", "computed");
+  }
+};
+
+}  // namespace
+
+const ExperimentKind& intervene_kind() {
+  static const InterveneKind kind;
+  return kind;
+}
+
+}  // namespace factflow

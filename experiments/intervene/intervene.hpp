@@ -1,0 +1,69 @@
+// Interventions of every kind, in every window of some sizes: probability, rank and log change of
+// the answer. A row of the configuration is what acts together in one run; a row that takes one
+// token after the other gives maps of single prompts.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "experiments/experiment.hpp"
+#include "experiments/intervene/rows.hpp"
+
+namespace factflow {
+
+const ExperimentKind& intervene_kind();
+
+// One `block` of a row: every combination is an action of its own.
+struct BlockConfig {
+  std::vector<TokenGroup> from, to;
+  std::vector<Block::Through> through = {Block::Through::kState};
+  std::vector<ChannelSet> channels = {ChannelSet{}};
+  std::vector<int> heads = {}, channel_list = {};  // all of them together
+  std::vector<std::string> parts = {};
+  bool operator==(const BlockConfig&) const = default;
+};
+
+// One `set` or `add` of a row, likewise.
+struct WriteConfig {
+  std::vector<Site> sites;
+  std::vector<TokenGroup> tokens;
+  std::vector<ValueSpec> values;
+  std::vector<int> channel_list = {};
+  double scale = 1;
+  bool operator==(const WriteConfig&) const = default;
+};
+
+// Exactly one of the three.
+struct ActionConfig {
+  std::vector<BlockConfig> block = {};
+  std::vector<WriteConfig> set = {}, add = {};
+  bool operator==(const ActionConfig&) const = default;
+};
+
+// One action, or several that act together.
+struct RowConfig : ActionConfig {
+  std::string name = {};
+  std::vector<ActionConfig> together = {};
+  bool operator==(const RowConfig&) const = default;
+};
+
+// Prompts of the dataset whose values others take up.
+struct ReferencesConfig {
+  int prompts = 0;  // 0 = kUsualReferences, or all that there are
+  std::uint64_t seed = 1;
+  bool operator==(const ReferencesConfig&) const = default;
+};
+inline constexpr int kUsualReferences = 16;
+
+struct InterveneConfig : Entry {
+  WindowsConfig windows = {};
+  std::vector<RowConfig> rows = {};
+  ReferencesConfig references = {};
+  bool operator==(const InterveneConfig&) const = default;
+};
+Form<std::vector<InterveneConfig>> intervene_form();
+
+// The rows that a line of the configuration stands for, in its order.
+std::vector<RowSpec> rows_of(const RowConfig& row, const ReferencesConfig& references);
+
+}  // namespace factflow
