@@ -1,7 +1,7 @@
 // What interventions cost beside plain knockouts, per column and layer that is replayed, and what
 // reading costs beside its bytes. Random weights at published shapes, replays of the last token
 // that an intervention touches in every layer from its first one on; everything in one run on one
-// device, medians. Every kind is held against whole forwards first (model/self_check.hpp); one that
+// device, medians. Every kind is held against whole forwards first (model/replay/self_check.hpp); one that
 // is not right is an error (exit code 1).
 #include <iostream>
 
@@ -15,7 +15,7 @@
 #include "bench/shapes.hpp"
 #include "bench/whole_forwards.hpp"
 #include "model/device.hpp"
-#include "model/self_check.hpp"
+#include "model/replay/self_check.hpp"
 #include "model/threads.hpp"
 
 namespace factflow {

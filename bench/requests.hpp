@@ -7,7 +7,7 @@
 
 #include "model/architecture.hpp"
 #include "model/device.hpp"
-#include "model/replay.hpp"
+#include "model/replay/replay.hpp"
 
 namespace factflow {
 

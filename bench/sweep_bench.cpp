@@ -22,7 +22,7 @@
 #include "bench/shapes.hpp"
 #include "bench/whole_forwards.hpp"
 #include "model/device.hpp"
-#include "model/replay.hpp"
+#include "model/replay/replay.hpp"
 #include "model/threads.hpp"
 
 namespace factflow {

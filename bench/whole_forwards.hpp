@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "bench/shapes.hpp"
-#include "model/replay.hpp"
+#include "model/replay/replay.hpp"
 
 namespace factflow {
 

@@ -16,7 +16,7 @@
 #include "experiments/loaded_model.hpp"
 #include "experiments/windows.hpp"
 #include "model/architecture.hpp"
-#include "model/replay.hpp"
+#include "model/replay/replay.hpp"
 #include "results/labelled_arrays.hpp"
 
 namespace factflow {

@@ -12,8 +12,8 @@
 #include "model/checkpoint_choices.hpp"
 #include "model/network.hpp"
 #include "model/prompt.hpp"
-#include "model/replay.hpp"
-#include "model/self_check.hpp"
+#include "model/replay/replay.hpp"
+#include "model/replay/self_check.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 
 namespace factflow {
@@ -33,7 +33,7 @@ struct ModelFacts {
   std::int64_t layers = 0, hidden_size = 0, vocabulary = 0, parameters = 0;
   std::string checkpoint_digest, tokenizer_digest;
   std::string libraries, device, host;
-  // What the engine was held against before the model's first unit (model/self_check.hpp): how many
+  // What the engine was held against before the model's first unit (model/replay/self_check.hpp): how many
   // runs, their largest difference, and of which run that was. 0: nothing.
   std::int64_t check_runs = 0;
   double check_largest = 0;

@@ -8,8 +8,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "base/text.hpp"
-
 namespace factflow {
 namespace {
 
@@ -25,19 +23,15 @@ void check_width(const Architecture& architecture, const Write& write, int layer
                                  ? architecture.hidden
                                  : site_width(architecture.blocks[static_cast<size_t>(layer)],
                                               write.site, architecture.hidden);
-  const auto here = [&] {
-    return fmt::format("site {} of layer {}", to_string(write.site), layer);
-  };
   if (write.channels)
     for (const int channel : *write.channels)
       if (channel < 0 || channel >= width)
-        throw std::invalid_argument(
-            fmt::format("{} has channels 0 to {}, not {}", here(), width - 1, channel));
+        throw std::invalid_argument(fmt::format("channel {} of site {} in layer {}, which has {}",
+                                                channel, to_string(write.site), layer, width));
   const size_t written = write.channels ? write.channels->size() : static_cast<size_t>(width);
   if (vector != nullptr && vector->values.size() != written)
-    throw std::invalid_argument(fmt::format("a vector for {} of {} has {} numbers",
-                                            counted(written, "channel"), here(),
-                                            vector->values.size()));
+    throw std::invalid_argument(fmt::format("a vector of {} numbers for {} channels of site {}",
+                                            vector->values.size(), written, to_string(write.site)));
 }
 
 }  // namespace

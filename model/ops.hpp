@@ -11,7 +11,7 @@
 
 #include "model/intervention.hpp"
 #include "model/kernels/interventions.hpp"
-#include "model/pass_actions.hpp"
+#include "model/replay/pass_actions.hpp"
 #include "model/projection.hpp"
 #include "model/workspace.hpp"
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "model/precision.hpp"
-#include "model/replay.hpp"
+#include "model/replay/replay.hpp"
 
 namespace factflow {
 

@@ -1,5 +1,5 @@
-// Where the sources of the project are. Defined in one file, so that every other object file of the tests is the same in
-// every checkout and a compiler cache can share it.
+// Where the sources of the project are. Defined in one file, so that every other object file of the
+// tests is the same in every checkout and a compiler cache can share it.
 #pragma once
 #include <string>
 

@@ -11,7 +11,7 @@
 #include "base/text.hpp"
 #include "experiments/loaded_model.hpp"
 #include "model/device.hpp"
-#include "model/replay.hpp"
+#include "model/replay/replay.hpp"
 #include "model/threads.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 #include "pipeline/commands/command.hpp"

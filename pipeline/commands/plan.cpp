@@ -20,7 +20,7 @@ namespace {
 
 namespace po = boost::program_options;
 
-std::string line(const std::string& name, double prompts, const Estimate& e) {
+std::string line(const std::string& name, double prompts, const WorkEstimate& e) {
   return fmt::format("  {:<40} {:>8} {:>8} {:>14} {:>12} {:>12}\n", name, format_count(prompts),
                      format_count(e.units), format_count(e.rows), fmt::format("{:.3g}", e.flops),
                      format_bytes(e.bytes));

@@ -12,7 +12,7 @@
 #include "base/text.hpp"
 #include "model/device.hpp"
 #include "model/oracle_cases.hpp"
-#include "model/replay.hpp"
+#include "model/replay/replay.hpp"
 #include "model/threads.hpp"
 #include "pipeline/commands/command.hpp"
 

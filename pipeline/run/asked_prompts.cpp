@@ -155,8 +155,8 @@ bool judges(const SelectConfig& set, const std::string& judge, const std::string
   return false;
 }
 
-const PromptPart& AskedPrompts::part_of(std::uint32_t position) const {
-  for (const PromptPart& part : parts)
+const AskedPart& AskedPrompts::part_of(std::uint32_t position) const {
+  for (const AskedPart& part : parts)
     if (position >= part.begin && position < part.begin + part.count) return part;
   throw std::out_of_range("no part of the plan holds this prompt");
 }

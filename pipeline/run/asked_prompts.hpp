@@ -17,7 +17,7 @@ namespace factflow {
 using CleanRanks = std::vector<std::vector<std::int32_t>>;
 
 // Prompts of which the same is asked: a piece [begin, begin + count) of AskedPrompts::prompts.
-struct PromptPart {
+struct AskedPart {
   std::uint32_t begin = 0, count = 0;
   Asked asked;
 };
@@ -25,8 +25,8 @@ struct PromptPart {
 struct AskedPrompts {
   // Indices into the dataset, each once; ascending within a part.
   std::vector<std::uint32_t> prompts;
-  std::vector<PromptPart> parts;  // of at least one prompt each, one after the other
-  const PromptPart& part_of(std::uint32_t position) const;  // throws std::out_of_range
+  std::vector<AskedPart> parts;  // of at least one prompt each, one after the other
+  const AskedPart& part_of(std::uint32_t position) const;  // throws std::out_of_range
 };
 
 // Whether `judge` must have a prompt's answer right for the prompt to be in the set of `model`

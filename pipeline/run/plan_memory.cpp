@@ -7,8 +7,8 @@
 #include "base/error.hpp"
 #include "experiments/table.hpp"
 #include "model/device.hpp"
-#include "model/pass_memory.hpp"
-#include "model/self_check.hpp"
+#include "model/replay/pass_memory.hpp"
+#include "model/replay/self_check.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 #include "pipeline/coordination/journal_format.hpp"
 #include "workers/unit.hpp"
@@ -84,12 +84,14 @@ std::string text_of(std::size_t bytes) {
 }
 
 // A result of so many prompts without values: the format itself is asked.
-double bytes_without_values(std::size_t prompts) {
+double bytes_without_values(const Architecture& architecture, std::size_t prompts) {
   UnitResult unit;
   unit.report = {0, 0, text_of(2 * kDigest + 1)};
   unit.facts.family = unit.facts.device = unit.facts.host = text_of(kName);
   unit.facts.checkpoint_digest = unit.facts.tokenizer_digest = text_of(kDigest);
   unit.facts.libraries = text_of(kLibraries);
+  for (const LayerShape& layer : architecture.blocks)
+    unit.facts.layer_blocks.push_back(layer_name(layer));
   unit.prompts.resize(prompts);
   return static_cast<double>(encode(unit).size());
 }
@@ -134,8 +136,10 @@ int self_check_forwards(const PlannedJob& planned, const Dataset& dataset, std::
   return forwards;
 }
 
-double journal_bytes(const PromptPart& part, double units, const Work& work, double tokens) {
-  const double unit = bytes_without_values(0), prompt = bytes_without_values(1) - unit;
+double journal_bytes(const AskedPart& part, double units, const Work& work,
+                     const Architecture& architecture, double tokens) {
+  const double unit = bytes_without_values(architecture, 0),
+               prompt = bytes_without_values(architecture, 1) - unit;
   return units * (unit + static_cast<double>(kRecordBytes + kFrameHeaderBytes)) +
          part.count * (prompt + work.bytes_of_prompt(part.asked, tokens).journal);
 }

@@ -15,7 +15,8 @@ std::int64_t activations_of_model(const Config& config, const Dataset& dataset,
 
 // Bytes in the journal of the results of `units` units, which have the part's prompts together, of
 // `tokens` tokens each.
-double journal_bytes(const PromptPart& part, double units, const Work& work, double tokens);
+double journal_bytes(const AskedPart& part, double units, const Work& work,
+                     const Architecture& architecture, double tokens);
 
 // Whole forwards of one prompt that a rank makes before its first unit of a model, to hold the
 // engine against them.

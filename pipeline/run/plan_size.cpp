@@ -13,16 +13,16 @@ constexpr double kBytesPerToken = 4;  // of English text
 constexpr std::int64_t kProgram = std::int64_t{3}
                                   << 30;  // libtorch with its CUDA libraries, MPI, the dataset
 
-Estimate estimate(const PromptPart& part, size_t units, const Work& work, const PlannedModel& model,
-                  double tokens) {
+WorkEstimate estimate(const AskedPart& part, size_t units, const Work& work,
+                      const PlannedModel& model, double tokens) {
   const double prompts = part.count;
   const PromptCost cost = estimated_cost(part.asked, work, model, tokens);
-  Estimate e;
+  WorkEstimate e;
   e.units = static_cast<double>(units);
   e.rows = prompts * std::max(cost.rows, 1.0);
   e.flops = prompts * cost.flops;
   e.bytes = prompts * work.bytes_of_prompt(part.asked, tokens).results;
-  e.journal = journal_bytes(part, e.units, work, tokens);
+  e.journal = journal_bytes(part, e.units, work, model.architecture, tokens);
   return e;
 }
 
@@ -38,7 +38,7 @@ std::vector<std::uint32_t> longest_of(std::vector<std::uint32_t> prompts, std::u
 
 }  // namespace
 
-void Estimate::add(const Estimate& other) {
+void WorkEstimate::add(const WorkEstimate& other) {
   units += other.units;
   rows += other.rows;
   flops += other.flops;
@@ -64,7 +64,7 @@ std::vector<WorkLine> work_of_model(const Config& config, const Dataset& dataset
     const AskedPrompts asked = asked_prompts(config, kind, dataset, one, model, all_right);
     const std::vector<std::vector<std::uint32_t>> sizes = unit_sizes(asked.parts, work);
     for (size_t i = 0; i < asked.parts.size(); ++i) {
-      const PromptPart& part = asked.parts[i];
+      const AskedPart& part = asked.parts[i];
       const auto begin = asked.prompts.begin() + static_cast<std::ptrdiff_t>(part.begin);
       const std::uint32_t largest =
           sizes[i].empty() ? 0 : *std::max_element(sizes[i].begin(), sizes[i].end());
@@ -90,7 +90,7 @@ PlanSize size_of_plan(const Config& config, const Dataset& dataset, const Planne
   std::int64_t weights = 0;
   double results = 0;  // of one model: what rank 0 holds while it writes them
   for (std::uint32_t m = 0; m < config.models.size(); ++m) {
-    Estimate of_model;
+    WorkEstimate of_model;
     for (const WorkLine& line : work_of_model(config, dataset, planned, m))
       of_model.add(line.estimate);
     size.total.add(of_model);

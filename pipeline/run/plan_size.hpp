@@ -10,19 +10,19 @@
 
 namespace factflow {
 
-struct Estimate {
+struct WorkEstimate {
   double units = 0, rows = 0;
   double flops = 0;    // of matrix products
   double bytes = 0;    // of results
   double journal = 0;  // bytes
-  void add(const Estimate& other);
+  void add(const WorkEstimate& other);
 };
 
 // Every model counts as right about every prompt, and a knockout as a replay of one token.
 struct WorkLine {
   size_t kind = 0;  // in experiment_kinds()
-  PromptPart part;
-  Estimate estimate;
+  AskedPart part;
+  WorkEstimate estimate;
   // Indices of the prompts that make the largest unit if the longest ones meet in one.
   std::vector<std::uint32_t> longest;
 };
@@ -37,7 +37,7 @@ std::int64_t units_side_by_side(const Config& config, const Dataset& dataset,
                                 const PlannedJob& planned);
 
 struct PlanSize {
-  Estimate total;
+  WorkEstimate total;
   std::vector<double> flops_of_model;
   // Bytes that a rank needs beside the pages of mapped files, at most.
   std::int64_t host_memory = 0;

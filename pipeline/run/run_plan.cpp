@@ -49,7 +49,7 @@ double row_layers(const std::vector<Window>& windows, int layers) {
 // Of what is asked of which prompts; 0 is kept for "nothing decides".
 std::uint64_t digest_of(const AskedPrompts& asked) {
   std::vector<std::uint32_t> content = asked.prompts;
-  for (const PromptPart& part : asked.parts) content.push_back(part.count);
+  for (const AskedPart& part : asked.parts) content.push_back(part.count);
   return std::max<std::uint64_t>(XXH3_64bits(content.data(), content.size() * sizeof(content[0])),
                                  1);
 }
@@ -96,10 +96,10 @@ PromptCost estimated_cost(const Asked& asked, const Work& work, const PlannedMod
   return cost;
 }
 
-std::vector<std::vector<std::uint32_t>> unit_sizes(const std::vector<PromptPart>& parts,
+std::vector<std::vector<std::uint32_t>> unit_sizes(const std::vector<AskedPart>& parts,
                                                    const Work& work) {
   std::vector<SizedPart> sized;
-  for (const PromptPart& part : parts) {
+  for (const AskedPart& part : parts) {
     const UnitLimits limits = work.limits(part.asked);
     if (limits.largest > kMostPromptsPerUnit)
       throw std::logic_error("a kind of experiment wants units that are too large");
@@ -150,7 +150,7 @@ std::string RunPlan::name_of(std::uint64_t unit) const {
 }
 
 void RunPlan::add_units(size_t kind, std::uint32_t model, std::vector<Task>& tasks) {
-  const std::vector<PromptPart>& parts = asked(kind, model).parts;
+  const std::vector<AskedPart>& parts = asked(kind, model).parts;
   const std::vector<std::vector<std::uint32_t>> sizes =
       unit_sizes(parts, *planned_.models[model].experiments[kind].work);
   const std::uint64_t digest = selection(kind, model);
@@ -248,12 +248,12 @@ std::vector<ExpectedWork> RunPlan::expected() const {
     for (size_t kind = 0; kind < experiment_kinds().size(); ++kind) {
       if (kind == kind_of_ranks()) continue;
       const Work& of_kind = *model.experiments[kind].work;
-      const std::vector<PromptPart> parts =
+      const std::vector<AskedPart> parts =
           asked_prompts(config_, kind, dataset_, model, m, hopes_).parts;
       ExpectedWork& one = work.emplace_back(ExpectedWork{experiment_kinds()[kind]->number(), 0, 0});
       for (const std::vector<std::uint32_t>& units : unit_sizes(parts, of_kind))
         one.units += units.size();
-      for (const PromptPart& part : parts)
+      for (const AskedPart& part : parts)
         one.cost += part.count * estimated_cost(part.asked, of_kind, model, tokens_).flops;
     }
   }

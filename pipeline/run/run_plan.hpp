@@ -38,7 +38,7 @@ std::string describe(const UnitName& unit, const std::string& model);
 
 // How many prompts the units of each part hold ([part][unit]), and what one prompt of a part costs:
 // pure functions of the configuration. `parts`: all that one kind is asked about a model.
-std::vector<std::vector<std::uint32_t>> unit_sizes(const std::vector<PromptPart>& parts,
+std::vector<std::vector<std::uint32_t>> unit_sizes(const std::vector<AskedPart>& parts,
                                                    const Work& work);
 struct PromptCost {
   double rows = 0;   // answers read, the clean run's left out

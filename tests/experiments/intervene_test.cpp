@@ -371,9 +371,9 @@ TEST_P(Intervene, RefusesWhatTheModelDoesNotHave) {
   EXPECT_THAT(refused("{set: {site: norm, tokens: last, value: zero}}"),
               HasSubstr("x.yaml: key intervene.rows[0] (norm(last) = zero): model any: "));
   EXPECT_THAT(refused("{set: {site: h, tokens: last, value: zero, channel_list: 100000}}"),
-              HasSubstr("not 100000"));
+              HasSubstr("channel 100000 of site h in layer 0"));
   EXPECT_THAT(refused("{set: {site: h, tokens: last, value: {vector: [1, 2]}}}"),
-              HasSubstr("has 2 numbers"));
+              HasSubstr("a vector of 2 numbers"));
   EXPECT_THAT(refused("{set: {site: o, tokens: last, value: mean}}, {block: {from: 0, to: last, "
                       "channel_list: 99999}}"),
               HasSubstr(is_attention() ? "heads, not channels" : "99999"));

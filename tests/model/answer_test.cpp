@@ -8,7 +8,7 @@
 
 #include "model/device.hpp"
 #include "model/families/family.hpp"
-#include "model/replay.hpp"
+#include "model/replay/replay.hpp"
 #include "random_checkpoint.hpp"
 
 namespace factflow {

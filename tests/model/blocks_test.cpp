@@ -9,7 +9,7 @@
 #include "model/mixers/mlp/mlp.hpp"
 #include "model/mixers/state_space.hpp"
 #include "model/reference/reference.hpp"
-#include "model/replay.hpp"
+#include "model/replay/replay.hpp"
 #include "model/threads.hpp"
 #include "model/weights.hpp"
 

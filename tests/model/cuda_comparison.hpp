@@ -9,7 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "model/replay.hpp"
+#include "model/replay/replay.hpp"
 #include "random_checkpoint.hpp"
 
 namespace factflow {

@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "model/kernels/interventions.hpp"
-#include "model/replay_plan.hpp"
+#include "model/replay/replay_plan.hpp"
 
 namespace factflow::kernels {
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "model/architecture.hpp"
-#include "model/replay_plan.hpp"
+#include "model/replay/replay_plan.hpp"
 
 namespace factflow {
 

@@ -12,7 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "model/network.hpp"
-#include "model/replay_plan.hpp"
+#include "model/replay/replay_plan.hpp"
 
 namespace factflow {
 namespace kernels {

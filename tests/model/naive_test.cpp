@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "model/prompt.hpp"
-#include "model/replay.hpp"
+#include "model/replay/replay.hpp"
 #include "model/threads.hpp"
 #include "naive_forward.hpp"
 #include "random_checkpoint.hpp"

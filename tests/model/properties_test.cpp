@@ -10,7 +10,7 @@
 #include "model/families/family.hpp"
 #include "model/mixers/attention/rotary_tables.hpp"
 #include "model/network.hpp"
-#include "model/replay.hpp"
+#include "model/replay/replay.hpp"
 #include "model/threads.hpp"
 #include "model/weights.hpp"
 #include "random_checkpoint.hpp"

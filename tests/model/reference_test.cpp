@@ -78,7 +78,8 @@ TEST_P(SiteOracle, ReferenceInFp64) {
 }
 
 // Float32 rounds as the oracle's own program does in float32: three times its floor over these
-// cases (tests/oracle/README.md), and never less than 1e-4.
+// cases (tests/oracle/README.md), and never less than 1e-4. How much it rounds depends on the
+// processor: OpenBLAS adds in another order on each kind.
 TEST_P(SiteOracle, ReferenceInFp32) {
   const std::map<std::string, double> floors = {
       {"falcon_mamba", 95e-6},  {"gpt2", 6.3e-6},    {"gpt_neox", 1.6e-6},
@@ -88,7 +89,9 @@ TEST_P(SiteOracle, ReferenceInFp32) {
   const Worst worst = errors_of(*network, cases(*network));
   std::cout << "| " << GetParam() << " | " << worst.probability << " | " << worst.read << " |\n";
   EXPECT_LE(worst.probability, std::max(1e-4, 3 * floors.at(GetParam())));
-  EXPECT_LE(worst.read, GetParam() == "mamba" ? 1e-4 : 2e-5);  // the oracle's own
+  const OracleTolerance tolerance =
+      oracle_tolerance(network->architecture().family, Precision::kFp32, OracleKind::kSites);
+  EXPECT_LE(worst.read, tolerance.reads);
 }
 
 // With every edge to it cut, through all that mixes tokens, the last token is alone.
@@ -238,7 +241,7 @@ TEST(ReferenceForward, RefusesWhatIsNotThere) {
   refused(R"({"do": "block", "layers": [0], "targets": [1], "sources": [0], "channels": "slow"})",
           "has heads, not channels");
   refused(R"({"do": "block", "layers": [0], "targets": [1], "sources": [0], "heads": [99]})",
-          "index 99");
+          "heads 0 to 3, not 99");
 }
 
 TEST(SiteCases, UnknownKeysAreRefused) {

@@ -1,5 +1,5 @@
 // Which columns a pass needs, where they are born and what they cost: plain data, no model.
-#include "model/replay_plan.hpp"
+#include "model/replay/replay_plan.hpp"
 
 #include <algorithm>
 #include <map>

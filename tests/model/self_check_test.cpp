@@ -1,5 +1,5 @@
 // The check that every run makes of itself finds what is wrong with a kernel, and nothing else.
-#include "model/self_check.hpp"
+#include "model/replay/self_check.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -9,7 +9,7 @@
 
 #include "model/oracle_cases.hpp"
 #include "model/reference/reference.hpp"
-#include "model/replay.hpp"
+#include "model/replay/replay.hpp"
 #include "model/threads.hpp"
 #include "tests/source_dir.hpp"
 

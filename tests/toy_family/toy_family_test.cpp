@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 
 #include "model/reference/reference.hpp"
-#include "model/replay.hpp"
+#include "model/replay/replay.hpp"
 #include "model/threads.hpp"
 #include "results/results_file.hpp"
 #include "tests/model/random_checkpoint.hpp"

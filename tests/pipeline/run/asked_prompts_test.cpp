@@ -66,7 +66,7 @@ class Asked : public ::testing::Test {
     std::vector<std::string> cells;
     const AskedPrompts all = asked(sweep_kind(), model, ranks);
     const SweepPlan plan = plan_of(model);
-    for (const PromptPart& part : all.parts)
+    for (const AskedPart& part : all.parts)
       for (std::uint32_t i = part.begin; i < part.begin + part.count; ++i)
         for (const AskedItem& edge : part.asked) {
           std::string cell = std::to_string(dataset_.prompts[all.prompts[i]].id) + ": " +

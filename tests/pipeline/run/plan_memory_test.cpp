@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "experiments/table.hpp"
-#include "model/replay.hpp"
+#include "model/replay/replay.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 #include "pipeline/coordination/journal_format.hpp"
 #include "tests/pipeline/clean_runs.hpp"

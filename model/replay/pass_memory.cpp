@@ -1,4 +1,4 @@
-#include "model/pass_memory.hpp"
+#include "model/replay/pass_memory.hpp"
 
 #include <algorithm>
 #include <limits>

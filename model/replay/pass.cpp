@@ -1,4 +1,4 @@
-#include "model/pass.hpp"
+#include "model/replay/pass.hpp"
 
 #include <algorithm>
 #include <cstring>

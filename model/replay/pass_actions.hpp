@@ -1,5 +1,6 @@
 // What one pass does to values and edges beside mixing tokens, on the device: the plan's lists
-// (model/replay_plan.hpp) and the kernels that carry them out (model/kernels/interventions.hpp).
+// (model/replay/replay_plan.hpp) and the kernels that carry them out
+// (model/kernels/interventions.hpp).
 #pragma once
 
 #include <array>
@@ -13,7 +14,7 @@
 
 #include "model/intervention.hpp"
 #include "model/kernels/interventions.hpp"
-#include "model/replay_plan.hpp"
+#include "model/replay/replay_plan.hpp"
 #include "model/workspace.hpp"
 
 namespace factflow {

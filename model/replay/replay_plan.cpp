@@ -1,4 +1,4 @@
-#include "model/replay_plan.hpp"
+#include "model/replay/replay_plan.hpp"
 
 #include <algorithm>
 #include <functional>
@@ -12,8 +12,8 @@
 
 #include <fmt/format.h>
 
-#include "model/action_planner.hpp"
 #include "model/network.hpp"
+#include "model/replay/action_planner.hpp"
 
 namespace factflow {
 namespace {

@@ -1,4 +1,4 @@
-#include "model/self_check.hpp"
+#include "model/replay/self_check.hpp"
 
 #include <algorithm>
 #include <cmath>

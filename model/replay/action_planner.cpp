@@ -1,4 +1,4 @@
-#include "model/action_planner.hpp"
+#include "model/replay/action_planner.hpp"
 
 #include <algorithm>
 #include <stdexcept>

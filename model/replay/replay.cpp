@@ -1,4 +1,4 @@
-#include "model/replay.hpp"
+#include "model/replay/replay.hpp"
 
 #include <algorithm>
 #include <deque>

@@ -1,4 +1,4 @@
-#include "model/pass_actions.hpp"
+#include "model/replay/pass_actions.hpp"
 
 #include <algorithm>
 #include <cstring>

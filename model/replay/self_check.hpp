@@ -5,7 +5,7 @@
 #include <string>
 
 #include "model/network.hpp"
-#include "model/replay.hpp"
+#include "model/replay/replay.hpp"
 
 namespace factflow {
 

@@ -8,10 +8,10 @@
 #include "base/error.hpp"
 #include "model/check_intervention.hpp"
 #include "model/network.hpp"
-#include "model/pass.hpp"
-#include "model/pass_memory.hpp"
-#include "model/replay_plan.hpp"
-#include "model/replay_result.hpp"
+#include "model/replay/pass.hpp"
+#include "model/replay/pass_memory.hpp"
+#include "model/replay/replay_plan.hpp"
+#include "model/replay/replay_result.hpp"
 
 namespace factflow {
 

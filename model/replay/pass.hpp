@@ -11,9 +11,9 @@
 
 #include "model/device.hpp"
 #include "model/network.hpp"
-#include "model/pass_actions.hpp"
-#include "model/replay_plan.hpp"
-#include "model/replay_result.hpp"
+#include "model/replay/pass_actions.hpp"
+#include "model/replay/replay_plan.hpp"
+#include "model/replay/replay_result.hpp"
 
 namespace factflow {
 

@@ -9,7 +9,7 @@
 
 #include "model/architecture.hpp"
 #include "model/precision.hpp"
-#include "model/replay_plan.hpp"
+#include "model/replay/replay_plan.hpp"
 
 namespace factflow {
 

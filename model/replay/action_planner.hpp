@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "model/replay_plan.hpp"
+#include "model/replay/replay_plan.hpp"
 
 namespace factflow {
 
