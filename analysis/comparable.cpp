@@ -1,6 +1,7 @@
 #include "analysis/comparable.hpp"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <set>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
+#include "experiments/intervene/intervention_arrays.hpp"
 #include "experiments/stored_arrays.hpp"
 
 namespace factflow {
@@ -63,19 +65,69 @@ Values values_of(const RunData& run, std::string RunInfo::*field) {
   return values;
 }
 
-// Sizes of the windows of heat maps, of the runs that have some.
+bool is_of(const ModelData& model, const RunSource& source) {
+  return model.info.name == source.name + "/" + model.stored_name;
+}
+
+// Adds the sizes that a run has, if it has some.
+void add_sizes(const RunSource& source, const std::set<std::int64_t>& sizes, Values& values) {
+  std::vector<std::string> words;
+  for (const std::int64_t size : sizes) words.push_back(std::to_string(size));
+  if (!words.empty()) values.emplace_back(source.name, join(words, " and "));
+}
+
 Values heatmap_sizes(const RunData& run) {
   Values values;
   for (const RunSource& source : run.sources) {
     std::set<std::int64_t> sizes;
-    for (const ModelData& model : run.models) {
-      if (model.info.name != source.name + "/" + model.stored_name) continue;
-      for (const std::int64_t size : heatmap_windows(*model.reader, model.stored_name))
-        sizes.insert(size);
+    for (const ModelData& model : run.models)
+      if (is_of(model, source))
+        for (const std::int64_t size : heatmap_windows(*model.reader, model.stored_name))
+          sizes.insert(size);
+    add_sizes(source, sizes, values);
+  }
+  return values;
+}
+
+Values intervention_sizes(const RunData& run) {
+  Values values;
+  for (const RunSource& source : run.sources) {
+    std::set<std::int64_t> sizes;
+    for (const ModelData& model : run.interventions)
+      if (is_of(model, source)) sizes.insert(model.windows.begin(), model.windows.end());
+    add_sizes(source, sizes, values);
+  }
+  return values;
+}
+
+// The names of a run's rows of interventions, those with maps included.
+std::set<std::string> rows_of(const RunData& run, const RunSource& source) {
+  std::set<std::string> rows;
+  for (const ModelData& model : run.interventions)
+    if (is_of(model, source)) rows.insert(model.axes.items.begin(), model.axes.items.end());
+  for (const ModelData& model : run.models)
+    if (is_of(model, source))
+      for (const InterventionMap& map : intervention_maps(*model.reader, model.stored_name))
+        rows.insert(map.row);
+  return rows;
+}
+
+// Of the runs that have rows of interventions: those that another of them has not.
+Values different_rows(const RunData& run) {
+  std::map<std::string, std::set<std::string>> rows;
+  std::map<std::string, std::size_t> holders;
+  for (const RunSource& source : run.sources)
+    if (std::set<std::string> its = rows_of(run, source); !its.empty()) {
+      for (const std::string& row : its) ++holders[row];
+      rows.emplace(source.name, std::move(its));
     }
+  Values values;
+  for (const RunSource& source : run.sources) {
+    if (!rows.contains(source.name)) continue;
     std::vector<std::string> words;
-    for (const std::int64_t size : sizes) words.push_back(std::to_string(size));
-    if (!words.empty()) values.emplace_back(source.name, join(words, " and "));
+    for (const std::string& row : rows.at(source.name))
+      if (holders.at(row) < rows.size()) words.push_back(fmt::format("'{}'", row));
+    values.emplace_back(source.name, words.empty() ? "none of these" : join(words));
   }
   return values;
 }
@@ -89,8 +141,7 @@ void check_comparable(const std::vector<std::filesystem::path>& files,
     placements.push_back(placement_of(reader));
     answers.push_back(reader.info().answer);
   }
-  require_equal(files, placements, "the placement of windows",
-                "placement (key sweep.windows.placement)");
+  require_equal(files, placements, "the placement of windows", "placement (key windows.placement)");
   require_equal(files, answers, "the rule of the answers' tokens", "rule (key select.answer)");
 }
 
@@ -99,7 +150,9 @@ std::vector<std::string> differences_between_runs(const RunData& run) {
   for (std::string line : {difference("precision", values_of(run, &RunInfo::precision)),
                            difference("dataset", values_of(run, &RunInfo::dataset_digest)),
                            difference("the rule of selection", values_of(run, &RunInfo::selection)),
-                           difference("the windows of heat maps", heatmap_sizes(run))})
+                           difference("the windows of heat maps", heatmap_sizes(run)),
+                           difference("rows of interventions", different_rows(run)),
+                           difference("the windows of interventions", intervention_sizes(run))})
     if (!line.empty()) sentences.push_back(std::move(line));
   for (const ModelData& model : run.models)
     if (!model.repeats.empty())

@@ -23,7 +23,7 @@ std::string shortfall(std::size_t failed, std::size_t missing) {
 // The models with each of their sets.
 std::vector<const ModelData*> all_sets(const RunData& run) {
   std::vector<const ModelData*> models;
-  for (const std::vector<ModelData>* list : {&run.models, &run.other_sets})
+  for (const std::vector<ModelData>* list : {&run.models, &run.other_sets, &run.interventions})
     for (const ModelData& model : *list) models.push_back(&model);
   return models;
 }
@@ -42,6 +42,10 @@ std::vector<std::string> absent_models(const RunData& run) {
           }))
         absent.push_back(name);
   return absent;
+}
+
+bool intervened(const ModelData& model) {
+  return model.kind == &intervention_names();
 }
 
 std::string name_of_set(const ModelData& model) {
@@ -102,37 +106,56 @@ std::string coverage_in_words(const ModelData& model, const RunData& run) {
                        share(clean.right, clean.computed), shortfall(clean.failed, clean.missing));
   if (const std::size_t tied = count_tied(model.evaluation); tied > 0)
     text += fmt::format(", {} exactly as likely as another token", tied);
-  const Coverage knockouts = coverage_of(model.axes);
+  const Coverage done = coverage_of(model.axes);
   if (!model.windows.empty())
-    text += fmt::format("{}knockouts on {} of {}{}", text.empty() ? "" : "; ", knockouts.computed,
-                        counted(knockouts.asked, "selected prompt"),
-                        shortfall(knockouts.failed, knockouts.missing));
+    text +=
+        fmt::format("{}{} on {} of {}{}", text.empty() ? "" : "; ",
+                    intervened(model) ? "interventions" : "knockouts", done.computed,
+                    counted(done.asked, "selected prompt"), shortfall(done.failed, done.missing));
   return text;
 }
+
+namespace {
+
+// That nothing was to be done, or what is missing; "" if all is there.
+std::string gap_of(const ModelData& model, const RunData& run) {
+  const Coverage done = coverage_of(model.axes);
+  const CleanCoverage clean = clean_coverage_of(model, run);
+  if (!model.windows.empty() && done.asked == 0) {
+    const std::string none = fmt::format("{}: no prompt is selected", name_of_set(model));
+    if (intervened(model)) return none + " for interventions.";
+    return fmt::format("{}; the model is right on {} of {} ({}).", none, clean.right,
+                       clean.computed, share(clean.right, clean.computed));
+  }
+  if (done.missing == 0 && clean.missing == 0) return "";
+  return fmt::format("{}: {}.", name_of_set(model), coverage_in_words(model, run));
+}
+
+}  // namespace
 
 std::vector<std::string> coverage_gaps(const Study& study) {
   std::vector<std::string> lines;
   if (const std::vector<std::string> absent = absent_models(study.run); !absent.empty())
     lines.push_back(fmt::format("No result at all of {}.", join(absent)));
-  std::size_t pairs = 0, absent = 0;
+  Coverage edges, rows;
   for (const ModelData* model : all_sets(study.run)) {
-    const Coverage knockouts = coverage_of(model->axes);
-    pairs += knockouts.pairs;
-    absent += knockouts.absent;
-    const CleanCoverage clean = clean_coverage_of(*model, study.run);
-    if (!model->windows.empty() && knockouts.asked == 0)
-      lines.push_back(fmt::format("{}: no prompt is selected; the model is right on {} of {} ({}).",
-                                  name_of_set(*model), clean.right, clean.computed,
-                                  share(clean.right, clean.computed)));
-    else if (knockouts.missing > 0 || clean.missing > 0)
-      lines.push_back(
-          fmt::format("{}: {}.", name_of_set(*model), coverage_in_words(*model, study.run)));
+    const Coverage done = coverage_of(model->axes);
+    Coverage& sum = intervened(*model) ? rows : edges;
+    sum.pairs += done.pairs;
+    sum.absent += done.absent;
+    if (std::string line = gap_of(*model, study.run); !line.empty())
+      lines.push_back(std::move(line));
   }
-  if (absent > 0)
+  if (edges.absent > 0)
     lines.push_back(fmt::format(
         "{} of the (edge, prompt) pairs that were computed do not exist (a prompt that starts with "
         "its subject has no context, for instance) and are left out of every mean.",
-        share(absent, pairs)));
+        share(edges.absent, edges.pairs)));
+  if (rows.absent > 0)
+    lines.push_back(fmt::format(
+        "Of the interventions, {} of the (row, prompt) pairs have nothing to touch (the prompt has "
+        "no token of the role) and are left out of every mean.",
+        share(rows.absent, rows.pairs)));
   return lines;
 }
 

@@ -10,13 +10,14 @@
 
 namespace factflow {
 
-// Of the prompts that a model is swept over (one set of them).
+// Of the prompts that a model is swept over, or that its interventions are about (one set of them).
 struct Coverage {
-  std::size_t asked = 0;              // prompts; computed + failed + missing
-  std::size_t computed = 0;           // with all their knockouts, or without any such edge
-  std::size_t failed = 0;             // see the failures
-  std::size_t missing = 0;            // not computed yet
-  std::size_t pairs = 0, absent = 0;  // (edge, prompt) of computed prompts; those that do not exist
+  std::size_t asked = 0;     // prompts; computed + failed + missing
+  std::size_t computed = 0;  // with all their knockouts or rows, or with nothing to touch
+  std::size_t failed = 0;    // see the failures
+  std::size_t missing = 0;   // not computed yet
+  // (edge or row, prompt) of computed prompts; those of them with no such edge, or nothing to touch
+  std::size_t pairs = 0, absent = 0;
 };
 Coverage coverage_of(const CellAxes& axes);
 
@@ -27,7 +28,7 @@ struct CleanCoverage {
 CleanCoverage clean_coverage_of(const ModelData& model, const RunData& run);
 
 // "right on 198 of 200 prompts (99.0 %), 40 not computed yet; knockouts on 120 of 198 selected
-// prompts, 78 not computed yet"
+// prompts, 78 not computed yet". Of a model with its interventions: "interventions on 120 of ...".
 std::string coverage_in_words(const ModelData& model, const RunData& run);
 
 // What is missing, failed, not selected or does not exist, a sentence each; none if all is there.

@@ -173,12 +173,25 @@ std::string why_missing(const WindowData& window, std::size_t edge) {
   const auto end = begin + static_cast<std::ptrdiff_t>(prompts);
   if (prompts == 0) return "no prompt is selected";
   if (std::all_of(begin, end, [](std::int64_t pairs) { return pairs == 0; }))
-    return "no prompt has this edge";
+    return window.model->kind == &intervention_names() ? "no prompt has anything to touch"
+                                                       : "no prompt has this edge";
   if (std::all_of(begin, end, [](std::int64_t pairs) { return pairs == kFailedPrompt; }))
     return "every prompt failed";
   if (std::none_of(begin, end, [](std::int64_t pairs) { return pairs > 0; }))
     return "not computed yet";
   return "no prompt is valid at every start";
+}
+
+void count_touched(const WindowData& window, std::size_t edge, EdgeEffect& effect) {
+  const std::size_t prompts = window.model->axes.prompts.size();
+  for (std::size_t prompt = 0; prompt < prompts; ++prompt) {
+    const std::int64_t touched = window.model->axes.blocked[edge * prompts + prompt];
+    effect.untouched += touched == 0 ? 1 : 0;
+    if (touched <= 0) continue;
+    effect.fewest_touched =
+        effect.most_touched == 0 ? touched : std::min(effect.fewest_touched, touched);
+    effect.most_touched = std::max(effect.most_touched, touched);
+  }
 }
 
 // The p value of each start, and how few prompts carry its change.
@@ -219,6 +232,7 @@ EdgeEffect summarise(const WindowData& window, std::size_t edge, const EdgeMeans
   effect.n = means.prompts.size();
   effect.facts = count_clusters(clusters_of(window.model->fact, means.prompts));
   if (effect.n == 0) effect.missing = why_missing(window, edge);
+  count_touched(window, edge, effect);
   const std::size_t starts = window.starts();
   std::vector<double> start(window.cells.starts.begin(), window.cells.starts.end());
   std::vector<double> depth(starts);

@@ -1,5 +1,6 @@
-// One line of numbers for each edge of a window: where the curve is lowest and how much lies under
-// it, with bootstrap intervals; and how much of an edge's effect a set of channels carries.
+// One line of numbers for each edge of a window, or row of interventions: where the curve is lowest
+// and how much lies under it, with bootstrap intervals; and how much of an edge's effect a set of
+// channels carries.
 #pragma once
 
 #include <cstddef>
@@ -54,10 +55,14 @@ struct EdgeEffect {
   std::size_t n = 0;
   std::size_t facts = 0, relations = 0;  // of those prompts
   std::string missing;                   // why n is 0; else ""
-  Estimate lowest;                       // lowest mean relative change over the starts, percent
-  std::size_t lowest_place = 0;          // of that start among the starts
-  Estimate start;                        // the start where that is
-  Estimate depth;                        // start / layers
+  // Of all prompts of the set: how many (target, source) pairs and tokens it touches in a layer,
+  // the fewest and the most where there are any (else 0), and how many prompts have none.
+  std::int64_t fewest_touched = 0, most_touched = 0;
+  std::size_t untouched = 0;
+  Estimate lowest;               // lowest mean relative change over the starts, percent
+  std::size_t lowest_place = 0;  // of that start among the starts
+  Estimate start;                // the start where that is
+  Estimate depth;                // start / layers
   // Of the middle of the window there, as a share of the layers: 0 = bottom, 1 = top.
   double depth_middle = 0;
   Change at_lowest;  // at that start

@@ -17,10 +17,16 @@ std::string Stems::unique(const std::string& text) {
   return name;
 }
 
+std::size_t panel_of_row(std::size_t row, std::size_t rows) {
+  const std::size_t panels = (rows + kMostRowsOfPanel - 1) / kMostRowsOfPanel;
+  return row * panels / rows;
+}
+
 FigureSet make_figures(const Study& study, const FigureOptions& options) {
   FigureSet set;
   Stems stems;
   add_line_figures(study, options, stems, set);
+  add_intervention_figures(study, options, stems, set);
   add_heatmap_figures(study, options, stems, set);
   // Outside of quoted texts scripts are plain ASCII.
   for (Figure& figure : set.figures)

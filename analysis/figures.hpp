@@ -46,9 +46,16 @@ class Stems {
   std::set<std::string> used_;
 };
 
-// The two halves of make_figures().
+// The panels of rows of interventions: at most so many rows each, so that lines and bands can be
+// told apart; evenly filled.
+inline constexpr std::size_t kMostRowsOfPanel = 5;
+std::size_t panel_of_row(std::size_t row, std::size_t rows);
+
+// The parts of make_figures().
 void add_line_figures(const Study& study, const FigureOptions& options, Stems& stems,
                       FigureSet& set);
+void add_intervention_figures(const Study& study, const FigureOptions& options, Stems& stems,
+                              FigureSet& set);
 void add_heatmap_figures(const Study& study, const FigureOptions& options, Stems& stems,
                          FigureSet& set);
 

@@ -1,6 +1,7 @@
 // Heat maps: for each prompt all models at one window size, and for each model its prompts at every
-// window size.
+// window size. Of interventions, for each row and prompt all models at every window size.
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -22,6 +23,7 @@ constexpr std::size_t kMostTokens = 120;  // of a heat map's prompt
 constexpr std::size_t kMostPanels = 18;
 constexpr std::size_t kPromptsOfModel = 4;  // rows of the figure over window sizes
 constexpr std::size_t kWindowsOfModel = 4;  // and its columns
+constexpr std::size_t kMostRows = 12;       // of interventions
 
 class HeatmapFigures {
  public:
@@ -36,11 +38,73 @@ class HeatmapFigures {
     std::size_t drawn = 0;
     for (const ModelData& model : study_.run.models)
       if (heatmap_windows(model).size() > 1 && drawn++ < options_.models) add_windows(model);
+    add_interventions();
   }
 
  private:
   // A model with one of its window sizes.
   using Drawn = std::pair<const ModelData*, std::int64_t>;
+
+  // The letters and digits of a row's name, for file names.
+  static std::string stem_of(const std::string& row) {
+    std::string stem;
+    for (const char c : row) {
+      const bool plain = std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.';
+      if (plain || (!stem.empty() && stem.back() != '_')) stem += plain ? c : '_';
+    }
+    if (stem.ends_with('_')) stem.pop_back();
+    return stem;
+  }
+
+  // Where a map of interventions is.
+  struct StoredMap {
+    const ModelData* model = nullptr;
+    std::string group;
+    std::int64_t window = 0;
+  };
+  struct RowMaps {
+    std::string row;
+    std::vector<std::int64_t> prompts;                    // as they are found
+    std::map<std::int64_t, std::vector<StoredMap>> maps;  // of each prompt
+  };
+
+  // Rows of one name are one row, whatever their places in their runs.
+  std::vector<RowMaps> maps_by_row() const {
+    std::vector<RowMaps> rows;
+    for (const ModelData& model : study_.run.models)
+      for (const InterventionMap& map : intervention_maps(model)) {
+        auto row = std::find_if(rows.begin(), rows.end(),
+                                [&](const RowMaps& known) { return known.row == map.row; });
+        if (row == rows.end()) row = rows.insert(row, {map.row, {}, {}});
+        for (const std::int64_t window : heatmap_windows(model, map.group))
+          for (const std::int64_t prompt : heatmap_prompts(model, window, map.group)) {
+            if (!row->maps.contains(prompt)) row->prompts.push_back(prompt);
+            row->maps[prompt].push_back({&model, map.group, window});
+          }
+      }
+    return rows;
+  }
+
+  // A figure for each row and prompt, a panel for each model and window size.
+  void add_interventions() {
+    std::vector<RowMaps> rows = maps_by_row();
+    leave_first(rows, kMostRows, "Maps of interventions", "row");
+    for (RowMaps& row : rows) {
+      const std::string name = name_of_row(row.row).display();
+      leave_first(row.prompts, options_.heatmap_prompts, fmt::format("Maps of {}", name), "prompt");
+      for (const std::int64_t prompt : row.prompts) {
+        HeatmapPlot figure;
+        for (const StoredMap& map : row.maps.at(prompt))
+          if (auto panel = make_panel(*map.model, map.window, prompt, true, map.group))
+            figure.panels.push_back(std::move(*panel));
+        figure.columns = 3;
+        figure.header = fmt::format("{}; {}", name, prompt_text(prompt));
+        add(fmt::format("intervene_map_{}_{}", prompt, stem_of(row.row)),
+            fmt::format("{}, one token after the other: {}", name, prompt_text(prompt)),
+            std::move(figure));
+      }
+    }
+  }
 
   // The size at which a model's heat maps stand beside other models': the findings', or its
   // largest. 0 = it has none.
@@ -144,7 +208,8 @@ class HeatmapFigures {
   }
 
   // Says so where there are more.
-  void leave_first(std::vector<std::int64_t>& list, std::size_t most, const std::string& stem,
+  template <typename T>
+  void leave_first(std::vector<T>& list, std::size_t most, const std::string& stem,
                    const char* noun) {
     if (list.size() <= most) return;
     set_.omitted.push_back(
@@ -165,9 +230,10 @@ class HeatmapFigures {
 
   // Nothing for a prompt that is too long to be drawn, which is said.
   std::optional<HeatmapPanel> make_panel(const ModelData& model, std::int64_t window,
-                                         std::int64_t prompt, bool name_model) {
+                                         std::int64_t prompt, bool name_model,
+                                         const std::string& group = "heatmap") {
     HeatmapPanel panel;
-    panel.data = load_heatmap(model, window, prompt);
+    panel.data = load_heatmap(model, window, prompt, group);
     for (const std::string& token : panel.data.tokens)
       drawable(token, options_.fonts, set_.missing);
     if (panel.data.tokens.size() > kMostTokens) {

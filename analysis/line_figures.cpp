@@ -1,67 +1,22 @@
 // The figures of curves, each from the study's curves alone.
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
 
-#include "analysis/figures.hpp"
-#include "analysis/line_plot.hpp"
+#include "analysis/curve_figures.hpp"
 #include "base/text.hpp"
 
 namespace factflow {
 namespace {
 
-constexpr std::size_t kMostPanels = 20;
-constexpr std::size_t kMostBands = 5;  // more bands than this hide each other
 constexpr std::size_t kModelsBesideEachOther = 4;
 
-// Limits of the published figures; each kind has its own. A probability cannot fall by more than
-// itself.
-ValueAxis change_axis(double low, double high) {
-  return {"Relative change of p (%)", low, high, 0, -100};
-}
-const ValueAxis kAccuracyAxis = {"Accuracy (%)", 60, 100, 100, 0, 100};
+// Limits of the published figures; each kind has its own.
 const ValueAxis kChangeAxis = change_axis(-70, 40), kSizesAxis = change_axis(-90, 40),
                 kChannelsAxis = change_axis(-40, 10), kWindowsAxis = change_axis(-100, 20);
-
-enum class Quantity { kChange, kAccuracy };
-
-std::vector<LinePoint> points_of(const Curve& curve, Quantity quantity) {
-  std::vector<LinePoint> points;
-  for (const CurvePoint& p : curve.points) {
-    const Interval band = quantity == Quantity::kChange ? p.change_interval : p.accuracy_interval;
-    points.push_back(
-        {p.depth, quantity == Quantity::kChange ? p.change : p.accuracy, band.low, band.high, p.n});
-  }
-  return points;
-}
-
-Line make_line(std::string label, LineStyle style, const Curve& curve,
-               Quantity quantity = Quantity::kChange) {
-  return {std::move(label), std::move(style), curve.layers, true, points_of(curve, quantity)};
-}
-
-bool has_points(const Line& line) {
-  return std::any_of(line.points.begin(), line.points.end(),
-                     [](const LinePoint& p) { return std::isfinite(p.y); });
-}
-
-// Where all panels are of as many prompts the header says how many, else each panel's title.
-void name_counts(LinePlot& figure) {
-  const std::string first = count_of(figure.panels[0].lines);
-  const bool same = std::all_of(figure.panels.begin(), figure.panels.end(),
-                                [&](const Panel& panel) { return count_of(panel.lines) == first; });
-  if (same) figure.header += ", " + first;
-  for (Panel& panel : figure.panels)
-    if (!same) panel.title.push_back(count_of(panel.lines));
-}
-
-std::string layers_in_words(std::int64_t window) {
-  return counted(static_cast<std::size_t>(window), "layer");
-}
 
 class LineFigures {
  public:
@@ -125,38 +80,8 @@ class LineFigures {
     return set.empty() ? "" : "; prompts: " + set;
   }
 
-  // Files are called after `stem`; bands that would hide each other are left out, as are lines and
-  // panels in which there is nothing to draw.
   void add(const std::string& stem, const std::string& caption, LinePlot figure) {
-    for (Panel& panel : figure.panels)
-      std::erase_if(panel.lines, [](const Line& line) { return !has_points(line); });
-    std::erase_if(figure.panels, [](const Panel& panel) { return panel.lines.empty(); });
-    if (figure.panels.empty()) return;
-    if (figure.panels.size() > kMostPanels) {
-      set_.omitted.push_back(fmt::format("{}: {} of {} are drawn.", stem, kMostPanels,
-                                         counted(figure.panels.size(), "panel")));
-      figure.panels.resize(kMostPanels);
-    }
-    bool bands = false;
-    for (Panel& panel : figure.panels)
-      for (Line& line : panel.lines) {
-        line.band = line.band && panel.lines.size() <= kMostBands;
-        bands = bands || line.band;
-      }
-    figure.stem = stems_.unique(stem);
-    figure.x_label = fmt::format("Relative depth ({} layer / layers)",
-                                 study_.curves[0].placement == "centred" ? "centre" : "first");
-    name_counts(figure);
-    set_.figures.push_back({caption + (bands ? bands_in_words(figure) : "") + ".", render(figure)});
-  }
-
-  static std::string bands_in_words(const LinePlot& figure) {
-    const bool accuracy =
-        std::any_of(figure.panels.begin(), figure.panels.end(),
-                    [](const Panel& p) { return p.axis.label == kAccuracyAxis.label; });
-    return fmt::format("; bands are 95 % intervals (t{}), prompts of one fact as one cluster{}",
-                       accuracy ? ", of accuracy Wilson's" : "",
-                       cuts_bands(figure) ? ", cut at the frame where they are wider" : "");
+    add_curves(stem, caption, std::move(figure), study_.curves[0].placement, stems_, set_);
   }
 
   // One panel per edge, one line per model. Colours run from light to dark over all models of a
@@ -305,7 +230,7 @@ class LineFigures {
         targets.push_back(curve->edge.target);
     LinePlot figure;
     for (const std::string& target : targets) {
-      figure.panels.push_back({{fmt::format("Accuracy, into {}", target)}, kAccuracyAxis, {}});
+      figure.panels.push_back({{fmt::format("Accuracy, into {}", target)}, accuracy_axis(), {}});
       add_sources(curves, figure.panels.back(), Quantity::kAccuracy, target);
       figure.panels.push_back({{fmt::format("Relative change, into {}", target)}, kChangeAxis, {}});
       add_sources(curves, figure.panels.back(), Quantity::kChange, target);

@@ -21,7 +21,7 @@ constexpr double kLeft = 0.66, kRight = 0.16, kTop = 0.08, kBottom = 0.50, kRowG
 constexpr double kTitleGap = 0.05;   // between a panel and its title
 constexpr double kLayerAxis = 0.15;  // above a panel
 constexpr double kSharedGap = 0.52, kLabelledGap = 0.76;
-constexpr double kLegendRow = 0.17, kLegendPadding = 0.05, kLegendMark = 0.28;
+constexpr double kLegendRow = 0.17, kLegendPadding = 0.05, kLegendMark = 0.28, kNameGap = 0.06;
 constexpr double kNameOffset = 0.15;                  // of the x axis' name above the legend
 constexpr double kNameLeft = 0.13;                    // of the y axis' name
 constexpr double kDepthTic = 0.28, kLayerTic = 0.26;  // room for a number
@@ -44,7 +44,9 @@ struct LegendEntry {
   LineStyle style;
 };
 
+// Below all panels.
 std::vector<LegendEntry> legend_of(const LinePlot& figure) {
+  if (figure.own_legends) return {};
   const bool mixed = std::any_of(figure.panels.begin(), figure.panels.end(),
                                  [](const Panel& panel) { return common_layers(panel) == 0; });
   std::vector<LegendEntry> entries;
@@ -63,7 +65,8 @@ std::vector<LegendEntry> legend_of(const LinePlot& figure) {
 
 struct LineLayout {
   double width = 0, height = 0, legend_height = 0, panel_width = 0, gap = 0;
-  double header_height = 0, title_height = 0;  // the latter of each row, the layer axis included
+  // The latter of each row, with the panels' own legends and the layer axis.
+  double header_height = 0, title_height = 0;
   std::size_t columns = 1, rows = 1, legend_columns = 1;
   std::vector<std::string> header;
   std::vector<LegendEntry> legend;
@@ -94,19 +97,36 @@ void lay_out_legend(LineLayout& layout) {
   layout.legend_height = kLegendPadding + kLegendRow * static_cast<double>(rows);
 }
 
+// Where the names of a panel's own legend stand, from its left end on.
+constexpr double kOwnName = kLegendMark + kNameGap;
+
+// A name of a panel's own legend, in as many lines as it needs.
+std::vector<std::string> own_name(const Line& line, const LineLayout& layout) {
+  const double width = layout.panel_width - kOwnName + 0.8 * kRight;
+  return wrap(line.label, std::max<std::size_t>(8, static_cast<std::size_t>(width / kLetterWidth)));
+}
+
+// Of a panel's title and its own legend.
+double height_above(const LinePlot& figure, const Panel& panel, const LineLayout& layout) {
+  double height = kLineHeight * static_cast<double>(panel.title.size());
+  if (!figure.own_legends) return height;
+  for (const Line& line : panel.lines)
+    height += kLegendRow + kLineHeight * static_cast<double>(own_name(line, layout).size() - 1);
+  return height;
+}
+
 void lay_out_texts(const LinePlot& figure, LineLayout& layout) {
   layout.header =
       wrap(figure.header, static_cast<std::size_t>((layout.width - 0.1) / kLetterWidth));
   layout.header_height =
       figure.header.empty() ? 0 : kLineHeight * static_cast<double>(layout.header.size()) + 0.06;
-  std::size_t lines = 1;
+  double above = figure.own_legends ? 0 : kLineHeight;
   bool layer_axes = false;
   for (const Panel& panel : figure.panels) {
-    lines = std::max(lines, panel.title.size());
+    above = std::max(above, height_above(figure, panel, layout));
     layer_axes = layer_axes || common_layers(panel) > 0;
   }
-  layout.title_height =
-      kLineHeight * static_cast<double>(lines) + kTitleGap + (layer_axes ? kLayerAxis : 0);
+  layout.title_height = above + kTitleGap + (layer_axes ? kLayerAxis : 0);
 }
 
 LineLayout lay_out(const LinePlot& figure, double width, std::size_t columns) {
@@ -129,25 +149,44 @@ LineLayout lay_out(const LinePlot& figure, double width, std::size_t columns) {
   return layout;
 }
 
+// A short line that begins at x inches; its name stands kLegendMark + kNameGap to the right.
+std::string legend_mark(const LineStyle& style, double x, double y, const LineLayout& layout) {
+  // The svg terminal forgets a change of dashes unless colour or width changes with it.
+  return fmt::format(
+      "set arrow from screen {:.4f},{:.4f} to screen {:.4f},{:.4f} nohead lc rgb '{}' lw {} dt "
+      "{}\n",
+      x / layout.width, y / layout.height, (x + kLegendMark) / layout.width, y / layout.height,
+      style.color, style.dash == 1 ? 1.8 : 1.7, style.dash);
+}
+
 // Labels and short lines at fixed places of the canvas; they belong to the first panel's plot
 // command.
 std::string legend_script(const LineLayout& layout) {
   std::string script;
   const double step = (layout.width - kLeft - kRight) / static_cast<double>(layout.legend_columns);
   for (std::size_t i = 0; i < layout.legend.size(); ++i) {
-    const LineStyle& style = layout.legend[i].style;
     const double x = kLeft + step * static_cast<double>(i % layout.legend_columns);
     const double y =
         layout.legend_height - kLegendRow * (0.5 + static_cast<double>(i / layout.legend_columns));
-    // The svg terminal forgets a change of dashes unless colour or width changes with it.
-    script += fmt::format(
-        "set arrow from screen {:.4f},{:.4f} to screen {:.4f},{:.4f} nohead lc rgb '{}' lw {} dt "
-        "{}\n",
-        x / layout.width, y / layout.height, (x + kLegendMark) / layout.width, y / layout.height,
-        style.color, style.dash == 1 ? 1.8 : 1.7, style.dash);
+    script += legend_mark(layout.legend[i].style, x, y, layout);
     script += fmt::format("set label {} at screen {:.4f},{:.4f} left noenhanced\n",
                           gnuplot_quote(layout.legend[i].label),
-                          (x + kLegendMark + 0.06) / layout.width, y / layout.height);
+                          (x + kLegendMark + kNameGap) / layout.width, y / layout.height);
+  }
+  return script;
+}
+
+// Of one panel, from `top` inches downwards.
+std::string own_legend(const Panel& panel, double left, double top, const LineLayout& layout) {
+  std::string script;
+  for (const Line& line : panel.lines) {
+    const std::vector<std::string> name = own_name(line, layout);
+    const double middle = top - 0.5 * kLegendRow;
+    script += legend_mark(line.style, left, middle, layout);
+    script +=
+        text_script(name, {left + kOwnName, middle + 0.5 * kLineHeight, layout.panel_width, false},
+                    layout.width, layout.height);
+    top -= kLegendRow + kLineHeight * static_cast<double>(name.size() - 1);
   }
   return script;
 }
@@ -251,10 +290,18 @@ std::string panel_script(const LinePlot& figure, const LineLayout& layout, std::
       "{:.4f}\nset bmargin at screen {:.4f}\n",
       left / layout.width, (left + layout.panel_width) / layout.width, top / layout.height,
       (top - kPanelHeight) / layout.height);
+  // Titles stand in one line, legends at their panels.
+  const double title_top = figure.own_legends
+                               ? top + kTitleGap + (common_layers(panel) > 0 ? kLayerAxis : 0) +
+                                     height_above(figure, panel, layout)
+                               : row_top;
   script += text_script(
       panel.title,
-      {left + 0.5 * layout.panel_width, row_top, layout.panel_width + 0.8 * layout.gap, true},
+      {left + 0.5 * layout.panel_width, title_top, layout.panel_width + 0.8 * layout.gap, true},
       layout.width, layout.height);
+  if (figure.own_legends)
+    script += own_legend(panel, left,
+                         title_top - kLineHeight * static_cast<double>(panel.title.size()), layout);
   script += tics("xtics", value_tics(0, layout.deepest, fitting(layout.panel_width, kDepthTic)),
                  "offset 0,0.3");
   script += tics("ytics", value_tics(range.low, range.high, kMostValueTics), "");
@@ -349,8 +396,9 @@ bool cuts_bands(const LinePlot& figure) {
 
 std::vector<Plot> render(const LinePlot& figure) {
   Plot full = render_at(figure, kFullWidth, figure.columns);
-  // Few panels stand below each other, many in pairs.
-  Plot column = render_at(figure, kColumnWidth, figure.panels.size() <= 4 ? 1 : 2);
+  // Few panels stand below each other, many in pairs, which leave no room for legends.
+  const bool pairs = figure.panels.size() > 4 && !figure.own_legends;
+  Plot column = render_at(figure, kColumnWidth, pairs ? 2 : 1);
   column.stem += "_column";
   column.formats = {"pdf"};
   return {std::move(full), std::move(column)};

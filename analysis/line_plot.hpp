@@ -1,4 +1,5 @@
-// Panels of lines with bands over the relative depth, and one legend below that covers no data.
+// Panels of lines with bands over the relative depth, and one legend below, or one above each
+// panel, that covers no data.
 #pragma once
 
 #include <cstddef>
@@ -44,9 +45,11 @@ struct Panel {
 
 struct LinePlot {
   std::string stem;
-  std::string header;         // what all panels have in common, above them
-  std::string x_label;        // of the relative depth
-  std::size_t columns = 2;    // of panels, at full width
+  std::string header;       // what all panels have in common, above them
+  std::string x_label;      // of the relative depth
+  std::size_t columns = 2;  // of panels, at full width
+  // Panels whose lines have nothing in common: each has its legend above it, a line each.
+  bool own_legends = false;
   std::vector<Panel> panels;  // at least one
 };
 

@@ -69,19 +69,22 @@ std::unordered_map<std::int64_t, std::size_t> rows_of(const std::vector<std::int
   return rows;
 }
 
-// The model with one of its sets of prompts.
-ModelData load_set(const ModelData& model, std::size_t set, const std::string& name,
-                   const IdMap& changed) {
-  ModelData swept = model;
-  swept.prompt_set = name;
-  swept.stored_set = set;
-  swept.windows = knockout_windows(*model.reader, model.stored_name, set);
-  swept.axes = knockout_axes(*model.reader, model.stored_name, set);
-  swept.stored_rows.resize(swept.axes.prompts.size());
-  std::iota(swept.stored_rows.begin(), swept.stored_rows.end(), std::size_t{0});
-  rename(swept.axes.prompts, changed);
-  for (const std::string& label : swept.axes.items) swept.edges.push_back(parse_edge(label));
-  return swept;
+// The model with what was done to it, of one of its sets of prompts.
+ModelData load_set(const ModelData& model, const CellNames& kind, std::size_t set,
+                   const std::string& name, const IdMap& changed) {
+  ModelData loaded = model;
+  loaded.kind = &kind;
+  loaded.prompt_set = name;
+  loaded.stored_set = set;
+  loaded.windows = cell_windows(kind, *model.reader, model.stored_name, set);
+  loaded.axes = cell_axes(kind, *model.reader, model.stored_name, set);
+  loaded.stored_rows.resize(loaded.axes.prompts.size());
+  std::iota(loaded.stored_rows.begin(), loaded.stored_rows.end(), std::size_t{0});
+  rename(loaded.axes.prompts, changed);
+  const bool rows = &kind == &intervention_names();
+  for (const std::string& label : loaded.axes.items)
+    loaded.edges.push_back(rows ? name_of_row(label) : parse_edge(label));
+  return loaded;
 }
 
 void join_rows(ModelData& model, const EvaluationResult& evaluation, const PromptTable& prompts,
@@ -109,25 +112,47 @@ std::string unique_name(const std::string& name, std::set<std::string>& used) {
   return unique;
 }
 
-std::vector<std::string> sets_of(const ResultsReader& reader, const std::string& model) {
-  if (knockout_windows(reader, model).empty()) return {};
-  const std::vector<std::string> names = prompt_sets(reader, model);
+std::vector<std::string> sets_of(const CellNames& kind, const ResultsReader& reader,
+                                 const std::string& model) {
+  if (cell_windows(kind, reader, model).empty()) return {};
+  const std::vector<std::string> names = prompt_sets(kind, reader, model);
   return names.empty() ? std::vector<std::string>{kUnnamedSet} : names;
 }
 
-// The first set that any model was swept over, in the order of the configuration.
-std::string main_set_of(const ResultsReader& reader) {
-  std::string main = kUnnamedSet;
+// The first set that anything of this kind was asked of, in the order of the configuration; "" if
+// there is none.
+std::string first_set_of(const CellNames& kind, const ResultsReader& reader) {
+  std::string first;
   std::size_t place = std::numeric_limits<std::size_t>::max();
   for (const ModelInfo& info : reader.models()) {
-    const std::vector<std::string> names = sets_of(reader, info.name);
+    const std::vector<std::string> names = sets_of(kind, reader, info.name);
     for (std::size_t set = 0; set < std::min(names.size(), place); ++set)
-      if (!knockout_windows(reader, info.name, set).empty()) {
-        main = names[set];
+      if (!cell_windows(kind, reader, info.name, set).empty()) {
+        first = names[set];
         place = set;
       }
   }
-  return main;
+  return first;
+}
+
+// Of the sweeps; of the interventions where nothing was swept.
+std::string main_set_of(const ResultsReader& reader) {
+  const std::string swept = first_set_of(knockout_names(), reader);
+  return swept.empty() ? first_set_of(intervention_names(), reader) : swept;
+}
+
+// The model with each of the sets that something of this kind was asked of.
+std::vector<ModelData> load_sets(const ModelData& bare, const CellNames& kind,
+                                 const std::string& main, const IdMap& changed) {
+  std::vector<ModelData> loaded;
+  const std::vector<std::string> names = sets_of(kind, *bare.reader, bare.stored_name);
+  for (std::size_t set = 0; set < names.size(); ++set) {
+    ModelData model = load_set(bare, kind, set, names[set], changed);
+    if (model.windows.empty()) continue;  // another model's set
+    model.main_set = names[set] == main;
+    loaded.push_back(std::move(model));
+  }
+  return loaded;
 }
 
 void load_model(const ResultsReader& reader, const ModelInfo& info, const std::string& prefix,
@@ -139,18 +164,14 @@ void load_model(const ResultsReader& reader, const ModelInfo& info, const std::s
   bare.stored_name = info.name;
   for (const auto& [stored, id] : changed) bare.stored_ids.emplace(id, stored);
   const std::string main = main_set_of(reader);
-  const std::vector<std::string> sets = sets_of(reader, info.name);
   ModelData first = bare;
-  for (std::size_t set = 0; set < sets.size(); ++set) {
-    ModelData swept = load_set(bare, set, sets[set], changed);
-    if (swept.windows.empty()) continue;  // another model's set
-    if (sets[set] == main) {
+  for (ModelData& swept : load_sets(bare, knockout_names(), main, changed))
+    if (swept.main_set)
       first = std::move(swept);
-    } else {
-      swept.main_set = false;
+    else
       run.other_sets.push_back(std::move(swept));
-    }
-  }
+  for (ModelData& model : load_sets(bare, intervention_names(), main, changed))
+    run.interventions.push_back(std::move(model));
   if (has_evaluation(reader, info.name)) first.evaluation = read_evaluation(reader, info.name);
   rename(first.evaluation.prompt, changed);
   run.models.push_back(std::move(first));
@@ -168,11 +189,11 @@ void name_repeated(std::vector<ModelData>& models) {
     }
 }
 
-// values: [edge, stored prompt, start], of which the model's prompts stay.
+// values: [edge, stored prompt, start], of which the model's prompts stay; empty = not stored.
 template <typename T>
 void keep_rows(const ModelData& model, std::vector<T>& values, std::size_t starts) {
   const std::size_t edges = model.edges.size(), row = edges * starts;
-  if (row == 0 || values.size() == model.stored_rows.size() * row) return;
+  if (values.empty() || row == 0 || values.size() == model.stored_rows.size() * row) return;
   const std::size_t stored = values.size() / row;
   std::vector<T> kept;
   kept.reserve(model.stored_rows.size() * row);
@@ -210,45 +231,52 @@ RunData load_runs(const std::vector<const ResultsReader*>& readers) {
   run.name = join(names, " + ");
   run.prompts = prompts.take();
   const auto rows = rows_of(run.prompts.id);
-  std::map<std::string, const EvaluationResult*> evaluations;
-  for (ModelData& model : run.models) {
-    join_rows(model, model.evaluation, run.prompts, rows);
-    evaluations.emplace(model.info.name, &model.evaluation);
-  }
-  for (ModelData& model : run.other_sets)
-    join_rows(model, *evaluations.at(model.info.name), run.prompts, rows);
+  for (ModelData& model : run.models) join_rows(model, model.evaluation, run.prompts, rows);
+  for (auto* models : {&run.other_sets, &run.interventions})
+    for (ModelData& model : *models)
+      join_rows(model, *evaluation_of(run, model.info.name), run.prompts, rows);
   name_repeated(run.models);
   return run;
 }
 
 WindowData load_window(const ModelData& model, std::int64_t window) {
   WindowData data{
-      &model, knockout_window(*model.reader, model.stored_name, window, model.stored_set), {}};
+      &model,
+      cell_window(*model.kind, *model.reader, model.stored_name, window, model.stored_set),
+      {}};
   for (std::size_t edge = 0; edge < data.cells.asked.size(); ++edge)
     if (data.cells.asked[edge] != 0) data.edges.push_back(edge);
   keep_rows(model, data.cells.probability, data.starts());
   keep_rows(model, data.cells.rank, data.starts());
+  keep_rows(model, data.cells.log_change, data.starts());
   return data;
 }
 
-std::vector<std::int64_t> heatmap_windows(const ModelData& model) {
-  return heatmap_windows(*model.reader, model.stored_name);
+std::vector<std::int64_t> heatmap_windows(const ModelData& model, const std::string& group) {
+  return heatmap_windows(*model.reader, model.stored_name, group);
 }
 
-std::vector<std::int64_t> heatmap_prompts(const ModelData& model, std::int64_t window) {
-  std::vector<std::int64_t> ids = heatmap_prompts(*model.reader, model.stored_name, window);
+std::vector<std::int64_t> heatmap_prompts(const ModelData& model, std::int64_t window,
+                                          const std::string& group) {
+  std::vector<std::int64_t> ids = heatmap_prompts(*model.reader, model.stored_name, window, group);
   IdMap changed;
   for (const auto& [id, stored] : model.stored_ids) changed.emplace(stored, id);
   rename(ids, changed);
   return ids;
 }
 
-HeatmapResult load_heatmap(const ModelData& model, std::int64_t window, std::int64_t prompt) {
+HeatmapResult load_heatmap(const ModelData& model, std::int64_t window, std::int64_t prompt,
+                           const std::string& group) {
   const auto changed = model.stored_ids.find(prompt);
-  HeatmapResult result = read_heatmap(*model.reader, model.stored_name, window,
-                                      changed == model.stored_ids.end() ? prompt : changed->second);
+  HeatmapResult result =
+      read_heatmap(*model.reader, model.stored_name, window,
+                   changed == model.stored_ids.end() ? prompt : changed->second, group);
   result.prompt = prompt;
   return result;
+}
+
+std::vector<InterventionMap> intervention_maps(const ModelData& model) {
+  return intervention_maps(*model.reader, model.stored_name);
 }
 
 }  // namespace factflow

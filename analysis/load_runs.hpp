@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "analysis/run_data.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
+#include "experiments/intervene/intervention_arrays.hpp"
 #include "results/results_file.hpp"
 
 namespace factflow {
@@ -15,12 +17,18 @@ namespace factflow {
 // id. The readers must outlive the data. Throws InputError for damaged files.
 RunData load_runs(const std::vector<const ResultsReader*>& readers);
 
-// The cells of the model's set of prompts.
+// The cells of the model's set of prompts: of its knockouts, or of its interventions.
 WindowData load_window(const ModelData& model, std::int64_t window);
 
-// Heat maps, by the ids of RunData::prompts.
-std::vector<std::int64_t> heatmap_windows(const ModelData& model);  // ascending
-std::vector<std::int64_t> heatmap_prompts(const ModelData& model, std::int64_t window);
-HeatmapResult load_heatmap(const ModelData& model, std::int64_t window, std::int64_t prompt);
+// Heat maps, by the ids of RunData::prompts. `group`: of knockouts, or of one of
+// intervention_maps().
+std::vector<std::int64_t> heatmap_windows(const ModelData& model,
+                                          const std::string& group = "heatmap");  // ascending
+std::vector<std::int64_t> heatmap_prompts(const ModelData& model, std::int64_t window,
+                                          const std::string& group = "heatmap");
+HeatmapResult load_heatmap(const ModelData& model, std::int64_t window, std::int64_t prompt,
+                           const std::string& group = "heatmap");
+// The rows of interventions that take one token after the other, with their maps.
+std::vector<InterventionMap> intervention_maps(const ModelData& model);
 
 }  // namespace factflow

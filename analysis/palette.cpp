@@ -61,6 +61,12 @@ LineStyle family_style(const std::string& family, std::size_t index, std::size_t
   return {hex(mix(hue.light, hue.dark, share_of(index, count))), hue.dash};
 }
 
+LineStyle plain_style(std::size_t index) {
+  static const std::array<LineStyle, 5> kStyles = {
+      {{"#0072B2", 1}, {"#D55E00", 2}, {"#009E73", 4}, {"#CC79A7", 3}, {"#000000", 5}}};
+  return kStyles[index % kStyles.size()];
+}
+
 std::string ordered_color(std::size_t index, std::size_t count) {
   return hex(mix({140, 190, 235}, {8, 35, 105}, share_of(index, count)));
 }

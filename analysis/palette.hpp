@@ -18,6 +18,9 @@ LineStyle role_style(const std::string& role);
 // One hue and dash pattern for each model family, light for the first of its `count` models, dark
 // for the last.
 LineStyle family_style(const std::string& family, std::size_t index, std::size_t count);
+// Of lines that have no colour of their own, by their place in a panel: five that differ for all
+// eyes, with a dash pattern each; then they come again.
+LineStyle plain_style(std::size_t index);
 // Light to dark blue: for ordered things, such as window sizes.
 std::string ordered_color(std::size_t index, std::size_t count);
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <regex>
 #include <set>
 #include <sstream>
 
@@ -13,13 +14,23 @@
 #include "experiments/heatmap/heatmap_arrays.hpp"
 
 namespace factflow {
+namespace {
+
+// "a->b" and "a -> b" as "a \u2192 b".
+std::string with_arrows(const std::string& label) {
+  static const std::regex kArrow(" ?-> ?");
+  return std::regex_replace(label, kArrow, " \u2192 ");
+}
+
+}  // namespace
 
 std::string EdgeName::flow() const {
   return target.empty() ? source : fmt::format("{}->{}", source, target);
 }
 
 std::string EdgeName::display() const {
-  const std::string arrow = target.empty() ? source : fmt::format("{} \u2192 {}", source, target);
+  const std::string arrow =
+      target.empty() ? with_arrows(source) : fmt::format("{} \u2192 {}", source, target);
   return whole() ? arrow : fmt::format("{} ({} channels)", arrow, channels);
 }
 
@@ -36,6 +47,19 @@ EdgeName parse_edge(const std::string& label) {
   edge.target = label.substr(arrow + 2, slash == std::string::npos ? slash : slash - arrow - 2);
   if (slash != std::string::npos) edge.channels = label.substr(slash + 1);
   return edge;
+}
+
+EdgeName name_of_row(const std::string& label) {
+  EdgeName row;
+  row.label = row.source = label;
+  return row;
+}
+
+const EvaluationResult* evaluation_of(const RunData& run, const std::string& model) {
+  const auto found =
+      std::find_if(run.models.begin(), run.models.end(),
+                   [&](const ModelData& candidate) { return candidate.info.name == model; });
+  return found == run.models.end() ? nullptr : &found->evaluation;
 }
 
 std::size_t count_tied(const EvaluationResult& evaluation) {
@@ -76,8 +100,10 @@ double WindowData::change(std::size_t edge, std::size_t prompt, std::size_t star
 
 double WindowData::log_change(std::size_t edge, std::size_t prompt, std::size_t start) const {
   if (!valid(edge, prompt, start)) return std::numeric_limits<double>::quiet_NaN();
-  const float p =
-      std::max(cells.probability[cell(edge, prompt, start)], std::numeric_limits<float>::min());
+  const std::size_t place = cell(edge, prompt, start);
+  if (!cells.log_change.empty() && !std::isnan(cells.log_change[place]))
+    return static_cast<double>(cells.log_change[place]);
+  const float p = std::max(cells.probability[place], std::numeric_limits<float>::min());
   return std::log(static_cast<double>(p) / model->clean[prompt]);
 }
 
@@ -94,41 +120,58 @@ std::vector<std::size_t> WindowData::complete_prompts(std::size_t edge) const {
 
 namespace {
 
-// Of sweeps; of heat maps, if there are no sweeps.
-std::set<std::int64_t> window_sizes(const std::vector<ModelData>& models) {
-  std::set<std::int64_t> sizes;
+bool has_windows(const std::vector<ModelData>& models) {
+  return std::any_of(models.begin(), models.end(),
+                     [](const ModelData& model) { return !model.windows.empty(); });
+}
+
+void add_windows(const std::vector<ModelData>& models, std::set<std::int64_t>& sizes) {
   for (const ModelData& model : models) sizes.insert(model.windows.begin(), model.windows.end());
+}
+
+// Of sweeps; if there are none, of interventions, heat maps and maps of interventions.
+std::set<std::int64_t> window_sizes(const RunData& run) {
+  std::set<std::int64_t> sizes;
+  add_windows(run.models, sizes);
   if (!sizes.empty()) return sizes;
-  for (const ModelData& model : models) {
+  add_windows(run.interventions, sizes);
+  for (const ModelData& model : run.models) {
     if (model.reader == nullptr) continue;
-    const std::vector<std::int64_t> drawn = heatmap_windows(*model.reader, model.stored_name);
-    sizes.insert(drawn.begin(), drawn.end());
+    std::vector<std::string> groups = {"heatmap"};
+    for (const InterventionMap& map : intervention_maps(*model.reader, model.stored_name))
+      groups.push_back(map.group);
+    for (const std::string& group : groups) {
+      const std::vector<std::int64_t> drawn =
+          heatmap_windows(*model.reader, model.stored_name, group);
+      sizes.insert(drawn.begin(), drawn.end());
+    }
   }
   return sizes;
 }
 
-std::int64_t swept_window(const std::vector<ModelData>& models, std::int64_t wanted) {
-  const std::set<std::int64_t> sizes = window_sizes(models);
+std::int64_t wanted_window(const RunData& run, std::int64_t wanted) {
+  const std::set<std::int64_t> sizes = window_sizes(run);
   if (sizes.contains(wanted)) return wanted;
   std::vector<std::string> words;
   for (const std::int64_t size : sizes) words.push_back(std::to_string(size));
-  throw InputError(
-      fmt::format("--window {}", wanted),
-      "no model has windows of this size for the main set of prompts",
-      words.empty() ? "these results hold no windows at all" : "swept were " + join(words));
+  throw InputError(fmt::format("--window {}", wanted),
+                   "no model has windows of this size for the main set of prompts",
+                   words.empty()
+                       ? "these results hold no windows at all"
+                       : fmt::format("{} {}", has_windows(run.models) ? "swept were" : "there are",
+                                     join(words)));
 }
 
 }  // namespace
 
-std::int64_t finding_window(const std::vector<ModelData>& models,
-                            std::optional<std::int64_t> wanted) {
-  if (wanted) return swept_window(models, *wanted);
+std::int64_t finding_window(const RunData& run, std::optional<std::int64_t> wanted) {
+  if (wanted) return wanted_window(run, *wanted);
   constexpr std::int64_t kPublished = 9,
                          kPublishedShallowest = 16;  // Llama-3.2-1B is the shallowest in the paper
   std::map<std::int64_t, int> count;
   int most = 0;
   std::int64_t shallowest = std::numeric_limits<std::int64_t>::max();
-  for (const ModelData& model : models) {
+  for (const ModelData& model : has_windows(run.models) ? run.models : run.interventions) {
     for (const std::int64_t window : model.windows) most = std::max(most, ++count[window]);
     if (!model.windows.empty()) shallowest = std::min(shallowest, model.info.layers);
   }

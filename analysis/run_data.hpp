@@ -1,5 +1,5 @@
-// What the analysis keeps in memory of one or several results files: everything but the knockout
-// cells, which are read window by window.
+// What the analysis keeps in memory of one or several results files: everything but the cells of
+// knockouts and interventions, which are read window by window.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "experiments/evaluate/evaluation_arrays.hpp"
+#include "experiments/intervene/intervention_arrays.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 #include "results/results_file.hpp"
 
@@ -25,6 +26,9 @@ struct EdgeName {
   std::string display() const;  // "subject → last", "subject → last (slow channels)"
 };
 EdgeName parse_edge(const std::string& label);
+// The name of a row of interventions, which may be any text: nothing is taken out of it, "->" is
+// displayed as an arrow.
+EdgeName name_of_row(const std::string& label);
 
 // How many answers of the clean runs are exactly as likely as another token, which counts against
 // them.
@@ -39,13 +43,14 @@ Mixing mixing_of(const ModelInfo& info);
 inline constexpr const char* kUnnamedSet = "selected";
 inline constexpr const char* kCommonSet = "shared";
 
-// A model with one set of prompts.
+// A model with one set of prompts, and what was done to it: knockouts, or rows of interventions.
 struct ModelData {
-  ModelInfo info;                     // of several runs, the name is "RUN/MODEL"
-  EvaluationResult evaluation;        // empty if the model was not evaluated
-  CellAxes axes;                  // empty if nothing was knocked out
-  std::vector<std::int64_t> windows;  // sizes that a sweep asked for of this set
-  std::vector<EdgeName> edges;        // of axes.items
+  ModelInfo info;                             // of several runs, the name is "RUN/MODEL"
+  EvaluationResult evaluation;                // empty if the model was not evaluated
+  const CellNames* kind = &knockout_names();  // or intervention_names(): of its cells
+  CellAxes axes;                              // empty if nothing was knocked out
+  std::vector<std::int64_t> windows;          // sizes that were asked for of this set
+  std::vector<EdgeName> edges;                // of axes.items: edges, or rows
   std::string prompt_set = kUnnamedSet;
   // The first set of its run, which findings, claims and comparisons are about.
   bool main_set = true;
@@ -83,12 +88,18 @@ struct RunData {
                                   // was not swept over it)
   // Models again, with each of their other sets; without evaluations.
   std::vector<ModelData> other_sets;
+  // Models again, with their rows of interventions, once for each set of prompts; without
+  // evaluations. Findings, claims and comparisons are not about these.
+  std::vector<ModelData> interventions;
 };
+
+// The evaluation of the model of this name; nullptr if the run has no such model.
+const EvaluationResult* evaluation_of(const RunData& run, const std::string& model);
 
 // One window of one model, joined with its clean run. `model` must outlive it.
 struct WindowData {
   const ModelData* model = nullptr;
-  CellWindow cells;            // of all of the model's edges
+  CellWindow cells;                // of all of the model's edges
   std::vector<std::size_t> edges;  // indices of those that were asked for at this size, ascending
 
   std::size_t starts() const { return cells.starts.size(); }
@@ -96,12 +107,13 @@ struct WindowData {
   std::size_t cell(std::size_t edge, std::size_t prompt, std::size_t start) const {
     return (edge * model->axes.prompts.size() + prompt) * starts() + start;
   }
-  // Whether the knockout happened and its relative change is defined: p and p_clean > 0 are known
-  // and the edge exists.
+  // Whether it happened and its relative change is defined: p and p_clean > 0 are known and the
+  // edge exists, or the row has something to touch.
   bool valid(std::size_t edge, std::size_t prompt, std::size_t start) const;
   double change(std::size_t edge, std::size_t prompt,
                 std::size_t start) const;  // 100 (p - p_clean) / p_clean, or NaN
-  // ln(p / p_clean), p at least 1.2e-38 (the smallest normal float32); NaN likewise.
+  // ln(p / p_clean), as it is stored; else of p and p_clean, p at least 1.2e-38 (the smallest
+  // normal float32). NaN likewise.
   double log_change(std::size_t edge, std::size_t prompt, std::size_t start) const;
   // The prompts (indices into axes.prompts) that are valid at every start.
   std::vector<std::size_t> complete_prompts(std::size_t edge) const;
@@ -110,10 +122,10 @@ struct WindowData {
 // The window size that findings are about: `wanted` if it is given; else 9, as in the published
 // figures, if every model has it and at least 16 layers; else the largest that all (or most) have
 // and that covers no more than a third of the shallowest model, so that a start still says
-// something about depth. 0 if there is none. Throws InputError for a `wanted` that no model was
-// swept over.
-std::int64_t finding_window(const std::vector<ModelData>& models,
-                            std::optional<std::int64_t> wanted);
+// something about depth. Of sweeps; of interventions, if there are no sweeps. 0 if there is none.
+// Throws InputError for a `wanted` that no model was swept over; without sweeps, that no
+// intervention or map has.
+std::int64_t finding_window(const RunData& run, std::optional<std::int64_t> wanted);
 // The same for one model: `common` if it has it, else its largest.
 std::int64_t window_of(const ModelData& model, std::int64_t common);
 

@@ -82,6 +82,19 @@ std::optional<WindowData> study_model(const ModelData& model, const StudyOptions
   return compared;
 }
 
+void study_interventions(const BootstrapOptions& bootstrap, Study& study) {
+  for (const ModelData& model : study.run.interventions)
+    for (const std::int64_t size : model.windows) {
+      const WindowData window = load_window(model, size);
+      std::vector<EdgeEffect> effects = measure_effects(window, study.run.prompts, bootstrap).edges;
+      append(study.intervention_curves, make_curves(window, effects, bootstrap.level));
+      for (EdgeEffect& effect : effects) effect.starts = {};  // they are in the curves now
+      append(study.intervention_effects, effects);
+      if (size == window_of(model, study.window))
+        append(study.main_interventions, std::move(effects));
+    }
+}
+
 // Without the other names of a checkpoint.
 std::vector<EdgeEffect> counted(std::vector<EdgeEffect> effects) {
   std::erase_if(effects, [](const EdgeEffect& effect) { return effect.repeated; });
@@ -95,7 +108,10 @@ void limit_clean(const CleanLimits& limits, ModelData& model, Study& study) {
     // Rounding may carry a probability a little past 1.
     if (model.clean[i] >= limits.low && (limits.high == 1 || model.clean[i] <= limits.high))
       kept.push_back(model.axes.prompts[i]);
-  study.kept.push_back({model.info.name, model.prompt_set, kept.size(), model.clean.size()});
+  // Knockouts and interventions of one set of prompts are counted once.
+  const Kept count{model.info.name, model.prompt_set, kept.size(), model.clean.size()};
+  if (std::find(study.kept.begin(), study.kept.end(), count) == study.kept.end())
+    study.kept.push_back(count);
   model = restrict_model(model, kept);
 }
 
@@ -107,7 +123,7 @@ void limit_clean(const CleanLimits& limits, Study& study) {
   study.p_clean = limits;
   if (!limits.any()) return;
   double least = 1, most = 0;
-  for (auto* models : {&study.run.models, &study.run.other_sets})
+  for (auto* models : {&study.run.models, &study.run.other_sets, &study.run.interventions})
     for (ModelData& model : *models) {
       if (model.windows.empty()) continue;
       for (const double p : model.clean) {
@@ -119,10 +135,10 @@ void limit_clean(const CleanLimits& limits, Study& study) {
     }
   if (std::any_of(study.kept.begin(), study.kept.end(), [](const Kept& k) { return k.kept > 0; }))
     return;
-  throw InputError(where, "no swept prompt has a clean probability within the limits",
+  throw InputError(where, "no selected prompt has a clean probability within the limits",
                    least <= most
                        ? fmt::format("those of this run lie from {:.3g} to {:.3g}", least, most)
-                       : "no prompt was swept");
+                       : "no prompt is selected");
 }
 
 // Each reader sees one table at a time: a set of prompts at a window size, and the findings.
@@ -133,12 +149,19 @@ void correct_families(std::vector<T>& rows) {
   for (const auto& [key, family] : families) correct_together(family);
 }
 
+void correct_table(std::vector<EdgeEffect>& rows) {
+  std::vector<EdgeEffect*> family;
+  for (EdgeEffect& effect : rows) family.push_back(&effect);
+  correct_together(family);
+}
+
 void correct_all(Study& study) {
   correct_families(study.curves);
   correct_families(study.effects);
-  std::vector<EdgeEffect*> findings;
-  for (EdgeEffect& effect : study.main_effects) findings.push_back(&effect);
-  correct_together(findings);
+  correct_families(study.intervention_curves);
+  correct_families(study.intervention_effects);
+  correct_table(study.main_effects);
+  correct_table(study.main_interventions);
   correct_together(study.paired);
 }
 
@@ -147,7 +170,7 @@ void correct_all(Study& study) {
 Study make_study(RunData run, const StudyOptions& options) {
   Study study;
   study.run = std::move(run);
-  study.window = finding_window(study.run.models, options.window);
+  study.window = finding_window(study.run, options.window);
   limit_clean(options.p_clean, study);
   if (study.run.other_sets.empty() && prompts_differ(study.run.models))
     study.common = common_prompts(study.run.models);
@@ -157,6 +180,7 @@ Study make_study(RunData run, const StudyOptions& options) {
   for (const ModelData& model : study.run.other_sets)
     for (const std::int64_t size : model.windows)
       study_window(load_window(model, size), options.bootstrap, study);
+  study_interventions(options.bootstrap, study);
   const double level = options.bootstrap.level;
   study_pairs(compared, level, study);
   std::erase_if(compared, [](const WindowData& w) { return !w.model->repeats.empty(); });

@@ -34,6 +34,7 @@ struct StudyOptions {
 struct Kept {
   std::string model, prompts;  // name and set of prompts
   std::size_t kept = 0, of = 0;
+  bool operator==(const Kept&) const = default;
 };
 
 struct Study {
@@ -56,6 +57,10 @@ struct Study {
   bool all_pairs = true;                 // false: only pairs with the first model
   std::vector<SensitivityPair> sensitivity;
   std::vector<Claim> claims;
+  // Every model, set of prompts, window and row of interventions; and at each model's finding
+  // window, over every set.
+  std::vector<Curve> intervention_curves;
+  std::vector<EdgeEffect> intervention_effects, main_interventions;
 };
 
 // Throws InputError if a file turns out to be damaged, or if options name what it does not hold.

@@ -68,51 +68,56 @@ CsvTable models_table(const Study& study) {
   return table;
 }
 
-CsvTable curves_table(const Study& study) {
-  CsvTable table({"model",
-                  "family",
-                  "layers",
-                  "edge",
-                  "source",
-                  "target",
-                  "channels",
-                  "prompts",
-                  "window",
-                  "placement",
-                  "start",
-                  "relative_depth",
-                  "n",
-                  "facts",
-                  "accuracy",
-                  "accuracy_low",
-                  "accuracy_high",
-                  "change",
-                  "change_low",
-                  "change_high",
-                  "change_low_by_fact",
-                  "change_high_by_fact",
-                  "change_low_by_relation",
-                  "change_high_by_relation",
-                  "median_change",
-                  "log_probability_change",
-                  "log_probability_change_low",
-                  "log_probability_change_high",
-                  "half_carried_by",
-                  "mean_rank",
-                  "p_value",
-                  "p_holm"});
-  for (const Curve& curve : study.curves)
+// What a row of a table is about: an edge in its parts, or a row of interventions, whose name has
+// none.
+enum class Item { kEdge, kRow };
+
+std::vector<std::string> columns_of(Item item) {
+  std::vector<std::string> columns = {"model", "family", "layers"};
+  if (item == Item::kEdge)
+    columns.insert(columns.end(), {"edge", "source", "target", "channels"});
+  else
+    columns.emplace_back("row");
+  columns.insert(columns.end(), {"prompts", "window", "placement"});
+  return columns;
+}
+
+// `of`: a Curve or an EdgeEffect.
+template <typename T>
+void put_item(CsvTable& table, const T& of, Item item) {
+  table.cell(of.model).cell(of.family).cell(of.layers).cell(of.edge.label);
+  if (item == Item::kEdge) table.cell(of.edge.source).cell(of.edge.target).cell(of.edge.channels);
+  table.cell(of.prompts).cell(of.window).cell(of.placement);
+}
+
+CsvTable curves_table(const std::vector<Curve>& curves, Item item) {
+  std::vector<std::string> columns = columns_of(item);
+  columns.insert(columns.end(), {"start",
+                                 "relative_depth",
+                                 "n",
+                                 "facts",
+                                 "accuracy",
+                                 "accuracy_low",
+                                 "accuracy_high",
+                                 "change",
+                                 "change_low",
+                                 "change_high",
+                                 "change_low_by_fact",
+                                 "change_high_by_fact",
+                                 "change_low_by_relation",
+                                 "change_high_by_relation",
+                                 "median_change",
+                                 "log_probability_change",
+                                 "log_probability_change_low",
+                                 "log_probability_change_high",
+                                 "half_carried_by",
+                                 "mean_rank",
+                                 "p_value",
+                                 "p_holm"});
+  CsvTable table(columns);
+  for (const Curve& curve : curves)
     for (const CurvePoint& point : curve.points) {
-      table.cell(curve.model)
-          .cell(curve.family)
-          .cell(curve.layers)
-          .cell(curve.edge.label)
-          .cell(curve.edge.source);
-      table.cell(curve.edge.target)
-          .cell(curve.edge.channels)
-          .cell(curve.prompts)
-          .cell(curve.window)
-          .cell(curve.placement);
+      put_item(table, curve, item);
       table.cell(point.start)
           .cell(point.depth)
           .cell(point.n)
@@ -135,10 +140,11 @@ CsvTable curves_table(const Study& study) {
   return table;
 }
 
-CsvTable effects_table(const std::vector<EdgeEffect>& effects) {
-  std::vector<std::string> columns = {"model",  "family",   "layers",   "edge",   "source",
-                                      "target", "channels", "prompts",  "window", "placement",
-                                      "n",      "facts",    "relations"};
+CsvTable effects_table(const std::vector<EdgeEffect>& effects, Item item) {
+  std::vector<std::string> columns = columns_of(item);
+  if (item == Item::kRow)
+    columns.insert(columns.end(), {"fewest_touched", "most_touched", "untouched"});
+  columns.insert(columns.end(), {"n", "facts", "relations"});
   for (const char* estimate : {"lowest_change", "start", "relative_depth", "area", "late_change"})
     add_columns(columns, estimate);
   for (const std::string change : {"", "late_"})
@@ -147,16 +153,9 @@ CsvTable effects_table(const std::vector<EdgeEffect>& effects) {
   columns.insert(columns.end(), {"half_carried_by", "middle_depth", "p_value", "p_holm", "tests"});
   CsvTable table(columns);
   for (const EdgeEffect& effect : effects) {
-    table.cell(effect.model)
-        .cell(effect.family)
-        .cell(effect.layers)
-        .cell(effect.edge.label)
-        .cell(effect.edge.source);
-    table.cell(effect.edge.target)
-        .cell(effect.edge.channels)
-        .cell(effect.prompts)
-        .cell(effect.window)
-        .cell(effect.placement);
+    put_item(table, effect, item);
+    if (item == Item::kRow)
+      table.cell(effect.fewest_touched).cell(effect.most_touched).cell(effect.untouched);
     table.cell(effect.n).cell(effect.facts).cell(effect.relations);
     put(table, effect.lowest);
     put(table, effect.start);
@@ -290,14 +289,14 @@ std::vector<TableFile> write_tables(const Study& study, Staging& staging) {
     files.push_back({file, about, table.rows()});
   };
   write("findings.csv", "lowest mean change of every model and edge, at the window of the findings",
-        effects_table(study.main_effects));
+        effects_table(study.main_effects, Item::kEdge));
   write("claims.csv", "claims of the paper and what this run says to them", claims_table(study));
   write("models.csv", "models, their accuracy and digests", models_table(study));
   write("curves.csv", "every model, edge, window and start: accuracy, changes, intervals",
-        curves_table(study));
+        curves_table(study.curves, Item::kEdge));
   write("effects.csv",
         "every model, edge and window: lowest mean change, depth, area, bootstrap intervals",
-        effects_table(study.effects));
+        effects_table(study.effects, Item::kEdge));
   write("channels.csv", "share of an edge's effect that a set of channels carries",
         channels_table(study));
   write("by_relation.csv", "effects by relation", groups_table("relation", study.by_relation));
@@ -308,6 +307,13 @@ std::vector<TableFile> write_tables(const Study& study, Staging& staging) {
   write("paired.csv", "differences between models on the same prompts", paired_table(study));
   write("sensitivity.csv", "smallest against largest model of each family",
         sensitivity_table(study));
+  write("interventions.csv",
+        "every model, row of interventions, window and start: accuracy, changes, intervals",
+        curves_table(study.intervention_curves, Item::kRow));
+  write("intervention_effects.csv",
+        "every model, row of interventions and window: what it touches, lowest mean change, depth, "
+        "area, bootstrap intervals",
+        effects_table(study.intervention_effects, Item::kRow));
   write("failures.csv", "prompts and units that gave no numbers", failures_table(study));
   return files;
 }

@@ -284,19 +284,25 @@ TEST(FindingWindow, NineInDeepModelsElseAThirdOfTheDepth) {
   b.info.layers = 24;
   a.windows = {1, 9, 15};
   b.windows = {1, 9};
-  EXPECT_EQ(finding_window({a, b}, {}), 9);
-  EXPECT_EQ(finding_window({a, b}, 15), 15);
+  const auto window_for = [&](std::optional<std::int64_t> wanted) {
+    RunData run;
+    run.models = {a, b};
+    return finding_window(run, wanted);
+  };
+  EXPECT_EQ(window_for({}), 9);
+  EXPECT_EQ(window_for(15), 15);
   EXPECT_EQ(window_of(b, 15), 9);
   b.windows = {1, 5};
   a.windows = {1, 5, 9};
-  EXPECT_EQ(finding_window({a, b}, {}), 5);
+  EXPECT_EQ(window_for({}), 5);
   b.info.layers = 12;
   b.windows = {1, 3, 5, 9};
   a.windows = {1, 3, 5, 9};
-  EXPECT_EQ(finding_window({a, b}, {}), 3);
+  EXPECT_EQ(window_for({}), 3);
   a.windows = b.windows = {9};
-  EXPECT_EQ(finding_window({a, b}, {}), 9);
-  EXPECT_EQ(finding_window({ModelData{}}, {}), 0);
+  EXPECT_EQ(window_for({}), 9);
+  a = b = ModelData{};
+  EXPECT_EQ(window_for({}), 0);
 }
 
 }  // namespace

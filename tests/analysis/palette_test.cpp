@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cmath>
+#include <set>
 
 #include <gtest/gtest.h>
 
@@ -82,6 +83,17 @@ TEST(Palette, FamiliesOfThePaperDifferForAllEyes) {
   for (const char* family : {"mamba", "mamba2", "falcon_mamba", "gpt2"})
     colors.push_back(family_style(family, 0, 1).color);
   expect_different(colors, 15);
+}
+
+TEST(Palette, PlainLinesDifferForAllEyes) {
+  std::vector<std::string> colors;
+  std::set<int> dashes;
+  for (std::size_t i = 0; i < 5; ++i) {
+    colors.push_back(plain_style(i).color);
+    dashes.insert(plain_style(i).dash);
+  }
+  expect_different(colors, 15);
+  EXPECT_EQ(dashes.size(), 5U);
 }
 
 TEST(Palette, ChannelSetsDifferForAllEyes) {

@@ -11,6 +11,7 @@
 
 #include "experiments/evaluate/evaluation_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
+#include "experiments/intervene/intervention_arrays.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 #include "results/results_file.hpp"
 
@@ -158,23 +159,82 @@ class Generator {
     writer.begin_model(info);
     const EvaluationResult clean = evaluate(model);
     writer.write(arrays_of(clean));
-    const std::vector<std::string> edges = edges_of(model);
-    const CellAxes axes = make_axes(edges, clean, last);
-    writer.write(arrays_of(axes));
-    draw_tastes(edges.size());
+    if (options_.knockouts) {
+      const std::vector<std::string> edges = edges_of(model);
+      const CellAxes axes = make_axes(edges, clean, last);
+      writer.write(arrays_of(axes));
+      draw_tastes(edges.size());
+      for (const int window : options_.windows)
+        if (window <= model.layers)
+          writer.write(arrays_of(axes, knock_out(model, clean, axes, window, last)));
+      for (const ArrayGroup& group : arrays_of(heat_maps(model, clean))) writer.write(group);
+    }
+    if (!options_.rows.empty()) write_rows(writer, model, clean, last);
+    for (std::size_t row = 0; row < options_.map_rows.size(); ++row)
+      for (const ArrayGroup& group : arrays_of(
+               heat_maps(model, clean),
+               intervention_map_names(static_cast<std::int64_t>(row), options_.map_rows[row])))
+        writer.write(group);
+  }
+
+ private:
+  void write_rows(ResultsWriter& writer, const SyntheticModel& model, const EvaluationResult& clean,
+                  bool last) {
+    const CellNames& names = intervention_names();
+    CellAxes axes = make_axes(options_.rows, clean, last);
+    for (std::size_t row = 0; row < axes.items.size(); ++row)
+      for (std::size_t i = 0; i < axes.prompts.size(); ++i) {
+        const bool context = axes.items[row].find("context") != std::string::npos;
+        const bool none = context && clean.subject_begin[selected_[i]] == 0;
+        const bool missing = !options_.complete && last && i >= axes.prompts.size() / 2;
+        axes.blocked[row * axes.prompts.size() + i] =
+            missing ? kNotKnown
+            : none  ? 0
+                    : static_cast<std::int64_t>(1 + (row + i) % 4);
+      }
+    writer.write(arrays_of(names, axes));
+    draw_tastes(axes.items.size());
     for (const int window : options_.windows)
       if (window <= model.layers)
-        writer.write(arrays_of(axes, knock_out(model, clean, axes, window, last)));
+        writer.write(arrays_of(names, axes, intervene(model, clean, axes, window)));
+  }
+
+  CellWindow intervene(const SyntheticModel& model, const EvaluationResult& clean,
+                       const CellAxes& axes, int window) {
+    CellWindow result{window, options_.placement, {}, {}, {}};
+    result.asked = asked_for(axes, window);
+    const int starts = options_.placement == "fit" ? model.layers - window + 1 : model.layers;
+    for (int start = 0; start < starts; ++start) result.starts.push_back(start);
+    for (std::size_t row = 0; row < axes.items.size(); ++row)
+      for (std::size_t i = 0; i < axes.prompts.size(); ++i) {
+        const float clean_p = clean.probability[selected_[i]];
+        const std::size_t place = row * axes.prompts.size() + i;
+        const bool none = axes.blocked[place] <= 0 || std::isnan(clean_p);
+        for (int start = 0; start < starts; ++start) {
+          const double number = static_cast<double>(row), depth = 1.0 * start / model.layers;
+          const double change = (row % 4 == 3 ? 0.1 : -0.3 - 0.25 * number) *
+                                    bump(depth, 0.1 + 0.7 * std::fmod(0.37 * number, 1), 0.12) *
+                                    (0.4 + 0.6 * std::min(1.0, window / 9.0)) * tastes_[place] +
+                                0.02 * normal();
+          const double p = std::min(0.999, clean_p * std::exp(change));
+          result.probability.push_back(none ? kNan : static_cast<float>(p));
+          result.log_change.push_back(none ? kNan : static_cast<float>(std::log(p / clean_p)));
+          result.rank.push_back(none ? 0 : change < -0.5 ? 3 : 1);
+        }
+      }
+    return result;
+  }
+
+  std::vector<HeatmapResult> heat_maps(const SyntheticModel& model, const EvaluationResult& clean) {
     std::vector<HeatmapResult> maps;
     for (const int window : options_.heatmap_windows)
       for (int i = 0; i < std::min(options_.heatmap_prompts, options_.prompts); ++i)
         if (std::isfinite(clean.probability[static_cast<std::size_t>(i)]))
           maps.push_back(
               heat_map(model, clean, static_cast<std::size_t>(i), std::min(window, model.layers)));
-    for (const ArrayGroup& group : arrays_of(maps)) writer.write(group);
+    return maps;
   }
 
- private:
   double normal() { return normal_(random_); }
   double uniform() { return static_cast<double>(random_() >> 11) * 0x1.0p-53; }
 
@@ -216,7 +276,7 @@ class Generator {
   }
 
   CellAxes make_axes(const std::vector<std::string>& edges, const EvaluationResult& clean,
-                         bool last) {
+                     bool last) {
     CellAxes axes;
     axes.items = edges;
     selected_.clear();
@@ -234,7 +294,7 @@ class Generator {
     for (const std::string& edge : edges)
       for (const std::size_t i : selected_) {
         const bool no_context = clean.subject_begin[i] == 0;
-        axes.blocked.push_back(parse(edge).source == "context" && no_context ? 0 : 2);
+        axes.blocked.push_back(edge.starts_with("context->") && no_context ? 0 : 2);
       }
     return axes;
   }
@@ -257,7 +317,7 @@ class Generator {
   }
 
   CellWindow knock_out(const SyntheticModel& model, const EvaluationResult& clean,
-                           const CellAxes& axes, int window, bool last) {
+                       const CellAxes& axes, int window, bool last) {
     CellWindow result{window, options_.placement, {}, {}, {}};
     result.asked = asked_for(axes, window);
     const int starts = options_.placement == "fit" ? model.layers - window + 1 : model.layers;
@@ -347,6 +407,17 @@ RunInfo make_info(const SyntheticOptions& options) {
 }
 
 }  // namespace
+
+void add_interventions(SyntheticOptions& options) {
+  options.rows = {"subject->last",
+                  "subject->last through convolution",
+                  "subject->last through state, slow channels",
+                  "s(subject) = zero",
+                  "h(subject) + noise 0.1",
+                  "context->last",
+                  "mixer(last) = mean of all prompts"};
+  options.map_rows = {"h(each) = zero", "each->last through convolution"};
+}
 
 SyntheticOptions synthetic_report() {
   SyntheticOptions options;

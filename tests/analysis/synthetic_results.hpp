@@ -31,6 +31,12 @@ struct SyntheticOptions {
   double failed_share = 0.02;      // of the prompts, per model
   int heatmap_prompts = 2;
   std::vector<int> heatmap_windows = {9};
+  bool knockouts = true;  // false: no sweep and no heat maps
+  // Rows of interventions, at the same windows; those with "context" in their name touch nothing
+  // in prompts without context.
+  std::vector<std::string> rows;
+  // Rows that take one token after the other: maps of the prompts that have heat maps.
+  std::vector<std::string> map_rows;
   // Each model is swept over prompts of its own: it gets the others wrong.
   bool own_prompts = false;
   // Two sets: "half" (every other prompt; not for the last model) and "own".
@@ -41,6 +47,8 @@ struct SyntheticOptions {
   std::uint64_t seed = 1;
 };
 
+// Rows with names of every kind, some long, and rows with maps.
+void add_interventions(SyntheticOptions& options);
 // Five families, six edges and all channel sets: small enough for a test, rich enough for a report.
 SyntheticOptions synthetic_report();
 // 15 models, 574 prompts, six windows, every source, channel sets, heat maps at four windows: a

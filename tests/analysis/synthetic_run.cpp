@@ -1,5 +1,6 @@
 // Makes a run directory with made-up results and analyses it: for looking at figures and for
-// timing. Usage: synthetic_run DIR [report|one|partial|own|sets|scripts|hostile|sweep]
+// timing. Usage: synthetic_run DIR
+// [report|one|partial|own|sets|scripts|hostile|sweep|rows|only_rows]
 // [--no-analysis]
 #include <chrono>
 #include <cstdio>
@@ -22,7 +23,8 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 int main(int argc, char** argv) {
   if (argc < 2) {
     std::fputs(
-        "usage: synthetic_run DIR [report|one|partial|own|sets|scripts|hostile|sweep] "
+        "usage: synthetic_run DIR "
+        "[report|one|partial|own|sets|scripts|hostile|sweep|rows|only_rows] "
         "[--no-analysis]\n",
         stderr);
     return 2;
@@ -46,6 +48,9 @@ int main(int argc, char** argv) {
       options.windows = {1, 2};
       options.heatmap_windows = {1, 2};
     }
+    if (kind == "rows" || kind == "only_rows" || kind == "partial" || kind == "sets")
+      factflow::add_interventions(options);
+    options.knockouts = kind != "only_rows";
     if (kind == "own" || kind == "sets") {
       options.models[0] = {"gpt2-355M", "gpt2", 24, 3.55e8};
       options.models[1] = {"gpt2-1.5B", "gpt2", 48, 1.56e9};
