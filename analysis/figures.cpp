@@ -17,9 +17,11 @@ std::string Stems::unique(const std::string& text) {
   return name;
 }
 
-std::size_t panel_of_row(std::size_t row, std::size_t rows) {
+RowPlace place_of_row(std::size_t row, std::size_t rows) {
   const std::size_t panels = (rows + kMostRowsOfPanel - 1) / kMostRowsOfPanel;
-  return row * panels / rows;
+  const std::size_t panel = row * panels / rows;
+  const std::size_t first = (panel * rows + panels - 1) / panels;  // the least row of this panel
+  return {panel, row - first};
 }
 
 FigureSet make_figures(const Study& study, const FigureOptions& options) {

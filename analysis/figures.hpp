@@ -46,10 +46,13 @@ class Stems {
   std::set<std::string> used_;
 };
 
-// The panels of rows of interventions: at most so many rows each, so that lines and bands can be
-// told apart; evenly filled.
+// Where the curve of a row of interventions is drawn. Panels hold at most kMostRowsOfPanel, so that
+// lines and bands can be told apart, and are evenly filled.
+struct RowPlace {
+  std::size_t panel = 0, line = 0;  // the latter within the panel
+};
 inline constexpr std::size_t kMostRowsOfPanel = 5;
-std::size_t panel_of_row(std::size_t row, std::size_t rows);
+RowPlace place_of_row(std::size_t row, std::size_t rows);
 
 // The parts of make_figures().
 void add_line_figures(const Study& study, const FigureOptions& options, Stems& stems,

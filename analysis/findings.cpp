@@ -99,17 +99,20 @@ std::string align(const std::vector<std::vector<std::string>>& rows) {
   return text;
 }
 
-std::string table_text(const Study& study) {
-  std::vector<std::vector<std::string>> rows = {{"model", "edge", "window", "lowest mean %",
+// `item`: "edge" or "row".
+std::string table_text(const std::vector<EdgeEffect>& effects, const char* item) {
+  std::vector<std::vector<std::string>> rows = {{"model", item, "window", "lowest mean %",
                                                  "95% interval", "median %", "log change", "p",
                                                  "start", "depth", "n", "facts"}};
-  for (const EdgeEffect& e : study.main_effects) {
+  for (const EdgeEffect& e : effects) {
+    const std::string name =
+        e.main_set ? e.edge.label : fmt::format("{} (prompts {})", e.edge.label, e.prompts);
     if (e.n == 0) {
-      rows.push_back({e.model, e.edge.label, std::to_string(e.window), e.missing, "", "", "", "",
+      rows.push_back({e.model, name, std::to_string(e.window), e.missing, "", "", "", "",
                       "", "", "0", "0"});
       continue;
     }
-    rows.push_back({e.model, e.edge.label, std::to_string(e.window),
+    rows.push_back({e.model, name, std::to_string(e.window),
                     signed_number(e.lowest.value, 1), interval_text(e.lowest.by_fact, "-"),
                     signed_number(e.at_lowest.median, 1), signed_number(e.at_lowest.log, 2),
                     p_text(e.p_holm), fmt::format("{:.0f}/{}", e.start.value, e.layers),
@@ -153,10 +156,11 @@ void add_kept(const Study& study, std::vector<std::string>& lines) {
 // Means that few prompts make.
 void add_carried(const Study& study, std::vector<std::string>& lines) {
   std::vector<std::string> rows;
-  for (const EdgeEffect& e : study.main_effects)
-    if (carried_by_few(e))
-      rows.push_back(
-          fmt::format("{} {} ({} of {})", e.model, e.edge.label, e.half_carried_by, e.n));
+  for (const auto* effects : {&study.main_effects, &study.main_interventions})
+    for (const EdgeEffect& e : *effects)
+      if (carried_by_few(e))
+        rows.push_back(
+            fmt::format("{} {} ({} of {})", e.model, e.edge.label, e.half_carried_by, e.n));
   if (rows.empty()) return;
   lines.push_back(
       fmt::format("Few prompts hold half of the sum of all |relative changes| at some start: {}. "
@@ -167,18 +171,17 @@ void add_carried(const Study& study, std::vector<std::string>& lines) {
 
 }  // namespace
 
-std::string correction(const Study& study) {
-  if (study.main_effects.empty()) return "";
-  const auto interval_alone =
-      std::any_of(study.main_effects.begin(), study.main_effects.end(),
-                  [](const EdgeEffect& e) { return e.lowest.by_fact.high < 0 && !is_drop(e); });
+std::string correction(const std::vector<EdgeEffect>& effects) {
+  if (effects.empty()) return "";
+  const auto interval_alone = std::any_of(effects.begin(), effects.end(), [](const EdgeEffect& e) {
+    return e.lowest.by_fact.high < 0 && !is_drop(e);
+  });
   return fmt::format(
       "p: t test of the mean at that start, prompts of one fact as one cluster, Holm-corrected "
       "over "
       "{} of this table (every start of every row). Intervals: bootstrap over facts, and none "
       "below {} facts.{}",
-      study.main_effects[0].tests == 1 ? "the one test"
-                                       : "the " + counted(study.main_effects[0].tests, "test"),
+      effects[0].tests == 1 ? "the one test" : "the " + counted(effects[0].tests, "test"),
       kFewestClusters,
       interval_alone ? " An interval may leave out zero where p is above 0.05: it is of one row "
                        "alone, and the lowest of many starts lies below zero by chance as well."
@@ -261,8 +264,8 @@ std::string findings_text(const Study& study) {
     text = "No knockouts in these results.\n";
   } else {
     text = fmt::format("Findings, window of {}\n\n{}{}\n\n",
-                       counted(static_cast<std::size_t>(study.window), "layer"), table_text(study),
-                       correction(study));
+                       counted(static_cast<std::size_t>(study.window), "layer"),
+                       table_text(study.main_effects, "edge"), correction(study.main_effects));
     for (const FindingSentence& sentence : finding_sentences(study))
       text += fmt::format("- {}\n", sentence.text);
     text += "\nClaims of the paper\n";
@@ -274,6 +277,10 @@ std::string findings_text(const Study& study) {
               fmt::format("    {}: {}: {}\n", model.model, to_string(model.verdict), model.reason);
     }
   }
+  if (!study.main_interventions.empty())
+    text += fmt::format("\nInterventions, no part of the findings and claims\n\n{}{}\n",
+                        table_text(study.main_interventions, "row"),
+                        correction(study.main_interventions));
   std::vector<std::string> missing = gaps(study);
   if (const std::string line = unfinished(study); !line.empty())
     missing.insert(missing.begin(), line);

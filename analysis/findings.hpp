@@ -16,8 +16,9 @@ struct FindingSentence {
 };
 std::vector<FindingSentence> finding_sentences(const Study& study);
 
-// What the p values and intervals of the table are, in sentences; "" without knockouts.
-std::string correction(const Study& study);
+// What the p values and intervals of a table are, in sentences; "" for an empty one. `effects`: of
+// the findings, or of interventions.
+std::string correction(const std::vector<EdgeEffect>& effects);
 
 // "The run is not finished: ...", or "" if it is.
 std::string unfinished(const Study& study);
@@ -29,7 +30,8 @@ std::vector<std::string> gaps(const Study& study);
 // What makes the numbers of a model mean something else than they seem to, as one sentence each.
 std::vector<std::string> answer_warnings(const Study& study);
 
-// The table, the sentences, the claims and the gaps as plain text, lines of about 110 letters.
+// The table, the sentences, the claims, the table of interventions and the gaps as plain text,
+// lines of about 110 letters.
 std::string findings_text(const Study& study);
 
 }  // namespace factflow

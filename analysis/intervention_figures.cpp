@@ -13,7 +13,7 @@
 namespace factflow {
 namespace {
 
-constexpr std::size_t kTitleLetters = 26;  // of a line above a panel of three beside each other
+constexpr std::size_t kTitleLetters = 19;  // of a line above a panel of the narrower figure
 
 class InterventionFigures {
  public:
@@ -71,14 +71,14 @@ class InterventionFigures {
     if (curves.empty()) return;
     LinePlot figure;
     figure.own_legends = true;
-    for (std::size_t row = 0, first = 0; row < curves.size(); ++row) {
-      const std::size_t panel = panel_of_row(row, curves.size());
-      if (panel == figure.panels.size()) {
+    for (std::size_t row = 0; row < model.edges.size(); ++row) {
+      const RowPlace place = place_of_row(row, model.edges.size());
+      if (place.panel == figure.panels.size())
         figure.panels.push_back({{}, change_axis(-70, 40), {}});
-        first = row;
-      }
-      figure.panels.back().lines.push_back(
-          make_line(curves[row]->edge.display(), plain_style(row - first), *curves[row]));
+      for (const Curve* curve : curves)
+        if (curve->edge.label == model.edges[row].label)
+          figure.panels.back().lines.push_back(
+              make_line(curve->edge.display(), plain_style(place.line), *curve));
     }
     figure.header =
         fmt::format("{}, window of {}{}", model.info.name, layers_in_words(window), among(model));

@@ -10,6 +10,7 @@
 #include "analysis/coverage.hpp"
 #include "analysis/findings.hpp"
 #include "analysis/html.hpp"
+#include "analysis/load_runs.hpp"
 #include "analysis/number_text.hpp"
 #include "analysis/palette.hpp"
 #include "analysis/report_assets.hpp"
@@ -56,8 +57,8 @@ std::string header_html(const Study& study) {
 std::string navigation(const std::string& body) {
   constexpr std::pair<const char*, const char*> kSections[] = {
       {"findings", "Findings"}, {"claims", "Claims"}, {"figures", "Figures"},
-      {"prompts", "Prompts"},   {"pairs", "Pairs"},   {"models", "Models"},
-      {"files", "Files"},       {"run", "Provenance"}};
+      {"prompts", "Prompts"},   {"pairs", "Pairs"},   {"interventions", "Interventions"},
+      {"models", "Models"},     {"files", "Files"},   {"run", "Provenance"}};
   std::string text = "<nav>";
   for (const auto& [id, name] : kSections)
     if (body.find(fmt::format("<section id=\"{}\">", id)) != std::string::npos)
@@ -91,27 +92,46 @@ std::string p_cell(double p) {
   return p < 0.0001 ? "&lt; 0.0001" : fmt::format("{:.4f}", p);
 }
 
-std::vector<std::string> finding_row(const EdgeEffect& e) {
-  std::vector<std::string> row = {escape(e.model), escape(e.edge.display()),
-                                  std::to_string(e.window)};
+// The columns that tables of effects share.
+const std::vector<std::string> kEffectColumns = {
+    "Lowest mean (%)", "95 % interval",  "Median (%)", "Log change", "p",
+    "at start",        "Relative depth", "Prompts",    "Facts"};
+
+void add_effect(const EdgeEffect& e, std::vector<std::string>& row) {
   if (e.n == 0) {
     row.insert(row.end(), {escape(e.missing), "", "", "", "", "", "", "0", "0"});
-    return row;
+    return;
   }
   row.insert(row.end(), {lowest_cell(e), interval_cell(e.lowest.by_fact),
                          html::prose(signed_number(e.at_lowest.median, 1)),
                          html::prose(signed_number(e.at_lowest.log, 2)), p_cell(e.p_holm),
                          fmt::format("{:.0f} of {}", e.start.value, e.layers), depth_cell(e.depth),
                          std::to_string(e.n), std::to_string(e.facts)});
-  return row;
+}
+
+// Folded where it is long.
+std::string effects_table(const char* what, std::vector<std::string> columns,
+                          const std::vector<std::vector<std::string>>& rows) {
+  columns.insert(columns.end(), kEffectColumns.begin(), kEffectColumns.end());
+  return fmt::format("<details{}><summary>{}: {}</summary>{}</details>\n",
+                     rows.size() <= kMostOpenRows ? " open" : "", what, counted(rows.size(), "row"),
+                     html::table(columns, rows, 2));
 }
 
 std::string findings_table(const Study& study) {
   std::vector<std::vector<std::string>> rows;
-  for (const EdgeEffect& e : study.main_effects) rows.push_back(finding_row(e));
-  return html::table({"Model", "Edge", "Window", "Lowest mean (%)", "95 % interval", "Median (%)",
-                      "Log change", "p", "at start", "Relative depth", "Prompts", "Facts"},
-                     rows, 2);
+  for (const EdgeEffect& e : study.main_effects) {
+    rows.push_back({escape(e.model), escape(e.edge.display()), std::to_string(e.window)});
+    add_effect(e, rows.back());
+  }
+  return effects_table("every model and edge", {"Model", "Edge", "Window"}, rows);
+}
+
+std::string gaps_html(const Study& study) {
+  std::string text;
+  for (const std::string& gap : gaps(study))
+    text += fmt::format("<p class=\"weak\">{}</p>\n", html::prose(gap));
+  return text;
 }
 
 std::string findings_html(const Study& study) {
@@ -119,7 +139,7 @@ std::string findings_html(const Study& study) {
   if (const std::string line = unfinished(study); !line.empty())
     text += fmt::format("<p class=\"notice\"><strong>{}</strong></p>\n", escape(line));
   if (study.main_effects.empty())
-    return text + "<p>These results hold no knockouts.</p></section>\n";
+    return text + "<p>These results hold no knockouts.</p>\n" + gaps_html(study) + "</section>\n";
   text += "<ul class=\"findings\">\n";
   for (const FindingSentence& sentence : finding_sentences(study)) {
     const std::string words = html::prose(sentence.text),
@@ -139,15 +159,9 @@ std::string findings_html(const Study& study) {
       "told from zero. Relative depth = {} of the window / layers.</p>\n",
       counted(static_cast<std::size_t>(study.window), "layer"),
       link("tables/findings.csv", "more intervals, clustered by relation where there are ten"),
-      escape(correction(study)),
+      escape(correction(study.main_effects)),
       study.main_effects[0].placement == "centred" ? "centre layer" : "first layer");
-  const std::size_t rows = study.main_effects.size();
-  text += fmt::format("<details{}><summary>every model and edge: {}</summary>{}</details>\n",
-                      rows <= kMostOpenRows ? " open" : "", counted(rows, "row"),
-                      findings_table(study));
-  for (const std::string& gap : gaps(study))
-    text += fmt::format("<p class=\"weak\">{}</p>\n", html::prose(gap));
-  return text + "</section>\n";
+  return text + findings_table(study) + gaps_html(study) + "</section>\n";
 }
 
 std::string claims_html(const Study& study) {
@@ -177,7 +191,13 @@ std::string parameter_count(std::int64_t parameters) {
 }
 
 std::string model_facts(const ModelData& model, const RunData& run) {
-  const std::string covered = coverage_in_words(model, run);
+  std::string covered = coverage_in_words(model, run);
+  for (const ModelData& intervened : run.interventions)
+    if (intervened.info.name == model.info.name) {
+      covered += (covered.empty() ? "" : "; ") + coverage_in_words(intervened, run);
+      if (intervened.prompt_set != kUnnamedSet)
+        covered += fmt::format(" (prompts {})", intervened.prompt_set);
+    }
   return fmt::format("{}, {}, {} parameters{}{}.", model.info.family,
                      counted(static_cast<std::size_t>(model.info.layers), "layer"),
                      parameter_count(model.info.parameters), covered.empty() ? "" : "; ", covered);
@@ -249,6 +269,67 @@ std::string pairs_html(const Study& study) {
       html::table({"First", "Second", "Edge", "Difference", "95 % interval", "Median", "Log change",
                    "p", "Relative depth", "Prompts", "Facts"},
                   rows, 3));
+}
+
+// "2", "1 to 4"
+std::string touched_cell(const EdgeEffect& e) {
+  return e.fewest_touched == e.most_touched
+             ? std::to_string(e.most_touched)
+             : fmt::format("{} to {}", e.fewest_touched, e.most_touched);
+}
+
+std::string interventions_table(const Study& study) {
+  const std::vector<EdgeEffect>& effects = study.main_interventions;
+  const bool sets = std::any_of(effects.begin(), effects.end(), [&](const EdgeEffect& e) {
+    return e.prompts != effects[0].prompts;
+  });
+  std::vector<std::vector<std::string>> rows;
+  for (const EdgeEffect& e : effects) {
+    rows.push_back({escape(e.model), escape(e.edge.display())});
+    if (sets) rows.back().push_back(escape(e.prompts));
+    rows.back().insert(rows.back().end(),
+                       {std::to_string(e.window), touched_cell(e), std::to_string(e.untouched)});
+    add_effect(e, rows.back());
+  }
+  std::vector<std::string> columns = {"Model", "Row"};
+  if (sets) columns.emplace_back("Set of prompts");
+  columns.insert(columns.end(), {"Window", "Touched", "Prompts without"});
+  return effects_table("every model and row of interventions", std::move(columns), rows);
+}
+
+// Filled by the page's programs.
+constexpr const char* kInterventionCurves =
+    "<h3>Curves</h3>\n<p>Mean relative change with each row applied in a window of layers, over "
+    "where the window begins.</p>\n"
+    "<div id=\"row-switches\"></div><div id=\"row-panels\" class=\"panels\"></div>\n";
+constexpr const char* kInterventionMaps =
+    "<h3>Maps of single prompts</h3>\n<p>Of rows that take one token after the other: each line is "
+    "one token of the prompt (the subject's in green) that the row is about, each column a window. "
+    "Colour: p \u2212 p(clean) of the answer.</p>\n"
+    "<div id=\"row-map-switches\"></div><div id=\"row-maps\" class=\"panels\"></div>\n";
+
+bool has_maps(const Study& study) {
+  return std::any_of(study.run.models.begin(), study.run.models.end(),
+                     [](const ModelData& model) { return !intervention_maps(model).empty(); });
+}
+
+std::string interventions_html(const Study& study) {
+  if (study.run.interventions.empty() && !has_maps(study)) return "";
+  std::string text = "<section id=\"interventions\"><h2>Interventions</h2>\n";
+  if (!study.main_interventions.empty())
+    text += fmt::format(
+        "<p>What the rows of the configuration do to the answer's probability. All interventions "
+        "of a row are applied together in a window of layers; lowest mean, median and log change "
+        "are what they are of knockouts. Touched: how many (target, source) pairs lose their edge "
+        "and how many tokens are written, in one layer of one prompt. A prompt without anything to "
+        "touch (none of its tokens has the role that the row names) has no number: that is not "
+        "\u201Cno effect\u201D, and it is left out of every mean of the row. Rows have no part in "
+        "findings, claims and differences between models. {} Every window size: {}.</p>\n{}{}",
+        escape(correction(study.main_interventions)),
+        link("tables/intervention_effects.csv", "intervention_effects.csv"),
+        interventions_table(study), kInterventionCurves);
+  if (has_maps(study)) text += kInterventionMaps;
+  return text + "</section>\n";
 }
 
 // Filled by the page's programs.
@@ -398,8 +479,9 @@ std::string make_report(const Study& study, const ReportData& data, const Figure
       kPolicy, escape(study.run.name), kReportStyle);
   std::string body = findings_html(study);
   if (!study.main_effects.empty()) body += claims_html(study) + kFigures + pairs_html(study);
-  body += models_html(study) + "<section id=\"files\"><h2>Files</h2>\n" + tables_html(tables) +
-          figure_files_html(figures) + "</section>\n";
+  const std::string interventions = interventions_html(study);
+  body += interventions + models_html(study) + "<section id=\"files\"><h2>Files</h2>\n" +
+          tables_html(tables) + figure_files_html(figures) + "</section>\n";
   for (const std::vector<std::string>& lines : {data.omitted, figures.omitted})
     for (const std::string& line : lines)
       body += fmt::format("<p class=\"notice\">{}</p>\n", escape(line));
@@ -407,7 +489,7 @@ std::string make_report(const Study& study, const ReportData& data, const Figure
   text += header_html(study) + navigation(body) + body;
   text += fmt::format("<footer>Made by factflow {} from {}.</footer>\n</main>\n",
                       escape(study.run.sources[0].info.factflow_version), escape(study.run.name));
-  if (!study.main_effects.empty()) text += programs(data.json);
+  if (!study.main_effects.empty() || !interventions.empty()) text += programs(data.json);
   return text + "</body></html>\n";
 }
 

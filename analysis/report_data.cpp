@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "analysis/figures.hpp"
 #include "analysis/html.hpp"
 #include "analysis/load_runs.hpp"
 #include "analysis/palette.hpp"
@@ -53,12 +54,10 @@ class PackedNumbers {
 class DataMaker {
  public:
   DataMaker(const Study& study, const ReportLimits& limits) : study_(study), limits_(limits) {
-    for (const ModelData& model : study.run.models) {
-      mapped_.emplace_back();
-      for (const std::int64_t window : heatmap_windows(model)) {
-        const std::vector<std::int64_t> ids = heatmap_prompts(model, window);
-        mapped_.back()[window] = {ids.begin(), ids.end()};
-      }
+    for (std::size_t m = 0; m < study.run.models.size(); ++m) {
+      knockout_maps_.push_back(stored_maps(m, "heatmap", ""));
+      for (const InterventionMap& map : intervention_maps(study.run.models[m]))
+        row_maps_.push_back(stored_maps(m, map.group, map.row));
     }
   }
 
@@ -73,7 +72,9 @@ class DataMaker {
     page["prompts"] = prompts();
     page["clean"] = clean();
     page["promptCurves"] = prompt_curves();
-    page["heatmaps"] = heatmaps();
+    page["heatmaps"] = heatmaps(knockout_maps_, "heat map");
+    page["interventions"] = interventions();
+    page["interventionMaps"] = heatmaps(row_maps_, "map of interventions");
     std::string json = page.dump(-1, ' ', false, Json::error_handler_t::replace);
     std::string safe;
     safe.reserve(json.size());
@@ -82,6 +83,23 @@ class DataMaker {
   }
 
  private:
+  // The maps of one kind, or of one row of interventions, of a model.
+  struct StoredMaps {
+    std::size_t model = 0;
+    std::string group, row;
+    std::map<std::int64_t, std::set<std::int64_t>> windows;  // window -> prompts
+  };
+
+  StoredMaps stored_maps(std::size_t m, const std::string& group, const std::string& row) const {
+    StoredMaps maps{m, group, row, {}};
+    const ModelData& model = study_.run.models[m];
+    for (const std::int64_t window : heatmap_windows(model, group)) {
+      const std::vector<std::int64_t> ids = heatmap_prompts(model, window, group);
+      maps.windows[window] = {ids.begin(), ids.end()};
+    }
+    return maps;
+  }
+
   Json models() {
     std::map<std::string, std::size_t> size, index;
     for (const ModelData& model : study_.run.models) ++size[model.info.family];
@@ -135,8 +153,8 @@ class DataMaker {
     return list;
   }
 
-  static Json curve_json(const Curve& curve, std::size_t edge, std::size_t set) {
-    Json json = {{"edge", edge}, {"set", set}};
+  // `json` with the curve's numbers.
+  static Json with_numbers(Json json, const Curve& curve) {
     std::map<std::string, Json> columns;
     for (const CurvePoint& point : curve.points) {
       columns["n"].push_back(point.n);
@@ -153,29 +171,75 @@ class DataMaker {
     return json;
   }
 
-  // [{model, window, placement, starts, curves}]
-  Json windows() const {
-    std::map<std::string, std::size_t> model_index;
+  std::map<std::string, std::size_t> model_index() const {
+    std::map<std::string, std::size_t> index;
     for (std::size_t m = 0; m < study_.run.models.size(); ++m)
-      model_index[study_.run.models[m].info.name] = m;
+      index[study_.run.models[m].info.name] = m;
+    return index;
+  }
+
+  // Of the curves of one model and window size, without any.
+  static Json group_json(std::size_t model, const Curve& curve) {
+    Json group = {
+        {"model", model}, {"window", curve.window}, {"centred", curve.placement == "centred"}};
+    Json starts = Json::array();
+    for (const CurvePoint& point : curve.points) starts.push_back(point.start);
+    group["starts"] = std::move(starts);
+    group["curves"] = Json::array();
+    return group;
+  }
+
+  // [{model, window, centred, starts, curves}]
+  Json windows() const {
+    const std::map<std::string, std::size_t> index = model_index();
     std::map<std::pair<std::size_t, std::int64_t>, Json> groups;
     for (const Curve& curve : study_.curves) {
-      const std::size_t model = model_index.at(curve.model);
+      const std::size_t model = index.at(curve.model);
       Json& group = groups[{model, curve.window}];
-      if (group.is_null()) {
-        group = {
-            {"model", model}, {"window", curve.window}, {"centred", curve.placement == "centred"}};
-        Json starts = Json::array();
-        for (const CurvePoint& point : curve.points) starts.push_back(point.start);
-        group["starts"] = std::move(starts);
-        group["curves"] = Json::array();
-      }
-      group["curves"].push_back(
-          curve_json(curve, edge_index_.at(curve.edge.label), set_index_.at(set_of(curve))));
+      if (group.is_null()) group = group_json(model, curve);
+      group["curves"].push_back(with_numbers(
+          {{"edge", edge_index_.at(curve.edge.label)}, {"set", set_index_.at(set_of(curve))}},
+          curve));
     }
     Json list = Json::array();
     for (auto& [key, group] : groups) list.push_back(std::move(group));
     return list;
+  }
+
+  // [{model, window, centred, starts, curves, prompts}], curves with the panel and the look that
+  // they have in the figures; prompts: "" for the main set.
+  Json interventions() const {
+    const std::map<std::string, std::size_t> index = model_index();
+    Json list = Json::array();
+    for (const ModelData& model : study_.run.interventions)
+      for (const std::int64_t window : model.windows) {
+        std::vector<const Curve*> curves;
+        for (const Curve& curve : study_.intervention_curves)
+          if (curve.model == model.info.name && curve.prompts == model.prompt_set &&
+              curve.window == window)
+            curves.push_back(&curve);
+        if (curves.empty()) continue;
+        Json group = group_json(index.at(model.info.name), *curves[0]);
+        group["prompts"] = model.main_set ? "" : model.prompt_set;
+        for (const Curve* curve : curves) group["curves"].push_back(row_json(model, *curve));
+        list.push_back(std::move(group));
+      }
+    return list;
+  }
+
+  // Rows keep their looks at every window size.
+  static Json row_json(const ModelData& model, const Curve& curve) {
+    const auto found =
+        std::find_if(model.edges.begin(), model.edges.end(),
+                     [&](const EdgeName& row) { return row.label == curve.edge.label; });
+    const auto row = static_cast<std::size_t>(found - model.edges.begin());
+    const RowPlace place = place_of_row(row, model.edges.size());
+    const LineStyle style = plain_style(place.line);
+    return with_numbers({{"name", curve.edge.display()},
+                         {"panel", place.panel},
+                         {"color", style.color},
+                         {"dash", style.dash}},
+                        curve);
   }
 
   // Prompts with heat maps, then the other swept ones, as rows of the prompt table.
@@ -183,8 +247,9 @@ class DataMaker {
     std::set<std::int64_t> mapped, swept;
     for (const ModelData& model : study_.run.models)
       swept.insert(model.axes.prompts.begin(), model.axes.prompts.end());
-    for (const auto& windows : mapped_)
-      for (const auto& [window, ids] : windows) mapped.insert(ids.begin(), ids.end());
+    for (const auto* list : {&knockout_maps_, &row_maps_})
+      for (const StoredMaps& maps : *list)
+        for (const auto& [window, ids] : maps.windows) mapped.insert(ids.begin(), ids.end());
     const std::vector<std::int64_t>& ids = study_.run.prompts.id;
     for (const bool with_map : {true, false})
       for (std::size_t row = 0; row < ids.size(); ++row)
@@ -300,26 +365,29 @@ class DataMaker {
     return json;
   }
 
-  Json heatmaps() {
+  // Of heat maps, or of all rows' maps.
+  Json heatmaps(const std::vector<StoredMaps>& stored, const char* kind) {
     Json list = Json::array();
     std::size_t cells = 0, left_out = 0;
     // Prompt by prompt over all models: a limit should not leave whole models out.
     for (const std::size_t row : rows_)
-      for (std::size_t m = 0; m < study_.run.models.size(); ++m)
-        for (const auto& [window, ids] : mapped_[m]) {
+      for (const StoredMaps& maps : stored)
+        for (const auto& [window, ids] : maps.windows) {
           const std::int64_t id = study_.run.prompts.id[row];
           if (!ids.contains(id)) continue;
-          const HeatmapResult map = load_heatmap(study_.run.models[m], window, id);
+          const HeatmapResult map =
+              load_heatmap(study_.run.models[maps.model], window, id, maps.group);
           cells += map.probability.size();
-          if (cells > limits_.heatmap_cells)
+          if (cells > limits_.heatmap_cells) {
             ++left_out;
-          else
-            list.push_back(heatmap(m, map));
+            continue;
+          }
+          list.push_back(heatmap(maps.model, map));
+          if (!maps.row.empty()) list.back()["row"] = name_of_row(maps.row).display();
         }
     if (left_out > 0)
-      omitted_.push_back(fmt::format("{} of {} {} not in this page.", left_out,
-                                     counted(left_out + list.size(), "heat map"),
-                                     left_out == 1 ? "is" : "are"));
+      omitted_.push_back(
+          fmt::format("The page lacks {} of the {} {}s.", left_out, left_out + list.size(), kind));
     return list;
   }
 
@@ -328,8 +396,7 @@ class DataMaker {
   std::map<std::string, std::size_t> edge_index_, set_index_;
   std::vector<std::size_t> rows_;              // of the prompt table: what the browser holds
   std::map<std::int64_t, std::size_t> place_;  // of a prompt's id in rows_
-  // Of each model: window -> prompts.
-  std::vector<std::map<std::int64_t, std::set<std::int64_t>>> mapped_;
+  std::vector<StoredMaps> knockout_maps_, row_maps_;
   std::vector<std::string> omitted_;
 };
 

@@ -190,6 +190,7 @@ const COLOR_MAPS = {
   RdYlGn: ['#A50026', '#D73027', '#F46D43', '#FDAE61', '#FEE08B', '#FFFFBF', '#D9EF8B', '#A6D96A', '#66BD63',
            '#1A9850', '#006837'],
 };
+const COLOR_NAMES = [['RdBu', 'red\u2013blue'], ['RdYlGn', 'red\u2013green, as published']];
 const HEAT_LIMIT = 0.3;  // of p - p clean, as in the published figures
 
 // A token as a row's name: by its id where its text is part of a character, or nothing to see. The marks keep the star
@@ -212,7 +213,7 @@ function heatCells(map, clean) {
   return cells;
 }
 
-// map: one of data.heatmaps; clean: the answer's probability in the clean run.
+// map: one of data.heatmaps or data.interventionMaps; clean: the answer's probability in the clean run.
 function drawHeatmap(folder, map, clean, colors) {
   const ids = map.ids || [];
   const tokens = map.tokens.map((token, i) => tokenName(token, ids[i], i === map.tokens.length - 1));
@@ -227,7 +228,8 @@ function drawHeatmap(folder, map, clean, colors) {
   const depths = secondAxis('depth', 4);
   Object.assign(depths.axisLabel, {interval: every(8), formatter: depth});
   const idOf = (row) => ids[row] === undefined ? '' : ` (token id ${ids[row]})`;
-  const about = (cell) => `<b><bdi>${text(tokens[cell[1]])}</bdi></b>${idOf(cell[1])} \u2192 last, ${text(layersText(map, map.starts[cell[0]]))}` +
+  const done = map.row === undefined ? ' \u2192 last' : '';  // a row says itself what is done
+  const about = (cell) => `<b><bdi>${text(tokens[cell[1]])}</bdi></b>${idOf(cell[1])}${done}, ${text(layersText(map, map.starts[cell[0]]))}` +
       `<br>p = ${cell[3].toFixed(3)}, change <b>${signed(cell[2], 3)}</b>`;
   newChart(box).setOption({
     animation: false,

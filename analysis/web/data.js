@@ -48,7 +48,7 @@ function layersText(group, start) {
 }
 
 // What a window start is: its first layer, or its centre layer.
-const startName = data.windows.some((group) => group.centred) ? 'centre layer' : 'first layer';
+const startName = [...data.windows, ...data.interventions].some((group) => group.centred) ? 'centre layer' : 'first layer';
 const layersOf = (group) => data.models[group.model].layers;
 
 const depthAxes = {

@@ -158,4 +158,4 @@ function drawFigures(redoSwitches) {
              {metric: metrics[state.metric], axis: depthAxes[state.axis], bands: state.bands && lines <= MOST_BANDS});
 }
 
-if (sweptModels.length > 0) drawFigures(true);
+if (sweptModels.length > 0 && document.getElementById('figures')) drawFigures(true);

@@ -91,12 +91,12 @@ function heatSwitches(maps) {
                         browser.window = size;
                         drawHeatmaps();
                       }),
-            selectBox('Colours', [['RdBu', 'red\u2013blue'], ['RdYlGn', 'red\u2013green, as published']], browser.colors,
+            selectBox('Colours', COLOR_NAMES, browser.colors,
                       (colors) => {
                         browser.colors = colors;
                         drawHeatmaps();
                       }),
-            scale(maps)),
+            scale(maps, browser.colors)),
     models.length < 2 ? '' : chips('Models', models.map((m) => modelItem(m, false)), browser.off,
                                    (redo) => redo === true ? drawPrompt() : drawHeatmaps()),
   ];
@@ -106,8 +106,8 @@ function heatSwitches(maps) {
 const cleanOf = (map) => data.clean[map.model][map.prompt] ? data.clean[map.model][map.prompt][0] : null;
 
 // The ends say so where some map has values beyond them.
-function scale(maps) {
-  const colors = COLOR_MAPS[browser.colors].join(',');
+function scale(maps, name) {
+  const colors = COLOR_MAPS[name].join(',');
   const changes = maps.filter((map) => cleanOf(map) !== null)
       .flatMap((map) => heatCells(map, cleanOf(map)).map((cell) => cell[2]));
   const low = changes.some((change) => change < -HEAT_LIMIT), high = changes.some((change) => change > HEAT_LIMIT);
@@ -123,13 +123,18 @@ function drawHeatmaps() {
   clear(folder);
   for (const map of maps) {
     if (browser.off.has(map.model) || (browser.window !== 'all' && map.window !== browser.window)) continue;
-    const clean = cleanOf(map);
-    if (clean === null) continue;
-    const panel = element('div', {class: 'panel'}, element('h4', {},
-        `${data.models[map.model].name}, window of ${map.window}, p(clean) = ${clean.toFixed(2)}`));
-    folder.append(panel);
-    drawHeatmap(panel, map, clean, browser.colors);
+    drawMapPanel(folder, map, browser.colors);
   }
+}
+
+// Nothing where the clean probability is unknown: colours are differences from it.
+function drawMapPanel(folder, map, colors) {
+  const clean = cleanOf(map);
+  if (clean === null) return;
+  const panel = element('div', {class: 'panel'}, element('h4', {},
+      `${data.models[map.model].name}, window of ${map.window}, p(clean) = ${clean.toFixed(2)}`));
+  folder.append(panel);
+  drawHeatmap(panel, map, clean, colors);
 }
 
 function drawPrompt() {
@@ -188,7 +193,7 @@ function drawFilters() {
       element('span', {id: 'prompt-count', class: 'weak'}));
 }
 
-if (data.prompts.length > 0) {
+if (data.prompts.length > 0 && document.getElementById('prompts')) {
   drawFilters();
   document.getElementById('prompt-list').addEventListener('change', (event) => {
     if (event.target.value !== '') choosePrompt(Number(event.target.value));
@@ -196,4 +201,3 @@ if (data.prompts.length > 0) {
   drawList();
   drawPrompt();
 }
-document.documentElement.dataset.ready = 'true';

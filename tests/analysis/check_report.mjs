@@ -125,12 +125,35 @@ async function checkPrompts(page) {
   if (pictures) await page.locator('#prompts').screenshot({path: path.join(pictures, 'prompts.png')});
 }
 
+async function checkInterventions(page) {
+  const select = (folder, label) => page.locator(`#${folder} select[aria-label="${label}"]`);
+  const first = await shown(page, 'row-panels');
+  check(first.length > 0 && first.every((panel) => panel.lines.length > 0), `interventions: ${first.length} panels`);
+  check(first.every((panel) => panel.lines.length <= 5), 'a panel of interventions is crowded');
+  const named = await page.locator('#row-panels .panel').first().locator('.lines').textContent();
+  check(first[0].lines.every((name) => named.includes(name)), `'${named}' does not name ${first[0].lines}`);
+  await select('row-switches', 'Window (layers)').selectOption({index: 0});
+  check((await shown(page, 'row-panels'))[0].points !== first[0].points, 'another window size shows the same rows');
+  const chip = page.locator('#row-switches .chip').first();
+  const name = await chip.textContent();
+  await chip.click();
+  check(!(await shown(page, 'row-panels')).some((panel) => panel.lines.includes(name)), `${name} is still drawn`);
+  await chip.click();
+  const maps = await shown(page, 'row-maps');
+  check(maps.length > 0, 'no map of interventions');
+  await select('row-map-switches', 'Row').selectOption({index: 1});
+  check(JSON.stringify(await shown(page, 'row-maps')) !== JSON.stringify(maps), 'another row has the same maps');
+  const cell = await hover(page, page.locator('#row-maps .chart').first(), 26);
+  check(/p = \d\.\d{3}/.test(cell) && !cell.includes('last,'), `hover over a map of interventions says '${cell}'`);
+  if (pictures) await page.locator('#interventions').screenshot({path: path.join(pictures, 'interventions.png')});
+}
+
 async function checkPhone(page) {
   await page.setViewportSize({width: 390, height: 844});
   await page.waitForTimeout(300);
   const width = await page.evaluate(() => document.documentElement.scrollWidth);
   check(width <= 390, `on a phone the page is ${width} pixels wide`);
-  const chart = await page.locator('#panels .chart svg').first().boundingBox();
+  const chart = await page.locator('.panels .chart svg').first().boundingBox();
   check(chart.width > 250 && chart.width <= 390, `on a phone a chart is ${chart.width} pixels wide`);
   if (pictures) await page.screenshot({path: path.join(pictures, 'phone.png'), fullPage: true});
   await page.setViewportSize({width: 1200, height: 900});
@@ -148,7 +171,9 @@ async function checkPaper(page) {
   }));
   check(boxes.every((box) => box.right <= 681), 'on paper charts end beyond the edge');
   check(boxes.every((box) => Math.abs(box.bent - 1) < 0.02), 'on paper charts are cut off or bent');
-  check(await page.locator('#views').isHidden(), 'switches are printed');
+  for (const id of ['views', 'row-switches']) {
+    check(await page.locator(`#${id}`).count() === 0 || await page.locator(`#${id}`).isHidden(), `${id} are printed`);
+  }
   await page.emulateMedia({media: 'screen'});
   await page.evaluate(() => window.dispatchEvent(new Event('afterprint')));
 }
@@ -211,7 +236,11 @@ async function main() {
   }
   check(seconds < MOST_SECONDS, `the report needs ${seconds.toFixed(2)} s to open`);
   if (pictures) await page.screenshot({path: path.join(pictures, 'page.png'), fullPage: true});
-  for (const step of [checkLinks, checkViews, checkAxes, checkSwitches, checkHover, checkPrompts, checkPhone, checkPaper]) await step(page);
+  const has = async (id) => await page.locator(`#${id}`).count() > 0;
+  const ofKnockouts = await has('figures') ? [checkViews, checkAxes, checkSwitches, checkHover, checkPrompts] : [];
+  const ofInterventions = await has('interventions') ? [checkInterventions] : [];
+  check(ofKnockouts.length + ofInterventions.length > 0, 'the report shows nothing');
+  for (const step of [checkLinks, ...ofKnockouts, ...ofInterventions, checkPhone, checkPaper]) await step(page);
   await browser.close();
   console.log(`opened in ${seconds.toFixed(2)} s; ${checks} checks, ${problems.length} problems`);
   problems.forEach((problem) => console.log(problem));
