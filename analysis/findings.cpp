@@ -108,14 +108,14 @@ std::string table_text(const std::vector<EdgeEffect>& effects, const char* item)
     const std::string name =
         e.main_set ? e.edge.label : fmt::format("{} (prompts {})", e.edge.label, e.prompts);
     if (e.n == 0) {
-      rows.push_back({e.model, name, std::to_string(e.window), e.missing, "", "", "", "",
-                      "", "", "0", "0"});
+      rows.push_back(
+          {e.model, name, std::to_string(e.window), e.missing, "", "", "", "", "", "", "0", "0"});
       continue;
     }
-    rows.push_back({e.model, name, std::to_string(e.window),
-                    signed_number(e.lowest.value, 1), interval_text(e.lowest.by_fact, "-"),
-                    signed_number(e.at_lowest.median, 1), signed_number(e.at_lowest.log, 2),
-                    p_text(e.p_holm), fmt::format("{:.0f}/{}", e.start.value, e.layers),
+    rows.push_back({e.model, name, std::to_string(e.window), signed_number(e.lowest.value, 1),
+                    interval_text(e.lowest.by_fact, "-"), signed_number(e.at_lowest.median, 1),
+                    signed_number(e.at_lowest.log, 2), p_text(e.p_holm),
+                    fmt::format("{:.0f}/{}", e.start.value, e.layers),
                     fmt::format("{:.2f}", e.depth.value), std::to_string(e.n),
                     std::to_string(e.facts)});
   }

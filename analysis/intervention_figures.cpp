@@ -34,8 +34,9 @@ class InterventionFigures {
       add_sizes(model);
     }
     if (!all)
-      set_.omitted.push_back(fmt::format(
-          "Figures of interventions are drawn for the first {} models.", options_.models));
+      set_.omitted.push_back(
+          fmt::format("Figures of interventions are drawn for the first {}.",
+                      options_.models == 1 ? "model" : counted(options_.models, "model")));
   }
 
  private:

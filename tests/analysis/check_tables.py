@@ -16,7 +16,7 @@ except ImportError as missing:
     print("skipped:", missing)
     sys.exit(77)
 
-from recompute import (SHARED, Run, bootstrap, half_carried_by, holm, numbered, percentiles, t_band, t_test,
+from recompute import (INTERVENTIONS, SHARED, Run, bootstrap, half_carried_by, holm, numbered, percentiles, t_band, t_test,
                        wilson_band)
 
 RESAMPLES, SEED = 1000, 1
@@ -75,7 +75,7 @@ def resampled(swept, window, edge, keep=None):
 
 
 def family_of(row):
-    """Whose p values are corrected together in curves.csv and effects.csv."""
+    """Whose p values are corrected together in tables of curves and effects."""
     return row["prompts"], int(row["window"])
 
 
@@ -92,8 +92,8 @@ def close_estimate(row, column, value, replicates, what):
 
 def check_curves(run, folder):
     groups, p_values, families = {}, {}, {}
-    for row in rows_of(folder, "curves"):
-        groups.setdefault((row["model"], row["prompts"], int(row["window"]), row["edge"]), []).append(row)
+    for row in rows_of(folder, run.kind.curves):
+        groups.setdefault((row["model"], row["prompts"], int(row["window"]), row[run.kind.item]), []).append(row)
     for (model, prompts, window, edge), rows in groups.items():
         swept = run.swept(model, prompts)
         change, rank, logs = swept.change(window, edge), swept.rank(window, edge), swept.log(window, edge)
@@ -113,7 +113,7 @@ def check_curves(run, folder):
     for name, family in families.items():
         p_values = np.array([p for _, p in family])
         for (row, p), adjusted in zip(family, holm(p_values)):
-            close_p(row, p, adjusted, f"curves {name}")
+            close_p(row, p, adjusted, f"{run.kind.curves} {name}")
 
 
 def check_point(row, s, facts, change, rank, logs, what):
@@ -139,13 +139,24 @@ def close_change(row, prefix, changes, logs, facts, what):
     close_band(row, prefix + "log_change", t_band(logs, facts), what)
 
 
+def check_touched(row, counts, what):
+    """What a row of interventions touches in a layer, over the prompts where there is anything."""
+    if "untouched" not in row:
+        return
+    some = counts[counts > 0]
+    close(row["fewest_touched"], min(some, default=0), what + " fewest")
+    close(row["most_touched"], max(some, default=0), what + " most")
+    close(row["untouched"], (counts == 0).sum(), what + " untouched")
+
+
 def check_effects(run, folder, name):
     families = {}
     for row in rows_of(folder, name):
-        window, edge = int(row["window"]), row["edge"]
+        window, edge = int(row["window"]), row[run.kind.item]
         swept = run.swept(row["model"], row["prompts"])
         change, starts = swept.change(window, edge), swept.starts(window)
         what = f"{name} {row['model']} {row['prompts']} {window} {edge}"
+        check_touched(row, swept.blocked[swept.labels.index(edge)], what)
         keep = ~np.isnan(change).any(axis=1)
         complete, logs, facts = change[keep], swept.log(window, edge)[keep], swept.facts[keep]
         replicates = resampled(swept, window, edge)
@@ -179,7 +190,7 @@ def check_effects(run, folder, name):
         for row, p_values, lowest in family:
             there = lowest is not None
             close_p(row, p_values[lowest] if there else math.nan, adjusted[begin + lowest] if there else math.nan,
-                    f"{name} {key} {row['model']} {row['edge']}")
+                    f"{name} {key} {row['model']} {row[run.kind.item]}")
             close(row["tests"], (~np.isnan(adjusted)).sum(), f"{name} {key} tests")
             begin += len(p_values)
 
@@ -357,13 +368,14 @@ def check_axes(file):
 
 
 def check_complete(run, folder):
-    """Every edge that was asked for of a model, set of prompts and window is in the tables, and no other."""
-    listed = {(r["model"], r["prompts"], int(r["window"]), r["edge"]) for r in rows_of(folder, "curves")}
-    asked = {(model, name, window, edge) for (model, name), swept in run.sets.items()
+    """Every item that was asked for of a model, set of prompts and window is in the tables, and no other."""
+    name = run.kind.curves
+    listed = {(r["model"], r["prompts"], int(r["window"]), r[run.kind.item]) for r in rows_of(folder, name)}
+    asked = {(model, prompts, window, edge) for (model, prompts), swept in run.sets.items()
              for window in swept.windows for edge in swept.edges(window)}
     listed = {row for row in listed if row[1] != SHARED}
-    wrong.extend(f"curves.csv lacks {row}" for row in sorted(asked - listed))
-    wrong.extend(f"curves.csv has {row}, which no sweep asked for" for row in sorted(listed - asked))
+    wrong.extend(f"{name}.csv lacks {row}" for row in sorted(asked - listed))
+    wrong.extend(f"{name}.csv has {row}, which nothing asked for" for row in sorted(listed - asked))
 
 
 def main():
@@ -382,6 +394,10 @@ def main():
         check_groups(run, folder, "by_distance", "tokens_after_subject", lambda s: s.distance)
         check_paired(run, folder)
         check_sensitivity(run, folder)
+        intervened = Run(file, INTERVENTIONS)
+        check_complete(intervened, folder)
+        check_curves(intervened, folder)
+        check_effects(intervened, folder, INTERVENTIONS.effects)
     print(f"{checked} numbers checked, {len(wrong)} wrong")
     for line in wrong[:20]:
         print(line)

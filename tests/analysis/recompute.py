@@ -1,6 +1,7 @@
 """What check_tables.py recomputes with: the results file as arrays, and statistics by numpy and scipy."""
 import functools
 import math
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -132,16 +133,30 @@ def numbered(keys):
     return np.array([known.setdefault(key, len(known)) for key in keys], int)
 
 
-class Swept:
-    """A model with one set of prompts."""
+class Kind(NamedTuple):
+    """How a kind of experiment calls its cells: the group, the axis of its items, what they touch; and its tables."""
 
-    def __init__(self, file, model, keep, number=0):
+    group: str
+    item: str
+    size: str
+    curves: str
+    effects: str
+
+
+KNOCKOUTS = Kind("knockout", "edge", "edges", "curves", "effects")
+INTERVENTIONS = Kind("intervention", "row", "touched", "interventions", "intervention_effects")
+
+
+class Swept:
+    """A model with one set of prompts, and what was done to it."""
+
+    def __init__(self, file, model, keep, number=0, kind=KNOCKOUTS):
         group, self.keep, self.number = file[model], np.array(keep), number
-        knockout, clean = group["knockout"], group["evaluation"]
-        self.group, self.layers = group, int(group.attrs["layers"])
-        self.prompts = knockout["prompt"][:][self.keep]
-        self.blocked = knockout["edges"][:][:, self.keep]
-        self.labels = [label.decode() for label in knockout["edge"][:]]
+        self.done, clean = group[kind.group], group["evaluation"]
+        self.layers = int(group.attrs["layers"])
+        self.prompts = self.done["prompt"][:][self.keep]
+        self.blocked = self.done[kind.size][:][:, self.keep]
+        self.labels = [label.decode() for label in self.done[kind.item][:]]
         row = {prompt: i for i, prompt in enumerate(clean["prompt"][:])}
         rows = [row[prompt] for prompt in self.prompts]
         self.clean = clean["probability"][:].astype(float)[rows][:, None]
@@ -152,21 +167,21 @@ class Swept:
         self.relations = [relation[prompt].decode() for prompt in self.prompts]
         subject = dict(zip(file["prompts/prompt"][:], file["prompts/subject"][:]))
         self.facts = numbered([(subject[prompt], relation[prompt]) for prompt in self.prompts])
-        sizes = [int(name[7:]) for name in knockout if name.startswith("window_")]
+        sizes = [int(name[7:]) for name in self.done if name.startswith("window_")]
         self.windows = [w for w in sizes if self.edges(w)]
 
     def edges(self, window):
-        """What sweeps asked for of this set at this window size."""
-        group = self.group[f"knockout/window_{window}"]
+        """What was asked for of this set at this window size."""
+        group = self.done[f"window_{window}"]
         asked = group["asked"][:][self.number] if "asked" in group else np.ones(len(self.labels), int)
         return [label for label, use in zip(self.labels, asked) if use]
 
     @functools.lru_cache(maxsize=None)
     def stored(self, window, name):
-        return self.group[f"knockout/window_{window}/{name}"][:][:, self.keep]
+        return self.done[f"window_{window}/{name}"][:][:, self.keep]
 
     def starts(self, window):
-        return self.group[f"knockout/window_{window}/start"][:]
+        return self.done[f"window_{window}/start"][:]
 
     def cells(self, window, edge, name):
         return self.stored(window, name)[self.labels.index(edge)]
@@ -181,7 +196,10 @@ class Swept:
 
     @functools.lru_cache(maxsize=None)
     def log(self, window, edge):
-        """ln(p / p_clean), [prompt, start], NaN where undefined."""
+        """ln(p / p_clean), [prompt, start], NaN where undefined; as it is stored, if it is."""
+        if "log_change" in self.done[f"window_{window}"]:
+            log = self.cells(window, edge, "log_change").astype(float)
+            return np.where(np.isnan(self.change(window, edge)), np.nan, log)
         p = self.cells(window, edge, "probability").astype(float)
         with np.errstate(invalid="ignore", divide="ignore"):
             log = np.log(np.maximum(p, np.finfo(np.float32).tiny) / self.clean)
@@ -192,31 +210,31 @@ class Swept:
 
 
 class Run:
-    """All models with all their sets of prompts."""
+    """All models with all their sets of prompts, and what one kind of experiment did to them."""
 
-    def __init__(self, file):
-        self.file, self.sets, self.main_set = file, {}, None
+    def __init__(self, file, kind=KNOCKOUTS):
+        self.file, self.kind, self.sets, self.main_set, self.shared = file, kind, {}, None, None
         names = []
         file.id.links.iterate(lambda name: names.append(name.decode()), idx_type=h5py.h5.INDEX_CRT_ORDER)  # as written
         for model in names:
-            if model in ("prompts", "failures") or "knockout" not in file[model]:
+            if model in ("prompts", "failures") or kind.group not in file[model]:
                 continue
-            knockout = file[model]["knockout"]
-            count = len(knockout["prompt"])
-            sets = [n.decode() for n in knockout["set"][:]] if "set" in knockout else ["selected"]
-            members = knockout["members"][:] if "set" in knockout else np.ones((1, count), int)
+            done = file[model][kind.group]
+            count = len(done["prompt"])
+            sets = [n.decode() for n in done["set"][:]] if "set" in done else ["selected"]
+            members = done["members"][:] if "set" in done else np.ones((1, count), int)
             for number, (name, row) in enumerate(zip(sets, members)):
-                swept = Swept(file, model, np.flatnonzero(row), number)
+                swept = Swept(file, model, np.flatnonzero(row), number, kind)
                 if swept.windows:
                     self.main_set = self.main_set or name
                     self.sets[(model, name)] = swept
-        self.add_shared()
+        if kind == KNOCKOUTS:
+            self.add_shared()
 
     def add_shared(self):
         mains = {model: s for (model, name), s in self.sets.items()}
         prompts = [list(s.prompts) for s in mains.values()]
         if len(self.sets) != len(mains) or all(p == prompts[0] for p in prompts):
-            self.shared = None
             return
         right = [set(s.prompts[s.clean_rank == 1]) for s in mains.values()]
         common = set.intersection(*right)

@@ -42,7 +42,11 @@ int main(int argc, char** argv) {
     options.hostile = kind == "hostile";
     options.scripts = kind == "scripts";
     if (options.scripts) options.heatmap_prompts = 8;
-    if (options.hostile) options.edges.push_back("<svg onload=alert(3)>->last");
+    if (options.hostile) {
+      options.edges.push_back("<svg onload=alert(3)>->last");
+      options.rows = {"<svg onload=alert(4)>->last", "</script><script>alert(5)</script>"};
+      options.map_rows = {"<img src=x onerror=alert(6)>", "each `touch` ' \" = zero"};
+    }
     if (kind == "one") {
       options.models = {{"mamba-tiny-of-a-rather-long-name", "mamba", 4, 1e6}};
       options.windows = {1, 2};
