@@ -65,8 +65,8 @@ std::vector<LegendEntry> legend_of(const LinePlot& figure) {
 
 struct LineLayout {
   double width = 0, height = 0, legend_height = 0, panel_width = 0, gap = 0;
-  // The latter of each row, with the panels' own legends and the layer axis.
-  double header_height = 0, title_height = 0;
+  double header_height = 0;
+  std::vector<double> title_heights;  // of each row, with the panels' own legends and layer axes
   std::size_t columns = 1, rows = 1, legend_columns = 1;
   std::vector<std::string> header;
   std::vector<LegendEntry> legend;
@@ -106,9 +106,10 @@ std::vector<std::string> own_name(const Line& line, const LineLayout& layout) {
   return wrap(line.label, std::max<std::size_t>(8, static_cast<std::size_t>(width / kLetterWidth)));
 }
 
-// Of a panel's title and its own legend.
+// Of a panel's title, its own legend and the layer axis.
 double height_above(const LinePlot& figure, const Panel& panel, const LineLayout& layout) {
-  double height = kLineHeight * static_cast<double>(panel.title.size());
+  double height = kLineHeight * static_cast<double>(panel.title.size()) + kTitleGap +
+                  (common_layers(panel) > 0 ? kLayerAxis : 0);
   if (!figure.own_legends) return height;
   for (const Line& line : panel.lines)
     height += kLegendRow + kLineHeight * static_cast<double>(own_name(line, layout).size() - 1);
@@ -120,13 +121,11 @@ void lay_out_texts(const LinePlot& figure, LineLayout& layout) {
       wrap(figure.header, static_cast<std::size_t>((layout.width - 0.1) / kLetterWidth));
   layout.header_height =
       figure.header.empty() ? 0 : kLineHeight * static_cast<double>(layout.header.size()) + 0.06;
-  double above = figure.own_legends ? 0 : kLineHeight;
-  bool layer_axes = false;
-  for (const Panel& panel : figure.panels) {
-    above = std::max(above, height_above(figure, panel, layout));
-    layer_axes = layer_axes || common_layers(panel) > 0;
+  layout.title_heights.assign(layout.rows, kLineHeight + kTitleGap);
+  for (std::size_t i = 0; i < figure.panels.size(); ++i) {
+    double& height = layout.title_heights[i / layout.columns];
+    height = std::max(height, height_above(figure, figure.panels[i], layout));
   }
-  layout.title_height = above + kTitleGap + (layer_axes ? kLayerAxis : 0);
 }
 
 LineLayout lay_out(const LinePlot& figure, double width, std::size_t columns) {
@@ -144,8 +143,9 @@ LineLayout lay_out(const LinePlot& figure, double width, std::size_t columns) {
   layout.legend = legend_of(figure);
   lay_out_legend(layout);
   lay_out_texts(figure, layout);
-  layout.height = kTop + layout.header_height + (kPanelHeight + layout.title_height) * rows +
-                  kRowGap * (rows - 1) + kBottom + layout.legend_height;
+  layout.height = kTop + layout.header_height + kPanelHeight * rows + kRowGap * (rows - 1) +
+                  kBottom + layout.legend_height;
+  for (const double height : layout.title_heights) layout.height += height;
   return layout;
 }
 
@@ -199,7 +199,7 @@ std::string name_of_y(const std::string& name, double x, double y, const LineLay
 // The header and the names of the axes, once for all panels.
 std::string common_texts(const LinePlot& figure, const LineLayout& layout) {
   const double bottom = layout.legend_height + kBottom,
-               top = layout.height - kTop - layout.header_height - layout.title_height;
+               top = layout.height - kTop - layout.header_height - layout.title_heights[0];
   std::string script;
   if (!figure.header.empty())
     script += text_script(layout.header,
@@ -282,19 +282,17 @@ std::string panel_script(const LinePlot& figure, const LineLayout& layout, std::
   const Range range = range_of(figure, panel.axis);
   const std::size_t column = index % layout.columns, row = index / layout.columns;
   const double left = kLeft + static_cast<double>(column) * (layout.panel_width + layout.gap);
-  const double row_top = layout.height - kTop - layout.header_height -
-                         static_cast<double>(row) * (layout.title_height + kPanelHeight + kRowGap);
-  const double top = row_top - layout.title_height;
+  double row_top = layout.height - kTop - layout.header_height;
+  for (std::size_t above = 0; above < row; ++above)
+    row_top -= layout.title_heights[above] + kPanelHeight + kRowGap;
+  const double top = row_top - layout.title_heights[row];
   std::string script = fmt::format(
       "set lmargin at screen {:.4f}\nset rmargin at screen {:.4f}\nset tmargin at screen "
       "{:.4f}\nset bmargin at screen {:.4f}\n",
       left / layout.width, (left + layout.panel_width) / layout.width, top / layout.height,
       (top - kPanelHeight) / layout.height);
   // Titles stand in one line, legends at their panels.
-  const double title_top = figure.own_legends
-                               ? top + kTitleGap + (common_layers(panel) > 0 ? kLayerAxis : 0) +
-                                     height_above(figure, panel, layout)
-                               : row_top;
+  const double title_top = figure.own_legends ? top + height_above(figure, panel, layout) : row_top;
   script += text_script(
       panel.title,
       {left + 0.5 * layout.panel_width, title_top, layout.panel_width + 0.8 * layout.gap, true},

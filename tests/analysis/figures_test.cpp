@@ -143,6 +143,20 @@ TEST(LinePlots, OneLineHasALegendAsWell) {
   EXPECT_THAT(render(plot)[0].script, HasSubstr("set label 'a' at"));
 }
 
+TEST(LinePlots, APanelsOwnLegendHasWholeNamesAndItsRoom) {
+  LinePlot plot = two_lines();
+  const Plot shared = render(plot)[0];
+  plot.own_legends = true;
+  EXPECT_THAT(render(plot)[0].script, HasSubstr("set label 'b' at"));
+  const double low = render(plot)[0].height;
+  plot.panels[1].lines[0].label = "a name of so many words that no single line has room for all";
+  const Plot own = render(plot)[0];
+  EXPECT_THAT(own.script, HasSubstr("set label 'a name of so many words that"));
+  EXPECT_THAT(own.script, Not(HasSubstr("\u2026")));  // nothing is shortened
+  EXPECT_GT(own.height, low);
+  EXPECT_EQ(own.width, shared.width);
+}
+
 HeatmapPlot map_of(std::vector<float> probability, std::vector<std::string> tokens) {
   HeatmapPlot plot;
   plot.stem = "map";
