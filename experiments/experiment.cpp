@@ -17,16 +17,6 @@ namespace {
 // Towards the end of a list units become smaller, down to the second number.
 constexpr double kRowsPerUnit[] = {16384, 2048};
 
-constexpr const char* kNotFinite = "the model's output is not a finite number";
-
-bool is_finite(const ReplayResult& result) {
-  const auto good = [](const Answer& answer) { return answer.rank != kernels::kNoRank; };
-  return good(result.clean) &&
-         std::all_of(result.knockouts.begin(), result.knockouts.end(), [&](const auto& answers) {
-           return std::all_of(answers.begin(), answers.end(), good);
-         });
-}
-
 std::string written(const Sections& sections) {
   std::string text;
   for (std::size_t kind = 0; kind < experiment_kinds().size(); ++kind) {
@@ -39,6 +29,14 @@ std::string written(const Sections& sections) {
 }
 
 }  // namespace
+
+bool is_finite(const ReplayResult& result) {
+  const auto good = [](const Answer& answer) { return answer.rank != kernels::kNoRank; };
+  return good(result.clean) &&
+         std::all_of(result.knockouts.begin(), result.knockouts.end(), [&](const auto& answers) {
+           return std::all_of(answers.begin(), answers.end(), good);
+         });
+}
 
 Asked together(const std::vector<Asked>& all) {
   std::map<std::uint32_t, std::set<std::uint32_t>> series;
@@ -74,7 +72,7 @@ UnitLimits Work::limits(const Asked& asked) const {
 
 std::vector<Finding> Work::compute(LoadedModel& model, const Asked& asked,
                                    std::span<const TokenizedPrompt> prompts) const {
-  const std::vector<TokenizedPrompt> others = model.tokenize_prompts(references());
+  const std::vector<TokenizedPrompt> others = model.tokenize_usable(references(prompts));
   std::vector<ReplayRequest> requests;
   for (const TokenizedPrompt& prompt : prompts) requests.push_back(request(asked, prompt, others));
   const std::vector<ReplayResult> results = model.replay(requests, top_tokens());

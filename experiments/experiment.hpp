@@ -78,6 +78,10 @@ struct PromptBytes {
   double results = 0, journal = 0;
 };
 
+// Whether every number in it is.
+bool is_finite(const ReplayResult& result);
+inline constexpr const char* kNotFinite = "the model's output is not a finite number";
+
 // What came out of a prompt.
 struct Finding {
   std::string failure = {};  // why there are no values; empty = there are
@@ -101,9 +105,11 @@ class Work {
   virtual UnitLimits limits(const Asked& asked) const;  // by the rows of replays()
   virtual PromptBytes bytes_of_prompt(const Asked& asked, double tokens) const = 0;
 
-  // Prompts of the dataset that others take values of. The model's tokens of all of them are given
-  // to the two functions below.
-  virtual std::vector<Prompt> references() const { return {}; }
+  // Prompts whose values these take up. The model's tokens of those that have some are given to the
+  // two functions below.
+  virtual std::vector<Prompt> references(std::span<const TokenizedPrompt> /*prompts*/) const {
+    return {};
+  }
   // What the engine is asked about a prompt, and what is kept of its answer, which is finite
   // throughout.
   virtual ReplayRequest request(const Asked& asked, const TokenizedPrompt& prompt,

@@ -107,10 +107,13 @@ TokenizedPrompt LoadedModel::tokenize_prompt(const Prompt& prompt) const {
   return tokens;
 }
 
-std::vector<TokenizedPrompt> LoadedModel::tokenize_prompts(
+std::vector<TokenizedPrompt> LoadedModel::tokenize_usable(
     const std::vector<Prompt>& prompts) const {
   std::vector<TokenizedPrompt> tokens;
-  for (const Prompt& prompt : prompts) tokens.push_back(tokenize_prompt(prompt));
+  for (const Prompt& prompt : prompts) try {
+      tokens.push_back(tokenize_prompt(prompt));
+    } catch (const InputError&) {  // who needs all of them counts
+    }
   return tokens;
 }
 

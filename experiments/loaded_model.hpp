@@ -33,8 +33,8 @@ struct ModelFacts {
   std::int64_t layers = 0, hidden_size = 0, vocabulary = 0, parameters = 0;
   std::string checkpoint_digest, tokenizer_digest;
   std::string libraries, device, host;
-  // What the engine was held against before the model's first unit (model/replay/self_check.hpp): how many
-  // runs, their largest difference, and of which run that was. 0: nothing.
+  // What the engine was held against before the model's first unit (model/replay/self_check.hpp):
+  // how many runs, their largest difference, and of which run that was. 0: nothing.
   std::int64_t check_runs = 0;
   double check_largest = 0;
   std::string check_of = {};
@@ -66,7 +66,8 @@ class LoadedModel {
 
   // The prompt's tokens, checked against the model. Throws InputError.
   TokenizedPrompt tokenize_prompt(const Prompt& prompt) const;
-  std::vector<TokenizedPrompt> tokenize_prompts(const std::vector<Prompt>& prompts) const;
+  // Of those that have tokens.
+  std::vector<TokenizedPrompt> tokenize_usable(const std::vector<Prompt>& prompts) const;
   // Runs requests; `top` likeliest tokens of the clean run. Throws MemoryError if a single prompt
   // does not fit, or if the device has less memory than passes may take: smaller ones would change
   // the last bits unasked.

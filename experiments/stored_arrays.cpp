@@ -46,8 +46,8 @@ std::vector<std::int64_t> numbered(const Group& group, const std::string& prefix
 std::vector<std::int32_t> read_starts(const Group& group, const ModelInfo& model) {
   std::vector<std::int32_t> starts = group.read_axis<std::int32_t>("start");
   for (std::size_t i = 0; i < starts.size(); ++i)
-    if (starts[i] < 0 || starts[i] >= model.layers || (i > 0 && starts[i] <= starts[i - 1]))
-      inconsistent(group, "start", fmt::format("expected ascending layers below {}", model.layers));
+    if (starts[i] < 0 || starts[i] > model.layers || (i > 0 && starts[i] <= starts[i - 1]))
+      inconsistent(group, "start", fmt::format("expected ascending layers up to {}", model.layers));
   return starts;
 }
 

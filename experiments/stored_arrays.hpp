@@ -49,7 +49,7 @@ ArrayAxis start_axis(const std::string& placement, const std::vector<std::int32_
 // The numbers N of children "PREFIXN", ascending.
 std::vector<std::int64_t> numbered(const hdf5::Group& group, const std::string& prefix);
 
-// Of a group window_N.
+// Of a group window_N. The residual stream has a layer more than the model: behind the last one.
 std::vector<std::int32_t> read_starts(const hdf5::Group& group, const ModelInfo& model);
 std::string read_placement(const hdf5::Group& group);
 std::int64_t read_window_size(const hdf5::Group& group, std::int64_t window);

@@ -36,6 +36,7 @@ AnswerRule parse_answer_rule(const std::string& given);  // throws InputError fo
 
 // A prompt as one model sees it.
 struct TokenizedPrompt {
+  std::int64_t id = 0;  // of the Prompt
   // With the tokenizer's special tokens.
   std::vector<int> ids;
   // Per token: [begin, end) bytes of the text; (0, 0) for added tokens.

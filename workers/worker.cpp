@@ -182,8 +182,9 @@ void Worker::check_self(const PreparedUnit& prepared) {
   for (size_t kind = 0; kind < experiment_kinds().size(); ++kind)
     if (!model.asked.at(kind).empty() || experiment_kinds()[kind]->offers_ranks()) {
       const auto work = experiment_kinds()[kind]->work_from(model.work.at(kind));
+      const std::span first(prepared.prompts.data(), 1);
       requests.push_back(work->request(model.asked[kind], prepared.prompts.front(),
-                                       loaded_->tokenize_prompts(work->references())));
+                                       loaded_->tokenize_usable(work->references(first))));
     }
   try {
     loaded_->check_self(requests);

@@ -12,9 +12,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/error.hpp"
+#include "base/random.hpp"
 #include "base/text.hpp"
 #include "experiments/bytes.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
+#include "experiments/prompt_bytes.hpp"
 
 namespace factflow {
 
@@ -37,10 +40,6 @@ void serialize(Archive& archive, WriteSpec& w) {
 template <class Archive>
 void serialize(Archive& archive, RowSpec& r) {
   archive(r.name, r.together, r.widths, r.seed);
-}
-template <class Archive>
-void serialize(Archive& archive, Prompt& p) {
-  archive(p.id, p.text, p.subject, p.subject_begin, p.answer, p.relation);
 }
 
 namespace {
@@ -294,10 +293,18 @@ class InterveneWork final : public Work {
     return {rows * kBytesPerRow, static_cast<double>(to_bytes(sample).size())};
   }
 
-  std::vector<Prompt> references() const override { return plan_.references; }
+  std::vector<Prompt> references(std::span<const TokenizedPrompt>) const override {
+    return plan_.references;
+  }
 
   ReplayRequest request(const Asked& asked, const TokenizedPrompt& prompt,
                         std::span<const TokenizedPrompt> references) const override {
+    // Means and draws are over all of them.
+    if (references.size() != plan_.references.size())
+      throw InputError("intervene.references",
+                       fmt::format("the model has tokens for {} of the {} reference prompts",
+                                   references.size(), plan_.references.size()),
+                       "leave out prompts without a subject in their text, or take another seed");
     ReplayRequest request{prompt.ids, prompt.answer, {}};
     for (const AskedItem& one : asked) {
       const RowSpec& row = plan_.rows.at(one.item);

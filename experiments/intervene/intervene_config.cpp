@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "experiments/forms.hpp"
 #include "experiments/intervene/intervene.hpp"
 #include "fields/plain_text.hpp"
 
@@ -57,37 +58,6 @@ Form<TokenGroup> token_group() {
   return text_form(
       "group of tokens", [](const std::string& given) { return parse_token_group(given); },
       [](const TokenGroup& group) { return to_string(group); });
-}
-
-Form<ChannelSet> channel_set() {
-  return text_form(
-      "channel set", [](const std::string& given) { return parse_channel_set(given); },
-      [](const ChannelSet& channels) { return to_string(channels); });
-}
-
-Form<Site> site() {
-  return text_form(
-      "site", [](const std::string& given) { return parse_site(given); },
-      [](Site one) { return to_string(one); });
-}
-
-// One of some words, each for a value.
-template <class V>
-Form<V> one_of(const std::string& what, std::vector<std::pair<std::string, V>> words) {
-  std::vector<std::string> known;
-  for (const auto& [word, value] : words) known.push_back(word);
-  return text_form(
-      join(known, " | "),
-      [what, words, known](const std::string& given) {
-        for (const auto& [word, value] : words)
-          if (word == given) return value;
-        throw InputError("", unknown_word(what, excerpt(given), known));
-      },
-      [words](const V& value) {
-        for (const auto& [word, one] : words)
-          if (one == value) return word;
-        return std::string();
-      });
 }
 
 Form<Block::Through> through() {
@@ -173,7 +143,7 @@ Fields<BlockConfig> block_fields() {
             kRequired),
       field("through", &B::through, list_of(through()),
             "scores or state, the convolution, or both"),
-      field("channels", &B::channels, list_of(channel_set()),
+      field("channels", &B::channels, list_of(channel_set_form()),
             "sets of channels (Mamba-1) or heads (Mamba-2) by decay that lose the edge"),
       field("heads", &B::heads, indices(), "these heads lose it, together"),
       field("channel_list", &B::channel_list, indices(), "these channels lose it, together"),
@@ -198,7 +168,7 @@ void check_block_config(const BlockConfig& block, const YamlNode& node, const Pl
 Fields<WriteConfig> write_fields(bool add) {
   using W = WriteConfig;
   Fields<W> fields = {
-      field("site", &W::sites, list_of(site()), "where: docs/interventions.md lists the sites",
+      field("site", &W::sites, list_of(site_form()), "where: docs/interventions.md lists the sites",
             kRequired),
       field("tokens", &W::tokens, list_of(token_group()), "at which tokens, as in block: from",
             kRequired),

@@ -11,6 +11,7 @@
 #include <fmt/ranges.h>
 
 #include "base/error.hpp"
+#include "base/random.hpp"
 #include "base/text.hpp"
 #include "fields/plain_text.hpp"
 #include "model/check_intervention.hpp"
@@ -239,14 +240,6 @@ std::int64_t width_in(const Architecture& architecture, const std::vector<Window
 }
 
 }  // namespace
-
-// splitmix64 (Steele, Lea & Flood 2014).
-std::uint64_t mixed_bits(std::uint64_t x) {
-  x += 0x9E3779B97F4A7C15U;
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9U;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBU;
-  return x ^ (x >> 31);
-}
 
 // ---- groups of tokens
 

@@ -81,9 +81,6 @@ struct RowSpec {
   bool operator==(const RowSpec&) const = default;
 };
 
-// A number that looks random and depends on `x` alone.
-std::uint64_t mixed_bits(std::uint64_t x);
-
 // "subject->last through convolution", "s(subject) = zero", joined by " & ".
 std::string name_of(const std::vector<ActionSpec>& together);
 

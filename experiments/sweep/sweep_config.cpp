@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "experiments/forms.hpp"
 #include "experiments/sweep/sweep.hpp"
 
 namespace factflow {
@@ -25,12 +26,6 @@ Form<TokenRole> knockout_role() {
       [](TokenRole role) { return to_string(role); });
 }
 
-Form<ChannelSet> channel_set() {
-  return text_form(
-      "channel set", [](const std::string& given) { return parse_channel_set(given); },
-      [](const ChannelSet& channels) { return to_string(channels); });
-}
-
 Fields<KnockoutConfig> knockout_fields() {
   using K = KnockoutConfig;
   return {
@@ -39,7 +34,7 @@ Fields<KnockoutConfig> knockout_fields() {
             kRequired),
       field("to", &K::to, list_of(knockout_role()),
             "target tokens, which no longer read the sources", kRequired),
-      field("channels", &K::channels, list_of(channel_set()),
+      field("channels", &K::channels, list_of(channel_set_form()),
             "channels (Mamba-1) or heads (Mamba-2) that lose the edge: all, slow, fast, not-slow, "
             "not-fast, "
             "quantile k/K"),

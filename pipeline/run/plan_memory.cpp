@@ -35,6 +35,7 @@ TokenizedPrompt estimated_tokens(const Prompt& prompt) {
     return static_cast<int>(static_cast<double>(byte) / kBytesPerToken);
   };
   TokenizedPrompt tokens;
+  tokens.id = prompt.id;
   tokens.ids.assign(static_cast<std::size_t>(token_of(prompt.text.size())) + 1, 0);
   const auto begin = static_cast<std::size_t>(prompt.subject_begin);
   const std::size_t end = begin + std::max<std::size_t>(prompt.subject.size(), 1) - 1;
@@ -55,11 +56,11 @@ std::optional<TokenizedPrompt> tokens_of(const std::optional<Tokenizer>& tokeniz
 }
 
 // Those that a kind takes values of, as far as they have tokens.
-std::vector<TokenizedPrompt> references_of(const Work& work,
+std::vector<TokenizedPrompt> references_of(const Work& work, const TokenizedPrompt& of,
                                            const std::optional<Tokenizer>& tokenizer,
                                            AnswerRule rule) {
   std::vector<TokenizedPrompt> references;
-  for (const Prompt& prompt : work.references())
+  for (const Prompt& prompt : work.references({&of, 1}))
     if (auto tokens = tokens_of(tokenizer, prompt, rule)) references.push_back(std::move(*tokens));
   return references;
 }
@@ -110,11 +111,12 @@ std::int64_t activations_of_model(const Config& config, const Dataset& dataset,
   std::int64_t largest = 0;
   for (const WorkLine& work : work_of_model(config, dataset, planned, model)) {
     const Work& asking = *one.experiments[work.kind].work;
-    const auto references = references_of(asking, tokenizer, job.answer);
     std::vector<ReplayRequest> requests;
     for (const std::uint32_t index : work.longest)
       if (const auto tokens = tokens_of(tokenizer, dataset.prompts[index], job.answer))
-        requests.push_back(asking.request(work.part.asked, *tokens, references));
+        requests.push_back(
+            asking.request(work.part.asked, *tokens,
+                           references_of(asking, *tokens, tokenizer, job.answer)));
     largest = std::max(largest, bytes_of_requests(requests, shape, limit));
   }
   return largest;
@@ -131,7 +133,7 @@ int self_check_forwards(const PlannedJob& planned, const Dataset& dataset, std::
     if (!job.asked[kind].empty() || experiment_kinds()[kind]->offers_ranks()) {
       const Work& work = *planned.models[model].experiments[kind].work;
       forwards += self_check_runs(
-          work.request(job.asked[kind], *tokens, references_of(work, tokenizer, job.answer)));
+          work.request(job.asked[kind], *tokens, references_of(work, *tokens, tokenizer, job.answer)));
     }
   return forwards;
 }

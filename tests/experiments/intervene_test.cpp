@@ -252,7 +252,7 @@ class Intervene : public ::testing::TestWithParam<std::string> {
     const auto work = intervene_kind().work_from(planned.work->bytes());
     const auto maker = work->arrays(subjects);
     const std::vector<Finding> found =
-        work->compute(model(), planned.asked[0], model().tokenize_prompts(some));
+        work->compute(model(), planned.asked[0], model().tokenize_usable(some));
     for (size_t i = 0; i < of.size(); ++i) {
       EXPECT_EQ(found[i].failure, "");
       maker->add(of[i], planned.asked[0], found[i].values);
@@ -302,10 +302,10 @@ TEST_P(Intervene, StoresWhatTheReferenceForwardSays) {
       "  - {block: {from: each, to: last}}\n"
       "references: {prompts: 3}\n");
   stored(planned, {1, 2});
-  const std::vector<Prompt> references = planned.work->references();
+  const std::vector<Prompt> references = planned.work->references({});
   ASSERT_EQ(references.size(), 3U);
   std::vector<std::vector<int>> runs;
-  for (const TokenizedPrompt& one : model().tokenize_prompts(references)) runs.push_back(one.ids);
+  for (const TokenizedPrompt& one : model().tokenize_usable(references)) runs.push_back(one.ids);
 
   const int layers = model().network().architecture().layers;
   for (size_t p = 0; p < 2; ++p) {

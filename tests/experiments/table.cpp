@@ -5,13 +5,15 @@
 #include "experiments/heatmap/heatmap.hpp"
 #include "experiments/intervene/intervene.hpp"
 #include "experiments/sweep/sweep.hpp"
+#include "experiments/trace/trace.hpp"
 #include "tests/experiments/toy/lengths.hpp"
 
 namespace factflow {
 
 const std::vector<const ExperimentKind*>& experiment_kinds() {
   static const std::vector<const ExperimentKind*> kinds = {
-      &evaluate_kind(), &sweep_kind(), &heatmap_kind(), &intervene_kind(), &lengths_kind(),
+      &evaluate_kind(),  &sweep_kind(), &heatmap_kind(),
+      &intervene_kind(), &trace_kind(), &lengths_kind(),
   };
   return kinds;
 }

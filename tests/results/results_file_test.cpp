@@ -444,9 +444,9 @@ TEST_F(RunResults, InconsistentContentIsRefused) {
             std::string::npos);
   EXPECT_NE(with(knockout({7, 7}, {0, 1}, 0.5F, 2)).find("differ from each other"),
             std::string::npos);
-  EXPECT_NE(with(knockout({7}, {1, 0}, 0.5F, 2)).find("ascending layers below 4"),
+  EXPECT_NE(with(knockout({7}, {1, 0}, 0.5F, 2)).find("ascending layers up to 4"),
             std::string::npos);
-  EXPECT_NE(with(knockout({7}, {0, 9}, 0.5F, 2)).find("ascending layers below 4"),
+  EXPECT_NE(with(knockout({7}, {0, 9}, 0.5F, 2)).find("ascending layers up to 4"),
             std::string::npos);
   EXPECT_NE(with(knockout({7}, {0, 1}, 1.5F, 2)).find("between 0 and 1"), std::string::npos);
   EXPECT_NE(with(knockout({7}, {0, 1}, 0.5F, 3)).find("disagree"), std::string::npos);

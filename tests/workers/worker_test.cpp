@@ -12,6 +12,7 @@
 #include "experiments/heatmap/heatmap.hpp"
 #include "experiments/intervene/intervene.hpp"
 #include "experiments/sweep/sweep.hpp"
+#include "experiments/trace/trace.hpp"
 #include "tests/source_dir.hpp"
 #include "workers/job.hpp"
 #include "workers/unit.hpp"
@@ -36,7 +37,7 @@ std::vector<std::string> work() {
       evaluate_kind().plan({}, model).work->bytes(),
       sweep_kind().plan({std::make_shared<const SweepConfig>(sweep)}, model).work->bytes(),
       heatmap_kind().plan({std::make_shared<const HeatmapsConfig>(heatmaps)}, model).work->bytes(),
-      intervene_kind().plan({}, model).work->bytes()};
+      intervene_kind().plan({}, model).work->bytes(), trace_kind().plan({}, model).work->bytes()};
 }
 
 Job two_models() {
@@ -48,7 +49,7 @@ Job two_models() {
     model.name = name;
     model.path = model.tokenizer = std::string(source_dir() + "/demo/models/") + name;
     model.work = work();
-    model.asked = {{}, {{0, {0}}, {1, {0}}}, {{0, {0}}}, {}};
+    model.asked = {{}, {{0, {0}}, {1, {0}}}, {{0, {0}}}, {}, {}};
   }
   return job;
 }

@@ -49,7 +49,7 @@ class PlannedMemory : public ::testing::TestWithParam<const char*> {
       const Unit unit = decode_unit(task.payload);
       const Work& work = *planned.models[0].experiments.at(kind_numbered(unit.kind).value()).work;
       std::vector<TokenizedPrompt> references;
-      for (const Prompt& prompt : work.references())
+      for (const Prompt& prompt : work.references({}))
         references.push_back(tokenize(tokenizer, prompt, job.answer));
       std::vector<ReplayRequest> requests;
       for (const Prompt& prompt : unit.prompts)

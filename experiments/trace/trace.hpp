@@ -1,0 +1,31 @@
+// Causal tracing by activation patching: a value of one run at one token, in a window of layers,
+// into the run of the same words about another subject (Sharma et al. 2024, section 3; Meng et al.
+// 2022, section 2.1). Every token from the subject on, every window, every site. docs/locate.md.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "experiments/experiment.hpp"
+#include "experiments/trace/trace_arrays.hpp"
+#include "model/intervention.hpp"
+
+namespace factflow {
+
+const ExperimentKind& trace_kind();
+
+struct TraceConfig : Entry {
+  std::vector<Site> sites = {};  // empty: those of sites_to_trace()
+  int window = 0;                // layers around the centre, of every site but h; 0 = 10 of 64
+  int h_window = 1;
+  std::vector<TraceDirection> directions = {TraceDirection::kRestore};
+  int candidates = 8;  // other subjects that are tried for one of as many tokens
+  std::uint64_t seed = 1;
+  bool operator==(const TraceConfig&) const = default;
+};
+Form<std::vector<TraceConfig>> trace_form();
+
+// What the papers trace, as far as a model has it: h, a, s, g, y, o, mlp.
+std::vector<Site> sites_to_trace(const Architecture& architecture);
+
+}  // namespace factflow
