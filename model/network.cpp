@@ -209,6 +209,25 @@ std::vector<LayerProduct> Network::products(int layer) const {
   return products;
 }
 
+LayerMatrix Network::editable(int layer, EditedMatrix name) const {
+  if (layer < 0 || layer >= architecture_.layers)
+    throw std::invalid_argument(
+        fmt::format("layer {} of a model of {}", layer, architecture_.layers));
+  const LayerShape& shape = architecture_.blocks[static_cast<size_t>(layer)];
+  const std::vector<NetworkBlock>& blocks = layers_[static_cast<size_t>(layer)];
+  const size_t from_h = end_of_parallel(shape, 0);  // blocks before it read the stream at h
+  std::vector<std::string> names;
+  for (size_t b = 0; b < blocks.size(); ++b)
+    for (const EditableMatrix& matrix : blocks[b].mixer->editable()) {
+      if (!matrix.key && b >= from_h) continue;
+      const bool whole = matrix.value == blocks[b].mixer->shape().sites().back();
+      if (matrix.name == name) return {matrix, &blocks[b].norm, whole ? shape[b].scale : 1};
+      names.push_back(to_string(matrix.name));
+    }
+  throw std::invalid_argument(fmt::format("layer {} ({}) has no matrix {}; it has {}", layer,
+                                          layer_name(shape), to_string(name), join(names)));
+}
+
 std::vector<BlockMasks> Network::masks(int layer, const std::vector<Selection>& selections,
                                        const std::vector<TapSelection>& tap_selections) const {
   std::vector<BlockMasks> masks;

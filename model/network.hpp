@@ -27,6 +27,14 @@ struct NetworkBlock {
   std::unique_ptr<const Mixer> mixer;
 };
 
+// A matrix of a layer that an edit may change, and what stands around it.
+struct LayerMatrix {
+  EditableMatrix matrix;
+  const Norm* norm =
+      nullptr;       // of its block: what makes the input of a matrix without a key's site
+  double scale = 1;  // of its output at the site, where that is added to the stream
+};
+
 // What a family makes of a checkpoint.
 struct NetworkParts {
   std::string embedding, head;     // names of tensors; the head's is not read if it is tied
@@ -79,6 +87,9 @@ class Network {
   at::Tensor stream_offset(int layer) const;
   // Of all mixers of the layer, one after the other; see Mixer::decay_norms.
   std::vector<double> decay_norms(int layer) const;
+
+  // Throws std::invalid_argument, with what there is, for a layer or a matrix that is not there.
+  LayerMatrix editable(int layer, EditedMatrix name) const;
 
   // The products with every column of a layer, in order. For cost models and benchmarks.
   std::vector<LayerProduct> products(int layer) const;

@@ -7,6 +7,7 @@
 
 #include <ATen/ATen.h>
 
+#include "model/editable_matrix.hpp"
 #include "model/mixers/mixer_shape.hpp"
 #include "model/ops.hpp"
 #include "model/projection.hpp"
@@ -49,9 +50,13 @@ class Mixer {
   // of tokens alone.
   virtual at::Tensor losing_state(const Block& block, at::Device device) const;
   virtual at::Tensor losing_taps(const Block& block, at::Device device) const;
+  // Which of its matrices an edit of facts may change.
+  virtual std::vector<EditableMatrix> editable() const { return {}; }
 
  protected:
   explicit Mixer(OutputProjection output) : output_(std::move(output)) {}
+  // The output projection as a matrix to edit.
+  EditableMatrix whole_output(EditedMatrix name, Site key, Site value) const;
 
  private:
   OutputProjection output_;

@@ -28,12 +28,20 @@ void ReferenceForward::check(const Intervention& intervention, int tokens) const
   check_intervention(network_.architecture(), intervention);
 }
 
+void ReferenceForward::check(const TensorWrite& write, int tokens) const {
+  if (write.token < 0 || write.token >= tokens)
+    throw std::invalid_argument(fmt::format("token {} of a prompt of {}", write.token, tokens));
+  check_site(network_.architecture(), write.at);
+}
+
 ReferenceForward::Result ReferenceForward::run(const std::vector<int>& ids,
                                                std::span<const Intervention> interventions,
-                                               std::span<const SiteAt> reads) const {
+                                               std::span<const SiteAt> reads,
+                                               std::span<const TensorWrite> tensors) const {
   if (ids.empty()) throw std::invalid_argument("a prompt without tokens");
   for (const Intervention& intervention : interventions)
     check(intervention, static_cast<int>(ids.size()));
+  for (const TensorWrite& write : tensors) check(write, static_cast<int>(ids.size()));
   for (const SiteAt at : reads) check_site(network_.architecture(), at);
 
   // Clean runs of other prompts, each run once, for all that is written from it.
@@ -50,7 +58,8 @@ ReferenceForward::Result ReferenceForward::run(const std::vector<int>& ids,
     }
     return found->second.at(at);
   };
-  ReferencePass pass(static_cast<std::int64_t>(ids.size()), interventions, reads, clean_value);
+  ReferencePass pass(static_cast<std::int64_t>(ids.size()), interventions, tensors, reads,
+                     clean_value);
   return forward(ids, pass);
 }
 

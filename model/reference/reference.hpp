@@ -13,6 +13,7 @@
 
 #include "model/intervention.hpp"
 #include "model/network.hpp"
+#include "model/reference/reference_pass.hpp"
 
 namespace factflow {
 
@@ -30,9 +31,9 @@ class ReferenceForward {
   // tokens, layers, sites, channels or edges that the model or the prompt does not have. Values of
   // clean runs are constants to autograd. Where gradients are on (at::GradMode), what is computed
   // from a value that was read carries a graph, so that torch::autograd::grad gives the gradient
-  // with respect to it.
+  // with respect to it; so does what is computed from tensors that require a gradient.
   Result run(const std::vector<int>& ids, std::span<const Intervention> interventions = {},
-             std::span<const SiteAt> reads = {}) const;
+             std::span<const SiteAt> reads = {}, std::span<const TensorWrite> tensors = {}) const;
 
   // log_softmax of the last token's logits, float64 [vocabulary].
   at::Tensor log_probabilities(const std::vector<int>& ids,
@@ -40,6 +41,7 @@ class ReferenceForward {
 
  private:
   void check(const Intervention& intervention, int tokens) const;
+  void check(const TensorWrite& write, int tokens) const;
   Result forward(const std::vector<int>& ids, ReferencePass& pass) const;
 
   const Network& network_;

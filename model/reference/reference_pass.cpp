@@ -21,9 +21,11 @@ at::Tensor indices_on(const std::vector<int>& indices, at::Device device) {
 }  // namespace
 
 ReferencePass::ReferencePass(std::int64_t tokens, std::span<const Intervention> interventions,
-                             std::span<const SiteAt> reads, CleanValue clean_value)
+                             std::span<const TensorWrite> tensors, std::span<const SiteAt> reads,
+                             CleanValue clean_value)
     : tokens_(tokens),
       interventions_(interventions),
+      tensors_(tensors),
       reads_(reads.begin(), reads.end()),
       clean_value_(std::move(clean_value)) {}
 
@@ -53,29 +55,45 @@ at::Tensor ReferencePass::new_value(const Write& write, SiteAt at,
   return at::zeros({1, count}, channels.options().dtype(at::kDouble));
 }
 
+at::Tensor ReferencePass::after_write(const Write& write, SiteAt at,
+                                      const at::Tensor& value) const {
+  const std::int64_t width = value.size(1);
+  if (write.channels)
+    for (const int channel : *write.channels)
+      if (channel < 0 || channel >= width)
+        throw std::invalid_argument(
+            fmt::format("channel {} of site {}, which has {}", channel, to_string(at.site), width));
+  const at::Tensor channels = write.channels ? indices_on(*write.channels, value.device())
+                                             : at::arange(width, value.options().dtype(at::kLong));
+  const at::Tensor rows = indices_on(write.tokens, value.device()).unsqueeze(1);
+  const at::Tensor written =
+      new_value(write, at, channels)
+          .to(value.scalar_type())
+          .expand({static_cast<std::int64_t>(write.tokens.size()), channels.numel()});
+  const at::Tensor before = value.index({rows, channels.unsqueeze(0)});
+  return value.index_put({rows, channels.unsqueeze(0)},
+                         write.add ? before + write.scale * written : written);
+}
+
+at::Tensor ReferencePass::after_write(const TensorWrite& write, const at::Tensor& value) const {
+  if (write.value.dim() != 1 || write.value.size(0) != value.size(1))
+    throw std::invalid_argument(fmt::format("a tensor of {} numbers for site {}, which has {}",
+                                            write.value.numel(), to_string(write.at.site),
+                                            value.size(1)));
+  const at::Tensor written = write.value.to(value.options());
+  return value.index_put({indices_on({write.token}, value.device())},
+                         write.add ? value[write.token] + written : written);
+}
+
 at::Tensor ReferencePass::at(Site site, int layer, at::Tensor value) {
+  const SiteAt here{site, layer};
   for (const Intervention& intervention : interventions_) {
     const auto* write = std::get_if<Write>(&intervention);
     if (write == nullptr || write->site != site || !contains(write->layers, layer)) continue;
-    const std::int64_t width = value.size(1);
-    if (write->channels)
-      for (const int channel : *write->channels)
-        if (channel < 0 || channel >= width)
-          throw std::invalid_argument(
-              fmt::format("channel {} of site {}, which has {}", channel, to_string(site), width));
-    const at::Tensor channels = write->channels
-                                    ? indices_on(*write->channels, value.device())
-                                    : at::arange(width, value.options().dtype(at::kLong));
-    const at::Tensor rows = indices_on(write->tokens, value.device()).unsqueeze(1);
-    const at::Tensor written =
-        new_value(*write, {site, layer}, channels)
-            .to(value.scalar_type())
-            .expand({static_cast<std::int64_t>(write->tokens.size()), channels.numel()});
-    const at::Tensor before = value.index({rows, channels.unsqueeze(0)});
-    value = value.index_put({rows, channels.unsqueeze(0)},
-                            write->add ? before + write->scale * written : written);
+    value = after_write(*write, here, value);
   }
-  const SiteAt here{site, layer};
+  for (const TensorWrite& write : tensors_)
+    if (write.at == here) value = after_write(write, value);
   if (std::find(reads_.begin(), reads_.end(), here) == reads_.end()) return value;
   // The graph begins at the first value that somebody may want a gradient of.
   if (at::GradMode::is_enabled() && !value.requires_grad())

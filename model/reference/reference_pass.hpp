@@ -12,13 +12,23 @@
 
 namespace factflow {
 
+// A value that autograd differentiates through, written at a site as a Write is, which is plain
+// data and carries no graph.
+struct TensorWrite {
+  SiteAt at;
+  int token = 0;
+  at::Tensor value;  // [width of the site]
+  bool add = false;  // to what is there
+};
+
 class ReferencePass {
  public:
   // clean_value: what a clean run of other ids has at a site, [its tokens, width]. `interventions`
-  // stay the caller's.
+  // and `tensors` stay the caller's; at a site the latter come after the former.
   using CleanValue = std::function<at::Tensor(const std::vector<int>& ids, SiteAt at)>;
   ReferencePass(std::int64_t tokens, std::span<const Intervention> interventions,
-                std::span<const SiteAt> reads, CleanValue clean_value);
+                std::span<const TensorWrite> tensors, std::span<const SiteAt> reads,
+                CleanValue clean_value);
 
   // The value of a site, [tokens, width], as the forward goes on with it. Throws
   // std::invalid_argument for channels or a vector that do not fit the width.
@@ -37,9 +47,12 @@ class ReferencePass {
  private:
   // [tokens written or 1, channels written]
   at::Tensor new_value(const Write& write, SiteAt at, const at::Tensor& channels) const;
+  at::Tensor after_write(const Write& write, SiteAt at, const at::Tensor& value) const;
+  at::Tensor after_write(const TensorWrite& write, const at::Tensor& value) const;
 
   std::int64_t tokens_;
   std::span<const Intervention> interventions_;
+  std::span<const TensorWrite> tensors_;
   std::vector<SiteAt> reads_;
   CleanValue clean_value_;
   std::map<SiteAt, at::Tensor> values_;

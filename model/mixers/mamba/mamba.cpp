@@ -82,4 +82,13 @@ std::vector<LayerProduct> MambaMixer::products() const {
   return {{&weights_.in}, {&weights_.parameters, parameters}, {&weights_.time_step}};
 }
 
+std::vector<EditableMatrix> MambaMixer::editable() const {
+  const std::int64_t inner = shape_.inner, hidden = weights_.in.inputs();
+  const EditableMatrix in{.projection = &weights_.in, .bias = weights_.in_bias, .columns = hidden};
+  EditableMatrix a = in, g = in;
+  a.name = EditedMatrix::kWa, a.rows = inner, a.value = Site::kA;
+  g.name = EditedMatrix::kWg, g.first_row = g.rows = inner, g.value = Site::kG, g.activated = true;
+  return {a, g, whole_output(EditedMatrix::kWo, Site::kY, Site::kO)};
+}
+
 }  // namespace factflow

@@ -28,6 +28,7 @@ class MambaMixer final : public Mixer {
   at::Tensor reference_mix(ReferencePass& pass, int layer, const at::Tensor& x) const override;
   std::vector<LayerProduct> products() const override;
   std::vector<double> decay_norms() const override { return weights_.decay_norms; }
+  std::vector<EditableMatrix> editable() const override;
   at::Tensor losing_state(const Block& block, at::Device device) const override;
   at::Tensor losing_taps(const Block& block, at::Device device) const override {
     return losing_state(block, device);  // both are of x

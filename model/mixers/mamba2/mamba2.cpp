@@ -57,4 +57,19 @@ at::Tensor Mamba2Mixer::gated_apart(Step& step, const at::Tensor& x, const at::T
   return gated(s.index_select(0, columns), g.index_select(0, columns));
 }
 
+std::vector<EditableMatrix> Mamba2Mixer::editable() const {
+  const std::int64_t inner = shape_.inner, mlp = shape_.mlp_size;
+  const EditableMatrix in{
+      .projection = &weights_.in, .bias = weights_.in_bias, .columns = weights_.in.inputs()};
+  EditableMatrix a = in, xbc = in, g = in;
+  g.name = EditedMatrix::kWg, g.first_row = 2 * mlp, g.rows = inner;
+  g.value = Site::kG, g.activated = true;
+  a.name = EditedMatrix::kWa, a.first_row = 2 * mlp + inner, a.rows = inner, a.value = Site::kA;
+  xbc.name = EditedMatrix::kWxbc, xbc.first_row = a.first_row, xbc.rows = shape_.conv_channels();
+  xbc.value = Site::kXbc;
+  EditableMatrix o = whole_output(EditedMatrix::kWo, Site::kY, Site::kO);
+  o.first_column = mlp, o.columns = inner;
+  return {a, xbc, g, o};
+}
+
 }  // namespace factflow

@@ -27,6 +27,7 @@ class Mamba2Mixer final : public Mixer {
   at::Tensor reference_mix(ReferencePass& pass, int layer, const at::Tensor& x) const override;
   std::vector<LayerProduct> products() const override { return {{&weights_.in}}; }
   std::vector<double> decay_norms() const override { return weights_.decay_norms; }
+  std::vector<EditableMatrix> editable() const override;
   at::Tensor losing_state(const Block& block, at::Device device) const override;
   at::Tensor losing_taps(const Block& block, at::Device device) const override;
 

@@ -68,4 +68,8 @@ at::Tensor Mlp::reference_mix(ReferencePass& pass, int layer, const at::Tensor& 
   return pass.at(Site::kMlpHidden, layer, hidden);
 }
 
+std::vector<EditableMatrix> Mlp::editable() const {
+  return {whole_output(EditedMatrix::kWdown, Site::kMlpHidden, Site::kMlp)};
+}
+
 }  // namespace factflow

@@ -22,6 +22,7 @@ class Mlp final : public Mixer {
   Factor mix(Step& step, const Factor& input) const override;
   at::Tensor reference_mix(ReferencePass& pass, int layer, const at::Tensor& x) const override;
   std::vector<LayerProduct> products() const override { return {{&in_}}; }
+  std::vector<EditableMatrix> editable() const override;
 
  private:
   // [columns, inner]: what the output projection multiplies.
