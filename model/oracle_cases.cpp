@@ -124,7 +124,13 @@ double float32_floor(const std::string& family, OracleKind kind) {
   static const Floors kSites = {
       {"falcon_mamba", 9.47e-5}, {"gpt2", 6.26e-6},   {"gpt_neox", 1.59e-6}, {"llama", 5.25e-6},
       {"mamba", 1.06e-3},        {"mamba2", 7.73e-5}, {"mistral", 6.16e-6},  {"qwen2", 1.43e-5}};
-  const Floors& floors = kind == OracleKind::kSites ? kSites : kKnockouts;
+  // Of |log p - log q|.
+  static const Floors kLocating = {
+      {"falcon_mamba", 4.55e-4}, {"gpt2", 1.84e-5},   {"gpt_neox", 8.77e-6}, {"llama", 2.36e-5},
+      {"mamba", 1.01e-2},        {"mamba2", 1.66e-4}, {"qwen2", 9.86e-5}};
+  const Floors& floors = kind == OracleKind::kLocating ? kLocating
+                         : kind == OracleKind::kSites  ? kSites
+                                                       : kKnockouts;
   const auto found = floors.find(family);
   return found == floors.end() ? 0 : found->second;
 }

@@ -12,7 +12,8 @@ namespace factflow {
 
 enum class OracleKind {
   kKnockouts,  // cases.json
-  kSites       // site_cases.json: interventions and reads
+  kSites,      // site_cases.json: interventions and reads
+  kLocating    // locate_cases.json (model/locate_cases.hpp), of which probabilities have a floor
 };
 
 struct OracleCase {

@@ -11,6 +11,9 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "model/device.hpp"
+#include "model/edit/check_cases.hpp"
+#include "model/locate_cases.hpp"
+#include "model/locate_engine.hpp"
 #include "model/oracle_cases.hpp"
 #include "model/replay/replay.hpp"
 #include "model/threads.hpp"
@@ -22,7 +25,7 @@ namespace {
 namespace po = boost::program_options;
 namespace fs = std::filesystem;
 
-constexpr std::array kCasesNames = {"cases.json", "site_cases.json"};
+constexpr std::array kCasesNames = {"cases.json", "site_cases.json", "locate_cases.json"};
 
 // A checkpoint and the oracle's answers about it.
 struct Subject {
@@ -55,7 +58,7 @@ std::vector<Subject> subjects_of(const std::optional<std::string>& model, const 
     std::vector<Subject> subjects = subjects_in(*model, cases);
     if (subjects.empty())
       throw InputError(cases.string(),
-                       fmt::format("holds neither of {}", fmt::join(kCasesNames, ", ")));
+                       fmt::format("holds none of {}", fmt::join(kCasesNames, ", ")));
     return subjects;
   }
   if (!fs::is_directory(cases))
@@ -68,8 +71,7 @@ std::vector<Subject> subjects_of(const std::optional<std::string>& model, const 
     const std::string checkpoint = entry.path().string();
     const std::vector<Subject> here = subjects_in(checkpoint, answers_about(entry.path()));
     if (here.empty())
-      throw InputError(checkpoint,
-                       fmt::format("holds neither of {}", fmt::join(kCasesNames, ", ")));
+      throw InputError(checkpoint, fmt::format("holds none of {}", fmt::join(kCasesNames, ", ")));
     subjects.insert(subjects.end(), here.begin(), here.end());
   }
   if (subjects.empty())
@@ -132,8 +134,52 @@ Worst worst_of(const std::vector<OracleCase>& cases, const std::vector<ReplayRes
   return worst;
 }
 
+// Prints a line for each part of the answers about locating and editing.
+bool report(const std::vector<LocateCheck>& checks, Precision precision) {
+  bool right = true;
+  for (const LocateCheck& check : checks) {
+    std::cout << fmt::format("{}, {}: {} compared, max error {:.3g}, limit {:.3g}\n", check.part(),
+                             to_string(precision), check.compared(), check.error(), check.limit());
+    if (!check.right()) std::cout << fmt::format("  BEYOND the limit at {}\n", check.worst());
+    right = right && check.right();
+  }
+  return right;
+}
+
+// Traces, paths and knockouts by the engine in the precision asked for; edits, relations and
+// gradients through the reference forward, in fp64 whatever is asked for.
+bool verify_locating(const Subject& subject, const Settings& settings) {
+  const auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(subject.model));
+  const auto load = [&](Precision precision) {
+    return Network::load(checkpoint, settings.device, precision, settings.choices);
+  };
+  const auto exact = load(Precision::kFp64);
+  const std::string& family = exact->architecture().family;
+  const LocateCases cases = read_locate_cases(subject.cases, exact->architecture().vocabulary,
+                                              exact->architecture().layers);
+  const OracleTolerance limit =
+      settings.tolerance ? OracleTolerance{*settings.tolerance, "as given", 0}
+                         : oracle_tolerance(family, settings.precision, OracleKind::kLocating);
+  std::cout << fmt::format("{}, {}\n", family, describe(settings.device));
+  bool right = true;
+  try {
+    const auto asked = settings.precision == Precision::kFp64 ? nullptr : load(settings.precision);
+    ReplayEngine engine(asked ? *asked : *exact, settings.memory_limit);
+    right = report(check_traced_cases(engine, cases, limit.value), settings.precision);
+    right = report(check_locate_cases(*exact, cases), Precision::kFp64) && right;
+  } catch (const std::invalid_argument& error) {
+    throw InputError(subject.cases.string(), error.what());
+  }
+  std::cout << fmt::format("limit of what the engine computes: {:.3g} ({})\nverdict: {}\n",
+                           limit.value, limit.reason,
+                           right ? "within the limits: factflow and oracle agree"
+                                 : "BEYOND a limit: factflow and oracle do not agree");
+  return right;
+}
+
 // Prints how far the engine is from the oracle; true if that is within the tolerance.
 bool verify(const Subject& subject, const Settings& settings) {
+  if (holds_locate_cases(subject.cases)) return verify_locating(subject, settings);
   const auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(subject.model));
   const auto network =
       Network::load(checkpoint, settings.device, settings.precision, settings.choices);
@@ -172,11 +218,13 @@ int verify_command(const std::vector<std::string>& arguments) {
                         "checkpoint: a directory or hf:ORG/NAME; not needed where --cases is a "
                         "directory that holds checkpoints")(
       "cases", po::value<std::string>()->required(),
-      "the oracle's cases.json or site_cases.json, a checkpoint's directory with such files, or a "
+      "the oracle's cases.json, site_cases.json or locate_cases.json, a checkpoint's directory "
+      "with such files, or a "
       "directory of such directories")("device", po::value<std::string>()->default_value("auto"),
                                        "auto, cpu, cuda or cuda:N")(
       "precision", po::value<std::string>()->default_value("auto"),
-      "fp64, fp32, tf32x3, tf32 or bf16; auto = the referee's own fp64 on a CPU, fp32 on a GPU")(
+      "fp64, fp32, tf32x3, tf32 or bf16; auto = the referee's own fp64 on a CPU, fp32 on a GPU; "
+      "edits, relations and gradients of a locate_cases.json are always computed in fp64")(
       "threads", po::value<int>()->default_value(0), "threads; 0 = all cores")(
       "memory-limit", po::value<std::int64_t>()->default_value(0),
       "bytes for activations; 0 = automatic")(
