@@ -106,16 +106,52 @@ class Question {
   LocateCheck check_;
 };
 
+// The answer is the likeliest token of the clean run.
 LocateCheck check_facts(ReplayEngine& engine, const Cases& cases, double limit) {
-  Question question("facts", limit);
-  for (size_t i = 0; i < cases.facts.size(); ++i) {
-    const Cases::Fact& fact = cases.facts[i];
-    question.expect(fmt::format("facts[{}].high", i),
-                    {question.batch().ask(fact.clean, fact.answer, {})}, fact.high);
-    question.expect(fmt::format("facts[{}].low", i),
-                    {question.batch().ask(fact.corrupted, fact.answer, {})}, fact.low);
+  std::vector<ReplayRequest> requests;
+  for (const Cases::Fact& fact : cases.facts) {
+    requests.push_back({fact.clean, fact.answer});
+    requests.push_back({fact.corrupted, fact.answer});
   }
-  return question.answered(engine);
+  const std::vector<ReplayResult> results = engine.run(requests);
+  LocateCheck check("facts", limit);
+  for (size_t i = 0; i < cases.facts.size(); ++i) {
+    const Answer &high = results[2 * i].clean, &low = results[2 * i + 1].clean;
+    check.same(fmt::format("facts[{}].answer", i), high.rank == 1);
+    check.log_probability(fmt::format("facts[{}].high", i), high.log_probability,
+                          cases.facts[i].high);
+    check.log_probability(fmt::format("facts[{}].low", i), low.log_probability, cases.facts[i].low);
+  }
+  return check;
+}
+
+// Means over the tokens of a run, then over the runs, in every layer.
+LocateCheck check_means(ReplayEngine& engine, const Cases& cases, double limit) {
+  LocateCheck check("means", limit);
+  for (const auto& [site, expected] : cases.means) {
+    std::vector<ReplayRequest> requests;
+    for (int i = 0; i < cases.mean_runs; ++i) {
+      ReplayRequest& request = requests.emplace_back();
+      request.ids = cases.runs[static_cast<size_t>(i)];
+      for (int layer = 0; layer < cases.layers; ++layer)
+        for (size_t token = 0; token < request.ids.size(); ++token)
+          request.reads.push_back({{site, layer}, static_cast<int>(token), std::nullopt});
+    }
+    const std::vector<ReplayResult> results = engine.run(requests);
+    for (size_t layer = 0; layer < expected.size(); ++layer) {
+      std::vector<at::Tensor> means;  // per run
+      for (size_t i = 0; i < results.size(); ++i) {
+        std::vector<at::Tensor> values;  // per token
+        const size_t tokens = requests[i].ids.size();
+        for (size_t token = 0; token < tokens; ++token)
+          values.push_back(results[i].reads[layer * tokens + token].value().to(at::kDouble));
+        means.push_back(at::stack(values).mean(0));
+      }
+      check.values(fmt::format("means.{}[{}]", to_string(site), layer), at::stack(means).mean(0),
+                   expected[layer]);
+    }
+  }
+  return check;
 }
 
 // The cells of a map: runs of `ids`, each under one of `bases` and the patch from `source`.
@@ -312,10 +348,14 @@ LocateCheck check_knockouts(ReplayEngine& engine, const Cases& cases, double lim
 }  // namespace
 
 std::vector<LocateCheck> check_traced_cases(ReplayEngine& engine, const LocateCases& cases,
-                                            double limit) {
-  return {check_facts(engine, cases, limit), check_traces(engine, cases, limit),
-          check_noise(engine, cases, limit), check_paths(engine, cases, limit),
-          check_knockouts(engine, cases, limit)};
+                                            const OracleTolerance& limit) {
+  std::vector<LocateCheck> checks = {check_facts(engine, cases, limit.value)};
+  if (!cases.means.empty()) checks.push_back(check_means(engine, cases, limit.reads));
+  checks.push_back(check_traces(engine, cases, limit.value));
+  checks.push_back(check_noise(engine, cases, limit.value));
+  checks.push_back(check_paths(engine, cases, limit.value));
+  checks.push_back(check_knockouts(engine, cases, limit.value));
+  return checks;
 }
 
 }  // namespace factflow

@@ -5,14 +5,15 @@
 
 #include "model/locate_cases.hpp"
 #include "model/locate_check.hpp"
+#include "model/oracle_cases.hpp"
 #include "model/replay/replay.hpp"
 
 namespace factflow {
 
-// A check each of the facts' own probabilities, the traces, the traces from noise, the severed
-// paths and the knockouts, by |log p - log q|; `limit`: the largest that is right. Throws as
-// ReplayEngine::run().
+// A check each of the facts' own probabilities, the means of sites, the traces, the traces from
+// noise, the severed paths and the knockouts: by |log p - log q|, which limit.value is the largest
+// of that is right, and the means as values that are read. Throws as ReplayEngine::run().
 std::vector<LocateCheck> check_traced_cases(ReplayEngine& engine, const LocateCases& cases,
-                                            double limit);
+                                            const OracleTolerance& limit);
 
 }  // namespace factflow

@@ -158,14 +158,14 @@ bool verify_locating(const Subject& subject, const Settings& settings) {
   const LocateCases cases = read_locate_cases(subject.cases, exact->architecture().vocabulary,
                                               exact->architecture().layers);
   const OracleTolerance limit =
-      settings.tolerance ? OracleTolerance{*settings.tolerance, "as given", 0}
+      settings.tolerance ? OracleTolerance{*settings.tolerance, "as given", *settings.tolerance}
                          : oracle_tolerance(family, settings.precision, OracleKind::kLocating);
   std::cout << fmt::format("{}, {}\n", family, describe(settings.device));
   bool right = true;
   try {
     const auto asked = settings.precision == Precision::kFp64 ? nullptr : load(settings.precision);
     ReplayEngine engine(asked ? *asked : *exact, settings.memory_limit);
-    right = report(check_traced_cases(engine, cases, limit.value), settings.precision);
+    right = report(check_traced_cases(engine, cases, limit), settings.precision);
     right = report(check_locate_cases(*exact, cases), Precision::kFp64) && right;
   } catch (const std::invalid_argument& error) {
     throw InputError(subject.cases.string(), error.what());

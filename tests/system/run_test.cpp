@@ -327,6 +327,16 @@ TEST(CommandLine, VerifyTakesTheToleranceOfTheFamilyAndSaysWhy) {
   EXPECT_THAT(strict.out, HasSubstr("limit 1e-12 (as given)\nverdict: BEYOND the limit"));
 }
 
+TEST(CommandLine, VerifyReadsAnswersAboutLocating) {
+  const Ended ended =
+      run_program({"verify", "--cases", source_dir() + "/tests/oracle/cases_locate/gpt2",
+                   "--precision", "fp32", "--device", "cpu", "--threads", "1"});
+  EXPECT_EQ(ended.code, 0) << ended.all();
+  EXPECT_THAT(ended.out, HasSubstr("traces, fp32: 2150 compared"));
+  EXPECT_THAT(ended.out, HasSubstr("edits, up to 5 Adam steps, fp64: "));  // whatever is asked for
+  EXPECT_THAT(ended.out, HasSubstr("verdict: within the limits: factflow and oracle agree"));
+}
+
 TEST(CommandLine, VerifyTakesADirectoryOfCheckpoints) {
   const Ended ended =
       run_program({"verify", "--cases", kOracleCases, "--device", "cpu", "--threads", "1"});
