@@ -1,8 +1,8 @@
 // What interventions cost beside plain knockouts, per column and layer that is replayed, and what
 // reading costs beside its bytes. Random weights at published shapes, replays of the last token
 // that an intervention touches in every layer from its first one on; everything in one run on one
-// device, medians. Every kind is held against whole forwards first (model/replay/self_check.hpp); one that
-// is not right is an error (exit code 1).
+// device, medians. Every kind is held against whole forwards first (model/replay/self_check.hpp);
+// one that is not right is an error (exit code 1).
 #include <iostream>
 
 #include <boost/program_options.hpp>

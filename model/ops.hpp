@@ -11,8 +11,8 @@
 
 #include "model/intervention.hpp"
 #include "model/kernels/interventions.hpp"
-#include "model/replay/pass_actions.hpp"
 #include "model/projection.hpp"
+#include "model/replay/pass_actions.hpp"
 #include "model/workspace.hpp"
 
 namespace factflow {

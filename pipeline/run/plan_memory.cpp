@@ -114,9 +114,8 @@ std::int64_t activations_of_model(const Config& config, const Dataset& dataset,
     std::vector<ReplayRequest> requests;
     for (const std::uint32_t index : work.longest)
       if (const auto tokens = tokens_of(tokenizer, dataset.prompts[index], job.answer))
-        requests.push_back(
-            asking.request(work.part.asked, *tokens,
-                           references_of(asking, *tokens, tokenizer, job.answer)));
+        requests.push_back(asking.request(work.part.asked, *tokens,
+                                          references_of(asking, *tokens, tokenizer, job.answer)));
     largest = std::max(largest, bytes_of_requests(requests, shape, limit));
   }
   return largest;
@@ -132,8 +131,8 @@ int self_check_forwards(const PlannedJob& planned, const Dataset& dataset, std::
   for (size_t kind = 0; kind < job.asked.size(); ++kind)
     if (!job.asked[kind].empty() || experiment_kinds()[kind]->offers_ranks()) {
       const Work& work = *planned.models[model].experiments[kind].work;
-      forwards += self_check_runs(
-          work.request(job.asked[kind], *tokens, references_of(work, *tokens, tokenizer, job.answer)));
+      forwards += self_check_runs(work.request(
+          job.asked[kind], *tokens, references_of(work, *tokens, tokenizer, job.answer)));
     }
   return forwards;
 }
