@@ -18,6 +18,8 @@ namespace {
 constexpr double kFullWidth = 6.3, kColumnWidth = 3.03;
 constexpr double kRight = 0.74, kTop = 0.08, kBottom = 0.44, kRow = 0.155, kRowGap = 0.36;
 constexpr double kLayerAxis = 0.2;      // above a panel
+constexpr double kTitleGap = 0.05;      // where there is none
+constexpr double kColumnGap = 0.14;     // between panels that share their names
 constexpr double kNamesGap = 0.09;      // between the names and the panel: the subject's bar
 constexpr double kLeastWidth = 0.9;     // of a panel's area
 constexpr double kTitleOverhang = 0.3;  // over the names on either side
@@ -47,37 +49,45 @@ std::string row_name(const HeatmapResult& data, std::size_t token, const FontCov
   return name + (token + 1 == data.tokens.size() ? "*" : "");
 }
 
-std::vector<std::string> row_names(const HeatmapResult& data, const FontCoverage& fonts) {
+std::vector<std::string> row_names(const HeatmapPanel& panel, const FontCoverage& fonts) {
+  const HeatmapResult& data = panel.data;
+  if (!panel.token_rows) return data.tokens;
   std::vector<std::string> names;
   for (std::size_t token = 0; token < data.tokens.size(); ++token)
     names.push_back(row_name(data, token, fonts));
   return names;
 }
 
-// p - p_clean of a cell; NaN where there is none.
-double difference(const HeatmapPanel& panel, std::size_t token, std::size_t start) {
-  return static_cast<double>(panel.data.probability[token * panel.data.starts.size() + start]) -
-         panel.clean;
+// What is drawn of a cell; NaN where there is nothing.
+double value_of(const HeatmapPanel& panel, float p) {
+  return (static_cast<double>(p) - panel.clean) / panel.unit;
 }
 
 // Columns are windows, one unit wide each.
-std::string cells(const HeatmapPanel& panel, std::size_t index, double limit) {
+std::string cells(const HeatmapPanel& panel, std::size_t index, const ColorScale& scale) {
   const HeatmapResult& data = panel.data;
   std::string block = fmt::format("$m{} << EOD\n", index);
   for (std::size_t token = 0; token < data.tokens.size(); ++token)
     for (std::size_t start = 0; start < data.starts.size(); ++start)
-      if (const double value = difference(panel, token, start); !std::isnan(value))
+      if (const double value =
+              value_of(panel, data.probability[token * data.starts.size() + start]);
+          !std::isnan(value))
         fmt::format_to(std::back_inserter(block), "{0} {1} {2:.5g}\n", start, token,
-                       std::clamp(value, -limit, limit));
+                       std::clamp(value, scale.low, scale.high));
   return block + "EOD\n";
 }
 
 struct HeatmapLayout {
   std::size_t columns = 1;
-  double width = 0, height = 0, names = 0, column_width = 0, panel_width = 0;
-  double header_height = 0, title_height = 0;  // the latter of each row, the layer axis included
-  std::vector<std::string> header;
-  std::vector<double> row_heights;                  // inside the axes
+  double width = 0, height = 0, column_width = 0, panel_width = 0;
+  // Left of each panel, and left of the first column beside that: names that all share.
+  double names = 0, shared_names = 0;
+  double left_of(std::size_t column) const {
+    return shared_names + column_width * static_cast<double>(column) + names;
+  }
+  double header_height = 0, title_height = 0;   // the latter of each row, the layer axis included
+  std::vector<std::string> header, axis_label;  // lines
+  std::vector<double> row_heights;              // inside the axes
   std::vector<std::vector<std::string>> row_names;  // [panel][token]
 };
 
@@ -89,10 +99,21 @@ double panel_height(const HeatmapPanel& panel) {
 // As many columns as leave a panel wide enough beside its names.
 void choose_columns(HeatmapLayout& layout, std::size_t wanted) {
   for (layout.columns = wanted; layout.columns > 0; --layout.columns) {
-    layout.column_width = (layout.width - kRight) / static_cast<double>(layout.columns);
+    layout.column_width =
+        (layout.width - kRight - layout.shared_names) / static_cast<double>(layout.columns);
     layout.panel_width = layout.column_width - layout.names;
     if (layout.panel_width >= kLeastWidth || layout.columns == 1) return;
   }
+}
+
+const HeatmapPanel& first_map(const HeatmapPlot& figure) {
+  return *std::find_if_not(figure.panels.begin(), figure.panels.end(), is_gap);
+}
+
+std::string axis_label_of(const HeatmapPlot& figure) {
+  if (!figure.layer_label.empty()) return figure.layer_label;
+  return fmt::format("Relative depth ({} layer / layers)",
+                     first_map(figure).data.placement == "centred" ? "centre" : "first");
 }
 
 HeatmapLayout lay_out(const HeatmapPlot& figure, const FontCoverage& fonts, double width,
@@ -102,17 +123,25 @@ HeatmapLayout lay_out(const HeatmapPlot& figure, const FontCoverage& fonts, doub
   std::size_t longest = 1, title_lines = 1;
   for (const HeatmapPanel& panel : figure.panels) {
     title_lines = std::max(title_lines, panel.title.size());
-    layout.row_names.push_back(row_names(panel.data, fonts));
+    layout.row_names.push_back(row_names(panel, fonts));
     for (const std::string& name : layout.row_names.back())
       longest = std::max(longest, count_letters(name));
   }
   layout.names = 0.2 + kNamesGap + kLetterWidth * static_cast<double>(longest);
+  if (figure.shared_rows) {
+    layout.shared_names = layout.names - kColumnGap;
+    layout.names = kColumnGap;
+  }
   choose_columns(layout, std::min(columns, figure.panels.size()));
   layout.header = wrap(figure.header, static_cast<std::size_t>((width - 0.1) / kLetterWidth));
   layout.header_height =
       figure.header.empty() ? 0 : kLineHeight * static_cast<double>(layout.header.size()) + 0.06;
-  layout.title_height = kLineHeight * static_cast<double>(title_lines) + kLayerAxis;
-  layout.height = kTop + layout.header_height + kBottom - kRowGap;
+  layout.title_height = kLineHeight * static_cast<double>(title_lines) +
+                        (figure.layer_label.empty() ? kLayerAxis : kTitleGap);
+  layout.axis_label =
+      wrap(axis_label_of(figure), static_cast<std::size_t>((width - 0.1) / kLetterWidth));
+  layout.height = kTop + layout.header_height + kBottom - kRowGap +
+                  kLineHeight * static_cast<double>(layout.axis_label.size() - 1);
   for (std::size_t i = 0; i < figure.panels.size(); ++i) {
     if (i % layout.columns == 0) layout.row_heights.push_back(0);
     layout.row_heights.back() = std::max(layout.row_heights.back(), panel_height(figure.panels[i]));
@@ -129,20 +158,34 @@ std::string list_of(const std::vector<Tic>& tics) {
   return list;
 }
 
-std::string token_tics(const std::vector<std::string>& tokens, const HeatmapLayout& layout) {
+// `named`: false where the names stand beside another panel.
+std::string token_tics(const std::vector<std::string>& tokens, bool named,
+                       const HeatmapLayout& layout) {
   std::string names;
   for (std::size_t token = 0; token < tokens.size(); ++token)
-    names += fmt::format("{}{} {}", token == 0 ? "" : ", ", gnuplot_quote(tokens[token]), token);
+    names += fmt::format("{}{} {}", token == 0 ? "" : ", ",
+                         gnuplot_quote(named ? tokens[token] : ""), token);
   return fmt::format("set ytics ({}) noenhanced offset screen {:.4f},0\nset yrange [{}:-0.5]\n",
                      names, -kNamesGap / layout.width, static_cast<double>(tokens.size()) - 0.5);
 }
 
-std::string start_tics(const HeatmapPanel& panel, const HeatmapLayout& layout) {
+// Layers as their panel calls them.
+std::vector<Tic> named_layer_tics(const HeatmapPanel& panel, std::size_t most) {
+  std::vector<std::int32_t> layers = panel.data.starts;
+  for (std::int32_t& layer : layers) layer += panel.layer_shift;
+  return layer_tics_of_columns(layers, most);
+}
+
+std::string start_tics(const HeatmapPlot& figure, const HeatmapPanel& panel,
+                       const HeatmapLayout& layout) {
   const HeatmapResult& data = panel.data;
   const auto fitting = [&](double each) {
     return std::max<std::size_t>(2, static_cast<std::size_t>(layout.panel_width / each));
   };
   const double last = data.starts.empty() ? 0.5 : static_cast<double>(data.starts.size()) - 0.5;
+  if (!figure.layer_label.empty())
+    return fmt::format("set xrange [-0.5:{}]\nset xtics ({}) offset 0,0.3\nunset x2tics\n", last,
+                       list_of(named_layer_tics(panel, fitting(kDepthTic))));
   return fmt::format(
       "set xrange [-0.5:{0}]\nset x2range [-0.5:{0}]\nset xtics ({1}) offset 0,0.3\n"
       "set x2tics ({2}) offset 0,-0.4 font ',7' textcolor rgb '#666666'\n",
@@ -168,7 +211,7 @@ std::string panel_script(const HeatmapPlot& figure, const HeatmapLayout& layout,
   double row_top = layout.height - kTop - layout.header_height;
   for (std::size_t above = 0; above < row; ++above)
     row_top -= layout.title_height + layout.row_heights[above] + kRowGap;
-  const double left = layout.column_width * static_cast<double>(column) + layout.names;
+  const double left = layout.left_of(column);
   const double top = row_top - layout.title_height;
   std::string script = fmt::format(
       "set lmargin at screen {:.4f}\nset rmargin at screen {:.4f}\nset tmargin at screen "
@@ -179,12 +222,12 @@ std::string panel_script(const HeatmapPlot& figure, const HeatmapLayout& layout,
       panel.title,
       {left + 0.5 * layout.panel_width, row_top, layout.panel_width + 2 * kTitleOverhang, true},
       layout.width, layout.height);
-  if (column == 0)
+  if (column == 0 && figure.layer_label.empty())
     script += fmt::format(
         "set label 'layer' at screen {:.4f},{:.4f} right font ',7' textcolor rgb '#666666'\n",
         (left - 0.09) / layout.width, (top + 0.12) / layout.height);
-  script += token_tics(layout.row_names[index], layout) + start_tics(panel, layout) +
-            subject_bar(panel, left, layout);
+  script += token_tics(layout.row_names[index], column == 0 || !figure.shared_rows, layout) +
+            start_tics(figure, panel, layout) + subject_bar(panel, left, layout);
   const bool any = std::any_of(panel.data.probability.begin(), panel.data.probability.end(),
                                [&](float p) { return !std::isnan(p) && !std::isnan(panel.clean); });
   return script +
@@ -192,43 +235,55 @@ std::string panel_script(const HeatmapPlot& figure, const HeatmapLayout& layout,
          "unset arrow 1\nunset label\nunset colorbox\n";
 }
 
-// The bar beside the first row of panels.
-std::string color_bar(const HeatmapPlot& figure, const HeatmapLayout& layout,
-                      const FigureOptions& options) {
+ColorScale scale_of(const HeatmapPlot& figure, const FigureOptions& options) {
+  if (figure.scale) return *figure.scale;
   const double limit = options.heatmap_limit;
+  ColorEnds ends = color_ends(figure, limit);
+  return {-limit,
+          limit,
+          std::move(ends.low),
+          std::move(ends.high),
+          "p \u2212 p(clean)",
+          diverging_palette(options.palette)};
+}
+
+// The bar beside the first row of panels.
+std::string color_bar(const ColorScale& scale, const HeatmapLayout& layout) {
   const double top = kTop + layout.header_height + layout.title_height;
   const double height =
       std::max(layout.row_heights[0], std::min(kLeastBar, layout.height - top - 0.1));
-  const ColorEnds ends = color_ends(figure, limit);
   return fmt::format(
-      "set palette defined ({})\nset cbrange [{}:{}]\nset cbtics ('{}' {}, '0' 0, '{}' {}) "
+      "set palette defined ({})\nset cbrange [{}:{}]\nset cbtics ('{}' {}{}, '{}' {}) "
       "scale 0.4 font ',8'\n"
       "set colorbox user origin screen {:.4f},screen {:.4f} size screen {:.4f},screen {:.4f} "
       "border\n"
-      "set label 'p \u2212 p(clean)' at screen {:.4f},screen {:.4f} center rotate by 90\n",
-      diverging_palette(options.palette), -limit, limit, ends.low, -limit, ends.high, limit,
+      "set label '{}' at screen {:.4f},screen {:.4f} center rotate by 90\n",
+      scale.palette, scale.low, scale.high, scale.low_text, scale.low,
+      scale.low < 0 ? ", '0' 0" : "", scale.high_text, scale.high,
       1 - (kRight - 0.12) / layout.width, 1 - (top + height) / layout.height, 0.1 / layout.width,
-      height / layout.height, 1 - 0.09 / layout.width, 1 - (top + 0.5 * height) / layout.height);
-}
-
-const HeatmapPanel& first_map(const HeatmapPlot& figure) {
-  return *std::find_if_not(figure.panels.begin(), figure.panels.end(), is_gap);
+      height / layout.height, scale.label, 1 - 0.09 / layout.width,
+      1 - (top + 0.5 * height) / layout.height);
 }
 
 // The colours, what all panels have in common, and gray for what was not computed.
 std::string common_script(const HeatmapPlot& figure, const HeatmapLayout& layout,
-                          const FigureOptions& options) {
-  const HeatmapResult& data = first_map(figure).data;
-  std::string script = fmt::format(
-      "unset key\nset border 15 lc rgb '#444444' lw 0.8\nset tics nomirror out scale 0.4\n"
-      "set label 'Relative depth ({} layer / layers)' at screen {:.4f},{:.4f} center noenhanced\n",
-      data.placement == "centred" ? "centre" : "first",
-      0.5 * (layout.width - kRight + layout.names) / layout.width, 0.1 / layout.height);
+                          const ColorScale& scale) {
+  // A label of layers is long: it takes the whole width.
+  const double middle = figure.layer_label.empty() ? 0.5 * (layout.width - kRight + layout.names)
+                                                   : 0.5 * layout.width;
+  std::string script =
+      "unset key\nset border 15 lc rgb '#444444' lw 0.8\nset tics nomirror out scale 0.4\n";
+  for (std::size_t line = 0; line < layout.axis_label.size(); ++line)
+    script +=
+        fmt::format("set label {} at screen {:.4f},{:.4f} center noenhanced\n",
+                    gnuplot_quote(layout.axis_label[line]), middle / layout.width,
+                    (0.1 + kLineHeight * static_cast<double>(layout.axis_label.size() - 1 - line)) /
+                        layout.height);
   if (!figure.header.empty())
     script += text_script(layout.header,
                           {0.5 * layout.width, layout.height - kTop + 0.02, layout.width, true},
                           layout.width, layout.height);
-  return script + color_bar(figure, layout, options) +
+  return script + color_bar(scale, layout) +
          "set object 1 rectangle from graph 0,0 to graph 1,1 behind fc rgb '#DDDDDD' fs solid "
          "noborder\n";
 }
@@ -255,9 +310,10 @@ Plot render_at(const HeatmapPlot& figure, const FigureOptions& options, double w
   plot.stem = figure.stem;
   plot.width = layout.width;
   plot.height = layout.height;
-  plot.script = common_script(figure, layout, options) + "set multiplot\n";
+  const ColorScale scale = scale_of(figure, options);
+  plot.script = common_script(figure, layout, scale) + "set multiplot\n";
   for (std::size_t i = 0; i < figure.panels.size(); ++i) {
-    plot.data += cells(figure.panels[i], i, options.heatmap_limit);
+    plot.data += cells(figure.panels[i], i, scale);
     plot.script += panel_script(figure, layout, i);
   }
   return plot;

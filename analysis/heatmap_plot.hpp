@@ -1,9 +1,10 @@
-// One knockout per token: maps of p - p_clean over the prompt's real tokens and the window starts,
-// side by side.
+// Maps over the rows of a prompt (its tokens, or groups of tokens) and windows, side by side:
+// p - p_clean with one knockout per token, or the effects of causal traces.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,18 @@ struct HeatmapPanel {
   std::int64_t layers = 0;                 // of the model
   double clean = 0;                        // the answer's probability in the clean run
   int subject_begin = 0, subject_end = 0;  // token range, marked beside the names
+  // What is drawn is (p - clean) / unit.
+  double unit = 1;
+  bool token_rows = true;  // false: data.tokens are names of their own, drawn as they are
+  int layer_shift = 0;     // a window's layer is called so much more than its start
+};
+
+// Colours and their meaning.
+struct ColorScale {
+  double low = 0, high = 1;
+  std::string low_text, high_text;  // at the ends of the colour bar
+  std::string label;                // beside it
+  std::string palette;              // as in diverging_palette()
 };
 
 bool is_gap(const HeatmapPanel& panel);
@@ -30,6 +43,12 @@ struct HeatmapPlot {
   std::size_t columns = 3;           // of panels, at full width; fewer where names are long
   bool grid = false;                 // each `columns` panels are a row, which begins on a new line
   std::vector<HeatmapPanel> panels;  // at least one that is no gap
+  std::optional<ColorScale> scale;   // none: p - p_clean, as the options say
+  // Rows of all panels have the same names, which stand beside the first column only.
+  bool shared_rows = false;
+  // Below the panels, where layers stand in place of relative depths; "" = depths, and the layers
+  // above the panels.
+  std::string layer_label;
 };
 
 // What stands at the two ends of the colour bar: with signs of "or beyond" where some value is.
@@ -39,7 +58,8 @@ struct ColorEnds {
 ColorEnds color_ends(const HeatmapPlot& figure, double limit);
 
 // At the two widths of a paper, as line figures are; in one column the panels stand below each
-// other. Below each panel stands the relative depth (start / layers), above it the window's start.
+// other. Below each panel stands the relative depth (start / layers), above it the window's start,
+// unless the figure has a layer_label.
 std::vector<Plot> render(const HeatmapPlot& figure, const FigureOptions& options);
 
 }  // namespace factflow

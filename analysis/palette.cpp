@@ -1,5 +1,6 @@
 #include "analysis/palette.hpp"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <map>
@@ -86,6 +87,34 @@ LineStyle channel_style(const std::string& channels) {
     if (slice >= 1 && slice <= slices) return {ordered_color(slice - 1, slices), 1};
   }
   return {"#777777", 1};
+}
+
+namespace {
+
+// ColorBrewer's Blues, from white on.
+constexpr std::array<Rgb, 9> kBlues = {{{255, 255, 255},
+                                        {222, 235, 247},
+                                        {198, 219, 239},
+                                        {158, 202, 225},
+                                        {107, 174, 214},
+                                        {66, 146, 198},
+                                        {33, 113, 181},
+                                        {8, 81, 156},
+                                        {8, 48, 107}}};
+
+}  // namespace
+
+std::string sequential_palette() {
+  std::string list;
+  for (std::size_t i = 0; i < kBlues.size(); ++i)
+    list += fmt::format("{}{} '{}'", i == 0 ? "" : ", ", i, hex(kBlues[i]));
+  return list;
+}
+
+std::string sequential_color(double share) {
+  const double place = std::clamp(share, 0.0, 1.0) * static_cast<double>(kBlues.size() - 1);
+  const auto below = std::min(static_cast<std::size_t>(place), kBlues.size() - 2);
+  return hex(mix(kBlues[below], kBlues[below + 1], place - static_cast<double>(below)));
 }
 
 std::string diverging_palette(const std::string& name) {

@@ -31,5 +31,10 @@ LineStyle channel_style(const std::string& channels);
 // gnuplot's "defined (...)" list of a diverging colour map: "RdYlGn" (the field's habit) or "RdBu"
 // (for all eyes). Throws InputError for another name.
 std::string diverging_palette(const std::string& name);
+// The same of a map from white to dark blue, which grows darker all the way: it can be read in grey
+// and by all eyes.
+std::string sequential_palette();
+// Its colour at `share`, in [0, 1] (clamped).
+std::string sequential_color(double share);
 
 }  // namespace factflow

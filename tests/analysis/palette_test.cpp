@@ -102,5 +102,20 @@ TEST(Palette, ChannelSetsDifferForAllEyes) {
   EXPECT_NE(channel_style("slow").dash, channel_style("not-fast").dash);
 }
 
+// Light to dark without a turn, for all eyes: it can be read in grey.
+TEST(Palette, ASequentialMapOnlyGrowsDarker) {
+  for (const auto& [eye, matrix] : kEyes) {
+    double before = 2;
+    for (int i = 0; i <= 40; ++i) {
+      const Vector rgb = matrix * linear_rgb(sequential_color(i / 40.0));
+      const double luminance = 0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2];
+      EXPECT_LT(luminance, before - 0.005) << eye << " at " << i / 40.0;
+      before = luminance;
+    }
+  }
+  EXPECT_EQ(sequential_color(-1), "#FFFFFF");
+  EXPECT_EQ(sequential_color(2), "#08306B");
+}
+
 }  // namespace
 }  // namespace factflow
