@@ -13,6 +13,7 @@
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
 #include "experiments/stored_arrays.hpp"
+#include "experiments/trace/trace_arrays.hpp"
 
 namespace factflow {
 namespace {
@@ -33,10 +34,19 @@ void require_equal(const std::vector<std::filesystem::path>& files,
   }
 }
 
+// Of all kinds but traces, whose windows are always centred: they say nothing of the others'.
 std::string placement_of(const ResultsReader& reader) {
-  for (const ModelInfo& model : reader.models())
-    if (const std::string placement = placement_of(reader, model.name); !placement.empty())
-      return placement;
+  for (const ModelInfo& model : reader.models()) {
+    std::set<std::string> traces;
+    for (const TraceMaps& maps : trace_maps(reader, model.name)) traces.insert(maps.group);
+    const hdf5::Group group = reader.arrays_of(model.name);
+    for (const std::string& kind : group.names()) {
+      if (traces.contains(kind)) continue;
+      const hdf5::Group windows = group.open_group(kind);
+      for (const std::int64_t size : numbered(windows, "window_"))
+        return read_placement(windows.open_group(fmt::format("window_{}", size)));
+    }
+  }
   return "";
 }
 
@@ -112,21 +122,34 @@ std::set<std::string> rows_of(const RunData& run, const RunSource& source) {
   return rows;
 }
 
-// Of the runs that have rows of interventions: those that another of them has not.
-Values different_rows(const RunData& run) {
-  std::map<std::string, std::set<std::string>> rows;
+// "restore h at 1", what a run traces at which window size.
+std::set<std::string> traces_of(const RunData& run, const RunSource& source) {
+  std::set<std::string> traces;
+  for (const ModelData& model : run.models)
+    if (is_of(model, source))
+      for (const TraceMaps& maps : trace_maps(*model.reader, model.stored_name))
+        for (const std::int64_t window :
+             heatmap_windows(*model.reader, model.stored_name, maps.group))
+          traces.insert(fmt::format("{} {} at {}", to_string(maps.direction), maps.site, window));
+  return traces;
+}
+
+// Of the runs that have some: those that another of them has not. `of`: what a run has, by name.
+Values what_others_lack(const RunData& run,
+                        std::set<std::string> (*of)(const RunData&, const RunSource&)) {
+  std::map<std::string, std::set<std::string>> names;
   std::map<std::string, std::size_t> holders;
   for (const RunSource& source : run.sources)
-    if (std::set<std::string> its = rows_of(run, source); !its.empty()) {
-      for (const std::string& row : its) ++holders[row];
-      rows.emplace(source.name, std::move(its));
+    if (std::set<std::string> its = of(run, source); !its.empty()) {
+      for (const std::string& name : its) ++holders[name];
+      names.emplace(source.name, std::move(its));
     }
   Values values;
   for (const RunSource& source : run.sources) {
-    if (!rows.contains(source.name)) continue;
+    if (!names.contains(source.name)) continue;
     std::vector<std::string> words;
-    for (const std::string& row : rows.at(source.name))
-      if (holders.at(row) < rows.size()) words.push_back(fmt::format("'{}'", row));
+    for (const std::string& name : names.at(source.name))
+      if (holders.at(name) < names.size()) words.push_back(fmt::format("'{}'", name));
     values.emplace_back(source.name, words.empty() ? "none of these" : join(words));
   }
   return values;
@@ -151,8 +174,9 @@ std::vector<std::string> differences_between_runs(const RunData& run) {
                            difference("dataset", values_of(run, &RunInfo::dataset_digest)),
                            difference("the rule of selection", values_of(run, &RunInfo::selection)),
                            difference("the windows of heat maps", heatmap_sizes(run)),
-                           difference("rows of interventions", different_rows(run)),
-                           difference("the windows of interventions", intervention_sizes(run))})
+                           difference("rows of interventions", what_others_lack(run, rows_of)),
+                           difference("the windows of interventions", intervention_sizes(run)),
+                           difference("what is traced", what_others_lack(run, traces_of))})
     if (!line.empty()) sentences.push_back(std::move(line));
   for (const ModelData& model : run.models)
     if (!model.repeats.empty())

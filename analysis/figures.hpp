@@ -61,5 +61,7 @@ void add_intervention_figures(const Study& study, const FigureOptions& options, 
                               FigureSet& set);
 void add_heatmap_figures(const Study& study, const FigureOptions& options, Stems& stems,
                          FigureSet& set);
+void add_trace_figures(const Study& study, const FigureOptions& options, Stems& stems,
+                       FigureSet& set);
 
 }  // namespace factflow

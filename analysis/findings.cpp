@@ -10,6 +10,7 @@
 #include "analysis/comparable.hpp"
 #include "analysis/coverage.hpp"
 #include "analysis/number_text.hpp"
+#include "analysis/trace_report.hpp"
 #include "base/text.hpp"
 #include "results/answer_summary.hpp"
 
@@ -148,7 +149,9 @@ void add_kept(const Study& study, std::vector<std::string>& lines) {
   std::vector<std::string> counts;
   for (const Kept& kept : study.kept)
     counts.push_back(fmt::format("{} {} of {}{}", kept.model, kept.kept, kept.of,
-                                 study.run.other_sets.empty() ? "" : " of " + kept.prompts));
+                                 kept.prompts == kTraces        ? " that were traced"
+                                 : study.run.other_sets.empty() ? ""
+                                                                : " of " + kept.prompts));
   lines.push_back(fmt::format("Only prompts whose clean probability lies in [{}, {}]: {}.",
                               study.p_clean.low, study.p_clean.high, join(counts)));
 }
@@ -236,6 +239,10 @@ std::vector<std::string> gaps(const Study& study) {
                       model.info.name, tied, counted(model.evaluation.tied.size(), "answer"),
                       tied == 1 ? "is" : "are"));
   for (std::string& line : coverage_gaps(study)) lines.push_back(std::move(line));
+  for (std::size_t i = 0; const std::string& line : trace_counts(study))
+    if (const ModelTraces& traces = study.traces[i++];
+        traces.count(FactUse::kUsed) < traces.facts.size())
+      lines.push_back(line);
   for (std::string& line : differences_between_runs(study.run)) lines.push_back(std::move(line));
   return lines;
 }
@@ -281,6 +288,13 @@ std::string findings_text(const Study& study) {
     text += fmt::format("\nInterventions, no part of the findings and claims\n\n{}{}\n",
                         table_text(study.main_interventions, "row"),
                         correction(study.main_interventions));
+  if (const auto rows = peak_rows(study); !rows.empty())
+    text += fmt::format(
+        "\nCausal traces, no part of the findings and claims\n\n{}Largest of all centres. Of h, "
+        "layer = "
+        "the one behind which it is patched, and at the last token the last of them gives 1 by "
+        "definition. All groups of tokens: tables/traces.csv.\n",
+        align(rows));
   std::vector<std::string> missing = gaps(study);
   if (const std::string line = unfinished(study); !line.empty())
     missing.insert(missing.begin(), line);

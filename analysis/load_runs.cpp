@@ -256,12 +256,21 @@ std::vector<std::int64_t> heatmap_windows(const ModelData& model, const std::str
   return heatmap_windows(*model.reader, model.stored_name, group);
 }
 
-std::vector<std::int64_t> heatmap_prompts(const ModelData& model, std::int64_t window,
-                                          const std::string& group) {
-  std::vector<std::int64_t> ids = heatmap_prompts(*model.reader, model.stored_name, window, group);
+namespace {
+
+// From stored ids to those of the union of prompts.
+void rename_stored(std::vector<std::int64_t>& ids, const ModelData& model) {
   IdMap changed;
   for (const auto& [id, stored] : model.stored_ids) changed.emplace(stored, id);
   rename(ids, changed);
+}
+
+}  // namespace
+
+std::vector<std::int64_t> heatmap_prompts(const ModelData& model, std::int64_t window,
+                                          const std::string& group) {
+  std::vector<std::int64_t> ids = heatmap_prompts(*model.reader, model.stored_name, window, group);
+  rename_stored(ids, model);
   return ids;
 }
 
@@ -277,6 +286,12 @@ HeatmapResult load_heatmap(const ModelData& model, std::int64_t window, std::int
 
 std::vector<InterventionMap> intervention_maps(const ModelData& model) {
   return intervention_maps(*model.reader, model.stored_name);
+}
+
+TracedFacts load_traced_facts(const ModelData& model) {
+  TracedFacts facts = read_traced_facts(*model.reader, model.stored_name);
+  rename_stored(facts.prompts, model);
+  return facts;
 }
 
 }  // namespace factflow

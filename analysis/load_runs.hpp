@@ -8,6 +8,7 @@
 #include "analysis/run_data.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
+#include "experiments/trace/trace_arrays.hpp"
 #include "results/results_file.hpp"
 
 namespace factflow {
@@ -21,7 +22,7 @@ RunData load_runs(const std::vector<const ResultsReader*>& readers);
 WindowData load_window(const ModelData& model, std::int64_t window);
 
 // Heat maps, by the ids of RunData::prompts. `group`: of knockouts, or of one of
-// intervention_maps().
+// intervention_maps() or trace_maps().
 std::vector<std::int64_t> heatmap_windows(const ModelData& model,
                                           const std::string& group = "heatmap");  // ascending
 std::vector<std::int64_t> heatmap_prompts(const ModelData& model, std::int64_t window,
@@ -30,5 +31,8 @@ HeatmapResult load_heatmap(const ModelData& model, std::int64_t window, std::int
                            const std::string& group = "heatmap");
 // The rows of interventions that take one token after the other, with their maps.
 std::vector<InterventionMap> intervention_maps(const ModelData& model);
+
+// Which facts were traced, by the ids of RunData::prompts. Throws InputError if the model has none.
+TracedFacts load_traced_facts(const ModelData& model);
 
 }  // namespace factflow

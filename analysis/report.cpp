@@ -14,6 +14,7 @@
 #include "analysis/number_text.hpp"
 #include "analysis/palette.hpp"
 #include "analysis/report_assets.hpp"
+#include "analysis/trace_report.hpp"
 #include "base/text.hpp"
 
 namespace factflow {
@@ -58,7 +59,8 @@ std::string navigation(const std::string& body) {
   constexpr std::pair<const char*, const char*> kSections[] = {
       {"findings", "Findings"}, {"claims", "Claims"}, {"figures", "Figures"},
       {"prompts", "Prompts"},   {"pairs", "Pairs"},   {"interventions", "Interventions"},
-      {"models", "Models"},     {"files", "Files"},   {"run", "Provenance"}};
+      {"traces", "Traces"},     {"models", "Models"}, {"files", "Files"},
+      {"run", "Provenance"}};
   std::string text = "<nav>";
   for (const auto& [id, name] : kSections)
     if (body.find(fmt::format("<section id=\"{}\">", id)) != std::string::npos)
@@ -480,8 +482,9 @@ std::string make_report(const Study& study, const ReportData& data, const Figure
   std::string body = findings_html(study);
   if (!study.main_effects.empty()) body += claims_html(study) + kFigures + pairs_html(study);
   const std::string interventions = interventions_html(study);
-  body += interventions + models_html(study) + "<section id=\"files\"><h2>Files</h2>\n" +
-          tables_html(tables) + figure_files_html(figures) + "</section>\n";
+  body += interventions + traces_html(study) + models_html(study) +
+          "<section id=\"files\"><h2>Files</h2>\n" + tables_html(tables) +
+          figure_files_html(figures) + "</section>\n";
   for (const std::vector<std::string>& lines : {data.omitted, figures.omitted})
     for (const std::string& line : lines)
       body += fmt::format("<p class=\"notice\">{}</p>\n", escape(line));

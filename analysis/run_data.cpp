@@ -157,7 +157,8 @@ std::int64_t wanted_window(const RunData& run, std::int64_t wanted) {
   throw InputError(fmt::format("--window {}", wanted),
                    "no model has windows of this size for the main set of prompts",
                    words.empty()
-                       ? "these results hold no windows at all"
+                       ? "these results hold no windows of knockouts, interventions or heat maps "
+                         "(traces are shown at every size that was traced)"
                        : fmt::format("{} {}", has_windows(run.models) ? "swept were" : "there are",
                                      join(words)));
 }

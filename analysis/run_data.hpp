@@ -72,6 +72,14 @@ struct ModelData {
   std::map<std::int64_t, std::int64_t> stored_ids;  // of the prompts whose id was changed
 };
 
+// Prompts whose clean probability is outside are left out, model by model.
+struct CleanLimits {
+  double low = 0, high = 1;
+  bool any() const { return low > 0 || high < 1; }
+  // Rounding may carry a probability a little past 1.
+  bool admit(double p) const { return p >= low && (high == 1 || p <= high); }
+};
+
 // Where numbers come from.
 struct RunSource {
   std::string name;  // of the run; no two are alike

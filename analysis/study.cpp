@@ -105,9 +105,7 @@ std::vector<EdgeEffect> counted(std::vector<EdgeEffect> effects) {
 void limit_clean(const CleanLimits& limits, ModelData& model, Study& study) {
   std::vector<std::int64_t> kept;
   for (std::size_t i = 0; i < model.clean.size(); ++i)
-    // Rounding may carry a probability a little past 1.
-    if (model.clean[i] >= limits.low && (limits.high == 1 || model.clean[i] <= limits.high))
-      kept.push_back(model.axes.prompts[i]);
+    if (limits.admit(model.clean[i])) kept.push_back(model.axes.prompts[i]);
   // Knockouts and interventions of one set of prompts are counted once.
   const Kept count{model.info.name, model.prompt_set, kept.size(), model.clean.size()};
   if (std::find(study.kept.begin(), study.kept.end(), count) == study.kept.end())
@@ -115,11 +113,17 @@ void limit_clean(const CleanLimits& limits, ModelData& model, Study& study) {
   model = restrict_model(model, kept);
 }
 
-void limit_clean(const CleanLimits& limits, Study& study) {
-  const std::string where =
-      fmt::format("--min-p-clean {} --max-p-clean {}", limits.low, limits.high);
+std::string option_of(const CleanLimits& limits) {
+  return fmt::format("--min-p-clean {} --max-p-clean {}", limits.low, limits.high);
+}
+
+void check_limits(const CleanLimits& limits) {
   if (!(limits.low >= 0 && limits.low <= limits.high && limits.high <= 1))
-    throw InputError(where, "expected limits of a probability, the smaller one first");
+    throw InputError(option_of(limits), "expected limits of a probability, the smaller one first");
+}
+
+// What traces have left out themselves is counted.
+void limit_clean(const CleanLimits& limits, Study& study) {
   study.p_clean = limits;
   if (!limits.any()) return;
   double least = 1, most = 0;
@@ -133,12 +137,22 @@ void limit_clean(const CleanLimits& limits, Study& study) {
       }
       limit_clean(limits, model, study);
     }
+  for (const ModelTraces& traces : study.traces) {
+    for (const TracedFact& fact : traces.facts)
+      if (fact.use != FactUse::kNoValue) {
+        least = std::min(least, fact.high);
+        most = std::max(most, fact.high);
+      }
+    const std::size_t out = traces.count(FactUse::kOutsideLimits);
+    const std::size_t of = traces.facts.size() - traces.count(FactUse::kNoValue);
+    study.kept.push_back({traces.model, kTraces, of - out, of});
+  }
   if (std::any_of(study.kept.begin(), study.kept.end(), [](const Kept& k) { return k.kept > 0; }))
     return;
-  throw InputError(where, "no selected prompt has a clean probability within the limits",
-                   least <= most
-                       ? fmt::format("those of this run lie from {:.3g} to {:.3g}", least, most)
-                       : "no prompt is selected");
+  throw InputError(
+      option_of(limits), "no selected prompt has a clean probability within the limits",
+      least <= most ? fmt::format("those of this run lie from {:.3g} to {:.3g}", least, most)
+                    : "no prompt is selected");
 }
 
 // Each reader sees one table at a time: a set of prompts at a window size, and the findings.
@@ -171,6 +185,8 @@ Study make_study(RunData run, const StudyOptions& options) {
   Study study;
   study.run = std::move(run);
   study.window = finding_window(study.run, options.window);
+  check_limits(options.p_clean);
+  study.traces = study_traces(study.run, options.p_clean, options.bootstrap.level);
   limit_clean(options.p_clean, study);
   if (study.run.other_sets.empty() && prompts_differ(study.run.models))
     study.common = common_prompts(study.run.models);

@@ -14,14 +14,9 @@
 #include "analysis/paired.hpp"
 #include "analysis/run_data.hpp"
 #include "analysis/sensitivity.hpp"
+#include "analysis/traces.hpp"
 
 namespace factflow {
-
-// Prompts whose clean probability is outside are left out, model by model.
-struct CleanLimits {
-  double low = 0, high = 1;
-  bool any() const { return low > 0 || high < 1; }
-};
 
 struct StudyOptions {
   // The window size that findings are about; none = see finding_window().
@@ -30,9 +25,12 @@ struct StudyOptions {
   BootstrapOptions bootstrap;
 };
 
+// In place of a set of prompts: traces have none.
+inline constexpr const char* kTraces = "traces";
+
 // How many prompts the limits leave.
 struct Kept {
-  std::string model, prompts;  // name and set of prompts
+  std::string model, prompts;  // name and set of prompts; of traces, kTraces
   std::size_t kept = 0, of = 0;
   bool operator==(const Kept&) const = default;
 };
@@ -61,6 +59,7 @@ struct Study {
   // window, over every set.
   std::vector<Curve> intervention_curves;
   std::vector<EdgeEffect> intervention_effects, main_interventions;
+  std::vector<ModelTraces> traces;  // of the models that have some
 };
 
 // Throws InputError if a file turns out to be damaged, or if options name what it does not hold.

@@ -269,6 +269,48 @@ CsvTable claims_table(const Study& study) {
   return table;
 }
 
+CsvTable traces_table(const Study& study) {
+  CsvTable table({"model", "family", "layers", "direction", "site", "window", "placement",
+                  "grouping", "group", "centre", "published_layer", "n", "prompts", "facts",
+                  "effect", "effect_low", "effect_high", "published_variant"});
+  for (const ModelTraces& traces : study.traces)
+    for (const TraceAverage& average : traces.averages)
+      for (const TraceGrouping grouping : {TraceGrouping::kSharma, TraceGrouping::kRome})
+        for (std::size_t group = 0; group < kTokenGroups; ++group)
+          for (std::size_t i = 0; i < average.centres.size(); ++i) {
+            const TracePoint& point = average.of(grouping, group)[i];
+            const std::int64_t centre = average.centres[i];
+            table.cell(average.model).cell(average.family).cell(average.layers);
+            table.cell(to_string(average.direction)).cell(average.site).cell(average.window);
+            table.cell(average.placement).cell(to_string(grouping));
+            table.cell(name_of_group(grouping, group)).cell(centre);
+            table.cell(std::int64_t{published_layer(average.site, average.centres[i])});
+            table.cell(point.n).cell(point.prompts).cell(point.facts).cell(point.effect);
+            put(table, point.interval);
+            table.cell(point.published).end_row();
+          }
+  return table;
+}
+
+CsvTable trace_facts_table(const Study& study) {
+  CsvTable table({"model", "prompt", "subject", "relation", "counterfactual", "high", "low",
+                  "difference", "subject_begin", "subject_end", "subject_tokens", "tokens", "used",
+                  "left_out"});
+  for (const ModelTraces& traces : study.traces)
+    for (const TracedFact& fact : traces.facts) {
+      const PromptTable& prompts = study.run.prompts;
+      table.cell(traces.model).cell(fact.prompt).cell(prompts.subject[fact.prompt_row]);
+      table.cell(prompts.relation[fact.prompt_row]).cell(fact.counterfactual);
+      table.cell(fact.high).cell(fact.low).cell(fact.high - fact.low);
+      table.cell(std::int64_t{fact.subject_begin}).cell(std::int64_t{fact.subject_end});
+      table.cell(std::int64_t{fact.subject_end - fact.subject_begin});
+      table.cell(std::int64_t{fact.tokens});
+      table.cell(std::int64_t{fact.use == FactUse::kUsed ? 1 : 0}).cell(to_string(fact.use));
+      table.end_row();
+    }
+  return table;
+}
+
 CsvTable failures_table(const Study& study) {
   CsvTable table({"model", "stage", "prompt", "reason"});
   for (const FailureRecord& failure : study.run.failures)
@@ -314,6 +356,13 @@ std::vector<TableFile> write_tables(const Study& study, Staging& staging) {
         "every model, row of interventions and window: what it touches, lowest mean change, depth, "
         "area, bootstrap intervals",
         effects_table(study.intervention_effects, Item::kRow));
+  write("traces.csv",
+        "causal traces: mean indirect effect of every model, direction, site, window, group of "
+        "tokens and centre",
+        traces_table(study));
+  write("trace_facts.csv",
+        "every traced prompt: the other subject, both probabilities, why it has no part in means",
+        trace_facts_table(study));
   write("failures.csv", "prompts and units that gave no numbers", failures_table(study));
   return files;
 }

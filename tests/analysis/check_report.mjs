@@ -148,12 +148,22 @@ async function checkInterventions(page) {
   if (pictures) await page.locator('#interventions').screenshot({path: path.join(pictures, 'interventions.png')});
 }
 
+async function checkTraces(page) {
+  const drawn = await page.locator('#traces .panel svg').evaluateAll((all) => all.map((svg) => ({
+    cells: svg.querySelectorAll('rect title').length,
+    colours: new Set([...svg.querySelectorAll('rect')].map((rect) => rect.getAttribute('fill'))).size})));
+  check(drawn.length > 0 && drawn.every((one) => one.cells > 6), `traces: ${JSON.stringify(drawn)}`);
+  check(drawn.some((one) => one.colours > 10), 'maps of traces are of one colour');
+  check(await page.locator('#traces table tr').count() > 6, 'no table of the largest effects');
+  if (pictures) await page.locator('#traces').screenshot({path: path.join(pictures, 'traces.png')});
+}
+
 async function checkPhone(page) {
   await page.setViewportSize({width: 390, height: 844});
   await page.waitForTimeout(300);
   const width = await page.evaluate(() => document.documentElement.scrollWidth);
   check(width <= 390, `on a phone the page is ${width} pixels wide`);
-  const chart = await page.locator('.panels .chart svg').first().boundingBox();
+  const chart = await page.locator('.panels svg').first().boundingBox();
   check(chart.width > 250 && chart.width <= 390, `on a phone a chart is ${chart.width} pixels wide`);
   if (pictures) await page.screenshot({path: path.join(pictures, 'phone.png'), fullPage: true});
   await page.setViewportSize({width: 1200, height: 900});
@@ -231,7 +241,8 @@ async function main() {
   for (let i = 0; i < 3; ++i) {
     const start = performance.now();
     await page.goto(pathToFileURL(path.resolve(run, 'report.html')).href);
-    await page.waitForSelector('html[data-ready=true]', {timeout: 20000});
+    // A page of traces alone has no program.
+    if (await page.locator('#data').count() > 0) await page.waitForSelector('html[data-ready=true]', {timeout: 20000});
     seconds = Math.min(seconds, (performance.now() - start) / 1000);
   }
   check(seconds < MOST_SECONDS, `the report needs ${seconds.toFixed(2)} s to open`);
@@ -239,8 +250,9 @@ async function main() {
   const has = async (id) => await page.locator(`#${id}`).count() > 0;
   const ofKnockouts = await has('figures') ? [checkViews, checkAxes, checkSwitches, checkHover, checkPrompts] : [];
   const ofInterventions = await has('interventions') ? [checkInterventions] : [];
-  check(ofKnockouts.length + ofInterventions.length > 0, 'the report shows nothing');
-  for (const step of [checkLinks, ...ofKnockouts, ...ofInterventions, checkPhone, checkPaper]) await step(page);
+  const ofTraces = await has('traces') ? [checkTraces] : [];
+  check(ofKnockouts.length + ofInterventions.length + ofTraces.length > 0, 'the report shows nothing');
+  for (const step of [checkLinks, ...ofKnockouts, ...ofInterventions, ...ofTraces, checkPhone, checkPaper]) await step(page);
   await browser.close();
   console.log(`opened in ${seconds.toFixed(2)} s; ${checks} checks, ${problems.length} problems`);
   problems.forEach((problem) => console.log(problem));

@@ -13,6 +13,7 @@
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
+#include "experiments/trace/trace_arrays.hpp"
 #include "results/results_file.hpp"
 
 namespace factflow {
@@ -111,7 +112,10 @@ PromptTable make_prompts(const SyntheticOptions& options) {
     const bool prefixed = i % 10 >= static_cast<int>(10 * options.no_edge_share);
     table.id.push_back(options.first_id + 7 * i);
     // Every fact has a subject of its own.
-    table.subject.push_back(fmt::format("{}{}", fact.subject, number));
+    std::string subject = fmt::format("{}{}", fact.subject, number);
+    if (i % 10 < static_cast<int>(10 * options.one_word_share))
+      subject = fmt::format("Orun{}", number);
+    table.subject.push_back(std::move(subject));
     table.text.push_back(fmt::format("{}{} {}",
                                      prefixed && !options.scripts ? "Everyone knows that " : "",
                                      table.subject.back(), fact.relation));
@@ -175,9 +179,94 @@ class Generator {
                heat_maps(model, clean),
                intervention_map_names(static_cast<std::int64_t>(row), options_.map_rows[row])))
         writer.write(group);
+    if (options_.traced > 0) write_traces(writer, model, clean);
   }
 
  private:
+  void write_traces(ResultsWriter& writer, const SyntheticModel& model,
+                    const EvaluationResult& clean) {
+    TracedFacts facts;
+    const auto count = static_cast<std::size_t>(std::min(options_.traced, options_.prompts));
+    for (std::size_t i = 0; i < count; ++i) {
+      facts.prompts.push_back(prompts_.id[i]);
+      const bool failed = std::isnan(clean.probability[i]) || i % 9 == 4;
+      facts.counterfactual.push_back(failed ? "" : prompts_.subject[(i + 1) % count]);
+      facts.high.push_back(failed ? kNan : clean.probability[i]);
+      const double share = i % 7 == 2 ? 0.98 : 0.02 + 0.2 * uniform();
+      facts.low.push_back(failed ? kNan : static_cast<float>(share * clean.probability[i]));
+      facts.subject_begin.push_back(failed ? -1 : clean.subject_begin[i]);
+      facts.subject_end.push_back(failed ? -1 : clean.subject_end[i]);
+      facts.token_count.push_back(failed ? 0 : clean.token_count[i]);
+      if (failed && !std::isnan(clean.probability[i]))
+        failures.push_back({model.name, "trace", std::to_string(prompts_.id[i]),
+                            "none of 8 other subjects of its relation has as many tokens"});
+    }
+    writer.write(arrays_of(facts));
+    for (const TraceDirection direction : {TraceDirection::kRestore, TraceDirection::kBreak}) {
+      if (direction == TraceDirection::kBreak && !options_.trace_broken) continue;
+      for (const std::string& site : traced_sites(model)) {
+        std::vector<HeatmapResult> maps;
+        const std::vector<int> sizes = site == "h" ? std::vector<int>{1} : options_.trace_windows;
+        for (const int size : sizes)
+          for (std::size_t i = 0; i < count; ++i)
+            if (!std::isnan(facts.high[i]))
+              maps.push_back(trace_map(model, facts, i, direction, site, size));
+        for (const ArrayGroup& group : arrays_of(maps, trace_map_names(direction, site)))
+          writer.write(group);
+      }
+    }
+  }
+
+  static std::vector<std::string> traced_sites(const SyntheticModel& model) {
+    if (is_state_space(model.family)) return {"h", "a", "s", "g", "y", "o"};
+    return {"h", "o", "mlp"};
+  }
+
+  // The share of high - low that a patch restores: early at the subject's last token, late at the
+  // prompt's last one.
+  static double traced_share(const std::string& site, double depth, int token, int subject_end,
+                             int tokens) {
+    const double late = 1 / (1 + std::exp(-24 * (depth - 0.7)));
+    if (site == "h") {
+      if (token + 1 == tokens) return late;
+      if (token + 1 == subject_end) return 0.6 * (1 - late) * std::min(1.0, 0.2 + 3 * depth);
+      return token < subject_end - 1 ? 0.15 * bump(depth, 0, 0.25) : 0.1 * bump(depth, 0.6, 0.1);
+    }
+    const double early = bump(depth, 0.28, 0.12), last = bump(depth, 0.74, 0.07);
+    const double of_subject = site == "o" ? 0.5 : site == "mlp" ? 0.55 : site == "s" ? 0.05 : 0.12;
+    const double of_last = site == "g" || site == "mlp" ? 0.04 : 0.55;
+    return token + 1 == tokens        ? of_last * last
+           : token + 1 == subject_end ? of_subject * early
+                                      : 0.03 * early - 0.02 * last;
+  }
+
+  HeatmapResult trace_map(const SyntheticModel& model, const TracedFacts& facts, std::size_t prompt,
+                          TraceDirection direction, const std::string& site, int window) {
+    HeatmapResult map;
+    map.window = window;
+    map.placement = "centred";
+    map.prompt = facts.prompts[prompt];
+    map.tokens = split_words(prompts_.text[prompt]);
+    const int centres = site == "h" ? model.layers + 1 : model.layers;
+    for (int centre = 0; centre < centres; ++centre) map.starts.push_back(centre);
+    const double high = facts.high[prompt], low = facts.low[prompt];
+    const double taste = 0.6 + 0.8 * uniform();
+    const int tokens = static_cast<int>(map.tokens.size());
+    for (int token = 0; token < tokens; ++token)
+      for (const int centre : map.starts) {
+        double share = 0;
+        if (token >= facts.subject_begin[prompt])
+          share = taste * traced_share(site, 1.0 * centre / model.layers, token,
+                                       facts.subject_end[prompt], tokens);
+        if (site == "h" && centre == model.layers) share = token + 1 == tokens ? 1 : 0;
+        share = std::clamp(share, -0.2, 1.0);
+        const double p = direction == TraceDirection::kRestore ? low + share * (high - low)
+                                                               : high - share * (high - low);
+        map.probability.push_back(static_cast<float>(std::clamp(p, 0.0, 1.0)));
+      }
+    return map;
+  }
+
   void write_rows(ResultsWriter& writer, const SyntheticModel& model, const EvaluationResult& clean,
                   bool last) {
     const CellNames& names = intervention_names();
@@ -417,6 +506,11 @@ void add_interventions(SyntheticOptions& options) {
                   "context->last",
                   "mixer(last) = mean of all prompts"};
   options.map_rows = {"h(each) = zero", "each->last through convolution"};
+}
+
+void add_traces(SyntheticOptions& options) {
+  options.traced = 60;
+  options.one_word_share = 0.3;
 }
 
 SyntheticOptions synthetic_report() {

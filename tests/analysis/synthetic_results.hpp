@@ -28,6 +28,7 @@ struct SyntheticOptions {
   std::string selection = "right for all models";
   std::vector<std::string> edges;  // "subject->last/slow"; channel sets only for state-space models
   double no_edge_share = 0.3;      // of the prompts, for edges out of `context`
+  double one_word_share = 0;       // of the prompts: their subject is one token
   double failed_share = 0.02;      // of the prompts, per model
   int heatmap_prompts = 2;
   std::vector<int> heatmap_windows = {9};
@@ -37,6 +38,11 @@ struct SyntheticOptions {
   std::vector<std::string> rows;
   // Rows that take one token after the other: maps of the prompts that have heat maps.
   std::vector<std::string> map_rows;
+  // Of the first so many prompts, at the sites that the model has; 0 = none. Some fail, and some
+  // have another subject that hardly lowers the answer's probability.
+  int traced = 0;
+  bool trace_broken = true;              // in both directions
+  std::vector<int> trace_windows = {6};  // of all sites but h, whose window is one layer
   // Each model is swept over prompts of its own: it gets the others wrong.
   bool own_prompts = false;
   // Two sets: "half" (every other prompt; not for the last model) and "own".
@@ -49,6 +55,8 @@ struct SyntheticOptions {
 
 // Rows with names of every kind, some long, and rows with maps.
 void add_interventions(SyntheticOptions& options);
+// Traces, and subjects of one token and of two.
+void add_traces(SyntheticOptions& options);
 // Five families, six edges and all channel sets: small enough for a test, rich enough for a report.
 SyntheticOptions synthetic_report();
 // 15 models, 574 prompts, six windows, every source, channel sets, heat maps at four windows: a

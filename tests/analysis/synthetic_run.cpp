@@ -1,6 +1,6 @@
 // Makes a run directory with made-up results and analyses it: for looking at figures and for
 // timing. Usage: synthetic_run DIR
-// [report|one|partial|own|sets|scripts|hostile|sweep|rows|only_rows]
+// [report|one|partial|own|sets|scripts|hostile|sweep|rows|only_rows|traces|only_traces]
 // [--no-analysis]
 #include <chrono>
 #include <cstdio>
@@ -24,7 +24,7 @@ int main(int argc, char** argv) {
   if (argc < 2) {
     std::fputs(
         "usage: synthetic_run DIR "
-        "[report|one|partial|own|sets|scripts|hostile|sweep|rows|only_rows] "
+        "[report|one|partial|own|sets|scripts|hostile|sweep|rows|only_rows|traces|only_traces] "
         "[--no-analysis]\n",
         stderr);
     return 2;
@@ -54,7 +54,11 @@ int main(int argc, char** argv) {
     }
     if (kind == "rows" || kind == "only_rows" || kind == "partial" || kind == "sets")
       factflow::add_interventions(options);
-    options.knockouts = kind != "only_rows";
+    options.knockouts = kind != "only_rows" && kind != "only_traces";
+    if (kind == "traces" || kind == "only_traces" || kind == "partial" || kind == "hostile")
+      factflow::add_traces(options);
+    if (kind == "only_traces") options.trace_windows = {3, 10};
+    if (kind == "traces") options.trace_windows = {10};
     if (kind == "own" || kind == "sets") {
       options.models[0] = {"gpt2-355M", "gpt2", 24, 3.55e8};
       options.models[1] = {"gpt2-1.5B", "gpt2", 48, 1.56e9};
