@@ -16,8 +16,8 @@ except ImportError as missing:
     print("skipped:", missing)
     sys.exit(77)
 
-from recompute import (INTERVENTIONS, SHARED, Run, bootstrap, half_carried_by, holm, numbered, percentiles, t_band, t_test,
-                       wilson_band)
+from recompute import (INTERVENTIONS, SHARED, TRACE_GROUPS, TRACE_GUARD, Run, Traces, bootstrap, half_carried_by, holm,
+                       numbered, percentiles, t_band, t_test, wilson_band)
 
 RESAMPLES, SEED = 1000, 1
 checked = 0
@@ -349,6 +349,57 @@ def check_models(run, folder):
             close(row["selected_prompts"], len(run.swept(row["model"], run.main_set).prompts), what)
 
 
+def check_traces(file, folder):
+    """Mean indirect effects from the maps; and that the table has every map, group and centre."""
+    models = {m: Traces(file, m) for m in file if m not in ("prompts", "failures") and "trace" in file[m]}
+    listed, means = set(), {}
+    for row in rows_of(folder, "traces"):
+        key = (row["model"], row["direction"], row["site"], int(row["window"]))
+        if key + (row["grouping"],) not in means:
+            means[key + (row["grouping"],)] = models[key[0]].groups(*key[1:], row["grouping"])
+        starts, groups = means[key + (row["grouping"],)]
+        prompts, facts, effects, published = groups[TRACE_GROUPS[row["grouping"]].index(row["group"])]
+        at, what = list(starts).index(int(row["centre"])), "traces " + " ".join(map(str, key)) + " " + row["group"]
+        values = effects[:, at]
+        listed.add(key + (row["grouping"], row["group"], int(row["centre"])))
+        close(row["published_layer"], starts[at] - (key[2] == "h"), what + " layer")
+        close(row["n"], len(values), what + " n")
+        close(row["prompts"], len(set(prompts)), what + " prompts")
+        close(row["facts"], len(set(facts)), what + " facts")
+        close(row["effect"], mean(values), what)
+        close_band(row, "effect", t_band(values, facts), what)
+        close(row["published_variant"], mean(published[:, at]) if key[1] == "restore" else math.nan, what + " variant")
+    asked = {(m, *which, grouping, group, centre) for m, traces in models.items() for *which, centre in traces.cells()
+             for grouping, names in TRACE_GROUPS.items() for group in names}
+    if asked != listed or len(rows_of(folder, "traces")) != len(listed):
+        wrong.append(f"traces.csv: {len(asked - listed)} rows are missing, {len(listed - asked)} are too many")
+
+
+def check_trace_facts(file, folder):
+    rows = rows_of(folder, "trace_facts")
+    prompts = {int(p): i for i, p in enumerate(file["prompts/prompt"][:])}
+    for row in rows:
+        group, what = file[row["model"]]["trace"], f"trace_facts {row['model']} {row['prompt']}"
+        i, p = list(group["prompt"][:]).index(int(row["prompt"])), prompts[int(row["prompt"])]
+        high, low = float(group["high"][i]), float(group["low"][i])
+        for column in ("subject", "relation"):
+            if file["prompts"][column][p].decode() != row[column]:
+                wrong.append(what + " " + column)
+        if group["counterfactual"][i].decode() != row["counterfactual"]:
+            wrong.append(what + " counterfactual")
+        for column in ("high", "low", "subject_begin", "subject_end"):
+            close(row[column], group[column][i], what + " " + column)
+        close(row["difference"], high - low, what + " difference")
+        close(row["tokens"], group["token_count"][i], what + " tokens")
+        close(row["subject_tokens"], group["subject_end"][i] - group["subject_begin"][i], what + " subject")
+        close(row["used"], high - low >= TRACE_GUARD, what + " used")
+        if (row["left_out"] == "") != (row["used"] == "1"):
+            wrong.append(what + " left_out")
+    traced = sum(len(file[m]["trace/prompt"]) for m in file if m not in ("prompts", "failures") and "trace" in file[m])
+    if len(rows) != traced:
+        wrong.append(f"trace_facts.csv: {len(rows)} rows, expected {traced}")
+
+
 def check_axes(file):
     """Every axis of every dataset has a named scale, and every dataset says its unit and what it is."""
 
@@ -398,6 +449,8 @@ def main():
         check_complete(intervened, folder)
         check_curves(intervened, folder)
         check_effects(intervened, folder, INTERVENTIONS.effects)
+        check_traces(file, folder)
+        check_trace_facts(file, folder)
     print(f"{checked} numbers checked, {len(wrong)} wrong")
     for line in wrong[:20]:
         print(line)

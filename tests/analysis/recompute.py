@@ -243,3 +243,62 @@ class Run:
 
     def swept(self, model, name):
         return self.shared[model] if name == SHARED else self.sets[(model, name)]
+
+
+TRACE_GUARD = 0.05  # facts with a smaller high - low have no part in means
+TRACE_GROUPS = {
+    "sharma": ["prefix", "subject [:-2]", "subject [-2]", "subject [-1]", "further", "last"],
+    "rome": ["first subject", "middle subject", "last subject", "first after", "further", "last"],
+}
+
+
+class Traces:
+    """The causal traces of one model: effects of single tokens, and groups of tokens."""
+
+    def __init__(self, file, model):
+        self.group, names = file[model], dict(zip(file["prompts/prompt"][:], zip(file["prompts/subject"][:],
+                                                                                  file["prompts/relation"][:])))
+        stored = self.group["trace"]
+        self.prompts = stored["prompt"][:]
+        self.high, self.low = (stored[name][:].astype(float) for name in ("high", "low"))
+        self.begin, self.end, self.tokens = (stored[name][:] for name in ("subject_begin", "subject_end", "token_count"))
+        self.facts = numbered([names[prompt] for prompt in self.prompts])
+
+    def cells(self):
+        for name in self.group:
+            if name.startswith(("trace_restore_", "trace_break_")):
+                _, direction, site = name.split("_", 2)
+                for window in self.group[name]:
+                    for centre in self.group[name][window]["start"][:]:
+                        yield direction, site, int(window[7:]), int(centre)
+
+    def groups(self, direction, site, window, grouping):
+        """Centres; and of each group of tokens (prompts, facts, effects, published variant), a row for each value."""
+        maps = self.group[f"trace_{direction}_{site}/window_{window}"]
+        starts = maps["start"][:]
+        rows = [[] for _ in range(6)]
+        for i, prompt in enumerate(self.prompts):
+            span = self.high[i] - self.low[i]
+            if not span >= TRACE_GUARD or str(prompt) not in maps:
+                continue
+            p = maps[str(prompt)][:].astype(float)
+            effect = (p - self.low[i] if direction == "restore" else self.high[i] - p) / span
+            for g, tokens in enumerate(self.members(i, grouping)):
+                if len(tokens) == 0:
+                    continue
+                values, variants = effect[tokens], p[tokens] / span
+                if grouping == "sharma":
+                    values, variants = (v.mean(axis=0, keepdims=True) for v in (values, variants))
+                rows[g] += [(i, self.facts[i], v, w) for v, w in zip(values, variants)]
+        empty = np.empty((0, len(starts)))
+        return starts, [tuple(np.array(column) for column in zip(*group)) if group
+                        else (np.array([]), np.array([]), empty, empty) for group in rows]
+
+    def members(self, i, grouping):
+        """Token indices of each group."""
+        subject, after = list(range(self.begin[i], self.end[i])), list(range(self.end[i], self.tokens[i] - 1))
+        last = [self.tokens[i] - 1]
+        if grouping == "sharma":
+            return [list(range(self.begin[i])), subject[:-2], subject[-2:-1], subject[-1:], after, last]
+        first_after = [self.end[i]] if self.end[i] < self.tokens[i] else []
+        return [subject[:1], subject[1:-1], subject[-1:], first_after, after[1:], last]
