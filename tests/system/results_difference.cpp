@@ -9,6 +9,7 @@
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
+#include "experiments/trace/trace_arrays.hpp"
 #include "results/results_file.hpp"
 
 namespace factflow::testing {
@@ -132,19 +133,35 @@ void compare_maps(Comparison& c, const std::string& maps, const std::string& mod
 std::vector<std::string> map_groups(const ResultsReader& reader, const std::string& model) {
   std::vector<std::string> groups;
   for (const InterventionMap& map : intervention_maps(reader, model)) groups.push_back(map.group);
+  for (const TraceMaps& map : trace_maps(reader, model)) groups.push_back(map.group);
   return groups;
+}
+
+void compare_facts(Comparison& c, const std::string& model, const ResultsReader& a,
+                   const ResultsReader& b) {
+  const TracedFacts ours = read_traced_facts(a, model), theirs = read_traced_facts(b, model);
+  const std::string group = "/" + model + "/trace/";
+  c.equal(group + "prompt", ours.prompts, theirs.prompts);
+  c.equal(group + "counterfactual", ours.counterfactual, theirs.counterfactual);
+  c.equal(group + "high", ours.high, theirs.high);
+  c.equal(group + "low", ours.low, theirs.low);
+  c.equal(group + "subject_begin", ours.subject_begin, theirs.subject_begin);
+  c.equal(group + "subject_end", ours.subject_end, theirs.subject_end);
+  c.equal(group + "token_count", ours.token_count, theirs.token_count);
 }
 
 void compare_model(Comparison& c, const std::string& model, const ResultsReader& a,
                    const ResultsReader& b) {
   c.equal("/" + model + "/evaluation", has_evaluation(a, model) == has_evaluation(b, model));
-  c.equal("/" + model + "/maps of interventions", map_groups(a, model), map_groups(b, model));
+  c.equal("/" + model + "/maps", map_groups(a, model), map_groups(b, model));
   if (!c.first().empty()) return;  // what follows reads groups of one from the other
   if (has_evaluation(a, model))
     compare_evaluations(c, "/" + model + "/evaluation/", read_evaluation(a, model),
                         read_evaluation(b, model));
   for (const CellNames& names : {knockout_names(), intervention_names()})
     compare_cells(c, names, model, a, b);
+  c.equal("/" + model + "/trace", has_traces(a, model) == has_traces(b, model));
+  if (has_traces(a, model) && has_traces(b, model)) compare_facts(c, model, a, b);
   compare_maps(c, "heatmap", model, a, b);
   for (const std::string& maps : map_groups(a, model)) compare_maps(c, maps, model, a, b);
 }

@@ -1,0 +1,120 @@
+// Whole runs of interventions and traces: the same numbers on any number of ranks and after a kill,
+// and what is said of them.
+#include <filesystem>
+#include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include "base/exit_codes.hpp"
+#include "results/results_file.hpp"
+#include "tests/system/program.hpp"
+#include "tests/system/results_difference.hpp"
+#include "tests/system/scenario.hpp"
+#include "tests/temporary_directory.hpp"
+
+namespace factflow::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class Kinds : public ::testing::Test {
+ protected:
+  Kinds() {
+    Scenario scenario = tiny();
+    scenario.limit = 12;
+    scenario.models = {"gpt2", "mamba"};
+    scenario.heatmaps = 0;
+    config_ = scratch_
+                  .write("kinds.yaml",
+                         scenario.yaml() +
+                             "intervene:\n"
+                             "  - windows: {sizes: [1, 5]}\n"
+                             "    rows:\n"
+                             "      - block: {from: subject, to: last, through: mixer}\n"
+                             "      - set: {site: o, tokens: last, value: [mean, resample]}\n"
+                             "      - add: {site: h, tokens: subject, value: {noise: 0.3}}\n"
+                             "    references: {prompts: 5}\n"
+                             "  - windows: {sizes: 3}\n"
+                             "    prompts: 2\n"
+                             "    rows: [{set: {site: h, tokens: each, value: zero}}]\n"
+                             "trace: {sites: [h, o], directions: [restore, break], prompts: 6}\n")
+                  .string();
+  }
+  std::string out(const std::string& name) const { return (scratch_ / name).string(); }
+  Ended run(const std::string& name, int ranks) const {
+    return run_program({"run", config_, "--out", out(name)}, {.ranks = ranks});
+  }
+  std::string difference(const std::string& one, const std::string& other) const {
+    return results_difference(out(one) + "/results.h5", out(other) + "/results.h5");
+  }
+
+  TemporaryDirectory scratch_;
+  std::string config_;
+};
+
+TEST_F(Kinds, GiveTheSameNumbersOnAnyRanksAndAfterAKill) {
+  const Ended alone = run("alone", 0);
+  ASSERT_EQ(alone.code, 0) << alone.all();
+  EXPECT_THAT(alone.err, HasSubstr("interventions in 12 of 12 prompts computed"));
+  EXPECT_THAT(alone.err, HasSubstr("selected prompts traced"));
+  EXPECT_TRUE(ResultsReader(out("alone") + "/results.h5").info().complete);
+  const Ended three = run("three", 3);
+  ASSERT_EQ(three.code, 0) << three.all();
+  EXPECT_EQ(difference("alone", "three"), "");
+  {
+    Program program({"run", config_, "--out", out("killed")}, {.ranks = 2});
+    const std::uintmax_t half =
+        std::filesystem::file_size(out("alone") + "/journal/main.journal") / 2;
+    std::error_code ignored;
+    while (program.running() &&
+           std::filesystem::file_size(out("killed") + "/journal/main.journal", ignored) + 1 <
+               half + 1)
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    program.signal_group(SIGKILL);
+    program.wait();
+  }
+  const Ended continued = run("killed", 1);
+  ASSERT_EQ(continued.code, 0) << continued.all();
+  EXPECT_EQ(difference("alone", "killed"), "");
+  const Ended analysed = run_program({"analyse", out("alone")});
+  EXPECT_EQ(analysed.code, 0) << analysed.all();
+  EXPECT_EQ(analysed.err, "");
+}
+
+TEST_F(Kinds, AreToldOnlyWhereTheyAreAsked) {
+  const std::string plain = scratch_.write("plain.yaml", tiny().yaml()).string();
+  const Ended ended = run_program({"run", plain, "--out", out("plain")});
+  ASSERT_EQ(ended.code, 0) << ended.all();
+  for (const char* kind : {"interventions", "traced", "to trace", "heat maps"})
+    EXPECT_THAT(ended.all(), Not(HasSubstr(kind)));
+  const Ended plan = run_program({"plan", config_});
+  EXPECT_THAT(plan.out, HasSubstr("interventions, "));
+  EXPECT_THAT(plan.out, HasSubstr("traces, restore h, restore o, break h, break o"));
+}
+
+TEST_F(Kinds, RefuseWhatAModelDoesNotHaveBeforeAnythingIsComputed) {
+  Scenario scenario = tiny();
+  const auto refused = [&](const std::string& more) {
+    const std::string config = scratch_.write("refused.yaml", scenario.yaml() + more).string();
+    const Ended ended = run_program({"run", config, "--out", out("refused")});
+    EXPECT_EQ(ended.code, kExitBadInput) << more;
+    return ended.err;
+  };
+  EXPECT_THAT(refused("intervene: {windows: {sizes: 2}, rows: [{set: {site: g, tokens: last, "
+                      "value: zero}}]}\n"),
+              HasSubstr("key intervene.rows[0] (g(last) = zero): model gpt2: gpt2 has no site g"));
+  EXPECT_THAT(refused("intervene: {windows: {sizes: 2}, rows: [{block: {from: subject, to: last, "
+                      "through: convolution}}]}\n"),
+              HasSubstr("attention has no edges through a convolution"));
+  EXPECT_THAT(refused("intervene: {windows: {sizes: 2}, rows: [{set: {site: o, tokens: last, "
+                      "value: mean}}], references: {prompts: 20}}\n"),
+              HasSubstr("the dataset has only 4 prompts"));
+  EXPECT_THAT(refused("trace: {sites: [y]}\n"), HasSubstr("key trace.sites: model gpt2"));
+  EXPECT_THAT(refused("trace: {window: 40}\n"), HasSubstr("key trace.window"));
+}
+
+}  // namespace
+}  // namespace factflow::testing
