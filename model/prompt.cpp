@@ -74,7 +74,7 @@ TokenizedPrompt tokenize(const Tokenizer& tokenizer, const Prompt& prompt, Answe
   tokenizer.require_agreement(prompt.text);
   if (text.ids.empty()) throw InputError(where, "has no tokens", "give it a text");
   TokenizedPrompt result;
-  result.id = prompt.id;
+  result.prompt = prompt;
   const auto subject_end = prompt.subject_begin + static_cast<std::int64_t>(prompt.subject.size());
   result.subject = overlapping(text, prompt.subject_begin, subject_end);
   if (result.subject.empty()) {

@@ -36,7 +36,6 @@ AnswerRule parse_answer_rule(const std::string& given);  // throws InputError fo
 
 // A prompt as one model sees it.
 struct TokenizedPrompt {
-  std::int64_t id = 0;  // of the Prompt
   // With the tokenizer's special tokens.
   std::vector<int> ids;
   // Per token: [begin, end) bytes of the text; (0, 0) for added tokens.
@@ -47,6 +46,7 @@ struct TokenizedPrompt {
   // The prompt's own tokens are others when the answer follows. `ids` are those of the prompt alone
   // all the same, and the answer's token is the first one that begins at or after the prompt's end.
   bool changes = false;
+  Prompt prompt = {};  // that has these tokens
 };
 
 // Throws InputError (where = "prompt ID") if the prompt has no tokens or no subject token, or if no

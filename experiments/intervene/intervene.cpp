@@ -17,10 +17,13 @@
 #include "base/text.hpp"
 #include "experiments/bytes.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
-#include "experiments/prompt_bytes.hpp"
 
 namespace factflow {
 
+template <class Archive>
+void serialize(Archive& archive, Prompt& p) {
+  archive(p.id, p.text, p.subject, p.subject_begin, p.answer, p.relation);
+}
 template <class Archive>
 void serialize(Archive& archive, TokenGroup& g) {
   archive(g.role, g.part, g.places);

@@ -16,10 +16,15 @@
 #include "experiments/bytes.hpp"
 #include "experiments/counterfactual.hpp"
 #include "experiments/forms.hpp"
-#include "experiments/prompt_bytes.hpp"
 #include "model/check_intervention.hpp"
 
 namespace factflow {
+
+template <class Archive>
+void serialize(Archive& archive, CounterfactualPool::Fact& f) {
+  archive(f.id, f.subject, f.answer);
+}
+
 namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
@@ -44,12 +49,17 @@ struct TracePlan {
   int layers = 0;
   std::vector<Patch> patches;
   std::vector<WindowSeries> series;  // [patch], centred
-  // By prompt: the same words about other subjects.
-  std::map<std::int64_t, std::vector<Prompt>> counterfactuals;
+  CounterfactualPool pool;
+  int candidates = 0;
+  std::uint64_t seed = 0;
+  // The same words about other subjects.
+  std::vector<Prompt> counterfactuals(const TokenizedPrompt& of) const {
+    return pool.counterfactuals(of.prompt, static_cast<std::size_t>(candidates), seed);
+  }
 };
 template <class Archive>
 void serialize(Archive& archive, TracePlan& p) {
-  archive(p.layers, p.patches, p.series, p.counterfactuals);
+  archive(p.layers, p.patches, p.series, p.pool.relations, p.candidates, p.seed);
 }
 
 // What is found about one fact.
@@ -143,7 +153,7 @@ class TraceArrays final : public ArrayMaker {
 const TokenizedPrompt* counterpart(const TokenizedPrompt& prompt,
                                    std::span<const TokenizedPrompt> others) {
   const auto found = std::find_if(others.begin(), others.end(), [&](const TokenizedPrompt& other) {
-    return other.id == prompt.id && other.ids.size() == prompt.ids.size() &&
+    return other.prompt.id == prompt.prompt.id && other.ids.size() == prompt.ids.size() &&
            other.subject == prompt.subject;
   });
   return found == others.end() ? nullptr : &*found;
@@ -191,9 +201,7 @@ class TraceWork final : public Work {
   std::vector<Prompt> references(std::span<const TokenizedPrompt> prompts) const override {
     std::vector<Prompt> all;
     for (const TokenizedPrompt& prompt : prompts)
-      if (const auto found = plan_.counterfactuals.find(prompt.id);
-          found != plan_.counterfactuals.end())
-        all.insert(all.end(), found->second.begin(), found->second.end());
+      for (Prompt& other : plan_.counterfactuals(prompt)) all.push_back(std::move(other));
     return all;
   }
 
@@ -249,9 +257,7 @@ class TraceWork final : public Work {
   // Nothing if no candidate has the subject at the same tokens.
   std::optional<Counterpart> counterpart_of(const LoadedModel& model,
                                             const TokenizedPrompt& prompt) const {
-    const auto candidates = plan_.counterfactuals.find(prompt.id);
-    if (candidates == plan_.counterfactuals.end()) return std::nullopt;
-    for (const Prompt& candidate : candidates->second) {
+    for (const Prompt& candidate : plan_.counterfactuals(prompt)) {
       const std::vector<TokenizedPrompt> tokens = model.tokenize_usable({candidate});
       if (const TokenizedPrompt* fits = counterpart(prompt, tokens))
         return Counterpart{*fits, candidate.subject};
@@ -260,8 +266,7 @@ class TraceWork final : public Work {
   }
 
   std::string no_counterpart(const TokenizedPrompt& prompt) const {
-    const auto found = plan_.counterfactuals.find(prompt.id);
-    const std::size_t tried = found == plan_.counterfactuals.end() ? 0 : found->second.size();
+    const std::size_t tried = plan_.counterfactuals(prompt).size();
     return tried == 0
                ? "no other subject of its relation has another answer"
                : fmt::format("none of {} other subjects of its relation has as many tokens", tried);
@@ -395,7 +400,11 @@ class TraceKind final : public ExperimentKind {
       drawn = draw;
       asked = asked_by(entry, key("sites"), model, plan);
     }
-    if (drawn) add_counterfactuals(model, drawn->first, drawn->second, plan);
+    if (drawn) {
+      plan.pool = counterfactual_pool(model.prompts);
+      plan.candidates = drawn->first;
+      plan.seed = drawn->second;
+    }
     planned.work = std::make_shared<TraceWork>(std::move(plan));
     return planned;
   }
@@ -449,15 +458,6 @@ class TraceKind final : public ExperimentKind {
                        fmt::format("key {}: model {}: {}", key, model.name, error.what()),
                        "leave the site to models that have it by an entry with models: [...]");
     }
-  }
-
-  static void add_counterfactuals(const ModelToPlan& model, int count, std::uint64_t seed,
-                                  TracePlan& plan) {
-    for (const Prompt& prompt : model.prompts)
-      if (std::vector<Prompt> found =
-              counterfactuals(prompt, model.prompts, static_cast<std::size_t>(count), seed);
-          !found.empty())
-        plan.counterfactuals.emplace(prompt.id, std::move(found));
   }
 };
 

@@ -35,7 +35,7 @@ TokenizedPrompt estimated_tokens(const Prompt& prompt) {
     return static_cast<int>(static_cast<double>(byte) / kBytesPerToken);
   };
   TokenizedPrompt tokens;
-  tokens.id = prompt.id;
+  tokens.prompt = prompt;
   tokens.ids.assign(static_cast<std::size_t>(token_of(prompt.text.size())) + 1, 0);
   const auto begin = static_cast<std::size_t>(prompt.subject_begin);
   const std::size_t end = begin + std::max<std::size_t>(prompt.subject.size(), 1) - 1;

@@ -26,7 +26,7 @@ double distance(const at::Tensor& a, const at::Tensor& b) {
 
 // Prompts of two forms: the subject first, and the subject after a context.
 std::vector<TokenizedPrompt> prompts() {
-  return {{0, kIds, {}, {0, 1, 2}, 4}, {0, kIds, {}, {2, 3}, 4}};
+  return {{kIds, {}, {0, 1, 2}, 4}, {kIds, {}, {2, 3}, 4}};
 }
 
 // Of three layers: at the bottom, to the top, only the top, all.

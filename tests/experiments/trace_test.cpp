@@ -45,7 +45,7 @@ TEST(Counterfactuals, AreOtherSubjectsOfTheRelationWithOtherAnswers) {
       capital_of(3, "Japan", " Tokyo"),  capital_of(4, "Peru", " Lima"),
       capital_of(5, "Peru", " Lima"),    capital_of(6, "Egypt", " Cairo")};
   prompts[5].relation = "currency";
-  const std::vector<Prompt> found = counterfactuals(prompts[0], prompts, 8, 1);
+  const std::vector<Prompt> found = counterfactual_pool(prompts).counterfactuals(prompts[0], 8, 1);
   std::vector<std::string> texts;
   for (const Prompt& one : found) {
     texts.push_back(one.text);
@@ -54,9 +54,9 @@ TEST(Counterfactuals, AreOtherSubjectsOfTheRelationWithOtherAnswers) {
     EXPECT_EQ(one.text.substr(15, one.subject.size()), one.subject);
   }
   EXPECT_THAT(texts, UnorderedElementsAre("The capital of Japan is", "The capital of Peru is"));
-  EXPECT_THAT(counterfactuals(prompts[0], prompts, 1, 1), SizeIs(1));
+  EXPECT_THAT(counterfactual_pool(prompts).counterfactuals(prompts[0], 1, 1), SizeIs(1));
   prompts[0].relation = "";
-  EXPECT_THAT(counterfactuals(prompts[0], prompts, 8, 1), IsEmpty());
+  EXPECT_THAT(counterfactual_pool(prompts).counterfactuals(prompts[0], 8, 1), IsEmpty());
 }
 
 TEST(Counterfactuals, DependOnTheSeedAndNotOnTheOrder) {
@@ -64,7 +64,7 @@ TEST(Counterfactuals, DependOnTheSeedAndNotOnTheOrder) {
   for (int i = 0; i < 20; ++i)
     prompts.push_back(capital_of(i, "Land " + std::to_string(i), " Town " + std::to_string(i)));
   const auto first = [&](std::uint64_t seed) {
-    return counterfactuals(prompts[0], prompts, 1, seed).at(0).subject;
+    return counterfactual_pool(prompts).counterfactuals(prompts[0], 1, seed).at(0).subject;
   };
   const std::string drawn = first(1);
   bool differs = false;
