@@ -125,7 +125,7 @@ nlohmann::json to_json(const std::vector<AskedOfModel>& models) {
   for (const AskedOfModel& model : models) {
     nlohmann::json asked;
     for (size_t kind = 0; kind < experiment_kinds().size(); ++kind)
-      asked[experiment_kinds()[kind]->name()] = count_to_json(model.of_kind[kind]);
+      asked[experiment_kinds()[kind]->name()] = count_to_json(model.of_kind.at(kind));
     list.push_back({{"name", model.name}, {"asked", asked}});
   }
   return list;
@@ -166,8 +166,8 @@ std::vector<ModelProgress> progress_of(const std::vector<AskedOfModel>& asked,
 
 std::string describe(const ModelProgress& model) {
   const auto words = [&](size_t kind) {
-    const std::optional<AskedCount>& asked = model.asked.of_kind[kind];
-    return experiment_kinds()[kind]->progress(model.of_kind[kind], asked ? asked->prompts : 0);
+    const std::optional<AskedCount>& asked = model.asked.of_kind.at(kind);
+    return experiment_kinds()[kind]->progress(model.of_kind.at(kind), asked ? asked->prompts : 0);
   };
   const size_t ranking = kind_of_ranks();
   const std::int64_t judged = model.of_kind[ranking].computed;
@@ -176,7 +176,7 @@ std::string describe(const ModelProgress& model) {
     text += fmt::format(", right on {} ({})", model.right, percent(model.right, judged));
   for (size_t kind = 0; kind < experiment_kinds().size(); ++kind) {
     if (kind == ranking) continue;
-    const std::optional<AskedCount>& asked = model.asked.of_kind[kind];
+    const std::optional<AskedCount>& asked = model.asked.of_kind.at(kind);
     if (!asked) return text + "; which ones are selected is not known yet";
     if (!asked->configured) continue;
     if (const std::string more = words(kind); !more.empty()) text += "; " + more;

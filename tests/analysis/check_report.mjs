@@ -163,7 +163,7 @@ async function checkPhone(page) {
   await page.waitForTimeout(300);
   const width = await page.evaluate(() => document.documentElement.scrollWidth);
   check(width <= 390, `on a phone the page is ${width} pixels wide`);
-  const chart = await page.locator('.panels svg').first().boundingBox();
+  const chart = await page.locator('.panels .chart svg').first().boundingBox();
   check(chart.width > 250 && chart.width <= 390, `on a phone a chart is ${chart.width} pixels wide`);
   if (pictures) await page.screenshot({path: path.join(pictures, 'phone.png'), fullPage: true});
   await page.setViewportSize({width: 1200, height: 900});

@@ -9,9 +9,15 @@ namespace {
 
 constexpr std::size_t kEvaluate = 0, kSweep = 1, kMaps = 2;  // in experiment_kinds()
 
+// Of these three kinds; of the others nothing is asked.
+AskedOfModel asked(const std::string& name, std::vector<std::optional<AskedCount>> counts) {
+  counts.resize(experiment_kinds().size(), AskedCount{0, 0, false});
+  return {name, std::move(counts)};
+}
+
 ModelProgress stopped() {
   ModelProgress model;
-  model.asked = {"gpt2", {AskedCount{200, 0}, AskedCount{198, 7}, AskedCount{8, 9}}};
+  model.asked = asked("gpt2", {AskedCount{200, 0}, AskedCount{198, 7}, AskedCount{8, 9}});
   model.of_kind[kEvaluate].computed = 200;
   model.right = 198;
   return model;
@@ -53,7 +59,7 @@ TEST(ModelProgress, NoPromptIsNotNoneOfZero) {
 
 TEST(ModelProgress, WhatIsAskedSurvivesItsFile) {
   const std::vector<AskedOfModel> models = {stopped().asked,
-                                            {"mamba", {AskedCount{64, 0}, {}, {}}}};
+                                            asked("mamba", {AskedCount{64, 0}, {}, {}})};
   const std::vector<AskedOfModel> read =
       asked_from_json(nlohmann::json::parse(to_json(models).dump()));
   ASSERT_EQ(read.size(), 2U);
