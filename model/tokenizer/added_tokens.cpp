@@ -1,6 +1,7 @@
 #include "model/tokenizer/added_tokens.hpp"
 
 #include <algorithm>
+#include <map>
 
 #include <fmt/format.h>
 
@@ -38,7 +39,9 @@ AddedTokens::Trie::Hit AddedTokens::Trie::longest_at(std::string_view text, size
 AddedTokens::AddedTokens(const JsonNode& list, const Bpe& model, const Normalizer& normalizer) {
   int next_free_id = static_cast<int>(model.size());
   for (const JsonNode& entry : list.items()) add(entry, model, next_free_id);
-  // Special tokens come first: of two tokens with one normalized form the first is found.
+  // Of two tokens with one normalized form the library finds now one and now the other, by the
+  // order of a hash table that differs from process to process.
+  std::map<std::string, std::string> forms;
   for (const bool special : {true, false}) {
     for (size_t i = 0; i < tokens_.size(); ++i) {
       if (tokens_[i].special != special) continue;
@@ -51,6 +54,11 @@ AddedTokens::AddedTokens(const JsonNode& list, const Bpe& model, const Normalize
       if (form.empty())
         list.fail("added token " + in_quotes(tokens_[i].content) +
                   " is empty once it is normalized");
+      const auto [first, is_new] = forms.emplace(form.text(), tokens_[i].content);
+      if (!is_new)
+        list.fail("added tokens " + in_quotes(first->second) + " and " +
+                  in_quotes(tokens_[i].content) +
+                  " are the same once they are normalized, so which of them is found is chance");
       normalized_.add(form.text(), static_cast<int>(i));
     }
   }
