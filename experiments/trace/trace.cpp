@@ -46,7 +46,6 @@ void serialize(Archive& archive, Patch& p) {
 }
 
 struct TracePlan {
-  int layers = 0;
   std::vector<Patch> patches;
   std::vector<WindowSeries> series;  // [patch], centred
   CounterfactualPool pool;
@@ -59,7 +58,7 @@ struct TracePlan {
 };
 template <class Archive>
 void serialize(Archive& archive, TracePlan& p) {
-  archive(p.layers, p.patches, p.series, p.pool.relations, p.candidates, p.seed);
+  archive(p.patches, p.series, p.pool.relations, p.candidates, p.seed);
 }
 
 // What is found about one fact.
@@ -379,7 +378,6 @@ class TraceKind final : public ExperimentKind {
 
   PlannedWork plan(const Entries& entries, const ModelToPlan& model) const override {
     TracePlan plan;
-    plan.layers = model.architecture.layers;
     PlannedWork planned;
     std::optional<std::pair<int, std::uint64_t>> drawn;
     for (std::size_t i = 0; i < entries.size(); ++i) {
@@ -430,8 +428,9 @@ class TraceKind final : public ExperimentKind {
     Asked asked;
     for (const TraceDirection direction : entry.directions)
       for (const Site site : sites) {
-        const int size = site == Site::kH ? entry.h_window : window_of(entry, plan.layers);
-        const WindowSeries series = centred_series(site, size, plan.layers);
+        const int size =
+            site == Site::kH ? entry.h_window : window_of(entry, model.architecture.layers);
+        const WindowSeries series = centred_series(site, size, model.architecture.layers);
         check(site, series.windows, key, model);
         const Patch patch{direction, site};
         std::size_t place = 0;

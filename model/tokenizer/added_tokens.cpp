@@ -42,25 +42,21 @@ AddedTokens::AddedTokens(const JsonNode& list, const Bpe& model, const Normalize
   // Of two tokens with one normalized form the library finds now one and now the other, by the
   // order of a hash table that differs from process to process.
   std::map<std::string, std::string> forms;
-  for (const bool special : {true, false}) {
-    for (size_t i = 0; i < tokens_.size(); ++i) {
-      if (tokens_[i].special != special) continue;
-      if (!tokens_[i].normalized) {
-        raw_.add(tokens_[i].content, static_cast<int>(i));
-        continue;
-      }
-      AlignedText form(tokens_[i].content);
-      normalizer.apply(form);
-      if (form.empty())
-        list.fail("added token " + in_quotes(tokens_[i].content) +
-                  " is empty once it is normalized");
-      const auto [first, is_new] = forms.emplace(form.text(), tokens_[i].content);
-      if (!is_new)
-        list.fail("added tokens " + in_quotes(first->second) + " and " +
-                  in_quotes(tokens_[i].content) +
-                  " are the same once they are normalized, so which of them is found is chance");
-      normalized_.add(form.text(), static_cast<int>(i));
+  for (size_t i = 0; i < tokens_.size(); ++i) {
+    if (!tokens_[i].normalized) {
+      raw_.add(tokens_[i].content, static_cast<int>(i));
+      continue;
     }
+    AlignedText form(tokens_[i].content);
+    normalizer.apply(form);
+    if (form.empty())
+      list.fail("added token " + in_quotes(tokens_[i].content) + " is empty once it is normalized");
+    const auto [first, is_new] = forms.emplace(form.text(), tokens_[i].content);
+    if (!is_new)
+      list.fail("added tokens " + in_quotes(first->second) + " and " +
+                in_quotes(tokens_[i].content) +
+                " are the same once they are normalized, so which of them is found is chance");
+    normalized_.add(form.text(), static_cast<int>(i));
   }
 }
 

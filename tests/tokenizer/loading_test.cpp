@@ -164,6 +164,12 @@ TEST(Loading, AddedTokensAreChecked) {
   emptied["added_tokens"] = {added("x", 11)};
   emptied["added_tokens"][0]["normalized"] = true;
   EXPECT_THAT(loading_error(emptied), HasSubstr("'x' is empty once it is normalized"));
+  json same =
+      with("/normalizer", {{"type", "Replace"}, {"pattern", {{"String", "x"}}}, {"content", "y"}});
+  same["added_tokens"] = {added("<x>", 11), added("<y>", 12)};
+  same["added_tokens"][0]["normalized"] = same["added_tokens"][1]["normalized"] = true;
+  EXPECT_THAT(loading_error(same),
+              HasSubstr("added tokens '<x>' and '<y>' are the same once they are normalized"));
 }
 
 TEST(Loading, RegularExpressionsAreChecked) {
