@@ -15,6 +15,7 @@
 #include "base/error.hpp"
 #include "experiments/asked.hpp"
 #include "experiments/windows.hpp"
+#include "model/prompt.hpp"
 
 namespace factflow {
 
@@ -33,6 +34,12 @@ void serialize(Archive& archive, WindowSeries& s) {
 template <class Archive>
 void serialize(Archive& archive, ChannelSet& c) {
   archive(c.kind, c.slice, c.slices);
+}
+
+template <class Archive>
+void serialize(Archive& archive, Prompt& p) {
+  archive(p.id, p.text, p.subject, p.subject_begin, p.answer, p.relation, p.new_answer,
+          p.paraphrases, p.neighbours);
 }
 
 template <class T>

@@ -62,6 +62,8 @@ class LoadedModel {
 
   const Tokenizer& tokenizer() const { return tokenizer_; }
   const Network& network() const { return *network_; }
+  // For edits (model/edit/edit_slot.hpp), which undo themselves.
+  Network& network() { return *network_; }
   const ModelFacts& facts();  // the checkpoint's digest reads all of it once
 
   // The prompt's tokens, checked against the model. Throws InputError.

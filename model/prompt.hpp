@@ -21,6 +21,12 @@ struct Prompt {
   std::int64_t subject_begin = 0;  // text.substr(subject_begin, subject.size()) == subject
   std::string answer;              // the right continuation, with its leading space
   std::string relation;            // the dataset's relation id, or "" if it has none
+  // What an edit of the fact is asked and judged with (Meng et al. 2022, section 3.3); empty where
+  // the dataset says nothing.
+  std::string new_answer = {};                // another continuation, with its leading space
+  std::vector<std::string> paraphrases = {};  // other texts that ask for the answer
+  // Texts that ask the same of other subjects, whose answer is the same.
+  std::vector<std::string> neighbours = {};
 };
 
 // Which token stands for the answer.

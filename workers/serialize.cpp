@@ -20,10 +20,6 @@ void serialize(Archive& archive, Job& j) {
           j.heartbeat_timeout, j.self_check);
 }
 template <class Archive>
-void serialize(Archive& archive, Prompt& p) {
-  archive(p.id, p.text, p.subject, p.subject_begin, p.answer, p.relation);
-}
-template <class Archive>
 void serialize(Archive& archive, Unit& u) {
   archive(u.kind, u.model, u.prompts, u.asked);
 }

@@ -21,10 +21,6 @@
 namespace factflow {
 
 template <class Archive>
-void serialize(Archive& archive, Prompt& p) {
-  archive(p.id, p.text, p.subject, p.subject_begin, p.answer, p.relation);
-}
-template <class Archive>
 void serialize(Archive& archive, TokenGroup& g) {
   archive(g.role, g.part, g.places);
 }

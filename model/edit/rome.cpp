@@ -3,11 +3,10 @@
 #include "model/edit/optimise.hpp"
 
 namespace factflow {
+namespace {
 
-RomeEdit rome_edit(const Network& network, EditedMatrix matrix, int layer,
-                   const EditRequest& request, const KeyStatistics& statistics,
-                   const EditSettings& settings) {
-  const EditSlot slot(network, matrix, layer);
+RomeEdit one_edit(const Network& network, const EditSlot& slot, const EditRequest& request,
+                  const at::Tensor& covariance, const EditSettings& settings) {
   const EditedValue value{
       [&](const std::vector<int>& ids) { return slot.outputs(ids); },
       [&](int token, const at::Tensor& output) { return slot.write(token, output); }};
@@ -17,10 +16,7 @@ RomeEdit rome_edit(const Network& network, EditedMatrix matrix, int layer,
   edit.c0 = slot.outputs(request.prompt)[request.subject_last];
   edit.k_bar = mean_key(slot, request);
   const at::Tensor direction =
-      statistics.runs
-          ? at::linalg_solve(key_covariance(slot, *statistics.runs, statistics.shrinkage),
-                             edit.k_bar)
-          : edit.k_bar;
+      covariance.defined() ? at::linalg_solve(covariance, edit.k_bar) : edit.k_bar;
   edit.u = direction / direction.norm();
   edit.v0 = found.start;
   edit.v_star = found.start + found.delta;
@@ -28,6 +24,28 @@ RomeEdit rome_edit(const Network& network, EditedMatrix matrix, int layer,
   edit.r = (edit.v_star - edit.c0) / edit.u.dot(edit.k0);
   edit.trace = found.trace;
   return edit;
+}
+
+}  // namespace
+
+RomeEdit rome_edit(const Network& network, EditedMatrix matrix, int layer,
+                   const EditRequest& request, const KeyStatistics& statistics,
+                   const EditSettings& settings) {
+  at::Tensor covariance;
+  if (statistics.runs)
+    covariance =
+        key_covariance(EditSlot(network, matrix, layer), *statistics.runs, statistics.shrinkage);
+  return rome_edits(network, matrix, layer, {&request, 1}, covariance, settings).front();
+}
+
+std::vector<RomeEdit> rome_edits(const Network& network, EditedMatrix matrix, int layer,
+                                 std::span<const EditRequest> requests,
+                                 const at::Tensor& covariance, const EditSettings& settings) {
+  const EditSlot slot(network, matrix, layer);
+  std::vector<RomeEdit> edits;
+  for (const EditRequest& request : requests)
+    edits.push_back(one_edit(network, slot, request, covariance, settings));
+  return edits;
 }
 
 }  // namespace factflow

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -35,5 +36,12 @@ struct RomeEdit {
 RomeEdit rome_edit(const Network& network, EditedMatrix matrix, int layer,
                    const EditRequest& request, const KeyStatistics& statistics,
                    const EditSettings& settings);
+
+// Edits of one matrix, each as if it were the only one, computed side by side. `covariance` [in,
+// in] is what key_covariance() gave; undefined: C' = I. What comes out depends on nothing but the
+// arguments.
+std::vector<RomeEdit> rome_edits(const Network& network, EditedMatrix matrix, int layer,
+                                 std::span<const EditRequest> requests,
+                                 const at::Tensor& covariance, const EditSettings& settings);
 
 }  // namespace factflow

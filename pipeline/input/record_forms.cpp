@@ -24,6 +24,7 @@ struct FlatForm {
   std::string_view name;
   std::array<std::string_view, 2> id_keys;  // the first that is there counts; else the row number
   std::string_view answer_key;
+  std::string_view new_answer_key, paraphrase_key, neighbour_key;  // need not be there
   std::string_view template_key;  // a phrase with {} where the subject goes; need not be there
   std::string_view relation_key;
   // One of them must be there for the format to be recognised.
@@ -32,15 +33,42 @@ struct FlatForm {
 
 // In the order in which they are tried.
 constexpr FlatForm kFlatForms[] = {
-    {"known-1000", {"known_id", ""}, "attribute", "template", "relation_id", {"attribute", "", ""}},
+    {"known-1000",
+     {"known_id", ""},
+     "attribute",
+     "",
+     "",
+     "",
+     "template",
+     "relation_id",
+     {"attribute", "", ""}},
     {"counterfact-tracing",
      {"original_idx", "case_id"},
      "target_true",
+     "target_false",
+     "",
+     "",
      "relation",
      "relation_id",
      {"relation", "relation_id", "relation_prefix"}},
-    {"counterfact-flat", {"case_id", ""}, "target_true", "", "", {"target_true", "", ""}},
-    {"minimal", {"id", ""}, "answer", "", "relation", {"answer", "", ""}},
+    {"counterfact-flat",
+     {"case_id", ""},
+     "target_true",
+     "target_new",
+     "paraphrase",
+     "neighborhood",
+     "",
+     "",
+     {"target_true", "", ""}},
+    {"minimal",
+     {"id", ""},
+     "answer",
+     "new_answer",
+     "paraphrases",
+     "neighbours",
+     "",
+     "relation",
+     {"answer", "", ""}},
 };
 
 // What a record of each format must have, the one for own prompts first.
@@ -87,6 +115,16 @@ std::string optional_text(const json& fields, std::string_view key) {
   if (!has(fields, key) || is_nothing(fields[std::string(key)])) return "";
   const json& value = fields[std::string(key)];
   return value.is_number_integer() ? value.dump() : checked_text(value, key);
+}
+
+// A text or a list of some; none if the field is not there or holds nothing.
+std::vector<std::string> optional_texts(const json& fields, std::string_view key) {
+  if (!has(fields, key) || is_nothing(fields[std::string(key)])) return {};
+  const json& value = fields[std::string(key)];
+  if (!value.is_array()) return {checked_text(value, key)};
+  std::vector<std::string> texts;
+  for (const json& text : value) texts.push_back(checked_text(text, key));
+  return texts;
 }
 
 // Numbers of JSON, and digits, which is all that CSV has. Nothing if the field is not there or
@@ -158,6 +196,11 @@ std::string required_answer(const json& fields, std::string_view key) {
   return " " + required_trimmed(fields, key);
 }
 
+std::string optional_answer(const json& fields, std::string_view key) {
+  const std::string answer(trim(optional_text(fields, key)));
+  return answer.empty() ? "" : " " + answer;
+}
+
 PromptRecord read_flat(const FlatForm& form, const json& fields, std::int64_t row) {
   PromptRecord out{.numbering = {Numbering::Kind::kRow, row}};
   Prompt& prompt = out.prompt;
@@ -176,6 +219,9 @@ PromptRecord read_flat(const FlatForm& form, const json& fields, std::int64_t ro
       find_subject(prompt.text, prompt.subject, optional_text(fields, form.template_key));
   prompt.answer = required_answer(fields, form.answer_key);
   prompt.relation = optional_text(fields, form.relation_key);
+  prompt.new_answer = optional_answer(fields, form.new_answer_key);
+  prompt.paraphrases = optional_texts(fields, form.paraphrase_key);
+  prompt.neighbours = optional_texts(fields, form.neighbour_key);
   return out;
 }
 
@@ -192,6 +238,13 @@ PromptRecord read_original(const json& fields, std::int64_t row) {
       fill_template(required_text(*rewrite, "prompt"), required_trimmed(*rewrite, "subject"));
   out.prompt.answer = required_answer(*target, "str");
   out.prompt.relation = optional_text(*rewrite, "relation_id");
+  if (const auto other = rewrite->find("target_new"); other != rewrite->end()) {
+    if (!other->is_object() && !is_nothing(*other))
+      unusable(fmt::format("expected an object for target_new, found {}", other->type_name()));
+    out.prompt.new_answer = optional_answer(*other, "str");
+  }
+  out.prompt.paraphrases = optional_texts(fields, "paraphrase_prompts");
+  out.prompt.neighbours = optional_texts(fields, "neighborhood_prompts");
   out.prompt.id = optional_id(fields, "case_id").value_or(row);
   out.numbering = {Numbering::Kind::kRow, out.prompt.id};
   return out;

@@ -158,12 +158,15 @@ async function checkTraces(page) {
   if (pictures) await page.locator('#traces').screenshot({path: path.join(pictures, 'traces.png')});
 }
 
+// Drawn by the page's program, and written into the page; not the keys beside them.
+const CHARTS = '.panels .chart svg, .panels .panel > svg';
+
 async function checkPhone(page) {
   await page.setViewportSize({width: 390, height: 844});
   await page.waitForTimeout(300);
   const width = await page.evaluate(() => document.documentElement.scrollWidth);
   check(width <= 390, `on a phone the page is ${width} pixels wide`);
-  const chart = await page.locator('.panels .chart svg').first().boundingBox();
+  const chart = await page.locator(CHARTS).first().boundingBox();
   check(chart.width > 250 && chart.width <= 390, `on a phone a chart is ${chart.width} pixels wide`);
   if (pictures) await page.screenshot({path: path.join(pictures, 'phone.png'), fullPage: true});
   await page.setViewportSize({width: 1200, height: 900});
@@ -175,10 +178,13 @@ async function checkPaper(page) {
   await page.evaluate(() => window.dispatchEvent(new Event('beforeprint')));
   await page.emulateMedia({media: 'print'});
   await page.setViewportSize({width: 680, height: 960});  // A4 less its margins
-  const boxes = await page.locator('.chart svg').evaluateAll((all) => all.map((svg) => {
+  const boxes = await page.locator(CHARTS).evaluateAll((all) => all.map((svg) => {
     const box = svg.getBoundingClientRect();
-    return {right: box.right, bent: box.height / box.width * svg.getAttribute('width') / svg.getAttribute('height')};
+    const [width, height] = svg.hasAttribute('height') ? [svg.getAttribute('width'), svg.getAttribute('height')] :
+        svg.getAttribute('viewBox').split(' ').slice(2);
+    return {right: box.right, bent: box.height / box.width * width / height};
   }));
+  check(boxes.length > 0, 'on paper there is no chart');
   check(boxes.every((box) => box.right <= 681), 'on paper charts end beyond the edge');
   check(boxes.every((box) => Math.abs(box.bent - 1) < 0.02), 'on paper charts are cut off or bent');
   for (const id of ['views', 'row-switches']) {

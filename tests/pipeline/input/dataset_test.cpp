@@ -41,7 +41,7 @@ TEST_F(DatasetTest, ReadsOriginalCounterfact) {
   const Dataset dataset = read("cf.json", R"([
     {"case_id": 7, "requested_rewrite": {"prompt": "The capital of {} is", "relation_id": "P36",
      "target_new": {"str": "Rome"}, "target_true": {"str": "Paris", "id": "Q90"}, "subject": "France"},
-     "paraphrase_prompts": ["a, [b] {c}"]},
+     "paraphrase_prompts": ["a, [b] {c}"], "neighborhood_prompts": ["d", "e"]},
     {"case_id": 8, "requested_rewrite": {"prompt": "{}: {} is in", "relation_id": "P1",
      "target_true": {"str": "Asia"}, "subject": "Japan"}}
   ])");
@@ -50,6 +50,11 @@ TEST_F(DatasetTest, ReadsOriginalCounterfact) {
   expect_prompt(dataset.prompts[0], 7, "The capital of France is", "France", 15, " Paris", "P36");
   expect_prompt(dataset.prompts[1], 8, "Japan: Japan is in", "Japan", 0, " Asia", "P1");
   EXPECT_THAT(dataset.bad, IsEmpty());
+  EXPECT_EQ(dataset.prompts[0].new_answer, " Rome");
+  EXPECT_THAT(dataset.prompts[0].paraphrases, ElementsAre("a, [b] {c}"));
+  EXPECT_THAT(dataset.prompts[0].neighbours, ElementsAre("d", "e"));
+  EXPECT_EQ(dataset.prompts[1].new_answer, "");
+  EXPECT_THAT(dataset.prompts[1].paraphrases, IsEmpty());
 }
 
 constexpr const char* kTracing =
@@ -72,6 +77,7 @@ TEST_F(DatasetTest, ReadsTheTracingFormInEveryContainer) {
     EXPECT_EQ(dataset.format, format);
     ASSERT_EQ(dataset.prompts.size(), 1U);
     expect_prompt(dataset.prompts[0], 5, "The capital of France is", "France", 15, " Paris", "P36");
+    EXPECT_EQ(dataset.prompts[0].new_answer, " Rome");
   }
 }
 
