@@ -91,7 +91,7 @@ AppliedEdit::AppliedEdit(Network&, const EditSlot& slot, const at::Tensor& delta
   weight_ = weight.storage();
   other_ = at::empty({0}, weight.options()).set_(weight_).clone().storage();
   swap_memory(weight_, other_);
-  weight.add_(delta);
+  weight.add_(delta.to(weight.device()));
 }
 
 AppliedEdit::~AppliedEdit() {

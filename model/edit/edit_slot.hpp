@@ -61,7 +61,8 @@ class EditSlot {
 // afterwards it is bit for bit what it was. Several at one matrix end in the opposite order.
 class AppliedEdit {
  public:
-  // delta [out, in] of `slot`, a slot of `network`, which no other thread may use meanwhile.
+  // delta [out, in], on any device, of `slot`, a slot of `network`, which no other thread may use
+  // meanwhile.
   AppliedEdit(Network& network, const EditSlot& slot, const at::Tensor& delta);
   ~AppliedEdit();
   AppliedEdit(const AppliedEdit&) = delete;

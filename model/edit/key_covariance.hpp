@@ -19,7 +19,8 @@ struct MatrixAt {
 // (1 - shrinkage) C + shrinkage (tr C / n) I, [in, in], with C the mean over all tokens of all runs
 // of k k^T, uncentred. Meng et al. 2022, section 3.1; the shrinkage is for runs with few tokens.
 // Added up in float64, whatever the network computes in, with no more than one batch's keys kept
-// (row_batches()). Throws std::invalid_argument for no runs.
+// (row_batches()); runs of a few hundred tokens do, since attention's and Mamba-2's matrices grow
+// with the square of their length. Throws std::invalid_argument for no runs.
 at::Tensor key_covariance(const EditSlot& slot, const std::vector<std::vector<int>>& runs,
                           double shrinkage);
 // Of several matrices from one pass through the layers up to the last of them, in order; W_a, W_xbc

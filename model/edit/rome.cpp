@@ -25,7 +25,8 @@ std::vector<RomeEdit> rome_edits(const Network& network, EditedMatrix matrix, in
     bare.push_back({request.prompt, request.subject_last});
   const SlotValues values = slot.values(bare);
   const at::Tensor k_bar = mean_keys(slot, requests);
-  const at::Tensor directions = covariance.defined() ? solved(covariance, k_bar.t()).t() : k_bar;
+  const at::Tensor directions =
+      covariance.defined() ? solved(covariance.to(k_bar.device()), k_bar.t()).t() : k_bar;
   std::vector<RomeEdit> edits;
   for (size_t i = 0; i < requests.size(); ++i) {
     const auto row = static_cast<std::int64_t>(i);

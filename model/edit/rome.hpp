@@ -39,8 +39,8 @@ RomeEdit rome_edit(const Network& network, EditedMatrix matrix, int layer,
                    const EditSettings& settings);
 
 // Edits of one matrix, each as if it were the only one, computed side by side. `covariance` [in,
-// in] is what key_covariance() gave; undefined: C' = I. What comes out for one depends on nothing
-// but its request and the other arguments, up to rounding.
+// in], on any device, is what key_covariance() gave; undefined: C' = I. What comes out for one
+// depends on nothing but its request and the other arguments, up to rounding.
 std::vector<RomeEdit> rome_edits(const Network& network, EditedMatrix matrix, int layer,
                                  std::span<const EditRequest> requests,
                                  const at::Tensor& covariance, const EditSettings& settings);

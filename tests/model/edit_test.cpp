@@ -10,6 +10,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "model/edit/attribution.hpp"
+#include "model/edit/check_cases.hpp"
 #include "model/edit/lre.hpp"
 #include "model/edit/memit.hpp"
 #include "model/edit/optimise.hpp"
@@ -464,6 +465,9 @@ TEST(Edits, WhatIsNotThereIsRefused) {
         gradient_map(*network, {kPrompt, {1, 2}, 0}, Site::kH);
       },
       "a clean prompt of 6 tokens, a corrupted one of 2");
+  const auto rough = random_network("mamba", 1, Precision::kFp32);
+  EXPECT_THAT(input_error_of([&] { check_locate_cases(*rough, {}); }),
+              testing::HasSubstr("edits are compared in fp64, and the model is in fp32"));
   EXPECT_THAT(input_error_of([] { parse_edited_matrix("W_z"); }), testing::HasSubstr("W_z"));
 }
 
