@@ -16,8 +16,8 @@ struct Continuation {
 
 // Natural logarithms.
 struct ContinuationOutcome {
-  double target_nll = 0;        // mean over the target's tokens of -log p
-  double log_first = 0;         // log p of the target's first token
+  double target_nll = 0;          // mean over the target's tokens of -log p
+  double log_first = 0;           // log p of the target's first token
   bool target_is_argmax = false;  // every token of the target is the likeliest one after its past
 };
 
