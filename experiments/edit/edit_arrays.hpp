@@ -18,13 +18,15 @@
 
 namespace factflow {
 
-// What is asked after an edit; the names on the axis are "rewrite", "paraphrase 1", "neighbour 1".
+// What is asked after an edit; on the axis "rewrite 1", "paraphrase 1", "neighbour 1".
 enum class EditQuestion { kRewrite, kParaphrase, kNeighbour };
 // What a fact that the edit is not about has to do with it: "same relation", "same subject"
 // (another relation), "unrelated".
 enum class OtherFact { kSameRelation, kSameSubject, kUnrelated };
 std::string to_string(EditQuestion kind);
 std::string to_string(OtherFact kind);
+// "W_o 3"
+std::string edit_name(const std::string& matrix, std::int64_t layer);
 
 // How the two answers go on after a question. NLL: mean over an answer's tokens of -log p (natural
 // logarithm), NaN where there is no such question, or it was not computed. Greedy: 1 = every token
@@ -37,9 +39,9 @@ struct EditJudgement {
 // The facts of one model that were edited. Numbers of an edit are NaN, and whole numbers -1, where
 // the prompt failed, is not computed yet, or was not asked about.
 struct EditResults {
-  // Attributes: how edits were made. method, covariance, covariance_source, covariance_tokens,
-  // shrinkage, context_start, seed, steps, lr, weight_decay, clamp_factor, kl_factor, stop_loss,
-  // stop_probability, stop_after; docs/results.md.
+  // Attributes: how edits were made; docs/results.md. Texts: method, covariance, covariance_source,
+  // context_start. Whole numbers: covariance_tokens, seed, iterations, stop_probability_after.
+  // Numbers: shrinkage, lr, weight_decay, clamp_factor, kl_factor, stop_loss, stop_probability.
   std::vector<std::pair<std::string, std::variant<std::int64_t, double, std::string>>> settings;
 
   // [edit]
@@ -50,9 +52,9 @@ struct EditResults {
   // [prompt]
   std::vector<std::int64_t> prompts;  // ids
   std::vector<std::string> subjects, true_answers, new_answers;
-  std::vector<std::string> essences;         // the prompt whose next token shall stay; "" = failed
-  std::vector<std::int32_t> subject_last;    // token; -1 = failed
-  std::vector<std::string> tokens;           // ids, separated by spaces
+  std::vector<std::string> essences;       // the prompt whose next token shall stay; "" = failed
+  std::vector<std::int32_t> subject_last;  // token; -1 = failed
+  std::vector<std::string> tokens;         // ids, separated by spaces
   std::vector<std::string> new_tokens, true_tokens;  // likewise, of the answers
 
   // [question]
@@ -72,21 +74,21 @@ struct EditResults {
 
   // [other]
   std::vector<OtherFact> other_kinds;
-  std::vector<std::string> other_names() const;   // "same relation 1"
-  std::vector<std::int64_t> other_prompts;        // [prompt, other] ids; -1 = there is none
-  std::vector<float> other_log_before;            // [prompt, other] log p of its answer's token
-  std::vector<float> other_log_change;            // [edit, prompt, other] after - before
-  std::vector<std::int32_t> other_top_changed;    // [edit, prompt, other] 1 = another likeliest token
+  std::vector<std::string> other_names() const;  // "same relation 1"
+  std::vector<std::int64_t> other_prompts;       // [prompt, other] ids; -1 = there is none
+  std::vector<float> other_log_before;           // [prompt, other] log p of its answer's token
+  std::vector<float> other_log_change;           // [edit, prompt, other] after - before
+  std::vector<std::int32_t> other_top_changed;  // [edit, prompt, other] 1 = another likeliest token
   std::vector<float> other_kl;  // [edit, prompt, other] KL(before || after) of the next token, nats
 
   // [context] "" = the bare prompt
-  std::vector<std::string> contexts;       // texts
+  std::vector<std::string> contexts;        // texts
   std::vector<std::string> context_tokens;  // ids, separated by spaces
 
   // Sets of prompts that entries drew on, the main one first.
   std::vector<std::string> sets;
   std::vector<std::int32_t> members;  // [set, prompt] 1 = the prompt belongs to the set
-  std::vector<std::int32_t> asked;    // [set, edit] 1 = this edit of the set's prompts was asked for
+  std::vector<std::int32_t> asked;  // [set, edit] 1 = this edit of the set's prompts was asked for
 
   // Places in the arrays.
   std::size_t at(std::size_t edit, std::size_t prompt) const {
