@@ -22,10 +22,9 @@ at::Tensor judged(const ReferenceRows& forward, const at::Tensor& states, const 
     const std::int64_t count = std::min(kPlacesAtOnce, states.size(0) - begin);
     const at::Tensor logits = forward.logits(states.narrow(0, begin, count)).to(at::kDouble),
                      target = ids.narrow(0, begin, count);
-    all.push_back(
-        at::stack({logits.log_softmax(1).gather(1, target.unsqueeze(1)).squeeze(1),
-                   logits.argmax(1).eq(target).to(at::kDouble)},
-                  1));
+    all.push_back(at::stack({logits.log_softmax(1).gather(1, target.unsqueeze(1)).squeeze(1),
+                             logits.argmax(1).eq(target).to(at::kDouble)},
+                            1));
   }
   return at::cat(all);
 }
@@ -55,8 +54,7 @@ std::vector<ContinuationOutcome> continuations(const Network& network,
       }
       ids.push_back(joined(all[i].prompt, all_but_last(all[i].target)));
     }
-    const at::Tensor top =
-        forward.through(forward.embedded(ids), 0, network.architecture().layers);
+    const at::Tensor top = forward.through(forward.embedded(ids), 0, network.architecture().layers);
     const at::Device device = network.device();
     const at::Tensor found =
         judged(forward, top.index({indices_on(rows, device), indices_on(tokens, device)}),

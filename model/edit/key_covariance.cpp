@@ -60,8 +60,7 @@ void add_runs(const Network& network, const std::vector<std::vector<int>>& runs,
     end = std::max(end, at.site == Site::kH ? at.layer : at.layer + 1);
   }
   std::vector<std::int64_t> lengths;
-  for (const std::vector<int>& ids : runs)
-    lengths.push_back(static_cast<std::int64_t>(ids.size()));
+  for (const std::vector<int>& ids : runs) lengths.push_back(static_cast<std::int64_t>(ids.size()));
   for (const std::vector<size_t>& batch : row_batches(lengths)) {
     std::vector<std::vector<int>> rows;
     std::vector<std::int64_t> row_lengths;
@@ -83,9 +82,8 @@ std::vector<at::Tensor> covariances(const Network& network, std::span<const Edit
   std::vector<KeySum> sums;
   std::vector<size_t> which;  // of the sums, per slot
   for (const EditSlot& slot : slots) {
-    const auto same = std::find_if(sums.begin(), sums.end(), [&](const KeySum& sum) {
-      return sum.slot().shares_keys(slot);
-    });
+    const auto same = std::find_if(sums.begin(), sums.end(),
+                                   [&](const KeySum& sum) { return sum.slot().shares_keys(slot); });
     which.push_back(static_cast<size_t>(same - sums.begin()));
     if (same == sums.end()) sums.emplace_back(slot);
   }

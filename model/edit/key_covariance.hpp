@@ -14,6 +14,7 @@ namespace factflow {
 struct MatrixAt {
   EditedMatrix matrix = EditedMatrix::kWo;
   int layer = 0;
+  auto operator<=>(const MatrixAt&) const = default;
 };
 
 // (1 - shrinkage) C + shrinkage (tr C / n) I, [in, in], with C the mean over all tokens of all runs

@@ -40,7 +40,8 @@ void check(const EditRequest& request) {
   if (request.contexts.empty()) throw std::invalid_argument("an edit without contexts");
   if (request.target.empty()) throw std::invalid_argument("an edit without a target");
   if (!inside(request.subject_last, request.prompt) ||
-      !inside(request.essence_subject_last, request.essence))
+      !inside(request.essence_subject_last, request.essence) ||
+      (!request.continued.empty() && !inside(request.continued_subject_last, request.continued)))
     throw std::invalid_argument("the subject's last token is outside its prompt");
 }
 
@@ -329,9 +330,12 @@ void check_tokens(const Network& network, const std::vector<int>& ids) {
 
 std::vector<PromptToken> subject_places(const EditRequest& request) {
   std::vector<PromptToken> places;
-  for (const std::vector<int>& context : request.contexts)
-    places.push_back(
-        {joined(context, request.prompt), static_cast<int>(context.size()) + request.subject_last});
+  for (const std::vector<int>& context : request.contexts) {
+    const bool alone = context.empty() || request.continued.empty();
+    places.push_back({joined(context, alone ? request.prompt : request.continued),
+                      static_cast<int>(context.size()) +
+                          (alone ? request.subject_last : request.continued_subject_last)});
+  }
   return places;
 }
 

@@ -139,14 +139,15 @@ TEST_P(Side, TheGradientIsThatOfSinglePrompts) {
     places.push_back({prompts[i], static_cast<int>(tokens[i])});
   for (const SiteAt at : sites) {
     SCOPED_TRACE(to_string(at.site));
-    const at::Tensor clean = forward.values_at(places, {&at, 1})[0],
-                     by = direction(clean), values = clean + 0.1 * clean.norm() * by;
+    const at::Tensor clean = forward.values_at(places, {&at, 1})[0], by = direction(clean),
+                     values = clean + 0.1 * clean.norm() * by;
     const auto loss = [&](const at::Tensor& top) {
       at::Tensor sum = at::zeros({}, at::kDouble);
       for (size_t i = 0; i < prompts.size(); ++i) {
         const at::Tensor last =
             top[static_cast<std::int64_t>(i)][static_cast<std::int64_t>(prompts[i].size()) - 1];
-        sum = sum + static_cast<double>(i + 1) * forward.logits(last.unsqueeze(0)).log_softmax(1)[0][5];
+        sum = sum +
+              static_cast<double>(i + 1) * forward.logits(last.unsqueeze(0)).log_softmax(1)[0][5];
       }
       return sum;
     };
@@ -164,13 +165,12 @@ TEST_P(Side, TheGradientIsThatOfSinglePrompts) {
                 1e-7 * (gradient.norm().item<double>() + 1));
     const at::AutoGradMode graph(true);
     for (size_t i = 0; i < prompts.size(); ++i) {
-      const at::Tensor value =
-          values[static_cast<std::int64_t>(i)].clone().requires_grad_(true);
+      const at::Tensor value = values[static_cast<std::int64_t>(i)].clone().requires_grad_(true);
       const TensorWrite write{at, places[i].token, value};
       const at::Tensor one =
           static_cast<double>(i + 1) *
-          log_p(*network_, prompts[i], {&write, 1})[static_cast<std::int64_t>(prompts[i].size()) - 1]
-               [5];
+          log_p(*network_, prompts[i],
+                {&write, 1})[static_cast<std::int64_t>(prompts[i].size()) - 1][5];
       const at::Tensor expected = torch::autograd::grad({one}, {value})[0];
       EXPECT_LE(distance(gradient[static_cast<std::int64_t>(i)], expected), 1e-10) << i;
     }
@@ -319,10 +319,11 @@ TEST_P(Side, ContinuationsAreThoseOfSinglePrompts) {
     // One that is greedy, and one that is so but for its end.
     std::vector<int> greedy;
     for (int k = 0; k < 3; ++k)
-      greedy.push_back(log_p(*network_, joined(request.prompt, greedy))
-                           [static_cast<std::int64_t>(request.prompt.size()) + k - 1]
-                               .argmax()
-                               .item<int>());
+      greedy.push_back(
+          log_p(*network_, joined(request.prompt,
+                                  greedy))[static_cast<std::int64_t>(request.prompt.size()) + k - 1]
+              .argmax()
+              .item<int>());
     all.push_back({request.prompt, greedy});
     greedy.back() = (greedy.back() + 1) % 29;
     all.push_back({request.prompt, greedy});
@@ -332,8 +333,7 @@ TEST_P(Side, ContinuationsAreThoseOfSinglePrompts) {
     int exact = 0;
     for (size_t i = 0; i < all.size(); ++i) {
       const auto first = static_cast<std::int64_t>(all[i].prompt.size()) - 1;
-      const at::Tensor log =
-          log_p(*network_, joined(all[i].prompt, all_but_last(all[i].target)));
+      const at::Tensor log = log_p(*network_, joined(all[i].prompt, all_but_last(all[i].target)));
       double nll = 0;
       bool greedy = true;
       for (size_t k = 0; k < all[i].target.size(); ++k) {
@@ -342,15 +342,15 @@ TEST_P(Side, ContinuationsAreThoseOfSinglePrompts) {
         greedy = greedy && at.argmax().item<int>() == all[i].target[k];
       }
       EXPECT_NEAR(found[i].target_nll, nll, 1e-12 * (1 + nll));
-      EXPECT_NEAR(found[i].log_first, log[first][all[i].target[0]].item<double>(), 1e-12 * (1 + nll));
+      EXPECT_NEAR(found[i].log_first, log[first][all[i].target[0]].item<double>(),
+                  1e-12 * (1 + nll));
       EXPECT_EQ(found[i].target_is_argmax, greedy) << i;
       exact += greedy ? 1 : 0;
     }
     return exact;
   };
   EXPECT_GE(compare(), 4);
-  const RomeEdit edit =
-      rome_edits(*network_, added(), 1, {&asked[0], 1}, {}, settings()).front();
+  const RomeEdit edit = rome_edits(*network_, added(), 1, {&asked[0], 1}, {}, settings()).front();
   const double before = continuations(*network_, {all.data(), 1})[0].target_nll;
   const AppliedEdit applied(*network_, EditSlot(*network_, added(), 1), edit.delta());
   EXPECT_NE(continuations(*network_, {all.data(), 1})[0].target_nll, before);
@@ -415,8 +415,8 @@ TEST_P(Side, Fp32IsCloseToFp64) {
       if (edits[i].first_gradient.norm().item<double>() < 1e-9) continue;
       ++compared;
       first = std::max(first, distance(found[i].first_gradient, edits[i].first_gradient));
-      deltas = std::max(deltas, distance(found[i].v_star - found[i].v0,
-                                         edits[i].v_star - edits[i].v0));
+      deltas =
+          std::max(deltas, distance(found[i].v_star - found[i].v0, edits[i].v_star - edits[i].v0));
     }
   }
   std::cout << "| " << GetParam() << " | " << covariance << " | " << directions << " | " << first
@@ -466,12 +466,12 @@ TEST(RowBatches, AddUp) {
   at::Tensor sum = at::zeros({70, 70}, at::kDouble);
   std::int64_t tokens = 0;
   for (size_t begin = 0; begin < all.size(); begin += 100) {
-    const std::vector<std::vector<int>> part(all.begin() + static_cast<std::ptrdiff_t>(begin),
-                                             all.begin() + static_cast<std::ptrdiff_t>(begin) + 100);
-    const std::int64_t count = std::accumulate(lengths.begin() + static_cast<std::ptrdiff_t>(begin),
-                                               lengths.begin() + static_cast<std::ptrdiff_t>(begin) +
-                                                   100,
-                                               std::int64_t{0});
+    const std::vector<std::vector<int>> part(
+        all.begin() + static_cast<std::ptrdiff_t>(begin),
+        all.begin() + static_cast<std::ptrdiff_t>(begin) + 100);
+    const std::int64_t count = std::accumulate(
+        lengths.begin() + static_cast<std::ptrdiff_t>(begin),
+        lengths.begin() + static_cast<std::ptrdiff_t>(begin) + 100, std::int64_t{0});
     sum = sum + count * key_covariance(slot, part, 0);
     tokens += count;
   }

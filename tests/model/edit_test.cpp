@@ -182,6 +182,22 @@ TEST_P(AnyFamily, AnEditMapsTheKeyToTheValue) {
   }
 }
 
+TEST_P(AnyFamily, BehindAContextThePromptMayBeOtherTokens) {
+  EditRequest asked = request();
+  asked.continued = {9, 3, 11, 7, 19};
+  asked.continued_subject_last = 3;
+  const std::vector<PromptToken> places = {{kPrompt, kSubjectLast}, {{8, 1, 9, 3, 11, 7, 19}, 5}};
+  for (const EditedMatrix matrix : matrices()) {
+    const RomeEdit edit = rome_edit(*network_, matrix, 1, asked, {runs(), 0.05}, settings_of(1));
+    const at::Tensor keys = EditSlot(*network_, matrix, 1).keys(places);
+    EXPECT_LE(length(edit.k_bar - keys.mean(0)), 1e-13 * length(edit.k_bar)) << to_string(matrix);
+    EXPECT_GT(length(edit.k_bar - rome(matrix, {runs(), 0.05}, 1).k_bar), 1e-6);
+  }
+  asked.continued_subject_last = 5;
+  EXPECT_THROW(rome_edit(*network_, matrices().front(), 1, asked, {}, settings_of(1)),
+               std::invalid_argument);
+}
+
 // The tokens after the subject cannot matter to what stands at it.
 TEST_P(AnyFamily, WithoutAStepNothingIsEdited) {
   for (const EditedMatrix matrix : matrices()) {
