@@ -72,8 +72,8 @@ std::unique_ptr<Network> network_of(const std::string& name, const Settings& set
 
 std::vector<EditedMatrix> matrices_of(const Network& network, int layer) {
   std::vector<EditedMatrix> found;
-  for (const auto matrix : {EditedMatrix::kWa, EditedMatrix::kWg, EditedMatrix::kWo,
-                            EditedMatrix::kWdown}) {
+  for (const auto matrix :
+       {EditedMatrix::kWa, EditedMatrix::kWg, EditedMatrix::kWo, EditedMatrix::kWdown}) {
     try {
       network.editable(layer, matrix);
       found.push_back(matrix);
@@ -112,16 +112,20 @@ bool bench_edits(Network& network, const std::string& name, const Settings& sett
     const EditSlot slot(network, matrix, layer);
     rome_edits(network, matrix, layer, {facts.data(), 1}, {}, search);  // warm up
     std::vector<RomeEdit> edits, alone;
-    const double together = median_seconds(1, settings.device, [&] {
-                   edits = rome_edits(network, matrix, layer, facts, {}, search);
-                 }) / settings.facts;
-    const double apart = median_seconds(1, settings.device, [&] {
-                   for (int i = 0; i < settings.alone; ++i)
-                     alone.push_back(
-                         rome_edits(network, matrix, layer, {&facts[static_cast<size_t>(i)], 1}, {},
-                                    search)
-                             .front());
-                 }) / settings.alone;
+    const double together =
+        median_seconds(1, settings.device,
+                       [&] { edits = rome_edits(network, matrix, layer, facts, {}, search); }) /
+        settings.facts;
+    const double apart =
+        median_seconds(
+            1, settings.device,
+            [&] {
+              for (int i = 0; i < settings.alone; ++i)
+                alone.push_back(rome_edits(network, matrix, layer,
+                                           {&facts[static_cast<size_t>(i)], 1}, {}, search)
+                                    .front());
+            }) /
+        settings.alone;
     const double off = edits_off(network, slot, facts, edits, alone);
     const bool fits = off <= settings.allowed();
     right = right && fits;

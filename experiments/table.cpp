@@ -1,5 +1,6 @@
 #include "experiments/table.hpp"
 
+#include "experiments/edit/edit.hpp"
 #include "experiments/evaluate/evaluate.hpp"
 #include "experiments/heatmap/heatmap.hpp"
 #include "experiments/intervene/intervene.hpp"
@@ -10,7 +11,8 @@ namespace factflow {
 
 const std::vector<const ExperimentKind*>& experiment_kinds() {
   static const std::vector<const ExperimentKind*> kinds = {
-      &evaluate_kind(), &sweep_kind(), &heatmap_kind(), &intervene_kind(), &trace_kind(),
+      &evaluate_kind(),  &sweep_kind(), &heatmap_kind(),
+      &intervene_kind(), &trace_kind(), &edit_kind(),
   };
   return kinds;
 }

@@ -18,8 +18,6 @@ constexpr const char* kGroup = "edit";
 constexpr const char* kFactors = "edit_factors_";
 constexpr EditQuestion kQuestions[] = {EditQuestion::kRewrite, EditQuestion::kParaphrase,
                                        EditQuestion::kNeighbour};
-constexpr OtherFact kOthers[] = {OtherFact::kSameRelation, OtherFact::kSameSubject,
-                                 OtherFact::kUnrelated};
 // Attributes, in order; what is a number of another type is refused.
 constexpr const char* kTexts[] = {"method", "covariance", "covariance_source", "context_start"};
 constexpr const char* kWholeNumbers[] = {"covariance_tokens", "seed", "iterations",
@@ -226,7 +224,7 @@ EditResults read_edits(const ResultsReader& reader, const std::string& model) {
   results.prompts = group.read_axis<std::int64_t>("prompt");
   reader.check_prompts(group, results.prompts);
   results.question_kinds = kinds_named(group, "question", kQuestions);
-  results.other_kinds = kinds_named(group, "other", kOthers);
+  results.other_kinds = kinds_named(group, "other", kOtherFacts);
   results.sets = group.read_axis<std::string>("set");
   check_unique(group, "set", results.sets);
   const std::map<std::string, std::size_t> lengths = {

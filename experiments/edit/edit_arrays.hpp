@@ -23,6 +23,8 @@ enum class EditQuestion { kRewrite, kParaphrase, kNeighbour };
 // What a fact that the edit is not about has to do with it: "same relation", "same subject"
 // (another relation), "unrelated".
 enum class OtherFact { kSameRelation, kSameSubject, kUnrelated };
+inline constexpr OtherFact kOtherFacts[] = {OtherFact::kSameRelation, OtherFact::kSameSubject,
+                                            OtherFact::kUnrelated};
 std::string to_string(EditQuestion kind);
 std::string to_string(OtherFact kind);
 // "W_o 3"

@@ -67,9 +67,9 @@ std::vector<std::vector<size_t>> row_batches(const std::vector<std::int64_t>& le
                    [&](size_t a, size_t b) { return lengths[a] > lengths[b]; });
   std::vector<std::vector<size_t>> batches;
   for (const size_t row : order) {
-    if (batches.empty() || static_cast<std::int64_t>(batches.back().size() + 1) *
-                                   lengths[batches.back().front()] >
-                               kTokensAtOnce)
+    if (batches.empty() ||
+        static_cast<std::int64_t>(batches.back().size() + 1) * lengths[batches.back().front()] >
+            kTokensAtOnce)
       batches.emplace_back();
     batches.back().push_back(row);
   }
@@ -82,8 +82,8 @@ at::Tensor padded(const std::vector<at::Tensor>& rows) {
   const at::Tensor places = at::arange(longest, rows[0].options().dtype(at::kLong));
   std::vector<at::Tensor> equal;
   for (const at::Tensor& row : rows)
-    equal.push_back(row.size(0) == longest ? row
-                                           : row.index_select(0, places.clamp_max(row.size(0) - 1)));
+    equal.push_back(
+        row.size(0) == longest ? row : row.index_select(0, places.clamp_max(row.size(0) - 1)));
   return at::stack(equal);
 }
 
@@ -147,7 +147,8 @@ at::Tensor ReferenceRows::gradient(const at::Tensor& h, const RowWrite& write,
     const at::Tensor in = entering.back().detach().requires_grad_(layer > first);
     entering.pop_back();
     const at::Tensor out = layer_of(layer, in), &asked = layer > first ? in : written.values;
-    gradient = layer == layers ? grad({loss(out)}, {asked})[0] : grad({out}, {asked}, {gradient})[0];
+    gradient =
+        layer == layers ? grad({loss(out)}, {asked})[0] : grad({out}, {asked}, {gradient})[0];
   }
   return gradient;
 }
@@ -188,9 +189,8 @@ std::vector<at::Tensor> ReferenceRows::streams(const std::vector<std::vector<int
   for (const std::vector<size_t>& batch : row_batches(lengths_of(prompts))) {
     const at::Tensor h = through(embedded(some_of(prompts, batch)), 0, layer);
     for (size_t row = 0; row < batch.size(); ++row)
-      found[batch[row]] =
-          h[static_cast<std::int64_t>(row)].narrow(0, 0, static_cast<std::int64_t>(
-                                                              prompts[batch[row]].size()));
+      found[batch[row]] = h[static_cast<std::int64_t>(row)].narrow(
+          0, 0, static_cast<std::int64_t>(prompts[batch[row]].size()));
   }
   return found;
 }

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "experiments/edit/edit_arrays.hpp"
 #include "experiments/evaluate/evaluation_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
@@ -150,6 +151,37 @@ void compare_facts(Comparison& c, const std::string& model, const ResultsReader&
   c.equal(group + "token_count", ours.token_count, theirs.token_count);
 }
 
+void compare_edits(Comparison& c, const std::string& model, const ResultsReader& a,
+                   const ResultsReader& b) {
+  const EditResults ours = read_edits(a, model), theirs = read_edits(b, model);
+  const std::string group = "/" + model + "/edit/";
+  c.equal(group + "settings", ours.settings == theirs.settings);
+  c.equal(group + "edit", ours.edits, theirs.edits);
+  c.equal(group + "prompt", ours.prompts, theirs.prompts);
+  c.equal(group + "question_text", ours.question_texts, theirs.question_texts);
+  c.equal(group + "context_tokens", ours.context_tokens, theirs.context_tokens);
+  c.equal(group + "new_nll_before", ours.before.new_nll, theirs.before.new_nll);
+  c.equal(group + "new_nll", ours.after.new_nll, theirs.after.new_nll);
+  c.equal(group + "true_nll", ours.after.true_nll, theirs.after.true_nll);
+  c.equal(group + "new_greedy", ours.after.new_greedy, theirs.after.new_greedy);
+  c.equal(group + "steps", ours.steps, theirs.steps);
+  c.equal(group + "loss", ours.loss, theirs.loss);
+  c.equal(group + "update_norm", ours.update_norm, theirs.update_norm);
+  c.equal(group + "other_prompt", ours.other_prompts, theirs.other_prompts);
+  c.equal(group + "other_log_change", ours.other_log_change, theirs.other_log_change);
+  c.equal(group + "other_kl", ours.other_kl, theirs.other_kl);
+  c.equal(group + "members", ours.members, theirs.members);
+  c.equal(group + "asked", ours.asked, theirs.asked);
+  c.equal("/" + model + "/edit_factors", edits_with_factors(a, model),
+          edits_with_factors(b, model));
+  if (!c.first().empty()) return;
+  for (const std::int64_t edit : edits_with_factors(a, model)) {
+    const EditFactors x = read_edit_factors(a, model, edit), y = read_edit_factors(b, model, edit);
+    c.equal(fmt::format("/{}/edit_factors_{}/u", model, edit), x.u, y.u);
+    c.equal(fmt::format("/{}/edit_factors_{}/r", model, edit), x.r, y.r);
+  }
+}
+
 void compare_model(Comparison& c, const std::string& model, const ResultsReader& a,
                    const ResultsReader& b) {
   c.equal("/" + model + "/evaluation", has_evaluation(a, model) == has_evaluation(b, model));
@@ -162,6 +194,8 @@ void compare_model(Comparison& c, const std::string& model, const ResultsReader&
     compare_cells(c, names, model, a, b);
   c.equal("/" + model + "/trace", has_traces(a, model) == has_traces(b, model));
   if (has_traces(a, model) && has_traces(b, model)) compare_facts(c, model, a, b);
+  c.equal("/" + model + "/edit", has_edits(a, model) == has_edits(b, model));
+  if (has_edits(a, model) && has_edits(b, model)) compare_edits(c, model, a, b);
   compare_maps(c, "heatmap", model, a, b);
   for (const std::string& maps : map_groups(a, model)) compare_maps(c, maps, model, a, b);
 }

@@ -8,6 +8,7 @@
 
 #include <gtest/gtest.h>
 
+#include "experiments/edit/edit.hpp"
 #include "experiments/evaluate/evaluate.hpp"
 #include "experiments/heatmap/heatmap.hpp"
 #include "experiments/intervene/intervene.hpp"
@@ -37,7 +38,9 @@ std::vector<std::string> work() {
       evaluate_kind().plan({}, model).work->bytes(),
       sweep_kind().plan({std::make_shared<const SweepConfig>(sweep)}, model).work->bytes(),
       heatmap_kind().plan({std::make_shared<const HeatmapsConfig>(heatmaps)}, model).work->bytes(),
-      intervene_kind().plan({}, model).work->bytes(), trace_kind().plan({}, model).work->bytes()};
+      intervene_kind().plan({}, model).work->bytes(),
+      trace_kind().plan({}, model).work->bytes(),
+      edit_kind().plan({}, model).work->bytes()};
 }
 
 Job two_models() {
@@ -49,7 +52,7 @@ Job two_models() {
     model.name = name;
     model.path = model.tokenizer = std::string(source_dir() + "/demo/models/") + name;
     model.work = work();
-    model.asked = {{}, {{0, {0}}, {1, {0}}}, {{0, {0}}}, {}, {}};
+    model.asked = {{}, {{0, {0}}, {1, {0}}}, {{0, {0}}}, {}, {}, {}};
   }
   return job;
 }

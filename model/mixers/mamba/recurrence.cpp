@@ -34,8 +34,8 @@ at::Tensor scan(const ScanInputs& in, const at::Tensor& a, std::vector<at::Tenso
   at::Tensor state;
   for (std::int64_t t = 0; t < in.dt.size(1); ++t) {
     const at::Tensor b = token(in.b, t).unsqueeze(2), written = token(in.written, t).unsqueeze(1);
-    state = state.defined() ? decay(token(in.dt, t), a).mul_(state).addcmul_(b, written)
-                            : b * written;
+    state =
+        state.defined() ? decay(token(in.dt, t), a).mul_(state).addcmul_(b, written) : b * written;
     y.push_back(over_states(token(in.c, t), state));
     if (states != nullptr) states->push_back(state);
   }
