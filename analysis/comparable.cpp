@@ -8,10 +8,13 @@
 
 #include <fmt/format.h>
 
+#include "analysis/load_runs.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
+#include "experiments/mean_knockout/mean_knockout_arrays.hpp"
+#include "experiments/sever/sever_arrays.hpp"
 #include "experiments/stored_arrays.hpp"
 #include "experiments/trace/trace_arrays.hpp"
 
@@ -34,14 +37,16 @@ void require_equal(const std::vector<std::filesystem::path>& files,
   }
 }
 
-// Of all kinds but traces, whose windows are always centred: they say nothing of the others'.
+// Of all kinds but traces and knockouts by means, whose windows are always centred: they say
+// nothing of the others'.
 std::string placement_of(const ResultsReader& reader) {
   for (const ModelInfo& model : reader.models()) {
-    std::set<std::string> traces;
-    for (const TraceMaps& maps : trace_maps(reader, model.name)) traces.insert(maps.group);
+    std::set<std::string> centred;
+    for (const TraceMaps& maps : trace_maps(reader, model.name)) centred.insert(maps.group);
+    centred.insert(mean_knockout_names().group);
     const hdf5::Group group = reader.arrays_of(model.name);
     for (const std::string& kind : group.names()) {
-      if (traces.contains(kind)) continue;
+      if (centred.contains(kind)) continue;
       const hdf5::Group windows = group.open_group(kind);
       for (const std::int64_t size : numbered(windows, "window_"))
         return read_placement(windows.open_group(fmt::format("window_{}", size)));
@@ -122,16 +127,47 @@ std::set<std::string> rows_of(const RunData& run, const RunSource& source) {
   return rows;
 }
 
-// "restore h at 1", what a run traces at which window size.
+bool of_noise(const ModelData& model) {
+  return read_traced_facts(*model.reader, model.stored_name).corruption == Corruption::kNoise;
+}
+
+// "restore h at 1", "restore h from noise at 1", what a run traces at which window size.
 std::set<std::string> traces_of(const RunData& run, const RunSource& source) {
   std::set<std::string> traces;
   for (const ModelData& model : run.models)
-    if (is_of(model, source))
+    if (is_of(model, source) && has_traces(*model.reader, model.stored_name))
       for (const TraceMaps& maps : trace_maps(*model.reader, model.stored_name))
         for (const std::int64_t window :
              heatmap_windows(*model.reader, model.stored_name, maps.group))
-          traces.insert(fmt::format("{} {} at {}", to_string(maps.direction), maps.site, window));
+          traces.insert(fmt::format("{} {}{} at {}", to_string(maps.direction), maps.site,
+                                    of_noise(model) ? " from noise" : "", window));
   return traces;
+}
+
+// "s at subject-last", what a run severs.
+std::set<std::string> severed_in(const RunData& run, const RunSource& source) {
+  std::set<std::string> severed;
+  for (const ModelData& model : run.models) {
+    if (!is_of(model, source) || !has_severed_paths(*model.reader, model.stored_name)) continue;
+    const SeveredPaths paths = read_severed_paths(*model.reader, model.stored_name);
+    for (const std::string& at : paths.at)
+      for (const std::string& what : paths.severed)
+        severed.insert(fmt::format("{} at {}", what, at));
+  }
+  return severed;
+}
+
+// "mean-a subject at 4", what a run knocks out by means.
+std::set<std::string> mean_knockouts_of(const RunData& run, const RunSource& source) {
+  std::set<std::string> knockouts;
+  for (const ModelData& model : run.models) {
+    if (!is_of(model, source) || !has_mean_knockouts(*model.reader, model.stored_name)) continue;
+    const CellNames& names = mean_knockout_names();
+    for (const std::int64_t window : cell_windows(names, *model.reader, model.stored_name))
+      for (const std::string& item : load_mean_knockout_axes(model).items)
+        knockouts.insert(fmt::format("{} at {}", item, window));
+  }
+  return knockouts;
 }
 
 // Of the runs that have some: those that another of them has not. `of`: what a run has, by name.
@@ -170,13 +206,16 @@ void check_comparable(const std::vector<std::filesystem::path>& files,
 
 std::vector<std::string> differences_between_runs(const RunData& run) {
   std::vector<std::string> sentences;
-  for (std::string line : {difference("precision", values_of(run, &RunInfo::precision)),
-                           difference("dataset", values_of(run, &RunInfo::dataset_digest)),
-                           difference("the rule of selection", values_of(run, &RunInfo::selection)),
-                           difference("the windows of heat maps", heatmap_sizes(run)),
-                           difference("rows of interventions", what_others_lack(run, rows_of)),
-                           difference("the windows of interventions", intervention_sizes(run)),
-                           difference("what is traced", what_others_lack(run, traces_of))})
+  for (std::string line :
+       {difference("precision", values_of(run, &RunInfo::precision)),
+        difference("dataset", values_of(run, &RunInfo::dataset_digest)),
+        difference("the rule of selection", values_of(run, &RunInfo::selection)),
+        difference("the windows of heat maps", heatmap_sizes(run)),
+        difference("rows of interventions", what_others_lack(run, rows_of)),
+        difference("the windows of interventions", intervention_sizes(run)),
+        difference("what is traced", what_others_lack(run, traces_of)),
+        difference("what is severed", what_others_lack(run, severed_in)),
+        difference("knockouts by means", what_others_lack(run, mean_knockouts_of))})
     if (!line.empty()) sentences.push_back(std::move(line));
   for (const ModelData& model : run.models)
     if (!model.repeats.empty())

@@ -9,7 +9,9 @@
 
 #include "analysis/comparable.hpp"
 #include "analysis/coverage.hpp"
+#include "analysis/mean_knockout_report.hpp"
 #include "analysis/number_text.hpp"
+#include "analysis/severing_report.hpp"
 #include "analysis/trace_report.hpp"
 #include "base/text.hpp"
 #include "results/answer_summary.hpp"
@@ -149,9 +151,11 @@ void add_kept(const Study& study, std::vector<std::string>& lines) {
   std::vector<std::string> counts;
   for (const Kept& kept : study.kept)
     counts.push_back(fmt::format("{} {} of {}{}", kept.model, kept.kept, kept.of,
-                                 kept.prompts == kTraces        ? " that were traced"
-                                 : study.run.other_sets.empty() ? ""
-                                                                : " of " + kept.prompts));
+                                 kept.prompts == kTraces          ? " that were traced"
+                                 : kept.prompts == kSeverings     ? " with severed paths"
+                                 : kept.prompts == kMeanKnockouts ? " with knockouts by means"
+                                 : study.run.other_sets.empty()   ? ""
+                                                                  : " of " + kept.prompts));
   lines.push_back(fmt::format("Only prompts whose clean probability lies in [{}, {}]: {}.",
                               study.p_clean.low, study.p_clean.high, join(counts)));
 }
@@ -243,6 +247,13 @@ std::vector<std::string> gaps(const Study& study) {
     if (const ModelTraces& traces = study.traces[i++];
         traces.count(FactUse::kUsed) < traces.facts.size())
       lines.push_back(line);
+  for (std::size_t i = 0; const std::string& line : severing_counts(study))
+    if (const std::vector<TracedFact>& facts = study.severings[i++].facts;
+        count_of(facts, FactUse::kUsed) < facts.size())
+      lines.push_back(line);
+  for (std::size_t i = 0; const std::string& line : mean_knockout_counts(study))
+    if (const ModelMeanKnockouts& of = study.mean_knockouts[i++]; of.failed + of.outside > 0)
+      lines.push_back(line);
   for (std::string& line : differences_between_runs(study.run)) lines.push_back(std::move(line));
   return lines;
 }
@@ -294,6 +305,16 @@ std::string findings_text(const Study& study) {
         "layer = "
         "the one behind which it is patched, and at the last token the last of them gives 1 by "
         "definition. All groups of tokens: tables/traces.csv.\n",
+        align(rows));
+  if (const auto rows = severing_rows(study); !rows.empty())
+    text += fmt::format(
+        "\nSevered paths, no part of the findings and claims\n\n{}Of the layer behind which the "
+        "patch of h alone does most. All layers: tables/severings.csv.\n",
+        align(rows));
+  if (const auto rows = mean_knockout_rows(study); !rows.empty())
+    text += fmt::format(
+        "\nKnockouts by means, no part of the findings and claims\n\n{}Lowest of all centres, of "
+        "(p' - p) / p. All centres: tables/mean_knockouts.csv.\n",
         align(rows));
   std::vector<std::string> missing = gaps(study);
   if (const std::string line = unfinished(study); !line.empty())

@@ -12,6 +12,7 @@
 #include "base/text.hpp"
 #include "experiments/evaluate/evaluation_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
+#include "experiments/mean_knockout/mean_knockout_arrays.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 
 namespace factflow {
@@ -292,6 +293,24 @@ TracedFacts load_traced_facts(const ModelData& model) {
   TracedFacts facts = read_traced_facts(*model.reader, model.stored_name);
   rename_stored(facts.prompts, model);
   return facts;
+}
+
+TracedFacts load_severed_facts(const ModelData& model) {
+  TracedFacts facts = read_severed_facts(*model.reader, model.stored_name);
+  rename_stored(facts.prompts, model);
+  return facts;
+}
+
+SeveredPaths load_severed_paths(const ModelData& model) {
+  SeveredPaths paths = read_severed_paths(*model.reader, model.stored_name);
+  rename_stored(paths.prompts, model);
+  return paths;
+}
+
+CellAxes load_mean_knockout_axes(const ModelData& model) {
+  CellAxes axes = cell_axes(mean_knockout_names(), *model.reader, model.stored_name, kAllPrompts);
+  rename_stored(axes.prompts, model);
+  return axes;
 }
 
 }  // namespace factflow

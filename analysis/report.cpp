@@ -11,9 +11,11 @@
 #include "analysis/findings.hpp"
 #include "analysis/html.hpp"
 #include "analysis/load_runs.hpp"
+#include "analysis/mean_knockout_report.hpp"
 #include "analysis/number_text.hpp"
 #include "analysis/palette.hpp"
 #include "analysis/report_assets.hpp"
+#include "analysis/severing_report.hpp"
 #include "analysis/trace_report.hpp"
 #include "base/text.hpp"
 
@@ -57,9 +59,17 @@ std::string header_html(const Study& study) {
 // Links to the sections that `body` has.
 std::string navigation(const std::string& body) {
   constexpr std::pair<const char*, const char*> kSections[] = {
-      {"findings", "Findings"}, {"claims", "Claims"}, {"figures", "Figures"},
-      {"prompts", "Prompts"},   {"pairs", "Pairs"},   {"interventions", "Interventions"},
-      {"traces", "Traces"},     {"models", "Models"}, {"files", "Files"},
+      {"findings", "Findings"},
+      {"claims", "Claims"},
+      {"figures", "Figures"},
+      {"prompts", "Prompts"},
+      {"pairs", "Pairs"},
+      {"interventions", "Interventions"},
+      {"traces", "Traces"},
+      {"severings", "Severed paths"},
+      {"mean-knockouts", "Knockouts by means"},
+      {"models", "Models"},
+      {"files", "Files"},
       {"run", "Provenance"}};
   std::string text = "<nav>";
   for (const auto& [id, name] : kSections)
@@ -482,8 +492,8 @@ std::string make_report(const Study& study, const ReportData& data, const Figure
   std::string body = findings_html(study);
   if (!study.main_effects.empty()) body += claims_html(study) + kFigures + pairs_html(study);
   const std::string interventions = interventions_html(study);
-  body += interventions + traces_html(study) + models_html(study) +
-          "<section id=\"files\"><h2>Files</h2>\n" + tables_html(tables) +
+  body += interventions + traces_html(study) + severings_html(study) + mean_knockouts_html(study) +
+          models_html(study) + "<section id=\"files\"><h2>Files</h2>\n" + tables_html(tables) +
           figure_files_html(figures) + "</section>\n";
   for (const std::vector<std::string>& lines : {data.omitted, figures.omitted})
     for (const std::string& line : lines)

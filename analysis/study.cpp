@@ -122,7 +122,7 @@ void check_limits(const CleanLimits& limits) {
     throw InputError(option_of(limits), "expected limits of a probability, the smaller one first");
 }
 
-// What traces have left out themselves is counted.
+// What traces and severed paths have left out themselves is counted.
 void limit_clean(const CleanLimits& limits, Study& study) {
   study.p_clean = limits;
   if (!limits.any()) return;
@@ -137,15 +137,23 @@ void limit_clean(const CleanLimits& limits, Study& study) {
       }
       limit_clean(limits, model, study);
     }
-  for (const ModelTraces& traces : study.traces) {
-    for (const TracedFact& fact : traces.facts)
+  const auto count = [&](const std::string& model, const char* what,
+                         const std::vector<TracedFact>& facts) {
+    for (const TracedFact& fact : facts)
       if (fact.use != FactUse::kNoValue) {
         least = std::min(least, fact.high);
         most = std::max(most, fact.high);
       }
-    const std::size_t out = traces.count(FactUse::kOutsideLimits);
-    const std::size_t of = traces.facts.size() - traces.count(FactUse::kNoValue);
-    study.kept.push_back({traces.model, kTraces, of - out, of});
+    const std::size_t out = count_of(facts, FactUse::kOutsideLimits);
+    const std::size_t of = facts.size() - count_of(facts, FactUse::kNoValue);
+    study.kept.push_back({model, what, of - out, of});
+  };
+  for (const ModelTraces& traces : study.traces) count(traces.model, kTraces, traces.facts);
+  for (const ModelSevering& severing : study.severings)
+    count(severing.model, kSeverings, severing.facts);
+  for (const ModelMeanKnockouts& knockouts : study.mean_knockouts) {
+    const std::size_t of = knockouts.prompts - knockouts.failed;
+    study.kept.push_back({knockouts.model, kMeanKnockouts, of - knockouts.outside, of});
   }
   if (std::any_of(study.kept.begin(), study.kept.end(), [](const Kept& k) { return k.kept > 0; }))
     return;
@@ -187,6 +195,8 @@ Study make_study(RunData run, const StudyOptions& options) {
   study.window = finding_window(study.run, options.window);
   check_limits(options.p_clean);
   study.traces = study_traces(study.run, options.p_clean, options.bootstrap.level);
+  study.mean_knockouts = study_mean_knockouts(study.run, options.p_clean, options.bootstrap.level);
+  study.severings = study_severings(study.run, options.p_clean, options.bootstrap.level);
   limit_clean(options.p_clean, study);
   if (study.run.other_sets.empty() && prompts_differ(study.run.models))
     study.common = common_prompts(study.run.models);

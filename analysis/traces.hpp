@@ -39,6 +39,14 @@ struct TracedFact {
   FactUse use = FactUse::kNoValue;
 };
 
+// With their places in `prompts`, and which of them have a part in means.
+std::vector<TracedFact> facts_of(const TracedFacts& stored, const PromptTable& prompts,
+                                 const CleanLimits& limits);
+std::size_t count_of(const std::vector<TracedFact>& facts, FactUse use);
+// "57 of 60 ONES; left out: 2 without a value, 1 with high - low < 0.05"
+std::string facts_in_words(const std::vector<TracedFact>& facts, const std::string& one,
+                           const std::string& ones);
+
 // The six rows of the published maps. Of a prompt of T tokens, with the subject in [a, b):
 //   kSharma  prefix [0, a); subject [:-2] = [a, b - 2); subject [-2] = b - 2; subject [-1] = b - 1;
 //            further [b, T - 1); last T - 1. A row's effect is the mean over its tokens in each
@@ -99,11 +107,17 @@ TracePeak peak_of(const TraceAverage& average, TraceGrouping grouping, std::size
 
 struct ModelTraces {
   std::string model;
+  Corruption corruption = Corruption::kSubject;
+  std::int64_t noise_copies = 0;  // of noise
+  double noise_deviation = 0;     // likewise
   std::vector<TracedFact> facts;
   std::vector<TraceAverage> averages;
 
   std::size_t count(FactUse use) const;
 };
+
+// "restore", "restore from noise"
+std::string in_words(const ModelTraces& traces, TraceDirection direction);
 
 // "57 of 60 traced prompts; left out: 2 without a value, 1 with high - low < 0.05"
 std::string facts_in_words(const ModelTraces& traces);

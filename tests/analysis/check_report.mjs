@@ -148,6 +148,18 @@ async function checkInterventions(page) {
   if (pictures) await page.locator('#interventions').screenshot({path: path.join(pictures, 'interventions.png')});
 }
 
+// Panels of lines with bands in static pictures.
+async function checkLines(page, section, rows) {
+  const drawn = await page.locator(`#${section} .panel > svg`).evaluateAll((all) => all.map((svg) => ({
+    lines: svg.querySelectorAll('polyline').length, bands: svg.querySelectorAll('polygon').length,
+    points: svg.querySelectorAll('circle title').length})));
+  check(drawn.length > 0 && drawn.every((one) => one.lines > 1 && one.bands > 0 && one.points > 6), `${section}: ${JSON.stringify(drawn)}`);
+  check(await page.locator(`#${section} table tr`).count() > rows, `no table in ${section}`);
+  if (pictures) await page.locator(`#${section}`).screenshot({path: path.join(pictures, `${section}.png`)});
+}
+const checkMeanKnockouts = (page) => checkLines(page, 'mean-knockouts', 6);
+const checkSeverings = (page) => checkLines(page, 'severings', 6);
+
 async function checkTraces(page) {
   const drawn = await page.locator('#traces .panel svg').evaluateAll((all) => all.map((svg) => ({
     cells: svg.querySelectorAll('rect title').length,
@@ -257,8 +269,9 @@ async function main() {
   const ofKnockouts = await has('figures') ? [checkViews, checkAxes, checkSwitches, checkHover, checkPrompts] : [];
   const ofInterventions = await has('interventions') ? [checkInterventions] : [];
   const ofTraces = await has('traces') ? [checkTraces] : [];
-  check(ofKnockouts.length + ofInterventions.length + ofTraces.length > 0, 'the report shows nothing');
-  for (const step of [checkLinks, ...ofKnockouts, ...ofInterventions, ...ofTraces, checkPhone, checkPaper]) await step(page);
+  const ofSeverings = [...await has('severings') ? [checkSeverings] : [], ...await has('mean-knockouts') ? [checkMeanKnockouts] : []];
+  check(ofKnockouts.length + ofInterventions.length + ofTraces.length + ofSeverings.length > 0, 'the report shows nothing');
+  for (const step of [checkLinks, ...ofKnockouts, ...ofInterventions, ...ofTraces, ...ofSeverings, checkPhone, checkPaper]) await step(page);
   await browser.close();
   console.log(`opened in ${seconds.toFixed(2)} s; ${checks} checks, ${problems.length} problems`);
   problems.forEach((problem) => console.log(problem));

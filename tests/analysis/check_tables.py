@@ -375,11 +375,12 @@ def check_traces(file, folder):
         wrong.append(f"traces.csv: {len(asked - listed)} rows are missing, {len(listed - asked)} are too many")
 
 
-def check_trace_facts(file, folder):
-    rows = rows_of(folder, "trace_facts")
+def check_facts(file, folder, table, stored):
+    """The facts of traces, or of severed paths, as group `stored` of each model has them."""
+    rows = rows_of(folder, table)
     prompts = {int(p): i for i, p in enumerate(file["prompts/prompt"][:])}
     for row in rows:
-        group, what = file[row["model"]]["trace"], f"trace_facts {row['model']} {row['prompt']}"
+        group, what = file[row["model"]][stored], f"{table} {row['model']} {row['prompt']}"
         i, p = list(group["prompt"][:]).index(int(row["prompt"])), prompts[int(row["prompt"])]
         high, low = float(group["high"][i]), float(group["low"][i])
         for column in ("subject", "relation"):
@@ -395,9 +396,82 @@ def check_trace_facts(file, folder):
         close(row["used"], high - low >= TRACE_GUARD, what + " used")
         if (row["left_out"] == "") != (row["used"] == "1"):
             wrong.append(what + " left_out")
-    traced = sum(len(file[m]["trace/prompt"]) for m in file if m not in ("prompts", "failures") and "trace" in file[m])
-    if len(rows) != traced:
-        wrong.append(f"trace_facts.csv: {len(rows)} rows, expected {traced}")
+    all_of_them = sum(len(file[m][stored + "/prompt"]) for m in file if m not in ("prompts", "failures") and stored in file[m])
+    if len(rows) != all_of_them:
+        wrong.append(f"{table}.csv: {len(rows)} rows, expected {all_of_them}")
+
+
+def names_of(file):
+    """Subject and relation by prompt."""
+    return dict(zip(file["prompts/prompt"][:], zip(file["prompts/subject"][:], file["prompts/relation"][:])))
+
+
+def standard_error(values, facts):
+    """Of a mean, by clusters."""
+    sums = [sum(v - values.mean() for v, f in zip(values, facts) if f == fact) for fact in set(facts)]
+    return math.sqrt(np.square(sums).sum() * len(sums) / (len(sums) - 1)) / len(values) if len(sums) > 1 else math.nan
+
+
+def check_mean_knockouts(file, folder):
+    """Mean changes of knockouts by means; and that the table has every item, window and centre with a value."""
+    listed, names, stored = set(), names_of(file), {}
+    for row in rows_of(folder, "mean_knockouts"):
+        item, what = row["mode"] + " " + row["set"], " ".join(["mean_knockouts", row["model"], row["mode"], row["set"], row["centre"]])
+        group = file[row["model"]]["mean_knockout"]
+        if (row["model"], row["window"]) not in stored:
+            window = group["window_" + row["window"]]
+            stored[(row["model"], row["window"])] = ([text.decode() for text in group["knockout"][:]], list(window["start"][:]),
+                                                     window["log_change"][:].astype(float), group["prompt"][:])
+        items, starts, log_changes, ids = stored[(row["model"], row["window"])]
+        listed.add((row["model"], item, row["window"], int(row["centre"])))
+        logs = log_changes[items.index(item), :, starts.index(int(row["centre"]))]
+        changes = np.expm1(logs[~np.isnan(logs)])
+        facts = numbered([names[i] for i in ids[~np.isnan(logs)]])
+        close(row["n"], len(changes), what + " n")
+        close(row["facts"], len(set(facts)), what + " facts")
+        close(row["change"], mean(changes), what)
+        close_band(row, "change", t_band(changes, facts), what)
+        close(row["standard_error"], standard_error(changes, facts), what + " error")
+        close(row["reference_prompts"], len(group["reference"]), what + " references")
+        close(row["reference_tokens"], group.attrs["reference_tokens"], what + " tokens")
+    expected = set()
+    for m in file:
+        if m in ("prompts", "failures") or "mean_knockout" not in file[m]:
+            continue
+        group = file[m]["mean_knockout"]
+        for name in group:
+            if name.startswith("window_"):
+                for i, item in enumerate(group["knockout"][:]):
+                    if (group[name]["rank"][i] > 0).any():
+                        expected |= {(m, item.decode(), name[7:], int(c)) for c in group[name]["start"][:]}
+    if listed != expected:
+        wrong.append(f"mean_knockouts.csv: {len(expected - listed)} rows are missing, {len(listed - expected)} are too many")
+
+
+def check_severings(file, folder):
+    """Mean effects of severed paths; and that the table has every token, severing and layer."""
+    listed, names, stored = 0, names_of(file), {}
+    for row in rows_of(folder, "severings"):
+        listed += 1
+        group, what = file[row["model"]]["sever"], " ".join(["severings", row["model"], row["at"], row["severed"], row["layer"]])
+        if row["model"] not in stored:
+            stored[row["model"]] = [[text.decode() for text in group["paths"][axis][:]] for axis in ("at", "severed")] + [
+                list(group["paths/layer"][:])] + [v.astype(float) for v in (group["paths/probability"][:], group["high"][:], group["low"][:])]
+        at, severed, layers, probability, high, low = stored[row["model"]]
+        p = probability[at.index(row["at"]), severed.index(row["severed"]), :, layers.index(int(row["layer"]))]
+        use = (high - low >= TRACE_GUARD) & ~np.isnan(p)
+        effects = (p[use] - low[use]) / (high - low)[use]
+        facts = numbered([names[i] for i in group["paths/prompt"][:][use]])
+        close(row["published_layer"], int(row["layer"]) - 1, what + " layer")
+        close(row["n"], len(effects), what + " n")
+        close(row["facts"], len(set(facts)), what + " facts")
+        close(row["effect"], mean(effects), what)
+        close_band(row, "effect", t_band(effects, facts), what)
+        close(row["standard_error"], standard_error(effects, facts), what + " error")
+    expected = sum(len(file[m]["sever/paths/at"]) * len(file[m]["sever/paths/severed"]) * len(file[m]["sever/paths/layer"])
+                   for m in file if m not in ("prompts", "failures") and "sever" in file[m])
+    if listed != expected:
+        wrong.append(f"severings.csv: {listed} rows, expected {expected}")
 
 
 def check_axes(file):
@@ -450,7 +524,10 @@ def main():
         check_curves(intervened, folder)
         check_effects(intervened, folder, INTERVENTIONS.effects)
         check_traces(file, folder)
-        check_trace_facts(file, folder)
+        check_facts(file, folder, "trace_facts", "trace")
+        check_facts(file, folder, "severing_facts", "sever")
+        check_severings(file, folder)
+        check_mean_knockouts(file, folder)
     print(f"{checked} numbers checked, {len(wrong)} wrong")
     for line in wrong[:20]:
         print(line)

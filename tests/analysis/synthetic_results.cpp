@@ -12,6 +12,8 @@
 #include "experiments/evaluate/evaluation_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
+#include "experiments/mean_knockout/mean_knockout_arrays.hpp"
+#include "experiments/sever/sever_arrays.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 #include "experiments/trace/trace_arrays.hpp"
 #include "results/results_file.hpp"
@@ -180,13 +182,16 @@ class Generator {
                intervention_map_names(static_cast<std::int64_t>(row), options_.map_rows[row])))
         writer.write(group);
     if (options_.traced > 0) write_traces(writer, model, clean);
+    if (options_.severed > 0) write_severings(writer, model, clean);
+    if (options_.mean_knocked > 0) write_mean_knockouts(writer, model, clean);
   }
 
  private:
-  void write_traces(ResultsWriter& writer, const SyntheticModel& model,
-                    const EvaluationResult& clean) {
+  // Of the first so many prompts.
+  TracedFacts make_facts(const SyntheticModel& model, const EvaluationResult& clean, int wanted,
+                         const char* kind) {
     TracedFacts facts;
-    const auto count = static_cast<std::size_t>(std::min(options_.traced, options_.prompts));
+    const auto count = static_cast<std::size_t>(std::min(wanted, options_.prompts));
     for (std::size_t i = 0; i < count; ++i) {
       facts.prompts.push_back(prompts_.id[i]);
       const bool failed = std::isnan(clean.probability[i]) || i % 9 == 4;
@@ -198,9 +203,86 @@ class Generator {
       facts.subject_end.push_back(failed ? -1 : clean.subject_end[i]);
       facts.token_count.push_back(failed ? 0 : clean.token_count[i]);
       if (failed && !std::isnan(clean.probability[i]))
-        failures.push_back({model.name, "trace", std::to_string(prompts_.id[i]),
+        failures.push_back({model.name, kind, std::to_string(prompts_.id[i]),
                             "none of 8 other subjects of its relation has as many tokens"});
     }
+    return facts;
+  }
+
+  // The patch works by all three sites, early by the gate, late by the scan.
+  void write_severings(ResultsWriter& writer, const SyntheticModel& model,
+                       const EvaluationResult& clean) {
+    const TracedFacts facts = make_facts(model, clean, options_.severed, "sever");
+    SeveredPaths paths;
+    paths.at = {"subject-last", "prompt-last"};
+    paths.severed = is_state_space(model.family)
+                        ? std::vector<std::string>{"none", "s", "g", "o"}
+                        : std::vector<std::string>{"none", "o", "mlp", "o+mlp"};
+    paths.prompts = facts.prompts;
+    for (int layer = 0; layer <= model.layers; ++layer) paths.layers.push_back(layer);
+    for (const std::string& at : paths.at)
+      for (std::size_t what = 0; what < paths.severed.size(); ++what)
+        for (std::size_t i = 0; i < facts.prompts.size(); ++i)
+          for (const int layer : paths.layers) {
+            const double depth = 1.0 * layer / model.layers, high = facts.high[i];
+            const double whole = traced_share("h", depth, at == "prompt-last" ? 9 : 4, 5, 10) *
+                                 (1.1 - 0.2 * uniform());
+            const double kept = 1 - static_cast<double>(what) * 0.3 * (1 - depth);
+            const double p = facts.low[i] + whole * kept * (high - facts.low[i]);
+            const bool failed = std::isnan(high);
+            paths.probability.push_back(failed ? kNan
+                                               : static_cast<float>(std::clamp(p, 0.0, 1.0)));
+            paths.rank.push_back(failed ? 0 : 1);
+            paths.log_change.push_back(
+                failed ? kNan : static_cast<float>(std::log(std::max(p, 1e-30) / facts.low[i])));
+          }
+    for (const ArrayGroup& group : arrays_of(facts, paths)) writer.write(group);
+  }
+
+  // Some prompts fail, some have no other tokens than the subject's.
+  void write_mean_knockouts(ResultsWriter& writer, const SyntheticModel& model,
+                            const EvaluationResult& clean) {
+    CellAxes axes;
+    for (const char* mode : {"mean-a", "two-stream-a", "edges"})
+      for (const char* set : {"subject", "subject-last", "non-subject", "prompt-last"})
+        if (is_state_space(model.family) || std::string(mode) == "edges")
+          axes.items.push_back(std::string(mode) + " " + set);
+    const auto count = static_cast<std::size_t>(std::min(options_.mean_knocked, options_.prompts));
+    axes.prompts.assign(prompts_.id.begin(),
+                        prompts_.id.begin() + static_cast<std::ptrdiff_t>(count));
+    CellWindow window{3, "centred", {}, {}, {}};
+    for (int centre = 0; centre < model.layers; ++centre) window.starts.push_back(centre);
+    for (const std::string& item : axes.items)
+      for (std::size_t i = 0; i < count; ++i) {
+        const bool failed = std::isnan(clean.probability[i]) || i % 11 == 3;
+        const bool none = item.ends_with("non-subject") && i % 5 == 1;
+        axes.blocked.push_back(failed ? kFailedPrompt : none ? 0 : 2);
+        const double taste = 0.5 + uniform();
+        for (const int centre : window.starts) {
+          const double depth = 1.0 * centre / model.layers;
+          const double log_change =
+              item.ends_with("prompt-last")
+                  ? 0.4 * bump(depth, 0.85, 0.1) - 0.2 * bump(depth, 0.5, 0.2)
+                  : -taste * (item.ends_with(" subject") ? 1.4 : 0.5) * bump(depth, 0.65, 0.15);
+          const double p =
+              std::min(1.0, static_cast<double>(clean.probability[i]) * std::exp(log_change));
+          const bool no_value = failed || none;
+          window.probability.push_back(no_value ? kNan : static_cast<float>(p));
+          window.log_change.push_back(no_value ? kNan : static_cast<float>(log_change));
+          window.rank.push_back(no_value ? 0 : 1);
+          window.tied.push_back(0);
+        }
+      }
+    MeanReferences references;
+    if (is_state_space(model.family)) references = {{prompts_.id[0], prompts_.id[2]}, 17};
+    writer.write(arrays_of(axes, references));
+    writer.write(arrays_of(mean_knockout_names(), axes, window));
+  }
+
+  void write_traces(ResultsWriter& writer, const SyntheticModel& model,
+                    const EvaluationResult& clean) {
+    const TracedFacts facts = make_facts(model, clean, options_.traced, "trace");
+    const std::size_t count = facts.prompts.size();
     writer.write(arrays_of(facts));
     for (const TraceDirection direction : {TraceDirection::kRestore, TraceDirection::kBreak}) {
       if (direction == TraceDirection::kBreak && !options_.trace_broken) continue;
@@ -511,6 +593,14 @@ void add_interventions(SyntheticOptions& options) {
 void add_traces(SyntheticOptions& options) {
   options.traced = 60;
   options.one_word_share = 0.3;
+}
+
+void add_severings(SyntheticOptions& options) {
+  options.severed = 60;
+}
+
+void add_mean_knockouts(SyntheticOptions& options) {
+  options.mean_knocked = 40;
 }
 
 SyntheticOptions synthetic_report() {

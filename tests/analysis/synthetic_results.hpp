@@ -43,6 +43,8 @@ struct SyntheticOptions {
   int traced = 0;
   bool trace_broken = true;              // in both directions
   std::vector<int> trace_windows = {6};  // of all sites but h, whose window is one layer
+  int severed = 0;                       // likewise: of the first so many prompts, paths
+  int mean_knocked = 0;                  // likewise: knockouts by means
   // Each model is swept over prompts of its own: it gets the others wrong.
   bool own_prompts = false;
   // Two sets: "half" (every other prompt; not for the last model) and "own".
@@ -57,6 +59,8 @@ struct SyntheticOptions {
 void add_interventions(SyntheticOptions& options);
 // Traces, and subjects of one token and of two.
 void add_traces(SyntheticOptions& options);
+void add_severings(SyntheticOptions& options);  // of as many
+void add_mean_knockouts(SyntheticOptions& options);
 // Five families, six edges and all channel sets: small enough for a test, rich enough for a report.
 SyntheticOptions synthetic_report();
 // 15 models, 574 prompts, six windows, every source, channel sets, heat maps at four windows: a

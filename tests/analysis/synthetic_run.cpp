@@ -55,8 +55,11 @@ int main(int argc, char** argv) {
     if (kind == "rows" || kind == "only_rows" || kind == "partial" || kind == "sets")
       factflow::add_interventions(options);
     options.knockouts = kind != "only_rows" && kind != "only_traces";
-    if (kind == "traces" || kind == "only_traces" || kind == "partial" || kind == "hostile")
+    if (kind == "traces" || kind == "only_traces" || kind == "partial" || kind == "hostile") {
       factflow::add_traces(options);
+      factflow::add_severings(options);
+      factflow::add_mean_knockouts(options);
+    }
     if (kind == "only_traces") options.trace_windows = {3, 10};
     if (kind == "traces") options.trace_windows = {10};
     if (kind == "own" || kind == "sets") {

@@ -1,5 +1,5 @@
-// Whole runs of interventions and traces: the same numbers on any number of ranks and after a kill,
-// and what is said of them.
+// Whole runs of interventions, traces and severed paths: the same numbers on any number of ranks
+// and after a kill, and what is said of them.
 #include <filesystem>
 #include <thread>
 
@@ -40,7 +40,10 @@ class Kinds : public ::testing::Test {
                              "  - windows: {sizes: 3}\n"
                              "    prompts: 2\n"
                              "    rows: [{set: {site: h, tokens: each, value: zero}}]\n"
-                             "trace: {sites: [h, o], directions: [restore, break], prompts: 6}\n")
+                             "trace: {sites: [h, o], directions: [restore, break], prompts: 6}\n"
+                             "sever: {sever: o, prompts: 6}\n"
+                             "mean_knockout: {sets: [subject, prompt-last], window: 2, prompts: 5, "
+                             "references: {prompts: 3}}\n")
                   .string();
   }
   std::string out(const std::string& name) const { return (scratch_ / name).string(); }
@@ -60,6 +63,8 @@ TEST_F(Kinds, GiveTheSameNumbersOnAnyRanksAndAfterAKill) {
   ASSERT_EQ(alone.code, 0) << alone.all();
   EXPECT_THAT(alone.err, HasSubstr("interventions in 12 of 12 prompts computed"));
   EXPECT_THAT(alone.err, HasSubstr("selected prompts traced"));
+  EXPECT_THAT(alone.err, HasSubstr("selected prompts with paths severed"));
+  EXPECT_THAT(alone.err, HasSubstr("selected prompts knocked out by means"));
   EXPECT_TRUE(ResultsReader(out("alone") + "/results.h5").info().complete);
   const Ended three = run("three", 3);
   ASSERT_EQ(three.code, 0) << three.all();
@@ -90,11 +95,12 @@ TEST_F(Kinds, AreToldOnlyWhereTheyAreAsked) {
   const std::string plain = scratch_.write("plain.yaml", scenario.yaml()).string();
   const Ended ended = run_program({"run", plain, "--out", out("plain")});
   ASSERT_EQ(ended.code, 0) << ended.all();
-  for (const char* kind : {"interventions", "traced", "to trace", "heat maps"})
+  for (const char* kind : {"interventions", "traced", "to trace", "heat maps", "sever", "by means"})
     EXPECT_THAT(ended.all(), Not(HasSubstr(kind)));
   const Ended plan = run_program({"plan", config_});
   EXPECT_THAT(plan.out, HasSubstr("interventions, "));
   EXPECT_THAT(plan.out, HasSubstr("traces, restore h, restore o, break h, break o"));
+  EXPECT_THAT(plan.out, HasSubstr("severed paths, none at subject-last, o at subject-last"));
 }
 
 TEST_F(Kinds, RefuseWhatAModelDoesNotHaveBeforeAnythingIsComputed) {
@@ -116,6 +122,11 @@ TEST_F(Kinds, RefuseWhatAModelDoesNotHaveBeforeAnythingIsComputed) {
               HasSubstr("the dataset has only 4 prompts"));
   EXPECT_THAT(refused("trace: {sites: [y]}\n"), HasSubstr("key trace.sites: model gpt2"));
   EXPECT_THAT(refused("trace: {window: 40}\n"), HasSubstr("key trace.window"));
+  EXPECT_THAT(refused("sever: {sever: [o, g]}\n"), HasSubstr("key sever.sever: model gpt2"));
+  EXPECT_THAT(refused("mean_knockout: {modes: mean-a}\n"),
+              HasSubstr("key mean_knockout.modes: mean-a: model gpt2"));
+  EXPECT_THAT(refused("trace: {corruption: noise, directions: break}\n"),
+              HasSubstr("key trace.directions: noise can only be restored"));
 }
 
 }  // namespace

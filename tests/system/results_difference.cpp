@@ -8,6 +8,8 @@
 #include "experiments/evaluate/evaluation_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
+#include "experiments/mean_knockout/mean_knockout_arrays.hpp"
+#include "experiments/sever/sever_arrays.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 #include "experiments/trace/trace_arrays.hpp"
 #include "results/results_file.hpp"
@@ -137,17 +139,36 @@ std::vector<std::string> map_groups(const ResultsReader& reader, const std::stri
   return groups;
 }
 
-void compare_facts(Comparison& c, const std::string& model, const ResultsReader& a,
-                   const ResultsReader& b) {
-  const TracedFacts ours = read_traced_facts(a, model), theirs = read_traced_facts(b, model);
-  const std::string group = "/" + model + "/trace/";
+void compare_facts(Comparison& c, const std::string& group, const TracedFacts& ours,
+                   const TracedFacts& theirs) {
   c.equal(group + "prompt", ours.prompts, theirs.prompts);
+  c.equal(group + "corruption", ours.corruption == theirs.corruption);
+  c.equal(group + "deviation", ours.noise_deviation == theirs.noise_deviation);
   c.equal(group + "counterfactual", ours.counterfactual, theirs.counterfactual);
   c.equal(group + "high", ours.high, theirs.high);
   c.equal(group + "low", ours.low, theirs.low);
   c.equal(group + "subject_begin", ours.subject_begin, theirs.subject_begin);
   c.equal(group + "subject_end", ours.subject_end, theirs.subject_end);
   c.equal(group + "token_count", ours.token_count, theirs.token_count);
+}
+
+void compare_paths(Comparison& c, const std::string& group, const SeveredPaths& ours,
+                   const SeveredPaths& theirs) {
+  c.equal(group + "at", ours.at, theirs.at);
+  c.equal(group + "severed", ours.severed, theirs.severed);
+  c.equal(group + "layer", ours.layers, theirs.layers);
+  c.equal(group + "probability", ours.probability, theirs.probability);
+  c.equal(group + "rank", ours.rank, theirs.rank);
+  c.equal(group + "log_change", ours.log_change, theirs.log_change);
+}
+
+void compare_severed(Comparison& c, const std::string& model, const ResultsReader& a,
+                     const ResultsReader& b) {
+  const std::string group = "/" + model + "/sever/";
+  c.equal(group, has_severed_paths(a, model) == has_severed_paths(b, model));
+  if (!has_severed_paths(a, model) || !has_severed_paths(b, model)) return;
+  compare_facts(c, group, read_severed_facts(a, model), read_severed_facts(b, model));
+  compare_paths(c, group + "paths/", read_severed_paths(a, model), read_severed_paths(b, model));
 }
 
 void compare_model(Comparison& c, const std::string& model, const ResultsReader& a,
@@ -158,10 +179,13 @@ void compare_model(Comparison& c, const std::string& model, const ResultsReader&
   if (has_evaluation(a, model))
     compare_evaluations(c, "/" + model + "/evaluation/", read_evaluation(a, model),
                         read_evaluation(b, model));
-  for (const CellNames& names : {knockout_names(), intervention_names()})
+  for (const CellNames& names : {knockout_names(), intervention_names(), mean_knockout_names()})
     compare_cells(c, names, model, a, b);
   c.equal("/" + model + "/trace", has_traces(a, model) == has_traces(b, model));
-  if (has_traces(a, model) && has_traces(b, model)) compare_facts(c, model, a, b);
+  if (has_traces(a, model) && has_traces(b, model))
+    compare_facts(c, "/" + model + "/trace/", read_traced_facts(a, model),
+                  read_traced_facts(b, model));
+  compare_severed(c, model, a, b);
   compare_maps(c, "heatmap", model, a, b);
   for (const std::string& maps : map_groups(a, model)) compare_maps(c, maps, model, a, b);
 }
