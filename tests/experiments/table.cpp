@@ -4,6 +4,7 @@
 #include "experiments/evaluate/evaluate.hpp"
 #include "experiments/heatmap/heatmap.hpp"
 #include "experiments/intervene/intervene.hpp"
+#include "experiments/lre/lre.hpp"
 #include "experiments/sweep/sweep.hpp"
 #include "experiments/trace/trace.hpp"
 #include "tests/experiments/toy/lengths.hpp"
@@ -12,8 +13,8 @@ namespace factflow {
 
 const std::vector<const ExperimentKind*>& experiment_kinds() {
   static const std::vector<const ExperimentKind*> kinds = {
-      &evaluate_kind(),  &sweep_kind(), &heatmap_kind(),
-      &intervene_kind(), &trace_kind(), &lengths_kind(),
+      &evaluate_kind(), &sweep_kind(), &heatmap_kind(), &intervene_kind(),
+      &trace_kind(),    &lre_kind(),   &lengths_kind(),
   };
   return kinds;
 }
