@@ -9,6 +9,7 @@
 
 #include "analysis/comparable.hpp"
 #include "analysis/coverage.hpp"
+#include "analysis/linear_relation_report.hpp"
 #include "analysis/number_text.hpp"
 #include "analysis/trace_report.hpp"
 #include "base/text.hpp"
@@ -150,6 +151,7 @@ void add_kept(const Study& study, std::vector<std::string>& lines) {
   for (const Kept& kept : study.kept)
     counts.push_back(fmt::format("{} {} of {}{}", kept.model, kept.kept, kept.of,
                                  kept.prompts == kTraces        ? " that were traced"
+                                 : kept.prompts == kRelations   ? " tests of linear relations"
                                  : study.run.other_sets.empty() ? ""
                                                                 : " of " + kept.prompts));
   lines.push_back(fmt::format("Only prompts whose clean probability lies in [{}, {}]: {}.",
@@ -243,6 +245,7 @@ std::vector<std::string> gaps(const Study& study) {
     if (const ModelTraces& traces = study.traces[i++];
         traces.count(FactUse::kUsed) < traces.facts.size())
       lines.push_back(line);
+  for (std::string& line : linear_relation_gaps(study)) lines.push_back(std::move(line));
   for (std::string& line : differences_between_runs(study.run)) lines.push_back(std::move(line));
   return lines;
 }
@@ -294,6 +297,12 @@ std::string findings_text(const Study& study) {
         "layer = "
         "the one behind which it is patched, and at the last token the last of them gives 1 by "
         "definition. All groups of tokens: tables/traces.csv.\n",
+        align(rows));
+  if (const auto rows = linear_relation_rows(study); !rows.empty())
+    text += fmt::format(
+        "\nLinear relations, no part of the findings and claims\n\n{}Layer, beta and rank are the "
+        "best ones on the facts that are tested. Drawn: what answers drawn by their shares get "
+        "right. Every layer: tables/linear_relation_layers.csv.\n",
         align(rows));
   std::vector<std::string> missing = gaps(study);
   if (const std::string line = unfinished(study); !line.empty())

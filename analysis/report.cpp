@@ -10,6 +10,7 @@
 #include "analysis/coverage.hpp"
 #include "analysis/findings.hpp"
 #include "analysis/html.hpp"
+#include "analysis/linear_relation_report.hpp"
 #include "analysis/load_runs.hpp"
 #include "analysis/number_text.hpp"
 #include "analysis/palette.hpp"
@@ -57,9 +58,11 @@ std::string header_html(const Study& study) {
 // Links to the sections that `body` has.
 std::string navigation(const std::string& body) {
   constexpr std::pair<const char*, const char*> kSections[] = {
-      {"findings", "Findings"}, {"claims", "Claims"}, {"figures", "Figures"},
-      {"prompts", "Prompts"},   {"pairs", "Pairs"},   {"interventions", "Interventions"},
-      {"traces", "Traces"},     {"models", "Models"}, {"files", "Files"},
+      {"findings", "Findings"}, {"claims", "Claims"},
+      {"figures", "Figures"},   {"prompts", "Prompts"},
+      {"pairs", "Pairs"},       {"interventions", "Interventions"},
+      {"traces", "Traces"},     {"relations", "Linear relations"},
+      {"models", "Models"},     {"files", "Files"},
       {"run", "Provenance"}};
   std::string text = "<nav>";
   for (const auto& [id, name] : kSections)
@@ -482,7 +485,7 @@ std::string make_report(const Study& study, const ReportData& data, const Figure
   std::string body = findings_html(study);
   if (!study.main_effects.empty()) body += claims_html(study) + kFigures + pairs_html(study);
   const std::string interventions = interventions_html(study);
-  body += interventions + traces_html(study) + models_html(study) +
+  body += interventions + traces_html(study) + linear_relations_html(study) + models_html(study) +
           "<section id=\"files\"><h2>Files</h2>\n" + tables_html(tables) +
           figure_files_html(figures) + "</section>\n";
   for (const std::vector<std::string>& lines : {data.omitted, figures.omitted})

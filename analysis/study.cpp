@@ -122,7 +122,7 @@ void check_limits(const CleanLimits& limits) {
     throw InputError(option_of(limits), "expected limits of a probability, the smaller one first");
 }
 
-// What traces have left out themselves is counted.
+// What traces and linear relations have left out themselves is counted.
 void limit_clean(const CleanLimits& limits, Study& study) {
   study.p_clean = limits;
   if (!limits.any()) return;
@@ -147,6 +147,8 @@ void limit_clean(const CleanLimits& limits, Study& study) {
     const std::size_t of = traces.facts.size() - traces.count(FactUse::kNoValue);
     study.kept.push_back({traces.model, kTraces, of - out, of});
   }
+  for (const ModelRelations& model : study.relations)
+    study.kept.push_back({model.model, kRelations, model.kept, model.of});
   if (std::any_of(study.kept.begin(), study.kept.end(), [](const Kept& k) { return k.kept > 0; }))
     return;
   throw InputError(
@@ -187,6 +189,7 @@ Study make_study(RunData run, const StudyOptions& options) {
   study.window = finding_window(study.run, options.window);
   check_limits(options.p_clean);
   study.traces = study_traces(study.run, options.p_clean, options.bootstrap.level);
+  study.relations = study_relations(study.run, options.p_clean);
   limit_clean(options.p_clean, study);
   if (study.run.other_sets.empty() && prompts_differ(study.run.models))
     study.common = common_prompts(study.run.models);

@@ -11,6 +11,7 @@
 #include "analysis/curves.hpp"
 #include "analysis/effects.hpp"
 #include "analysis/groups.hpp"
+#include "analysis/linear_relations.hpp"
 #include "analysis/paired.hpp"
 #include "analysis/run_data.hpp"
 #include "analysis/sensitivity.hpp"
@@ -25,12 +26,13 @@ struct StudyOptions {
   BootstrapOptions bootstrap;
 };
 
-// In place of a set of prompts: traces have none.
+// In place of a set of prompts: these have none.
 inline constexpr const char* kTraces = "traces";
+inline constexpr const char* kRelations = "linear relations";
 
 // How many prompts the limits leave.
 struct Kept {
-  std::string model, prompts;  // name and set of prompts; of traces, kTraces
+  std::string model, prompts;  // name and set of prompts, or one of the above
   std::size_t kept = 0, of = 0;
   bool operator==(const Kept&) const = default;
 };
@@ -59,7 +61,8 @@ struct Study {
   // window, over every set.
   std::vector<Curve> intervention_curves;
   std::vector<EdgeEffect> intervention_effects, main_interventions;
-  std::vector<ModelTraces> traces;  // of the models that have some
+  std::vector<ModelTraces> traces;        // of the models that have some
+  std::vector<ModelRelations> relations;  // likewise
 };
 
 // Throws InputError if a file turns out to be damaged, or if options name what it does not hold.

@@ -311,6 +311,49 @@ CsvTable trace_facts_table(const Study& study) {
   return table;
 }
 
+CsvTable linear_relations_table(const Study& study) {
+  CsvTable table(
+      {"model",          "family",        "layers",    "relation",        "words",
+       "subjects",       "prompts",       "trials",    "known",           "faithfulness",
+       "standard_error", "among_2",       "among_3",   "layer",           "beta",
+       "squared_shares", "largest_share", "causality", "causality_error", "causality_layer",
+       "rank",           "left_out"});
+  for (const ModelRelations& model : study.relations)
+    for (const RelationScore& score : model.relations) {
+      static const RelationLayer kNone;
+      const bool scored = score.left_out.empty();
+      const RelationLayer& best = scored ? score.best_layer() : kNone;
+      const RelationLayer& edited = scored ? score.most_causal() : kNone;
+      table.cell(model.model).cell(model.family).cell(model.layers);
+      table.cell(score.relation).cell(score.words).cell(score.facts).cell(score.prompts);
+      table.cell(score.trials).cell(score.known);
+      table.cell(best.recall[0].value).cell(best.recall[0].error);
+      table.cell(best.recall[1].value).cell(best.recall[2].value);
+      table.cell(std::int64_t{best.layer}).cell(best.beta);
+      table.cell(score.squared_shares).cell(score.largest_share);
+      table.cell(edited.causality.value).cell(edited.causality.error);
+      table.cell(std::int64_t{edited.rank < 0 ? -1 : edited.layer});
+      table.cell(std::int64_t{edited.rank}).cell(score.left_out).end_row();
+    }
+  return table;
+}
+
+CsvTable linear_relation_layers_table(const Study& study) {
+  CsvTable table({"model", "relation", "words", "layer", "faithfulness", "standard_error",
+                  "among_2", "among_3", "beta", "causality", "causality_error", "rank"});
+  for (const ModelRelations& model : study.relations)
+    for (const RelationScore& score : model.relations)
+      for (const RelationLayer& layer : score.layers) {
+        table.cell(model.model).cell(score.relation).cell(score.words);
+        table.cell(std::int64_t{layer.layer});
+        table.cell(layer.recall[0].value).cell(layer.recall[0].error);
+        table.cell(layer.recall[1].value).cell(layer.recall[2].value).cell(layer.beta);
+        table.cell(layer.causality.value).cell(layer.causality.error);
+        table.cell(std::int64_t{layer.rank}).end_row();
+      }
+  return table;
+}
+
 CsvTable failures_table(const Study& study) {
   CsvTable table({"model", "stage", "prompt", "reason"});
   for (const FailureRecord& failure : study.run.failures)
@@ -363,6 +406,12 @@ std::vector<TableFile> write_tables(const Study& study, Staging& staging) {
   write("trace_facts.csv",
         "every traced prompt: the other subject, both probabilities, why it has no part in means",
         trace_facts_table(study));
+  write("linear_relations.csv",
+        "every linear relation of every model: faithfulness and causality at the best layer, and "
+        "what constant answers get right",
+        linear_relations_table(study));
+  write("linear_relation_layers.csv", "the same of every layer",
+        linear_relation_layers_table(study));
   write("failures.csv", "prompts and units that gave no numbers", failures_table(study));
   return files;
 }
