@@ -172,6 +172,20 @@ void add_carried(const Study& study, std::vector<std::string>& lines) {
                   join(rows)));
 }
 
+std::string claims_text(const Study& study) {
+  std::string text, source;
+  for (const Claim* claim : claims_to_show(study)) {
+    if (claim->source != source) text += fmt::format("\nClaims of {}\n", claim->source);
+    source = claim->source;
+    text += fmt::format("- {}: {} ({})\n", claim->text, to_string(claim->verdict), claim->reason);
+    for (const ModelVerdict& model : claim->models)
+      if (model.verdict != Verdict::kHolds)
+        text +=
+            fmt::format("    {}: {}: {}\n", model.model, to_string(model.verdict), model.reason);
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string correction(const std::vector<EdgeEffect>& effects) {
@@ -265,6 +279,13 @@ std::vector<std::string> answer_warnings(const Study& study) {
   return sentences;
 }
 
+std::vector<const Claim*> claims_to_show(const Study& study) {
+  std::vector<const Claim*> claims;
+  for (const Claim& claim : study.claims)
+    if (!claim.models.empty() || !study.main_effects.empty()) claims.push_back(&claim);
+  return claims;
+}
+
 std::string findings_text(const Study& study) {
   std::string text;
   if (study.main_effects.empty()) {
@@ -275,22 +296,15 @@ std::string findings_text(const Study& study) {
                        table_text(study.main_effects, "edge"), correction(study.main_effects));
     for (const FindingSentence& sentence : finding_sentences(study))
       text += fmt::format("- {}\n", sentence.text);
-    text += "\nClaims of the paper\n";
-    for (const Claim& claim : study.claims) {
-      text += fmt::format("- {}: {} ({})\n", claim.text, to_string(claim.verdict), claim.reason);
-      for (const ModelVerdict& model : claim.models)
-        if (model.verdict != Verdict::kHolds)
-          text +=
-              fmt::format("    {}: {}: {}\n", model.model, to_string(model.verdict), model.reason);
-    }
   }
+  text += claims_text(study);
   if (!study.main_interventions.empty())
     text += fmt::format("\nInterventions, no part of the findings and claims\n\n{}{}\n",
                         table_text(study.main_interventions, "row"),
                         correction(study.main_interventions));
   if (const auto rows = peak_rows(study); !rows.empty())
     text += fmt::format(
-        "\nCausal traces, no part of the findings and claims\n\n{}Largest of all centres. Of h, "
+        "\nCausal traces, no part of the findings\n\n{}Largest of all centres. Of h, "
         "layer = "
         "the one behind which it is patched, and at the last token the last of them gives 1 by "
         "definition. All groups of tokens: tables/traces.csv.\n",

@@ -11,6 +11,7 @@
 
 #include "analysis/load_runs.hpp"
 #include "analysis/prompt_sets.hpp"
+#include "analysis/trace_claims.hpp"
 #include "base/error.hpp"
 
 namespace factflow {
@@ -203,6 +204,7 @@ Study make_study(RunData run, const StudyOptions& options) {
   study.sensitivity = compare_sizes(compared, level);
   correct_all(study);
   study.claims = judge_claims(counted(study.main_effects), study.main_channels, study.sensitivity);
+  append(study.claims, judge_trace_claims(study.traces, options.bootstrap));
   return study;
 }
 

@@ -255,13 +255,13 @@ CsvTable sensitivity_table(const Study& study) {
 }
 
 CsvTable claims_table(const Study& study) {
-  CsvTable table(
-      {"claim", "verdict", "reason", "model", "model_verdict", "model_reason", "evidence", "rule"});
+  CsvTable table({"claim", "verdict", "reason", "model", "model_verdict", "model_reason",
+                  "evidence", "rule", "source"});
   for (const Claim& claim : study.claims) {
     const auto row = [&](const ModelVerdict& model, const std::string& verdict) {
       table.cell(claim.text).cell(to_string(claim.verdict)).cell(claim.reason);
       table.cell(model.model).cell(verdict).cell(model.reason).cell(model.evidence);
-      table.cell(claim.rule).end_row();
+      table.cell(claim.rule).cell(claim.source).end_row();
     };
     for (const ModelVerdict& model : claim.models) row(model, to_string(model.verdict));
     if (claim.models.empty()) row({}, "");
@@ -332,7 +332,7 @@ std::vector<TableFile> write_tables(const Study& study, Staging& staging) {
   };
   write("findings.csv", "lowest mean change of every model and edge, at the window of the findings",
         effects_table(study.main_effects, Item::kEdge));
-  write("claims.csv", "claims of the paper and what this run says to them", claims_table(study));
+  write("claims.csv", "claims of the papers and what this run says to them", claims_table(study));
   write("models.csv", "models, their accuracy and digests", models_table(study));
   write("curves.csv", "every model, edge, window and start: accuracy, changes, intervals",
         curves_table(study.curves, Item::kEdge));

@@ -19,7 +19,6 @@ using html::escape;
 
 constexpr std::size_t kMostCharts = 12;    // drawn in the page: each has thousands of cells
 constexpr std::size_t kMostOpenRows = 45;  // a longer table is folded
-constexpr std::size_t kSubjectLast = 3, kLast = 5;  // groups of Sharma et al. that findings name
 
 std::vector<TraceDirection> directions_of(const ModelTraces& traces) {
   std::vector<TraceDirection> directions;
@@ -287,12 +286,12 @@ std::vector<std::vector<std::string>> peak_rows(const Study& study) {
   std::vector<std::vector<std::string>> rows;
   for (const ModelTraces& traces : study.traces)
     for (const TraceAverage& average : traces.averages)
-      for (const std::size_t group : {kSubjectLast, kLast}) {
+      for (const std::size_t group : {kSubjectLastGroup, kLastGroup}) {
         const TracePeak peak = peak_of(average, TraceGrouping::kSharma, group);
         rows.push_back(
             {traces.model,
              fmt::format("{} {}, {}", to_string(average.direction), average.site,
-                         group == kLast ? "last token" : "subject's last"),
+                         group == kLastGroup ? "last token" : "subject's last"),
              std::to_string(average.window),
              peak.centre < 0 ? "-" : signed_number(peak.point.effect, 3),
              interval_text(peak.point.interval, "-", 3),

@@ -76,6 +76,15 @@ TracePoint point_of(const std::vector<Sample>& samples, std::size_t centre, doub
           mean(effects),  t_interval(effects, facts, level), mean(published)};
 }
 
+LastTokens last_tokens_of(const TracedFact& fact, const HeatmapResult& map,
+                          TraceDirection direction) {
+  const auto effects = [&](int token) {
+    return sample_of(fact, {token, token + 1}, map, direction).effect;
+  };
+  return {fact.prompt_row, fact.fact, fact.subject_end < fact.tokens, effects(fact.subject_end - 1),
+          effects(fact.tokens - 1)};
+}
+
 // The maps of a model, one site, direction and window size after the other.
 class Averager {
  public:
@@ -101,6 +110,7 @@ class Averager {
       if (fact.use != FactUse::kUsed) continue;
       ++average.prompts;
       add_samples(fact, map, maps.direction, samples);
+      average.last_tokens.push_back(last_tokens_of(fact, map, maps.direction));
     }
     for (std::size_t grouping = 0; grouping < samples.size(); ++grouping)
       for (std::size_t group = 0; group < kTokenGroups; ++group)
@@ -251,6 +261,9 @@ std::vector<ModelTraces> study_traces(const RunData& run, const CleanLimits& lim
     if (maps.empty() && !has_traces(*model.reader, model.stored_name)) continue;
     ModelTraces& traces = all.emplace_back();
     traces.model = model.info.name;
+    traces.layers = model.info.layers;
+    traces.mixing = mixing_of(model.info);
+    traces.repeated = !model.repeats.empty();
     traces.facts = facts_of(load_traced_facts(model), run.prompts, limits);
     const Averager averager(model, traces.facts, level);
     for (const TraceMaps& map : maps)

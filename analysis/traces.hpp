@@ -54,6 +54,8 @@ struct TokenRange {
 std::array<TokenRange, kTokenGroups> token_groups(TraceGrouping grouping, int subject_begin,
                                                   int subject_end, int tokens);
 const char* to_string(TraceGrouping grouping);  // "sharma", "rome"
+// Of kSharma, those that findings and claims are about.
+inline constexpr std::size_t kSubjectLastGroup = 3, kLastGroup = 5;
 const char* name_of_group(TraceGrouping grouping, std::size_t group);
 
 // One group of tokens at one centre.
@@ -67,6 +69,14 @@ struct TracePoint {
   double published = 0;
 };
 
+// Effects of one prompt at the last token of its subject and at its own last one; [centre], NaN =
+// no value.
+struct LastTokens {
+  std::size_t prompt_row = 0, fact = 0;
+  bool apart = true;  // false: the subject ends the prompt, both are one token
+  std::vector<double> of_subject, of_prompt;
+};
+
 // One map: a model's mean effects of one site, direction and window size.
 struct TraceAverage {
   std::string model, family;
@@ -76,7 +86,8 @@ struct TraceAverage {
   std::int64_t window = 0;
   std::string placement;
   std::vector<std::int32_t> centres;
-  std::size_t prompts = 0;  // used
+  std::size_t prompts = 0;              // used
+  std::vector<LastTokens> last_tokens;  // of those
   // [grouping][group][centre]
   std::array<std::array<std::vector<TracePoint>, kTokenGroups>, 2> points;
 
@@ -99,6 +110,9 @@ TracePeak peak_of(const TraceAverage& average, TraceGrouping grouping, std::size
 
 struct ModelTraces {
   std::string model;
+  std::int64_t layers = 0;
+  Mixing mixing = Mixing::kAttention;
+  bool repeated = false;  // the same checkpoint under a second name
   std::vector<TracedFact> facts;
   std::vector<TraceAverage> averages;
 

@@ -297,14 +297,17 @@ TEST_F(Traces, HaveFiguresTablesFindingsAndASection) {
   EXPECT_THAT(text("both/tables/trace_facts.csv"),
               AllOf(HasSubstr(",0,with high - low < 0.05"), HasSubstr(",0,without a value")));
   EXPECT_THAT(summary.findings,
-              AllOf(HasSubstr("Causal traces, no part of the findings and claims"),
+              AllOf(HasSubstr("Causal traces, no part of the findings\n"),
+                    HasSubstr("Claims of Sharma et al. (arXiv 2404.03646)"),
+                    HasSubstr("Claims of Endy et al. (arXiv 2505.24244)"),
                     HasSubstr("restore h, last token"),
                     HasSubstr("mamba: traces of 13 of 18 traced prompts; left out: 2 without a "
                               "value, 3 with high - low < 0.05.")));
   const std::string page = text("both/report.html");
-  for (const char* words : {"<section id=\"traces\">", "<a href=\"#traces\">", "tables/traces.csv",
-                            "figures/trace_mamba_restore.pdf", "left out: 2 without a value",
-                            "role=\"img\"", "<section id=\"figures\">"})
+  for (const char* words :
+       {"<section id=\"traces\">", "<a href=\"#traces\">", "tables/traces.csv",
+        "<section id=\"claims\">", "<h3>Sharma et al.", "figures/trace_mamba_restore.pdf",
+        "left out: 2 without a value", "role=\"img\"", "<section id=\"figures\">"})
     EXPECT_THAT(page, HasSubstr(words));
 }
 
@@ -314,8 +317,11 @@ TEST_F(Traces, ARunOfThemAloneIsAnalysedAndCompared) {
   const auto first = run("a", options);
   const AnalysisSummary summary = analyse(first, quick());
   EXPECT_EQ(summary.problem, "");
-  EXPECT_THAT(summary.findings,
-              AllOf(HasSubstr("No knockouts"), HasSubstr("restore o, subject's")));
+  EXPECT_THAT(summary.findings, AllOf(HasSubstr("No knockouts"), HasSubstr("restore o, subject's"),
+                                      HasSubstr("- The residual stream carries the fact"),
+                                      Not(HasSubstr("Endy et al."))));
+  EXPECT_THAT(text("a/tables/claims.csv"),
+              HasSubstr("\"Sharma et al. (arXiv 2404.03646), section 3, figures 2 and 3\""));
   EXPECT_THAT(text("a/report.html"),
               AllOf(HasSubstr("<section id=\"traces\">"), Not(HasSubstr("Apache ECharts\","))));
   // Other windows, other ids of the same prompts: one of them is a prompt of the first run.
