@@ -5,11 +5,13 @@
 #include <optional>
 #include <set>
 #include <utility>
+#include <variant>
 
 #include <fmt/format.h>
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "experiments/edit/edit_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
 #include "experiments/stored_arrays.hpp"
@@ -134,6 +136,37 @@ std::set<std::string> traces_of(const RunData& run, const RunSource& source) {
   return traces;
 }
 
+// "W_o 3", what a run edits.
+std::set<std::string> edits_of(const RunData& run, const RunSource& source) {
+  std::set<std::string> names;
+  for (const ModelData& model : run.models)
+    if (is_of(model, source) && has_edits(*model.reader, model.stored_name))
+      for (const std::string& name : read_edits(*model.reader, model.stored_name).edits)
+        names.insert(name);
+  return names;
+}
+
+std::string text_of(const std::variant<std::int64_t, double, std::string>& value) {
+  if (const auto* text = std::get_if<std::string>(&value)) return *text;
+  if (const auto* number = std::get_if<std::int64_t>(&value)) return std::to_string(*number);
+  return fmt::format("{:g}", std::get<double>(value));
+}
+
+// How edits were made: of each setting what the runs say that have edits.
+std::map<std::string, Values> edit_settings(const RunData& run) {
+  std::map<std::string, Values> settings;
+  for (const RunSource& source : run.sources) {
+    std::map<std::string, std::set<std::string>> words;  // of the run's models
+    for (const ModelData& model : run.models)
+      if (is_of(model, source) && has_edits(*model.reader, model.stored_name))
+        for (const auto& [name, value] : read_edits(*model.reader, model.stored_name).settings)
+          words[name].insert(text_of(value));
+    for (const auto& [name, values] : words)
+      settings[name].emplace_back(source.name, join({values.begin(), values.end()}, " and "));
+  }
+  return settings;
+}
+
 // Of the runs that have some: those that another of them has not. `of`: what a run has, by name.
 Values what_others_lack(const RunData& run,
                         std::set<std::string> (*of)(const RunData&, const RunSource&)) {
@@ -176,8 +209,13 @@ std::vector<std::string> differences_between_runs(const RunData& run) {
                            difference("the windows of heat maps", heatmap_sizes(run)),
                            difference("rows of interventions", what_others_lack(run, rows_of)),
                            difference("the windows of interventions", intervention_sizes(run)),
-                           difference("what is traced", what_others_lack(run, traces_of))})
+                           difference("what is traced", what_others_lack(run, traces_of)),
+                           difference("what is edited", what_others_lack(run, edits_of))})
     if (!line.empty()) sentences.push_back(std::move(line));
+  for (const auto& [name, values] : edit_settings(run))
+    if (std::string line = difference(fmt::format("the edits' setting {}", name), values);
+        !line.empty())
+      sentences.push_back(std::move(line));
   for (const ModelData& model : run.models)
     if (!model.repeats.empty())
       sentences.push_back(

@@ -9,6 +9,7 @@
 
 #include "analysis/comparable.hpp"
 #include "analysis/coverage.hpp"
+#include "analysis/edit_report.hpp"
 #include "analysis/number_text.hpp"
 #include "analysis/trace_report.hpp"
 #include "base/text.hpp"
@@ -150,6 +151,7 @@ void add_kept(const Study& study, std::vector<std::string>& lines) {
   for (const Kept& kept : study.kept)
     counts.push_back(fmt::format("{} {} of {}{}", kept.model, kept.kept, kept.of,
                                  kept.prompts == kTraces        ? " that were traced"
+                                 : kept.prompts == kEdits       ? " that were edited"
                                  : study.run.other_sets.empty() ? ""
                                                                 : " of " + kept.prompts));
   lines.push_back(fmt::format("Only prompts whose clean probability lies in [{}, {}]: {}.",
@@ -257,6 +259,8 @@ std::vector<std::string> gaps(const Study& study) {
     if (const ModelTraces& traces = study.traces[i++];
         traces.count(FactUse::kUsed) < traces.facts.size())
       lines.push_back(line);
+  for (std::size_t i = 0; const std::string& line : edit_counts(study.edits))
+    if (lacks_edits(study.edits[i++])) lines.push_back(line);
   for (std::string& line : differences_between_runs(study.run)) lines.push_back(std::move(line));
   return lines;
 }
@@ -308,6 +312,11 @@ std::string findings_text(const Study& study) {
         "layer = "
         "the one behind which it is patched, and at the last token the last of them gives 1 by "
         "definition. All groups of tokens: tables/traces.csv.\n",
+        align(rows));
+  if (const auto rows = best_edit_rows(study); !rows.empty())
+    text += fmt::format(
+        "\nEdits of single facts, no part of the findings\n\n{}Of each matrix the layer of the "
+        "highest score S on these same prompts, in percent. Every edit: tables/edit_scores.csv.\n",
         align(rows));
   std::vector<std::string> missing = gaps(study);
   if (const std::string line = unfinished(study); !line.empty())

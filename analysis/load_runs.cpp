@@ -12,6 +12,7 @@
 #include "base/text.hpp"
 #include "experiments/evaluate/evaluation_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
+#include "experiments/stored_arrays.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 
 namespace factflow {
@@ -292,6 +293,21 @@ TracedFacts load_traced_facts(const ModelData& model) {
   TracedFacts facts = read_traced_facts(*model.reader, model.stored_name);
   rename_stored(facts.prompts, model);
   return facts;
+}
+
+EditResults load_edits(const ModelData& model) {
+  EditResults edits = read_edits(*model.reader, model.stored_name);
+  std::vector<std::int64_t> others = edits.other_prompts;
+  std::erase(others, -1);
+  const std::set<std::int64_t> unique(others.begin(), others.end());
+  const std::set<std::int64_t> known(model.reader->prompts().id.begin(),
+                                     model.reader->prompts().id.end());
+  if (!std::includes(known.begin(), known.end(), unique.begin(), unique.end()))
+    inconsistent(model.reader->arrays_of(model.stored_name).open_group("edit"), "other_prompt",
+                 "expected ids of prompts, or -1");
+  rename_stored(edits.prompts, model);
+  rename_stored(edits.other_prompts, model);
+  return edits;
 }
 
 }  // namespace factflow

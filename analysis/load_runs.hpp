@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "analysis/run_data.hpp"
+#include "experiments/edit/edit_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
 #include "experiments/trace/trace_arrays.hpp"
@@ -34,5 +35,8 @@ std::vector<InterventionMap> intervention_maps(const ModelData& model);
 
 // Which facts were traced, by the ids of RunData::prompts. Throws InputError if the model has none.
 TracedFacts load_traced_facts(const ModelData& model);
+
+// The model's edits, by the ids of RunData::prompts. Throws InputError if it has none.
+EditResults load_edits(const ModelData& model);
 
 }  // namespace factflow

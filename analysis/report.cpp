@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "analysis/coverage.hpp"
+#include "analysis/edit_report.hpp"
 #include "analysis/findings.hpp"
 #include "analysis/html.hpp"
 #include "analysis/load_runs.hpp"
@@ -60,8 +61,8 @@ std::string navigation(const std::string& body) {
   constexpr std::pair<const char*, const char*> kSections[] = {
       {"findings", "Findings"}, {"claims", "Claims"}, {"figures", "Figures"},
       {"prompts", "Prompts"},   {"pairs", "Pairs"},   {"interventions", "Interventions"},
-      {"traces", "Traces"},     {"models", "Models"}, {"files", "Files"},
-      {"run", "Provenance"}};
+      {"traces", "Traces"},     {"edits", "Edits"},   {"models", "Models"},
+      {"files", "Files"},       {"run", "Provenance"}};
   std::string text = "<nav>";
   for (const auto& [id, name] : kSections)
     if (body.find(fmt::format("<section id=\"{}\">", id)) != std::string::npos)
@@ -493,7 +494,7 @@ std::string make_report(const Study& study, const ReportData& data, const Figure
   body += claims_html(study);
   if (!study.main_effects.empty()) body += kFigures + pairs_html(study);
   const std::string interventions = interventions_html(study);
-  body += interventions + traces_html(study) + models_html(study) +
+  body += interventions + traces_html(study) + edits_html(study) + models_html(study) +
           "<section id=\"files\"><h2>Files</h2>\n" + tables_html(tables) +
           figure_files_html(figures) + "</section>\n";
   for (const std::vector<std::string>& lines : {data.omitted, figures.omitted})

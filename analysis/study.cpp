@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "analysis/edit_claims.hpp"
 #include "analysis/load_runs.hpp"
 #include "analysis/prompt_sets.hpp"
 #include "analysis/trace_claims.hpp"
@@ -123,37 +124,55 @@ void check_limits(const CleanLimits& limits) {
     throw InputError(option_of(limits), "expected limits of a probability, the smaller one first");
 }
 
-// What traces have left out themselves is counted.
-void limit_clean(const CleanLimits& limits, Study& study) {
-  study.p_clean = limits;
-  if (!limits.any()) return;
+// The clean probabilities of what the limits are asked about.
+struct CleanRange {
   double least = 1, most = 0;
-  for (auto* models : {&study.run.models, &study.run.other_sets, &study.run.interventions})
-    for (ModelData& model : *models) {
-      if (model.windows.empty()) continue;
-      for (const double p : model.clean) {
-        if (std::isnan(p)) continue;
-        least = std::min(least, p);
-        most = std::max(most, p);
-      }
-      limit_clean(limits, model, study);
-    }
+  void add(double p) {
+    if (std::isnan(p)) return;
+    least = std::min(least, p);
+    most = std::max(most, p);
+  }
+};
+
+// What traces and edits have left out themselves is counted.
+void count_traces(Study& study, CleanRange& range) {
   for (const ModelTraces& traces : study.traces) {
     for (const TracedFact& fact : traces.facts)
-      if (fact.use != FactUse::kNoValue) {
-        least = std::min(least, fact.high);
-        most = std::max(most, fact.high);
-      }
+      if (fact.use != FactUse::kNoValue) range.add(fact.high);
     const std::size_t out = traces.count(FactUse::kOutsideLimits);
     const std::size_t of = traces.facts.size() - traces.count(FactUse::kNoValue);
     study.kept.push_back({traces.model, kTraces, of - out, of});
   }
+}
+
+void count_edits(Study& study, CleanRange& range) {
+  for (const ModelEdits& edits : study.edits) {
+    for (const double p : edits.clean) range.add(p);
+    const auto kept = std::count(edits.admitted.begin(), edits.admitted.end(), 1);
+    study.kept.push_back(
+        {edits.model, kEdits, static_cast<std::size_t>(kept), edits.admitted.size()});
+  }
+}
+
+void limit_clean(const CleanLimits& limits, Study& study) {
+  study.p_clean = limits;
+  if (!limits.any()) return;
+  CleanRange range;
+  for (auto* models : {&study.run.models, &study.run.other_sets, &study.run.interventions})
+    for (ModelData& model : *models) {
+      if (model.windows.empty()) continue;
+      for (const double p : model.clean) range.add(p);
+      limit_clean(limits, model, study);
+    }
+  count_traces(study, range);
+  count_edits(study, range);
   if (std::any_of(study.kept.begin(), study.kept.end(), [](const Kept& k) { return k.kept > 0; }))
     return;
   throw InputError(
       option_of(limits), "no selected prompt has a clean probability within the limits",
-      least <= most ? fmt::format("those of this run lie from {:.3g} to {:.3g}", least, most)
-                    : "no prompt is selected");
+      range.least <= range.most
+          ? fmt::format("those of this run lie from {:.3g} to {:.3g}", range.least, range.most)
+          : "no prompt is selected");
 }
 
 // Each reader sees one table at a time: a set of prompts at a window size, and the findings.
@@ -188,6 +207,7 @@ Study make_study(RunData run, const StudyOptions& options) {
   study.window = finding_window(study.run, options.window);
   check_limits(options.p_clean);
   study.traces = study_traces(study.run, options.p_clean, options.bootstrap.level);
+  study.edits = study_edits(study.run, options.p_clean, options.bootstrap);
   limit_clean(options.p_clean, study);
   if (study.run.other_sets.empty() && prompts_differ(study.run.models))
     study.common = common_prompts(study.run.models);
@@ -205,6 +225,7 @@ Study make_study(RunData run, const StudyOptions& options) {
   correct_all(study);
   study.claims = judge_claims(counted(study.main_effects), study.main_channels, study.sensitivity);
   append(study.claims, judge_trace_claims(study.traces, options.bootstrap));
+  append(study.claims, judge_edit_claims(study.edits, options.bootstrap));
   return study;
 }
 

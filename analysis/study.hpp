@@ -9,6 +9,7 @@
 
 #include "analysis/claims.hpp"
 #include "analysis/curves.hpp"
+#include "analysis/edits.hpp"
 #include "analysis/effects.hpp"
 #include "analysis/groups.hpp"
 #include "analysis/paired.hpp"
@@ -27,10 +28,11 @@ struct StudyOptions {
 
 // In place of a set of prompts: traces have none.
 inline constexpr const char* kTraces = "traces";
+inline constexpr const char* kEdits = "edits";  // likewise: of all sets
 
 // How many prompts the limits leave.
 struct Kept {
-  std::string model, prompts;  // name and set of prompts; of traces, kTraces
+  std::string model, prompts;  // name and set of prompts; of traces, kTraces; of edits, kEdits
   std::size_t kept = 0, of = 0;
   bool operator==(const Kept&) const = default;
 };
@@ -60,6 +62,7 @@ struct Study {
   std::vector<Curve> intervention_curves;
   std::vector<EdgeEffect> intervention_effects, main_interventions;
   std::vector<ModelTraces> traces;  // of the models that have some
+  std::vector<ModelEdits> edits;    // likewise
 };
 
 // Throws InputError if a file turns out to be damaged, or if options name what it does not hold.

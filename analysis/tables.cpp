@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "analysis/csv.hpp"
+#include "analysis/edit_tables.hpp"
 
 namespace factflow {
 namespace {
@@ -363,6 +364,18 @@ std::vector<TableFile> write_tables(const Study& study, Staging& staging) {
   write("trace_facts.csv",
         "every traced prompt: the other subject, both probabilities, why it has no part in means",
         trace_facts_table(study));
+  write(
+      "edits.csv",
+      "every edit of every prompt: how likely the answers are before and after, how the search for "
+      "the value ended",
+      edits_table(study));
+  write(
+      "edit_scores.csv",
+      "every model, set of prompts and edit: success rates, score, magnitudes, accuracies, before "
+      "and after",
+      edit_scores_table(study));
+  write("edit_moved.csv", "what every edit does to prompts of other facts",
+        edit_moved_table(study));
   write("failures.csv", "prompts and units that gave no numbers", failures_table(study));
   return files;
 }

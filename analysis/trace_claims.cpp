@@ -123,8 +123,7 @@ StreamShares stream_shares(const TraceAverage& map, double level) {
 ModelVerdict judge_stream(const ModelTraces& traces, const TraceAverage& map, double level) {
   const StreamShares shares = stream_shares(map, level);
   const PromptMean &early = shares.early_difference, &late = shares.late_difference;
-  ModelVerdict verdict{traces.model, {}, {}, {}};
-  verdict.evidence = fmt::format(
+  std::string evidence = fmt::format(
       "early and middle layers: {} at the subject's last token, {} at the prompt's, difference {}; "
       "late layers: {} at the subject's, {} at the prompt's, difference {}; window of {}, {}",
       signed_number(shares.early_subject.value, 2), signed_number(shares.early_prompt.value, 2),
@@ -137,9 +136,7 @@ ModelVerdict judge_stream(const ModelTraces& traces, const TraceAverage& map, do
                             ? cannot_tell("the model has too few layers to have late ones")
                             : judge_parts({{"early", judge_above(early.interval, kLeastShare)},
                                            {"late", judge_above(late.interval, kLeastShare)}});
-  verdict.verdict = judged.verdict;
-  verdict.reason = judged.reason;
-  return verdict;
+  return {traces.model, judged.verdict, judged.reason, std::move(evidence)};
 }
 
 Claim stream_moves(const std::vector<ModelTraces>& traces, double level) {

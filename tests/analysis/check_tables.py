@@ -16,8 +16,8 @@ except ImportError as missing:
     print("skipped:", missing)
     sys.exit(77)
 
-from recompute import (INTERVENTIONS, SHARED, TRACE_GROUPS, TRACE_GUARD, Run, Traces, bootstrap, half_carried_by, holm,
-                       numbered, percentiles, t_band, t_test, wilson_band)
+from recompute import (INTERVENTIONS, QUESTIONS, SHARED, TRACE_GROUPS, TRACE_GUARD, Edits, Run, Traces, bootstrap, draws,
+                       half_carried_by, harmonic, holm, numbered, percentiles, t_band, t_test, wilson_band)
 
 RESAMPLES, SEED = 1000, 1
 checked = 0
@@ -400,6 +400,107 @@ def check_trace_facts(file, folder):
         wrong.append(f"trace_facts.csv: {len(rows)} rows, expected {traced}")
 
 
+def edited_models(file):
+    return {m: Edits(file, m) for m in file if m not in ("prompts", "failures") and "edit" in file[m]}
+
+
+def check_score(row, edits, edit, used, what):
+    """The harmonic mean of the three mean rates, and its bootstrap over facts with all their prompts."""
+    rates, before = (np.array([edits.values(edit, m)[i][used] for m in ("es", "ps", "ns")]) for i in (0, 1))
+    known = ~np.isnan(rates)
+    means = np.array([mean(r[k]) for r, k in zip(rates, known)])
+    close(row["s"], harmonic(means), what)
+    close(row["s_unedited"], harmonic([mean(b[k]) for b, k in zip(before, known)]), what + " unedited")
+    close(row["s_n"], known.sum(axis=1).min(), what + " n")
+    close(row["s_std"], math.nan, what + " std")
+    facts = np.array(numbered(list(np.sort(np.unique(edits.facts[used])))))
+    if len(facts) < 10:
+        close_band(row, "s", (math.nan, math.nan), what)
+        return
+    member = edits.facts[used][:, None] == np.unique(edits.facts[used])  # [prompt, fact]
+    sums, counts = (values @ member for values in (np.where(known, rates, 0), known.astype(float)))
+    times = draws(len(facts), RESAMPLES, SEED)  # [resample, fact]
+    close_band(row, "s", percentiles(harmonic(((times @ sums.T) / (times @ counts.T)))), what)
+
+
+def check_edit_scores(file, folder):
+    models, listed = edited_models(file), set()
+    for row in rows_of(folder, "edit_scores"):
+        edits, name = models[row["model"]], f"{row['matrix']} {row['layer']}"
+        group, edit = edits.sets.index(row["prompts"]), edits.edits.index(name)
+        what = f"edit_scores {row['model']} {row['prompts']} {name}"
+        listed.add((row["model"], group, edit))
+        asked, used = edits.prompts(group, edit)
+        close(row["asked"], asked.sum(), what + " asked")
+        close(row["without_value"], (asked & ~used).sum(), what + " without")
+        close(row["outside_limits"], 0, what + " outside")
+        for measure in ("es", "ps", "ns", "em", "pm", "nm", "es_acc", "ps_acc", "ns_acc"):
+            after, before = (values[used] for values in edits.values(edit, measure))
+            known = ~np.isnan(after)
+            values, facts = after[known], edits.facts[used][known]
+            close(row[measure], mean(values), f"{what} {measure}")
+            close(row[measure + "_std"], values.std() if len(values) else math.nan, f"{what} {measure} std")
+            close(row[measure + "_n"], len(values), f"{what} {measure} n")
+            close(row[measure + "_facts"], len(set(facts)), f"{what} {measure} facts")
+            close(row[measure + "_unedited"], mean(before[known]), f"{what} {measure} unedited")
+            if measure.endswith("m"):
+                band = t_band(values, facts)
+            else:
+                band = wilson_band(mean(values) / 100, len(set(facts)))
+            close_band(row, measure, band, what)
+        check_score(row, edits, edit, used, what + " s")
+    asked = {(m, g, e) for m, edits in models.items() for g, e in zip(*np.nonzero(edits.asked))}
+    if asked != listed or len(rows_of(folder, "edit_scores")) != len(listed):
+        wrong.append(f"edit_scores.csv: {len(asked - listed)} rows are missing, {len(listed - asked)} are too many")
+
+
+def check_edit_moved(file, folder):
+    models = edited_models(file)
+    for row in rows_of(folder, "edit_moved"):
+        edits, name = models[row["model"]], f"{row['matrix']} {row['layer']}"
+        group, edit = edits.sets.index(row["prompts"]), edits.edits.index(name)
+        what = f"edit_moved {row['model']} {row['prompts']} {name} {row['others']}"
+        used = edits.prompts(group, edit)[1]
+        cells = used[:, None] & (edits.others == row["others"]) & np.isfinite(edits.log_change[edit])
+        facts = np.broadcast_to(edits.facts[:, None], cells.shape)[cells]
+        change, top = edits.log_change[edit][cells], 100.0 * (edits.top_changed[edit][cells] == 1)
+        close(row["n"], cells.sum(), what + " n")
+        close(row["facts"], len(set(facts)), what + " facts")
+        close(row["log_change"], change.mean(), what)
+        close_band(row, "log_change", t_band(change, facts), what)
+        close(row["log_change_size"], np.abs(change).mean(), what + " size")
+        close(row["top_changed"], top.mean(), what + " top")
+        close_band(row, "top_changed", wilson_band(top.mean() / 100, len(set(facts))), what)
+        close(row["kl"], edits.kl[edit][cells].mean(), what + " kl")
+
+
+def check_edits(file, folder):
+    """NLLs and what the searches came to, of every edit of every prompt."""
+    models, count = edited_models(file), 0
+    for row in rows_of(folder, "edits"):
+        edits = models[row["model"]]
+        edit, i = edits.edits.index(f"{row['matrix']} {row['layer']}"), edits.ids[int(row["prompt"])]
+        what = f"edits {row['model']} {row['prompt']} {edit}"
+        count += 1
+        for kind in QUESTIONS.values():
+            columns = edits.kinds == kind
+            for answer, after, before in (("new", edits.new, edits.old_new), ("true", edits.true, edits.old_true)):
+                for ending, values in (("after", after[edit][i, columns]), ("before", before[i, columns])):
+                    values = values[np.isfinite(values)]
+                    close(row[f"{kind}_{answer}_nll_{ending}"], mean(values), f"{what} {kind} {answer} {ending}")
+        for measure, column in (("es", "rewrite_success"), ("ps", "paraphrase_success"), ("ns", "neighbour_success"),
+                                ("es_acc", "rewrite_accuracy"), ("ns_acc", "neighbour_accuracy")):
+            after, before = edits.values(edit, measure)
+            close(row[column + "_after"], after[i], f"{what} {column}")
+            close(row[column + "_before"], before[i], f"{what} {column} before")
+        for column, numbers in edits.search.items():
+            none = column in ("steps", "clamped") and numbers[edit, i] < 0
+            close(row[column], math.nan if none else numbers[edit, i], f"{what} {column}")
+    asked = sum(int((edits.asked[:, :, None] & edits.members[:, None, :]).any(axis=0).sum()) for edits in models.values())
+    if count != asked:
+        wrong.append(f"edits.csv: {count} rows, expected {asked}")
+
+
 def check_axes(file):
     """Every axis of every dataset has a named scale, and every dataset says its unit and what it is."""
 
@@ -451,6 +552,9 @@ def main():
         check_effects(intervened, folder, INTERVENTIONS.effects)
         check_traces(file, folder)
         check_trace_facts(file, folder)
+        check_edit_scores(file, folder)
+        check_edit_moved(file, folder)
+        check_edits(file, folder)
     print(f"{checked} numbers checked, {len(wrong)} wrong")
     for line in wrong[:20]:
         print(line)

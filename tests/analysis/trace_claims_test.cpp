@@ -75,7 +75,9 @@ ModelTraces mamba() {
 ModelTraces pythia() {
   const Points h_subject = {{0, 1, 15, 16, 21}, {.48, .5, .5, .28, 0}},
                h_prompt = {{15, 16, 18, 21, 22}, {0, .1, .4, .73, .8}},
-               attention = {{5, 15, 22, 26}, {.1, .64, .64, .05}}, mlp = {{0, 31}, {.08, .12}};
+               attention = {{9, 12, 14, 15, 17, 21, 22, 24, 28, 31},
+                            {.02, .14, .5, .64, .8, .8, .74, .39, .12, .06}},
+               mlp = {{0, 31}, {.08, .12}};
   return {"pythia-2.8b",
           32,
           Mixing::kAttention,
