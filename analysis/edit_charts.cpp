@@ -155,7 +155,7 @@ std::string lines_svg(const ChartEdits& chart, EditMeasure measure) {
 
 std::string bars_svg(const ChartEdits& chart, EditMeasure measure) {
   std::string text;
-  const double half = 0.32 * kArea / static_cast<double>(chart.scores.size());
+  const double half = std::min(26.0, 0.32 * kArea / static_cast<double>(chart.scores.size()));
   for (std::size_t i = 0; i < chart.scores.size(); ++i) {
     const EditEstimate& of = chart.scores[i]->of(measure);
     if (std::isnan(of.value)) continue;

@@ -208,8 +208,7 @@ std::string moved_table(const ModelEdits& edits, const PromptTable& prompts,
   }
   return fmt::format("<h4>What else moved most ({} of {})</h4>\n", places.size(),
                      counted(all, "other prompt")) +
-         html::table({"Kind", "Prompt", "Its answer", "p of it", "Change of ln p",
-                      "Likeliest token", "KL (nats)"},
+         html::table({"Kind", "Prompt", "Its answer", "p of it", "ln p", "Likeliest", "KL (nats)"},
                      rows, 4);
 }
 
@@ -245,7 +244,8 @@ std::string sheet_html(const Study& study, const ModelEdits& edits,
   const Answered answer = answer_of(edits, edit, prompt, rewrite);
   return fmt::format(
              "<details class=\"sheet\"{}><summary><strong>{}</strong> {} \u2192 <strong>{}"
-             "</strong>: {}, p(new) {}; paraphrases taken over {}; kept {}</summary>\n",
+             "</strong>: {}, p(new) {}; new answer after {}, the true one kept after "
+             "{}</summary>\n",
              open ? " open" : "", escape(prompts.text[edits.prompt_row[prompt]]),
              escape(results.true_answers[prompt]), escape(results.new_answers[prompt]),
              escape(results.edits[edit]), before_after(answer.new_before, answer.new_after),

@@ -335,7 +335,7 @@ class Generator {
           results.question_texts[prompt * results.question_kinds.size() + question].empty();
       const double share = question == 0 ? 1 : question < 3 ? 0.8 : 0.25;
       const double past = -std::log(std::max(clean, 1e-6)) + 0.4 * uniform();
-      const double wanted = std::max(0.01, past + 2.5 + 2 * uniform() - share * shift);
+      const double wanted = std::max(0.01, past - 0.3 + 5 * uniform() - share * shift);
       const double kept = std::max(0.01, past + 0.4 * share * shift * uniform());
       // One tie for the tests of ties.
       const bool tie = prompt % 11 == 6 && question == 1;
