@@ -15,8 +15,8 @@ namespace factflow {
 namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-constexpr OtherFact kOtherFacts[] = {OtherFact::kSameRelation, OtherFact::kSameSubject,
-                                     OtherFact::kUnrelated};
+constexpr OtherFact kKindsOfOthers[] = {OtherFact::kSameRelation, OtherFact::kSameSubject,
+                                        OtherFact::kUnrelated};
 
 // Kinds of values, in the order of EditMeasure.
 enum class ValueKind { kRate, kScore, kMagnitude };
@@ -218,7 +218,7 @@ void measure(const BootstrapOptions& bootstrap, ModelEdits& edits) {
     for (std::size_t edit = 0; edit < results.edits.size(); ++edit) {
       if (results.asked[set * results.edits.size() + edit] == 0) continue;
       edits.scores.push_back(score_of(edits, set, edit, bootstrap));
-      for (const OtherFact kind : kOtherFacts)
+      for (const OtherFact kind : kKindsOfOthers)
         if (MovedPrompts moved = moved_by(edits, set, edit, kind, bootstrap.level); moved.n > 0)
           edits.moved.push_back(std::move(moved));
     }

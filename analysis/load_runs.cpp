@@ -1,6 +1,7 @@
 #include "analysis/load_runs.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
 #include <set>
@@ -295,16 +296,31 @@ TracedFacts load_traced_facts(const ModelData& model) {
   return facts;
 }
 
+namespace {
+
+// What sheets and figures of edits rely on.
+void check_edits(const ModelData& model, const EditResults& edits) {
+  const hdf5::Group group = model.reader->arrays_of(model.stored_name).open_group("edit");
+  if (edits.sets.empty()) inconsistent(group, "set", "expected at least one set of prompts");
+  for (const std::int32_t layer : edits.layers)
+    if (layer >= model.info.layers)
+      inconsistent(group, "layer", fmt::format("expected layers below {}", model.info.layers));
+  const PromptTable& prompts = model.reader->prompts();
+  const std::set<std::int64_t> known(prompts.id.begin(), prompts.id.end());
+  const std::size_t others = edits.other_prompts.size();
+  for (std::size_t i = 0; i < others; ++i)
+    if (edits.other_prompts[i] != -1 && !known.contains(edits.other_prompts[i]))
+      inconsistent(group, "other_prompt", "expected ids of prompts, or -1");
+  for (std::size_t i = 0; i < edits.other_log_change.size(); ++i)
+    if (edits.other_prompts[i % others] == -1 && !std::isnan(edits.other_log_change[i]))
+      inconsistent(group, "other_log_change", "expected NaN where there is no other prompt");
+}
+
+}  // namespace
+
 EditResults load_edits(const ModelData& model) {
   EditResults edits = read_edits(*model.reader, model.stored_name);
-  std::vector<std::int64_t> others = edits.other_prompts;
-  std::erase(others, -1);
-  const std::set<std::int64_t> unique(others.begin(), others.end());
-  const std::set<std::int64_t> known(model.reader->prompts().id.begin(),
-                                     model.reader->prompts().id.end());
-  if (!std::includes(known.begin(), known.end(), unique.begin(), unique.end()))
-    inconsistent(model.reader->arrays_of(model.stored_name).open_group("edit"), "other_prompt",
-                 "expected ids of prompts, or -1");
+  check_edits(model, edits);
   rename_stored(edits.prompts, model);
   rename_stored(edits.other_prompts, model);
   return edits;

@@ -486,6 +486,13 @@ TEST_F(Edits, DamageIsOneClearLine) {
   EditResults unknown = three();
   unknown.other_prompts[0] = 77;
   EXPECT_THAT(message(unknown), AllOf(HasSubstr("tiny/edit"), HasSubstr("other_prompt")));
+  EditResults nowhere = three();
+  nowhere.other_prompts[0] = -1;
+  EXPECT_THAT(message(nowhere), AllOf(HasSubstr("tiny/edit"), HasSubstr("other_log_change")));
+  EditResults deep = three();
+  deep.layers = {4};
+  deep.edits = {"W_o 4"};
+  EXPECT_THAT(message(deep), AllOf(HasSubstr("tiny/edit"), HasSubstr("layers below 4")));
   EditResults negative = three();
   negative.after.new_nll[0] = -1;
   EXPECT_THAT(message(negative), AllOf(HasSubstr("tiny/edit"), HasSubstr("new_nll")));
