@@ -13,50 +13,8 @@
 namespace factflow {
 namespace {
 
-struct Judged {
-  Verdict verdict;
-  std::string reason;
-};
-
-Judged cannot_tell(std::string reason) {
-  return {Verdict::kCannotTell, std::move(reason)};
-}
-
-std::vector<std::string> models_with(const std::vector<ModelVerdict>& models, Verdict verdict) {
-  std::vector<std::string> names;
-  for (const ModelVerdict& model : models)
-    if (model.verdict == verdict) names.push_back(model.model);
-  return names;
-}
-
-// `absent`: a kind of model that the claim is about and the run lacks; else "".
-Claim decide(std::string text, std::string rule, std::vector<ModelVerdict> models,
-             const std::string& absent = "") {
-  const std::vector<std::string> refuted = models_with(models, Verdict::kDoesNotHold),
-                                 open = models_with(models, Verdict::kCannotTell);
-  Claim claim{std::move(text), std::move(rule), Verdict::kCannotTell, "", std::move(models)};
-  if (!refuted.empty()) {
-    claim.verdict = Verdict::kDoesNotHold;
-    claim.reason = "evidence against it in " + join(refuted);
-  } else if (claim.models.empty()) {
-    claim.reason = "not in this run";
-  } else if (!open.empty()) {
-    claim.reason = "undecided in " + join(open);
-  } else if (!absent.empty()) {
-    claim.reason = fmt::format("no {} in this run; it holds in {}", absent,
-                               join(models_with(claim.models, Verdict::kHolds)));
-  } else {
-    claim.verdict = Verdict::kHolds;
-    claim.reason = "in " + join(models_with(claim.models, Verdict::kHolds));
-  }
-  return claim;
-}
-
+constexpr const char* kSource = "Endy et al. (arXiv 2505.24244), section 5";
 constexpr const char* kNoInterval = "no interval";
-
-std::string count_text(std::size_t n, std::size_t facts) {
-  return fmt::format("{} of {}", counted(n, "prompt"), counted(facts, "fact"));
-}
 
 std::string describe(const EdgeEffect& e) {
   return fmt::format(
@@ -64,11 +22,6 @@ std::string describe(const EdgeEffect& e) {
       signed_number(e.lowest.value, 1), interval_text(e.lowest.by_fact, kNoInterval),
       signed_number(e.at_lowest.median, 1), signed_number(e.at_lowest.log, 2), 100 * e.depth_middle,
       count_text(e.n, e.facts));
-}
-
-std::optional<Judged> too_few(std::size_t n, std::size_t facts) {
-  if (facts >= kFewestClusters) return std::nullopt;
-  return cannot_tell(fmt::format("{}, asked are {} facts", count_text(n, facts), kFewestClusters));
 }
 
 // Why no drop is seen; nothing if there is one.
@@ -311,24 +264,14 @@ Claim small_oversensitive(const std::vector<SensitivityPair>& pairs) {
 
 }  // namespace
 
-std::string to_string(Verdict verdict) {
-  switch (verdict) {
-    case Verdict::kHolds:
-      return "holds";
-    case Verdict::kDoesNotHold:
-      return "does not hold";
-    case Verdict::kCannotTell:
-      break;
-  }
-  return "cannot tell";
-}
-
 std::vector<Claim> judge_claims(const std::vector<EdgeEffect>& effects,
                                 const std::vector<ChannelRatio>& channels,
                                 const std::vector<SensitivityPair>& sensitivity) {
-  return {subject_late(effects),  slow_mirrors(effects, channels),
-          first_matters(effects), relation_early(effects),
-          last_raises(effects),   small_oversensitive(sensitivity)};
+  std::vector<Claim> claims = {subject_late(effects),  slow_mirrors(effects, channels),
+                               first_matters(effects), relation_early(effects),
+                               last_raises(effects),   small_oversensitive(sensitivity)};
+  for (Claim& claim : claims) claim.source = kSource;
+  return claims;
 }
 
 }  // namespace factflow

@@ -5,13 +5,19 @@
 #include <optional>
 #include <set>
 #include <utility>
+#include <variant>
 
 #include <fmt/format.h>
 
+#include "analysis/load_runs.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "experiments/edit/edit_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
+#include "experiments/lre/lre_arrays.hpp"
+#include "experiments/mean_knockout/mean_knockout_arrays.hpp"
+#include "experiments/sever/sever_arrays.hpp"
 #include "experiments/stored_arrays.hpp"
 #include "experiments/trace/trace_arrays.hpp"
 
@@ -34,14 +40,16 @@ void require_equal(const std::vector<std::filesystem::path>& files,
   }
 }
 
-// Of all kinds but traces, whose windows are always centred: they say nothing of the others'.
+// Of all kinds but traces and knockouts by means, whose windows are always centred: they say
+// nothing of the others'.
 std::string placement_of(const ResultsReader& reader) {
   for (const ModelInfo& model : reader.models()) {
-    std::set<std::string> traces;
-    for (const TraceMaps& maps : trace_maps(reader, model.name)) traces.insert(maps.group);
+    std::set<std::string> centred;
+    for (const TraceMaps& maps : trace_maps(reader, model.name)) centred.insert(maps.group);
+    centred.insert(mean_knockout_names().group);
     const hdf5::Group group = reader.arrays_of(model.name);
     for (const std::string& kind : group.names()) {
-      if (traces.contains(kind)) continue;
+      if (centred.contains(kind)) continue;
       const hdf5::Group windows = group.open_group(kind);
       for (const std::int64_t size : numbered(windows, "window_"))
         return read_placement(windows.open_group(fmt::format("window_{}", size)));
@@ -122,16 +130,92 @@ std::set<std::string> rows_of(const RunData& run, const RunSource& source) {
   return rows;
 }
 
-// "restore h at 1", what a run traces at which window size.
+bool of_noise(const ModelData& model) {
+  return read_traced_facts(*model.reader, model.stored_name).corruption == Corruption::kNoise;
+}
+
+// "restore h at 1", "restore h from noise at 1", what a run traces at which window size.
 std::set<std::string> traces_of(const RunData& run, const RunSource& source) {
   std::set<std::string> traces;
   for (const ModelData& model : run.models)
-    if (is_of(model, source))
+    if (is_of(model, source) && has_traces(*model.reader, model.stored_name))
       for (const TraceMaps& maps : trace_maps(*model.reader, model.stored_name))
         for (const std::int64_t window :
              heatmap_windows(*model.reader, model.stored_name, maps.group))
-          traces.insert(fmt::format("{} {} at {}", to_string(maps.direction), maps.site, window));
+          traces.insert(fmt::format("{} {}{} at {}", to_string(maps.direction), maps.site,
+                                    of_noise(model) ? " from noise" : "", window));
   return traces;
+}
+
+// "layer 4, 3 trials of 5", which linear relations a run fits.
+std::set<std::string> relations_of(const RunData& run, const RunSource& source) {
+  std::set<std::string> fits;
+  for (const ModelData& model : run.models)
+    if (is_of(model, source) && has_relations(*model.reader, model.stored_name)) {
+      const RelationResults results = read_relations(*model.reader, model.stored_name);
+      for (const std::int32_t layer : results.layers)
+        fits.insert(fmt::format("layer {}, {} of {}", layer,
+                                counted(static_cast<std::uint64_t>(results.trials), "trial"),
+                                results.training_count));
+    }
+  return fits;
+}
+
+// "W_o 3", what a run edits.
+std::set<std::string> edits_of(const RunData& run, const RunSource& source) {
+  std::set<std::string> names;
+  for (const ModelData& model : run.models)
+    if (is_of(model, source) && has_edits(*model.reader, model.stored_name))
+      for (const std::string& name : read_edits(*model.reader, model.stored_name).edits)
+        names.insert(name);
+  return names;
+}
+
+std::string text_of(const std::variant<std::int64_t, double, std::string>& value) {
+  if (const auto* text = std::get_if<std::string>(&value)) return *text;
+  if (const auto* number = std::get_if<std::int64_t>(&value)) return std::to_string(*number);
+  return fmt::format("{:g}", std::get<double>(value));
+}
+
+// How edits were made: of each setting what the runs say that have edits.
+std::map<std::string, Values> edit_settings(const RunData& run) {
+  std::map<std::string, Values> settings;
+  for (const RunSource& source : run.sources) {
+    std::map<std::string, std::set<std::string>> words;  // of the run's models
+    for (const ModelData& model : run.models)
+      if (is_of(model, source) && has_edits(*model.reader, model.stored_name))
+        for (const auto& [name, value] : read_edits(*model.reader, model.stored_name).settings)
+          words[name].insert(text_of(value));
+    for (const auto& [name, values] : words)
+      settings[name].emplace_back(source.name, join({values.begin(), values.end()}, " and "));
+  }
+  return settings;
+}
+
+// "s at subject-last", what a run severs.
+std::set<std::string> severed_in(const RunData& run, const RunSource& source) {
+  std::set<std::string> severed;
+  for (const ModelData& model : run.models) {
+    if (!is_of(model, source) || !has_severed_paths(*model.reader, model.stored_name)) continue;
+    const SeveredPaths paths = read_severed_paths(*model.reader, model.stored_name);
+    for (const std::string& at : paths.at)
+      for (const std::string& what : paths.severed)
+        severed.insert(fmt::format("{} at {}", what, at));
+  }
+  return severed;
+}
+
+// "mean-a subject at 4", what a run knocks out by means.
+std::set<std::string> mean_knockouts_of(const RunData& run, const RunSource& source) {
+  std::set<std::string> knockouts;
+  for (const ModelData& model : run.models) {
+    if (!is_of(model, source) || !has_mean_knockouts(*model.reader, model.stored_name)) continue;
+    const CellNames& names = mean_knockout_names();
+    for (const std::int64_t window : cell_windows(names, *model.reader, model.stored_name))
+      for (const std::string& item : load_mean_knockout_axes(model).items)
+        knockouts.insert(fmt::format("{} at {}", item, window));
+  }
+  return knockouts;
 }
 
 // Of the runs that have some: those that another of them has not. `of`: what a run has, by name.
@@ -170,14 +254,23 @@ void check_comparable(const std::vector<std::filesystem::path>& files,
 
 std::vector<std::string> differences_between_runs(const RunData& run) {
   std::vector<std::string> sentences;
-  for (std::string line : {difference("precision", values_of(run, &RunInfo::precision)),
-                           difference("dataset", values_of(run, &RunInfo::dataset_digest)),
-                           difference("the rule of selection", values_of(run, &RunInfo::selection)),
-                           difference("the windows of heat maps", heatmap_sizes(run)),
-                           difference("rows of interventions", what_others_lack(run, rows_of)),
-                           difference("the windows of interventions", intervention_sizes(run)),
-                           difference("what is traced", what_others_lack(run, traces_of))})
+  for (std::string line :
+       {difference("precision", values_of(run, &RunInfo::precision)),
+        difference("dataset", values_of(run, &RunInfo::dataset_digest)),
+        difference("the rule of selection", values_of(run, &RunInfo::selection)),
+        difference("the windows of heat maps", heatmap_sizes(run)),
+        difference("rows of interventions", what_others_lack(run, rows_of)),
+        difference("the windows of interventions", intervention_sizes(run)),
+        difference("what is traced", what_others_lack(run, traces_of)),
+        difference("what is severed", what_others_lack(run, severed_in)),
+        difference("knockouts by means", what_others_lack(run, mean_knockouts_of)),
+        difference("what is edited", what_others_lack(run, edits_of)),
+        difference("linear relations", what_others_lack(run, relations_of))})
     if (!line.empty()) sentences.push_back(std::move(line));
+  for (const auto& [name, values] : edit_settings(run))
+    if (std::string line = difference(fmt::format("the edits' setting {}", name), values);
+        !line.empty())
+      sentences.push_back(std::move(line));
   for (const ModelData& model : run.models)
     if (!model.repeats.empty())
       sentences.push_back(

@@ -9,7 +9,11 @@
 
 #include "analysis/comparable.hpp"
 #include "analysis/coverage.hpp"
+#include "analysis/edit_report.hpp"
+#include "analysis/linear_relation_report.hpp"
+#include "analysis/mean_knockout_report.hpp"
 #include "analysis/number_text.hpp"
+#include "analysis/severing_report.hpp"
 #include "analysis/trace_report.hpp"
 #include "base/text.hpp"
 #include "results/answer_summary.hpp"
@@ -149,9 +153,13 @@ void add_kept(const Study& study, std::vector<std::string>& lines) {
   std::vector<std::string> counts;
   for (const Kept& kept : study.kept)
     counts.push_back(fmt::format("{} {} of {}{}", kept.model, kept.kept, kept.of,
-                                 kept.prompts == kTraces        ? " that were traced"
-                                 : study.run.other_sets.empty() ? ""
-                                                                : " of " + kept.prompts));
+                                 kept.prompts == kTraces          ? " that were traced"
+                                 : kept.prompts == kEdits         ? " that were edited"
+                                 : kept.prompts == kRelations     ? " tests of linear relations"
+                                 : kept.prompts == kSeverings     ? " with severed paths"
+                                 : kept.prompts == kMeanKnockouts ? " with knockouts by means"
+                                 : study.run.other_sets.empty()   ? ""
+                                                                  : " of " + kept.prompts));
   lines.push_back(fmt::format("Only prompts whose clean probability lies in [{}, {}]: {}.",
                               study.p_clean.low, study.p_clean.high, join(counts)));
 }
@@ -170,6 +178,20 @@ void add_carried(const Study& study, std::vector<std::string>& lines) {
                   "Read medians and "
                   "log changes there; where p_clean is tiny, limits help (--min-p-clean).",
                   join(rows)));
+}
+
+std::string claims_text(const Study& study) {
+  std::string text, source;
+  for (const Claim* claim : claims_to_show(study)) {
+    if (claim->source != source) text += fmt::format("\nClaims of {}\n", claim->source);
+    source = claim->source;
+    text += fmt::format("- {}: {} ({})\n", claim->text, to_string(claim->verdict), claim->reason);
+    for (const ModelVerdict& model : claim->models)
+      if (model.verdict != Verdict::kHolds)
+        text +=
+            fmt::format("    {}: {}: {}\n", model.model, to_string(model.verdict), model.reason);
+  }
+  return text;
 }
 
 }  // namespace
@@ -243,6 +265,16 @@ std::vector<std::string> gaps(const Study& study) {
     if (const ModelTraces& traces = study.traces[i++];
         traces.count(FactUse::kUsed) < traces.facts.size())
       lines.push_back(line);
+  for (std::size_t i = 0; const std::string& line : edit_counts(study.edits))
+    if (lacks_edits(study.edits[i++])) lines.push_back(line);
+  for (std::size_t i = 0; const std::string& line : severing_counts(study))
+    if (const std::vector<TracedFact>& facts = study.severings[i++].facts;
+        count_of(facts, FactUse::kUsed) < facts.size())
+      lines.push_back(line);
+  for (std::size_t i = 0; const std::string& line : mean_knockout_counts(study))
+    if (const ModelMeanKnockouts& of = study.mean_knockouts[i++]; of.failed + of.outside > 0)
+      lines.push_back(line);
+  for (std::string& line : linear_relation_gaps(study)) lines.push_back(std::move(line));
   for (std::string& line : differences_between_runs(study.run)) lines.push_back(std::move(line));
   return lines;
 }
@@ -265,6 +297,13 @@ std::vector<std::string> answer_warnings(const Study& study) {
   return sentences;
 }
 
+std::vector<const Claim*> claims_to_show(const Study& study) {
+  std::vector<const Claim*> claims;
+  for (const Claim& claim : study.claims)
+    if (!claim.models.empty() || !study.main_effects.empty()) claims.push_back(&claim);
+  return claims;
+}
+
 std::string findings_text(const Study& study) {
   std::string text;
   if (study.main_effects.empty()) {
@@ -275,25 +314,39 @@ std::string findings_text(const Study& study) {
                        table_text(study.main_effects, "edge"), correction(study.main_effects));
     for (const FindingSentence& sentence : finding_sentences(study))
       text += fmt::format("- {}\n", sentence.text);
-    text += "\nClaims of the paper\n";
-    for (const Claim& claim : study.claims) {
-      text += fmt::format("- {}: {} ({})\n", claim.text, to_string(claim.verdict), claim.reason);
-      for (const ModelVerdict& model : claim.models)
-        if (model.verdict != Verdict::kHolds)
-          text +=
-              fmt::format("    {}: {}: {}\n", model.model, to_string(model.verdict), model.reason);
-    }
   }
+  text += claims_text(study);
   if (!study.main_interventions.empty())
     text += fmt::format("\nInterventions, no part of the findings and claims\n\n{}{}\n",
                         table_text(study.main_interventions, "row"),
                         correction(study.main_interventions));
   if (const auto rows = peak_rows(study); !rows.empty())
     text += fmt::format(
-        "\nCausal traces, no part of the findings and claims\n\n{}Largest of all centres. Of h, "
+        "\nCausal traces, no part of the findings\n\n{}Largest of all centres. Of h, "
         "layer = "
         "the one behind which it is patched, and at the last token the last of them gives 1 by "
         "definition. All groups of tokens: tables/traces.csv.\n",
+        align(rows));
+  if (const auto rows = best_edit_rows(study); !rows.empty())
+    text += fmt::format(
+        "\nEdits of single facts, no part of the findings\n\n{}Of each matrix the layer of the "
+        "highest score S on these same prompts, in percent. Every edit: tables/edit_scores.csv.\n",
+        align(rows));
+  if (const auto rows = severing_rows(study); !rows.empty())
+    text += fmt::format(
+        "\nSevered paths, no part of the findings and claims\n\n{}Of the layer behind which the "
+        "patch of h alone does most. All layers: tables/severings.csv.\n",
+        align(rows));
+  if (const auto rows = mean_knockout_rows(study); !rows.empty())
+    text += fmt::format(
+        "\nKnockouts by means, no part of the findings and claims\n\n{}Lowest of all centres, of "
+        "(p' - p) / p. All centres: tables/mean_knockouts.csv.\n",
+        align(rows));
+  if (const auto rows = linear_relation_rows(study); !rows.empty())
+    text += fmt::format(
+        "\nLinear relations, no part of the findings\n\n{}Layer, beta and rank are the "
+        "best ones on the facts that are tested. Drawn: what answers drawn by their shares get "
+        "right. Every layer: tables/linear_relation_layers.csv.\n",
         align(rows));
   std::vector<std::string> missing = gaps(study);
   if (const std::string line = unfinished(study); !line.empty())

@@ -30,6 +30,9 @@ std::vector<std::string> gaps(const Study& study);
 // What makes the numbers of a model mean something else than they seem to, as one sentence each.
 std::vector<std::string> answer_warnings(const Study& study);
 
+// Of a run without knockouts only those that it says something to.
+std::vector<const Claim*> claims_to_show(const Study& study);
+
 // The table, the sentences, the claims, the table of interventions and the gaps as plain text,
 // lines of about 110 letters.
 std::string findings_text(const Study& study);

@@ -1,6 +1,7 @@
 #include "analysis/load_runs.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
 #include <set>
@@ -12,6 +13,8 @@
 #include "base/text.hpp"
 #include "experiments/evaluate/evaluation_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
+#include "experiments/mean_knockout/mean_knockout_arrays.hpp"
+#include "experiments/stored_arrays.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 
 namespace factflow {
@@ -292,6 +295,54 @@ TracedFacts load_traced_facts(const ModelData& model) {
   TracedFacts facts = read_traced_facts(*model.reader, model.stored_name);
   rename_stored(facts.prompts, model);
   return facts;
+}
+
+namespace {
+
+// What sheets and figures of edits rely on.
+void check_edits(const ModelData& model, const EditResults& edits) {
+  const hdf5::Group group = model.reader->arrays_of(model.stored_name).open_group("edit");
+  if (edits.sets.empty()) inconsistent(group, "set", "expected at least one set of prompts");
+  for (const std::int32_t layer : edits.layers)
+    if (layer >= model.info.layers)
+      inconsistent(group, "layer", fmt::format("expected layers below {}", model.info.layers));
+  const PromptTable& prompts = model.reader->prompts();
+  const std::set<std::int64_t> known(prompts.id.begin(), prompts.id.end());
+  const std::size_t others = edits.other_prompts.size();
+  for (std::size_t i = 0; i < others; ++i)
+    if (edits.other_prompts[i] != -1 && !known.contains(edits.other_prompts[i]))
+      inconsistent(group, "other_prompt", "expected ids of prompts, or -1");
+  for (std::size_t i = 0; i < edits.other_log_change.size(); ++i)
+    if (edits.other_prompts[i % others] == -1 && !std::isnan(edits.other_log_change[i]))
+      inconsistent(group, "other_log_change", "expected NaN where there is no other prompt");
+}
+
+}  // namespace
+
+EditResults load_edits(const ModelData& model) {
+  EditResults edits = read_edits(*model.reader, model.stored_name);
+  check_edits(model, edits);
+  rename_stored(edits.prompts, model);
+  rename_stored(edits.other_prompts, model);
+  return edits;
+}
+
+TracedFacts load_severed_facts(const ModelData& model) {
+  TracedFacts facts = read_severed_facts(*model.reader, model.stored_name);
+  rename_stored(facts.prompts, model);
+  return facts;
+}
+
+SeveredPaths load_severed_paths(const ModelData& model) {
+  SeveredPaths paths = read_severed_paths(*model.reader, model.stored_name);
+  rename_stored(paths.prompts, model);
+  return paths;
+}
+
+CellAxes load_mean_knockout_axes(const ModelData& model) {
+  CellAxes axes = cell_axes(mean_knockout_names(), *model.reader, model.stored_name, kAllPrompts);
+  rename_stored(axes.prompts, model);
+  return axes;
 }
 
 }  // namespace factflow

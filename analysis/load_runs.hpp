@@ -6,8 +6,10 @@
 #include <vector>
 
 #include "analysis/run_data.hpp"
+#include "experiments/edit/edit_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
+#include "experiments/sever/sever_arrays.hpp"
 #include "experiments/trace/trace_arrays.hpp"
 #include "results/results_file.hpp"
 
@@ -34,5 +36,13 @@ std::vector<InterventionMap> intervention_maps(const ModelData& model);
 
 // Which facts were traced, by the ids of RunData::prompts. Throws InputError if the model has none.
 TracedFacts load_traced_facts(const ModelData& model);
+// The same of those whose paths were severed, and these.
+TracedFacts load_severed_facts(const ModelData& model);
+SeveredPaths load_severed_paths(const ModelData& model);
+// Of all prompts that were asked about.
+CellAxes load_mean_knockout_axes(const ModelData& model);
+
+// The model's edits, by the ids of RunData::prompts. Throws InputError if it has none.
+EditResults load_edits(const ModelData& model);
 
 }  // namespace factflow

@@ -8,12 +8,16 @@
 #include <fmt/format.h>
 
 #include "analysis/coverage.hpp"
+#include "analysis/edit_report.hpp"
 #include "analysis/findings.hpp"
 #include "analysis/html.hpp"
+#include "analysis/linear_relation_report.hpp"
 #include "analysis/load_runs.hpp"
+#include "analysis/mean_knockout_report.hpp"
 #include "analysis/number_text.hpp"
 #include "analysis/palette.hpp"
 #include "analysis/report_assets.hpp"
+#include "analysis/severing_report.hpp"
 #include "analysis/trace_report.hpp"
 #include "base/text.hpp"
 
@@ -32,6 +36,7 @@ std::string link(const std::string& file, const std::string& text) {
 
 const char* verdict_class(Verdict verdict) {
   if (verdict == Verdict::kHolds) return "holds";
+  if (verdict == Verdict::kPartly) return "partly";
   return verdict == Verdict::kDoesNotHold ? "fails" : "open";
 }
 
@@ -57,9 +62,19 @@ std::string header_html(const Study& study) {
 // Links to the sections that `body` has.
 std::string navigation(const std::string& body) {
   constexpr std::pair<const char*, const char*> kSections[] = {
-      {"findings", "Findings"}, {"claims", "Claims"}, {"figures", "Figures"},
-      {"prompts", "Prompts"},   {"pairs", "Pairs"},   {"interventions", "Interventions"},
-      {"traces", "Traces"},     {"models", "Models"}, {"files", "Files"},
+      {"findings", "Findings"},
+      {"claims", "Claims"},
+      {"figures", "Figures"},
+      {"prompts", "Prompts"},
+      {"pairs", "Pairs"},
+      {"interventions", "Interventions"},
+      {"traces", "Traces"},
+      {"severings", "Severed paths"},
+      {"mean-knockouts", "Knockouts by means"},
+      {"edits", "Edits"},
+      {"relations", "Linear relations"},
+      {"models", "Models"},
+      {"files", "Files"},
       {"run", "Provenance"}};
   std::string text = "<nav>";
   for (const auto& [id, name] : kSections)
@@ -166,20 +181,29 @@ std::string findings_html(const Study& study) {
   return text + findings_table(study) + gaps_html(study) + "</section>\n";
 }
 
+std::string claim_html(const Claim& claim) {
+  std::string text = fmt::format(
+      "<div class=\"claim\"><p>{}: {} ({})</p><p class=\"rule\">{}</p>\n", escape(claim.text),
+      verdict_html(claim.verdict), escape(claim.reason), html::prose(claim.rule));
+  std::vector<std::vector<std::string>> rows;
+  for (const ModelVerdict& model : claim.models)
+    rows.push_back({escape(model.model), verdict_html(model.verdict), html::prose(model.reason),
+                    html::prose(model.evidence)});
+  if (!rows.empty())
+    text += "<details><summary>by model</summary>" +
+            html::table({"Model", "Verdict", "Reason", "Evidence"}, rows, 4) + "</details>\n";
+  return text + "</div>\n";
+}
+
 std::string claims_html(const Study& study) {
-  std::string text = "<section id=\"claims\"><h2>Claims of the paper, tested on this run</h2>\n";
-  for (const Claim& claim : study.claims) {
-    text += fmt::format("<div class=\"claim\"><p>{}: {} ({})</p><p class=\"rule\">{}</p>\n",
-                        escape(claim.text), verdict_html(claim.verdict), escape(claim.reason),
-                        html::prose(claim.rule));
-    std::vector<std::vector<std::string>> rows;
-    for (const ModelVerdict& model : claim.models)
-      rows.push_back({escape(model.model), verdict_html(model.verdict), html::prose(model.reason),
-                      html::prose(model.evidence)});
-    if (!rows.empty())
-      text += "<details><summary>by model</summary>" +
-              html::table({"Model", "Verdict", "Reason", "Evidence"}, rows, 4) + "</details>\n";
-    text += "</div>\n";
+  const std::vector<const Claim*> claims = claims_to_show(study);
+  if (claims.empty()) return "";
+  std::string text = "<section id=\"claims\"><h2>Claims of the papers, tested on this run</h2>\n";
+  std::string source;
+  for (const Claim* claim : claims) {
+    if (claim->source != source) text += fmt::format("<h3>{}</h3>\n", escape(claim->source));
+    source = claim->source;
+    text += claim_html(*claim);
   }
   return text + "</section>\n";
 }
@@ -480,9 +504,11 @@ std::string make_report(const Study& study, const ReportData& data, const Figure
       "<style>{}</style></head>\n<body><main>\n",
       kPolicy, escape(study.run.name), kReportStyle);
   std::string body = findings_html(study);
-  if (!study.main_effects.empty()) body += claims_html(study) + kFigures + pairs_html(study);
+  body += claims_html(study);
+  if (!study.main_effects.empty()) body += kFigures + pairs_html(study);
   const std::string interventions = interventions_html(study);
-  body += interventions + traces_html(study) + models_html(study) +
+  body += interventions + traces_html(study) + severings_html(study) + mean_knockouts_html(study) +
+          edits_html(study) + linear_relations_html(study) + models_html(study) +
           "<section id=\"files\"><h2>Files</h2>\n" + tables_html(tables) +
           figure_files_html(figures) + "</section>\n";
   for (const std::vector<std::string>& lines : {data.omitted, figures.omitted})

@@ -70,6 +70,11 @@ double quantile(std::vector<double> values, double p) {
   return quantile_of(values, p);
 }
 
+double standard_error(const std::vector<double>& values, const std::vector<std::size_t>& cluster) {
+  const ClusteredMean m = clustered_mean(values, cluster);
+  return m.clusters < 2 ? kNan : m.error;
+}
+
 Interval t_interval(const std::vector<double>& values, const std::vector<std::size_t>& cluster,
                     double level) {
   const ClusteredMean m = clustered_mean(values, cluster);

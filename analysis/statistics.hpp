@@ -31,6 +31,8 @@ double quantile(std::vector<double> values, double p);
 // numbers, one for each value. The variance is the cluster-robust one (Liang and Zeger, Biometrika
 // 73, 1986) with G / (G - 1), G = clusters; with one value a cluster it is s^2 / n.
 //
+// The square root of that variance; NaN for fewer than two clusters.
+double standard_error(const std::vector<double>& values, const std::vector<std::size_t>& cluster);
 // mean +- t(level, G - 1) standard error. No variance: the mean twice. NaN for fewer than
 // kFewestForT clusters.
 Interval t_interval(const std::vector<double>& values, const std::vector<std::size_t>& cluster,

@@ -9,8 +9,11 @@
 
 #include <fmt/format.h>
 
+#include "analysis/edit_claims.hpp"
 #include "analysis/load_runs.hpp"
 #include "analysis/prompt_sets.hpp"
+#include "analysis/relation_claims.hpp"
+#include "analysis/trace_claims.hpp"
 #include "base/error.hpp"
 
 namespace factflow {
@@ -101,6 +104,23 @@ std::vector<EdgeEffect> counted(std::vector<EdgeEffect> effects) {
   return effects;
 }
 
+// The claims are about runs of other subjects, not about noise.
+std::vector<ModelTraces> of_other_subjects(std::vector<ModelTraces> traces) {
+  std::erase_if(traces,
+                [](const ModelTraces& of) { return of.corruption != Corruption::kSubject; });
+  return traces;
+}
+
+std::vector<ModelRelations> without_repeats(const Study& study) {
+  std::vector<ModelRelations> relations = study.relations;
+  std::erase_if(relations, [&](const ModelRelations& model) {
+    return std::any_of(study.run.models.begin(), study.run.models.end(), [&](const ModelData& of) {
+      return of.info.name == model.model && !of.repeats.empty();
+    });
+  });
+  return relations;
+}
+
 // Leaves prompts within the limits.
 void limit_clean(const CleanLimits& limits, ModelData& model, Study& study) {
   std::vector<std::int64_t> kept;
@@ -122,37 +142,67 @@ void check_limits(const CleanLimits& limits) {
     throw InputError(option_of(limits), "expected limits of a probability, the smaller one first");
 }
 
-// What traces have left out themselves is counted.
+// The clean probabilities of what the limits are asked about.
+struct CleanRange {
+  double least = 1, most = 0;
+  void add(double p) {
+    if (std::isnan(p)) return;
+    least = std::min(least, p);
+    most = std::max(most, p);
+  }
+};
+
+// What traces, severed paths and their like have left out themselves is counted.
+void count_facts(const std::string& model, const char* what, const std::vector<TracedFact>& facts,
+                 Study& study, CleanRange& range) {
+  for (const TracedFact& fact : facts)
+    if (fact.use != FactUse::kNoValue) range.add(fact.high);
+  const std::size_t out = count_of(facts, FactUse::kOutsideLimits);
+  const std::size_t of = facts.size() - count_of(facts, FactUse::kNoValue);
+  study.kept.push_back({model, what, of - out, of});
+}
+
+void count_patches(Study& study, CleanRange& range) {
+  for (const ModelTraces& traces : study.traces)
+    count_facts(traces.model, kTraces, traces.facts, study, range);
+  for (const ModelSevering& severing : study.severings)
+    count_facts(severing.model, kSeverings, severing.facts, study, range);
+  for (const ModelMeanKnockouts& knockouts : study.mean_knockouts) {
+    const std::size_t of = knockouts.prompts - knockouts.failed;
+    study.kept.push_back({knockouts.model, kMeanKnockouts, of - knockouts.outside, of});
+  }
+}
+
+void count_edits(Study& study, CleanRange& range) {
+  for (const ModelEdits& edits : study.edits) {
+    for (const double p : edits.clean) range.add(p);
+    const auto kept = std::count(edits.admitted.begin(), edits.admitted.end(), 1);
+    study.kept.push_back(
+        {edits.model, kEdits, static_cast<std::size_t>(kept), edits.admitted.size()});
+  }
+}
+
 void limit_clean(const CleanLimits& limits, Study& study) {
   study.p_clean = limits;
   if (!limits.any()) return;
-  double least = 1, most = 0;
+  CleanRange range;
   for (auto* models : {&study.run.models, &study.run.other_sets, &study.run.interventions})
     for (ModelData& model : *models) {
       if (model.windows.empty()) continue;
-      for (const double p : model.clean) {
-        if (std::isnan(p)) continue;
-        least = std::min(least, p);
-        most = std::max(most, p);
-      }
+      for (const double p : model.clean) range.add(p);
       limit_clean(limits, model, study);
     }
-  for (const ModelTraces& traces : study.traces) {
-    for (const TracedFact& fact : traces.facts)
-      if (fact.use != FactUse::kNoValue) {
-        least = std::min(least, fact.high);
-        most = std::max(most, fact.high);
-      }
-    const std::size_t out = traces.count(FactUse::kOutsideLimits);
-    const std::size_t of = traces.facts.size() - traces.count(FactUse::kNoValue);
-    study.kept.push_back({traces.model, kTraces, of - out, of});
-  }
+  count_patches(study, range);
+  count_edits(study, range);
+  for (const ModelRelations& model : study.relations)
+    study.kept.push_back({model.model, kRelations, model.kept, model.of});
   if (std::any_of(study.kept.begin(), study.kept.end(), [](const Kept& k) { return k.kept > 0; }))
     return;
   throw InputError(
       option_of(limits), "no selected prompt has a clean probability within the limits",
-      least <= most ? fmt::format("those of this run lie from {:.3g} to {:.3g}", least, most)
-                    : "no prompt is selected");
+      range.least <= range.most
+          ? fmt::format("those of this run lie from {:.3g} to {:.3g}", range.least, range.most)
+          : "no prompt is selected");
 }
 
 // Each reader sees one table at a time: a set of prompts at a window size, and the findings.
@@ -187,6 +237,10 @@ Study make_study(RunData run, const StudyOptions& options) {
   study.window = finding_window(study.run, options.window);
   check_limits(options.p_clean);
   study.traces = study_traces(study.run, options.p_clean, options.bootstrap.level);
+  study.edits = study_edits(study.run, options.p_clean, options.bootstrap);
+  study.mean_knockouts = study_mean_knockouts(study.run, options.p_clean, options.bootstrap.level);
+  study.severings = study_severings(study.run, options.p_clean, options.bootstrap.level);
+  study.relations = study_relations(study.run, options.p_clean);
   limit_clean(options.p_clean, study);
   if (study.run.other_sets.empty() && prompts_differ(study.run.models))
     study.common = common_prompts(study.run.models);
@@ -203,6 +257,9 @@ Study make_study(RunData run, const StudyOptions& options) {
   study.sensitivity = compare_sizes(compared, level);
   correct_all(study);
   study.claims = judge_claims(counted(study.main_effects), study.main_channels, study.sensitivity);
+  append(study.claims, judge_trace_claims(of_other_subjects(study.traces), options.bootstrap));
+  append(study.claims, judge_edit_claims(study.edits, options.bootstrap));
+  append(study.claims, judge_relation_claims(without_repeats(study), level));
   return study;
 }
 

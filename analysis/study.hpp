@@ -9,11 +9,15 @@
 
 #include "analysis/claims.hpp"
 #include "analysis/curves.hpp"
+#include "analysis/edits.hpp"
 #include "analysis/effects.hpp"
 #include "analysis/groups.hpp"
+#include "analysis/linear_relations.hpp"
+#include "analysis/mean_knockouts.hpp"
 #include "analysis/paired.hpp"
 #include "analysis/run_data.hpp"
 #include "analysis/sensitivity.hpp"
+#include "analysis/severings.hpp"
 #include "analysis/traces.hpp"
 
 namespace factflow {
@@ -25,12 +29,17 @@ struct StudyOptions {
   BootstrapOptions bootstrap;
 };
 
-// In place of a set of prompts: traces have none.
+// In place of a set of prompts: these have none.
 inline constexpr const char* kTraces = "traces";
+inline constexpr const char* kEdits = "edits";  // of all sets
+inline constexpr const char* kSeverings = "severed paths";
+inline constexpr const char* kMeanKnockouts = "knockouts by means";
+inline constexpr const char* kRelations = "linear relations";
 
 // How many prompts the limits leave.
 struct Kept {
-  std::string model, prompts;  // name and set of prompts; of traces, kTraces
+  std::string model,
+      prompts;  // name and set of the above prompts, or one prompts, or kTraces, kSeverings, ...
   std::size_t kept = 0, of = 0;
   bool operator==(const Kept&) const = default;
 };
@@ -60,6 +69,10 @@ struct Study {
   std::vector<Curve> intervention_curves;
   std::vector<EdgeEffect> intervention_effects, main_interventions;
   std::vector<ModelTraces> traces;  // of the models that have some
+  std::vector<ModelEdits> edits;    // likewise
+  std::vector<ModelMeanKnockouts> mean_knockouts;
+  std::vector<ModelSevering> severings;   // likewise
+  std::vector<ModelRelations> relations;  // likewise
 };
 
 // Throws InputError if a file turns out to be damaged, or if options name what it does not hold.

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "analysis/csv.hpp"
+#include "analysis/edit_tables.hpp"
 
 namespace factflow {
 namespace {
@@ -255,13 +256,13 @@ CsvTable sensitivity_table(const Study& study) {
 }
 
 CsvTable claims_table(const Study& study) {
-  CsvTable table(
-      {"claim", "verdict", "reason", "model", "model_verdict", "model_reason", "evidence", "rule"});
+  CsvTable table({"claim", "verdict", "reason", "model", "model_verdict", "model_reason",
+                  "evidence", "rule", "source"});
   for (const Claim& claim : study.claims) {
     const auto row = [&](const ModelVerdict& model, const std::string& verdict) {
       table.cell(claim.text).cell(to_string(claim.verdict)).cell(claim.reason);
       table.cell(model.model).cell(verdict).cell(model.reason).cell(model.evidence);
-      table.cell(claim.rule).end_row();
+      table.cell(claim.rule).cell(claim.source).end_row();
     };
     for (const ModelVerdict& model : claim.models) row(model, to_string(model.verdict));
     if (claim.models.empty()) row({}, "");
@@ -270,9 +271,9 @@ CsvTable claims_table(const Study& study) {
 }
 
 CsvTable traces_table(const Study& study) {
-  CsvTable table({"model", "family", "layers", "direction", "site", "window", "placement",
-                  "grouping", "group", "centre", "published_layer", "n", "prompts", "facts",
-                  "effect", "effect_low", "effect_high", "published_variant"});
+  CsvTable table({"model", "family", "layers", "corruption", "direction", "site", "window",
+                  "placement", "grouping", "group", "centre", "published_layer", "n", "prompts",
+                  "facts", "effect", "effect_low", "effect_high", "published_variant"});
   for (const ModelTraces& traces : study.traces)
     for (const TraceAverage& average : traces.averages)
       for (const TraceGrouping grouping : {TraceGrouping::kSharma, TraceGrouping::kRome})
@@ -281,6 +282,7 @@ CsvTable traces_table(const Study& study) {
             const TracePoint& point = average.of(grouping, group)[i];
             const std::int64_t centre = average.centres[i];
             table.cell(average.model).cell(average.family).cell(average.layers);
+            table.cell(to_string(traces.corruption));
             table.cell(to_string(average.direction)).cell(average.site).cell(average.window);
             table.cell(average.placement).cell(to_string(grouping));
             table.cell(name_of_group(grouping, group)).cell(centre);
@@ -292,22 +294,114 @@ CsvTable traces_table(const Study& study) {
   return table;
 }
 
+const std::vector<std::string> kFactColumns = {
+    "model",          "prompt", "subject",    "relation",      "counterfactual",
+    "high",           "low",    "difference", "subject_begin", "subject_end",
+    "subject_tokens", "tokens", "used",       "left_out"};
+
+void put_facts(const std::string& model, const std::vector<TracedFact>& facts,
+               const PromptTable& prompts, CsvTable& table) {
+  for (const TracedFact& fact : facts) {
+    table.cell(model).cell(fact.prompt).cell(prompts.subject[fact.prompt_row]);
+    table.cell(prompts.relation[fact.prompt_row]).cell(fact.counterfactual);
+    table.cell(fact.high).cell(fact.low).cell(fact.high - fact.low);
+    table.cell(std::int64_t{fact.subject_begin}).cell(std::int64_t{fact.subject_end});
+    table.cell(std::int64_t{fact.subject_end - fact.subject_begin});
+    table.cell(std::int64_t{fact.tokens});
+    table.cell(std::int64_t{fact.use == FactUse::kUsed ? 1 : 0}).cell(to_string(fact.use));
+    table.end_row();
+  }
+}
+
 CsvTable trace_facts_table(const Study& study) {
-  CsvTable table({"model", "prompt", "subject", "relation", "counterfactual", "high", "low",
-                  "difference", "subject_begin", "subject_end", "subject_tokens", "tokens", "used",
-                  "left_out"});
+  CsvTable table(kFactColumns);
   for (const ModelTraces& traces : study.traces)
-    for (const TracedFact& fact : traces.facts) {
-      const PromptTable& prompts = study.run.prompts;
-      table.cell(traces.model).cell(fact.prompt).cell(prompts.subject[fact.prompt_row]);
-      table.cell(prompts.relation[fact.prompt_row]).cell(fact.counterfactual);
-      table.cell(fact.high).cell(fact.low).cell(fact.high - fact.low);
-      table.cell(std::int64_t{fact.subject_begin}).cell(std::int64_t{fact.subject_end});
-      table.cell(std::int64_t{fact.subject_end - fact.subject_begin});
-      table.cell(std::int64_t{fact.tokens});
-      table.cell(std::int64_t{fact.use == FactUse::kUsed ? 1 : 0}).cell(to_string(fact.use));
-      table.end_row();
+    put_facts(traces.model, traces.facts, study.run.prompts, table);
+  return table;
+}
+
+CsvTable severing_facts_table(const Study& study) {
+  CsvTable table(kFactColumns);
+  for (const ModelSevering& severing : study.severings)
+    put_facts(severing.model, severing.facts, study.run.prompts, table);
+  return table;
+}
+
+CsvTable severings_table(const Study& study) {
+  CsvTable table({"model", "family", "layers", "at", "severed", "layer", "published_layer", "n",
+                  "facts", "effect", "standard_error", "effect_low", "effect_high"});
+  for (const ModelSevering& severing : study.severings)
+    for (const SeveredCurve& curve : severing.curves)
+      for (std::size_t i = 0; i < curve.points.size(); ++i) {
+        const SeveredPoint& point = curve.points[i];
+        table.cell(severing.model).cell(severing.family).cell(severing.layers);
+        table.cell(curve.at).cell(curve.severed).cell(std::int64_t{severing.patched[i]});
+        table.cell(std::int64_t{published_layer("h", severing.patched[i])});
+        table.cell(point.n).cell(point.facts).cell(point.effect).cell(point.error);
+        put(table, point.interval);
+        table.end_row();
+      }
+  return table;
+}
+
+CsvTable mean_knockouts_table(const Study& study) {
+  CsvTable table({"model", "family", "layers", "mode", "set", "window", "centre", "n", "facts",
+                  "change", "standard_error", "change_low", "change_high", "reference_prompts",
+                  "reference_tokens"});
+  for (const ModelMeanKnockouts& knockouts : study.mean_knockouts)
+    for (const MeanKnockoutCurve& curve : knockouts.curves)
+      for (std::size_t i = 0; i < curve.points.size(); ++i) {
+        const MeanKnockoutPoint& point = curve.points[i];
+        table.cell(knockouts.model).cell(knockouts.family).cell(knockouts.layers);
+        table.cell(curve.mode).cell(curve.set).cell(curve.window);
+        table.cell(std::int64_t{curve.centres[i]}).cell(point.n).cell(point.facts);
+        table.cell(point.change).cell(point.error);
+        put(table, point.interval);
+        table.cell(knockouts.reference_prompts).cell(knockouts.reference_tokens).end_row();
+      }
+  return table;
+}
+
+CsvTable linear_relations_table(const Study& study) {
+  CsvTable table(
+      {"model",          "family",        "layers",    "relation",        "words",
+       "subjects",       "prompts",       "trials",    "known",           "faithfulness",
+       "standard_error", "among_2",       "among_3",   "layer",           "beta",
+       "squared_shares", "largest_share", "causality", "causality_error", "causality_layer",
+       "rank",           "left_out"});
+  for (const ModelRelations& model : study.relations)
+    for (const RelationScore& score : model.relations) {
+      static const RelationLayer kNone;
+      const bool scored = score.left_out.empty();
+      const RelationLayer& best = scored ? score.best_layer() : kNone;
+      const RelationLayer& edited = scored ? score.most_causal() : kNone;
+      table.cell(model.model).cell(model.family).cell(model.layers);
+      table.cell(score.relation).cell(score.words).cell(score.facts).cell(score.prompts);
+      table.cell(score.trials).cell(score.known);
+      table.cell(best.recall[0].value).cell(best.recall[0].error);
+      table.cell(best.recall[1].value).cell(best.recall[2].value);
+      table.cell(std::int64_t{best.layer}).cell(best.beta);
+      table.cell(score.squared_shares).cell(score.largest_share);
+      table.cell(edited.causality.value).cell(edited.causality.error);
+      table.cell(std::int64_t{edited.rank < 0 ? -1 : edited.layer});
+      table.cell(std::int64_t{edited.rank}).cell(score.left_out).end_row();
     }
+  return table;
+}
+
+CsvTable linear_relation_layers_table(const Study& study) {
+  CsvTable table({"model", "relation", "words", "layer", "faithfulness", "standard_error",
+                  "among_2", "among_3", "beta", "causality", "causality_error", "rank"});
+  for (const ModelRelations& model : study.relations)
+    for (const RelationScore& score : model.relations)
+      for (const RelationLayer& layer : score.layers) {
+        table.cell(model.model).cell(score.relation).cell(score.words);
+        table.cell(std::int64_t{layer.layer});
+        table.cell(layer.recall[0].value).cell(layer.recall[0].error);
+        table.cell(layer.recall[1].value).cell(layer.recall[2].value).cell(layer.beta);
+        table.cell(layer.causality.value).cell(layer.causality.error);
+        table.cell(std::int64_t{layer.rank}).end_row();
+      }
   return table;
 }
 
@@ -332,7 +426,7 @@ std::vector<TableFile> write_tables(const Study& study, Staging& staging) {
   };
   write("findings.csv", "lowest mean change of every model and edge, at the window of the findings",
         effects_table(study.main_effects, Item::kEdge));
-  write("claims.csv", "claims of the paper and what this run says to them", claims_table(study));
+  write("claims.csv", "claims of the papers and what this run says to them", claims_table(study));
   write("models.csv", "models, their accuracy and digests", models_table(study));
   write("curves.csv", "every model, edge, window and start: accuracy, changes, intervals",
         curves_table(study.curves, Item::kEdge));
@@ -363,6 +457,35 @@ std::vector<TableFile> write_tables(const Study& study, Staging& staging) {
   write("trace_facts.csv",
         "every traced prompt: the other subject, both probabilities, why it has no part in means",
         trace_facts_table(study));
+  write(
+      "edits.csv",
+      "every edit of every prompt: how likely the answers are before and after, how the search for "
+      "the value ended",
+      edits_table(study));
+  write(
+      "edit_scores.csv",
+      "every model, set of prompts and edit: success rates, score, magnitudes, accuracies, before "
+      "and after",
+      edit_scores_table(study));
+  write("edit_moved.csv", "what every edit does to prompts of other facts",
+        edit_moved_table(study));
+  write("severings.csv",
+        "severed paths: mean effect of every model, token, severing and layer, with standard error",
+        severings_table(study));
+  write("severing_facts.csv",
+        "every prompt with severed paths: the other subject, both probabilities, why it has no "
+        "part in means",
+        severing_facts_table(study));
+  write("mean_knockouts.csv",
+        "knockouts by means: mean change of every model, mode, set of tokens, window and centre, "
+        "with standard error",
+        mean_knockouts_table(study));
+  write("linear_relations.csv",
+        "every linear relation of every model: faithfulness and causality at the best layer, and "
+        "what constant answers get right",
+        linear_relations_table(study));
+  write("linear_relation_layers.csv", "the same of every layer",
+        linear_relation_layers_table(study));
   write("failures.csv", "prompts and units that gave no numbers", failures_table(study));
   return files;
 }

@@ -189,6 +189,7 @@ class TraceFigures {
     panel.data = load_heatmap(*map.model, map.window, fact.prompt, map.maps.group);
     for (const std::string& token : panel.data.tokens)
       drawable(token, options_.fonts, set_.missing);
+    const bool noise = fact.counterfactual.empty();
     drawable(fact.counterfactual, options_.fonts, set_.missing);
     panel.clean = restore ? fact.low : fact.high;
     panel.unit = restore ? fact.high - fact.low : fact.low - fact.high;
@@ -198,7 +199,8 @@ class TraceFigures {
     panel.layer_shift = published_layer(map.maps.site, 0);
     panel.title = {map.model->info.name,
                    fmt::format("{}, window {}", to_string(map.maps.direction), map.window),
-                   fmt::format("p = {:.2f}; {}: {:.2f}", fact.high, fact.counterfactual, fact.low)};
+                   fmt::format("p = {:.2f}; {}: {:.2f}", fact.high,
+                               noise ? "noise" : fact.counterfactual, fact.low)};
     return panel;
   }
 

@@ -19,7 +19,6 @@ using html::escape;
 
 constexpr std::size_t kMostCharts = 12;    // drawn in the page: each has thousands of cells
 constexpr std::size_t kMostOpenRows = 45;  // a longer table is folded
-constexpr std::size_t kSubjectLast = 3, kLast = 5;  // groups of Sharma et al. that findings name
 
 std::vector<TraceDirection> directions_of(const ModelTraces& traces) {
   std::vector<TraceDirection> directions;
@@ -51,7 +50,13 @@ std::vector<std::pair<std::int64_t, std::int64_t>> chart_windows(const ModelTrac
   return windows;
 }
 
-std::string what_is_done(TraceDirection direction) {
+std::string what_is_done(const ModelTraces& traces, TraceDirection direction) {
+  if (traces.corruption == Corruption::kNoise)
+    return fmt::format(
+        "clean values restored in runs with noise on the subject's embeddings (standard deviation "
+        "{:.3g}, {})",
+        traces.noise_deviation,
+        counted(static_cast<std::uint64_t>(traces.noise_copies), "copy", "copies"));
   return direction == TraceDirection::kRestore
              ? "clean values restored in the run of another subject"
              : "values of another subject written into the clean run";
@@ -96,13 +101,14 @@ void describe(const ModelTraces& traces, TraceDirection direction, TraceChart& c
   chart.same_n = std::all_of(chart.maps.begin(), chart.maps.end(), [&](const TraceAverage* map) {
     return map->prompts == most->prompts;
   });
-  chart.title = fmt::format(
-      "{}{}{}", what_is_done(direction), chart.same_n ? fmt::format("; n = {}", most->prompts) : "",
-      left_out > 0 ? fmt::format("; {} left out", counted(left_out, "prompt")) : "");
+  chart.title =
+      fmt::format("{}{}{}", what_is_done(traces, direction),
+                  chart.same_n ? fmt::format("; n = {}", most->prompts) : "",
+                  left_out > 0 ? fmt::format("; {} left out", counted(left_out, "prompt")) : "");
   chart.caption = fmt::format(
       "{}: causal traces, {}. Mean indirect effect by group of tokens and centre of the window; "
       "colours from 0 to the largest mean, {:.3f}. {}.{}",
-      traces.model, what_is_done(direction), chart.largest, facts_in_words(traces),
+      traces.model, what_is_done(traces, direction), chart.largest, facts_in_words(traces),
       row_counts(*most));
 }
 
@@ -207,8 +213,8 @@ std::string peaks_html(const Study& study) {
       for (std::size_t group = 0; group < kTokenGroups; ++group) {
         const TracePeak peak = peak_of(average, TraceGrouping::kSharma, group);
         if (peak.centre < 0) continue;
-        rows.push_back({escape(traces.model), to_string(average.direction), escape(average.site),
-                        escape(name_of_group(TraceGrouping::kSharma, group)),
+        rows.push_back({escape(traces.model), in_words(traces, average.direction),
+                        escape(average.site), escape(name_of_group(TraceGrouping::kSharma, group)),
                         std::to_string(average.window),
                         html::prose(signed_number(peak.point.effect, 3)),
                         html::prose(interval_text(peak.point.interval, "", 3)),
@@ -256,7 +262,9 @@ std::vector<TraceChart> trace_charts(const ModelTraces& traces) {
 std::vector<std::string> trace_counts(const Study& study) {
   std::vector<std::string> sentences;
   for (const ModelTraces& traces : study.traces)
-    sentences.push_back(fmt::format("{}: traces of {}.", traces.model, facts_in_words(traces)));
+    sentences.push_back(fmt::format("{}: traces{} of {}.", traces.model,
+                                    traces.corruption == Corruption::kNoise ? " from noise" : "",
+                                    facts_in_words(traces)));
   return sentences;
 }
 
@@ -265,10 +273,12 @@ std::string traces_html(const Study& study) {
   std::string text = fmt::format(
       "<section id=\"traces\"><h2>Causal traces</h2>\n<p>How much of the answer's probability one "
       "value carries: restored, a value of the clean run is written into the run of the same words "
-      "about another subject; broken, the other way round. Indirect effect = (p \u2212 low) / "
+      "about another subject, or, from noise, into runs with noise on the subject's embeddings "
+      "(their mean probability); broken, the other way round. Indirect effect = (p \u2212 low) / "
       "(high "
       "\u2212 low), broken (high \u2212 p) / (high \u2212 low); high and low are the probabilities "
-      "with the prompt's own and with the other subject. A prompt with high \u2212 low below {} "
+      "with the prompt's own and with the other subject, or the noise. A prompt with high \u2212 "
+      "low below {} "
       "has "
       "no part in means: its effect would be noise divided by next to nothing. Rows are Sharma et "
       "al.'s groups of tokens, [-1] the last of the subject; the effect of several tokens is their "
@@ -287,12 +297,13 @@ std::vector<std::vector<std::string>> peak_rows(const Study& study) {
   std::vector<std::vector<std::string>> rows;
   for (const ModelTraces& traces : study.traces)
     for (const TraceAverage& average : traces.averages)
-      for (const std::size_t group : {kSubjectLast, kLast}) {
+      for (const std::size_t group : {kSubjectLastGroup, kLastGroup}) {
         const TracePeak peak = peak_of(average, TraceGrouping::kSharma, group);
         rows.push_back(
             {traces.model,
-             fmt::format("{} {}, {}", to_string(average.direction), average.site,
-                         group == kLast ? "last token" : "subject's last"),
+             fmt::format("{} {}{}, {}", to_string(average.direction), average.site,
+                         traces.corruption == Corruption::kNoise ? " from noise" : "",
+                         group == kLastGroup ? "last token" : "subject's last"),
              std::to_string(average.window),
              peak.centre < 0 ? "-" : signed_number(peak.point.effect, 3),
              interval_text(peak.point.interval, "-", 3),

@@ -76,6 +76,15 @@ TracePoint point_of(const std::vector<Sample>& samples, std::size_t centre, doub
           mean(effects),  t_interval(effects, facts, level), mean(published)};
 }
 
+LastTokens last_tokens_of(const TracedFact& fact, const HeatmapResult& map,
+                          TraceDirection direction) {
+  const auto effects = [&](int token) {
+    return sample_of(fact, {token, token + 1}, map, direction).effect;
+  };
+  return {fact.prompt_row, fact.fact, fact.subject_end < fact.tokens, effects(fact.subject_end - 1),
+          effects(fact.tokens - 1)};
+}
+
 // The maps of a model, one site, direction and window size after the other.
 class Averager {
  public:
@@ -101,6 +110,7 @@ class Averager {
       if (fact.use != FactUse::kUsed) continue;
       ++average.prompts;
       add_samples(fact, map, maps.direction, samples);
+      average.last_tokens.push_back(last_tokens_of(fact, map, maps.direction));
     }
     for (std::size_t grouping = 0; grouping < samples.size(); ++grouping)
       for (std::size_t group = 0; group < kTokenGroups; ++group)
@@ -142,6 +152,8 @@ FactUse use_of(const TracedFact& fact, const CleanLimits& limits) {
   return fact.high - fact.low < kLeastDifference ? FactUse::kSmallDifference : FactUse::kUsed;
 }
 
+}  // namespace
+
 std::vector<TracedFact> facts_of(const TracedFacts& stored, const PromptTable& prompts,
                                  const CleanLimits& limits) {
   std::map<std::int64_t, std::size_t> rows;
@@ -165,8 +177,6 @@ std::vector<TracedFact> facts_of(const TracedFacts& stored, const PromptTable& p
   }
   return facts;
 }
-
-}  // namespace
 
 double indirect_effect(TraceDirection direction, double p, double low, double high) {
   return (direction == TraceDirection::kRestore ? p - low : high - p) / (high - low);
@@ -228,19 +238,32 @@ TracePeak peak_of(const TraceAverage& average, TraceGrouping grouping, std::size
   return peak;
 }
 
-std::size_t ModelTraces::count(FactUse use) const {
+std::size_t count_of(const std::vector<TracedFact>& facts, FactUse use) {
   return static_cast<std::size_t>(std::count_if(
       facts.begin(), facts.end(), [&](const TracedFact& fact) { return fact.use == use; }));
 }
 
-std::string facts_in_words(const ModelTraces& traces) {
+std::string facts_in_words(const std::vector<TracedFact>& facts, const std::string& one,
+                           const std::string& ones) {
   std::vector<std::string> left_out;
   for (const FactUse use : {FactUse::kNoValue, FactUse::kSmallDifference, FactUse::kOutsideLimits})
-    if (const std::size_t count = traces.count(use); count > 0)
+    if (const std::size_t count = count_of(facts, use); count > 0)
       left_out.push_back(fmt::format("{} {}", count, to_string(use)));
-  return fmt::format("{} of {}{}", traces.count(FactUse::kUsed),
-                     counted(traces.facts.size(), "traced prompt"),
+  return fmt::format("{} of {}{}", count_of(facts, FactUse::kUsed),
+                     counted(facts.size(), one, ones),
                      left_out.empty() ? "" : "; left out: " + join(left_out));
+}
+
+std::size_t ModelTraces::count(FactUse use) const {
+  return count_of(facts, use);
+}
+
+std::string in_words(const ModelTraces& traces, TraceDirection direction) {
+  return to_string(direction) + (traces.corruption == Corruption::kNoise ? " from noise" : "");
+}
+
+std::string facts_in_words(const ModelTraces& traces) {
+  return facts_in_words(traces.facts, "traced prompt", "traced prompts");
 }
 
 std::vector<ModelTraces> study_traces(const RunData& run, const CleanLimits& limits, double level) {
@@ -251,7 +274,14 @@ std::vector<ModelTraces> study_traces(const RunData& run, const CleanLimits& lim
     if (maps.empty() && !has_traces(*model.reader, model.stored_name)) continue;
     ModelTraces& traces = all.emplace_back();
     traces.model = model.info.name;
-    traces.facts = facts_of(load_traced_facts(model), run.prompts, limits);
+    traces.layers = model.info.layers;
+    traces.mixing = mixing_of(model.info);
+    traces.repeated = !model.repeats.empty();
+    const TracedFacts stored = load_traced_facts(model);
+    traces.corruption = stored.corruption;
+    traces.noise_copies = stored.noise_copies;
+    traces.noise_deviation = stored.noise_deviation;
+    traces.facts = facts_of(stored, run.prompts, limits);
     const Averager averager(model, traces.facts, level);
     for (const TraceMaps& map : maps)
       for (const std::int64_t window : heatmap_windows(model, map.group))

@@ -39,6 +39,14 @@ struct TracedFact {
   FactUse use = FactUse::kNoValue;
 };
 
+// With their places in `prompts`, and which of them have a part in means.
+std::vector<TracedFact> facts_of(const TracedFacts& stored, const PromptTable& prompts,
+                                 const CleanLimits& limits);
+std::size_t count_of(const std::vector<TracedFact>& facts, FactUse use);
+// "57 of 60 ONES; left out: 2 without a value, 1 with high - low < 0.05"
+std::string facts_in_words(const std::vector<TracedFact>& facts, const std::string& one,
+                           const std::string& ones);
+
 // The six rows of the published maps. Of a prompt of T tokens, with the subject in [a, b):
 //   kSharma  prefix [0, a); subject [:-2] = [a, b - 2); subject [-2] = b - 2; subject [-1] = b - 1;
 //            further [b, T - 1); last T - 1. A row's effect is the mean over its tokens in each
@@ -54,6 +62,8 @@ struct TokenRange {
 std::array<TokenRange, kTokenGroups> token_groups(TraceGrouping grouping, int subject_begin,
                                                   int subject_end, int tokens);
 const char* to_string(TraceGrouping grouping);  // "sharma", "rome"
+// Of kSharma, those that findings and claims are about.
+inline constexpr std::size_t kSubjectLastGroup = 3, kLastGroup = 5;
 const char* name_of_group(TraceGrouping grouping, std::size_t group);
 
 // One group of tokens at one centre.
@@ -67,6 +77,14 @@ struct TracePoint {
   double published = 0;
 };
 
+// Effects of one prompt at the last token of its subject and at its own last one; [centre], NaN =
+// no value.
+struct LastTokens {
+  std::size_t prompt_row = 0, fact = 0;
+  bool apart = true;  // false: the subject ends the prompt, both are one token
+  std::vector<double> of_subject, of_prompt;
+};
+
 // One map: a model's mean effects of one site, direction and window size.
 struct TraceAverage {
   std::string model, family;
@@ -76,7 +94,8 @@ struct TraceAverage {
   std::int64_t window = 0;
   std::string placement;
   std::vector<std::int32_t> centres;
-  std::size_t prompts = 0;  // used
+  std::size_t prompts = 0;              // used
+  std::vector<LastTokens> last_tokens;  // of those
   // [grouping][group][centre]
   std::array<std::array<std::vector<TracePoint>, kTokenGroups>, 2> points;
 
@@ -99,11 +118,20 @@ TracePeak peak_of(const TraceAverage& average, TraceGrouping grouping, std::size
 
 struct ModelTraces {
   std::string model;
+  std::int64_t layers = 0;
+  Mixing mixing = Mixing::kAttention;
+  bool repeated = false;  // the same checkpoint under a second name
+  Corruption corruption = Corruption::kSubject;
+  std::int64_t noise_copies = 0;  // of noise
+  double noise_deviation = 0;     // likewise
   std::vector<TracedFact> facts;
   std::vector<TraceAverage> averages;
 
   std::size_t count(FactUse use) const;
 };
+
+// "restore", "restore from noise"
+std::string in_words(const ModelTraces& traces, TraceDirection direction);
 
 // "57 of 60 traced prompts; left out: 2 without a value, 1 with high - low < 0.05"
 std::string facts_in_words(const ModelTraces& traces);

@@ -4,7 +4,10 @@
 #include <set>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "base/random.hpp"
+#include "experiments/loaded_model.hpp"
 
 namespace factflow {
 
@@ -40,6 +43,36 @@ std::vector<Prompt> CounterfactualPool::counterfactuals(const Prompt& prompt, st
     one.subject = fact->subject;
   }
   return found;
+}
+
+const TokenizedPrompt* counterpart_in(std::span<const TokenizedPrompt> others,
+                                      const TokenizedPrompt& prompt) {
+  const auto found = std::find_if(others.begin(), others.end(), [&](const TokenizedPrompt& other) {
+    return other.prompt.id == prompt.prompt.id && other.ids.size() == prompt.ids.size() &&
+           other.subject == prompt.subject;
+  });
+  return found == others.end() ? nullptr : &*found;
+}
+
+std::vector<Prompt> CounterfactualDraw::of(const TokenizedPrompt& prompt) const {
+  return pool.counterfactuals(prompt.prompt, static_cast<std::size_t>(candidates), seed);
+}
+
+std::optional<Counterpart> CounterfactualDraw::counterpart(const LoadedModel& model,
+                                                           const TokenizedPrompt& prompt) const {
+  for (const Prompt& candidate : of(prompt)) {
+    const std::vector<TokenizedPrompt> tokens = model.tokenize_usable({candidate});
+    if (const TokenizedPrompt* fits = counterpart_in(tokens, prompt))
+      return Counterpart{*fits, candidate.subject};
+  }
+  return std::nullopt;
+}
+
+std::string CounterfactualDraw::no_counterpart(const TokenizedPrompt& prompt) const {
+  const std::size_t tried = of(prompt).size();
+  return tried == 0
+             ? "no other subject of its relation has another answer"
+             : fmt::format("none of {} other subjects of its relation has as many tokens", tried);
 }
 
 }  // namespace factflow

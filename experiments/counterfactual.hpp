@@ -6,12 +6,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "model/prompt.hpp"
 
 namespace factflow {
+
+class LoadedModel;
 
 // What a dataset says, by relation: the subjects that a prompt might be about instead.
 struct CounterfactualPool {
@@ -28,5 +32,29 @@ struct CounterfactualPool {
                                       std::uint64_t seed) const;
 };
 CounterfactualPool counterfactual_pool(const std::vector<Prompt>& prompts);
+
+// The run that a prompt's is held against.
+struct Counterpart {
+  TokenizedPrompt tokens;
+  std::string subject;
+};
+
+// Which counterfactuals a kind tries.
+struct CounterfactualDraw {
+  CounterfactualPool pool;
+  int candidates = 0;
+  std::uint64_t seed = 0;
+
+  std::vector<Prompt> of(const TokenizedPrompt& prompt) const;
+  // The first one that has the subject at the same tokens, so that tokens of both correspond one to
+  // one; nothing if none has.
+  std::optional<Counterpart> counterpart(const LoadedModel& model,
+                                         const TokenizedPrompt& prompt) const;
+  std::string no_counterpart(const TokenizedPrompt& prompt) const;  // why there is none
+};
+
+// The same among tokens that are there; nullptr if none is of this prompt and fits.
+const TokenizedPrompt* counterpart_in(std::span<const TokenizedPrompt> others,
+                                      const TokenizedPrompt& prompt);
 
 }  // namespace factflow

@@ -143,6 +143,7 @@ struct ModelToPlan {
   Placement placement = Placement::kFit;  // of the run's windows
   const std::filesystem::path& file;      // the configuration, for messages
   const std::vector<Prompt>& prompts;     // of the dataset
+  Precision precision = Precision::kFp32;
 };
 
 struct PromptCount {

@@ -15,6 +15,8 @@ namespace factflow {
 
 Form<ChannelSet> channel_set_form();
 Form<Site> site_form();
+Form<double> number();  // a finite one
+Form<double> number(double smallest, double largest);
 
 // One of some words, each of which stands for a value; `what` is said of a word that is none.
 template <class V>

@@ -117,6 +117,11 @@ std::vector<TokenizedPrompt> LoadedModel::tokenize_usable(
   return tokens;
 }
 
+std::vector<int> LoadedModel::answer_tokens(const std::string& text,
+                                            const std::string& answer) const {
+  return factflow::answer_tokens(tokenizer_, text, answer, answer_);
+}
+
 std::vector<ReplayResult> LoadedModel::replay(const std::vector<ReplayRequest>& requests, int top) {
   try {
     return engine_->run(requests, top);

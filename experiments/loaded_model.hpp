@@ -1,8 +1,11 @@
 // A model on its device, with tokenizer and engine.
 #pragma once
 
+#include <any>
 #include <cstdint>
+#include <functional>
 #include <future>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -70,6 +73,16 @@ class LoadedModel {
   TokenizedPrompt tokenize_prompt(const Prompt& prompt) const;
   // Of those that have tokens.
   std::vector<TokenizedPrompt> tokenize_usable(const std::vector<Prompt>& prompts) const;
+  // All tokens of an answer behind a text, by the model's rule (model/prompt.hpp).
+  std::vector<int> answer_tokens(const std::string& text, const std::string& answer) const;
+  // What a kind derives from the model with much work and keeps for its next units; it goes with
+  // the model. `key` says all that it depends on.
+  template <class T>
+  const T& derived(const std::string& key, const std::function<T()>& make) {
+    std::any& kept = derived_[key];
+    if (!kept.has_value()) kept = std::make_shared<const T>(make());
+    return *std::any_cast<const std::shared_ptr<const T>&>(kept);
+  }
   // Runs requests; `top` likeliest tokens of the clean run. Throws MemoryError if a single prompt
   // does not fit, or if the device has less memory than passes may take: smaller ones would change
   // the last bits unasked.
@@ -88,6 +101,7 @@ class LoadedModel {
   std::string host_;
   SelfCheck check_;  // of all requests
   std::optional<ModelFacts> facts_;
+  std::map<std::string, std::any> derived_;
 };
 
 }  // namespace factflow

@@ -1,8 +1,12 @@
 #include "experiments/table.hpp"
 
+#include "experiments/edit/edit.hpp"
 #include "experiments/evaluate/evaluate.hpp"
 #include "experiments/heatmap/heatmap.hpp"
 #include "experiments/intervene/intervene.hpp"
+#include "experiments/lre/lre.hpp"
+#include "experiments/mean_knockout/mean_knockout.hpp"
+#include "experiments/sever/sever.hpp"
 #include "experiments/sweep/sweep.hpp"
 #include "experiments/trace/trace.hpp"
 
@@ -10,7 +14,8 @@ namespace factflow {
 
 const std::vector<const ExperimentKind*>& experiment_kinds() {
   static const std::vector<const ExperimentKind*> kinds = {
-      &evaluate_kind(), &sweep_kind(), &heatmap_kind(), &intervene_kind(), &trace_kind(),
+      &evaluate_kind(), &sweep_kind(), &heatmap_kind(), &intervene_kind(),     &trace_kind(),
+      &sever_kind(),    &edit_kind(),  &lre_kind(),     &mean_knockout_kind(),
   };
   return kinds;
 }

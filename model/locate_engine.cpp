@@ -7,65 +7,16 @@
 
 #include <fmt/format.h>
 
+#include "model/locate_interventions.hpp"
+
 namespace factflow {
 namespace {
 
 using Cases = LocateCases;
 using Together = std::vector<Intervention>;
 
-// Runs that are asked for one by one and computed together.
-class Batch {
- public:
-  struct Run {
-    size_t request = 0, series = 0;
-  };
-  // `together` empty: the clean run.
-  Run ask(const std::vector<int>& ids, int answer, Together together) {
-    const auto [at, added] = request_of_.try_emplace({ids, answer}, requests_.size());
-    if (added) requests_.push_back({ids, answer});
-    std::vector<Series>& series = requests_[at->second].series;
-    series.push_back({std::move(together), std::nullopt});
-    return {at->second, series.size() - 1};
-  }
-  // A value in a run that was asked for; how it is called among the values of its request.
-  size_t read(Run run, SiteAt at, int token) {
-    std::vector<ReadAt>& reads = requests_[run.request].reads;
-    reads.push_back({at, token, ReadAt::Run{run.series, 0}});
-    return reads.size() - 1;
-  }
-
-  void compute(ReplayEngine& engine) { results_ = engine.run(requests_); }
-
-  double log_probability(Run run) const {
-    const ReplayResult& result = results_[run.request];
-    const Answer& answer = result.knockouts[run.series][0];
-    return (answer.rank == 0 ? result.clean : answer).log_probability;  // no effect: as clean
-  }
-  std::vector<double> value(Run run, size_t read) const {
-    const at::Tensor value = results_[run.request].reads[read].value().to(at::kDouble).contiguous();
-    const auto* data = value.data_ptr<double>();
-    return {data, data + value.numel()};
-  }
-
- private:
-  std::map<std::pair<std::vector<int>, int>, size_t> request_of_;
-  std::vector<ReplayRequest> requests_;
-  std::vector<ReplayResult> results_;
-};
-
-Write written(Site site, std::vector<int> layers, std::vector<int> tokens, Value value) {
-  Write write;
-  write.site = site;
-  write.layers = std::move(layers);
-  write.tokens = std::move(tokens);
-  write.value = std::move(value);
-  return write;
-}
-
-// The values that a clean run of `source` has there.
-Write patch(Site site, const std::vector<int>& layers, const std::vector<int>& tokens,
-            const std::vector<int>& source) {
-  return written(site, layers, tokens, OtherRun{source, tokens});
+Replayer replayer(ReplayEngine& engine) {
+  return [&engine](const std::vector<ReplayRequest>& requests) { return engine.run(requests); };
 }
 
 int layers_of(const Cases& cases, Site site) {
@@ -75,7 +26,7 @@ int layers_of(const Cases& cases, Site site) {
 // What an answer is about, and what it is; several runs: their mean probability.
 struct Asked {
   std::string name;
-  std::vector<Batch::Run> runs;
+  std::vector<ReplayBatch::Run> runs;
   double p = 0;
 };
 
@@ -83,25 +34,25 @@ class Question {
  public:
   Question(const char* part, double limit) : check_(part, limit) {}
 
-  Batch& batch() { return batch_; }
-  void expect(std::string name, std::vector<Batch::Run> runs, double p) {
+  ReplayBatch& batch() { return batch_; }
+  void expect(std::string name, std::vector<ReplayBatch::Run> runs, double p) {
     asked_.push_back({std::move(name), std::move(runs), p});
   }
   LocateCheck answered(ReplayEngine& engine) {
-    batch_.compute(engine);
+    batch_.compute(replayer(engine));
     for (const Asked& one : asked_) check_.log_probability(one.name, log_mean(one.runs), one.p);
     return std::move(check_);
   }
 
  private:
-  double log_mean(const std::vector<Batch::Run>& runs) const {
-    if (runs.size() == 1) return batch_.log_probability(runs[0]);
+  double log_mean(const std::vector<ReplayBatch::Run>& runs) const {
+    if (runs.size() == 1) return batch_.answer(runs[0]).log_probability;
     double sum = 0;
-    for (const Batch::Run run : runs) sum += std::exp(batch_.log_probability(run));
+    for (const ReplayBatch::Run run : runs) sum += std::exp(batch_.answer(run).log_probability);
     return std::log(sum / static_cast<double>(runs.size()));
   }
 
-  Batch batch_;
+  ReplayBatch batch_;
   std::vector<Asked> asked_;
   LocateCheck check_;
 };
@@ -166,10 +117,10 @@ void ask_map(Question& question, const Cases& cases, const Cases::TraceMap& map,
   const int count = layers_of(cases, map.site);
   for (size_t token = 0; token < map.p.size(); ++token)
     for (size_t l = 0; l < map.layers.size(); ++l) {
-      std::vector<Batch::Run> asked;
+      std::vector<ReplayBatch::Run> asked;
       for (Together together : runs.bases) {
-        together.push_back(patch(map.site, centred_window(map.layers[l], map.window, count),
-                                 {static_cast<int>(token)}, runs.source));
+        together.push_back(patched(map.site, centred_window(map.layers[l], map.window, count),
+                                   {static_cast<int>(token)}, runs.source));
         asked.push_back(question.batch().ask(runs.ids, runs.answer, std::move(together)));
       }
       question.expect(fmt::format("{}.p[{}][{}]", name, token, l), asked, map.p[token][l]);
@@ -190,17 +141,6 @@ LocateCheck check_traces(ReplayEngine& engine, const Cases& cases, double limit)
   return question.answered(engine);
 }
 
-// What adds the noise of a copy to the subject's embeddings.
-Together noised(const std::vector<std::vector<double>>& copy, int subject_begin) {
-  Together together;
-  for (size_t j = 0; j < copy.size(); ++j) {
-    Write write = written(Site::kH, {0}, {subject_begin + static_cast<int>(j)}, Vector{copy[j]});
-    write.add = true;
-    together.push_back(std::move(write));
-  }
-  return together;
-}
-
 LocateCheck check_noise(ReplayEngine& engine, const Cases& cases, double limit) {
   Question question("traces from noise", limit);
   for (size_t i = 0; i < cases.noise.size(); ++i) {
@@ -208,7 +148,7 @@ LocateCheck check_noise(ReplayEngine& engine, const Cases& cases, double limit) 
     const Cases::Fact& fact = cases.facts[noise.fact];
     const std::string name = fmt::format("noise[{}]", i);
     MapRuns runs{fact.clean, fact.clean, fact.answer, {}};
-    std::vector<Batch::Run> low;
+    std::vector<ReplayBatch::Run> low;
     for (const auto& copy : noise.noise) {
       runs.bases.push_back(noised(copy, fact.subject_begin));
       low.push_back(question.batch().ask(fact.clean, fact.answer, runs.bases.back()));
@@ -228,94 +168,16 @@ LocateCheck check_paths(ReplayEngine& engine, const Cases& cases, double limit) 
     const Cases::Path& path = cases.paths[i];
     const Cases::Fact& fact = cases.facts[path.fact];
     for (size_t l = 0; l < path.layers.size(); ++l) {
-      Together together;
-      if (path.severed)
-        together.push_back(patch(*path.severed, centred_window(0, 2 * cases.layers, cases.layers),
-                                 {path.token}, fact.corrupted));
-      together.push_back(patch(Site::kH, {path.layers[l]}, {path.token}, fact.clean));
+      SeveredPath severed{{}, path.token, path.layers[l]};
+      if (path.severed) severed.severed = {*path.severed};
       question.expect(fmt::format("paths[{}].p[{}]", i, l),
-                      {question.batch().ask(fact.corrupted, fact.answer, std::move(together))},
+                      {question.batch().ask(
+                          fact.corrupted, fact.answer,
+                          interventions_of(severed, cases.layers, fact.clean, fact.corrupted))},
                       path.p[l]);
     }
   }
   return question.answered(engine);
-}
-
-// The knockout's site is the mean at its positions, in one layer; each layer has its own.
-Write mean_at_positions(const Cases& cases, const Cases::Knockout& knockout, int layer) {
-  return written(knockout.site, {layer}, knockout.positions,
-                 Vector{cases.means.at(knockout.site)[static_cast<size_t>(layer)]});
-}
-
-// Sharma et al. 2024: the mean at the positions, and at every other token before the last what the
-// clean run has, so that only the last token sees the difference.
-Together mean_knockout(const Cases& cases, const Cases::Knockout& knockout,
-                       const std::vector<int>& layers) {
-  const std::vector<int>& ids = cases.facts[knockout.fact].clean;
-  Together together;
-  for (const int layer : layers)
-    if (!knockout.positions.empty()) together.push_back(mean_at_positions(cases, knockout, layer));
-  std::vector<int> others;
-  for (int token = 0; token + 1 < static_cast<int>(ids.size()); ++token)
-    if (std::find(knockout.positions.begin(), knockout.positions.end(), token) ==
-        knockout.positions.end())
-      others.push_back(token);
-  if (!others.empty()) together.push_back(patch(knockout.site, layers, others, ids));
-  return together;
-}
-
-Together cut_edges(const Cases& cases, const Cases::Knockout& knockout,
-                   const std::vector<int>& layers) {
-  Block block;
-  block.layers = layers;
-  block.sources = knockout.positions;
-  block.targets = {static_cast<int>(cases.facts[knockout.fact].clean.size()) - 1};
-  return {block};
-}
-
-// A window of a two-stream knockout on its way up: what the last token's s is in its layers so far.
-struct TwoStream {
-  size_t knockout = 0;
-  int centre = 0;
-  std::vector<int> layers;
-  Together together = {};
-};
-
-// Layer by layer, for all windows at once: the last token's s as a second scan has it, with the
-// mean at the positions, on the stream that the layers below leave.
-void take_second_streams(ReplayEngine& engine, const Cases& cases,
-                         std::vector<TwoStream>& windows) {
-  struct Reading {
-    TwoStream* window;
-    Batch::Run run;
-    size_t read;
-  };
-  bool more = true;
-  for (size_t round = 0; more; ++round) {
-    Batch batch;
-    std::vector<Reading> readings;
-    for (TwoStream& window : windows) {
-      if (round >= window.layers.size()) continue;
-      const Cases::Knockout& knockout = cases.knockouts[window.knockout];
-      const Cases::Fact& fact = cases.facts[knockout.fact];
-      Together second = window.together;
-      if (!knockout.positions.empty())
-        second.push_back(mean_at_positions(cases, knockout, window.layers[round]));
-      const Batch::Run run = batch.ask(fact.clean, fact.answer, std::move(second));
-      readings.push_back({&window, run,
-                          batch.read(run, {Site::kS, window.layers[round]},
-                                     static_cast<int>(fact.clean.size()) - 1)});
-    }
-    more = !readings.empty();
-    if (!more) return;
-    batch.compute(engine);
-    for (const Reading& reading : readings) {
-      const Cases::Fact& fact = cases.facts[cases.knockouts[reading.window->knockout].fact];
-      reading.window->together.push_back(written(Site::kS, {reading.window->layers[round]},
-                                                 {static_cast<int>(fact.clean.size()) - 1},
-                                                 Vector{batch.value(reading.run, reading.read)}));
-    }
-  }
 }
 
 LocateCheck check_knockouts(ReplayEngine& engine, const Cases& cases, double limit) {
@@ -328,20 +190,32 @@ LocateCheck check_knockouts(ReplayEngine& engine, const Cases& cases, double lim
                     {question.batch().ask(fact.clean, fact.answer, std::move(together))},
                     knockout.p[static_cast<size_t>(centre)]);
   };
-  std::vector<TwoStream> windows;
+  std::map<Site, SiteMeans> means;
+  for (const auto& [site, of_layer] : cases.means) means[site] = {site, of_layer};
+  struct Window {
+    size_t knockout;
+    int centre;
+  };
+  std::vector<Window> asked;
+  std::vector<TwoStreamKnockout> windows;
   for (size_t i = 0; i < cases.knockouts.size(); ++i)
     for (int centre = 0; centre < cases.layers; ++centre) {
       const Cases::Knockout& knockout = cases.knockouts[i];
+      const Cases::Fact& fact = cases.facts[knockout.fact];
+      const TokenKnockout tokens{fact.clean, knockout.positions};
       const std::vector<int> layers = centred_window(centre, knockout.window, cases.layers);
-      if (knockout.mode == Mode::kTwoStream)
-        windows.push_back({i, centre, layers});
-      else
-        ask(i, centre,
-            knockout.mode == Mode::kMean ? mean_knockout(cases, knockout, layers)
-                                         : cut_edges(cases, knockout, layers));
+      if (knockout.mode == Mode::kEdges) {
+        ask(i, centre, cut_edges(tokens, layers));
+      } else if (knockout.mode == Mode::kMean) {
+        ask(i, centre, mean_knockout(tokens, means.at(knockout.site), layers));
+      } else {
+        asked.push_back({i, centre});
+        windows.push_back({tokens, &means.at(knockout.site), fact.answer, layers});
+      }
     }
-  take_second_streams(engine, cases, windows);
-  for (TwoStream& window : windows) ask(window.knockout, window.centre, std::move(window.together));
+  take_second_streams(replayer(engine), windows);
+  for (size_t i = 0; i < windows.size(); ++i)
+    ask(asked[i].knockout, asked[i].centre, std::move(windows[i].together));
   return question.answered(engine);
 }
 

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <utility>
 
 #include <ATen/ATen.h>
 
@@ -22,6 +24,13 @@ namespace factflow {
 // tensor cores add up with fewer bits than float32 has.
 class Projection {
  public:
+  // The tensor of a checkpoint, by the name that it has there, of which this is all: [in, out]
+  // there if it is transposed.
+  struct Source {
+    std::string tensor = {};  // empty: of several tensors, or of none
+    bool transposed = false;
+  };
+
   Projection() = default;
   Projection(const at::Tensor& weight, Precision precision)  // [out, in]
       : Projection(weight, precision, activation_type(precision)) {}
@@ -36,10 +45,13 @@ class Projection {
   const at::Tensor& parts() const { return parts_; }    // tf32x3: W_high | W_low
   // The matrix that is multiplied, as one of `type`.
   at::Tensor dense(at::ScalarType type) const;
+  const Source& source() const { return source_; }
+  void set_source(Source source) { source_ = std::move(source); }
 
  private:
   at::Tensor weight_, parts_;
   Precision precision_ = Precision::kFp32;
+  Source source_;
 };
 
 // A product of a layer as it is computed there. For cost models and benchmarks.

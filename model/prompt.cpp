@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <numeric>
-#include <optional>
 #include <stdexcept>
 
 #include <fmt/format.h>
@@ -24,34 +23,35 @@ std::vector<int> overlapping(const Encoding& encoding, std::int64_t begin, std::
   return positions;
 }
 
-// The first token that begins at or after `end`, or nothing.
-std::optional<int> first_beyond(const Encoding& encoding, std::int64_t end) {
-  for (size_t i = 0; i < encoding.offsets.size(); ++i)
-    if (encoding.offsets[i].first >= end) return encoding.ids[i];
-  return std::nullopt;
+// Those that begin at or after `end`.
+std::vector<int> beyond(const Encoding& encoding, std::int64_t end) {
+  const auto first = std::find_if(encoding.offsets.begin(), encoding.offsets.end(),
+                                  [&](const auto& offsets) { return offsets.first >= end; });
+  return {encoding.ids.begin() + (first - encoding.offsets.begin()), encoding.ids.end()};
 }
 
-struct AnswerToken {
-  std::optional<int> id;  // nothing: no token is the answer's
-  bool changes = false;   // as in TokenizedPrompt
+struct AnswerTokens {
+  std::vector<int> ids;  // empty: the answer has none
+  bool changes = false;  // as in TokenizedPrompt
 };
 
-AnswerToken first_token(const Tokenizer& tokenizer, const Prompt& prompt) {
-  const Encoding answer = tokenizer.encode(prompt.answer, /*add_special_tokens=*/false);
-  return {answer.ids.empty() ? std::nullopt : std::optional(answer.ids.front())};
-}
-
 // Special tokens are left out of both texts: those behind the prompt would part it from its answer.
-AnswerToken continuation(const Tokenizer& tokenizer, const Prompt& prompt) {
-  const std::vector<int> alone = tokenizer.encode_raw(prompt.text).ids;
-  const std::string text = prompt.text + prompt.answer;
+AnswerTokens continuation(const Tokenizer& tokenizer, const std::string& prompt,
+                          const std::string& answer) {
+  const std::vector<int> alone = tokenizer.encode_raw(prompt).ids;
+  const std::string text = prompt + answer;
   const Encoding together = tokenizer.encode_raw(text);
   tokenizer.require_agreement(text);
   const bool begins = together.ids.size() >= alone.size() &&
                       std::equal(alone.begin(), alone.end(), together.ids.begin());
-  if (!begins) return {first_beyond(together, static_cast<std::int64_t>(prompt.text.size())), true};
-  if (together.ids.size() == alone.size()) return {};
-  return {together.ids[alone.size()]};
+  if (!begins) return {beyond(together, static_cast<std::int64_t>(prompt.size())), true};
+  return {{together.ids.begin() + static_cast<std::ptrdiff_t>(alone.size()), together.ids.end()}};
+}
+
+AnswerTokens answer_of(const Tokenizer& tokenizer, const std::string& prompt,
+                       const std::string& answer, AnswerRule rule) {
+  if (rule == AnswerRule::kContinuation) return continuation(tokenizer, prompt, answer);
+  return {tokenizer.encode(answer, /*add_special_tokens=*/false).ids};
 }
 
 }  // namespace
@@ -81,19 +81,23 @@ TokenizedPrompt tokenize(const Tokenizer& tokenizer, const Prompt& prompt, Answe
     throw InputError(where, fmt::format("no token covers the subject '{}'", prompt.subject),
                      "check where the subject begins");
   }
-  const AnswerToken answer = rule == AnswerRule::kContinuation ? continuation(tokenizer, prompt)
-                                                               : first_token(tokenizer, prompt);
-  if (!answer.id)
+  const AnswerTokens answer = answer_of(tokenizer, prompt.text, prompt.answer, rule);
+  if (answer.ids.empty())
     throw InputError(
         where,
         fmt::format("the answer '{}' has no token{}", prompt.answer,
                     rule == AnswerRule::kContinuation ? " of its own behind the prompt" : ""),
         "give it another answer");
-  result.answer = *answer.id;
+  result.answer = answer.ids.front();
   result.changes = answer.changes;
   result.ids = std::move(text.ids);
   result.offsets = std::move(text.offsets);
   return result;
+}
+
+std::vector<int> answer_tokens(const Tokenizer& tokenizer, const std::string& text,
+                               const std::string& answer, AnswerRule rule) {
+  return answer_of(tokenizer, text, answer, rule).ids;
 }
 
 std::vector<int> positions_of(TokenRole role, const TokenizedPrompt& prompt) {

@@ -59,6 +59,10 @@ struct TokenizedPrompt {
 // token is the answer's.
 TokenizedPrompt tokenize(const Tokenizer& tokenizer, const Prompt& prompt, AnswerRule rule);
 
+// All tokens of an answer, the first of which is the one that the rule chooses; empty: it has none.
+std::vector<int> answer_tokens(const Tokenizer& tokenizer, const std::string& text,
+                               const std::string& answer, AnswerRule rule);
+
 // The positions of a role, ascending; may be empty (a prompt that starts with its subject has no
 // context). kEach is not a group of positions: throws std::logic_error; callers expand it first.
 std::vector<int> positions_of(TokenRole role, const TokenizedPrompt& prompt);

@@ -87,6 +87,21 @@ at::Tensor Weights::take(const std::string& name) {
   return read.tensor;
 }
 
+Projection Weights::projection(const std::string& name, bool transposed) {
+  const at::Tensor stored = take(name);
+  Projection made = projection(transposed ? stored.t() : stored);
+  if (checkpoint_) made.set_source({stored_name(name), transposed});
+  return made;
+}
+
+// Tables and checkpoints may call a tensor differently.
+std::string Weights::stored_name(const std::string& name) const {
+  const StoredTensor* stored = find_tensor(*checkpoint_, table_, name);
+  for (const auto& [one, tensor] : checkpoint_->tensors())
+    if (&tensor == stored) return one;
+  throw std::logic_error("a tensor that the checkpoint does not have: " + name);
+}
+
 Projection Weights::head(const at::Tensor& weight) const {
   constexpr double kLargest = 65504;  // of float16
   if (head_type(precision_) == at::kHalf &&

@@ -33,7 +33,8 @@ class Weights {
   at::Tensor stack(std::initializer_list<std::string> names);
   // A matrix [out, in] as the precision multiplies it.
   Projection projection(const at::Tensor& weight) const { return Projection(weight, precision_); }
-  Projection projection(const std::string& name) { return projection(take(name)); }
+  // The same of one tensor, which is [in, out] if it is transposed.
+  Projection projection(const std::string& name, bool transposed = false);
   // The same of the head. Throws InputError if its numbers are beyond the range of head_type.
   Projection head(const at::Tensor& weight) const;
   bool has(const std::string& name) const;  // whether the table asks for it
@@ -49,6 +50,7 @@ class Weights {
 
  private:
   at::Tensor random(const std::string& name) const;
+  std::string stored_name(const std::string& name) const;
 
   std::shared_ptr<const Checkpoint> checkpoint_;
   TensorTable table_;

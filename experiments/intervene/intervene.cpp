@@ -13,9 +13,9 @@
 #include <fmt/ranges.h>
 
 #include "base/error.hpp"
-#include "base/random.hpp"
 #include "base/text.hpp"
 #include "experiments/bytes.hpp"
+#include "experiments/drawn_prompts.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
 
 namespace factflow {
@@ -374,19 +374,6 @@ class InterveneWork final : public Work {
 
 // ---- the kind
 
-// A draw that depends on the prompts' ids alone, not on their order.
-std::vector<Prompt> drawn(const std::vector<Prompt>& prompts, std::size_t count,
-                          std::uint64_t seed) {
-  std::vector<std::pair<std::uint64_t, const Prompt*>> order;
-  for (const Prompt& prompt : prompts)
-    order.emplace_back(mixed_bits(mixed_bits(seed) ^ static_cast<std::uint64_t>(prompt.id)),
-                       &prompt);
-  std::sort(order.begin(), order.end());
-  std::vector<Prompt> chosen;
-  for (std::size_t i = 0; i < count; ++i) chosen.push_back(*order[i].second);
-  return chosen;
-}
-
 std::vector<Prompt> references_of(const ReferencesConfig& config, const std::string& key,
                                   const ModelToPlan& model) {
   const std::size_t there = model.prompts.size();
@@ -397,7 +384,7 @@ std::vector<Prompt> references_of(const ReferencesConfig& config, const std::str
         "ask for fewer");
   const std::size_t count = config.prompts > 0 ? static_cast<std::size_t>(config.prompts)
                                                : std::min<std::size_t>(kUsualReferences, there);
-  return drawn(model.prompts, count, config.seed);
+  return drawn_prompts(model.prompts, count, config.seed);
 }
 
 class IntervenePlanner {

@@ -1,6 +1,4 @@
 // The section `intervene` of a configuration.
-#include <charconv>
-#include <cmath>
 #include <map>
 
 #include <fmt/format.h>
@@ -20,20 +18,6 @@ constexpr std::int64_t kMostPrompts = std::numeric_limits<std::int64_t>::max();
 
 // ---- forms of single values
 
-double read_number(const YamlNode& node, const Place& place) {
-  const std::string given = read_text(node, place, "a number");
-  double value = 0;
-  const auto [end, error] = std::from_chars(given.data(), given.data() + given.size(), value);
-  if (error != std::errc() || end != given.data() + given.size() || !std::isfinite(value))
-    reject_type(place, node, "a number");
-  return value;
-}
-
-Form<double> number() {
-  return {"a number", read_number,
-          [](double value, Purpose) { return YamlNode::of_text(fmt::format("{}", value)); }};
-}
-
 // A number may stand twice in a vector, unlike in list_of().
 Form<std::vector<double>> numbers() {
   return {"a list of numbers",
@@ -42,7 +26,7 @@ Form<std::vector<double>> numbers() {
               reject_type(place, node, "a list of numbers");
             std::vector<double> values;
             for (std::size_t i = 0; i < node.items.size(); ++i)
-              values.push_back(read_number(node.items[i], place.item(i)));
+              values.push_back(number().read(node.items[i], place.item(i)));
             return values;
           },
           [](const std::vector<double>& values, Purpose) -> std::optional<YamlNode> {

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <numbers>
 #include <stdexcept>
 #include <utility>
 
@@ -103,23 +102,6 @@ std::uint64_t seed_of(std::uint64_t seed, const TokenizedPrompt& prompt) {
   return hash;
 }
 
-// In (0, 1].
-double uniform(std::uint64_t bits) {
-  return (static_cast<double>(bits >> 11) + 1) * 0x1.0p-53;
-}
-
-// Box and Muller's normal deviates.
-std::vector<double> noise(std::uint64_t seed, std::int64_t count, double deviation) {
-  std::vector<double> values;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::uint64_t first = mixed_bits(seed + 2 * static_cast<std::uint64_t>(i)),
-                        second = mixed_bits(first);
-    values.push_back(deviation * std::sqrt(-2 * std::log(uniform(first))) *
-                     std::cos(2 * std::numbers::pi * uniform(second)));
-  }
-  return values;
-}
-
 // ---- one prompt
 
 // The donor's tokens for `count` tokens of a group: the n-th from the end for the n-th from the
@@ -201,9 +183,10 @@ class InPrompt {
       case ValueSpec::Kind::kNoise:
         for (const int token : tokens)
           put(write, {token},
-              Vector{noise(mixed_bits(seed_of(row_.seed, prompt_) ^
-                                      mixed_bits(static_cast<std::uint64_t>(token) * 64 + action)),
-                           row_.widths.at(action), write.value.deviation)});
+              Vector{normal_deviates(
+                  mixed_bits(seed_of(row_.seed, prompt_) ^
+                             mixed_bits(static_cast<std::uint64_t>(token) * 64 + action)),
+                  row_.widths.at(action), write.value.deviation)});
         break;
     }
     return static_cast<std::int64_t>(tokens.size());

@@ -2,36 +2,29 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <map>
 #include <optional>
 #include <stdexcept>
 
-#include <cereal/types/map.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "experiments/bytes.hpp"
-#include "experiments/counterfactual.hpp"
+#include "experiments/counterfactual_draw.hpp"
 #include "experiments/forms.hpp"
 #include "model/check_intervention.hpp"
+#include "model/locate_interventions.hpp"
 
 namespace factflow {
 
-template <class Archive>
-void serialize(Archive& archive, CounterfactualPool::Fact& f) {
-  archive(f.id, f.subject, f.answer);
-}
-
 namespace {
 
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr double kBytesPerCell = 12;   // a probability, a rank, a log change
 constexpr std::size_t kTokenText = 6;  // bytes, for estimates
-constexpr std::int64_t kMostPrompts = std::numeric_limits<std::int64_t>::max();
-constexpr int kMostWindow = 10000, kMostCandidates = 64;
+constexpr int kMostWindow = 10000;
+constexpr double kUsualDeviation = 0.1;  // that of the code of Meng et al.
 
 // What is patched where: an item of what is asked. Its only window series is that of the same
 // place.
@@ -48,34 +41,28 @@ void serialize(Archive& archive, Patch& p) {
 struct TracePlan {
   std::vector<Patch> patches;
   std::vector<WindowSeries> series;  // [patch], centred
-  CounterfactualPool pool;
-  int candidates = 0;
-  std::uint64_t seed = 0;
-  // The same words about other subjects.
-  std::vector<Prompt> counterfactuals(const TokenizedPrompt& of) const {
-    return pool.counterfactuals(of.prompt, static_cast<std::size_t>(candidates), seed);
-  }
+  CounterfactualDraw draw;           // of nothing where there is noise
+  NoisePlan noise;
+  Corruption corruption() const { return noise.any() ? Corruption::kNoise : Corruption::kSubject; }
 };
 template <class Archive>
 void serialize(Archive& archive, TracePlan& p) {
-  archive(p.patches, p.series, p.pool.relations, p.candidates, p.seed);
+  archive(p.patches, p.series, p.draw, p.noise);
 }
 
 // What is found about one fact.
 struct PromptTrace {
-  std::string counterfactual;
-  double high = 0, low = 0;  // probabilities
-  std::int32_t subject_begin = 0, subject_end = 0;
+  TracedFacts::Found fact;
   std::vector<std::string> tokens;  // texts
   std::vector<std::int32_t> token_ids;
   // [asked patch][token * centres + centre]
   std::vector<std::vector<float>> probability, log_change;
-  std::vector<std::vector<std::int32_t>> rank;
+  std::vector<std::vector<std::int32_t>> rank;  // of noise: nothing, a mean has no rank
+  double deviation = 0;                         // of noise
 };
 template <class Archive>
 void serialize(Archive& archive, PromptTrace& p) {
-  archive(p.counterfactual, p.high, p.low, p.subject_begin, p.subject_end, p.tokens, p.token_ids,
-          p.probability, p.log_change, p.rank);
+  archive(p.fact, p.tokens, p.token_ids, p.probability, p.log_change, p.rank, p.deviation);
 }
 
 // Centres of a site's windows: the residual stream has one layer more, the last of which is read by
@@ -90,28 +77,20 @@ class TraceArrays final : public ArrayMaker {
  public:
   TraceArrays(const TracePlan& plan, const Subjects& subjects)
       : plan_(plan), subjects_(subjects), maps_(plan.patches.size()) {
+    std::vector<std::int64_t> ids;
     for (const std::uint32_t prompt : subjects.asked) {
-      places_[prompt] = facts_.prompts.size();
-      facts_.prompts.push_back(subjects.prompts[prompt].id);
+      places_[prompt] = ids.size();
+      ids.push_back(subjects.prompts[prompt].id);
     }
-    const std::size_t count = facts_.prompts.size();
-    facts_.counterfactual.assign(count, "");
-    facts_.high.assign(count, kNaN);
-    facts_.low = facts_.high;
-    facts_.subject_begin.assign(count, -1);
-    facts_.subject_end = facts_.subject_begin;
-    facts_.token_count.assign(count, 0);
+    facts_ = no_facts(std::move(ids));
+    facts_.corruption = plan.corruption();
+    facts_.noise_copies = plan.noise.config.copies;
   }
 
   void add(std::uint32_t prompt, const Asked& asked, const std::string& values) override {
     const auto found = from_bytes<PromptTrace>(values, "a trace");
-    const std::size_t place = places_.at(prompt);
-    facts_.counterfactual[place] = found.counterfactual;
-    facts_.high[place] = static_cast<float>(found.high);
-    facts_.low[place] = static_cast<float>(found.low);
-    facts_.subject_begin[place] = found.subject_begin;
-    facts_.subject_end[place] = found.subject_end;
-    facts_.token_count[place] = static_cast<std::int32_t>(found.token_ids.size());
+    facts_.set(places_.at(prompt), found.fact);
+    facts_.noise_deviation = found.deviation;
     for (std::size_t i = 0; i < asked.size(); ++i) {
       const WindowSeries& series = plan_.series.at(asked[i].item);
       HeatmapResult& map = maps_.at(asked[i].item).emplace_back();
@@ -131,9 +110,9 @@ class TraceArrays final : public ArrayMaker {
     if (plan_.patches.empty()) return {};
     std::vector<ArrayGroup> groups = {arrays_of(facts_)};
     for (std::size_t i = 0; i < maps_.size(); ++i)
-      for (ArrayGroup& group :
-           arrays_of(maps_[i],
-                     trace_map_names(plan_.patches[i].direction, to_string(plan_.patches[i].site))))
+      for (ArrayGroup& group : arrays_of(
+               maps_[i], trace_map_names(plan_.patches[i].direction,
+                                         to_string(plan_.patches[i].site), plan_.corruption())))
         groups.push_back(std::move(group));
     return groups;
   }
@@ -148,16 +127,6 @@ class TraceArrays final : public ArrayMaker {
 
 // ---- work
 
-// The counterfactual that has the subject at the same tokens, so that tokens correspond one to one.
-const TokenizedPrompt* counterpart(const TokenizedPrompt& prompt,
-                                   std::span<const TokenizedPrompt> others) {
-  const auto found = std::find_if(others.begin(), others.end(), [&](const TokenizedPrompt& other) {
-    return other.prompt.id == prompt.prompt.id && other.ids.size() == prompt.ids.size() &&
-           other.subject == prompt.subject;
-  });
-  return found == others.end() ? nullptr : &*found;
-}
-
 class TraceWork final : public Work {
  public:
   explicit TraceWork(TracePlan plan) : plan_(std::move(plan)) {}
@@ -167,7 +136,8 @@ class TraceWork final : public Work {
     std::vector<std::string> names;
     for (const AskedItem& one : asked)
       names.push_back(trace_map_names(plan_.patches.at(one.item).direction,
-                                      to_string(plan_.patches.at(one.item).site))
+                                      to_string(plan_.patches.at(one.item).site),
+                                      plan_.corruption())
                           .row);
     return fmt::format("traces, {}", fmt::join(names, ", "));
   }
@@ -177,8 +147,12 @@ class TraceWork final : public Work {
 
   std::vector<Replays> replays(const Asked& asked, double tokens) const override {
     std::vector<Replays> replays;
-    for (const AskedItem& one : asked)
-      replays.push_back({tokens, plan_.series.at(one.item).windows});
+    for (const AskedItem& one : asked) {
+      Replays& of_item = replays.emplace_back(Replays{tokens, plan_.series.at(one.item).windows});
+      if (!plan_.noise.any()) continue;
+      of_item.times *= plan_.noise.config.copies;
+      for (Window& window : of_item.windows) window.begin = 0;  // the noise is there already
+    }
     return replays;
   }
   PromptBytes bytes_of_prompt(const Asked& asked, double tokens) const override {
@@ -200,14 +174,25 @@ class TraceWork final : public Work {
   std::vector<Prompt> references(std::span<const TokenizedPrompt> prompts) const override {
     std::vector<Prompt> all;
     for (const TokenizedPrompt& prompt : prompts)
-      for (Prompt& other : plan_.counterfactuals(prompt)) all.push_back(std::move(other));
+      for (Prompt& other : plan_.draw.of(prompt)) all.push_back(std::move(other));
     return all;
   }
 
-  // Of one direction; without a counterpart the prompt is its own, which changes nothing.
+  // Of one direction; without a counterpart the prompt is its own, which changes nothing. Of noise
+  // one copy at two tokens, of the usual size where the model would have to say it.
   ReplayRequest request(const Asked& asked, const TokenizedPrompt& prompt,
                         std::span<const TokenizedPrompt> references) const override {
-    const TokenizedPrompt* other = counterpart(prompt, references);
+    if (plan_.noise.any()) {
+      const double sigma = plan_.noise.config.sigma;
+      const std::vector<Intervention> noise =
+          noise_of(plan_.noise, sigma > 0 ? sigma : kUsualDeviation, prompt, 0);
+      ReplayRequest request{prompt.ids, prompt.answer};
+      for (const AskedItem& one : asked)
+        for (const int token : {prompt.subject.back(), static_cast<int>(prompt.ids.size()) - 1})
+          add_restored(noise, one, prompt, token, request);
+      return request;
+    }
+    const TokenizedPrompt* other = counterpart_in(references, prompt);
     const TraceDirection direction =
         asked.empty() ? TraceDirection::kRestore : plan_.patches.at(asked[0].item).direction;
     return request(asked, direction, prompt, other == nullptr ? prompt : *other);
@@ -220,10 +205,11 @@ class TraceWork final : public Work {
 
   std::vector<Finding> compute(LoadedModel& model, const Asked& asked,
                                std::span<const TokenizedPrompt> prompts) const override {
+    if (plan_.noise.any()) return compute_from_noise(model, asked, prompts);
     std::vector<std::optional<Counterpart>> others;
     std::vector<ReplayRequest> requests;
     for (const TokenizedPrompt& prompt : prompts)
-      if (const auto& other = others.emplace_back(counterpart_of(model, prompt)))
+      if (const auto& other = others.emplace_back(plan_.draw.counterpart(model, prompt)))
         for (const TraceDirection direction : kDirections)
           requests.push_back(request(asked, direction, prompt, other->tokens));
     const std::vector<ReplayResult> results = model.replay(requests);
@@ -231,7 +217,7 @@ class TraceWork final : public Work {
     std::size_t next = 0;
     for (std::size_t i = 0; i < prompts.size(); ++i) {
       if (!others[i]) {
-        findings.push_back({no_counterpart(prompts[i]), ""});
+        findings.push_back({plan_.draw.no_counterpart(prompts[i]), ""});
         continue;
       }
       findings.push_back(found(model, asked, prompts[i], *others[i], {results.data() + next, 2}));
@@ -248,28 +234,124 @@ class TraceWork final : public Work {
   static constexpr TraceDirection kDirections[] = {TraceDirection::kRestore,
                                                    TraceDirection::kBreak};
 
-  struct Counterpart {
-    TokenizedPrompt tokens;
-    std::string subject;
+  // ---- from noise
+
+  // The clean values of an item at one token, in each of its windows; not as windows of a series,
+  // since the noise stays in layer 0.
+  void add_restored(const std::vector<Intervention>& noise, const AskedItem& one,
+                    const TokenizedPrompt& prompt, int token, ReplayRequest& request) const {
+    for (const Window& window : plan_.series.at(one.item).windows) {
+      std::vector<int> layers;
+      for (int layer = window.begin; layer < window.end; ++layer) layers.push_back(layer);
+      std::vector<Intervention> together = noise;
+      together.emplace_back(patched(plan_.patches.at(one.item).site, layers, {token}, prompt.ids));
+      request.series.emplace_back(std::move(together), std::nullopt);
+    }
+  }
+
+  // Sums over copies.
+  struct NoisedPrompt {
+    bool finite = true;
+    double high = 0, low = 0;  // the latter's sum
+    std::vector<std::vector<double>>
+        cells;  // [asked][token from the subject on * centres + centre]
   };
 
-  // Nothing if no candidate has the subject at the same tokens.
-  std::optional<Counterpart> counterpart_of(const LoadedModel& model,
-                                            const TokenizedPrompt& prompt) const {
-    for (const Prompt& candidate : plan_.counterfactuals(prompt)) {
-      const std::vector<TokenizedPrompt> tokens = model.tokenize_usable({candidate});
-      if (const TokenizedPrompt* fits = counterpart(prompt, tokens))
-        return Counterpart{*fits, candidate.subject};
+  // One copy and one item after the other: the requests hold the noise of every run.
+  std::vector<Finding> compute_from_noise(LoadedModel& model, const Asked& asked,
+                                          std::span<const TokenizedPrompt> prompts) const {
+    const double deviation = deviation_of(plan_.noise, model);
+    std::vector<NoisedPrompt> sums(prompts.size());
+    for (NoisedPrompt& one : sums) one.cells.resize(asked.size());
+    for (std::size_t copy = 0; copy < plan_.noise.copies(); ++copy) {
+      std::vector<std::vector<Intervention>> noise;
+      for (const TokenizedPrompt& prompt : prompts)
+        noise.push_back(noise_of(plan_.noise, deviation, prompt, copy));
+      add_lows(model, prompts, noise, sums);
+      for (std::size_t item = 0; item < asked.size(); ++item)
+        add_copy(model, asked[item], prompts, noise, item, sums);
     }
-    return std::nullopt;
+    std::vector<Finding> findings;
+    for (std::size_t i = 0; i < prompts.size(); ++i)
+      findings.push_back(sums[i].finite
+                             ? found_from_noise(model, asked, prompts[i], sums[i], deviation)
+                             : Finding{kNotFinite, ""});
+    return findings;
   }
 
-  std::string no_counterpart(const TokenizedPrompt& prompt) const {
-    const std::size_t tried = plan_.counterfactuals(prompt).size();
-    return tried == 0
-               ? "no other subject of its relation has another answer"
-               : fmt::format("none of {} other subjects of its relation has as many tokens", tried);
+  static void add_lows(LoadedModel& model, std::span<const TokenizedPrompt> prompts,
+                       const std::vector<std::vector<Intervention>>& noise,
+                       std::vector<NoisedPrompt>& sums) {
+    std::vector<ReplayRequest> requests;
+    for (std::size_t i = 0; i < prompts.size(); ++i)
+      requests.push_back({prompts[i].ids, prompts[i].answer, {Series(noise[i], std::nullopt)}});
+    const std::vector<ReplayResult> results = model.replay(requests);
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+      sums[i].finite = sums[i].finite && is_finite(results[i]);
+      sums[i].high = std::exp(results[i].clean.log_probability);
+      sums[i].low += std::exp(results[i].knockouts.at(0).at(0).log_probability);
+    }
   }
+
+  void add_copy(LoadedModel& model, const AskedItem& one, std::span<const TokenizedPrompt> prompts,
+                const std::vector<std::vector<Intervention>>& noise, std::size_t item,
+                std::vector<NoisedPrompt>& sums) const {
+    std::vector<ReplayRequest> requests;
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+      const TokenizedPrompt& prompt = prompts[i];
+      ReplayRequest& request = requests.emplace_back(ReplayRequest{prompt.ids, prompt.answer});
+      for (int token = prompt.subject.front(); token < static_cast<int>(prompt.ids.size()); ++token)
+        add_restored(noise[i], one, prompt, token, request);
+    }
+    const std::vector<ReplayResult> results = model.replay(requests);
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+      sums[i].finite = sums[i].finite && is_finite(results[i]);
+      std::vector<double>& cells = sums[i].cells[item];
+      cells.resize(results[i].knockouts.size());
+      for (std::size_t cell = 0; cell < cells.size(); ++cell)
+        cells[cell] += std::exp(results[i].knockouts[cell].at(0).log_probability);
+    }
+  }
+
+  // Before the subject there is no noise: nothing is restored there.
+  Finding found_from_noise(const LoadedModel& model, const Asked& asked,
+                           const TokenizedPrompt& prompt, const NoisedPrompt& sums,
+                           double deviation) const {
+    const auto copies = static_cast<double>(plan_.noise.copies());
+    PromptTrace trace;
+    trace.fact = {"",
+                  sums.high,
+                  sums.low / copies,
+                  prompt.subject.front(),
+                  prompt.subject.back() + 1,
+                  static_cast<std::int32_t>(prompt.ids.size())};
+    trace.deviation = deviation;
+    add_tokens(model, prompt, trace);
+    trace.rank.resize(asked.size());
+    for (std::size_t item = 0; item < asked.size(); ++item) {
+      const std::size_t before = static_cast<std::size_t>(prompt.subject.front()) *
+                                 plan_.series.at(asked[item].item).windows.size();
+      std::vector<double> cells(before, sums.low);
+      cells.insert(cells.end(), sums.cells[item].begin(), sums.cells[item].end());
+      trace.probability.emplace_back();
+      trace.log_change.emplace_back();
+      for (const double sum : cells) {
+        trace.probability.back().push_back(static_cast<float>(sum / copies));
+        trace.log_change.back().push_back(static_cast<float>(std::log(sum / sums.low)));
+      }
+    }
+    return {"", to_bytes(trace)};
+  }
+
+  static void add_tokens(const LoadedModel& model, const TokenizedPrompt& prompt,
+                         PromptTrace& trace) {
+    for (const int id : prompt.ids) {
+      trace.tokens.push_back(model.tokenizer().token_text(id));
+      trace.token_ids.push_back(id);
+    }
+  }
+
+  // ---- from another subject
 
   // Before the subject both runs are the same, so nothing is patched there. A series for each asked
   // patch of the direction and each token from the subject on.
@@ -295,15 +377,8 @@ class TraceWork final : public Work {
     for (const ReplayResult& result : results)
       if (!is_finite(result)) return {kNotFinite, ""};
     PromptTrace trace;
-    trace.counterfactual = other.subject;
-    trace.low = std::exp(results[0].clean.log_probability);
-    trace.high = std::exp(results[1].clean.log_probability);
-    trace.subject_begin = prompt.subject.front();
-    trace.subject_end = prompt.subject.back() + 1;
-    for (const int id : prompt.ids) {
-      trace.tokens.push_back(model.tokenizer().token_text(id));
-      trace.token_ids.push_back(id);
-    }
+    trace.fact = found_fact(prompt, other, results[1].clean, results[0].clean);
+    add_tokens(model, prompt, trace);
     std::size_t next[2] = {0, 0};
     for (const AskedItem& one : asked) {
       const auto direction = static_cast<std::size_t>(plan_.patches.at(one.item).direction);
@@ -352,16 +427,15 @@ Fields<TraceConfig> trace_fields() {
                                                          {"break", TraceDirection::kBreak}})),
             "restore: the clean run's values into the run of another subject; break: its values "
             "into the clean run"),
-      field("candidates", &T::candidates, whole_number<int>(1, kMostCandidates),
-            "how many other subjects of the relation are tried for one of as many tokens"),
-      field<T, std::uint64_t>("seed", &T::seed,
-                              whole_number<std::uint64_t>(0, std::numeric_limits<int>::max()),
-                              "draws the other subjects"),
-      field<T, std::int64_t>(
-          "prompts", &T::prompts,
-          word_or("all", std::int64_t{0}, whole_number<std::int64_t>(1, kMostPrompts)),
-          "only the first N prompts of the set"),
+      field(
+          "corruption", &T::corruption,
+          one_of<Corruption>("corruption", {{to_string(Corruption::kSubject), Corruption::kSubject},
+                                            {to_string(Corruption::kNoise), Corruption::kNoise}}),
+          "subject: the run of another subject; noise: the clean run with noise on its subject's "
+          "embeddings, which can only be restored"),
+      field("noise", &T::noise, noise_form(), "of corruption: noise"),
   };
+  for (Field<T>& more : draw_fields<T>()) fields.push_back(std::move(more));
   for (Field<T>& more : whom_fields<T>()) fields.push_back(std::move(more));
   return fields;
 }
@@ -379,7 +453,8 @@ class TraceKind final : public ExperimentKind {
   PlannedWork plan(const Entries& entries, const ModelToPlan& model) const override {
     TracePlan plan;
     PlannedWork planned;
-    std::optional<std::pair<int, std::uint64_t>> drawn;
+    DrawOfEntries draw(section(), entries.size(), model);
+    bool any = false;  // earlier entry of this model
     for (std::size_t i = 0; i < entries.size(); ++i) {
       Asked& asked = planned.asked.emplace_back();
       const auto& entry = static_cast<const TraceConfig&>(*entries[i]);
@@ -389,20 +464,12 @@ class TraceKind final : public ExperimentKind {
       };
       if (entry.window > 0) check_sizes(model, key("window"), {entry.window});
       check_sizes(model, key("h_window"), {entry.h_window});
-      const std::pair draw(entry.candidates, entry.seed);
-      if (drawn.value_or(draw) != draw)
-        throw InputError(model.file.string(),
-                         fmt::format("key {}: model {} has other candidates in an earlier entry",
-                                     key("seed"), model.name),
-                         "give both entries the same seed and number of candidates");
-      drawn = draw;
+      draw.add(i, entry.candidates, entry.seed);
+      take_corruption(entry, key, model, any, plan);
+      any = true;
       asked = asked_by(entry, key("sites"), model, plan);
     }
-    if (drawn) {
-      plan.pool = counterfactual_pool(model.prompts);
-      plan.candidates = drawn->first;
-      plan.seed = drawn->second;
-    }
+    if (!plan.noise.any()) plan.draw = draw.take();
     planned.work = std::make_shared<TraceWork>(std::move(plan));
     return planned;
   }
@@ -415,6 +482,29 @@ class TraceKind final : public ExperimentKind {
   }
 
  private:
+  // All entries of a model have one corruption: their facts are the same.
+  template <class Key>
+  static void take_corruption(const TraceConfig& entry, const Key& key, const ModelToPlan& model,
+                              bool any, TracePlan& plan) {
+    const auto refuse = [&](const char* name, const std::string& problem, const std::string& help) {
+      throw InputError(model.file.string(), fmt::format("key {}: {}", key(name), problem), help);
+    };
+    const bool noise = entry.corruption == Corruption::kNoise;
+    if (!noise && entry.noise != NoiseConfig{})
+      refuse("noise", "there is no noise with another subject", "set corruption: noise");
+    if (noise && entry.candidates != TraceConfig{}.candidates)
+      refuse("candidates", "noise needs no other subject", "leave the key out");
+    if (noise && entry.directions != std::vector{TraceDirection::kRestore})
+      refuse("directions", "noise can only be restored: it is of many runs, which break nothing",
+             "set directions: restore, or corruption: subject");
+    if (any && (plan.noise.any() != noise || (noise && plan.noise.config != entry.noise)))
+      refuse(
+          "corruption",
+          fmt::format("model {} has another corruption or noise in an earlier entry", model.name),
+          "give both entries the same, or a run each");
+    if (noise && !any) plan.noise = noise_plan(entry.noise, entry.seed, model);
+  }
+
   // Sharma et al. patch 10 of 64 layers.
   static int window_of(const TraceConfig& entry, int layers) {
     return entry.window > 0 ? entry.window

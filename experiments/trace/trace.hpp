@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "experiments/experiment.hpp"
+#include "experiments/trace/noise.hpp"
 #include "experiments/trace/trace_arrays.hpp"
 #include "model/intervention.hpp"
 
@@ -19,6 +20,10 @@ struct TraceConfig : Entry {
   int window = 0;                // layers around the centre, of every site but h; 0 = 10 of 64
   int h_window = 1;
   std::vector<TraceDirection> directions = {TraceDirection::kRestore};
+  // What the clean values are written into. Of noise only kRestore is defined: its values are those
+  // of many runs.
+  Corruption corruption = Corruption::kSubject;
+  NoiseConfig noise = {};
   int candidates = 8;  // other subjects that are tried for one of as many tokens
   std::uint64_t seed = 1;
   bool operator==(const TraceConfig&) const = default;

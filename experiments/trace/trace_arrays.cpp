@@ -1,5 +1,8 @@
 #include "experiments/trace/trace_arrays.hpp"
 
+#include <limits>
+#include <utility>
+
 #include <fmt/format.h>
 
 #include "experiments/stored_arrays.hpp"
@@ -15,34 +18,92 @@ std::string prefix_of(TraceDirection direction) {
   return fmt::format("{}_{}_", kGroup, to_string(direction));
 }
 
+void add_noise(const TracedFacts& facts, ArrayGroup& group) {
+  group.attributes.emplace_back("corruption", to_string(facts.corruption));
+  if (facts.corruption != Corruption::kNoise) return;
+  group.attributes.emplace_back("noise_copies", facts.noise_copies);
+  group.attributes.emplace_back("noise_deviation", facts.noise_deviation);
+}
+
+void read_noise(const Group& group, TracedFacts& facts) {
+  const std::string corruption = group.text_attribute("corruption");
+  if (corruption == to_string(Corruption::kSubject)) return;
+  if (corruption != to_string(Corruption::kNoise))
+    inconsistent(group, "",
+                 fmt::format("attribute 'corruption' is '{}', expected 'subject' or "
+                             "'noise'",
+                             corruption));
+  facts.corruption = Corruption::kNoise;
+  facts.noise_copies = group.integer_attribute("noise_copies");
+  facts.noise_deviation = group.real_attribute("noise_deviation");
+}
+
 }  // namespace
+
+std::string to_string(Corruption corruption) {
+  return corruption == Corruption::kSubject ? "subject" : "noise";
+}
 
 std::string to_string(TraceDirection direction) {
   return direction == TraceDirection::kRestore ? "restore" : "break";
 }
 
-ArrayGroup arrays_of(const TracedFacts& facts) {
-  ArrayGroup group{kGroup};
+void TracedFacts::set(std::size_t place, const Found& found) {
+  counterfactual.at(place) = found.counterfactual;
+  high[place] = static_cast<float>(found.high);
+  low[place] = static_cast<float>(found.low);
+  subject_begin[place] = found.subject_begin;
+  subject_end[place] = found.subject_end;
+  token_count[place] = found.token_count;
+}
+
+TracedFacts no_facts(std::vector<std::int64_t> prompts) {
+  constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+  const std::size_t count = prompts.size();
+  return {std::move(prompts),
+          std::vector<std::string>(count),
+          std::vector<float>(count, kNaN),
+          std::vector<float>(count, kNaN),
+          std::vector<std::int32_t>(count, -1),
+          std::vector<std::int32_t>(count, -1),
+          std::vector<std::int32_t>(count, 0),
+          Corruption::kSubject,
+          0,
+          0};
+}
+
+ArrayGroup arrays_of(const TracedFacts& facts, const std::string& path) {
+  ArrayGroup group{path};
+  add_noise(facts, group);
+  const bool noise = facts.corruption == Corruption::kNoise;
   group.axes = {{"prompt", facts.prompts, {"1", "id of the prompt in the dataset"}}};
   const auto add = [&](const char* name, const auto& values, const char* units,
                        const char* description) {
     group.arrays.push_back({name, {"prompt"}, values, {units, description}});
   };
-  add("counterfactual", facts.counterfactual, "1",
-      "subject that stands in the prompt's place of its own in the other run; empty = failed");
+  if (!noise)
+    add("counterfactual", facts.counterfactual, "1",
+        "subject that stands in the prompt's place of its own in the other run; empty = failed");
   add("high", facts.high, "1",
       "probability of the answer's token in the clean run; NaN = not computed or failed");
   add("low", facts.low, "1",
-      "probability of the same token in the run of the other subject; NaN = not computed or "
-      "failed");
+      noise ? "mean probability of the same token in runs with noise on the subject's embeddings; "
+              "NaN = not computed or failed"
+            : "probability of the same token in the run of the other subject; NaN = not computed "
+              "or failed");
   add("subject_begin", facts.subject_begin, "token", "first token of the subject; -1 = failed");
   add("subject_end", facts.subject_end, "token", "behind the subject's last token; -1 = failed");
   add("token_count", facts.token_count, "token", "length of both runs; 0 = failed");
   return group;
 }
 
-MapNames trace_map_names(TraceDirection direction, const std::string& site) {
+MapNames trace_map_names(TraceDirection direction, const std::string& site, Corruption corruption) {
   const bool restore = direction == TraceDirection::kRestore;
+  if (corruption == Corruption::kNoise)
+    return {prefix_of(direction) + site, "text of the token whose value is patched",
+            "in runs with noise on the subject's embeddings, with the clean run's value at the "
+            "token; mean over copies",
+            fmt::format("{} {} from noise", to_string(direction), site)};
   return {prefix_of(direction) + site, "text of the token whose value is patched",
           restore ? "in the run of the other subject, with the clean run's value at the token"
                   : "in the clean run, with the value of the other subject's run at the token",
@@ -53,13 +114,17 @@ bool has_traces(const ResultsReader& reader, const std::string& model) {
   return reader.arrays_of(model).has(kGroup);
 }
 
-TracedFacts read_traced_facts(const ResultsReader& reader, const std::string& model) {
-  const Group group = reader.arrays_of(model).open_group(kGroup);
+TracedFacts read_traced_facts(const ResultsReader& reader, const std::string& model,
+                              const std::string& path) {
+  const Group group = reader.arrays_of(model).open_group(path);
   TracedFacts facts;
   facts.prompts = group.read_axis<std::int64_t>("prompt");
   reader.check_prompts(group, facts.prompts);
   const hdf5::Shape shape{facts.prompts.size()};
-  facts.counterfactual = group.read<std::string>("counterfactual", shape);
+  read_noise(group, facts);
+  facts.counterfactual.resize(facts.prompts.size());
+  if (facts.corruption == Corruption::kSubject)
+    facts.counterfactual = group.read<std::string>("counterfactual", shape);
   facts.high = group.read<float>("high", shape);
   facts.low = group.read<float>("low", shape);
   check_probabilities(group, "high", facts.high);

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "base/error.hpp"
 #include "model/edit/attribution.hpp"
 #include "model/edit/lre.hpp"
 #include "model/edit/memit.hpp"
@@ -235,6 +236,9 @@ LocateCheck check_attributions(const Network& network, const LocateCases& cases)
 }
 
 std::vector<LocateCheck> check_locate_cases(Network& network, const LocateCases& cases) {
+  if (network.precision() != Precision::kFp64)
+    throw InputError("precision", fmt::format("edits are compared in fp64, and the model is in {}",
+                                              to_string(network.precision())));
   std::vector<LocateCheck> checks = check_edits(network, cases);
   checks.push_back(check_memit(network, cases));
   checks.push_back(check_lre(network, cases));

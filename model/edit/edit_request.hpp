@@ -15,6 +15,10 @@ struct EditRequest {
   std::vector<int> target;
   // What may precede the prompt; the first is the one whose value is the start of the optimisation.
   std::vector<std::vector<int>> contexts;
+  // The prompt as it stands behind a context that is not empty, where its tokens are others there;
+  // empty: as it stands alone.
+  std::vector<int> continued = {};
+  int continued_subject_last = 0;
   // A prompt of the subject whose continuation shall stay.
   std::vector<int> essence;
   int essence_subject_last = 0;

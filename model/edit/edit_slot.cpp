@@ -7,47 +7,60 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
-#include "model/edit/optimise.hpp"
+#include "model/edit/judge.hpp"
 #include "model/reference/reference_ops.hpp"
 
 namespace factflow {
+namespace {
+
+// Both keep their places and sizes, so every tensor that lies in one shows the other's numbers.
+void swap_memory(const at::Storage& a, const at::Storage& b) {
+  at::DataPtr of_a = a.set_data_ptr(at::DataPtr());
+  at::DataPtr of_b = b.set_data_ptr(std::move(of_a));
+  a.set_data_ptr(std::move(of_b));
+}
+
+}  // namespace
+
+void check_edit_precision(Precision precision) {
+  if (precision == Precision::kFp64 || precision == Precision::kFp32 ||
+      precision == Precision::kTf32)
+    return;
+  throw InputError(
+      "precision",
+      fmt::format("edits are computed in fp64, fp32 or tf32, and the model is in {}, "
+                  "where weights are {}",
+                  to_string(precision), precision == Precision::kBf16 ? "rounded" : "split"),
+      "choose one of these");
+}
 
 EditSlot::EditSlot(const Network& network, EditedMatrix matrix, int layer)
-    : network_(network),
-      reference_(network),
-      place_(network.editable(layer, matrix)),
-      layer_(layer) {
-  if (network.precision() != Precision::kFp64)
-    throw InputError("precision", fmt::format("edits are computed in fp64, and the model is in {}",
-                                              to_string(network.precision())));
+    : network_(network), place_(network.editable(layer, matrix)), layer_(layer) {
+  check_edit_precision(network.precision());
 }
 
-at::Tensor EditSlot::value_at(const std::vector<int>& ids, Site site) const {
+SlotValues EditSlot::values(std::span<const PromptToken> places) const {
   const at::NoGradGuard no_graph;
-  const SiteAt reads[] = {{site, layer_}};
-  return reference_.run(ids, {}, reads).values.at(reads[0]);
+  const SiteAt sites[] = {key_site(), {place_.matrix.value, layer_}};
+  const std::vector<at::Tensor> found = ReferenceRows(network_).values_at(places, sites);
+  const at::Tensor keys = keys_of(found[0]).to(at::kDouble);
+  return {keys, place_.matrix.activated ? applied(keys) : found[1].to(at::kDouble) / place_.scale};
 }
 
-at::Tensor EditSlot::keys(const std::vector<int>& ids) const {
-  if (place_.matrix.key) return value_at(ids, *place_.matrix.key);
-  return reference::normalised(value_at(ids, Site::kH), *place_.norm);
+EditedValue EditSlot::edited() const {
+  return {{place_.matrix.value, layer_},
+          [this](const std::vector<PromptToken>& places) { return values(places).outputs; },
+          [this](const at::Tensor& outputs) { return written(outputs); }};
 }
 
-at::Tensor EditSlot::outputs(const std::vector<int>& ids) const {
-  if (place_.matrix.activated) return applied(keys(ids));
-  return value_at(ids, place_.matrix.value) / place_.scale;
-}
-
-TensorWrite EditSlot::write(int token, const at::Tensor& output) const {
-  const at::Tensor value = place_.matrix.activated
-                               ? reference::activated(output, kernels::Activation::kSilu)
-                               : output * place_.scale;
-  return {{place_.matrix.value, layer_}, token, value};
+at::Tensor EditSlot::written(const at::Tensor& outputs) const {
+  return place_.matrix.activated ? reference::activated(outputs, kernels::Activation::kSilu)
+                                 : outputs * place_.scale;
 }
 
 at::Tensor EditSlot::applied(const at::Tensor& keys) const {
   const EditableMatrix& matrix = place_.matrix;
-  const at::Tensor y = keys.matmul(weight().t());
+  const at::Tensor y = keys.to(at::kDouble).matmul(weight().to(at::kDouble).t());
   return matrix.bias.defined() ? y + matrix.bias.narrow(0, matrix.first_row, matrix.rows) : y;
 }
 
@@ -58,53 +71,59 @@ at::Tensor EditSlot::weight() const {
       .narrow(1, matrix.first_column, matrix.columns);
 }
 
-AppliedEdit::AppliedEdit(Network&, const EditSlot& slot, const at::Tensor& delta)
-    : weight_(slot.weight()), kept_(weight_.clone()) {
-  if (delta.sizes() != weight_.sizes())
-    throw std::invalid_argument(fmt::format("an edit of {} x {} for a matrix of {} x {}",
-                                            delta.size(0), delta.size(1), weight_.size(0),
-                                            weight_.size(1)));
+at::Tensor EditSlot::keys_of(const at::Tensor& values) const {
+  return place_.matrix.key ? values : reference::normalised(values, *place_.norm);
+}
+
+bool EditSlot::shares_keys(const EditSlot& other) const {
+  return key_site() == other.key_site() && place_.matrix.key == other.place_.matrix.key &&
+         place_.norm == other.place_.norm;
+}
+
+// The weight gets other memory: its own may be a map of the checkpoint's file, which is read only.
+AppliedEdit::AppliedEdit(Network&, const EditSlot& slot, const at::Tensor& delta) {
   const at::NoGradGuard no_graph;
-  weight_.add_(delta);
+  const at::Tensor weight = slot.weight();
+  if (delta.sizes() != weight.sizes())
+    throw std::invalid_argument(fmt::format("an edit of {} x {} for a matrix of {} x {}",
+                                            delta.size(0), delta.size(1), weight.size(0),
+                                            weight.size(1)));
+  weight_ = weight.storage();
+  other_ = at::empty({0}, weight.options()).set_(weight_).clone().storage();
+  swap_memory(weight_, other_);
+  weight.add_(delta.to(weight.device()));
 }
 
 AppliedEdit::~AppliedEdit() {
-  const at::NoGradGuard no_graph;
-  weight_.copy_(kept_);
+  swap_memory(weight_, other_);
 }
 
-at::Tensor key_covariance(const EditSlot& slot, const std::vector<std::vector<int>>& runs,
-                          double shrinkage) {
-  std::vector<at::Tensor> all;
-  for (const std::vector<int>& ids : runs) all.push_back(slot.keys(ids));
-  if (all.empty()) throw std::invalid_argument("a covariance of no runs");
-  const at::Tensor keys = at::cat(all);
-  const at::Tensor c = keys.t().matmul(keys) / keys.size(0);
-  const double mean = c.trace().item<double>() / static_cast<double>(c.size(0));
-  return (1 - shrinkage) * c + shrinkage * mean * at::eye(c.size(0), c.options());
-}
-
-at::Tensor mean_key(const EditSlot& slot, const EditRequest& request) {
-  std::vector<at::Tensor> keys;
-  for (const std::vector<int>& context : request.contexts)
-    keys.push_back(
-        slot.keys(joined(context, request.prompt))[place_after(context, request.subject_last)]);
-  return at::stack(keys).mean(0);
+at::Tensor mean_keys(const EditSlot& slot, std::span<const EditRequest> requests) {
+  std::vector<PromptToken> places;
+  std::vector<std::int64_t> counts;
+  for (const EditRequest& request : requests) {
+    const std::vector<PromptToken> more = subject_places(request);
+    places.insert(places.end(), more.begin(), more.end());
+    counts.push_back(static_cast<std::int64_t>(more.size()));
+  }
+  std::vector<at::Tensor> means;
+  for (const at::Tensor& keys : slot.keys(places).split_with_sizes(counts))
+    means.push_back(keys.mean(0));
+  return at::stack(means);
 }
 
 std::vector<PromptOutcome> outcomes(const Network& network, const EditRequest& request) {
-  const at::NoGradGuard no_graph;
-  const ReferenceForward reference(network);
   std::vector<std::vector<int>> prompts = {request.prompt};
   prompts.insert(prompts.end(), request.neighbours.begin(), request.neighbours.end());
-  std::vector<PromptOutcome> all;
+  std::vector<Continuation> asked;
   for (const std::vector<int>& prompt : prompts) {
-    const at::Tensor logits = reference.run(joined(prompt, all_but_last(request.target))).logits;
-    const std::int64_t last = static_cast<std::int64_t>(prompt.size()) - 1;
-    const at::Tensor next = logits[last].log_softmax(0);
-    all.push_back({next[request.target.at(0)].item<double>(), next[request.answer].item<double>(),
-                   target_nll(logits, last, request.target).item<double>()});
+    asked.push_back({prompt, request.target});
+    asked.push_back({prompt, {request.answer}});
   }
+  const std::vector<ContinuationOutcome> found = continuations(network, asked);
+  std::vector<PromptOutcome> all;
+  for (size_t i = 0; i < found.size(); i += 2)
+    all.push_back({found[i].log_first, found[i + 1].log_first, found[i].target_nll});
   return all;
 }
 

@@ -1,5 +1,5 @@
 // Mass-editing memory: Meng et al. 2023, section 4: several facts at once, spread over several
-// layers. In float64, through the reference forward. Exact definitions: docs/locate.md.
+// layers. Through the reference forward. Exact definitions: docs/locate.md.
 #pragma once
 
 #include <vector>
@@ -8,10 +8,11 @@
 
 #include "model/edit/edit_request.hpp"
 #include "model/edit/edit_slot.hpp"
+#include "model/edit/key_covariance.hpp"
 
 namespace factflow {
 
-// One layer's part, a row per fact; float64.
+// One layer's part, a row per fact; float64, whatever the network computes in.
 struct MemitStep {
   int layer = 0;
   at::Tensor keys;   // [facts, in]: means over the contexts, in the model as edited so far
@@ -37,7 +38,7 @@ struct MemitPlan {
 
 // The network is what it was, bit for bit, when this returns; each layer's delta is applied while
 // the next is computed. Throws std::invalid_argument for no facts or layers that do not ascend, and
-// as EditSlot, optimise() and key_covariance() do.
+// as EditSlot, optimise(), key_covariance() and solved() do.
 MemitEdit memit_edit(Network& network, const MemitPlan& plan,
                      const std::vector<EditRequest>& requests, const EditSettings& settings);
 

@@ -1,23 +1,29 @@
-// The search for the value that makes a model continue a prompt as an edit wants: what ROME writes
-// into one matrix, and MEMIT spreads over several layers.
+// The search for the values that make a model continue prompts as edits want: what ROME writes into
+// one matrix, and MEMIT spreads over several layers.
 #pragma once
 
 #include <functional>
+#include <span>
 #include <vector>
 
 #include <ATen/ATen.h>
 
 #include "model/edit/edit_request.hpp"
-#include "model/reference/reference.hpp"
+#include "model/network.hpp"
+#include "model/reference/reference_rows.hpp"
 
 namespace factflow {
 
-// Where the delta is added to what a clean run has.
+// Where a delta is added to what a clean run has.
 struct EditedValue {
-  std::function<at::Tensor(const std::vector<int>& ids)> clean;  // [tokens, width]
-  std::function<TensorWrite(int token, const at::Tensor& value)> write;
+  SiteAt at;
+  // [places, width]: the value that is optimised, in clean runs.
+  std::function<at::Tensor(const std::vector<PromptToken>& places)> clean;
+  // What stands at the site, [rows, its width], for values [rows, width]; differentiable.
+  std::function<at::Tensor(const at::Tensor& values)> written;
 };
 
+// float64, whatever the network computes in.
 struct OptimisedValue {
   at::Tensor start;           // v0 [width]: of the first context's row
   at::Tensor delta;           // [width]
@@ -25,22 +31,25 @@ struct OptimisedValue {
   std::vector<EditStep> trace;
 };
 
-// Minimises, by Adam from delta = 0,
+// For each request on its own, minimises, by Adam from delta = 0,
 //   mean over rows of nll + kl_factor KL(now || first) + weight_decay ||delta|| / ||v0||^2,
 // Meng et al. 2022, equation 4, with delta added at the subject's last token of every row (context,
 // prompt, target) and of the essence prompt, at whose subject's last token the KL is taken.
-// docs/locate.md has every detail. Throws std::invalid_argument for a request without contexts,
-// prompt, target or essence, or with places outside them.
-OptimisedValue optimise(const ReferenceForward& reference, const EditRequest& request,
-                        const EditedValue& edited, const EditSettings& settings);
+// docs/locate.md has every detail. Rows of all requests go through the layers above the edit
+// together (row_batches()); a request that has stopped drops out. What comes out for one does not
+// depend on the others, up to rounding. Throws std::invalid_argument for a request without
+// contexts, prompt, target or essence, or with places outside them.
+std::vector<OptimisedValue> optimise(const Network& network, const EditedValue& edited,
+                                     std::span<const EditRequest> requests,
+                                     const EditSettings& settings);
 
-// Mean over the target's tokens of -log p, a scalar; target[j] is predicted at place first + j of
-// logits [tokens, vocabulary].
-at::Tensor target_nll(const at::Tensor& logits, std::int64_t first, const std::vector<int>& target);
+// Throws std::invalid_argument for a token outside the vocabulary.
+void check_tokens(const Network& network, const std::vector<int>& ids);
+
+// After each context, the place of the prompt's subject's last token.
+std::vector<PromptToken> subject_places(const EditRequest& request);
 
 std::vector<int> joined(std::vector<int> ids, const std::vector<int>& more);
 std::vector<int> all_but_last(std::vector<int> ids);
-// The place of a prompt's token after a context.
-int place_after(const std::vector<int>& context, int token);
 
 }  // namespace factflow

@@ -3,30 +3,6 @@
 #include "model/edit/optimise.hpp"
 
 namespace factflow {
-namespace {
-
-RomeEdit one_edit(const Network& network, const EditSlot& slot, const EditRequest& request,
-                  const at::Tensor& covariance, const EditSettings& settings) {
-  const EditedValue value{
-      [&](const std::vector<int>& ids) { return slot.outputs(ids); },
-      [&](int token, const at::Tensor& output) { return slot.write(token, output); }};
-  const OptimisedValue found = optimise(ReferenceForward(network), request, value, settings);
-  RomeEdit edit;
-  edit.k0 = slot.keys(request.prompt)[request.subject_last];
-  edit.c0 = slot.outputs(request.prompt)[request.subject_last];
-  edit.k_bar = mean_key(slot, request);
-  const at::Tensor direction =
-      covariance.defined() ? at::linalg_solve(covariance, edit.k_bar) : edit.k_bar;
-  edit.u = direction / direction.norm();
-  edit.v0 = found.start;
-  edit.v_star = found.start + found.delta;
-  edit.first_gradient = found.first_gradient;
-  edit.r = (edit.v_star - edit.c0) / edit.u.dot(edit.k0);
-  edit.trace = found.trace;
-  return edit;
-}
-
-}  // namespace
 
 RomeEdit rome_edit(const Network& network, EditedMatrix matrix, int layer,
                    const EditRequest& request, const KeyStatistics& statistics,
@@ -41,10 +17,30 @@ RomeEdit rome_edit(const Network& network, EditedMatrix matrix, int layer,
 std::vector<RomeEdit> rome_edits(const Network& network, EditedMatrix matrix, int layer,
                                  std::span<const EditRequest> requests,
                                  const at::Tensor& covariance, const EditSettings& settings) {
+  if (requests.empty()) return {};
   const EditSlot slot(network, matrix, layer);
-  std::vector<RomeEdit> edits;
+  const std::vector<OptimisedValue> found = optimise(network, slot.edited(), requests, settings);
+  std::vector<PromptToken> bare;
   for (const EditRequest& request : requests)
-    edits.push_back(one_edit(network, slot, request, covariance, settings));
+    bare.push_back({request.prompt, request.subject_last});
+  const SlotValues values = slot.values(bare);
+  const at::Tensor k_bar = mean_keys(slot, requests);
+  const at::Tensor directions =
+      covariance.defined() ? solved(covariance.to(k_bar.device()), k_bar.t()).t() : k_bar;
+  std::vector<RomeEdit> edits;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const auto row = static_cast<std::int64_t>(i);
+    RomeEdit& edit = edits.emplace_back();
+    edit.k0 = values.keys[row];
+    edit.c0 = values.outputs[row];
+    edit.k_bar = k_bar[row];
+    edit.u = directions[row] / directions[row].norm();
+    edit.v0 = found[i].start;
+    edit.v_star = found[i].start + found[i].delta;
+    edit.first_gradient = found[i].first_gradient;
+    edit.r = (edit.v_star - edit.c0) / edit.u.dot(edit.k0);
+    edit.trace = found[i].trace;
+  }
   return edits;
 }
 

@@ -80,7 +80,7 @@ NetworkParts gpt2_parts(const Architecture& architecture, Weights& weights) {
                 architecture.norm_epsilon, true};
   };
   const auto transposed = [&](const std::string& name) {
-    return weights.projection(weights.take(name + ".weight").t());
+    return weights.projection(name + ".weight", true);
   };
   const auto output = [&](const std::string& name) {
     return OutputProjection{transposed(name), weights.take(name + ".bias"), true};

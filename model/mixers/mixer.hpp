@@ -36,7 +36,7 @@ class Mixer {
   // [columns, hidden]: the normalised stream.
   virtual Factor mix(Step& step, const Factor& input) const = 0;
   // The same in plain libtorch operations, differentiable, with interventions materialised. x
-  // [tokens, hidden], and all numbers are of its type.
+  // [.., tokens, hidden], and all numbers are of its type.
   virtual at::Tensor reference_mix(ReferencePass& pass, int layer, const at::Tensor& x) const = 0;
   const OutputProjection& output() const { return output_; }
 

@@ -8,8 +8,8 @@
 #include <fmt/format.h>
 
 #include "model/check_intervention.hpp"
+#include "model/reference/prompt_pass.hpp"
 #include "model/reference/reference_ops.hpp"
-#include "model/reference/reference_pass.hpp"
 
 namespace factflow {
 
@@ -58,13 +58,13 @@ ReferenceForward::Result ReferenceForward::run(const std::vector<int>& ids,
     }
     return found->second.at(at);
   };
-  ReferencePass pass(static_cast<std::int64_t>(ids.size()), interventions, tensors, reads,
-                     clean_value);
+  PromptPass pass(static_cast<std::int64_t>(ids.size()), interventions, tensors, reads,
+                  clean_value);
   return forward(ids, pass);
 }
 
 ReferenceForward::Result ReferenceForward::forward(const std::vector<int>& ids,
-                                                   ReferencePass& pass) const {
+                                                   PromptPass& pass) const {
   const int layers = network_.architecture().layers;
   at::Tensor h = network_.embedded(ids);
   for (int layer = 0; layer < layers; ++layer)

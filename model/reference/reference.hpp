@@ -13,7 +13,7 @@
 
 #include "model/intervention.hpp"
 #include "model/network.hpp"
-#include "model/reference/reference_pass.hpp"
+#include "model/reference/prompt_pass.hpp"
 
 namespace factflow {
 
@@ -42,7 +42,7 @@ class ReferenceForward {
  private:
   void check(const Intervention& intervention, int tokens) const;
   void check(const TensorWrite& write, int tokens) const;
-  Result forward(const std::vector<int>& ids, ReferencePass& pass) const;
+  Result forward(const std::vector<int>& ids, PromptPass& pass) const;
 
   const Network& network_;
 };

@@ -6,13 +6,13 @@ namespace factflow::reference {
 
 at::Tensor normalised(const at::Tensor& x, const Norm& norm) {
   const at::Tensor centred = norm.subtract_mean ? x - x.mean(-1, /*keepdim=*/true) : x;
-  at::Tensor y = rms_normalised(centred, x.size(1), norm.epsilon);
+  at::Tensor y = rms_normalised(centred, x.size(-1), norm.epsilon);
   if (norm.weight.defined()) y = y * norm.weight;
   return norm.bias.defined() ? y + norm.bias : y;
 }
 
 at::Tensor rms_normalised(const at::Tensor& x, std::int64_t group, double epsilon) {
-  const at::Tensor groups = x.reshape({x.size(0), -1, group});
+  const at::Tensor groups = x.unflatten(-1, {-1, group});
   return (groups / (groups.square().mean(-1, /*keepdim=*/true) + epsilon).sqrt())
       .reshape(x.sizes());
 }
@@ -41,12 +41,12 @@ at::Tensor activated(const at::Tensor& x, kernels::Activation activation) {
 
 // One tap after the other: tap k of token t reads token t - k.
 at::Tensor convolved(const at::Tensor& x, const Convolution& convolution, const at::Tensor& cut) {
-  const std::int64_t tokens = x.size(0), taps = convolution.weight.size(0);
+  const std::int64_t tokens = x.size(-2), taps = convolution.weight.size(0);
   at::Tensor y = at::zeros_like(x);
   for (std::int64_t k = 0; k < taps && k < tokens; ++k) {
+    at::Tensor read = x.narrow(-2, 0, tokens - k) * convolution.weight[k];
     // [tokens - k, channels]: whether token t still reads t - k.
-    const at::Tensor open = cut.diagonal(-k, 0, 1).t().logical_not().to(x.scalar_type());
-    const at::Tensor read = x.narrow(0, 0, tokens - k) * convolution.weight[k] * open;
+    if (cut.defined()) read = read * cut.diagonal(-k, 0, 1).t().logical_not().to(x.scalar_type());
     y = y + at::constant_pad_nd(read, {0, 0, k, 0});
   }
   return convolution.bias.defined() ? y + convolution.bias : y;

@@ -1,5 +1,5 @@
 // What the mixers' reference forwards share, in plain libtorch operations. All numbers are of the
-// type of x.
+// type of x, which is [.., tokens, width].
 #pragma once
 
 #include <ATen/ATen.h>
@@ -17,7 +17,7 @@ at::Tensor rms_normalised(const at::Tensor& x, std::int64_t group, double epsilo
 at::Tensor projected(const at::Tensor& x, const Projection& projection, const at::Tensor& bias);
 at::Tensor activated(const at::Tensor& x, kernels::Activation activation);
 // The causal depthwise convolution with its bias, before the activation. cut [tokens, tokens,
-// channels]: taps that are 0.
+// channels]: taps that are 0; undefined: none.
 at::Tensor convolved(const at::Tensor& x, const Convolution& convolution, const at::Tensor& cut);
 
 }  // namespace factflow::reference

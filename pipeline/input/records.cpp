@@ -190,7 +190,10 @@ Container detect_container(std::string_view text) {
   if (!first.starts_with('{'))
     return trim(text).starts_with("{\"") ? Container::kJsonLines : Container::kCsv;
   const bool has_more = !text.empty();
-  if (has_more && trim(text).starts_with('{')) return Container::kJsonLines;
+  // An object whose list goes on below, one record a line, as a broken line would not end.
+  constexpr std::string_view kGoesOn = "[{:";
+  const bool goes_on = kGoesOn.find(first.back()) != std::string_view::npos;
+  if (has_more && !goes_on && trim(text).starts_with('{')) return Container::kJsonLines;
   try {
     const nlohmann::json object = parse_json(first, kLargestObject);
     return !has_more && object.is_object() && object.contains("samples") ? Container::kJsonObject

@@ -127,8 +127,12 @@ void check_files(ModelJob& job, const TensorTable& table, Completeness completen
 
 void plan_experiments(const Config& config, const std::vector<Prompt>& prompts,
                       PlannedModel& planned, ModelJob& job) {
-  const ModelToPlan model{job.name, planned.architecture, placement_of(config), config.file,
-                          prompts};
+  const ModelToPlan model{job.name,
+                          planned.architecture,
+                          placement_of(config),
+                          config.file,
+                          prompts,
+                          parse_precision(config.run.precision)};
   for (size_t kind = 0; kind < experiment_kinds().size(); ++kind) {
     planned.experiments.push_back(experiment_kinds()[kind]->plan(config.experiments[kind], model));
     job.work.push_back(planned.experiments.back().work->bytes());

@@ -148,6 +148,18 @@ async function checkInterventions(page) {
   if (pictures) await page.locator('#interventions').screenshot({path: path.join(pictures, 'interventions.png')});
 }
 
+// Panels of lines with bands in static pictures.
+async function checkLines(page, section, rows) {
+  const drawn = await page.locator(`#${section} .panel > svg`).evaluateAll((all) => all.map((svg) => ({
+    lines: svg.querySelectorAll('polyline').length, bands: svg.querySelectorAll('polygon').length,
+    points: svg.querySelectorAll('circle title').length})));
+  check(drawn.length > 0 && drawn.every((one) => one.lines > 1 && one.bands > 0 && one.points > 6), `${section}: ${JSON.stringify(drawn)}`);
+  check(await page.locator(`#${section} table tr`).count() > rows, `no table in ${section}`);
+  if (pictures) await page.locator(`#${section}`).screenshot({path: path.join(pictures, `${section}.png`)});
+}
+const checkMeanKnockouts = (page) => checkLines(page, 'mean-knockouts', 6);
+const checkSeverings = (page) => checkLines(page, 'severings', 6);
+
 async function checkTraces(page) {
   const drawn = await page.locator('#traces .panel svg').evaluateAll((all) => all.map((svg) => ({
     cells: svg.querySelectorAll('rect title').length,
@@ -156,6 +168,33 @@ async function checkTraces(page) {
   check(drawn.some((one) => one.colours > 10), 'maps of traces are of one colour');
   check(await page.locator('#traces table tr').count() > 6, 'no table of the largest effects');
   if (pictures) await page.locator('#traces').screenshot({path: path.join(pictures, 'traces.png')});
+}
+
+async function checkEdits(page) {
+  const drawn = await page.locator('#edits .panel svg').evaluateAll((all) => all.map((svg) => ({
+    values: svg.querySelectorAll('title').length,
+    inside: [...svg.querySelectorAll('circle, rect')].every((mark) => {
+      const box = mark.getBBox(), view = svg.viewBox.baseVal;
+      return box.x >= 0 && box.y >= 0 && box.x + box.width <= view.width && box.y + box.height <= view.height;
+    })})));
+  check(drawn.length > 0 && drawn.length % 4 === 0 && drawn.every((one) => one.values > 0 && one.inside),
+        `edits: ${JSON.stringify(drawn)}`);
+  check(await page.locator('#edits table tr').count() > 3, 'no table of scores');
+  const sheets = page.locator('#edits details.sheet');
+  const count = await sheets.count();
+  check(count > 0 && count <= 60, `${count} edit sheets`);
+  const sheet = sheets.first();
+  check(await sheet.evaluate((node) => node.open), 'the first sheet is folded');
+  const words = await sheet.innerText();
+  check(/rewrite/.test(words) && /neighbour/.test(words) && /What else moved most/.test(words) && /\u2192/.test(words),
+        `a sheet says '${words.slice(0, 80)}'`);
+  if (count > 1) {
+    const second = sheets.nth(1);
+    await second.locator('summary').click();
+    check(await second.locator('table').first().isVisible(), 'a sheet does not open');
+    await second.locator('summary').click();
+  }
+  if (pictures) await page.locator('#edits').screenshot({path: path.join(pictures, 'edits.png')});
 }
 
 // Drawn by the page's program, and written into the page; not the keys beside them.
@@ -247,7 +286,7 @@ async function main() {
   for (let i = 0; i < 3; ++i) {
     const start = performance.now();
     await page.goto(pathToFileURL(path.resolve(run, 'report.html')).href);
-    // A page of traces alone has no program.
+    // A page of traces or edits alone has no program.
     if (await page.locator('#data').count() > 0) await page.waitForSelector('html[data-ready=true]', {timeout: 20000});
     seconds = Math.min(seconds, (performance.now() - start) / 1000);
   }
@@ -257,8 +296,10 @@ async function main() {
   const ofKnockouts = await has('figures') ? [checkViews, checkAxes, checkSwitches, checkHover, checkPrompts] : [];
   const ofInterventions = await has('interventions') ? [checkInterventions] : [];
   const ofTraces = await has('traces') ? [checkTraces] : [];
-  check(ofKnockouts.length + ofInterventions.length + ofTraces.length > 0, 'the report shows nothing');
-  for (const step of [checkLinks, ...ofKnockouts, ...ofInterventions, ...ofTraces, checkPhone, checkPaper]) await step(page);
+  const ofSeverings = [...await has('severings') ? [checkSeverings] : [], ...await has('mean-knockouts') ? [checkMeanKnockouts] : []];
+  const ofSecond = [...ofSeverings, ...await has('edits') ? [checkEdits] : []];
+  check(ofKnockouts.length + ofInterventions.length + ofTraces.length + ofSecond.length > 0, 'the report shows nothing');
+  for (const step of [checkLinks, ...ofKnockouts, ...ofInterventions, ...ofTraces, ...ofSecond, checkPhone, checkPaper]) await step(page);
   await browser.close();
   console.log(`opened in ${seconds.toFixed(2)} s; ${checks} checks, ${problems.length} problems`);
   problems.forEach((problem) => console.log(problem));

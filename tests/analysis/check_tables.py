@@ -16,8 +16,8 @@ except ImportError as missing:
     print("skipped:", missing)
     sys.exit(77)
 
-from recompute import (INTERVENTIONS, SHARED, TRACE_GROUPS, TRACE_GUARD, Run, Traces, bootstrap, half_carried_by, holm,
-                       numbered, percentiles, t_band, t_test, wilson_band)
+from recompute import (INTERVENTIONS, QUESTIONS, SHARED, TRACE_GROUPS, TRACE_GUARD, Edits, Run, Traces, bootstrap, draws,
+                       half_carried_by, harmonic, holm, numbered, percentiles, t_band, t_test, wilson_band)
 
 RESAMPLES, SEED = 1000, 1
 checked = 0
@@ -375,11 +375,12 @@ def check_traces(file, folder):
         wrong.append(f"traces.csv: {len(asked - listed)} rows are missing, {len(listed - asked)} are too many")
 
 
-def check_trace_facts(file, folder):
-    rows = rows_of(folder, "trace_facts")
+def check_facts(file, folder, table, stored):
+    """The facts of traces, or of severed paths, as group `stored` of each model has them."""
+    rows = rows_of(folder, table)
     prompts = {int(p): i for i, p in enumerate(file["prompts/prompt"][:])}
     for row in rows:
-        group, what = file[row["model"]]["trace"], f"trace_facts {row['model']} {row['prompt']}"
+        group, what = file[row["model"]][stored], f"{table} {row['model']} {row['prompt']}"
         i, p = list(group["prompt"][:]).index(int(row["prompt"])), prompts[int(row["prompt"])]
         high, low = float(group["high"][i]), float(group["low"][i])
         for column in ("subject", "relation"):
@@ -395,9 +396,183 @@ def check_trace_facts(file, folder):
         close(row["used"], high - low >= TRACE_GUARD, what + " used")
         if (row["left_out"] == "") != (row["used"] == "1"):
             wrong.append(what + " left_out")
-    traced = sum(len(file[m]["trace/prompt"]) for m in file if m not in ("prompts", "failures") and "trace" in file[m])
-    if len(rows) != traced:
-        wrong.append(f"trace_facts.csv: {len(rows)} rows, expected {traced}")
+    all_of_them = sum(len(file[m][stored + "/prompt"]) for m in file if m not in ("prompts", "failures") and stored in file[m])
+    if len(rows) != all_of_them:
+        wrong.append(f"{table}.csv: {len(rows)} rows, expected {all_of_them}")
+
+
+def names_of(file):
+    """Subject and relation by prompt."""
+    return dict(zip(file["prompts/prompt"][:], zip(file["prompts/subject"][:], file["prompts/relation"][:])))
+
+
+def standard_error(values, facts):
+    """Of a mean, by clusters."""
+    sums = [sum(v - values.mean() for v, f in zip(values, facts) if f == fact) for fact in set(facts)]
+    return math.sqrt(np.square(sums).sum() * len(sums) / (len(sums) - 1)) / len(values) if len(sums) > 1 else math.nan
+
+
+def check_mean_knockouts(file, folder):
+    """Mean changes of knockouts by means; and that the table has every item, window and centre with a value."""
+    listed, names, stored = set(), names_of(file), {}
+    for row in rows_of(folder, "mean_knockouts"):
+        item, what = row["mode"] + " " + row["set"], " ".join(["mean_knockouts", row["model"], row["mode"], row["set"], row["centre"]])
+        group = file[row["model"]]["mean_knockout"]
+        if (row["model"], row["window"]) not in stored:
+            window = group["window_" + row["window"]]
+            stored[(row["model"], row["window"])] = ([text.decode() for text in group["knockout"][:]], list(window["start"][:]),
+                                                     window["log_change"][:].astype(float), group["prompt"][:])
+        items, starts, log_changes, ids = stored[(row["model"], row["window"])]
+        listed.add((row["model"], item, row["window"], int(row["centre"])))
+        logs = log_changes[items.index(item), :, starts.index(int(row["centre"]))]
+        changes = np.expm1(logs[~np.isnan(logs)])
+        facts = numbered([names[i] for i in ids[~np.isnan(logs)]])
+        close(row["n"], len(changes), what + " n")
+        close(row["facts"], len(set(facts)), what + " facts")
+        close(row["change"], mean(changes), what)
+        close_band(row, "change", t_band(changes, facts), what)
+        close(row["standard_error"], standard_error(changes, facts), what + " error")
+        close(row["reference_prompts"], len(group["reference"]), what + " references")
+        close(row["reference_tokens"], group.attrs["reference_tokens"], what + " tokens")
+    expected = set()
+    for m in file:
+        if m in ("prompts", "failures") or "mean_knockout" not in file[m]:
+            continue
+        group = file[m]["mean_knockout"]
+        for name in group:
+            if name.startswith("window_"):
+                for i, item in enumerate(group["knockout"][:]):
+                    if (group[name]["rank"][i] > 0).any():
+                        expected |= {(m, item.decode(), name[7:], int(c)) for c in group[name]["start"][:]}
+    if listed != expected:
+        wrong.append(f"mean_knockouts.csv: {len(expected - listed)} rows are missing, {len(listed - expected)} are too many")
+
+
+def check_severings(file, folder):
+    """Mean effects of severed paths; and that the table has every token, severing and layer."""
+    listed, names, stored = 0, names_of(file), {}
+    for row in rows_of(folder, "severings"):
+        listed += 1
+        group, what = file[row["model"]]["sever"], " ".join(["severings", row["model"], row["at"], row["severed"], row["layer"]])
+        if row["model"] not in stored:
+            stored[row["model"]] = [[text.decode() for text in group["paths"][axis][:]] for axis in ("at", "severed")] + [
+                list(group["paths/layer"][:])] + [v.astype(float) for v in (group["paths/probability"][:], group["high"][:], group["low"][:])]
+        at, severed, layers, probability, high, low = stored[row["model"]]
+        p = probability[at.index(row["at"]), severed.index(row["severed"]), :, layers.index(int(row["layer"]))]
+        use = (high - low >= TRACE_GUARD) & ~np.isnan(p)
+        effects = (p[use] - low[use]) / (high - low)[use]
+        facts = numbered([names[i] for i in group["paths/prompt"][:][use]])
+        close(row["published_layer"], int(row["layer"]) - 1, what + " layer")
+        close(row["n"], len(effects), what + " n")
+        close(row["facts"], len(set(facts)), what + " facts")
+        close(row["effect"], mean(effects), what)
+        close_band(row, "effect", t_band(effects, facts), what)
+        close(row["standard_error"], standard_error(effects, facts), what + " error")
+    expected = sum(len(file[m]["sever/paths/at"]) * len(file[m]["sever/paths/severed"]) * len(file[m]["sever/paths/layer"])
+                   for m in file if m not in ("prompts", "failures") and "sever" in file[m])
+    if listed != expected:
+        wrong.append(f"severings.csv: {listed} rows, expected {expected}")
+
+
+def edited_models(file):
+    return {m: Edits(file, m) for m in file if m not in ("prompts", "failures") and "edit" in file[m]}
+
+
+def check_score(row, edits, edit, used, what):
+    """The harmonic mean of the three mean rates, and its bootstrap over facts with all their prompts."""
+    rates, before = (np.array([edits.values(edit, m)[i][used] for m in ("es", "ps", "ns")]) for i in (0, 1))
+    known = ~np.isnan(rates)
+    means = np.array([mean(r[k]) for r, k in zip(rates, known)])
+    close(row["s"], harmonic(means), what)
+    close(row["s_unedited"], harmonic([mean(b[k]) for b, k in zip(before, known)]), what + " unedited")
+    close(row["s_n"], known.sum(axis=1).min(), what + " n")
+    close(row["s_std"], math.nan, what + " std")
+    facts = np.array(numbered(list(np.sort(np.unique(edits.facts[used])))))
+    if len(facts) < 10:
+        close_band(row, "s", (math.nan, math.nan), what)
+        return
+    member = edits.facts[used][:, None] == np.unique(edits.facts[used])  # [prompt, fact]
+    sums, counts = (values @ member for values in (np.where(known, rates, 0), known.astype(float)))
+    times = draws(len(facts), RESAMPLES, SEED)  # [resample, fact]
+    close_band(row, "s", percentiles(harmonic(((times @ sums.T) / (times @ counts.T)))), what)
+
+
+def check_edit_scores(file, folder):
+    models, listed = edited_models(file), set()
+    for row in rows_of(folder, "edit_scores"):
+        edits, name = models[row["model"]], f"{row['matrix']} {row['layer']}"
+        group, edit = edits.sets.index(row["prompts"]), edits.edits.index(name)
+        what = f"edit_scores {row['model']} {row['prompts']} {name}"
+        listed.add((row["model"], group, edit))
+        asked, used = edits.prompts(group, edit)
+        close(row["asked"], asked.sum(), what + " asked")
+        close(row["without_value"], (asked & ~used).sum(), what + " without")
+        close(row["outside_limits"], 0, what + " outside")
+        for measure in ("es", "ps", "ns", "em", "pm", "nm", "es_acc", "ps_acc", "ns_acc"):
+            after, before = (values[used] for values in edits.values(edit, measure))
+            known = ~np.isnan(after)
+            values, facts = after[known], edits.facts[used][known]
+            close(row[measure], mean(values), f"{what} {measure}")
+            close(row[measure + "_std"], values.std() if len(values) else math.nan, f"{what} {measure} std")
+            close(row[measure + "_n"], len(values), f"{what} {measure} n")
+            close(row[measure + "_facts"], len(set(facts)), f"{what} {measure} facts")
+            close(row[measure + "_unedited"], mean(before[known]), f"{what} {measure} unedited")
+            if measure.endswith("m"):
+                band = t_band(values, facts)
+            else:
+                band = wilson_band(mean(values) / 100, len(set(facts)))
+            close_band(row, measure, band, what)
+        check_score(row, edits, edit, used, what + " s")
+    asked = {(m, g, e) for m, edits in models.items() for g, e in zip(*np.nonzero(edits.asked))}
+    if asked != listed or len(rows_of(folder, "edit_scores")) != len(listed):
+        wrong.append(f"edit_scores.csv: {len(asked - listed)} rows are missing, {len(listed - asked)} are too many")
+
+
+def check_edit_moved(file, folder):
+    models = edited_models(file)
+    for row in rows_of(folder, "edit_moved"):
+        edits, name = models[row["model"]], f"{row['matrix']} {row['layer']}"
+        group, edit = edits.sets.index(row["prompts"]), edits.edits.index(name)
+        what = f"edit_moved {row['model']} {row['prompts']} {name} {row['others']}"
+        used = edits.prompts(group, edit)[1]
+        cells = used[:, None] & (edits.others == row["others"]) & np.isfinite(edits.log_change[edit])
+        facts = np.broadcast_to(edits.facts[:, None], cells.shape)[cells]
+        change, top = edits.log_change[edit][cells], 100.0 * (edits.top_changed[edit][cells] == 1)
+        close(row["n"], cells.sum(), what + " n")
+        close(row["facts"], len(set(facts)), what + " facts")
+        close(row["log_change"], change.mean(), what)
+        close_band(row, "log_change", t_band(change, facts), what)
+        close(row["log_change_size"], np.abs(change).mean(), what + " size")
+        close(row["top_changed"], top.mean(), what + " top")
+        close_band(row, "top_changed", wilson_band(top.mean() / 100, len(set(facts))), what)
+        close(row["kl"], edits.kl[edit][cells].mean(), what + " kl")
+
+
+def check_edits(file, folder):
+    """NLLs and what the searches came to, of every edit of every prompt."""
+    models, count = edited_models(file), 0
+    for row in rows_of(folder, "edits"):
+        edits = models[row["model"]]
+        edit, i = edits.edits.index(f"{row['matrix']} {row['layer']}"), edits.ids[int(row["prompt"])]
+        what = f"edits {row['model']} {row['prompt']} {edit}"
+        count += 1
+        for kind in QUESTIONS.values():
+            columns = edits.kinds == kind
+            for answer, after, before in (("new", edits.new, edits.old_new), ("true", edits.true, edits.old_true)):
+                for ending, values in (("after", after[edit][i, columns]), ("before", before[i, columns])):
+                    values = values[np.isfinite(values)]
+                    close(row[f"{kind}_{answer}_nll_{ending}"], mean(values), f"{what} {kind} {answer} {ending}")
+        for measure, column in (("es", "rewrite_success"), ("ps", "paraphrase_success"), ("ns", "neighbour_success"),
+                                ("es_acc", "rewrite_accuracy"), ("ns_acc", "neighbour_accuracy")):
+            after, before = edits.values(edit, measure)
+            close(row[column + "_after"], after[i], f"{what} {column}")
+            close(row[column + "_before"], before[i], f"{what} {column} before")
+        for column, numbers in edits.search.items():
+            none = column in ("steps", "clamped") and numbers[edit, i] < 0
+            close(row[column], math.nan if none else numbers[edit, i], f"{what} {column}")
+    asked = sum(int((edits.asked[:, :, None] & edits.members[:, None, :]).any(axis=0).sum()) for edits in models.values())
+    if count != asked:
+        wrong.append(f"edits.csv: {count} rows, expected {asked}")
 
 
 def check_axes(file):
@@ -450,7 +625,13 @@ def main():
         check_curves(intervened, folder)
         check_effects(intervened, folder, INTERVENTIONS.effects)
         check_traces(file, folder)
-        check_trace_facts(file, folder)
+        check_facts(file, folder, "trace_facts", "trace")
+        check_facts(file, folder, "severing_facts", "sever")
+        check_severings(file, folder)
+        check_mean_knockouts(file, folder)
+        check_edit_scores(file, folder)
+        check_edit_moved(file, folder)
+        check_edits(file, folder)
     print(f"{checked} numbers checked, {len(wrong)} wrong")
     for line in wrong[:20]:
         print(line)

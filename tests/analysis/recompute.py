@@ -302,3 +302,62 @@ class Traces:
             return [list(range(self.begin[i])), subject[:-2], subject[-2:-1], subject[-1:], after, last]
         first_after = [self.end[i]] if self.end[i] < self.tokens[i] else []
         return [subject[:1], subject[1:-1], subject[-1:], first_after, after[1:], last]
+
+
+QUESTIONS = {"es": "rewrite", "ps": "paraphrase", "ns": "neighbour"}
+
+
+class Edits:
+    """The edits of one model: success, magnitude and accuracy of each edited prompt, in percent."""
+
+    def __init__(self, file, model):
+        stored = file[model]["edit"]
+        names = dict(zip(file["prompts/prompt"][:], zip(file["prompts/subject"][:], file["prompts/relation"][:])))
+        self.ids = {int(prompt): i for i, prompt in enumerate(stored["prompt"][:])}
+        self.facts = np.array(numbered([names[prompt] for prompt in stored["prompt"][:]]))
+        self.search = {name: stored[name][:] for name in (
+            "steps", "loss", "nll", "kl", "mean_prob", "delta_norm", "value_norm", "clamped", "key_product",
+            "update_norm")}
+        self.edits = [name.decode() for name in stored["edit"][:]]
+        self.sets = [name.decode() for name in stored["set"][:]]
+        self.members, self.asked = stored["members"][:] == 1, stored["asked"][:] == 1
+        self.kinds = np.array([name.decode().split(" ")[0] for name in stored["question"][:]])
+        self.others = np.array([name.decode().rsplit(" ", 1)[0] for name in stored["other"][:]])
+        self.new, self.true = (stored[name][:].astype(float) for name in ("new_nll", "true_nll"))
+        self.old_new, self.old_true = (stored[name + "_before"][:].astype(float) for name in ("new_nll", "true_nll"))
+        self.greedy = {False: stored["new_greedy"][:], True: stored["true_greedy"][:]}
+        self.old_greedy = {False: stored["new_greedy_before"][:], True: stored["true_greedy_before"][:]}
+        self.log_change, self.kl = (stored[name][:].astype(float) for name in ("other_log_change", "other_kl"))
+        self.top_changed = stored["other_top_changed"][:]
+
+    def prompts(self, group, edit):
+        """Those that a set asked for, and of these the ones that were edited."""
+        asked = self.members[group] & self.asked[group, edit]
+        rewrite = int(np.flatnonzero(self.kinds == "rewrite")[0])
+        return asked, asked & np.isfinite(self.new[edit, :, rewrite]) & np.isfinite(self.true[edit, :, rewrite])
+
+    @functools.lru_cache(maxsize=None)
+    def values(self, edit, measure):
+        """(after, before) of each prompt; NaN without such a question. `measure`: es, em, es_acc and so on."""
+        kind = QUESTIONS[measure[0] + "s"]
+        keeps, columns = kind == "neighbour", self.kinds == kind
+        result = []
+        for new, true, greedy in ((self.new[edit], self.true[edit], self.greedy[keeps][edit]),
+                                  (self.old_new, self.old_true, self.old_greedy[keeps])):
+            new, true, greedy = new[:, columns], true[:, columns], greedy[:, columns]
+            if measure.endswith("_acc"):
+                cells = 100.0 * (greedy == 1)
+            elif measure.endswith("m"):
+                cells = 100 * (np.exp(-true) - np.exp(-new) if keeps else np.exp(-new) - np.exp(-true))
+            else:
+                cells = 100.0 * (true < new if keeps else new < true)
+            known = np.isfinite(new) & np.isfinite(true)
+            count = known.sum(axis=1)
+            result.append(np.where(count > 0, np.where(known, cells, 0).sum(axis=1) / np.maximum(count, 1), math.nan))
+        return result
+
+
+def harmonic(rates):
+    """Over the last axis; 0 if one is 0."""
+    with np.errstate(divide="ignore"):
+        return 3 / (1 / np.asarray(rates, dtype=float)).sum(axis=-1)

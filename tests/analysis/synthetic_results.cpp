@@ -9,9 +9,12 @@
 
 #include <fmt/format.h>
 
+#include "experiments/edit/edit_arrays.hpp"
 #include "experiments/evaluate/evaluation_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
+#include "experiments/mean_knockout/mean_knockout_arrays.hpp"
+#include "experiments/sever/sever_arrays.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 #include "experiments/trace/trace_arrays.hpp"
 #include "results/results_file.hpp"
@@ -180,13 +183,17 @@ class Generator {
                intervention_map_names(static_cast<std::int64_t>(row), options_.map_rows[row])))
         writer.write(group);
     if (options_.traced > 0) write_traces(writer, model, clean);
+    if (options_.edited > 0) write_edits(writer, model, clean);
+    if (options_.severed > 0) write_severings(writer, model, clean);
+    if (options_.mean_knocked > 0) write_mean_knockouts(writer, model, clean);
   }
 
  private:
-  void write_traces(ResultsWriter& writer, const SyntheticModel& model,
-                    const EvaluationResult& clean) {
+  // Of the first so many prompts.
+  TracedFacts make_facts(const SyntheticModel& model, const EvaluationResult& clean, int wanted,
+                         const char* kind) {
     TracedFacts facts;
-    const auto count = static_cast<std::size_t>(std::min(options_.traced, options_.prompts));
+    const auto count = static_cast<std::size_t>(std::min(wanted, options_.prompts));
     for (std::size_t i = 0; i < count; ++i) {
       facts.prompts.push_back(prompts_.id[i]);
       const bool failed = std::isnan(clean.probability[i]) || i % 9 == 4;
@@ -198,9 +205,86 @@ class Generator {
       facts.subject_end.push_back(failed ? -1 : clean.subject_end[i]);
       facts.token_count.push_back(failed ? 0 : clean.token_count[i]);
       if (failed && !std::isnan(clean.probability[i]))
-        failures.push_back({model.name, "trace", std::to_string(prompts_.id[i]),
+        failures.push_back({model.name, kind, std::to_string(prompts_.id[i]),
                             "none of 8 other subjects of its relation has as many tokens"});
     }
+    return facts;
+  }
+
+  // The patch works by all three sites, early by the gate, late by the scan.
+  void write_severings(ResultsWriter& writer, const SyntheticModel& model,
+                       const EvaluationResult& clean) {
+    const TracedFacts facts = make_facts(model, clean, options_.severed, "sever");
+    SeveredPaths paths;
+    paths.at = {"subject-last", "prompt-last"};
+    paths.severed = is_state_space(model.family)
+                        ? std::vector<std::string>{"none", "s", "g", "o"}
+                        : std::vector<std::string>{"none", "o", "mlp", "o+mlp"};
+    paths.prompts = facts.prompts;
+    for (int layer = 0; layer <= model.layers; ++layer) paths.layers.push_back(layer);
+    for (const std::string& at : paths.at)
+      for (std::size_t what = 0; what < paths.severed.size(); ++what)
+        for (std::size_t i = 0; i < facts.prompts.size(); ++i)
+          for (const int layer : paths.layers) {
+            const double depth = 1.0 * layer / model.layers, high = facts.high[i];
+            const double whole = traced_share("h", depth, at == "prompt-last" ? 9 : 4, 5, 10) *
+                                 (1.1 - 0.2 * uniform());
+            const double kept = 1 - static_cast<double>(what) * 0.3 * (1 - depth);
+            const double p = facts.low[i] + whole * kept * (high - facts.low[i]);
+            const bool failed = std::isnan(high);
+            paths.probability.push_back(failed ? kNan
+                                               : static_cast<float>(std::clamp(p, 0.0, 1.0)));
+            paths.rank.push_back(failed ? 0 : 1);
+            paths.log_change.push_back(
+                failed ? kNan : static_cast<float>(std::log(std::max(p, 1e-30) / facts.low[i])));
+          }
+    for (const ArrayGroup& group : arrays_of(facts, paths)) writer.write(group);
+  }
+
+  // Some prompts fail, some have no other tokens than the subject's.
+  void write_mean_knockouts(ResultsWriter& writer, const SyntheticModel& model,
+                            const EvaluationResult& clean) {
+    CellAxes axes;
+    for (const char* mode : {"mean-a", "two-stream-a", "edges"})
+      for (const char* set : {"subject", "subject-last", "non-subject", "prompt-last"})
+        if (is_state_space(model.family) || std::string(mode) == "edges")
+          axes.items.push_back(std::string(mode) + " " + set);
+    const auto count = static_cast<std::size_t>(std::min(options_.mean_knocked, options_.prompts));
+    axes.prompts.assign(prompts_.id.begin(),
+                        prompts_.id.begin() + static_cast<std::ptrdiff_t>(count));
+    CellWindow window{3, "centred", {}, {}, {}};
+    for (int centre = 0; centre < model.layers; ++centre) window.starts.push_back(centre);
+    for (const std::string& item : axes.items)
+      for (std::size_t i = 0; i < count; ++i) {
+        const bool failed = std::isnan(clean.probability[i]) || i % 11 == 3;
+        const bool none = item.ends_with("non-subject") && i % 5 == 1;
+        axes.blocked.push_back(failed ? kFailedPrompt : none ? 0 : 2);
+        const double taste = 0.5 + uniform();
+        for (const int centre : window.starts) {
+          const double depth = 1.0 * centre / model.layers;
+          const double log_change =
+              item.ends_with("prompt-last")
+                  ? 0.4 * bump(depth, 0.85, 0.1) - 0.2 * bump(depth, 0.5, 0.2)
+                  : -taste * (item.ends_with(" subject") ? 1.4 : 0.5) * bump(depth, 0.65, 0.15);
+          const double p =
+              std::min(1.0, static_cast<double>(clean.probability[i]) * std::exp(log_change));
+          const bool no_value = failed || none;
+          window.probability.push_back(no_value ? kNan : static_cast<float>(p));
+          window.log_change.push_back(no_value ? kNan : static_cast<float>(log_change));
+          window.rank.push_back(no_value ? 0 : 1);
+          window.tied.push_back(0);
+        }
+      }
+    MeanReferences references;
+    if (is_state_space(model.family)) references = {{prompts_.id[0], prompts_.id[2]}, 17};
+    writer.write(arrays_of(axes, references));
+    writer.write(arrays_of(mean_knockout_names(), axes, window));
+  }
+
+  void write_traces(ResultsWriter& writer, const SyntheticModel& model,
+                    const EvaluationResult& clean) {
+    const TracedFacts facts = make_facts(model, clean, options_.traced, "trace");
+    const std::size_t count = facts.prompts.size();
     writer.write(arrays_of(facts));
     for (const TraceDirection direction : {TraceDirection::kRestore, TraceDirection::kBreak}) {
       if (direction == TraceDirection::kBreak && !options_.trace_broken) continue;
@@ -265,6 +349,137 @@ class Generator {
         map.probability.push_back(static_cast<float>(std::clamp(p, 0.0, 1.0)));
       }
     return map;
+  }
+
+  static std::vector<std::string> edited_matrices(const SyntheticModel& model) {
+    if (is_state_space(model.family)) return {"W_a", "W_g", "W_o"};
+    return {"W_down"};
+  }
+
+  // What the edits of a model are about: axes and what is asked.
+  EditResults asked_edits(const SyntheticModel& model) const {
+    EditResults results = synthetic_edit_results();
+    for (const std::string& matrix : edited_matrices(model))
+      for (const int layer : options_.edit_layers) {
+        if (layer >= model.layers) continue;
+        results.edits.push_back(fmt::format("{} {}", matrix, layer));
+        results.matrices.push_back(matrix);
+        results.layers.push_back(layer);
+      }
+    results.question_kinds = {EditQuestion::kRewrite};
+    results.question_kinds.insert(results.question_kinds.end(), 2, EditQuestion::kParaphrase);
+    results.question_kinds.insert(results.question_kinds.end(), 4, EditQuestion::kNeighbour);
+    results.other_kinds = {OtherFact::kSameRelation, OtherFact::kSameRelation,
+                           OtherFact::kSameSubject, OtherFact::kUnrelated, OtherFact::kUnrelated};
+    results.contexts = {"", "Yesterday. "};
+    results.context_tokens = {"", "7 8"};
+    results.sets = options_.edit_sets ? std::vector<std::string>{"all", "thirds"}
+                                      : std::vector<std::string>{"selected"};
+    const auto count = static_cast<std::size_t>(std::min(options_.edited, options_.prompts));
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::string& subject = prompts_.subject[i];
+      results.prompts.push_back(prompts_.id[i]);
+      results.subjects.push_back(subject);
+      results.true_answers.push_back(prompts_.answer[i]);
+      results.new_answers.push_back(prompts_.answer[(i + 1) % count]);
+      results.essences.push_back(subject + " is a");
+      results.subject_last.push_back(3);
+      results.tokens.emplace_back("1 2 3 4 5");
+      results.new_tokens.emplace_back("6");
+      results.true_tokens.emplace_back("7");
+      for (std::size_t question = 0; question < results.question_kinds.size(); ++question)
+        // Every fifth prompt has one paraphrase less, every seventh no neighbour.
+        results.question_texts.push_back(
+            (i % 5 == 3 && question == 2) || (i % 7 == 5 && question > 2) ? ""
+            : question == 0                                               ? prompts_.text[i]
+            : question < 3 ? fmt::format("Put in other words, {}", prompts_.text[i])
+                           : prompts_.text[(i + 6 * question) % count]);
+      for (std::size_t other = 0; other < results.other_kinds.size(); ++other)
+        results.other_prompts.push_back(
+            other == 2 && i % 2 == 1 ? -1 : prompts_.id[(i + 5 * (other + 1)) % count]);
+    }
+    for (std::size_t set = 0; set < results.sets.size(); ++set) {
+      for (std::size_t i = 0; i < count; ++i)
+        results.members.push_back(set == 0 || i % 3 == 0 ? 1 : 0);
+      for (std::size_t edit = 0; edit < results.edits.size(); ++edit)
+        results.asked.push_back(set == 0 || results.layers[edit] == results.layers[0] ? 1 : 0);
+    }
+    return results;
+  }
+
+  // Both answers of every question of a prompt, `shift` nats in favour of the new one after a
+  // rewrite prompt, less after the others.
+  void add_answers(const EditResults& results, std::size_t prompt, double clean, double shift,
+                   EditJudgement& judgement) {
+    for (std::size_t question = 0; question < results.question_kinds.size(); ++question) {
+      const bool none =
+          std::isnan(clean) || std::isnan(shift) ||
+          results.question_texts[prompt * results.question_kinds.size() + question].empty();
+      const double share = question == 0 ? 1 : question < 3 ? 0.8 : 0.25;
+      const double past = -std::log(std::max(clean, 1e-6)) + 0.4 * uniform();
+      const double wanted = std::max(0.01, past - 0.3 + 5 * uniform() - share * shift);
+      const double kept = std::max(0.01, past + 0.4 * share * shift * uniform());
+      // One tie for the tests of ties.
+      const bool tie = prompt % 11 == 6 && question == 1;
+      judgement.new_nll.push_back(none ? kNan : static_cast<float>(tie ? kept : wanted));
+      judgement.true_nll.push_back(none ? kNan : static_cast<float>(kept));
+      judgement.new_greedy.push_back(none ? -1 : wanted < 0.7 ? 1 : 0);
+      judgement.true_greedy.push_back(none ? -1 : kept < 0.7 ? 1 : 0);
+    }
+  }
+
+  void add_search(bool failed, double shift, EditResults& results) {
+    results.steps.push_back(failed ? -1 : 12 + static_cast<int>(8 * uniform()));
+    results.clamped.push_back(failed ? -1 : uniform() < 0.3 ? 1 : 0);
+    const auto number = [&](std::vector<float>& to, double value) {
+      to.push_back(failed ? kNan : static_cast<float>(value));
+    };
+    number(results.loss, 0.04 + 0.2 * uniform());
+    number(results.nll, 0.03 + 0.1 * uniform());
+    number(results.kl, 0.01 * uniform());
+    number(results.mean_prob, 0.9 + 0.1 * uniform());
+    number(results.delta_norm, 3 * shift * uniform());
+    number(results.value_norm, 5 + uniform());
+    number(results.key_product, 1 + 3 * uniform());
+    number(results.update_norm, 0.2 * shift * uniform());
+  }
+
+  void write_edits(ResultsWriter& writer, const SyntheticModel& model,
+                   const EvaluationResult& clean) {
+    EditResults results = asked_edits(model);
+    const std::size_t count = results.prompts.size();
+    for (std::size_t i = 0; i < count; ++i) {
+      add_answers(results, i, clean.probability[i], 0, results.before);
+      for (std::size_t other = 0; other < results.other_kinds.size(); ++other)
+        results.other_log_before.push_back(
+            results.other_prompts[i * results.other_kinds.size() + other] < 0
+                ? kNan
+                : static_cast<float>(std::log(0.1 + 0.8 * uniform())));
+    }
+    for (std::size_t edit = 0; edit < results.edits.size(); ++edit) {
+      const double depth = 1.0 * results.layers[edit] / model.layers;
+      const double strength = results.matrices[edit] == "W_o" ? 5.5 : 4.5;
+      for (std::size_t i = 0; i < count; ++i) {
+        const bool failed = std::isnan(clean.probability[i]) || i % 13 == 7;
+        const double shift =
+            failed ? std::nan("") : strength * (1.05 - depth * depth) + 2 * uniform() - 1;
+        add_answers(results, i, clean.probability[i], shift, results.after);
+        add_search(failed, shift, results);
+        if (failed && edit == 0 && !std::isnan(clean.probability[i]))
+          failures.push_back({model.name, "edit", std::to_string(prompts_.id[i]),
+                              "the search for the value came to no finite number"});
+        for (std::size_t other = 0; other < results.other_kinds.size(); ++other) {
+          const bool none =
+              failed || results.other_prompts[i * results.other_kinds.size() + other] < 0;
+          const double near = other < 2 ? 0.6 : other == 2 ? 1.2 : 0.05;
+          results.other_log_change.push_back(none ? kNan
+                                                  : static_cast<float>(-near * uniform() + 0.02));
+          results.other_top_changed.push_back(none ? -1 : uniform() < 0.3 * near ? 1 : 0);
+          results.other_kl.push_back(none ? kNan : static_cast<float>(0.1 * near * uniform()));
+        }
+      }
+    }
+    writer.write(arrays_of(results));
   }
 
   void write_rows(ResultsWriter& writer, const SyntheticModel& model, const EvaluationResult& clean,
@@ -511,6 +726,39 @@ void add_interventions(SyntheticOptions& options) {
 void add_traces(SyntheticOptions& options) {
   options.traced = 60;
   options.one_word_share = 0.3;
+}
+
+EditResults synthetic_edit_results() {
+  EditResults results;
+  results.settings = {{"method", std::string("rome")},
+                      {"covariance", std::string("text")},
+                      {"covariance_source", std::string("the dataset's prompts")},
+                      {"context_start", std::string("bos")},
+                      {"covariance_tokens", std::int64_t{5120}},
+                      {"seed", std::int64_t{1}},
+                      {"iterations", std::int64_t{20}},
+                      {"stop_probability_after", std::int64_t{12}},
+                      {"shrinkage", 0.01},
+                      {"lr", 0.5},
+                      {"weight_decay", 0.5},
+                      {"clamp_factor", 3.0},
+                      {"kl_factor", 0.0625},
+                      {"stop_loss", 0.05},
+                      {"stop_probability", 0.9}};
+  return results;
+}
+
+void add_edits(SyntheticOptions& options) {
+  options.edited = 40;
+  options.edit_layers = {1, 8, 20, 40};
+}
+
+void add_severings(SyntheticOptions& options) {
+  options.severed = 60;
+}
+
+void add_mean_knockouts(SyntheticOptions& options) {
+  options.mean_knocked = 40;
 }
 
 SyntheticOptions synthetic_report() {

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "experiments/edit/edit_arrays.hpp"
+
 namespace factflow {
 
 struct SyntheticModel {
@@ -43,6 +45,13 @@ struct SyntheticOptions {
   int traced = 0;
   bool trace_broken = true;              // in both directions
   std::vector<int> trace_windows = {6};  // of all sites but h, whose window is one layer
+  // Of the first so many prompts, in these layers (as far as the model has them) of each matrix; 0
+  // = none. Some fail.
+  int edited = 0;
+  std::vector<int> edit_layers = {2};
+  bool edit_sets = false;  // two sets: all of them, and every third with the first layer alone
+  int severed = 0;         // likewise: of the first so many prompts, paths
+  int mean_knocked = 0;    // likewise: knockouts by means
   // Each model is swept over prompts of its own: it gets the others wrong.
   bool own_prompts = false;
   // Two sets: "half" (every other prompt; not for the last model) and "own".
@@ -57,11 +66,18 @@ struct SyntheticOptions {
 void add_interventions(SyntheticOptions& options);
 // Traces, and subjects of one token and of two.
 void add_traces(SyntheticOptions& options);
+// Edits of every matrix, in a few layers.
+void add_edits(SyntheticOptions& options);
+void add_severings(SyntheticOptions& options);  // of as many
+void add_mean_knockouts(SyntheticOptions& options);
 // Five families, six edges and all channel sets: small enough for a test, rich enough for a report.
 SyntheticOptions synthetic_report();
 // 15 models, 574 prompts, six windows, every source, channel sets, heat maps at four windows: a
 // published sweep and its appendix, about 150 MB.
 SyntheticOptions synthetic_sweep();
+
+// Edits that say how they were made, and nothing else.
+EditResults synthetic_edit_results();
 
 void write_synthetic_results(const std::filesystem::path& file, const SyntheticOptions& options);
 

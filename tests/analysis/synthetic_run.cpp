@@ -1,7 +1,7 @@
 // Makes a run directory with made-up results and analyses it: for looking at figures and for
 // timing. Usage: synthetic_run DIR
-// [report|one|partial|own|sets|scripts|hostile|sweep|rows|only_rows|traces|only_traces]
-// [--no-analysis]
+// [report|one|partial|own|sets|scripts|hostile|sweep|rows|only_rows|traces|only_traces|edits|
+// only_edits] [--no-analysis]
 #include <chrono>
 #include <cstdio>
 #include <exception>
@@ -24,8 +24,9 @@ int main(int argc, char** argv) {
   if (argc < 2) {
     std::fputs(
         "usage: synthetic_run DIR "
-        "[report|one|partial|own|sets|scripts|hostile|sweep|rows|only_rows|traces|only_traces] "
-        "[--no-analysis]\n",
+        "[report|one|partial|own|sets|scripts|hostile|sweep|rows|only_rows|traces|only_traces|"
+        "edits|"
+        "only_edits] [--no-analysis]\n",
         stderr);
     return 2;
   }
@@ -54,11 +55,20 @@ int main(int argc, char** argv) {
     }
     if (kind == "rows" || kind == "only_rows" || kind == "partial" || kind == "sets")
       factflow::add_interventions(options);
-    options.knockouts = kind != "only_rows" && kind != "only_traces";
-    if (kind == "traces" || kind == "only_traces" || kind == "partial" || kind == "hostile")
+    options.knockouts = !kind.starts_with("only_");
+    if (kind == "traces" || kind == "only_traces" || kind == "partial" || kind == "hostile") {
       factflow::add_traces(options);
+      factflow::add_severings(options);
+      factflow::add_mean_knockouts(options);
+    }
     if (kind == "only_traces") options.trace_windows = {3, 10};
     if (kind == "traces") options.trace_windows = {10};
+    if (kind == "edits" || kind == "only_edits" || kind == "partial" || kind == "hostile")
+      factflow::add_edits(options);
+    if (kind == "only_edits") {
+      options.edit_layers = {3};
+      options.edit_sets = true;
+    }
     if (kind == "own" || kind == "sets") {
       options.models[0] = {"gpt2-355M", "gpt2", 24, 3.55e8};
       options.models[1] = {"gpt2-1.5B", "gpt2", 48, 1.56e9};

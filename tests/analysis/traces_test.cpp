@@ -275,6 +275,33 @@ TEST_F(Traces, BrokenRunsLoseWhatIsWritten) {
   EXPECT_EQ(average.direction, TraceDirection::kBreak);
 }
 
+// From noise: the same means, and every text says so.
+TEST_F(Traces, FromNoiseAreToldApart) {
+  TracedFacts noised = facts();
+  noised.corruption = Corruption::kNoise;
+  noised.noise_copies = 10;
+  noised.noise_deviation = 0.125;
+  std::vector<ArrayGroup> groups = {arrays_of(noised)};
+  for (ArrayGroup& group :
+       arrays_of(maps(), trace_map_names(TraceDirection::kRestore, "o", Corruption::kNoise)))
+    groups.push_back(std::move(group));
+  write(groups);
+  const Study studied = study({folder_});
+  const ModelTraces& traces = studied.traces[0];
+  EXPECT_EQ(traces.corruption, Corruption::kNoise);
+  EXPECT_EQ(traces.facts[0].counterfactual, "");
+  expect_means(traces.averages[0], TraceGrouping::kSharma, 3, 3, 3, 0.5, 0.25);
+  EXPECT_THAT(trace_counts(studied)[0], HasSubstr("tiny: traces from noise of 3 of 5"));
+  const std::string chart = trace_charts(traces)[0].caption;
+  EXPECT_THAT(chart, HasSubstr("noise on the subject's embeddings (standard deviation 0.125, 10 "
+                               "copies)"));
+  EXPECT_THAT(chart, Not(HasSubstr("another subject")));
+  EXPECT_EQ(peak_rows(studied)[1][1], "restore o from noise, subject's last");
+  const AnalysisSummary summary = analyse(folder_, quick());
+  EXPECT_THAT(text("tables/traces.csv"), HasSubstr("tiny,mamba,4,noise,restore,o,2,"));
+  EXPECT_THAT(text("report.html"), HasSubstr("restore from noise"));
+}
+
 TEST_F(Traces, HaveFiguresTablesFindingsAndASection) {
   if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
   const auto folder = run("both", small());
@@ -291,20 +318,24 @@ TEST_F(Traces, HaveFiguresTablesFindingsAndASection) {
   EXPECT_THAT(figure, HasSubstr("o, window of 4 layers"));
   EXPECT_THAT(figure, HasSubstr("subject [-1]"));
   EXPECT_THAT(figure, HasSubstr("n = 13; 5 prompts left out"));
-  EXPECT_THAT(text("both/tables/traces.csv"),
-              AllOf(testing::StartsWith("model,family,layers,direction,site,window,placement,"),
-                    HasSubstr("mamba,mamba,12,restore,h,1,centred,sharma,subject [-1],12,11,13,")));
+  EXPECT_THAT(
+      text("both/tables/traces.csv"),
+      AllOf(testing::StartsWith("model,family,layers,corruption,direction,site,window,placement,"),
+            HasSubstr("mamba,mamba,12,subject,restore,h,1,centred,sharma,subject [-1],12,11,13,")));
   EXPECT_THAT(text("both/tables/trace_facts.csv"),
               AllOf(HasSubstr(",0,with high - low < 0.05"), HasSubstr(",0,without a value")));
   EXPECT_THAT(summary.findings,
-              AllOf(HasSubstr("Causal traces, no part of the findings and claims"),
+              AllOf(HasSubstr("Causal traces, no part of the findings\n"),
+                    HasSubstr("Claims of Sharma et al. (arXiv 2404.03646)"),
+                    HasSubstr("Claims of Endy et al. (arXiv 2505.24244)"),
                     HasSubstr("restore h, last token"),
                     HasSubstr("mamba: traces of 13 of 18 traced prompts; left out: 2 without a "
                               "value, 3 with high - low < 0.05.")));
   const std::string page = text("both/report.html");
-  for (const char* words : {"<section id=\"traces\">", "<a href=\"#traces\">", "tables/traces.csv",
-                            "figures/trace_mamba_restore.pdf", "left out: 2 without a value",
-                            "role=\"img\"", "<section id=\"figures\">"})
+  for (const char* words :
+       {"<section id=\"traces\">", "<a href=\"#traces\">", "tables/traces.csv",
+        "<section id=\"claims\">", "<h3>Sharma et al.", "figures/trace_mamba_restore.pdf",
+        "left out: 2 without a value", "role=\"img\"", "<section id=\"figures\">"})
     EXPECT_THAT(page, HasSubstr(words));
 }
 
@@ -314,8 +345,11 @@ TEST_F(Traces, ARunOfThemAloneIsAnalysedAndCompared) {
   const auto first = run("a", options);
   const AnalysisSummary summary = analyse(first, quick());
   EXPECT_EQ(summary.problem, "");
-  EXPECT_THAT(summary.findings,
-              AllOf(HasSubstr("No knockouts"), HasSubstr("restore o, subject's")));
+  EXPECT_THAT(summary.findings, AllOf(HasSubstr("No knockouts"), HasSubstr("restore o, subject's"),
+                                      HasSubstr("- The residual stream carries the fact"),
+                                      Not(HasSubstr("Endy et al."))));
+  EXPECT_THAT(text("a/tables/claims.csv"),
+              HasSubstr("\"Sharma et al. (arXiv 2404.03646), section 3, figures 2 and 3\""));
   EXPECT_THAT(text("a/report.html"),
               AllOf(HasSubstr("<section id=\"traces\">"), Not(HasSubstr("Apache ECharts\","))));
   // Other windows, other ids of the same prompts: one of them is a prompt of the first run.
@@ -328,7 +362,8 @@ TEST_F(Traces, ARunOfThemAloneIsAnalysedAndCompared) {
   EXPECT_THAT(both.findings,
               HasSubstr("The runs differ in what is traced: none of these (synthetic), 'break a at "
                         "6', 'break g at 6',"));
-  EXPECT_THAT(text("ab/tables/traces.csv"), HasSubstr("synthetic-2/mamba,mamba,12,restore,o,6,"));
+  EXPECT_THAT(text("ab/tables/traces.csv"),
+              HasSubstr("synthetic-2/mamba,mamba,12,subject,restore,o,6,"));
   EXPECT_TRUE(
       std::filesystem::exists(folder_ / "ab/figures/trace_synthetic-2_mamba_restore_w6.pdf"));
 }

@@ -7,12 +7,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "base/error.hpp"
 #include "experiments/counterfactual.hpp"
 #include "fields/yaml_tree.hpp"
-#include "model/reference/reference.hpp"
-#include "model/threads.hpp"
-#include "tests/source_dir.hpp"
+#include "tests/experiments/demo_facts.hpp"
 
 namespace factflow {
 namespace {
@@ -26,17 +23,6 @@ using ::testing::UnorderedElementsAre;
 Entries entries_in(const std::string& section) {
   static const std::filesystem::path file = "x.yaml";
   return trace_kind().form().read(parse_yaml(section, file), Place{file, "trace"});
-}
-
-Prompt capital_of(std::int64_t id, const std::string& subject, const std::string& answer) {
-  Prompt prompt;
-  prompt.id = id;
-  prompt.text = "The capital of " + subject + " is";
-  prompt.subject = subject;
-  prompt.subject_begin = 15;
-  prompt.answer = answer;
-  prompt.relation = "capital";
-  return prompt;
 }
 
 TEST(Counterfactuals, AreOtherSubjectsOfTheRelationWithOtherAnswers) {
@@ -77,7 +63,7 @@ TEST(Counterfactuals, DependOnTheSeedAndNotOnTheOrder) {
 TEST(TraceSection, IsWrittenAsItIsRead) {
   const Entries entries = entries_in(
       "sites: [h, o]\nwindow: 4\nh_window: 2\ndirections: [break, restore]\ncandidates: 3\n"
-      "seed: 9\nprompts: 5\n");
+      "seed: 9\nprompts: 5\ncorruption: noise\nnoise: {copies: 4, sigma: 0.25}\n");
   const YamlNode written = trace_kind().form().write(entries, Purpose::kResolved).value();
   EXPECT_EQ(static_cast<const TraceConfig&>(*entries.at(0)),
             static_cast<const TraceConfig&>(*entries_in(write_yaml(written)).at(0)));
@@ -87,70 +73,9 @@ TEST(TraceSection, IsWrittenAsItIsRead) {
   EXPECT_THAT(usual.sites, IsEmpty());
 }
 
-class Trace : public ::testing::TestWithParam<std::string> {
+class Trace : public DemoFacts {
  protected:
-  void SetUp() override {
-    set_threads(1, 1);
-    std::int64_t id = 0;
-    for (const auto& [subject, answer] :
-         {std::pair("France", " Paris"), std::pair("Japan", " Tokyo"), std::pair("Peru", " Lima"),
-          std::pair("Egypt", " Cairo"), std::pair("Italy", " Rome"), std::pair("Spain", " Madrid"),
-          std::pair("Kenya", " Nairobi"), std::pair("Cuba", " Havana")})
-      prompts_.push_back(capital_of(++id, subject, answer));
-    ModelSource source;
-    source.path = source.tokenizer = source_dir() + "/demo/models/" + GetParam();
-    model_ = std::make_unique<LoadedModel>(source, at::kCPU, Precision::kFp64, 0, "here");
-  }
-
-  PlannedWork plan(const std::string& section) const {
-    return trace_kind().plan(entries_in(section), {name_, model_->network().architecture(),
-                                                   Placement::kFit, file_, prompts_});
-  }
-
-  void compute(const PlannedWork& planned) {
-    std::vector<std::uint32_t> all;
-    for (std::uint32_t i = 0; i < prompts_.size(); ++i) all.push_back(i);
-    const Subjects subjects{prompts_, all, {{"all", all}}, {{0, planned.asked.at(0)}}};
-    const auto work = trace_kind().work_from(planned.work->bytes());
-    const auto maker = work->arrays(subjects);
-    findings_ = work->compute(*model_, planned.asked[0], model_->tokenize_usable(prompts_));
-    for (size_t i = 0; i < prompts_.size(); ++i)
-      if (findings_[i].failure.empty())
-        maker->add(all[i], planned.asked[0], findings_[i].values);
-      else
-        maker->add_failed(all[i], planned.asked[0]);
-    groups_ = maker->groups();
-  }
-
-  template <class T>
-  const std::vector<T>& array(const std::string& path, const std::string& name) const {
-    for (const ArrayGroup& group : groups_)
-      if (group.path == path)
-        for (const LabelledArray& one : group.arrays)
-          if (one.name == name) return std::get<std::vector<T>>(one.values);
-    throw std::out_of_range(path + "/" + name);
-  }
-
-  double probability(const std::vector<int>& ids, int answer,
-                     const std::vector<Intervention>& interventions = {}) const {
-    const ReferenceForward reference(model_->network());
-    return std::exp(reference.log_probabilities(ids, interventions)[answer].item<double>());
-  }
-
-  // The prompt about the subject that a fact was traced with.
-  TokenizedPrompt counterpart(size_t fact) const {
-    Prompt other = prompts_[fact];
-    other.text = "The capital of " + array<std::string>("trace", "counterfactual")[fact] + " is";
-    other.subject = array<std::string>("trace", "counterfactual")[fact];
-    return model_->tokenize_usable({other}).at(0);
-  }
-
-  const std::string name_ = "any";
-  const std::filesystem::path file_ = "x.yaml";
-  std::vector<Prompt> prompts_;
-  std::unique_ptr<LoadedModel> model_;
-  std::vector<Finding> findings_;
-  std::vector<ArrayGroup> groups_;
+  Trace() : DemoFacts(trace_kind()) {}
 };
 
 // Layers of the window of `size` around `centre`, of `count`.
@@ -165,7 +90,7 @@ std::vector<int> window_around(int centre, int size, int count) {
 TEST_P(Trace, StoresWhatTheReferenceForwardSays) {
   const PlannedWork planned = plan("sites: [h, s, o]\nwindow: 4\ndirections: [restore, break]\n");
   compute(planned);
-  const int layers = model_->network().architecture().layers;
+  const int layers = this->layers();
   int traced = 0;
   for (size_t fact = 0; fact < prompts_.size() && traced < 2; ++fact) {
     if (!findings_[fact].failure.empty()) {
@@ -173,8 +98,7 @@ TEST_P(Trace, StoresWhatTheReferenceForwardSays) {
       continue;
     }
     ++traced;
-    const TokenizedPrompt clean = model_->tokenize_usable({prompts_[fact]}).at(0),
-                          other = counterpart(fact);
+    const TokenizedPrompt clean = tokens_of(fact), other = counterpart("trace", fact);
     ASSERT_EQ(clean.ids.size(), other.ids.size());
     ASSERT_EQ(clean.subject, other.subject);
     ASSERT_NE(clean.ids, other.ids);
@@ -220,6 +144,106 @@ TEST_P(Trace, StoresWhatTheReferenceForwardSays) {
   EXPECT_GT(traced, 0);
 }
 
+// Means over copies of what the reference forward says of each.
+TEST_P(Trace, FromNoiseStoresMeansOverCopies) {
+  compute(plan("corruption: noise\nnoise: {copies: 3, sigma: 0.5}\nsites: [h, o]\nwindow: 4\n"));
+  const auto& facts = group("trace");
+  ASSERT_EQ(facts.attributes.size(), 3U);
+  EXPECT_EQ(std::get<std::string>(facts.attributes[0].second), "noise");
+  EXPECT_EQ(std::get<std::int64_t>(facts.attributes[1].second), 3);
+  EXPECT_EQ(std::get<double>(facts.attributes[2].second), 0.5);
+  EXPECT_THROW(array<std::string>("trace", "counterfactual"), std::out_of_range);
+  EXPECT_THROW(array<std::int32_t>("trace_restore_h/window_1", "rank_1"), std::out_of_range);
+  const NoisePlan noise = noise_plan(
+      {3, 0.5}, 1, {name_, model_->network().architecture(), Placement::kFit, file_, prompts_});
+  const TokenizedPrompt clean = tokens_of(0);
+  const auto mean_of = [&](const std::vector<Intervention>& more) {
+    double sum = 0;
+    for (size_t copy = 0; copy < 3; ++copy) {
+      std::vector<Intervention> together = noise_of(noise, 0.5, clean, copy);
+      EXPECT_EQ(together.size(), clean.subject.size());
+      together.insert(together.end(), more.begin(), more.end());
+      sum += probability(clean.ids, clean.answer, together);
+    }
+    return sum / 3;
+  };
+  const double low = mean_of({}), high = probability(clean.ids, clean.answer);
+  EXPECT_NEAR(array<float>("trace", "high")[0], high, 1e-6);
+  EXPECT_NEAR(array<float>("trace", "low")[0], low, 1e-6);
+  EXPECT_GT(std::abs(high - low), 1e-6);
+  const int last = static_cast<int>(clean.ids.size()) - 1;
+  for (const std::string site : {"h", "o"}) {
+    const int size = site == "h" ? 1 : 4, centres = site == "h" ? layers() + 1 : layers();
+    const std::string path = "trace_restore_" + site + "/window_" + std::to_string(size);
+    const auto cell = [&](const char* name, int token, int centre) {
+      return array<float>(path, name).at(static_cast<size_t>(token * centres + centre));
+    };
+    for (const int token : {clean.subject.back(), last})
+      for (const int centre : {0, layers() / 2, centres - 1}) {
+        const double expected = mean_of({Write{parse_site(site),
+                                               window_around(centre, size, centres),
+                                               {token},
+                                               std::nullopt,
+                                               OtherRun{clean.ids, {token}}}});
+        EXPECT_NEAR(cell("1", token, centre), expected, 1e-6) << site << token << " " << centre;
+        EXPECT_NEAR(cell("log_change_1", token, centre), std::log(expected / low), 1e-4);
+      }
+    EXPECT_NEAR(cell("1", 0, 0), low, 1e-6);  // before the subject there is no noise
+    if (site == "h") EXPECT_NEAR(cell("1", last, layers()), high, 1e-6);
+  }
+}
+
+TEST_P(Trace, ThreeDeviationsAreThoseOfTheSubjectsEmbeddings) {
+  std::vector<double> values;
+  for (size_t fact = 0; fact < prompts_.size(); ++fact) {
+    const TokenizedPrompt prompt = tokens_of(fact);
+    const at::Tensor h = model_->network().embedded(prompt.ids);
+    for (const int token : prompt.subject)
+      for (std::int64_t i = 0; i < h.size(1); ++i) values.push_back(h[token][i].item<double>());
+  }
+  const double expected = 3 * at::tensor(values, at::kDouble).std(/*unbiased=*/true).item<double>();
+  compute(plan("corruption: noise\nnoise: {copies: 1}\nsites: h\n"));
+  EXPECT_NEAR(std::get<double>(group("trace").attributes.at(2).second), expected, 1e-12 * expected);
+  const NoisePlan noise = noise_plan(
+      {1, 0}, 1, {name_, model_->network().architecture(), Placement::kFit, file_, prompts_});
+  EXPECT_NEAR(deviation_of(noise, *model_), expected, 1e-12 * expected);
+}
+
+TEST_P(Trace, NoiseIsOfThePromptCopyAndTokenAlone) {
+  const NoisePlan noise = noise_plan(
+      {2, 0.5}, 1, {name_, model_->network().architecture(), Placement::kFit, file_, prompts_});
+  const auto numbers = [&](const NoisePlan& plan, size_t fact, size_t copy) {
+    const auto together = noise_of(plan, 0.5, tokens_of(fact), copy);
+    return std::get<Vector>(std::get<Write>(together.at(0)).value).values;
+  };
+  const std::vector<double> first = numbers(noise, 0, 0);
+  EXPECT_EQ(first, numbers(noise, 0, 0));
+  EXPECT_NE(first, numbers(noise, 0, 1));
+  EXPECT_NE(first, numbers(noise, 1, 0));
+  NoisePlan other = noise;
+  other.seed = 2;
+  EXPECT_NE(first, numbers(other, 0, 0));
+  const at::Tensor drawn = at::tensor(first, at::kDouble);
+  const double standard_error = 0.5 / std::sqrt(static_cast<double>(first.size()));
+  EXPECT_LT(std::abs(drawn.mean().item<double>()), 5 * standard_error);
+  EXPECT_NEAR(drawn.std().item<double>(), 0.5, 5 * standard_error);
+}
+
+TEST_P(Trace, RefusesWhatNoiseCannotDo) {
+  EXPECT_THAT(refused("corruption: noise\ndirections: [restore, break]\n"),
+              HasSubstr("key trace.directions: noise can only be restored"));
+  EXPECT_THAT(refused("noise: {copies: 3}\n"), HasSubstr("key trace.noise: there is no noise"));
+  EXPECT_THAT(refused("corruption: noise\ncandidates: 3\n"),
+              HasSubstr("key trace.candidates: noise needs no other subject"));
+  EXPECT_THAT(refused("- {sites: h}\n- {sites: o, corruption: noise}\n"),
+              HasSubstr("key trace[1].corruption: model any has another corruption"));
+  EXPECT_THAT(refused("corruption: noise\nnoise: {copies: 0}\n"), HasSubstr("trace.noise.copies"));
+  EXPECT_THAT(refused("corruption: noise\nnoise: {sigma: 0}\n"),
+              HasSubstr("3 std, or a number above 0"));
+  EXPECT_THAT(refused("corruption: noise\nnoise: {sigma: 4 std}\n"), HasSubstr("3 std"));
+  EXPECT_THAT(refused("corruption: blur\n"), HasSubstr("noise"));
+}
+
 TEST_P(Trace, SitesByDefaultAreThoseOfThePapers) {
   const std::vector<Site> sites = sites_to_trace(model_->network().architecture());
   if (GetParam() == "gpt2")
@@ -231,14 +255,6 @@ TEST_P(Trace, SitesByDefaultAreThoseOfThePapers) {
 }
 
 TEST_P(Trace, RefusesWhatTheModelDoesNotHave) {
-  const auto refused = [&](const std::string& section) -> std::string {
-    try {
-      plan(section);
-    } catch (const InputError& error) {
-      return error.what();
-    }
-    return "";
-  };
   EXPECT_THAT(refused("sites: norm\n"), HasSubstr("x.yaml: key trace.sites: model any: "));
   EXPECT_THAT(refused(GetParam() == "gpt2" ? "sites: [h, g]\n" : "sites: [h, mlp]\n"),
               HasSubstr("has no site"));

@@ -10,10 +10,12 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "model/edit/attribution.hpp"
+#include "model/edit/check_cases.hpp"
 #include "model/edit/lre.hpp"
 #include "model/edit/memit.hpp"
 #include "model/edit/optimise.hpp"
 #include "model/edit/rome.hpp"
+#include "model/reference/reference.hpp"
 #include "model/replay/replay.hpp"
 #include "model/threads.hpp"
 #include "random_checkpoint.hpp"
@@ -24,6 +26,7 @@ namespace {
 
 const std::vector<int> kPrompt = {3, 11, 7, 19, 2, 23};
 constexpr int kSubjectLast = 2;
+const std::vector<PromptToken> kSubject = {{kPrompt, kSubjectLast}};
 
 EditRequest request() {
   EditRequest request;
@@ -125,14 +128,15 @@ TEST_P(AnyFamily, GradientsAreDifferenceQuotients) {
 // Of the loss of an edit, through every matrix: of the mean nll, since the derivatives of the
 // divergence and of the norm are 0 there.
 TEST_P(AnyFamily, FirstGradientOfAnEditIsTheDifferenceQuotient) {
-  const ReferenceForward reference(*network_);
   for (const EditedMatrix matrix : matrices()) {
     const EditSlot slot(*network_, matrix, 1);
     const auto moved = [&](const at::Tensor& by) {
-      const EditedValue value{
-          [&](const std::vector<int>& ids) { return slot.outputs(ids) + by; },
-          [&](int token, const at::Tensor& output) { return slot.write(token, output); }};
-      return optimise(reference, request(), value, settings_of(2));
+      EditedValue value = slot.edited();
+      value.clean = [&](const std::vector<PromptToken>& places) {
+        return slot.values(places).outputs + by;
+      };
+      const EditRequest asked = request();
+      return optimise(*network_, value, {&asked, 1}, settings_of(2)).front();
     };
     const OptimisedValue here = moved(at::zeros({1}, at::kDouble));
     const at::Tensor d = direction(here.start);
@@ -157,9 +161,9 @@ TEST_P(AnyFamily, AnEditMapsTheKeyToTheValue) {
     const at::Tensor kept = slot.applied(other);
     {
       const AppliedEdit applied(*network_, slot, delta);
-      EXPECT_LE(length(slot.outputs(kPrompt)[kSubjectLast] - edit.v_star),
-                1e-11 * (1 + length(edit.v_star)));
-      EXPECT_TRUE(at::equal(slot.keys(kPrompt)[kSubjectLast], edit.k0)) << "k0 does not move";
+      const SlotValues now = slot.values(kSubject);
+      EXPECT_LE(length(now.outputs[0] - edit.v_star), 1e-11 * (1 + length(edit.v_star)));
+      EXPECT_TRUE(at::equal(now.keys[0], edit.k0)) << "k0 does not move";
       EXPECT_LE(length(slot.applied(other) - kept), 1e-11 * (1 + length(kept)));
       EXPECT_GT(length(ReferenceForward(*network_).run(kPrompt).logits - logits), 1e-6);
       // All that changed is the edited rows and columns.
@@ -177,6 +181,22 @@ TEST_P(AnyFamily, AnEditMapsTheKeyToTheValue) {
     EXPECT_LE(values[1].item<double>(), 1e-14 * values[0].item<double>()) << "rank one";
     EXPECT_LE(length(edit.v_star - edit.v0), 3 * length(edit.v0) * (1 + 1e-12)) << "clamp";
   }
+}
+
+TEST_P(AnyFamily, BehindAContextThePromptMayBeOtherTokens) {
+  EditRequest asked = request();
+  asked.continued = {9, 3, 11, 7, 19};
+  asked.continued_subject_last = 3;
+  const std::vector<PromptToken> places = {{kPrompt, kSubjectLast}, {{8, 1, 9, 3, 11, 7, 19}, 5}};
+  for (const EditedMatrix matrix : matrices()) {
+    const RomeEdit edit = rome_edit(*network_, matrix, 1, asked, {runs(), 0.05}, settings_of(1));
+    const at::Tensor keys = EditSlot(*network_, matrix, 1).keys(places);
+    EXPECT_LE(length(edit.k_bar - keys.mean(0)), 1e-13 * length(edit.k_bar)) << to_string(matrix);
+    EXPECT_GT(length(edit.k_bar - rome(matrix, {runs(), 0.05}, 1).k_bar), 1e-6);
+  }
+  asked.continued_subject_last = 5;
+  EXPECT_THROW(rome_edit(*network_, matrices().front(), 1, asked, {}, settings_of(1)),
+               std::invalid_argument);
 }
 
 // The tokens after the subject cannot matter to what stands at it.
@@ -462,8 +482,8 @@ TEST(Edits, WhatIsNotThereIsRefused) {
       },
       "a clean prompt of 6 tokens, a corrupted one of 2");
   const auto rough = random_network("mamba", 1, Precision::kFp32);
-  EXPECT_THAT(input_error_of([&] { EditSlot(*rough, EditedMatrix::kWo, 1); }),
-              testing::HasSubstr("edits are computed in fp64, and the model is in fp32"));
+  EXPECT_THAT(input_error_of([&] { check_locate_cases(*rough, {}); }),
+              testing::HasSubstr("edits are compared in fp64, and the model is in fp32"));
   EXPECT_THAT(input_error_of([] { parse_edited_matrix("W_z"); }), testing::HasSubstr("W_z"));
 }
 

@@ -1,14 +1,17 @@
-// Whole runs of interventions and traces: the same numbers on any number of ranks and after a kill,
-// and what is said of them.
+// Whole runs of interventions, traces, severed paths, knockouts by means and edits: the same
+// numbers on any number of ranks and after a kill, and what is said of them.
 #include <filesystem>
 #include <thread>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 
 #include "base/exit_codes.hpp"
+#include "experiments/lre/lre_arrays.hpp"
 #include "results/results_file.hpp"
+#include "tests/source_dir.hpp"
 #include "tests/system/program.hpp"
 #include "tests/system/results_difference.hpp"
 #include "tests/system/scenario.hpp"
@@ -40,7 +43,12 @@ class Kinds : public ::testing::Test {
                              "  - windows: {sizes: 3}\n"
                              "    prompts: 2\n"
                              "    rows: [{set: {site: h, tokens: each, value: zero}}]\n"
-                             "trace: {sites: [h, o], directions: [restore, break], prompts: 6}\n")
+                             "trace: {sites: [h, o], directions: [restore, break], prompts: 6}\n"
+                             "sever: {sever: o, prompts: 6}\n"
+                             "mean_knockout: {sets: [subject, prompt-last], window: 2, prompts: 5, "
+                             "references: {prompts: 3}}\n"
+                             "edit: {layers: [1], search: {iterations: 2}, contexts: {count: 1}, "
+                             "covariance: {text: dataset}, prompts: 4, save: true}\n")
                   .string();
   }
   std::string out(const std::string& name) const { return (scratch_ / name).string(); }
@@ -60,6 +68,9 @@ TEST_F(Kinds, GiveTheSameNumbersOnAnyRanksAndAfterAKill) {
   ASSERT_EQ(alone.code, 0) << alone.all();
   EXPECT_THAT(alone.err, HasSubstr("interventions in 12 of 12 prompts computed"));
   EXPECT_THAT(alone.err, HasSubstr("selected prompts traced"));
+  EXPECT_THAT(alone.err, HasSubstr("selected prompts edited"));
+  EXPECT_THAT(alone.err, HasSubstr("selected prompts with paths severed"));
+  EXPECT_THAT(alone.err, HasSubstr("selected prompts knocked out by means"));
   EXPECT_TRUE(ResultsReader(out("alone") + "/results.h5").info().complete);
   const Ended three = run("three", 3);
   ASSERT_EQ(three.code, 0) << three.all();
@@ -84,17 +95,42 @@ TEST_F(Kinds, GiveTheSameNumbersOnAnyRanksAndAfterAKill) {
   EXPECT_EQ(analysed.err, "");
 }
 
+TEST_F(Kinds, LinearRelationsGiveTheSameNumbersOnAnyRanks) {
+  config_ =
+      scratch_
+          .write("lre.yaml",
+                 fmt::format("name: lre\n"
+                             "dataset: {{path: {}/demo/relations/continent.json, limit: 20}}\n"
+                             "models: [{{name: gpt2, path: {}/demo/models/gpt2}}]\n"
+                             "select: {{correct_for: none}}\n"
+                             "lre: {{layers: [2, 5], betas: [1, 2], ranks: [8], train: 2, "
+                             "trials: 2, examples: false}}\n"
+                             "run: {{device: cpu, precision: fp32, threads_per_rank: 1}}\n",
+                             source_dir(), source_dir()))
+          .string();
+  const Ended alone = run("alone", 0);
+  ASSERT_EQ(alone.code, 0) << alone.all();
+  EXPECT_TRUE(has_relations(ResultsReader(out("alone") + "/results.h5"), "gpt2"));
+  const Ended three = run("three", 3);
+  ASSERT_EQ(three.code, 0) << three.all();
+  EXPECT_EQ(difference("alone", "three"), "");
+}
+
 TEST_F(Kinds, AreToldOnlyWhereTheyAreAsked) {
   Scenario scenario = tiny();
   scenario.heatmaps = 0;
   const std::string plain = scratch_.write("plain.yaml", scenario.yaml()).string();
   const Ended ended = run_program({"run", plain, "--out", out("plain")});
   ASSERT_EQ(ended.code, 0) << ended.all();
-  for (const char* kind : {"interventions", "traced", "to trace", "heat maps"})
+  for (const char* kind : {"interventions", "traced", "to trace", "edited", "to edit", "heat maps",
+                           "sever", "by means"})
     EXPECT_THAT(ended.all(), Not(HasSubstr(kind)));
   const Ended plan = run_program({"plan", config_});
   EXPECT_THAT(plan.out, HasSubstr("interventions, "));
   EXPECT_THAT(plan.out, HasSubstr("traces, restore h, restore o, break h, break o"));
+  EXPECT_THAT(plan.out, HasSubstr("edits, W_down 1"));
+  EXPECT_THAT(plan.out, HasSubstr("edits, W_o 1"));
+  EXPECT_THAT(plan.out, HasSubstr("severed paths, none at subject-last, o at subject-last"));
 }
 
 TEST_F(Kinds, RefuseWhatAModelDoesNotHaveBeforeAnythingIsComputed) {
@@ -116,6 +152,13 @@ TEST_F(Kinds, RefuseWhatAModelDoesNotHaveBeforeAnythingIsComputed) {
               HasSubstr("the dataset has only 4 prompts"));
   EXPECT_THAT(refused("trace: {sites: [y]}\n"), HasSubstr("key trace.sites: model gpt2"));
   EXPECT_THAT(refused("trace: {window: 40}\n"), HasSubstr("key trace.window"));
+  EXPECT_THAT(refused("edit: {matrices: W_g}\n"), HasSubstr("key edit.matrices: model gpt2"));
+  EXPECT_THAT(refused("edit: {covariance: {text: none.txt}}\n"), HasSubstr("none.txt"));
+  EXPECT_THAT(refused("sever: {sever: [o, g]}\n"), HasSubstr("key sever.sever: model gpt2"));
+  EXPECT_THAT(refused("mean_knockout: {modes: mean-a}\n"),
+              HasSubstr("key mean_knockout.modes: mean-a: model gpt2"));
+  EXPECT_THAT(refused("trace: {corruption: noise, directions: break}\n"),
+              HasSubstr("key trace.directions: noise can only be restored"));
 }
 
 }  // namespace

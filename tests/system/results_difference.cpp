@@ -5,9 +5,13 @@
 
 #include <fmt/format.h>
 
+#include "experiments/edit/edit_arrays.hpp"
 #include "experiments/evaluate/evaluation_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
+#include "experiments/lre/lre_arrays.hpp"
+#include "experiments/mean_knockout/mean_knockout_arrays.hpp"
+#include "experiments/sever/sever_arrays.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 #include "experiments/trace/trace_arrays.hpp"
 #include "results/results_file.hpp"
@@ -137,17 +141,85 @@ std::vector<std::string> map_groups(const ResultsReader& reader, const std::stri
   return groups;
 }
 
-void compare_facts(Comparison& c, const std::string& model, const ResultsReader& a,
-                   const ResultsReader& b) {
-  const TracedFacts ours = read_traced_facts(a, model), theirs = read_traced_facts(b, model);
-  const std::string group = "/" + model + "/trace/";
+void compare_facts(Comparison& c, const std::string& group, const TracedFacts& ours,
+                   const TracedFacts& theirs) {
   c.equal(group + "prompt", ours.prompts, theirs.prompts);
+  c.equal(group + "corruption", ours.corruption == theirs.corruption);
+  c.equal(group + "deviation", ours.noise_deviation == theirs.noise_deviation);
   c.equal(group + "counterfactual", ours.counterfactual, theirs.counterfactual);
   c.equal(group + "high", ours.high, theirs.high);
   c.equal(group + "low", ours.low, theirs.low);
   c.equal(group + "subject_begin", ours.subject_begin, theirs.subject_begin);
   c.equal(group + "subject_end", ours.subject_end, theirs.subject_end);
   c.equal(group + "token_count", ours.token_count, theirs.token_count);
+}
+
+void compare_edits(Comparison& c, const std::string& model, const ResultsReader& a,
+                   const ResultsReader& b) {
+  const EditResults ours = read_edits(a, model), theirs = read_edits(b, model);
+  const std::string group = "/" + model + "/edit/";
+  c.equal(group + "settings", ours.settings == theirs.settings);
+  c.equal(group + "edit", ours.edits, theirs.edits);
+  c.equal(group + "prompt", ours.prompts, theirs.prompts);
+  c.equal(group + "question_text", ours.question_texts, theirs.question_texts);
+  c.equal(group + "context_tokens", ours.context_tokens, theirs.context_tokens);
+  c.equal(group + "new_nll_before", ours.before.new_nll, theirs.before.new_nll);
+  c.equal(group + "new_nll", ours.after.new_nll, theirs.after.new_nll);
+  c.equal(group + "true_nll", ours.after.true_nll, theirs.after.true_nll);
+  c.equal(group + "new_greedy", ours.after.new_greedy, theirs.after.new_greedy);
+  c.equal(group + "steps", ours.steps, theirs.steps);
+  c.equal(group + "loss", ours.loss, theirs.loss);
+  c.equal(group + "update_norm", ours.update_norm, theirs.update_norm);
+  c.equal(group + "other_prompt", ours.other_prompts, theirs.other_prompts);
+  c.equal(group + "other_log_change", ours.other_log_change, theirs.other_log_change);
+  c.equal(group + "other_kl", ours.other_kl, theirs.other_kl);
+  c.equal(group + "members", ours.members, theirs.members);
+  c.equal(group + "asked", ours.asked, theirs.asked);
+  c.equal("/" + model + "/edit_factors", edits_with_factors(a, model),
+          edits_with_factors(b, model));
+  if (!c.first().empty()) return;
+  for (const std::int64_t edit : edits_with_factors(a, model)) {
+    const EditFactors x = read_edit_factors(a, model, edit), y = read_edit_factors(b, model, edit);
+    c.equal(fmt::format("/{}/edit_factors_{}/u", model, edit), x.u, y.u);
+    c.equal(fmt::format("/{}/edit_factors_{}/r", model, edit), x.r, y.r);
+  }
+}
+
+void compare_relations(Comparison& c, const std::string& model, const ResultsReader& a,
+                       const ResultsReader& b) {
+  c.equal("/" + model + "/lre", has_relations(a, model) == has_relations(b, model));
+  if (!has_relations(a, model) || !has_relations(b, model)) return;
+  const RelationResults ours = read_relations(a, model), theirs = read_relations(b, model);
+  const std::string group = "/" + model + "/lre/";
+  c.equal(group + "relation", ours.relations, theirs.relations);
+  c.equal(group + "training", ours.training, theirs.training);
+  c.equal(group + "prompt", ours.prompts, theirs.prompts);
+  c.equal(group + "role", ours.role, theirs.role);
+  c.equal(group + "answer_probability", ours.answer_probability, theirs.answer_probability);
+  c.equal(group + "target", ours.target, theirs.target);
+  c.equal(group + "predicted", ours.predicted, theirs.predicted);
+  c.equal(group + "predicted_rank", ours.predicted_rank, theirs.predicted_rank);
+  c.equal(group + "edited_rank", ours.edited_rank, theirs.edited_rank);
+  c.equal(group + "edited_probability", ours.edited_probability, theirs.edited_probability);
+}
+
+void compare_paths(Comparison& c, const std::string& group, const SeveredPaths& ours,
+                   const SeveredPaths& theirs) {
+  c.equal(group + "at", ours.at, theirs.at);
+  c.equal(group + "severed", ours.severed, theirs.severed);
+  c.equal(group + "layer", ours.layers, theirs.layers);
+  c.equal(group + "probability", ours.probability, theirs.probability);
+  c.equal(group + "rank", ours.rank, theirs.rank);
+  c.equal(group + "log_change", ours.log_change, theirs.log_change);
+}
+
+void compare_severed(Comparison& c, const std::string& model, const ResultsReader& a,
+                     const ResultsReader& b) {
+  const std::string group = "/" + model + "/sever/";
+  c.equal(group, has_severed_paths(a, model) == has_severed_paths(b, model));
+  if (!has_severed_paths(a, model) || !has_severed_paths(b, model)) return;
+  compare_facts(c, group, read_severed_facts(a, model), read_severed_facts(b, model));
+  compare_paths(c, group + "paths/", read_severed_paths(a, model), read_severed_paths(b, model));
 }
 
 void compare_model(Comparison& c, const std::string& model, const ResultsReader& a,
@@ -158,10 +230,16 @@ void compare_model(Comparison& c, const std::string& model, const ResultsReader&
   if (has_evaluation(a, model))
     compare_evaluations(c, "/" + model + "/evaluation/", read_evaluation(a, model),
                         read_evaluation(b, model));
-  for (const CellNames& names : {knockout_names(), intervention_names()})
+  for (const CellNames& names : {knockout_names(), intervention_names(), mean_knockout_names()})
     compare_cells(c, names, model, a, b);
   c.equal("/" + model + "/trace", has_traces(a, model) == has_traces(b, model));
-  if (has_traces(a, model) && has_traces(b, model)) compare_facts(c, model, a, b);
+  if (has_traces(a, model) && has_traces(b, model))
+    compare_facts(c, "/" + model + "/trace/", read_traced_facts(a, model),
+                  read_traced_facts(b, model));
+  compare_severed(c, model, a, b);
+  c.equal("/" + model + "/edit", has_edits(a, model) == has_edits(b, model));
+  if (has_edits(a, model) && has_edits(b, model)) compare_edits(c, model, a, b);
+  compare_relations(c, model, a, b);
   compare_maps(c, "heatmap", model, a, b);
   for (const std::string& maps : map_groups(a, model)) compare_maps(c, maps, model, a, b);
 }

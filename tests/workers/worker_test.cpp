@@ -10,9 +10,8 @@
 
 #include "experiments/evaluate/evaluate.hpp"
 #include "experiments/heatmap/heatmap.hpp"
-#include "experiments/intervene/intervene.hpp"
 #include "experiments/sweep/sweep.hpp"
-#include "experiments/trace/trace.hpp"
+#include "experiments/table.hpp"
 #include "tests/source_dir.hpp"
 #include "workers/job.hpp"
 #include "workers/unit.hpp"
@@ -33,11 +32,14 @@ std::vector<std::string> work() {
   const std::filesystem::path file = "x.yaml";
   const std::vector<Prompt> none;
   const ModelToPlan model{name, architecture, Placement::kFit, file, none};
-  return {
-      evaluate_kind().plan({}, model).work->bytes(),
-      sweep_kind().plan({std::make_shared<const SweepConfig>(sweep)}, model).work->bytes(),
-      heatmap_kind().plan({std::make_shared<const HeatmapsConfig>(heatmaps)}, model).work->bytes(),
-      intervene_kind().plan({}, model).work->bytes(), trace_kind().plan({}, model).work->bytes()};
+  std::vector<std::string> works;
+  for (const ExperimentKind* kind : experiment_kinds()) {
+    Entries entries;
+    if (kind == &sweep_kind()) entries = {std::make_shared<const SweepConfig>(sweep)};
+    if (kind == &heatmap_kind()) entries = {std::make_shared<const HeatmapsConfig>(heatmaps)};
+    works.push_back(kind->plan(entries, model).work->bytes());
+  }
+  return works;
 }
 
 Job two_models() {
@@ -49,7 +51,8 @@ Job two_models() {
     model.name = name;
     model.path = model.tokenizer = std::string(source_dir() + "/demo/models/") + name;
     model.work = work();
-    model.asked = {{}, {{0, {0}}, {1, {0}}}, {{0, {0}}}, {}, {}};
+    model.asked = {{}, {{0, {0}}, {1, {0}}}, {{0, {0}}}};
+    model.asked.resize(experiment_kinds().size());
   }
   return job;
 }

@@ -29,7 +29,8 @@ class AttentionMixer final : public Mixer {
   at::Tensor losing_state(const Block& block, at::Device device) const override;
 
  private:
-  at::Tensor open_edges(const ReferencePass& pass, int layer, at::Device device) const;
+  at::Tensor open_edges(const ReferencePass& pass, int layer, std::int64_t tokens,
+                        at::Device device) const;
 
   AttentionShape shape_;
   Projection query_key_value_;

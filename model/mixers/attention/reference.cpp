@@ -6,18 +6,18 @@
 namespace factflow {
 namespace {
 
-// Rotates the first dimensions of heads [tokens, heads, size] by position; the rest stays.
+// Rotates the first dimensions of heads [.., tokens, heads, size] by position; the rest stays.
 at::Tensor rotated(const at::Tensor& heads, const Rotary& rotary) {
   if (rotary.dimensions == 0) return heads;
   const at::Tensor frequencies = at::tensor(inverse_frequencies(rotary), at::kDouble);
-  const std::int64_t half = frequencies.numel(), size = heads.size(2);
+  const std::int64_t half = frequencies.numel(), size = heads.size(-1);
   const at::Tensor angles =
-      (at::arange(heads.size(0), at::kDouble).unsqueeze(1) * frequencies).unsqueeze(1);
+      (at::arange(heads.size(-3), at::kDouble).unsqueeze(1) * frequencies).unsqueeze(1);
   const at::Tensor cosine = angles.cos().to(heads.options()),
                    sine = angles.sin().to(heads.options());
-  const auto parts = heads.split_with_sizes({half, half, size - 2 * half}, 2);
+  const auto parts = heads.split_with_sizes({half, half, size - 2 * half}, -1);
   return at::cat(
-      {parts[0] * cosine - parts[1] * sine, parts[1] * cosine + parts[0] * sine, parts[2]}, 2);
+      {parts[0] * cosine - parts[1] * sine, parts[1] * cosine + parts[0] * sine, parts[2]}, -1);
 }
 
 }  // namespace
@@ -29,16 +29,16 @@ at::Tensor AttentionMixer::losing_state(const Block& block, at::Device device) c
   return at::ones({shape_.heads}, at::TensorOptions(device).dtype(at::kBool));
 }
 
-// [target, source, heads] true = the target reads the source.
-at::Tensor AttentionMixer::open_edges(const ReferencePass& pass, int layer,
+// [heads or 1, target, source] true = the target reads the source.
+at::Tensor AttentionMixer::open_edges(const ReferencePass& pass, int layer, std::int64_t tokens,
                                       at::Device device) const {
-  const at::Tensor position = at::arange(pass.tokens(), at::TensorOptions(device).dtype(at::kLong));
+  const at::Tensor position = at::arange(tokens, at::TensorOptions(device).dtype(at::kLong));
   const at::Tensor back = position.unsqueeze(1) - position;
   at::Tensor open = back >= 0;
   if (shape_.sliding_window > 0) open = open & (back < shape_.sliding_window);
   const at::Tensor cut = pass.cut(Block::Through::kState, layer, shape_.heads, device,
                                   [&](const Block& block) { return losing_state(block, device); });
-  return open.unsqueeze(2) & ~cut;
+  return cut.defined() ? open & ~cut.permute({2, 0, 1}) : open.unsqueeze(0);
 }
 
 // The heads' outputs side by side. A head that is left with no key gives 0.
@@ -46,24 +46,22 @@ at::Tensor AttentionMixer::reference_mix(ReferencePass& pass, int layer,
                                          const at::Tensor& x) const {
   const std::int64_t heads = shape_.heads, key_heads = shape_.key_heads;
   const auto parts = reference::projected(x, query_key_value_, query_key_value_bias_)
-                         .reshape({x.size(0), heads + 2 * key_heads, shape_.head_size})
-                         .split_with_sizes({heads, key_heads, key_heads}, 1);
-  const at::Tensor queries = rotated(parts[0], shape_.rotary);
-  const at::Tensor keys = rotated(parts[1], shape_.rotary).repeat_interleave(heads / key_heads, 1);
-  const at::Tensor values = parts[2].repeat_interleave(heads / key_heads, 1);
-  // [target, source, heads]
-  const at::Tensor scores =
-      queries.transpose(0, 1).matmul(keys.permute({1, 2, 0})).permute({1, 2, 0}) * shape_.scale;
-  const at::Tensor open = open_edges(pass, layer, x.device()), some = open.any(1, /*keepdim=*/true);
+                         .unflatten(-1, {heads + 2 * key_heads, shape_.head_size})
+                         .split_with_sizes({heads, key_heads, key_heads}, -2);
+  // [.., heads, tokens, size]
+  const at::Tensor queries = rotated(parts[0], shape_.rotary).transpose(-3, -2);
+  const at::Tensor keys =
+      rotated(parts[1], shape_.rotary).repeat_interleave(heads / key_heads, -2).transpose(-3, -2);
+  const at::Tensor values = parts[2].repeat_interleave(heads / key_heads, -2).transpose(-3, -2);
+  // [.., heads, target, source]
+  const at::Tensor scores = queries.matmul(keys.transpose(-2, -1)) * shape_.scale;
+  const at::Tensor open = open_edges(pass, layer, x.size(-2), x.device()),
+                   some = open.any(-1, /*keepdim=*/true);
   const at::Tensor weights = scores.masked_fill(~open, -std::numeric_limits<double>::infinity())
                                  .masked_fill(~some, 0)
-                                 .softmax(1) *
+                                 .softmax(-1) *
                              some.to(x.scalar_type());
-  return pass.at(Site::kS, layer,
-                 weights.permute({2, 0, 1})
-                     .matmul(values.transpose(0, 1))
-                     .transpose(0, 1)
-                     .reshape({x.size(0), shape_.queries()}));
+  return pass.at(Site::kS, layer, weights.matmul(values).transpose(-3, -2).flatten(-2));
 }
 
 }  // namespace factflow

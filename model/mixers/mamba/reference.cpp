@@ -1,6 +1,7 @@
 #include <vector>
 
 #include "model/mixers/mamba/mamba.hpp"
+#include "model/mixers/mamba/recurrence.hpp"
 #include "model/mixers/state_space.hpp"
 #include "model/reference/reference_ops.hpp"
 
@@ -9,8 +10,8 @@ namespace {
 
 // y[t] = sum over s <= t of M[t, s] x[s] for each channel, where
 //   M[t, s] = sum over states of C[t] exp(A (dt[s + 1] + ... + dt[t])) dt[s] B[s],
-// without the entries of `cut`. One target after the other, so that only tokens x channels x states
-// numbers exist at a time.
+// of one prompt, without the entries of `cut`. One target after the other, so that only tokens x
+// channels x states numbers exist at a time.
 at::Tensor scanned(const at::Tensor& x, const at::Tensor& dt, const at::Tensor& b,
                    const at::Tensor& c, const at::Tensor& a, const at::Tensor& cut) {
   const at::Tensor elapsed = dt.cumsum(0), written = dt * x;  // [tokens, channels]
@@ -43,25 +44,27 @@ at::Tensor MambaMixer::reference_mix(ReferencePass& pass, int layer,
     return pass.cut(through, layer, shape.inner, input.device(),
                     [&](const Block& block) { return losing_state(block, input.device()); });
   };
-  const auto xz = projected(input, weights_.in, weights_.in_bias).split(shape.inner, 1);
+  const auto xz = projected(input, weights_.in, weights_.in_bias).split(shape.inner, -1);
   const at::Tensor a = pass.at(Site::kA, layer, xz[0]);
   const at::Tensor x = pass.at(
       Site::kConv, layer,
       activated(reference::convolved(a, weights_.convolution, cut(Block::Through::kConvolution)),
                 kernels::Activation::kSilu));
   auto parts = projected(x, weights_.parameters, {})
-                   .split_with_sizes({shape.time_step_rank, shape.states, shape.states}, 1);
+                   .split_with_sizes({shape.time_step_rank, shape.states, shape.states}, -1);
   if (shape.normalise_parameters)
     for (at::Tensor& part : parts)
-      part = reference::rms_normalised(part, part.size(1), shape.parameter_epsilon);
+      part = reference::rms_normalised(part, part.size(-1), shape.parameter_epsilon);
   const at::Tensor raw = projected(parts[0], weights_.time_step, weights_.scan.dt_bias);
   // libtorch's softplus is x itself above 20, and so is that of the library and of the kernels that
   // these models were trained with.
   const at::Tensor dt = at::softplus(raw);
   const at::Tensor skip = pass.at(Site::kSkip, layer, x * weights_.scan.d);
-  const at::Tensor s = pass.at(
-      Site::kS, layer,
-      scanned(x, dt, parts[1], parts[2], weights_.scan.a, cut(Block::Through::kState)) + skip);
+  const at::Tensor edges = cut(Block::Through::kState);
+  const at::Tensor mixed = edges.defined()
+                               ? scanned(x, dt, parts[1], parts[2], weights_.scan.a, edges)
+                               : recurred({dt * x, dt, parts[1], parts[2]}, weights_.scan.a);
+  const at::Tensor s = pass.at(Site::kS, layer, mixed + skip);
   const at::Tensor g = pass.at(Site::kG, layer, activated(xz[1], kernels::Activation::kSilu));
   return pass.at(Site::kY, layer, s * g);
 }

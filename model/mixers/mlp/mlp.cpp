@@ -60,7 +60,7 @@ at::Tensor Mlp::reference_mix(ReferencePass& pass, int layer, const at::Tensor& 
   const at::Tensor in = pass.at(Site::kMlpIn, layer, x);
   at::Tensor hidden = reference::projected(in, in_, in_bias_);
   if (shape_.gated) {
-    const auto parts = hidden.split(shape_.inner, 1);
+    const auto parts = hidden.split(shape_.inner, -1);
     hidden = reference::activated(parts[0], shape_.activation) * parts[1];
   } else {
     hidden = reference::activated(hidden, shape_.activation);

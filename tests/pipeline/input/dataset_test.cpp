@@ -120,6 +120,16 @@ constexpr const char* kRelation = R"({
   "samples": [{"subject": "France ", "object": "Paris"}, {"subject": "Italy", "object": "Rome"}]
 })";
 
+TEST_F(DatasetTest, ReadsARelationsFileWithASampleALine) {
+  const Dataset dataset =
+      read("r.json",
+           "{\"name\": \"capital\", \"prompt_templates\": [\"{} is\"], \"samples\": [\n"
+           "{\"subject\": \"France\", \"object\": \"Paris\"},\n"
+           "{\"subject\": \"Italy\", \"object\": \"Rome\"}\n]}\n");
+  EXPECT_EQ(dataset.format, "relations, JSON object");
+  EXPECT_EQ(dataset.prompts.size(), 2U);
+}
+
 TEST_F(DatasetTest, ReadsARelationsFile) {
   const Dataset dataset = read("r.json", kRelation);
   EXPECT_EQ(dataset.format, "relations, JSON object");

@@ -1,0 +1,210 @@
+#include "experiments/edit/edit.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "base/error.hpp"
+#include "base/text_file.hpp"
+#include "experiments/edit/edit_plan.hpp"
+#include "experiments/edit/edit_work.hpp"
+
+namespace factflow {
+namespace {
+
+// Where a layer's matrix has its input, for layers that have the matrix.
+Site site_of(EditedMatrix matrix) {
+  switch (matrix) {
+    case EditedMatrix::kWa:
+      return Site::kA;
+    case EditedMatrix::kWxbc:
+      return Site::kXbc;
+    case EditedMatrix::kWg:
+      return Site::kG;
+    case EditedMatrix::kWo:
+      return Site::kY;
+    case EditedMatrix::kWdown:
+      break;
+  }
+  return Site::kMlpHidden;
+}
+
+bool has_matrix(const LayerShape& layer, EditedMatrix matrix) {
+  const std::vector<Site> sites = sites_of(layer);
+  return std::find(sites.begin(), sites.end(), site_of(matrix)) != sites.end();
+}
+
+EditPlan::Size size_of(const LayerShape& layer, EditedMatrix matrix, int hidden) {
+  const std::int64_t inner = site_width(layer, site_of(matrix), hidden);
+  const bool into_stream = matrix == EditedMatrix::kWo || matrix == EditedMatrix::kWdown;
+  return into_stream ? EditPlan::Size{inner, hidden} : EditPlan::Size{hidden, inner};
+}
+
+class EditPlanner {
+ public:
+  explicit EditPlanner(const ModelToPlan& model) : model_(model) {
+    plan_.layers = model.architecture.layers;
+  }
+
+  // `key` names a key of the entry's.
+  template <class Key>
+  Asked asked_by(const EditConfig& entry, const Key& key) {
+    check_precision();
+    const EditConfig common = in_common(entry);
+    if (!first_) {
+      check_text(entry, key("covariance.text"));
+      plan_.config = common;
+      plan_.pool = fact_pool(model_.prompts, entry.seed);
+    } else if (!(*first_ == common)) {
+      throw InputError(model_.file.string(),
+                       fmt::format("key {}: model {} has other settings in an earlier entry",
+                                   key("search"), model_.name),
+                       "entries for one model may differ in matrices, layers and prompts alone");
+    }
+    first_ = common;
+    std::set<std::uint32_t> items;
+    for (const MatrixAt& place : places(entry, key("matrices"), key("layers")))
+      items.insert(item_of(place));
+    Asked asked;
+    for (const std::uint32_t item : items) asked.push_back({item, {}});
+    return asked;
+  }
+
+  EditPlan plan() { return std::move(plan_); }
+
+ private:
+  static EditConfig in_common(EditConfig entry) {
+    static_cast<Entry&>(entry) = Entry();
+    entry.matrices.clear();
+    entry.layers.clear();
+    return entry;
+  }
+
+  void check_precision() const {
+    for (const Precision possible : {Precision::kFp64, Precision::kFp32, Precision::kTf32})
+      if (model_.precision == possible) return;
+    throw InputError(model_.file.string(),
+                     fmt::format("key run.precision: edits are computed in fp32, tf32 or fp64, not "
+                                 "in {}",
+                                 to_string(model_.precision)),
+                     "choose one of these, or leave edit out");
+  }
+
+  void check_text(const EditConfig& entry, const std::string& key) const {
+    if (entry.covariance.text.source != KeyText::Source::kFile) return;
+    try {
+      read_text_file(entry.covariance.text.file, std::numeric_limits<std::size_t>::max());
+    } catch (const InputError& error) {
+      throw InputError(model_.file.string(), fmt::format("key {}: {}", key, error.what()),
+                       "name a text file, or one of sampled, dataset, none");
+    }
+  }
+
+  std::vector<MatrixAt> places(const EditConfig& entry, const std::string& matrices_key,
+                               const std::string& layers_key) const {
+    const int count = model_.architecture.layers;
+    std::vector<EditedMatrix> matrices = entry.matrices;
+    if (matrices.empty()) matrices = {usual_matrix(matrices_key)};
+    std::vector<MatrixAt> places;
+    for (const EditedMatrix matrix : matrices) {
+      const std::size_t before = places.size();
+      for (int layer = 0; layer < count; ++layer)
+        if (entry.layers == kAllLayers && has_matrix(shape(layer), matrix))
+          places.push_back({matrix, layer});
+      for (const int layer : layers_of(entry)) {
+        if (layer >= count)
+          refuse(layers_key, fmt::format("there is no layer {}; the model has {}", layer, count));
+        if (!has_matrix(shape(layer), matrix))
+          refuse(matrices_key, fmt::format("layer {} ({}) has no matrix {}", layer,
+                                           layer_name(shape(layer)), to_string(matrix)));
+        places.push_back({matrix, layer});
+      }
+      if (places.size() == before)
+        refuse(matrices_key, fmt::format("no layer has a matrix {}", to_string(matrix)));
+    }
+    return places;
+  }
+
+  // Those that an entry names; Sharma et al. edit layer 15 of 64 by default.
+  std::vector<int> layers_of(const EditConfig& entry) const {
+    if (entry.layers == kAllLayers) return {};
+    if (!entry.layers.empty()) return entry.layers;
+    return {static_cast<int>(std::lround(15.0 * (model_.architecture.layers - 1) / 63))};
+  }
+
+  EditedMatrix usual_matrix(const std::string& key) const {
+    for (const EditedMatrix matrix : {EditedMatrix::kWo, EditedMatrix::kWdown})
+      for (const LayerShape& layer : model_.architecture.blocks)
+        if (has_matrix(layer, matrix)) return matrix;
+    refuse(key, "the model has neither W_o nor W_down");
+  }
+
+  const LayerShape& shape(int layer) const {
+    return model_.architecture.blocks[static_cast<std::size_t>(layer)];
+  }
+
+  [[noreturn]] void refuse(const std::string& key, const std::string& problem) const {
+    throw InputError(model_.file.string(),
+                     fmt::format("key {}: model {}: {}", key, model_.name, problem),
+                     "leave it to models that have it by an entry with models: [...]");
+  }
+
+  std::uint32_t item_of(const MatrixAt& place) {
+    const auto found = std::find(plan_.places.begin(), plan_.places.end(), place);
+    const auto item = static_cast<std::uint32_t>(found - plan_.places.begin());
+    if (found == plan_.places.end()) {
+      plan_.places.push_back(place);
+      plan_.sizes.push_back(size_of(shape(place.layer), place.matrix, model_.architecture.hidden));
+    }
+    return item;
+  }
+
+  const ModelToPlan& model_;
+  EditPlan plan_;
+  std::optional<EditConfig> first_;
+};
+
+class EditKind final : public ExperimentKind {
+ public:
+  std::string name() const override { return "edit"; }
+  std::uint32_t number() const override { return 7; }
+
+  std::string section() const override { return "edit"; }
+  Form<Entries> form() const override { return section_form(edit_form()); }
+
+  PlannedWork plan(const Entries& entries, const ModelToPlan& model) const override {
+    EditPlanner planner(model);
+    PlannedWork planned;
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      Asked& asked = planned.asked.emplace_back();
+      const auto& entry = static_cast<const EditConfig&>(*entries[i]);
+      if (is_for(entry, model.name))
+        asked = planner.asked_by(entry, [&](const char* key) {
+          return key_in_entry(section(), i, entries.size(), key);
+        });
+    }
+    planned.work = edit_work(planner.plan());
+    return planned;
+  }
+  std::shared_ptr<const Work> work_from(const std::string& bytes) const override {
+    return edit_work(from_bytes<EditPlan>(bytes, "the plan of edits"));
+  }
+
+  std::string progress(const PromptCount& count, std::uint32_t asked) const override {
+    return asked == 0 ? "no prompt to edit" : in_words(count, asked, "selected prompt", "edited");
+  }
+};
+
+}  // namespace
+
+const ExperimentKind& edit_kind() {
+  static const EditKind kind;
+  return kind;
+}
+
+}  // namespace factflow

@@ -1,0 +1,634 @@
+#include "experiments/mean_knockout/mean_knockout.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <optional>
+#include <set>
+#include <stdexcept>
+#include <utility>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+#include "experiments/bytes.hpp"
+#include "experiments/drawn_prompts.hpp"
+#include "experiments/forms.hpp"
+#include "model/check_intervention.hpp"
+#include "model/locate_interventions.hpp"
+
+namespace factflow {
+namespace {
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+constexpr double kBytesPerCell = 16;  // a probability, a rank, ties, a log change
+constexpr int kUsualReferences = 128, kMostReferences = 100000, kMostWindow = 10000;
+// Every run holds the means that it writes: so many prompts go through the engine together.
+constexpr std::size_t kPromptsTogether = 4;
+
+// What is done: an item of what is asked.
+struct KnockoutSpec {
+  KnockoutMode mode = KnockoutMode::kMeanA;
+  KnockoutSet set = KnockoutSet::kSubject;
+  bool operator==(const KnockoutSpec&) const = default;
+};
+template <class Archive>
+void serialize(Archive& archive, KnockoutSpec& k) {
+  archive(k.mode, k.set);
+}
+
+struct MeanKnockoutPlan {
+  std::vector<KnockoutSpec> knockouts;
+  std::vector<WindowSeries> series;  // centred
+  int layers = 0;
+  std::vector<Prompt> references;  // none where no knockout needs means
+};
+template <class Archive>
+void serialize(Archive& archive, MeanKnockoutPlan& p) {
+  archive(p.knockouts, p.series, p.layers, p.references);
+}
+
+// What is found about one prompt: [asked item][window], the windows of all its series.
+struct PromptKnockouts {
+  std::vector<std::int64_t> positions;  // [asked item] how many
+  std::vector<std::vector<float>> probability, log_change;
+  std::vector<std::vector<std::int32_t>> rank, tied;
+  std::int64_t reference_tokens = 0;
+};
+template <class Archive>
+void serialize(Archive& archive, PromptKnockouts& p) {
+  archive(p.positions, p.probability, p.log_change, p.rank, p.tied, p.reference_tokens);
+}
+
+std::string label_of(const KnockoutSpec& knockout) {
+  return fmt::format("{} {}", to_string(knockout.mode), to_string(knockout.set));
+}
+
+std::optional<Site> site_of(KnockoutMode mode) {
+  switch (mode) {
+    case KnockoutMode::kEdges:
+      return std::nullopt;
+    case KnockoutMode::kMeanA:
+    case KnockoutMode::kTwoStreamA:
+      return Site::kA;
+    case KnockoutMode::kMeanXbc:
+    case KnockoutMode::kTwoStreamXbc:
+      return Site::kXbc;
+  }
+  return std::nullopt;
+}
+bool is_two_stream(KnockoutMode mode) {
+  return mode == KnockoutMode::kTwoStreamA || mode == KnockoutMode::kTwoStreamXbc;
+}
+
+std::vector<int> layers_in(const Window& window) {
+  std::vector<int> layers;
+  for (int layer = window.begin; layer < window.end; ++layer) layers.push_back(layer);
+  return layers;
+}
+
+// ---- means
+
+// Of one site, over the tokens of each prompt, then over the prompts.
+struct ReferenceMeans {
+  SiteMeans means;
+  std::int64_t tokens = 0;
+};
+
+ReferenceMeans means_of(LoadedModel& model, Site site, int layers,
+                        const std::vector<Prompt>& prompts) {
+  const std::vector<TokenizedPrompt> references = model.tokenize_usable(prompts);
+  if (references.size() != prompts.size())
+    throw InputError("mean_knockout.references",
+                     fmt::format("the model has tokens for {} of the {} reference prompts",
+                                 references.size(), prompts.size()),
+                     "leave out prompts without a subject in their text, or take another seed");
+  ReferenceMeans found{{site, {}}, 0};
+  std::vector<at::Tensor> sums(static_cast<std::size_t>(layers));
+  for (const TokenizedPrompt& reference : references) {
+    ReplayRequest request{reference.ids, reference.answer};
+    const std::size_t tokens = reference.ids.size();
+    for (int layer = 0; layer < layers; ++layer)
+      for (std::size_t token = 0; token < tokens; ++token)
+        request.reads.push_back({{site, layer}, static_cast<int>(token), std::nullopt});
+    const std::vector<ReplayResult> results = model.replay({request});
+    if (!is_finite(results[0]))
+      throw RunError("means of a reference prompt: " + std::string(kNotFinite));
+    for (std::size_t layer = 0; layer < sums.size(); ++layer) {
+      std::vector<at::Tensor> values;
+      for (std::size_t token = 0; token < tokens; ++token)
+        values.push_back(
+            results[0].reads[layer * tokens + token].value().to(at::kCPU, at::kDouble));
+      const at::Tensor mean = at::stack(values).mean(0);
+      sums[layer] = sums[layer].defined() ? sums[layer] + mean : mean;
+    }
+    found.tokens += static_cast<std::int64_t>(tokens);
+  }
+  for (const at::Tensor& sum : sums) {
+    const at::Tensor mean = (sum / static_cast<double>(references.size())).contiguous();
+    found.means.of_layer.emplace_back(mean.data_ptr<double>(),
+                                      mean.data_ptr<double>() + mean.numel());
+  }
+  return found;
+}
+
+// ---- results
+
+class MeanKnockoutArrays final : public ArrayMaker {
+ public:
+  MeanKnockoutArrays(const MeanKnockoutPlan& plan, const Subjects& subjects)
+      : plan_(plan), subjects_(subjects) {
+    for (const KnockoutSpec& knockout : plan.knockouts) axes_.items.push_back(label_of(knockout));
+    for (const std::uint32_t prompt : subjects.asked) {
+      rows_[prompt] = axes_.prompts.size();
+      axes_.prompts.push_back(subjects.prompts[prompt].id);
+    }
+    axes_.blocked.assign(axes_.items.size() * axes_.prompts.size(), kNotKnown);
+    for (const Subjects::Set& set : subjects.sets) {
+      axes_.sets.push_back(set.name);
+      for (const std::uint32_t prompt : subjects.asked)
+        axes_.members.push_back(
+            std::binary_search(set.members.begin(), set.members.end(), prompt) ? 1 : 0);
+    }
+    for (std::uint32_t series = 0; series < plan.series.size(); ++series) add_window(series);
+    for (const Prompt& prompt : plan.references) references_.prompts.push_back(prompt.id);
+  }
+
+  void add(std::uint32_t prompt, const Asked& asked, const std::string& values) override {
+    const auto found = from_bytes<PromptKnockouts>(values, "a knockout by means");
+    references_.tokens = found.reference_tokens;
+    for (std::size_t i = 0; i < asked.size(); ++i) {
+      const std::size_t cell = cell_of(asked[i], prompt);
+      axes_.blocked[cell] = found.positions.at(i);
+      std::ptrdiff_t from = 0;
+      for (const std::uint32_t series : asked[i].series) {
+        CellWindow& window = windows_.at(series);
+        const auto starts = static_cast<std::ptrdiff_t>(window.starts.size());
+        const auto to = static_cast<std::ptrdiff_t>(cell) * starts;
+        const auto copy = [&](const auto& of_items, auto& cells) {
+          std::copy_n(of_items.at(i).begin() + from, starts, cells.begin() + to);
+        };
+        copy(found.probability, window.probability);
+        copy(found.log_change, window.log_change);
+        copy(found.rank, window.rank);
+        copy(found.tied, window.tied);
+        from += starts;
+      }
+    }
+  }
+
+  void add_failed(std::uint32_t prompt, const Asked& asked) override {
+    for (const AskedItem& one : asked) axes_.blocked[cell_of(one, prompt)] = kFailedPrompt;
+  }
+
+  std::vector<ArrayGroup> groups() override {
+    if (axes_.items.empty()) return {};
+    std::vector<ArrayGroup> groups = {arrays_of(axes_, references_)};
+    for (const CellWindow& window : windows_)
+      groups.push_back(arrays_of(mean_knockout_names(), axes_, window));
+    return groups;
+  }
+
+ private:
+  void add_window(std::uint32_t series) {
+    const WindowSeries& of_size = plan_.series[series];
+    CellWindow& window = windows_.emplace_back();
+    window.window = of_size.size;
+    window.placement = to_string(of_size.placement);
+    window.starts = of_size.starts;
+    window.probability.assign(axes_.blocked.size() * of_size.starts.size(), kNaN);
+    window.log_change = window.probability;
+    window.rank.assign(window.probability.size(), 0);
+    window.tied = window.rank;
+    window.asked.assign(subjects_.sets.size() * plan_.knockouts.size(), 0);
+    for (const Subjects::OfEntry& entry : subjects_.entries)
+      for (const AskedItem& one : entry.asked)
+        if (entry.set &&
+            std::find(one.series.begin(), one.series.end(), series) != one.series.end())
+          window.asked[*entry.set * plan_.knockouts.size() + one.item] = 1;
+  }
+
+  std::size_t cell_of(const AskedItem& one, std::uint32_t prompt) const {
+    return one.item * axes_.prompts.size() + rows_.at(prompt);
+  }
+
+  const MeanKnockoutPlan& plan_;
+  const Subjects& subjects_;
+  std::map<std::uint32_t, std::size_t> rows_;  // by prompt
+  CellAxes axes_;
+  MeanReferences references_;
+  std::vector<CellWindow> windows_;  // [series]
+};
+
+// ---- work
+
+class MeanKnockoutWork final : public Work {
+ public:
+  explicit MeanKnockoutWork(MeanKnockoutPlan plan) : plan_(std::move(plan)) {}
+  std::string bytes() const override { return to_bytes(plan_); }
+
+  std::string describe(const Asked& asked) const override {
+    std::set<int> sizes;
+    for (const AskedItem& one : asked)
+      for (const std::uint32_t series : one.series) sizes.insert(plan_.series.at(series).size);
+    return fmt::format("knockouts by means, {}, windows {}",
+                       counted(asked.size(), "mode and set", "modes and sets"),
+                       fmt::join(sizes, " "));
+  }
+  std::string summary() const override {
+    return plan_.knockouts.empty()
+               ? ""
+               : counted(plan_.knockouts.size(), "knockout by means", "knockouts by means");
+  }
+
+  // A two-stream knockout goes up layer by layer.
+  std::vector<Replays> replays(const Asked& asked, double) const override {
+    std::vector<Replays> replays;
+    for (const AskedItem& one : asked)
+      for (const std::uint32_t series : one.series)
+        replays.push_back({is_two_stream(plan_.knockouts.at(one.item).mode)
+                               ? plan_.series.at(series).size + 1.0
+                               : 1.0,
+                           plan_.series.at(series).windows});
+    return replays;
+  }
+  PromptBytes bytes_of_prompt(const Asked& asked, double) const override {
+    PromptKnockouts sample;
+    double cells = 0;
+    sample.positions.resize(asked.size());
+    for (const AskedItem& one : asked) {
+      const std::size_t windows = windows_of(plan_.series, one.series).size();
+      sample.probability.emplace_back(windows);
+      sample.log_change.emplace_back(windows);
+      sample.rank.emplace_back(windows);
+      sample.tied.emplace_back(windows);
+      cells += static_cast<double>(windows);
+    }
+    return {cells * kBytesPerCell, static_cast<double>(to_bytes(sample).size())};
+  }
+
+  // For the self-check and for estimates: the same writes with zeros, since the model has to say
+  // what the means are.
+  ReplayRequest request(const Asked& asked, const TokenizedPrompt& prompt,
+                        std::span<const TokenizedPrompt>) const override {
+    ReplayRequest request{prompt.ids, prompt.answer};
+    for (const AskedItem& one : asked) {
+      const KnockoutSpec& knockout = plan_.knockouts.at(one.item);
+      const TokenKnockout tokens{prompt.ids, positions_of(knockout.set, prompt)};
+      if (tokens.positions.empty()) continue;
+      const std::optional<Site> site = site_of(knockout.mode);
+      request.series.emplace_back(
+          site ? std::vector<Intervention>{written(*site, {}, tokens.positions, Zero{})}
+               : cut_edges(tokens, {}),
+          windows_of(plan_.series, one.series));
+    }
+    return request;
+  }
+  Finding record(const LoadedModel&, const Asked&, const TokenizedPrompt&,
+                 std::span<const TokenizedPrompt>, const ReplayResult&) const override {
+    throw std::logic_error("a knockout by means is made of several results");
+  }
+
+  std::vector<Finding> compute(LoadedModel& model, const Asked& asked,
+                               std::span<const TokenizedPrompt> prompts) const override {
+    std::vector<Finding> findings;
+    for (std::size_t first = 0; first < prompts.size(); first += kPromptsTogether)
+      for (Finding& finding :
+           compute_some(model, asked,
+                        prompts.subspan(first, std::min(kPromptsTogether, prompts.size() - first))))
+        findings.push_back(std::move(finding));
+    return findings;
+  }
+
+  std::unique_ptr<ArrayMaker> arrays(const Subjects& subjects) const override {
+    return std::make_unique<MeanKnockoutArrays>(plan_, subjects);
+  }
+
+ private:
+  // The same on every rank: the same prompts in the same order, each alone.
+  const ReferenceMeans& means_at(LoadedModel& model, Site site) const {
+    std::string key = "mean_knockout " + to_string(site);
+    for (const Prompt& prompt : plan_.references) key += fmt::format(" {}", prompt.id);
+    return model.derived<ReferenceMeans>(
+        key, [&] { return means_of(model, site, plan_.layers, plan_.references); });
+  }
+
+  std::vector<Finding> compute_some(LoadedModel& model, const Asked& asked,
+                                    std::span<const TokenizedPrompt> prompts) const {
+    std::vector<PromptKnockouts> found(prompts.size());
+    std::vector<bool> finite(prompts.size(), true);
+    for (const AskedItem& one : asked) {
+      const std::optional<Site> site = site_of(plan_.knockouts.at(one.item).mode);
+      const ReferenceMeans* means = site ? &means_at(model, *site) : nullptr;
+      for (PromptKnockouts& prompt : found)
+        if (means != nullptr) prompt.reference_tokens = means->tokens;
+      add_item(model, one, means, prompts, found, finite);
+    }
+    std::vector<Finding> findings;
+    for (std::size_t i = 0; i < prompts.size(); ++i)
+      findings.push_back(finite[i] ? Finding{"", to_bytes(found[i])} : Finding{kNotFinite, ""});
+    return findings;
+  }
+
+  // One item of all the prompts, in all its windows.
+  void add_item(LoadedModel& model, const AskedItem& one, const ReferenceMeans* means,
+                std::span<const TokenizedPrompt> prompts, std::vector<PromptKnockouts>& found,
+                std::vector<bool>& finite) const {
+    const KnockoutSpec& knockout = plan_.knockouts.at(one.item);
+    const std::vector<Window> windows = windows_of(plan_.series, one.series);
+    const Replayer replay = [&](const std::vector<ReplayRequest>& requests) {
+      return model.replay(requests);
+    };
+    std::vector<TwoStreamKnockout> runs;  // [prompt with such tokens * windows + window]
+    for (const TokenizedPrompt& prompt : prompts)
+      if (const TokenKnockout tokens{prompt.ids, positions_of(knockout.set, prompt)};
+          !tokens.positions.empty())
+        for (const Window& window : windows)
+          runs.push_back({tokens, means == nullptr ? nullptr : &means->means, prompt.answer,
+                          layers_in(window)});
+    if (is_two_stream(knockout.mode))
+      take_second_streams(replay, runs);
+    else
+      for (TwoStreamKnockout& run : runs)
+        run.together = means == nullptr ? cut_edges(run.knockout, run.layers)
+                                        : mean_knockout(run.knockout, means->means, run.layers);
+    ReplayBatch batch;
+    std::vector<ReplayBatch::Run> clean, knocked;
+    for (const TokenizedPrompt& prompt : prompts)
+      clean.push_back(batch.ask(prompt.ids, prompt.answer, {}));
+    for (TwoStreamKnockout& run : runs)
+      knocked.push_back(batch.ask(run.knockout.ids, run.answer, std::move(run.together)));
+    batch.compute(replay);
+    for (std::size_t i = 0, next = 0; i < prompts.size(); ++i) {
+      const std::size_t touched = positions_of(knockout.set, prompts[i]).size();
+      std::vector<Answer> answers;
+      for (std::size_t w = 0; w < windows.size(); ++w)
+        answers.push_back(touched > 0 ? batch.answer(knocked[next++]) : Answer{});
+      if (!add_answers(batch.answer(clean[i]), answers, static_cast<std::int64_t>(touched),
+                       found[i]))
+        finite[i] = false;
+    }
+  }
+
+  // False: some answer is not finite. An answer of rank 0 is none.
+  static bool add_answers(const Answer& clean, const std::vector<Answer>& answers,
+                          std::int64_t touched, PromptKnockouts& found) {
+    found.positions.push_back(touched);
+    std::vector<float>&probability = found.probability.emplace_back(),
+    &log_change = found.log_change.emplace_back();
+    std::vector<std::int32_t>&rank = found.rank.emplace_back(), &tied = found.tied.emplace_back();
+    bool finite = clean.rank != kernels::kNoRank;
+    for (const Answer& answer : answers) {
+      finite = finite && answer.rank != kernels::kNoRank;
+      probability.push_back(static_cast<float>(std::exp(answer.log_probability)));
+      log_change.push_back(static_cast<float>(answer.log_probability - clean.log_probability));
+      rank.push_back(answer.rank);
+      tied.push_back(answer.tied);
+    }
+    return finite;
+  }
+
+  MeanKnockoutPlan plan_;
+};
+
+// ---- the section
+
+template <class V>
+Form<V> one_word(const std::string& what, const std::vector<V>& values) {
+  std::vector<std::pair<std::string, V>> words;
+  for (const V value : values) words.emplace_back(to_string(value), value);
+  return one_of<V>(what, words);
+}
+
+const std::vector<KnockoutMode> kModes = {KnockoutMode::kMeanA, KnockoutMode::kTwoStreamA,
+                                          KnockoutMode::kMeanXbc, KnockoutMode::kTwoStreamXbc,
+                                          KnockoutMode::kEdges};
+
+Fields<MeanReferencesConfig> reference_fields() {
+  using R = MeanReferencesConfig;
+  return {field("prompts", &R::prompts, word_or("128", 0, whole_number<int>(1, kMostReferences)),
+                "how many prompts of the dataset the means are of; by default 128, or all of a "
+                "smaller dataset"),
+          field("seed", &R::seed, whole_number<std::uint64_t>(0, std::numeric_limits<int>::max()),
+                "draws them")};
+}
+
+Fields<MeanKnockoutConfig> mean_knockout_fields() {
+  using T = MeanKnockoutConfig;
+  Fields<T> fields = {
+      field("modes", &T::modes,
+            word_or("all", std::vector<KnockoutMode>{},
+                    list_of(one_word<KnockoutMode>("mode", kModes))),
+            "mean: the site is its mean at the tokens; two-stream: only the last token sees the "
+            "mean; edges: the tokens' edges to the last one are cut; all: as far as a model has "
+            "them"),
+      field("sets", &T::sets, list_of(one_word<KnockoutSet>("set", T{}.sets)),
+            "tokens: of the subject, its last one, all others but the prompt's last, that"),
+      field("window", &T::window, word_or("10 of 64", 0, whole_number<int>(1, kMostWindow)),
+            "layers around the centre; by default as large a part of the model as 10 of 64"),
+      field("references", &T::references, section(reference_fields()),
+            "prompts that the means are of"),
+      field<T, std::int64_t>(
+          "prompts", &T::prompts,
+          word_or("all", std::int64_t{0},
+                  whole_number<std::int64_t>(1, std::numeric_limits<std::int64_t>::max())),
+          "only the first N prompts of the set"),
+  };
+  for (Field<T>& more : whom_fields<T>()) fields.push_back(std::move(more));
+  return fields;
+}
+
+// ---- the kind
+
+// Throws std::invalid_argument for what some layer does not have.
+void check_mode(const Architecture& architecture, KnockoutMode mode) {
+  const std::vector<Window> windows =
+      window_series(1, Placement::kCentred, architecture.layers).windows;
+  const std::optional<Site> site = site_of(mode);
+  std::vector<Intervention> together =
+      site ? std::vector<Intervention>{written(*site, {}, {0}, Zero{})} : cut_edges({{0}, {0}}, {});
+  if (is_two_stream(mode)) together.emplace_back(written(Site::kS, {}, {0}, Zero{}));
+  InterventionCheck(architecture).series(Series(std::move(together), windows));
+}
+
+class MeanKnockoutPlanner {
+ public:
+  MeanKnockoutPlanner(const ModelToPlan& model, std::size_t entries)
+      : model_(model), entries_(entries) {
+    plan_.layers = model.architecture.layers;
+  }
+
+  Asked add(std::size_t index, const MeanKnockoutConfig& entry) {
+    const auto key = [&](const char* name) {
+      return key_in_entry(mean_knockout_kind().section(), index, entries_, name);
+    };
+    if (entry.window > 0) check_sizes(model_, key("window"), {entry.window});
+    const std::vector<std::uint32_t> series =
+        add_series(plan_.series, {window_of(entry)}, Placement::kCentred, plan_.layers);
+    Asked asked;
+    for (const KnockoutMode mode : modes(entry, key("modes"))) {
+      if (site_of(mode)) take_references(entry.references, key("references"));
+      for (const KnockoutSet set : entry.sets) asked.push_back({place_of({mode, set}), series});
+    }
+    std::sort(asked.begin(), asked.end());
+    return asked;
+  }
+
+  MeanKnockoutPlan take() { return std::move(plan_); }
+
+ private:
+  // Sharma et al. knock out in 10 of 64 layers.
+  int window_of(const MeanKnockoutConfig& entry) const {
+    return entry.window > 0 ? entry.window
+                            : std::max(1, static_cast<int>(std::lround(10.0 * plan_.layers / 64)));
+  }
+
+  std::vector<KnockoutMode> modes(const MeanKnockoutConfig& entry, const std::string& key) const {
+    if (entry.modes.empty()) return modes_of(model_.architecture);
+    for (const KnockoutMode mode : entry.modes) try {
+        check_mode(model_.architecture, mode);
+      } catch (const std::invalid_argument& error) {
+        throw InputError(model_.file.string(),
+                         fmt::format("key {}: {}: model {}: {}", key, to_string(mode), model_.name,
+                                     error.what()),
+                         "leave the mode to models that have it by an entry with models: [...]");
+      }
+    return entry.modes;
+  }
+
+  // All entries of a model have the same means.
+  void take_references(const MeanReferencesConfig& config, const std::string& key) {
+    const std::size_t there = model_.prompts.size();
+    if (static_cast<std::size_t>(config.prompts) > there)
+      throw InputError(
+          model_.file.string(),
+          fmt::format("key {}.prompts: the dataset has only {}", key, counted(there, "prompt")),
+          "ask for fewer");
+    if (references_.value_or(config) != config)
+      throw InputError(model_.file.string(),
+                       fmt::format("key {}: model {} has other references in an earlier entry", key,
+                                   model_.name),
+                       "give both entries the same");
+    if (references_) return;
+    references_ = config;
+    const std::size_t count = config.prompts > 0 ? static_cast<std::size_t>(config.prompts)
+                                                 : std::min<std::size_t>(kUsualReferences, there);
+    plan_.references = drawn_prompts(model_.prompts, count, config.seed);
+  }
+
+  std::uint32_t place_of(const KnockoutSpec& knockout) {
+    const auto found = std::find(plan_.knockouts.begin(), plan_.knockouts.end(), knockout);
+    const auto place = static_cast<std::uint32_t>(found - plan_.knockouts.begin());
+    if (found == plan_.knockouts.end()) plan_.knockouts.push_back(knockout);
+    return place;
+  }
+
+  const ModelToPlan& model_;
+  std::size_t entries_;
+  MeanKnockoutPlan plan_;
+  std::optional<MeanReferencesConfig> references_;
+};
+
+class MeanKnockoutKind final : public ExperimentKind {
+ public:
+  std::string name() const override { return "mean-knockout"; }
+  std::uint32_t number() const override { return 9; }
+
+  std::string section() const override { return "mean_knockout"; }
+  Form<Entries> form() const override { return section_form(mean_knockout_form()); }
+
+  PlannedWork plan(const Entries& entries, const ModelToPlan& model) const override {
+    MeanKnockoutPlanner planner(model, entries.size());
+    PlannedWork planned;
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      const auto& entry = static_cast<const MeanKnockoutConfig&>(*entries[i]);
+      planned.asked.push_back(is_for(entry, model.name) ? planner.add(i, entry) : Asked{});
+    }
+    planned.work = std::make_shared<MeanKnockoutWork>(planner.take());
+    return planned;
+  }
+  std::shared_ptr<const Work> work_from(const std::string& bytes) const override {
+    return std::make_shared<MeanKnockoutWork>(
+        from_bytes<MeanKnockoutPlan>(bytes, "the plan of knockouts by means"));
+  }
+
+  std::string progress(const PromptCount& count, std::uint32_t asked) const override {
+    return asked == 0 ? "no prompt to knock out by means"
+                      : in_words(count, asked, "selected prompt", "knocked out by means");
+  }
+};
+
+}  // namespace
+
+std::string to_string(KnockoutMode mode) {
+  switch (mode) {
+    case KnockoutMode::kEdges:
+      return "edges";
+    case KnockoutMode::kMeanA:
+      return "mean-a";
+    case KnockoutMode::kMeanXbc:
+      return "mean-xbc";
+    case KnockoutMode::kTwoStreamA:
+      return "two-stream-a";
+    case KnockoutMode::kTwoStreamXbc:
+      return "two-stream-xbc";
+  }
+  return "";
+}
+
+std::string to_string(KnockoutSet set) {
+  switch (set) {
+    case KnockoutSet::kSubject:
+      return "subject";
+    case KnockoutSet::kSubjectLast:
+      return "subject-last";
+    case KnockoutSet::kNonSubject:
+      return "non-subject";
+    case KnockoutSet::kPromptLast:
+      return "prompt-last";
+  }
+  return "";
+}
+
+std::vector<int> positions_of(KnockoutSet set, const TokenizedPrompt& prompt) {
+  const int last = static_cast<int>(prompt.ids.size()) - 1;
+  switch (set) {
+    case KnockoutSet::kSubject:
+      return prompt.subject;
+    case KnockoutSet::kSubjectLast:
+      return {prompt.subject.back()};
+    case KnockoutSet::kPromptLast:
+      return {last};
+    case KnockoutSet::kNonSubject:
+      break;
+  }
+  std::vector<int> others;
+  for (int token = 0; token < last; ++token)
+    if (!std::binary_search(prompt.subject.begin(), prompt.subject.end(), token))
+      others.push_back(token);
+  return others;
+}
+
+std::vector<KnockoutMode> modes_of(const Architecture& architecture) {
+  std::vector<KnockoutMode> modes;
+  for (const KnockoutMode mode : kModes) try {
+      check_mode(architecture, mode);
+      modes.push_back(mode);
+    } catch (const std::invalid_argument&) {  // not of this family
+    }
+  return modes;
+}
+
+Form<std::vector<MeanKnockoutConfig>> mean_knockout_form() {
+  return one_or_several(section(mean_knockout_fields()));
+}
+
+const ExperimentKind& mean_knockout_kind() {
+  static const MeanKnockoutKind kind;
+  return kind;
+}
+
+}  // namespace factflow
