@@ -13,12 +13,14 @@
 
 namespace {
 
+constexpr std::size_t kNameWidth = 13;  // of commands in the help
+
 void print_help() {
   std::cout << "factflow: where factual information flows inside language models\n\nUsage: "
                "factflow COMMAND [arguments]\n\n";
   for (const factflow::Command& command : factflow::commands()) {
     std::string name = command.name;
-    name.resize(10, ' ');
+    name.resize(kNameWidth, ' ');
     std::cout << "  " << name << command.summary << '\n';
   }
   std::cout << "\nfactflow COMMAND --help explains a command. Exit codes: 0 good, 1 failed, 2 "

@@ -30,6 +30,8 @@ const std::vector<Command>& commands() {
       {"analyse", "DIR", "tables, figures, findings and the report of a run", analyse_command},
       {"compare", "RUN RUN... [options]",
        "several runs together: tables, paired differences, figures and a report", compare_command},
+      {"apply-edits", "DIR --facts ID... --out DIR [options]",
+       "edits of a run, written into a copy of the checkpoint", apply_edits_command},
       {"check", "--model DIR", "what a checkpoint, tokenizer or dataset is", check_command},
       {"tokenize", "--model DIR", "lines of text in, token ids and byte offsets out, as JSON lines",
        tokenize_command},

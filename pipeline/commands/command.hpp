@@ -30,6 +30,7 @@ int compare_command(const std::vector<std::string>& arguments);
 int conform_command(const std::vector<std::string>& arguments);
 int verify_command(const std::vector<std::string>& arguments);
 int tokenize_command(const std::vector<std::string>& arguments);
+int apply_edits_command(const std::vector<std::string>& arguments);
 int check_command(const std::vector<std::string>& arguments);
 
 const std::vector<Command>& commands();
