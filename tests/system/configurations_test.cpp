@@ -1,10 +1,14 @@
 // Every file of configs/ has a test that runs it: those of configs/paper in paper_test.cpp, on
-// stand-ins for their models, the others here.
+// stand-ins for their models, the others here; of configs/locate those for large models plan.
 //
 // FACTFLOW_WHOLE=1: without --limit (tests/system/nightly.sh; `make demo` runs the largest daily).
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <set>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include <gmock/gmock.h>
 
@@ -30,7 +34,8 @@ std::set<fs::path> files_of(const fs::path& folder) {
 // A file in a new folder needs a test of its own, and an entry here.
 TEST(Configurations, EveryFileIsInAFolderWhoseFilesAreTested) {
   std::set<fs::path> tested;
-  for (const char* folder : {"", "paper", "slurm"}) tested.merge(files_of(kConfigs / folder));
+  for (const char* folder : {"", "locate", "paper", "slurm"})
+    tested.merge(files_of(kConfigs / folder));
   for (const auto& entry : fs::recursive_directory_iterator(kConfigs)) {
     const fs::path extension = entry.path().extension();
     const bool configuration = extension == ".yaml" || extension == ".yml" || extension == ".json";
@@ -53,6 +58,52 @@ TEST(Configurations, ThoseOfTheDemoRunAndAreAnalysed) {
     EXPECT_TRUE(ResultsReader(out + "/results.h5").info().complete) << config;
     EXPECT_TRUE(fs::exists(out + "/report.html")) << config;
     EXPECT_FALSE(fs::is_empty(out + "/figures")) << config;
+  }
+}
+
+// As many layers as the models of configs/locate have; a plan needs no more.
+void write_locate_models(const fs::path& directory) {
+  const std::pair<const char*, const char*> models[] = {
+      {"mamba-2.8b-hf", R"({"model_type": "mamba", "num_hidden_layers": 64, "hidden_size": 16,
+                            "state_size": 4, "vocab_size": 4096})"},
+      {"pythia-2.8b-deduped",
+       R"({"model_type": "gpt_neox", "num_hidden_layers": 32, "hidden_size": 32,
+           "num_attention_heads": 4, "intermediate_size": 64, "vocab_size": 4096})"}};
+  for (const auto& [name, config] : models) {
+    fs::create_directories(directory / name);
+    std::ofstream(directory / name / "config.json") << config;
+  }
+}
+
+// A file of the Relations dataset for each relation that configs/locate names; 140 facts each.
+void write_relations(const fs::path& directory) {
+  fs::create_directories(directory);
+  for (const char* name :
+       {"country capital city", "person occupation", "plays pro sport", "company CEO", "company hq",
+        "landmark in country", "product by company", "person native language"}) {
+    std::ofstream out(directory / (std::string(name) + ".json"));
+    out << R"({"name": ")" << name << R"(", "prompt_templates": ["{} goes with"], "samples": [)";
+    for (int i = 0; i < 140; ++i)
+      out << (i == 0 ? "" : ",") << R"({"subject": "Subject )" << i << R"(", "object": "Object )"
+          << i % 7 << "\"}";
+    out << "]}";
+  }
+}
+
+TEST(Configurations, ThoseOfTheSecondPaperPlan) {
+  const TemporaryDirectory scratch;
+  write_locate_models(scratch / "models");
+  write_relations(scratch / "relations");
+  std::ofstream(scratch / "facts.jsonl")
+      << R"({"prompt": "France goes with", "subject": "France", "answer": "Paris", "new_answer": "Rome"})";
+  for (const fs::path& config : files_of(kConfigs / "locate")) {
+    const bool demo = config.stem() == "demo", rome = config.stem() == "rome";
+    std::vector<std::string> words = {demo ? "validate" : "plan", config.string()};
+    if (!demo)
+      words.insert(words.end(), {"--models-dir", (scratch / "models").string(), "--dataset",
+                                 (scratch / (rome ? "facts.jsonl" : "relations")).string()});
+    const Ended ended = run_program(words);
+    EXPECT_EQ(ended.code, 0) << config << ended.all();
   }
 }
 

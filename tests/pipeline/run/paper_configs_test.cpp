@@ -1,4 +1,6 @@
-// configs/paper: everything.yaml asks for the union of the other files, and for nothing else.
+// configs/paper: everything.yaml asks for the union of the other files, and for nothing else; and
+// configs/locate.
+#include <algorithm>
 #include <filesystem>
 #include <map>
 #include <set>
@@ -101,6 +103,21 @@ TEST(PaperConfigs, ThePublishedSetsAreComplete) {
   for (const std::int64_t id : common)
     EXPECT_TRUE(wider.contains(id)) << id;  // right for 17 models, so for 12 of them
   EXPECT_LT(*wider.rbegin(), 21919);
+}
+
+TEST(LocateConfigs, AskForSomethingUnderTheirNames) {
+  std::size_t files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(source_dir()) /
+                                                               "configs/locate")) {
+    if (entry.path().extension() != ".yaml") continue;
+    const Config config = read_config(entry.path());
+    std::string name = "locate-" + entry.path().stem().string();
+    std::replace(name.begin(), name.end(), '_', '-');
+    EXPECT_EQ(config.name, name);
+    EXPECT_TRUE(config.experiments.any()) << name;
+    ++files;
+  }
+  EXPECT_EQ(files, 7U);
 }
 
 }  // namespace
