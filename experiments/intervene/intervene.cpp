@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <map>
 #include <set>
 
@@ -15,6 +14,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "experiments/bytes.hpp"
+#include "experiments/cell_collector.hpp"
 #include "experiments/drawn_prompts.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
 
@@ -43,7 +43,6 @@ void serialize(Archive& archive, RowSpec& r) {
 
 namespace {
 
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr double kBytesPerRow = 16;    // a probability, a rank, a number of ties, a log change
 constexpr std::size_t kTokenText = 6;  // bytes, for estimates
 constexpr std::int64_t kNoDonor = -1;
@@ -88,56 +87,47 @@ bool any_maps(const IntervenePlan& plan, const Asked& asked) {
 
 // ---- results
 
+std::map<std::uint32_t, std::string> rows_with_cells(const std::vector<RowSpec>& rows) {
+  std::map<std::uint32_t, std::string> names;
+  for (std::uint32_t row = 0; row < rows.size(); ++row)
+    if (!rows[row].one_by_one()) names.emplace(row, rows[row].name);
+  return names;
+}
+
 class InterventionArrays final : public ArrayMaker {
  public:
   InterventionArrays(const IntervenePlan& plan, const Subjects& subjects)
-      : plan_(plan), subjects_(subjects) {
-    for (std::uint32_t row = 0; row < plan.rows.size(); ++row) {
-      if (plan.rows[row].one_by_one()) {
-        maps_.emplace(row, std::vector<HeatmapResult>{});
-      } else {
-        places_[row] = axes_.items.size();
-        axes_.items.push_back(plan.rows[row].name);
-      }
-    }
-    for (const std::uint32_t prompt : subjects.asked) {
-      prompts_[prompt] = axes_.prompts.size();
-      axes_.prompts.push_back(subjects.prompts[prompt].id);
-    }
-    axes_.blocked.assign(axes_.items.size() * axes_.prompts.size(), kNotKnown);
-    donors_.assign(axes_.prompts.size(), kNoDonor);
-    for (const Subjects::Set& set : subjects.sets) {
-      axes_.sets.push_back(set.name);
-      for (const std::uint32_t prompt : subjects.asked)
-        axes_.members.push_back(
-            std::binary_search(set.members.begin(), set.members.end(), prompt) ? 1 : 0);
-    }
-    for (std::uint32_t series = 0; series < plan.series.size(); ++series) add_window(series);
+      : plan_(plan),
+        subjects_(subjects),
+        cells_(rows_with_cells(plan.rows), plan.series, subjects, true),
+        donors_(subjects.asked.size(), kNoDonor) {
+    for (std::uint32_t row = 0; row < plan.rows.size(); ++row)
+      if (plan.rows[row].one_by_one()) maps_.emplace(row, std::vector<HeatmapResult>{});
   }
 
   void add(std::uint32_t prompt, const Asked& asked, const std::string& values) override {
     const auto found = from_bytes<PromptFinding>(values, "what interventions did");
-    donors_[prompts_.at(prompt)] = found.donor;
+    donors_[cells_.row_of(prompt)] = found.donor;
     for (std::size_t i = 0; i < asked.size(); ++i) {
       if (plan_.rows.at(asked[i].item).one_by_one())
         add_maps(prompt, asked[i], i, found);
       else
-        add_cells(prompt, asked[i], i, found);
+        cells_.add(prompt, asked[i],
+                   {found.touched.at(i), found.probability.at(i), found.rank.at(i),
+                    found.tied.at(i), &found.log_change.at(i)});
     }
   }
-
   void add_failed(std::uint32_t prompt, const Asked& asked) override {
-    for (const AskedItem& row : asked)
-      if (places_.contains(row.item)) axes_.blocked[cell_of(row, prompt)] = kFailedPrompt;
+    cells_.add_failed(prompt, asked);
   }
 
   std::vector<ArrayGroup> groups() override {
     std::vector<ArrayGroup> groups;
-    if (!axes_.items.empty()) {
-      groups.push_back(arrays_of(intervention_names(), axes_));
+    if (!cells_.empty()) {
+      groups.push_back(arrays_of(intervention_names(), cells_.axes()));
       add_references(groups.back());
-      for (const CellWindow& window : windows_)
-        groups.push_back(arrays_of(intervention_names(), axes_, window));
+      for (const CellWindow& window : cells_.windows())
+        groups.push_back(arrays_of(intervention_names(), cells_.axes(), window));
     }
     std::int64_t index = 0;
     for (auto& [row, maps] : maps_)
@@ -148,31 +138,6 @@ class InterventionArrays final : public ArrayMaker {
   }
 
  private:
-  void add_window(std::uint32_t series) {
-    const WindowSeries& of_size = plan_.series[series];
-    CellWindow& window = windows_.emplace_back();
-    window.window = of_size.size;
-    window.placement = to_string(of_size.placement);
-    window.starts = of_size.starts;
-    window.probability.assign(axes_.blocked.size() * of_size.starts.size(), kNaN);
-    window.log_change = window.probability;
-    window.rank.assign(window.probability.size(), 0);
-    window.tied = window.rank;
-    window.asked = asked_for(series);
-  }
-
-  // [set, row] what is asked of a window series: sets share prompts, so the cells do not say it.
-  std::vector<std::int32_t> asked_for(std::uint32_t series) const {
-    const std::size_t rows = axes_.items.size();
-    std::vector<std::int32_t> asked(subjects_.sets.size() * rows, 0);
-    for (const Subjects::OfEntry& entry : subjects_.entries)
-      for (const AskedItem& row : entry.asked)
-        if (places_.contains(row.item) &&
-            std::find(row.series.begin(), row.series.end(), series) != row.series.end())
-          asked[entry.set.value() * rows + places_.at(row.item)] = 1;
-    return asked;
-  }
-
   void add_references(ArrayGroup& group) const {
     if (plan_.references.empty()) return;
     std::vector<std::int64_t> ids;
@@ -185,26 +150,6 @@ class InterventionArrays final : public ArrayMaker {
                             {"1",
                              "id of the reference whose values the prompt takes up where a "
                              "row resamples; -1 = none"}});
-  }
-
-  void add_cells(std::uint32_t prompt, const AskedItem& row, std::size_t i,
-                 const PromptFinding& found) {
-    const std::size_t cell = cell_of(row, prompt);
-    axes_.blocked[cell] = found.touched.at(i);
-    std::ptrdiff_t from = 0;
-    for (const std::uint32_t series : row.series) {
-      CellWindow& window = windows_.at(series);
-      const auto starts = static_cast<std::ptrdiff_t>(window.starts.size());
-      const auto to = static_cast<std::ptrdiff_t>(cell) * starts;
-      const auto copy = [&](const auto& of_rows, auto& cells) {
-        std::copy_n(of_rows.at(i).begin() + from, starts, cells.begin() + to);
-      };
-      copy(found.probability, window.probability);
-      copy(found.log_change, window.log_change);
-      copy(found.rank, window.rank);
-      copy(found.tied, window.tied);
-      from += starts;
-    }
   }
 
   void add_maps(std::uint32_t prompt, const AskedItem& row, std::size_t i,
@@ -230,17 +175,10 @@ class InterventionArrays final : public ArrayMaker {
     }
   }
 
-  std::size_t cell_of(const AskedItem& row, std::uint32_t prompt) const {
-    return places_.at(row.item) * axes_.prompts.size() + prompts_.at(prompt);
-  }
-
   const IntervenePlan& plan_;
   const Subjects& subjects_;
-  std::map<std::uint32_t, std::size_t> places_;   // by row with cells
-  std::map<std::uint32_t, std::size_t> prompts_;  // by prompt
-  CellAxes axes_;
+  CellCollector cells_;
   std::vector<std::int64_t> donors_;                          // [prompt]
-  std::vector<CellWindow> windows_;                           // [series]
   std::map<std::uint32_t, std::vector<HeatmapResult>> maps_;  // by row with maps
 };
 

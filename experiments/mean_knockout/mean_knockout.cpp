@@ -15,6 +15,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "experiments/bytes.hpp"
+#include "experiments/cell_collector.hpp"
 #include "experiments/drawn_prompts.hpp"
 #include "experiments/forms.hpp"
 #include "model/check_intervention.hpp"
@@ -23,7 +24,6 @@
 namespace factflow {
 namespace {
 
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr double kBytesPerCell = 16;  // a probability, a rank, ties, a log change
 constexpr int kUsualReferences = 128, kMostReferences = 100000, kMostWindow = 10000;
 // Every run holds the means that it writes: so many prompts go through the engine together.
@@ -137,90 +137,43 @@ ReferenceMeans means_of(LoadedModel& model, Site site, int layers,
 
 // ---- results
 
+std::map<std::uint32_t, std::string> labels_of(const std::vector<KnockoutSpec>& knockouts) {
+  std::map<std::uint32_t, std::string> labels;
+  for (const KnockoutSpec& knockout : knockouts)
+    labels.emplace(static_cast<std::uint32_t>(labels.size()), label_of(knockout));
+  return labels;
+}
+
 class MeanKnockoutArrays final : public ArrayMaker {
  public:
   MeanKnockoutArrays(const MeanKnockoutPlan& plan, const Subjects& subjects)
-      : plan_(plan), subjects_(subjects) {
-    for (const KnockoutSpec& knockout : plan.knockouts) axes_.items.push_back(label_of(knockout));
-    for (const std::uint32_t prompt : subjects.asked) {
-      rows_[prompt] = axes_.prompts.size();
-      axes_.prompts.push_back(subjects.prompts[prompt].id);
-    }
-    axes_.blocked.assign(axes_.items.size() * axes_.prompts.size(), kNotKnown);
-    for (const Subjects::Set& set : subjects.sets) {
-      axes_.sets.push_back(set.name);
-      for (const std::uint32_t prompt : subjects.asked)
-        axes_.members.push_back(
-            std::binary_search(set.members.begin(), set.members.end(), prompt) ? 1 : 0);
-    }
-    for (std::uint32_t series = 0; series < plan.series.size(); ++series) add_window(series);
+      : cells_(labels_of(plan.knockouts), plan.series, subjects, true) {
     for (const Prompt& prompt : plan.references) references_.prompts.push_back(prompt.id);
   }
 
   void add(std::uint32_t prompt, const Asked& asked, const std::string& values) override {
     const auto found = from_bytes<PromptKnockouts>(values, "a knockout by means");
     references_.tokens = found.reference_tokens;
-    for (std::size_t i = 0; i < asked.size(); ++i) {
-      const std::size_t cell = cell_of(asked[i], prompt);
-      axes_.blocked[cell] = found.positions.at(i);
-      std::ptrdiff_t from = 0;
-      for (const std::uint32_t series : asked[i].series) {
-        CellWindow& window = windows_.at(series);
-        const auto starts = static_cast<std::ptrdiff_t>(window.starts.size());
-        const auto to = static_cast<std::ptrdiff_t>(cell) * starts;
-        const auto copy = [&](const auto& of_items, auto& cells) {
-          std::copy_n(of_items.at(i).begin() + from, starts, cells.begin() + to);
-        };
-        copy(found.probability, window.probability);
-        copy(found.log_change, window.log_change);
-        copy(found.rank, window.rank);
-        copy(found.tied, window.tied);
-        from += starts;
-      }
-    }
+    for (std::size_t i = 0; i < asked.size(); ++i)
+      cells_.add(prompt, asked[i],
+                 {found.positions.at(i), found.probability.at(i), found.rank.at(i),
+                  found.tied.at(i), &found.log_change.at(i)});
   }
-
   void add_failed(std::uint32_t prompt, const Asked& asked) override {
-    for (const AskedItem& one : asked) axes_.blocked[cell_of(one, prompt)] = kFailedPrompt;
+    cells_.add_failed(prompt, asked);
   }
 
   std::vector<ArrayGroup> groups() override {
-    if (axes_.items.empty()) return {};
-    std::vector<ArrayGroup> groups = {arrays_of(axes_, references_)};
-    for (const CellWindow& window : windows_)
-      groups.push_back(arrays_of(mean_knockout_names(), axes_, window));
+    if (cells_.empty()) return {};
+    std::vector<ArrayGroup> groups = {arrays_of(cells_.axes(), references_)};
+    for (const CellWindow& window : cells_.windows())
+      groups.push_back(arrays_of(mean_knockout_names(), cells_.axes(), window));
     return groups;
   }
 
  private:
-  void add_window(std::uint32_t series) {
-    const WindowSeries& of_size = plan_.series[series];
-    CellWindow& window = windows_.emplace_back();
-    window.window = of_size.size;
-    window.placement = to_string(of_size.placement);
-    window.starts = of_size.starts;
-    window.probability.assign(axes_.blocked.size() * of_size.starts.size(), kNaN);
-    window.log_change = window.probability;
-    window.rank.assign(window.probability.size(), 0);
-    window.tied = window.rank;
-    window.asked.assign(subjects_.sets.size() * plan_.knockouts.size(), 0);
-    for (const Subjects::OfEntry& entry : subjects_.entries)
-      for (const AskedItem& one : entry.asked)
-        if (entry.set &&
-            std::find(one.series.begin(), one.series.end(), series) != one.series.end())
-          window.asked[*entry.set * plan_.knockouts.size() + one.item] = 1;
-  }
-
-  std::size_t cell_of(const AskedItem& one, std::uint32_t prompt) const {
-    return one.item * axes_.prompts.size() + rows_.at(prompt);
-  }
-
-  const MeanKnockoutPlan& plan_;
-  const Subjects& subjects_;
-  std::map<std::uint32_t, std::size_t> rows_;  // by prompt
-  CellAxes axes_;
+  CellCollector cells_;
   MeanReferences references_;
-  std::vector<CellWindow> windows_;  // [series]
 };
 
 // ---- work

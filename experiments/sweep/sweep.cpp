@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <limits>
 #include <map>
 #include <set>
 
@@ -12,6 +11,7 @@
 
 #include "base/text.hpp"
 #include "experiments/bytes.hpp"
+#include "experiments/cell_collector.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 
 namespace factflow {
@@ -37,7 +37,6 @@ SweepPlan decode_sweep_plan(const std::string& bytes) {
 
 namespace {
 
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr double kBytesPerRow = 12;  // a probability, a rank, a number of ties
 
 // What is found about one prompt.
@@ -55,89 +54,39 @@ void serialize(Archive& archive, PromptSweep& p) {
 
 // ---- results
 
+std::map<std::uint32_t, std::string> labels_of(const std::vector<EdgeSpec>& edges) {
+  std::map<std::uint32_t, std::string> labels;
+  for (const EdgeSpec& edge : edges)
+    labels.emplace(static_cast<std::uint32_t>(labels.size()), label_of(edge));
+  return labels;
+}
+
 class SweepArrays final : public ArrayMaker {
  public:
-  SweepArrays(const SweepPlan& plan, const Subjects& subjects) : plan_(plan), subjects_(subjects) {
-    for (const EdgeSpec& edge : plan.edges) axes_.items.push_back(label_of(edge));
-    for (const std::uint32_t prompt : subjects.asked) {
-      rows_[prompt] = axes_.prompts.size();
-      axes_.prompts.push_back(subjects.prompts[prompt].id);
-    }
-    axes_.blocked.assign(axes_.items.size() * axes_.prompts.size(), kNotKnown);
-    for (const Subjects::Set& set : subjects.sets) {
-      axes_.sets.push_back(set.name);
-      for (const std::uint32_t prompt : subjects.asked)
-        axes_.members.push_back(
-            std::binary_search(set.members.begin(), set.members.end(), prompt) ? 1 : 0);
-    }
-    for (std::uint32_t series = 0; series < plan.series.size(); ++series) add_window(series);
-  }
+  SweepArrays(const SweepPlan& plan, const Subjects& subjects)
+      : cells_(labels_of(plan.edges), plan.series, subjects, false) {}
 
   void add(std::uint32_t prompt, const Asked& asked, const std::string& values) override {
     const auto found = from_bytes<PromptSweep>(values, "a sweep result");
-    for (std::size_t e = 0; e < asked.size(); ++e) {
-      const std::size_t cell = cell_of(asked[e], prompt);
-      axes_.blocked[cell] = found.blocked.at(e);
-      std::ptrdiff_t from = 0;
-      for (const std::uint32_t series : asked[e].series) {
-        CellWindow& window = windows_.at(series);
-        const auto starts = static_cast<std::ptrdiff_t>(window.starts.size());
-        const auto to = static_cast<std::ptrdiff_t>(cell) * starts;
-        const auto copy = [&](const auto& of_edges, auto& cells) {
-          std::copy_n(of_edges.at(e).begin() + from, starts, cells.begin() + to);
-        };
-        copy(found.probability, window.probability);
-        copy(found.rank, window.rank);
-        copy(found.tied, window.tied);
-        from += starts;
-      }
-    }
+    for (std::size_t e = 0; e < asked.size(); ++e)
+      cells_.add(
+          prompt, asked[e],
+          {found.blocked.at(e), found.probability.at(e), found.rank.at(e), found.tied.at(e)});
   }
-
   void add_failed(std::uint32_t prompt, const Asked& asked) override {
-    for (const AskedItem& edge : asked) axes_.blocked[cell_of(edge, prompt)] = kFailedPrompt;
+    cells_.add_failed(prompt, asked);
   }
 
   std::vector<ArrayGroup> groups() override {
-    if (axes_.items.empty()) return {};
-    std::vector<ArrayGroup> groups = {arrays_of(axes_)};
-    for (const CellWindow& window : windows_) groups.push_back(arrays_of(axes_, window));
+    if (cells_.empty()) return {};
+    std::vector<ArrayGroup> groups = {arrays_of(cells_.axes())};
+    for (const CellWindow& window : cells_.windows())
+      groups.push_back(arrays_of(cells_.axes(), window));
     return groups;
   }
 
  private:
-  void add_window(std::uint32_t series) {
-    const WindowSeries& of_size = plan_.series[series];
-    CellWindow& window = windows_.emplace_back();
-    window.window = of_size.size;
-    window.placement = to_string(of_size.placement);
-    window.starts = of_size.starts;
-    window.probability.assign(axes_.blocked.size() * of_size.starts.size(), kNaN);
-    window.rank.assign(window.probability.size(), 0);
-    window.tied = window.rank;
-    window.asked = asked_for(series);
-  }
-
-  // [set, edge] what sweeps ask of a window series: sets share prompts, so the cells do not say it.
-  std::vector<std::int32_t> asked_for(std::uint32_t series) const {
-    const std::size_t edges = plan_.edges.size();
-    std::vector<std::int32_t> asked(subjects_.sets.size() * edges, 0);
-    for (const Subjects::OfEntry& entry : subjects_.entries)
-      for (const AskedItem& edge : entry.asked)
-        if (std::find(edge.series.begin(), edge.series.end(), series) != edge.series.end())
-          asked[entry.set.value() * edges + edge.item] = 1;
-    return asked;
-  }
-
-  std::size_t cell_of(const AskedItem& edge, std::uint32_t prompt) const {
-    return edge.item * axes_.prompts.size() + rows_.at(prompt);
-  }
-
-  const SweepPlan& plan_;
-  const Subjects& subjects_;
-  std::map<std::uint32_t, std::size_t> rows_;  // by prompt
-  CellAxes axes_;
-  std::vector<CellWindow> windows_;  // [series]
+  CellCollector cells_;
 };
 
 // ---- work
