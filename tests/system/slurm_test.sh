@@ -129,6 +129,15 @@ wait_for_results() { # until the journal of NAME holds results
   fail "$1: no results appear"
 }
 
+# Until status shows that the first job of NAME runs. Asked from the submission on: the job may end seconds after its
+# first results.
+wait_for_status() {
+  while squeue --noheader --format %A | grep -qx "$first"; do
+    "$factflow" status "$work/$1" 2> /dev/null | grep -q "$first: RUNNING" && return
+  done
+  fail "$1: status does not show the running job"
+}
+
 wait_for_queue() {
   for _ in $(seq 3000); do
     [ -z "$(squeue --noheader)" ] && return
@@ -152,8 +161,7 @@ logs_of_runs() { ls "$work/$1"/logs/run-*.log 2> /dev/null | wc -l; }
 
 undisturbed() {
   submit whole
-  wait_for_results whole
-  "$factflow" status "$work/whole" | grep -q "$first: RUNNING" || fail "status does not show the running job"
+  wait_for_status whole
   "$factflow" submit "$work/config.yaml" --profile "$work/profile.yaml" --out "$work/whole" > /dev/null 2> "$work/second"
   [ $? -eq 2 ] && grep -q "in the queue" "$work/second" || fail "a second submission was not refused: $(cat "$work/second")"
   expect_finished whole
