@@ -13,21 +13,6 @@ namespace {
 // At least, so that small tensors wake nobody up.
 constexpr std::int64_t kBytesPerThread = std::int64_t{1} << 20;
 
-at::ScalarType as_torch(StoredType type) {
-  switch (type) {
-    case StoredType::kF64:
-      return at::kDouble;
-    case StoredType::kF32:
-      return at::kFloat;
-    case StoredType::kF16:
-      return at::kHalf;
-    case StoredType::kBF16:
-      return at::kBFloat16;
-    default:
-      throw std::logic_error("upload of a tensor that is not of floating point");
-  }
-}
-
 // Copies bytes [begin, begin + count) of a tensor and counts what is not finite while it is in the
 // cache.
 std::int64_t copy_and_count(const StoredTensor& stored, std::int64_t begin, std::int64_t count,
@@ -49,6 +34,21 @@ std::int64_t copy_and_count(const StoredTensor& stored, std::int64_t begin, std:
 }
 
 }  // namespace
+
+at::ScalarType as_torch(StoredType type) {
+  switch (type) {
+    case StoredType::kF64:
+      return at::kDouble;
+    case StoredType::kF32:
+      return at::kFloat;
+    case StoredType::kF16:
+      return at::kHalf;
+    case StoredType::kBF16:
+      return at::kBFloat16;
+    default:
+      throw std::logic_error("no float type of libtorch: " + to_string(type));
+  }
+}
 
 Uploader::Uploader(at::Device device, std::int64_t piece)
     : device_(device), piece_(piece / 8 * 8) {}

@@ -13,6 +13,9 @@
 
 namespace factflow {
 
+// libtorch's name of F64, F32, F16 or BF16; throws std::logic_error for other types.
+at::ScalarType as_torch(StoredType type);
+
 class Uploader {
  public:
   // Keeps two buffers of `piece` bytes, from the first tensor on.

@@ -15,6 +15,7 @@
 #include "base/files.hpp"
 #include "base/output_directory.hpp"
 #include "model/checkpoint/safetensors_writer.hpp"
+#include "model/upload.hpp"
 
 namespace factflow {
 namespace {
@@ -29,21 +30,6 @@ bool is_of_weights(const std::filesystem::path& file) {
   const std::string name = file.filename().string();
   return std::any_of(std::begin(kEndings), std::end(kEndings),
                      [&](std::string_view ending) { return name.ends_with(ending); });
-}
-
-at::ScalarType type_of(StoredType type) {
-  switch (type) {
-    case StoredType::kF64:
-      return at::kDouble;
-    case StoredType::kF32:
-      return at::kFloat;
-    case StoredType::kF16:
-      return at::kHalf;
-    case StoredType::kBF16:
-      return at::kBFloat16;
-    default:
-      throw std::logic_error("an edit of a tensor of " + to_string(type));
-  }
 }
 
 // [rows, columns] in float64.
@@ -96,7 +82,7 @@ double norm_of(const at::Tensor& x) {
 EditedTensor edited(const std::string& name, const StoredTensor& stored, const Change& change,
                     at::Tensor& numbers) {
   const at::Tensor exact = numbers_of(stored) + change.sum;
-  numbers = exact.to(type_of(stored.type)).contiguous();
+  numbers = exact.to(as_torch(stored.type)).contiguous();
   const at::Tensor rounded = numbers.to(at::kDouble);
   if (!at::isfinite(rounded).all().item<bool>())
     throw InputError(stored.file, fmt::format("tensor {}: {} cannot hold its edited numbers", name,
