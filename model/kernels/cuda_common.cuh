@@ -107,6 +107,9 @@ __device__ inline float4 load4(const Bfloat16* from) {
   return make_float4(__uint_as_float(x.x << 16), __uint_as_float(x.x & 0xffff0000u),
                      __uint_as_float(x.y << 16), __uint_as_float(x.y & 0xffff0000u));
 }
+__device__ inline float4 load4(const Float16* from) {
+  return make_float4(load(from), load(from + 1), load(from + 2), load(from + 3));
+}
 
 // The numbers of 16 bytes that nobody reads again, so that they displace nothing from the cache.
 template <class Sixteen>

@@ -6,6 +6,7 @@
 #include "model/kernels/cuda_attention.cuh"
 #include "model/kernels/cuda_common.cuh"
 #include "model/kernels/cuda_dual.cuh"
+#include "model/kernels/cuda_rows.cuh"
 #include "model/kernels/cuda_scan.cuh"
 #include "model/kernels/interventions.hpp"
 
@@ -22,6 +23,14 @@ __device__ inline float stored_number(const Factor<T>& value, std::int64_t row, 
   if (value.data != nullptr || !in_parts(value)) return load(value.data + row * value.stride + j);
   return value.high.data[row * value.high.stride + j] +
          load(value.parts.data + row * value.parts.stride + j);
+}
+
+// Numbers j to j + 3.
+template <class T>
+__device__ inline float4 stored_four(const Factor<T>& value, std::int64_t row, std::int64_t j) {
+  if (value.data != nullptr || !in_parts(value)) return load4(value.data + row * value.stride + j);
+  return plus_times(load4(value.high.data + row * value.high.stride + j), 1.0f,
+                    load4(value.parts.data + row * value.parts.stride + j));
 }
 
 template <class T>
@@ -46,14 +55,26 @@ __device__ inline float stored_source(const SiteArgs<T>& a, const SiteWrite& wri
   return -offset_of(a.value, j);
 }
 
-// Block: a target column. Its writes follow each other.
-template <class T>
+// What patches write: all channels of another column, as they are stored there.
+__device__ inline bool copies_a_column(const SiteWrite& write) {
+  return write.kind == SiteWrite::kColumn && write.channels < 0 && write.add == 0;
+}
+
+// Block: a target column. Its writes follow each other. kFours: columns can be copied four numbers
+// at a time.
+template <bool kFours, class T>
 __global__ void site_write_kernel(Rows rows, SiteArgs<T> a) {
   const SiteTarget target = a.targets[blockIdx.x];
   if (target.column >= rows.column_count) return;
   for (std::int32_t w = target.begin; w < target.end; ++w) {
     const SiteWrite write = a.writes[w];
     if (!is_on(write.layer_begin, write.layer_end, rows.layer)) continue;
+    if (kFours && copies_a_column(write)) {
+      for (std::int64_t j = 4 * threadIdx.x; j < a.value.width; j += 4 * blockDim.x)
+        put4(a.value.stored, target.column, j, stored_four(a.value.stored, write.source, j));
+      __syncthreads();
+      continue;
+    }
     const std::int64_t count = write.channels < 0 ? a.value.width : write.count;
     for (std::int64_t i = threadIdx.x; i < count; i += blockDim.x) {
       const std::int64_t j = write.channels < 0 ? i : a.channels[write.channels + i];
@@ -70,7 +91,8 @@ __global__ void site_write_kernel(Rows rows, SiteArgs<T> a) {
 template <class T>
 void site_write(const Rows& rows, const SiteArgs<T>& a) {
   if (a.target_count == 0) return;
-  launch("site_write", site_write_kernel<T>,
+  const bool fours = a.value.width % 4 == 0 && in_fours(a.value.stored);
+  launch("site_write", fours ? site_write_kernel<true, T> : site_write_kernel<false, T>,
          {static_cast<unsigned>(a.target_count), threads_for(a.value.width)}, rows, rows, a);
 }
 
@@ -107,50 +129,79 @@ void site_mean(const Rows& rows, const SiteMeanArgs<T>& a) {
   launch("site_mean", site_mean_kernel<T>, {grid, kThreads}, rows, a);
 }
 
-// Block: a column.
-template <class T>
+// Block: a column. kFours: four numbers at a time.
+template <bool kFours, class T>
 __global__ void gate_open_kernel(GateArgs<T> a, Matrix<T> z) {
   const std::int64_t column = a.columns[blockIdx.x];
-  for (std::int64_t j = threadIdx.x; j < a.width; j += blockDim.x) {
-    T* gate = z.data + column * z.stride + j;
-    a.g.data[column * a.g.stride + j] = silu(load(gate));
-    store(gate, kOpenGate);
+  T* const gate = z.data + column * z.stride;
+  float* const g = a.g.data + column * a.g.stride;
+  if constexpr (kFours) {
+    for (std::int64_t j = 4 * threadIdx.x; j < a.width; j += 4 * blockDim.x) {
+      store4(g + j, silu4(load4(gate + j)));
+      store4(gate + j, make_float4(kOpenGate, kOpenGate, kOpenGate, kOpenGate));
+    }
+  } else {
+    for (std::int64_t j = threadIdx.x; j < a.width; j += blockDim.x) {
+      g[j] = silu(load(gate + j));
+      store(gate + j, kOpenGate);
+    }
+  }
+}
+
+template <bool kFours, class T>
+__global__ void gate_take_kernel(GateArgs<T> a, Factor<T> out) {
+  const std::int64_t column = a.columns[blockIdx.x];
+  float* const s = a.s.data + column * a.s.stride;
+  if constexpr (kFours) {
+    for (std::int64_t j = 4 * threadIdx.x; j < a.width; j += 4 * blockDim.x)
+      store4(s + j, times(stored_four(out, column, j), 1.0f / kOpenGate));
+  } else {
+    for (std::int64_t j = threadIdx.x; j < a.width; j += blockDim.x)
+      s[j] = stored_number(out, column, j) * (1.0f / kOpenGate);
+  }
+}
+
+template <bool kFours, class T>
+__global__ void gate_close_kernel(GateArgs<T> a, Factor<T> out) {
+  const std::int64_t column = a.columns[blockIdx.x];
+  const float* const s = a.s.data + column * a.s.stride;
+  const float* const g = a.g.data + column * a.g.stride;
+  if constexpr (kFours) {
+    for (std::int64_t j = 4 * threadIdx.x; j < a.width; j += 4 * blockDim.x)
+      put4(out, column, j, times(load4(s + j), load4(g + j)));
+  } else {
+    for (std::int64_t j = threadIdx.x; j < a.width; j += blockDim.x)
+      put(out, column, j, s[j] * g[j]);
   }
 }
 
 template <class T>
-__global__ void gate_take_kernel(GateArgs<T> a, Factor<T> out) {
-  const std::int64_t column = a.columns[blockIdx.x];
-  for (std::int64_t j = threadIdx.x; j < a.width; j += blockDim.x)
-    a.s.data[column * a.s.stride + j] = stored_number(out, column, j) * (1.0f / kOpenGate);
-}
-
-template <class T>
-__global__ void gate_close_kernel(GateArgs<T> a, Factor<T> out) {
-  const std::int64_t column = a.columns[blockIdx.x];
-  for (std::int64_t j = threadIdx.x; j < a.width; j += blockDim.x)
-    put(out, column, j, a.s.data[column * a.s.stride + j] * a.g.data[column * a.g.stride + j]);
+bool in_fours(const GateArgs<T>& a) {
+  return a.width % 4 == 0 && in_fours(a.g.data, a.g.stride) && in_fours(a.s.data, a.s.stride);
 }
 
 template <class T>
 void gate_open(const Rows& rows, const GateArgs<T>& a, const Matrix<T>& z) {
   if (a.count == 0) return;
-  launch("gate_open", gate_open_kernel<T>, {static_cast<unsigned>(a.count), threads_for(a.width)},
-         rows, a, z);
+  const bool fours = in_fours(a) && in_fours(z.data, z.stride);
+  launch("gate_open", fours ? gate_open_kernel<true, T> : gate_open_kernel<false, T>,
+         {static_cast<unsigned>(a.count), threads_for(a.width)}, rows, a, z);
 }
 
 template <class T>
 void gate_take(const Rows& rows, const GateArgs<T>& a, const Factor<T>& out) {
   if (a.count == 0) return;
-  launch("gate_take", gate_take_kernel<T>, {static_cast<unsigned>(a.count), threads_for(a.width)},
-         rows, a, out);
+  const bool fours = in_fours(a) && in_fours(out);
+  launch("gate_take", fours ? gate_take_kernel<true, T> : gate_take_kernel<false, T>,
+         {static_cast<unsigned>(a.count), threads_for(a.width)}, rows, a, out);
 }
 
 template <class T>
 void gate_close(const Rows& rows, const GateArgs<T>& a, const Factor<T>& out) {
   if (a.count == 0) return;
-  launch("gate_close", gate_close_kernel<T>, {static_cast<unsigned>(a.count), threads_for(a.width)},
-         rows, a, out);
+  const bool fours = in_fours(a) && in_fours(out);
+  launch("gate_close", fours ? gate_close_kernel<true, T> : gate_close_kernel<false, T>,
+         {static_cast<unsigned>(a.count), threads_for(a.width)}, rows, a, out);
 }
 
 // What a column loses in a layer.

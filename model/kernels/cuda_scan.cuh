@@ -596,63 +596,99 @@ __global__ void __launch_bounds__(kScanThreads, 4) scan_kernel(Rows rows, ScanAr
         own);
 }
 
-// One channel of several-token rows: the full and the kept state side by side; only targets read
-// the second.
+// What a token of a several-token row brings to one channel, but for what all channels share.
+struct SuffixToken {
+  float x, z, dt;  // dt: before its bias and softplus
+};
 template <class T>
-__device__ void scan_suffix(const Rows& rows, const ScanArgs<T>& a, std::int64_t channel,
-                            const ChannelConstants& constants, const float (&rate)[kMaxStates],
-                            const Row& row, bool two, const float (&full)[kMaxStates],
-                            const float (&kept)[kMaxStates]) {
-  float h[kMaxStates], k[kMaxStates];
+__device__ SuffixToken suffix_token(const ScanArgs<T>& a, std::int64_t column,
+                                    std::int64_t channel) {
+  return {load(a.x.data + column * a.x.stride + channel),
+          load(a.z.data + column * a.z.stride + channel),
+          load(a.dt.data + column * a.dt.stride + channel)};
+}
+
+// B or C of a token; states that a model lacks have zeros. kFours: four at a time.
+template <bool kFours, class T>
+__device__ void load_b_or_c(const Matrix<const T>& from, std::int64_t column, int states,
+                            float (&to)[kMaxStates]) {
+  const T* row = from.data + column * from.stride;
+  if constexpr (kFours) {
 #pragma unroll
-  for (int n = 0; n < kMaxStates; ++n) {
-    h[n] = full[n];
-    k[n] = two ? kept[n] : full[n];
-  }
-  for (std::int32_t s = 0; s < row.count; ++s) {
-    const std::int64_t column = row.column + s;
-    const std::uint8_t flag = two ? rows.flags[row.flags + row.first_token + s] : std::uint8_t{0};
-    const float x = load(a.x.data + column * a.x.stride + channel);
-    const float z = load(a.z.data + column * a.z.stride + channel);
-    const float dt = softplus<T>(load(a.dt.data + column * a.dt.stride + channel) + constants.bias);
-    const float input = dt * x, kept_input = (flag & kSource) != 0 ? 0.0f : input;
-    const T* b = a.b.data + column * a.b.stride;
-    const T* c = a.c.data + column * a.c.stride;
-    float y = 0, y_kept = 0;
-#pragma unroll
-    for (int n = 0; n < kMaxStates; ++n) {
-      if (n >= a.state_count) break;
-      const float decay = exp2_fast(dt * rate[n]), bn = load(b + n), cn = load(c + n);
-      h[n] = decay * h[n] + bn * input;
-      k[n] = decay * k[n] + bn * kept_input;
-      y += cn * h[n];
-      y_kept += cn * k[n];
+    for (int n = 0; n < kMaxStates; n += 4) {
+      const float4 four = load4(row + n);
+      to[n] = four.x, to[n + 1] = four.y, to[n + 2] = four.z, to[n + 3] = four.w;
     }
-    const float read = (flag & kTarget) != 0 ? y_kept : y;
-    put(a.out, column, channel, (read + constants.d * x) * silu(z));
+  } else {
+#pragma unroll
+    for (int n = 0; n < kMaxStates; ++n) to[n] = n < states ? load(row + n) : 0.0f;
   }
 }
 
-// Groups of rows of several tokens.
-template <class T>
+// One channel of several-token rows. kTwo: the row's window is on and the channel loses the edges,
+// so the kept state goes beside the full one, and targets read it. The inputs of the next token, or
+// those of the first token of the next row (`next_column`), are on their way while one is computed.
+template <bool kTwo, bool kFours, class T>
+__device__ void scan_suffix(const Rows& rows, const ScanArgs<T>& a, std::int64_t channel,
+                            const ChannelConstants& constants, const float (&rate)[kMaxStates],
+                            const Row& row, const float (&full)[kMaxStates],
+                            std::int64_t next_column, SuffixToken& token) {
+  float h[kMaxStates], kept[kTwo ? kMaxStates : 1];
+#pragma unroll
+  for (int n = 0; n < kMaxStates; ++n) h[n] = full[n];
+  if constexpr (kTwo) load_state(a, row.kept_state, channel, kept);
+  for (std::int32_t s = 0; s < row.count; ++s) {
+    const std::int64_t column = row.column + s;
+    const SuffixToken own = token;
+    token = suffix_token(a, s + 1 < row.count ? column + 1 : next_column, channel);
+    float b[kMaxStates], c[kMaxStates];
+    load_b_or_c<kFours>(a.b, column, a.state_count, b);
+    load_b_or_c<kFours>(a.c, column, a.state_count, c);
+    const float dt = softplus<T>(own.dt + constants.bias), input = dt * own.x;
+    const std::uint8_t flag = kTwo ? rows.flags[row.flags + row.first_token + s] : std::uint8_t{0};
+    const float kept_input = (flag & kSource) != 0 ? 0.0f : input;
+    float y = 0, y_kept = 0;
+#pragma unroll
+    for (int n = 0; n < kMaxStates; ++n) {
+      const float decay = exp2_fast(dt * rate[n]);
+      h[n] = decay * h[n] + b[n] * input;
+      y += c[n] * h[n];
+      if constexpr (kTwo) {
+        kept[n] = decay * kept[n] + b[n] * kept_input;
+        y_kept += c[n] * kept[n];
+      }
+    }
+    const float read = (flag & kTarget) != 0 ? y_kept : y;
+    put(a.out, column, channel, (read + constants.d * own.x) * silu(own.z));
+  }
+}
+
+// Groups of rows of several tokens: block (group, tile of channels).
+template <bool kFours, class T>
 __global__ void scan_suffix_kernel(Rows rows, ScanArgs<T> a) {
   const RowGroup group = rows.groups[blockIdx.x];
   if (rows.group_rows[group.begin] >= rows.count) return;
-  const Row first = rows.rows[rows.group_rows[group.begin]];
+  Row row = rows.rows[rows.group_rows[group.begin]];
   const std::int64_t channel = static_cast<std::int64_t>(blockIdx.y) * kScanThreads + threadIdx.x;
   if (channel >= a.channels) return;
   const ChannelConstants constants{a.d[channel], a.dt_bias[channel]};
-  float rate[kMaxStates], full[kMaxStates], kept[kMaxStates];
+  float rate[kMaxStates], full[kMaxStates];
   load_a(a, channel, rate);
-  load_state(a, first.full_state, channel, full);
-  load_state(a, first.kept_state, channel, kept);
-  const bool loses = a.lose == nullptr || a.lose[first.channels * a.channels + channel] != 0;
-  for (std::int32_t i = group.begin;
-       i < group.begin + group.count && rows.group_rows[i] < rows.count; ++i) {
-    const Row row = rows.rows[rows.group_rows[i]];
+  load_state(a, row.full_state, channel, full);
+  const bool loses = a.lose == nullptr || a.lose[row.channels * a.channels + channel] != 0;
+  SuffixToken token = suffix_token(a, row.column, channel);
+  // The rows that are born come first.
+  for (std::int32_t i = group.begin, end = group.begin + group.count; i < end; ++i) {
+    const bool more = i + 1 < end && rows.group_rows[i + 1] < rows.count;
+    const Row next = more ? rows.rows[rows.group_rows[i + 1]] : row;
     const bool cut = in_window(row, rows.layer);
     if (cut && channel == 0) atomicAdd(rows.blocked, edges_not_seen(rows, row));
-    scan_suffix(rows, a, channel, constants, rate, row, loses && cut, full, kept);
+    if (cut && loses)
+      scan_suffix<true, kFours>(rows, a, channel, constants, rate, row, full, next.column, token);
+    else
+      scan_suffix<false, kFours>(rows, a, channel, constants, rate, row, full, next.column, token);
+    if (!more) return;
+    row = next;
   }
 }
 
@@ -671,9 +707,11 @@ void scan(const Rows& rows, const ScanArgs<T>& a) {
       any ? (rows.suffixes ? scan_kernel<true, true, T> : scan_kernel<true, false, T>)
           : (rows.suffixes ? scan_kernel<false, true, T> : scan_kernel<false, false, T>);
   launch("scan", kernel, {grid, kScanThreads}, rows, rows, a);
-  if (rows.group_count > 0 && rows.count > rows.clean_count)
-    launch("scan_suffix", scan_suffix_kernel<T>,
-           {dim3(static_cast<unsigned>(rows.group_count), tiles), kScanThreads}, rows, rows, a);
+  if (rows.group_count == 0 || rows.count <= rows.clean_count) return;
+  const bool fours = a.state_count == kMaxStates && in_fours(a.b.data, a.b.stride) &&
+                     in_fours(a.c.data, a.c.stride);
+  launch("scan_suffix", fours ? scan_suffix_kernel<true, T> : scan_suffix_kernel<false, T>,
+         {dim3(static_cast<unsigned>(rows.group_count), tiles), kScanThreads}, rows, rows, a);
 }
 
 }  // namespace
