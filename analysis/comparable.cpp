@@ -12,6 +12,7 @@
 #include "analysis/load_runs.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "experiments/attribution/attribution_arrays.hpp"
 #include "experiments/edit/edit_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
@@ -218,6 +219,23 @@ std::set<std::string> mean_knockouts_of(const RunData& run, const RunSource& sou
   return knockouts;
 }
 
+// "gradient of h", "integrated gradients in 5 steps of h": what a run estimates.
+std::set<std::string> estimates_of(const RunData& run, const RunSource& source) {
+  std::set<std::string> estimates;
+  for (const ModelData& model : run.models) {
+    if (!is_of(model, source) || !has_attributions(*model.reader, model.stored_name)) continue;
+    const AttributedEffects effects = read_attributed_effects(*model.reader, model.stored_name);
+    for (const std::string& site : effects.sites) {
+      if (effects.has(EstimateMethod::kGradient)) estimates.insert("gradient of " + site);
+      if (effects.has(EstimateMethod::kIntegrated))
+        estimates.insert(fmt::format("integrated gradients in {} of {}",
+                                     counted(static_cast<std::uint64_t>(effects.steps), "step"),
+                                     site));
+    }
+  }
+  return estimates;
+}
+
 // Of the runs that have some: those that another of them has not. `of`: what a run has, by name.
 Values what_others_lack(const RunData& run,
                         std::set<std::string> (*of)(const RunData&, const RunSource&)) {
@@ -265,7 +283,8 @@ std::vector<std::string> differences_between_runs(const RunData& run) {
         difference("what is severed", what_others_lack(run, severed_in)),
         difference("knockouts by means", what_others_lack(run, mean_knockouts_of)),
         difference("what is edited", what_others_lack(run, edits_of)),
-        difference("linear relations", what_others_lack(run, relations_of))})
+        difference("linear relations", what_others_lack(run, relations_of)),
+        difference("gradient estimates", what_others_lack(run, estimates_of))})
     if (!line.empty()) sentences.push_back(std::move(line));
   for (const auto& [name, values] : edit_settings(run))
     if (std::string line = difference(fmt::format("the edits' setting {}", name), values);

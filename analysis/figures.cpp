@@ -31,6 +31,7 @@ FigureSet make_figures(const Study& study, const FigureOptions& options) {
   add_intervention_figures(study, options, stems, set);
   add_heatmap_figures(study, options, stems, set);
   add_trace_figures(study, options, stems, set);
+  add_attribution_figures(study, options, stems, set);
   add_edit_figures(study, options, stems, set);
   add_severing_figures(study, options, stems, set);
   add_mean_knockout_figures(study, options, stems, set);

@@ -63,6 +63,8 @@ void add_heatmap_figures(const Study& study, const FigureOptions& options, Stems
                          FigureSet& set);
 void add_trace_figures(const Study& study, const FigureOptions& options, Stems& stems,
                        FigureSet& set);
+void add_attribution_figures(const Study& study, const FigureOptions& options, Stems& stems,
+                             FigureSet& set);
 void add_edit_figures(const Study& study, const FigureOptions& options, Stems& stems,
                       FigureSet& set);
 void add_mean_knockout_figures(const Study& study, const FigureOptions& options, Stems& stems,

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "analysis/attribution_report.hpp"
 #include "analysis/comparable.hpp"
 #include "analysis/coverage.hpp"
 #include "analysis/edit_report.hpp"
@@ -158,6 +159,7 @@ void add_kept(const Study& study, std::vector<std::string>& lines) {
                                  : kept.prompts == kRelations     ? " tests of linear relations"
                                  : kept.prompts == kSeverings     ? " with severed paths"
                                  : kept.prompts == kMeanKnockouts ? " with knockouts by means"
+                                 : kept.prompts == kAttributions  ? " with gradient estimates"
                                  : study.run.other_sets.empty()   ? ""
                                                                   : " of " + kept.prompts));
   lines.push_back(fmt::format("Only prompts whose clean probability lies in [{}, {}]: {}.",
@@ -271,6 +273,10 @@ std::vector<std::string> gaps(const Study& study) {
     if (const std::vector<TracedFact>& facts = study.severings[i++].facts;
         count_of(facts, FactUse::kUsed) < facts.size())
       lines.push_back(line);
+  for (std::size_t i = 0; const std::string& line : attribution_counts(study))
+    if (const std::vector<TracedFact>& facts = study.attributions[i++].facts;
+        count_of(facts, FactUse::kUsed) < facts.size())
+      lines.push_back(line);
   for (std::size_t i = 0; const std::string& line : mean_knockout_counts(study))
     if (const ModelMeanKnockouts& of = study.mean_knockouts[i++]; of.failed + of.outside > 0)
       lines.push_back(line);
@@ -348,6 +354,13 @@ std::string findings_text(const Study& study) {
         "best ones on the facts that are tested. Drawn: what answers drawn by their shares get "
         "right. Every layer: tables/linear_relation_layers.csv.\n",
         align(rows));
+  if (const auto rows = attribution_rows(study); !rows.empty())
+    text += fmt::format(
+        "\nGradient estimates of causal traces against the exact effects, no part of the findings"
+        "\n\n{}Over all tokens from the subject on and all layers. Trusted: the intervals of rank "
+        "correlation and equal signs begin at {} and {} or above. Every layer: "
+        "tables/attributions.csv.\n",
+        align(rows), kTrustedCorrelation, kTrustedSign);
   std::vector<std::string> missing = gaps(study);
   if (const std::string line = unfinished(study); !line.empty())
     missing.insert(missing.begin(), line);

@@ -339,6 +339,18 @@ SeveredPaths load_severed_paths(const ModelData& model) {
   return paths;
 }
 
+TracedFacts load_attributed_facts(const ModelData& model) {
+  TracedFacts facts = read_attributed_facts(*model.reader, model.stored_name);
+  rename_stored(facts.prompts, model);
+  return facts;
+}
+
+AttributedEffects load_attributed_effects(const ModelData& model) {
+  AttributedEffects effects = read_attributed_effects(*model.reader, model.stored_name);
+  rename_stored(effects.prompts, model);
+  return effects;
+}
+
 CellAxes load_mean_knockout_axes(const ModelData& model) {
   CellAxes axes = cell_axes(mean_knockout_names(), *model.reader, model.stored_name, kAllPrompts);
   rename_stored(axes.prompts, model);

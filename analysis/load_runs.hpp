@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "analysis/run_data.hpp"
+#include "experiments/attribution/attribution_arrays.hpp"
 #include "experiments/edit/edit_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
@@ -39,6 +40,9 @@ TracedFacts load_traced_facts(const ModelData& model);
 // The same of those whose paths were severed, and these.
 TracedFacts load_severed_facts(const ModelData& model);
 SeveredPaths load_severed_paths(const ModelData& model);
+// The same of those with gradient estimates, and these beside the exact effects.
+TracedFacts load_attributed_facts(const ModelData& model);
+AttributedEffects load_attributed_effects(const ModelData& model);
 // Of all prompts that were asked about.
 CellAxes load_mean_knockout_axes(const ModelData& model);
 

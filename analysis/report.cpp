@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "analysis/attribution_report.hpp"
 #include "analysis/coverage.hpp"
 #include "analysis/edit_report.hpp"
 #include "analysis/findings.hpp"
@@ -70,6 +71,7 @@ std::string navigation(const std::string& body) {
       {"interventions", "Interventions"},
       {"traces", "Traces"},
       {"severings", "Severed paths"},
+      {"attributions", "Gradient estimates"},
       {"mean-knockouts", "Knockouts by means"},
       {"edits", "Edits"},
       {"relations", "Linear relations"},
@@ -507,9 +509,9 @@ std::string make_report(const Study& study, const ReportData& data, const Figure
   body += claims_html(study);
   if (!study.main_effects.empty()) body += kFigures + pairs_html(study);
   const std::string interventions = interventions_html(study);
-  body += interventions + traces_html(study) + severings_html(study) + mean_knockouts_html(study) +
-          edits_html(study) + linear_relations_html(study) + models_html(study) +
-          "<section id=\"files\"><h2>Files</h2>\n" + tables_html(tables) +
+  body += interventions + traces_html(study) + attributions_html(study) + severings_html(study) +
+          mean_knockouts_html(study) + edits_html(study) + linear_relations_html(study) +
+          models_html(study) + "<section id=\"files\"><h2>Files</h2>\n" + tables_html(tables) +
           figure_files_html(figures) + "</section>\n";
   for (const std::vector<std::string>& lines : {data.omitted, figures.omitted})
     for (const std::string& line : lines)

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "analysis/attribution_claims.hpp"
 #include "analysis/edit_claims.hpp"
 #include "analysis/load_runs.hpp"
 #include "analysis/prompt_sets.hpp"
@@ -167,6 +168,8 @@ void count_patches(Study& study, CleanRange& range) {
     count_facts(traces.model, kTraces, traces.facts, study, range);
   for (const ModelSevering& severing : study.severings)
     count_facts(severing.model, kSeverings, severing.facts, study, range);
+  for (const ModelAttributions& attributions : study.attributions)
+    count_facts(attributions.model, kAttributions, attributions.facts, study, range);
   for (const ModelMeanKnockouts& knockouts : study.mean_knockouts) {
     const std::size_t of = knockouts.prompts - knockouts.failed;
     study.kept.push_back({knockouts.model, kMeanKnockouts, of - knockouts.outside, of});
@@ -241,6 +244,7 @@ Study make_study(RunData run, const StudyOptions& options) {
   study.mean_knockouts = study_mean_knockouts(study.run, options.p_clean, options.bootstrap.level);
   study.severings = study_severings(study.run, options.p_clean, options.bootstrap.level);
   study.relations = study_relations(study.run, options.p_clean);
+  study.attributions = study_attributions(study.run, options.p_clean, options.bootstrap);
   limit_clean(options.p_clean, study);
   if (study.run.other_sets.empty() && prompts_differ(study.run.models))
     study.common = common_prompts(study.run.models);
@@ -260,6 +264,7 @@ Study make_study(RunData run, const StudyOptions& options) {
   append(study.claims, judge_trace_claims(of_other_subjects(study.traces), options.bootstrap));
   append(study.claims, judge_edit_claims(study.edits, options.bootstrap));
   append(study.claims, judge_relation_claims(without_repeats(study), level));
+  append(study.claims, judge_attribution_claims(study.attributions, options.bootstrap));
   return study;
 }
 

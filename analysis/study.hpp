@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "analysis/attributions.hpp"
 #include "analysis/claims.hpp"
 #include "analysis/curves.hpp"
 #include "analysis/edits.hpp"
@@ -35,6 +36,7 @@ inline constexpr const char* kEdits = "edits";  // of all sets
 inline constexpr const char* kSeverings = "severed paths";
 inline constexpr const char* kMeanKnockouts = "knockouts by means";
 inline constexpr const char* kRelations = "linear relations";
+inline constexpr const char* kAttributions = "gradient estimates";
 
 // How many prompts the limits leave.
 struct Kept {
@@ -73,6 +75,7 @@ struct Study {
   std::vector<ModelMeanKnockouts> mean_knockouts;
   std::vector<ModelSevering> severings;   // likewise
   std::vector<ModelRelations> relations;  // likewise
+  std::vector<ModelAttributions> attributions;
 };
 
 // Throws InputError if a file turns out to be damaged, or if options name what it does not hold.

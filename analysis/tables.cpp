@@ -8,6 +8,7 @@
 #include <set>
 #include <utility>
 
+#include "analysis/attribution_tables.hpp"
 #include "analysis/csv.hpp"
 #include "analysis/edit_tables.hpp"
 
@@ -327,6 +328,13 @@ CsvTable severing_facts_table(const Study& study) {
   return table;
 }
 
+CsvTable attribution_facts_table(const Study& study) {
+  CsvTable table(kFactColumns);
+  for (const ModelAttributions& attributions : study.attributions)
+    put_facts(attributions.model, attributions.facts, study.run.prompts, table);
+  return table;
+}
+
 CsvTable severings_table(const Study& study) {
   CsvTable table({"model", "family", "layers", "at", "severed", "layer", "published_layer", "n",
                   "facts", "effect", "standard_error", "effect_low", "effect_high"});
@@ -457,6 +465,14 @@ std::vector<TableFile> write_tables(const Study& study, Staging& staging) {
   write("trace_facts.csv",
         "every traced prompt: the other subject, both probabilities, why it has no part in means",
         trace_facts_table(study));
+  write("attributions.csv",
+        "gradient estimates of causal traces against the exact effects: rank correlation, equal "
+        "signs and differences of every model, site, method and layer",
+        attributions_table(study));
+  write("attribution_facts.csv",
+        "every prompt with gradient estimates: the other subject, both probabilities, why it has "
+        "no part",
+        attribution_facts_table(study));
   write(
       "edits.csv",
       "every edit of every prompt: how likely the answers are before and after, how the search for "

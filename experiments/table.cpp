@@ -1,5 +1,6 @@
 #include "experiments/table.hpp"
 
+#include "experiments/attribution/attribution.hpp"
 #include "experiments/edit/edit.hpp"
 #include "experiments/evaluate/evaluate.hpp"
 #include "experiments/heatmap/heatmap.hpp"
@@ -15,7 +16,7 @@ namespace factflow {
 const std::vector<const ExperimentKind*>& experiment_kinds() {
   static const std::vector<const ExperimentKind*> kinds = {
       &evaluate_kind(), &sweep_kind(), &heatmap_kind(), &intervene_kind(),     &trace_kind(),
-      &sever_kind(),    &edit_kind(),  &lre_kind(),     &mean_knockout_kind(),
+      &sever_kind(),    &edit_kind(),  &lre_kind(),     &mean_knockout_kind(), &attribution_kind(),
   };
   return kinds;
 }

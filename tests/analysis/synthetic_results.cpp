@@ -18,6 +18,7 @@
 #include "experiments/sweep/knockout_arrays.hpp"
 #include "experiments/trace/trace_arrays.hpp"
 #include "results/results_file.hpp"
+#include "tests/analysis/synthetic_locate.hpp"
 
 namespace factflow {
 namespace {
@@ -186,6 +187,11 @@ class Generator {
     if (options_.edited > 0) write_edits(writer, model, clean);
     if (options_.severed > 0) write_severings(writer, model, clean);
     if (options_.mean_knocked > 0) write_mean_knockouts(writer, model, clean);
+    if (options_.attributed > 0) write_attributions(writer, model, clean);
+    if (options_.related > 0)
+      writer.write(
+          arrays_of(synthetic_relations(prompts_, static_cast<std::size_t>(options_.related),
+                                        model.layers, options_.hostile, random_())));
   }
 
  private:
@@ -279,6 +285,14 @@ class Generator {
     if (is_state_space(model.family)) references = {{prompts_.id[0], prompts_.id[2]}, 17};
     writer.write(arrays_of(axes, references));
     writer.write(arrays_of(mean_knockout_names(), axes, window));
+  }
+
+  void write_attributions(ResultsWriter& writer, const SyntheticModel& model,
+                          const EvaluationResult& clean) {
+    const TracedFacts facts = make_facts(model, clean, options_.attributed, "attribution");
+    const AttributedEffects effects =
+        synthetic_effects(facts, traced_sites(model), model.layers, traced_share, random_());
+    for (const ArrayGroup& group : arrays_of(facts, effects)) writer.write(group);
   }
 
   void write_traces(ResultsWriter& writer, const SyntheticModel& model,
@@ -755,6 +769,14 @@ void add_edits(SyntheticOptions& options) {
 
 void add_severings(SyntheticOptions& options) {
   options.severed = 60;
+}
+
+void add_attributions(SyntheticOptions& options) {
+  options.attributed = 16;
+}
+
+void add_relations(SyntheticOptions& options) {
+  options.related = 100;
 }
 
 void add_mean_knockouts(SyntheticOptions& options) {

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "experiments/attribution/attribution_arrays.hpp"
 #include "experiments/edit/edit_arrays.hpp"
 #include "experiments/evaluate/evaluation_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
@@ -222,6 +223,22 @@ void compare_severed(Comparison& c, const std::string& model, const ResultsReade
   compare_paths(c, group + "paths/", read_severed_paths(a, model), read_severed_paths(b, model));
 }
 
+void compare_attributions(Comparison& c, const std::string& model, const ResultsReader& a,
+                          const ResultsReader& b) {
+  const std::string group = "/" + model + "/attribution/";
+  c.equal(group, has_attributions(a, model) == has_attributions(b, model));
+  if (!has_attributions(a, model) || !has_attributions(b, model)) return;
+  compare_facts(c, group, read_attributed_facts(a, model), read_attributed_facts(b, model));
+  const AttributedEffects ours = read_attributed_effects(a, model),
+                          theirs = read_attributed_effects(b, model);
+  c.equal(group + "effects/site", ours.sites, theirs.sites);
+  c.equal(group + "effects/token", ours.tokens == theirs.tokens);
+  c.equal(group + "effects/steps", ours.steps == theirs.steps);
+  c.equal(group + "effects/exact", ours.exact, theirs.exact);
+  c.equal(group + "effects/gradient", ours.gradient, theirs.gradient);
+  c.equal(group + "effects/integrated", ours.integrated, theirs.integrated);
+}
+
 void compare_model(Comparison& c, const std::string& model, const ResultsReader& a,
                    const ResultsReader& b) {
   c.equal("/" + model + "/evaluation", has_evaluation(a, model) == has_evaluation(b, model));
@@ -237,6 +254,7 @@ void compare_model(Comparison& c, const std::string& model, const ResultsReader&
     compare_facts(c, "/" + model + "/trace/", read_traced_facts(a, model),
                   read_traced_facts(b, model));
   compare_severed(c, model, a, b);
+  compare_attributions(c, model, a, b);
   c.equal("/" + model + "/edit", has_edits(a, model) == has_edits(b, model));
   if (has_edits(a, model) && has_edits(b, model)) compare_edits(c, model, a, b);
   compare_relations(c, model, a, b);
