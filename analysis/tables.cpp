@@ -355,7 +355,7 @@ CsvTable severings_table(const Study& study) {
 CsvTable mean_knockouts_table(const Study& study) {
   CsvTable table({"model", "family", "layers", "mode", "set", "window", "centre", "n", "facts",
                   "change", "standard_error", "change_low", "change_high", "reference_prompts",
-                  "reference_tokens"});
+                  "reference_tokens", "reference_documents"});
   for (const ModelMeanKnockouts& knockouts : study.mean_knockouts)
     for (const MeanKnockoutCurve& curve : knockouts.curves)
       for (std::size_t i = 0; i < curve.points.size(); ++i) {
@@ -365,7 +365,8 @@ CsvTable mean_knockouts_table(const Study& study) {
         table.cell(std::int64_t{curve.centres[i]}).cell(point.n).cell(point.facts);
         table.cell(point.change).cell(point.error);
         put(table, point.interval);
-        table.cell(knockouts.reference_prompts).cell(knockouts.reference_tokens).end_row();
+        table.cell(knockouts.reference_prompts).cell(knockouts.reference_tokens);
+        table.cell(knockouts.reference_documents).end_row();
       }
   return table;
 }

@@ -435,6 +435,7 @@ def check_mean_knockouts(file, folder):
         close(row["standard_error"], standard_error(changes, facts), what + " error")
         close(row["reference_prompts"], len(group["reference"]), what + " references")
         close(row["reference_tokens"], group.attrs["reference_tokens"], what + " tokens")
+        close(row["reference_documents"], group.attrs.get("reference_documents", 0), what + " documents")
     expected = set()
     for m in file:
         if m in ("prompts", "failures") or "mean_knockout" not in file[m]:
