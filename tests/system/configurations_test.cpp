@@ -97,6 +97,7 @@ TEST(Configurations, ThoseOfTheSecondPaperPlan) {
   std::ofstream(scratch / "facts.jsonl")
       << R"({"prompt": "France goes with", "subject": "France", "answer": "Paris", "new_answer": "Rome"})";
   for (const fs::path& config : files_of(kConfigs / "locate")) {
+    if (config.stem() == "all_facts") continue;  // of twenty models: in paper_test.cpp
     const bool demo = config.stem() == "demo", rome = config.stem() == "rome";
     std::vector<std::string> words = {demo ? "validate" : "plan", config.string()};
     if (!demo)
