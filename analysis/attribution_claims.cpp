@@ -37,7 +37,10 @@ Judged judge_larger(const SiteAgreement& larger, const SiteAgreement& smaller,
 Judged judge_trust(const Agreement& all) {
   const Judged ranks = judge_above(all.correlation.interval, kTrustedCorrelation),
                signs = judge_above(all.same_sign.interval, kTrustedSign);
-  return judge_parts({{"rank correlation", ranks}, {"equal signs", signs}});
+  Judged judged = judge_parts({{"rank correlation", ranks}, {"equal signs", signs}});
+  // One of them against it is enough: such an estimate is not trusted.
+  if (judged.verdict == Verdict::kPartly) judged.verdict = Verdict::kDoesNotHold;
+  return judged;
 }
 
 std::string numbers_of(const SiteAgreement& of) {

@@ -114,7 +114,7 @@ class Attributions : public testing::Test {
       return std::vector<float>{0, 0, kNan, a, 0, kNan, b, c, kNan};
     };
     const std::vector<float> none(9, kNan);
-    const auto all = [&](std::vector<float> first, std::vector<float> second) {
+    const auto all = [&](std::vector<float> first, const std::vector<float>& second) {
       std::vector<float> values = std::move(first);
       const std::vector<float> third = map(9, 9, 9);
       for (const auto* more : {&second, &third, &none})
@@ -251,7 +251,7 @@ TEST(AttributionClaims, AreJudgedByTheIntervals) {
   using enum Verdict;
   EXPECT_THAT(verdicts(0.85, 0.9, 0.95), ElementsAre(kHolds, kHolds, kHolds));
   EXPECT_THAT(verdicts(0.5, 0.9, 0.7), ElementsAre(kPartly, kHolds, kPartly));
-  EXPECT_THAT(verdicts(0.7, 0.6, 0.5), ElementsAre(kPartly, kDoesNotHold, kDoesNotHold));
+  EXPECT_THAT(verdicts(0.7, 0.6, 0.5), ElementsAre(kDoesNotHold, kDoesNotHold, kDoesNotHold));
   EXPECT_THAT(verdicts(0.8, 0.8, 0.8), ElementsAre(kCannotTell, kCannotTell, kCannotTell));
   EXPECT_THAT(judge_attribution_claims({}, {}), IsEmpty());
   ModelAttributions few = judged_model(0.85, 0.9, 0.95);
@@ -312,8 +312,9 @@ TEST_F(Attributions, OfTheStreamAreFoundToBeWorse) {
     EXPECT_EQ(model.of(EstimateMethod::kGradient, "conv"), nullptr);
   }
   for (const Claim& claim : studied.claims)
-    if (claim.text.starts_with("The gradient's estimates are worse"))
+    if (claim.text.starts_with("The gradient's estimates are worse")) {
       EXPECT_EQ(claim.verdict, Verdict::kHolds) << claim.reason;
+    }
 }
 
 TEST_F(Attributions, OfSeveralRunsAreComparedByWhatIsEstimated) {
