@@ -291,7 +291,7 @@ class Generator {
                           const EvaluationResult& clean) {
     const TracedFacts facts = make_facts(model, clean, options_.attributed, "attribution");
     const AttributedEffects effects =
-        synthetic_effects(facts, traced_sites(model), model.layers, traced_share, random_());
+        synthetic_effects(facts, estimated_sites(model), model.layers, traced_share, random_());
     for (const ArrayGroup& group : arrays_of(facts, effects)) writer.write(group);
   }
 
@@ -313,6 +313,12 @@ class Generator {
           writer.write(group);
       }
     }
+  }
+
+  // Few, since every cell of them is bootstrapped twice.
+  static std::vector<std::string> estimated_sites(const SyntheticModel& model) {
+    if (is_state_space(model.family)) return {"h", "o"};
+    return {"h", "o", "mlp"};
   }
 
   static std::vector<std::string> traced_sites(const SyntheticModel& model) {
