@@ -21,8 +21,14 @@ struct Architecture {
   int hidden = 0;
   int vocabulary = 0;  // rows of the embedding, padding included
   double norm_epsilon = 1e-5;
-  bool tied_head = true;           // the head is the input embedding
-  bool head_chosen = false;        // by the user, against the files if need be
+  bool norm_weights = true;    // false: norms have neither weights nor biases (OPT)
+  bool final_norm = true;      // false: the head reads the stream (OPT-350m)
+  double embedding_scale = 1;  // of what enters the stream; the head is not scaled
+  int embedding_width = 0;     // of the embedding and the head, with projections; 0 = hidden (OPT)
+  double logits_divisor = 1;   // logits are the head's outputs divided by it (Granite)
+  double logits_cap = 0;       // c: then c tanh(logits / c); 0 = no cap (Gemma-2)
+  bool tied_head = true;       // the head is the input embedding
+  bool head_chosen = false;    // by the user, against the files if need be
   std::int64_t max_positions = 0;  // 0 = no limit
   // Sizes that config.json leaves to its class's defaults: "hidden_size (4096)".
   std::vector<std::string> assumed;

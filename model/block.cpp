@@ -35,6 +35,10 @@ std::vector<Site> sites_of(const LayerShape& layer) {
   std::map<Site, int> blocks_with{{Site::kH, 1}};
   for (const BlockShape& block : layer)
     for (const Site site : block.mixer->sites()) ++blocks_with[site];
+  for (const BlockShape& block : layer)
+    if (const Site last = block.mixer->sites().back();
+        block.has_raw_site() && blocks_with.at(last) == 1)
+      blocks_with[raw_site(last)] = 1;
   std::vector<Site> sites;
   for (const auto& [site, count] : blocks_with)
     if (count == 1) sites.push_back(site);
@@ -72,6 +76,8 @@ LayerMemory memory_of(const std::vector<LayerShape>& layers, int hidden, Precisi
     for (const BlockShape& block : layer) {
       add(norm_buffer(in_parallel), hidden * factor_bytes(precision));
       in_parallel = block.parallel_with_next ? in_parallel + 1 : 0;
+      if (block.norm_behind)
+        add("added", hidden * static_cast<std::int64_t>(c10::elementSize(wide_type(precision))));
       for (const ColumnBuffer& buffer : block.mixer->buffers(precision))
         add(buffer.name, buffer.bytes);
       memory.per_state = std::max(memory.per_state, block.mixer->bytes_per_state(precision));

@@ -1,5 +1,6 @@
 // A model is a list of layers, a layer a list of blocks: a norm, then a mixer, then how the result
-// joins the residual stream.
+// joins the residual stream: x + scale norm_behind(mixer(norm x)), of which the norms may be
+// missing.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +18,15 @@ struct BlockShape {
   // added to it: x + a(norm x) + b(norm x).
   bool parallel_with_next = false;
   double scale = 1;  // of what is added to the residual stream
+  // The mixer reads what the block before it reads, with which it is in parallel: one norm feeds
+  // both (GPT-J).
+  bool shares_input = false;
+  bool norm_behind = false;     // of what the mixer gives (OLMo-2, Gemma-2)
+  bool norm_of_stream = false;  // of the stream after the addition: x = norm(x + a(x)) (OPT-350m)
+
+  // Whether what joins the stream is another value than what the output projection gives, which
+  // then has a site of its own (raw_site).
+  bool has_raw_site() const { return norm_behind || scale != 1; }
 };
 
 // All that the configuration counts as one layer, in the order of the computation.

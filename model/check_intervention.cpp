@@ -76,6 +76,21 @@ void check_intervention(const Architecture& architecture, const Intervention& in
   }
 }
 
+std::int64_t blocked_edges(const Architecture& architecture, const Block& block) {
+  using Through = Block::Through;
+  std::int64_t edges = 0;
+  for (const int layer : block.layers)
+    for (const BlockShape& one : architecture.blocks.at(static_cast<size_t>(layer))) {
+      const MixerShape& mixer = *one.mixer;
+      if (!mixer.mixes_tokens()) continue;
+      if (block.through != Through::kConvolution)
+        edges += count_edges(block.targets, block.sources, mixer.reach());
+      if (block.through != Through::kState && mixer.taps() > 0)
+        edges += count_taps(block.targets, block.sources, mixer.taps());
+    }
+  return edges;
+}
+
 InterventionCheck::InterventionCheck(const Architecture& architecture)
     : architecture_(architecture) {
   const auto bit = [](Site site) { return std::uint32_t{1} << static_cast<unsigned>(site); };

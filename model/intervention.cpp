@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <stdexcept>
 
 #include "base/error.hpp"
 #include "base/text.hpp"
@@ -10,12 +11,19 @@ namespace factflow {
 
 const std::vector<std::string>& site_names() {
   static const std::vector<std::string> names = {
-      "h", "a", "xbc", "conv", "skip", "s", "g", "y", "o", "mlp_in", "mlp_hidden", "mlp", "norm"};
+      "h",     "a", "xbc",    "conv",       "skip",    "s",   "g",   "y",
+      "o_raw", "o", "mlp_in", "mlp_hidden", "mlp_raw", "mlp", "norm"};
   return names;
 }
 
 std::string to_string(Site site) {
   return site_names()[static_cast<size_t>(site)];
+}
+
+Site raw_site(Site site) {
+  if (site == Site::kO) return Site::kORaw;
+  if (site == Site::kMlp) return Site::kMlpRaw;
+  throw std::logic_error("nothing stands behind the site " + to_string(site));
 }
 
 Site parse_site(std::string_view name) {

@@ -24,9 +24,11 @@ enum class Site {
   kS,          // output of the scan, skip included, or of the attention heads side by side
   kG,          // Mamba: SiLU of the gate
   kY,          // Mamba: input of the output projection
+  kORaw,       // the same as kO before what stands behind the block: a norm, or a factor
   kO,          // what the mixer adds to the residual stream
   kMlpIn,      // input of the MLP, after its norm
   kMlpHidden,  // input of the MLP's down projection
+  kMlpRaw,     // the same as kMlp before what stands behind the block
   kMlp,        // what the MLP adds to the residual stream
   kNorm        // output of the final norm; layer L only
 };
@@ -35,6 +37,8 @@ inline constexpr size_t kSites = static_cast<size_t>(Site::kNorm) + 1;
 
 const std::vector<std::string>& site_names();  // in the order of Site
 std::string to_string(Site site);
+// kORaw of kO, kMlpRaw of kMlp; throws std::logic_error for another site.
+Site raw_site(Site site);
 Site parse_site(std::string_view name);  // throws InputError with the nearest known name
 
 // A site in a layer.

@@ -27,7 +27,7 @@ void check_ids(const std::vector<int>& ids, int vocabulary) {
 
 // What `cases` have: knockouts.
 void read_knockouts(const nlohmann::json& entry, OracleCase& one) {
-  allow_keys(entry, {"ids", "answer", "clean", "clean_logits", "knockouts", "probs"});
+  allow_keys(entry, {"ids", "answer", "clean", "clean_logits", "knockouts", "probs", "edges"});
   for (const nlohmann::json& knockout : entry.at("knockouts")) {
     allow_keys(knockout, {"layers", "targets", "sources", "channels"});
     Block block;
@@ -71,6 +71,9 @@ OracleCase read_case(const nlohmann::json& entry, int vocabulary) {
   entry.at("clean").get_to(one.clean);
   entry.at("probs").get_to(one.probabilities);
   if (entry.contains("clean_logits")) entry.at("clean_logits").get_to(one.clean_logits);
+  if (entry.contains("edges")) entry.at("edges").get_to(one.edges);
+  if (!one.edges.empty() && one.edges.size() != one.request.series.size())
+    throw std::invalid_argument("edges and what they are of differ in length");
   if (one.probabilities.size() != one.request.series.size())
     throw std::invalid_argument("probs and what they are of differ in length");
   if (!one.clean_logits.empty() && one.clean_logits.size() != static_cast<size_t>(vocabulary))
@@ -119,8 +122,12 @@ double read_error(const at::Tensor& value, const std::vector<double>& expected) 
 double float32_floor(const std::string& family, OracleKind kind) {
   using Floors = std::map<std::string, double>;
   static const Floors kKnockouts = {
-      {"falcon_mamba", 1.6e-5}, {"gpt2", 5.79e-6},   {"gpt_neox", 2.87e-6}, {"llama", 2.45e-5},
-      {"mamba", 1.7e-3},        {"mamba2", 3.33e-5}, {"mistral", 8.58e-6},  {"qwen2", 2.45e-5}};
+      {"falcon_mamba", 1.6e-5},  {"gpt2", 5.79e-6},   {"gpt_neox", 2.87e-6},
+      {"llama", 2.45e-5},        {"mamba", 1.7e-3},   {"mamba2", 3.33e-5},
+      {"mistral", 8.58e-6},      {"qwen2", 2.45e-5},  {"gemma2", 1.15e-05},
+      {"gemma3_text", 3.12e-06}, {"gptj", 2.14e-06},  {"granite", 4.68e-06},
+      {"olmo2", 5.83e-06},       {"olmo3", 1.05e-05}, {"opt", 5.97e-06},
+      {"phi3", 7.61e-05},        {"qwen3", 2.79e-05}, {"smollm3", 4.84e-05}};
   static const Floors kSites = {
       {"falcon_mamba", 9.47e-5}, {"gpt2", 6.26e-6},   {"gpt_neox", 1.59e-6}, {"llama", 5.25e-6},
       {"mamba", 1.06e-3},        {"mamba2", 7.73e-5}, {"mistral", 6.16e-6},  {"qwen2", 1.43e-5}};

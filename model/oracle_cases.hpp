@@ -23,6 +23,7 @@ struct OracleCase {
   // [vocabulary] after the last token of the clean run; empty if the file has none.
   std::vector<double> clean_logits;
   std::vector<double> probabilities;       // per series
+  std::vector<std::int64_t> edges;         // that each series blocks; empty if the file has none
   std::vector<std::vector<double>> reads;  // per read of the request, [width of the site]
 };
 

@@ -196,7 +196,9 @@ std::int64_t TensorTable::parameters() const {
 
 void add_embedding_and_head(TensorTable& table, const Architecture& architecture,
                             const std::string& embedding, const std::string& head) {
-  const std::vector<std::int64_t> shape = {architecture.vocabulary, architecture.hidden};
+  const int width =
+      architecture.embedding_width > 0 ? architecture.embedding_width : architecture.hidden;
+  const std::vector<std::int64_t> shape = {architecture.vocabulary, width};
   table.embedding = embedding;
   table.head = head;
   table.tied_head = architecture.tied_head;

@@ -12,6 +12,14 @@ namespace factflow {
 FACTFLOW_FAMILY(gpt2)
 FACTFLOW_FAMILY(llama)
 FACTFLOW_FAMILY(gpt_neox)
+FACTFLOW_FAMILY(qwen3)
+FACTFLOW_FAMILY(olmo)
+FACTFLOW_FAMILY(gemma)
+FACTFLOW_FAMILY(phi3)
+FACTFLOW_FAMILY(smollm3)
+FACTFLOW_FAMILY(granite)
+FACTFLOW_FAMILY(gptj)
+FACTFLOW_FAMILY(opt)
 FACTFLOW_FAMILY(mamba)
 FACTFLOW_FAMILY(mamba2)
 #undef FACTFLOW_FAMILY
@@ -21,6 +29,16 @@ Architecture read_llama(ConfigReader& config);
 Architecture read_mistral(ConfigReader& config);
 Architecture read_qwen2(ConfigReader& config);
 Architecture read_gpt_neox(ConfigReader& config);
+Architecture read_qwen3(ConfigReader& config);
+Architecture read_olmo2(ConfigReader& config);
+Architecture read_olmo3(ConfigReader& config);
+Architecture read_gemma2(ConfigReader& config);
+Architecture read_gemma3_text(ConfigReader& config);
+Architecture read_phi3(ConfigReader& config);
+Architecture read_smollm3(ConfigReader& config);
+Architecture read_granite(ConfigReader& config);
+Architecture read_gptj(ConfigReader& config);
+Architecture read_opt(ConfigReader& config);
 Architecture read_mamba(ConfigReader& config);
 Architecture read_falcon_mamba(ConfigReader& config);
 Architecture read_mamba2(ConfigReader& config);

@@ -39,6 +39,8 @@ class MixerShape {
     return nullptr;
   }
 
+  // Tokens, itself included, that a token reads through its edges; 0 = all before it.
+  virtual int reach() const { return 0; }
   // What channel sets (model/knockout.hpp) choose among, by decay; 0 = nothing has a decay.
   virtual int channels() const { return 0; }
   // Whether replays need the state before their first token (kernels::StateSlot).

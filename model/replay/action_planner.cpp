@@ -170,11 +170,12 @@ void ActionPlanner::add_block(const Block& block, const Prepared& prepared, cons
 
 void ActionPlanner::count_edges_of(const Block& block, const Prepared& prepared,
                                    const Window& layers) {
-  std::int64_t edges = 0;
-  if (prepared.state_mask >= 0) edges += count_edges(block.targets, block.sources);
-  if (prepared.tap_mask >= 0) edges += count_taps(block.targets, block.sources, mixer_.taps);
-  plan_.blocked_edges +=
-      static_cast<std::uint64_t>(edges) * static_cast<std::uint64_t>(layers.end - layers.begin);
+  if (prepared.state_mask >= 0)
+    plan_.blocked_edges += edges_in(mixer_, block.targets, block.sources, layers);
+  if (prepared.tap_mask >= 0)
+    plan_.blocked_edges +=
+        static_cast<std::uint64_t>(count_taps(block.targets, block.sources, mixer_.taps)) *
+        static_cast<std::uint64_t>(layers.end - layers.begin);
 }
 
 void ActionPlanner::add_write(const Write& write, const Prepared& prepared, const Window& layers) {

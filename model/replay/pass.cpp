@@ -220,10 +220,11 @@ void Pass::read_answers(const Network& network, const Factor& states, Workspace&
     const std::int64_t count = end - begin;
     const at::Tensor logits = network.logits(states.some_rows(begin, count), workspace);
     answer_statistics(device_.view, logits, device_.answers.narrow(0, begin, count),
-                      some_rows(statistics, begin, count));
+                      network.logit_scaling(), some_rows(statistics, begin, count));
     if (begin < clean_rows && top_tokens > 0) {
       const std::int64_t top = std::min<std::int64_t>(top_tokens, vocabulary);
-      const auto [values, tokens] = logits.to(at::kDouble).log_softmax(1).exp().topk(top, 1);
+      const auto [values, tokens] =
+          network.scaled_logits(logits.to(at::kDouble)).log_softmax(1).exp().topk(top, 1);
       top_ids_.push_back(tokens);
       top_probabilities_.push_back(values);
     }

@@ -43,7 +43,8 @@ PassShape pass_shape(const Architecture& architecture, Precision precision, at::
           architecture.taps(),
           has_gate(architecture),
           precision,
-          device};
+          device,
+          reaches_of(architecture.blocks)};
 }
 
 std::int64_t logits_bytes(const PassShape& shape) {
@@ -79,9 +80,9 @@ std::int64_t bytes_of_pass(const ReplayPlan& plan, const PassShape& shape, std::
 PlannedPass plan_pass(std::span<const ReplayRequest> requests, const PassShape& shape,
                       std::int64_t rows, std::int64_t share) {
   for (size_t count = count_front(requests, rows);; count = (count + 1) / 2) {
-    ReplayPlan plan =
-        plan_replay(requests.first(count),
-                    {shape.layers, shape.channels, shape.keeps_states, shape.taps, shape.gates});
+    ReplayPlan plan = plan_replay(
+        requests.first(count),
+        {shape.layers, shape.channels, shape.keeps_states, shape.taps, shape.gates, shape.reaches});
     const std::int64_t bytes = bytes_of_pass(plan, shape, share);
     if (count == 1 || bytes <= share) return {std::move(plan), count, bytes};
   }

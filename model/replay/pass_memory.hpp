@@ -25,6 +25,7 @@ struct PassShape {
   bool gates = false;         // likewise
   Precision precision = Precision::kFp32;
   at::Device device = at::kCPU;
+  std::vector<std::vector<int>> reaches = {};  // likewise
 };
 PassShape pass_shape(const Architecture& architecture, Precision precision, at::Device device);
 

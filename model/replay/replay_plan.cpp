@@ -198,6 +198,12 @@ class Planner {
     const bool taps = count_taps(pruned.targets, pruned.sources, mixer_.taps) > 0;
     if (block.through == Block::Through::kConvolution && !taps) return std::nullopt;
     if (block.through == Block::Through::kMixer && !taps) pruned.through = Block::Through::kState;
+    if (as_written && pruned.through == Block::Through::kState) {
+      std::erase_if(pruned.layers, [&](int layer) {
+        return edges_in(mixer_, pruned.targets, pruned.sources, {layer, layer + 1}) == 0;
+      });
+      if (pruned.layers.empty()) return std::nullopt;
+    }
     return pruned;
   }
 
@@ -242,8 +248,16 @@ class Planner {
       remember_runs(effective_series);
       series_.push_back(std::move(effective_series));
     }
-    if (series.windows) add_windows(*series.windows, series_[index].windows);
+    if (series.windows) add_windows(*series.windows, series_[index]);
     return static_cast<int>(index);
+  }
+
+  // Whether runs of a series in a window are the clean run: it is empty, or all that is done is to
+  // block edges, of which its layers have none (they are out of a sliding window).
+  bool is_clean(const EffectiveSeries& series, const Window& window) const {
+    return window.begin == window.end ||
+           (series.beside.empty() && !mixer_.reaches.empty() &&
+            edges_in(mixer_, series.targets, series.sources, window) == 0);
   }
 
   static bool equal(const EffectiveSeries& a, const EffectiveSeries& b) {
@@ -252,11 +266,11 @@ class Planner {
            (!a.as_written || (a.cut_window == b.cut_window && a.windows == b.windows));
   }
 
-  static void add_windows(const std::vector<Window>& more, std::vector<Window>& windows) {
+  void add_windows(const std::vector<Window>& more, EffectiveSeries& series) const {
+    std::vector<Window>& windows = series.windows;
     windows.reserve(windows.size() + more.size());
     for (const Window& window : more)
-      if (window.begin != window.end)
-        windows.push_back(window);  // an empty window is the clean run
+      if (!is_clean(series, window)) windows.push_back(window);
     if (!std::is_sorted(windows.begin(), windows.end(), before))
       std::sort(windows.begin(), windows.end(), before);
     windows.erase(std::unique(windows.begin(), windows.end()), windows.end());
@@ -503,8 +517,7 @@ class Planner {
     row.flags = flags_of_[c];
     row.window_begin = on.begin;
     row.window_end = on.end;
-    plan_.blocked_edges += static_cast<std::uint64_t>(count_edges(series.targets, series.sources)) *
-                           static_cast<std::uint64_t>(on.end - on.begin);
+    plan_.blocked_edges += edges_in(mixer_, series.targets, series.sources, on);
   }
 
   // In order of birth.
@@ -604,8 +617,8 @@ class Planner {
         }
         rows.reserve(windows->size());
         for (const Window& window : *windows)
-          rows.push_back(window.begin == window.end ? static_cast<std::int32_t>(r)
-                                                    : row_of(series, window));
+          rows.push_back(is_clean(series, window) ? static_cast<std::int32_t>(r)
+                                                  : row_of(series, window));
       }
     }
   }
@@ -666,6 +679,35 @@ class Planner {
 };
 
 }  // namespace
+
+std::vector<std::vector<int>> reaches_of(const std::vector<LayerShape>& layers) {
+  std::vector<std::vector<int>> reaches;
+  for (const LayerShape& layer : layers) {
+    std::vector<int>& of_layer = reaches.emplace_back();
+    for (const BlockShape& block : layer)
+      if (block.mixer->mixes_tokens()) of_layer.push_back(block.mixer->reach());
+  }
+  const bool plain = std::all_of(reaches.begin(), reaches.end(), [](const auto& of_layer) {
+    return of_layer == std::vector<int>{0};
+  });
+  return plain ? std::vector<std::vector<int>>{} : reaches;
+}
+
+std::uint64_t edges_in(const MixerTraits& mixer, const std::vector<int>& targets,
+                       const std::vector<int>& sources, const Window& layers) {
+  std::map<int, std::int64_t> edges_of;  // by reach: models have few
+  const auto edges = [&](int reach) {
+    const auto [entry, added] = edges_of.try_emplace(reach);
+    if (added) entry->second = count_edges(targets, sources, reach);
+    return static_cast<std::uint64_t>(entry->second);
+  };
+  if (mixer.reaches.empty())
+    return edges(0) * static_cast<std::uint64_t>(layers.end - layers.begin);
+  std::uint64_t sum = 0;
+  for (int layer = layers.begin; layer < layers.end; ++layer)
+    for (const int reach : mixer.reaches[static_cast<size_t>(layer)]) sum += edges(reach);
+  return sum;
+}
 
 ReplayPlan plan_replay(std::span<const ReplayRequest> requests, const MixerTraits& mixer) {
   return Planner(requests, mixer).run();

@@ -17,6 +17,7 @@
 #include <span>
 #include <vector>
 
+#include "model/block.hpp"
 #include "model/intervention.hpp"
 #include "model/kernels/interventions.hpp"
 #include "model/kernels/kernels.hpp"
@@ -39,7 +40,16 @@ struct MixerTraits {
   bool keeps_states = false;  // whether it needs state slots (Mamba-1)
   int taps = 0;               // of the causal convolution; 0: there is none
   bool gates = false;         // whether a gate follows the scan (Mamba)
+  // [layer] of each mixer of tokens how far it reads (MixerShape::reach). Empty: every layer has
+  // one that reads everything.
+  std::vector<std::vector<int>> reaches = {};
 };
+// Of a model's blocks.
+std::vector<std::vector<int>> reaches_of(const std::vector<LayerShape>& layers);
+
+// (target, source) pairs x layers of a window that have an edge through a state or scores.
+std::uint64_t edges_in(const MixerTraits& mixer, const std::vector<int>& targets,
+                       const std::vector<int>& sources, const Window& layers);
 
 // What a pass does at one site, in which layers. Offsets as in kernels::SiteArgs.
 struct SitePlan {

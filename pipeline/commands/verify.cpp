@@ -10,6 +10,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "model/check_intervention.hpp"
 #include "model/device.hpp"
 #include "model/edit/check_cases.hpp"
 #include "model/locate_cases.hpp"
@@ -134,6 +135,15 @@ Worst worst_of(const std::vector<OracleCase>& cases, const std::vector<ReplayRes
   return worst;
 }
 
+// How many knockouts block another number of edges than the oracle says.
+size_t miscounted(const Architecture& architecture, const std::vector<OracleCase>& cases) {
+  size_t count = 0;
+  for (const OracleCase& one : cases)
+    for (size_t k = 0; k < one.edges.size(); ++k)
+      count += blocked_edges(architecture, one.request.series[k].block()) != one.edges[k] ? 1 : 0;
+  return count;
+}
+
 // Prints a line for each part of the answers about locating and editing.
 bool report(const std::vector<LocateCheck>& checks, const std::string& computed_in) {
   bool right = true;
@@ -203,6 +213,11 @@ bool verify(const Subject& subject, const Settings& settings) {
                              counted(worst.read_count, "value read", "values read"), worst.reads,
                              limit.reads);
     right = right && worst.reads <= limit.reads;
+  }
+  if (!cases.front().edges.empty()) {
+    const size_t wrong = miscounted(network->architecture(), cases);
+    std::cout << fmt::format("edges blocked: {} of {} counts differ\n", wrong, worst.answer_count);
+    right = right && wrong == 0;
   }
   std::cout << fmt::format("limit {:.3g} ({})\nverdict: {}\n", limit.value, limit.reason,
                            right ? "within the limit: engine and oracle agree"

@@ -269,14 +269,14 @@ TEST(BlockedEdges, AnInterventionThatDoesNotFireIsAnError) {
 
 // A pass in another stream may still read the tables that it was given.
 TEST(RotaryTables, ThoseThatWereHandedOutOutliveGrowth) {
-  RotaryTables tables({1.0, 0.5}, at::TensorOptions().dtype(at::kFloat));
+  RotaryTables tables({.dimensions = 4, .theta = 4}, at::TensorOptions().dtype(at::kFloat));
   using Storage = c10::weak_intrusive_ptr<c10::StorageImpl>;
   std::vector<Storage> handed_out;
   for (const std::int32_t positions : {5, 100, 1000}) {
-    const auto [cosine, sine] = tables.up_to(positions);
-    EXPECT_GE(cosine.size(0), positions);
-    EXPECT_FLOAT_EQ(sine[4][1].item<float>(), std::sin(2.0F));
-    for (const at::Tensor& table : {cosine, sine})
+    const Rotations found = tables.up_to(positions);
+    EXPECT_GE(found.cosine.size(0), positions);
+    EXPECT_FLOAT_EQ(found.sine[4][1].item<float>(), std::sin(2.0F));
+    for (const at::Tensor& table : {found.cosine, found.sine})
       handed_out.emplace_back(table.storage().getWeakStorageImpl());
   }
   for (const Storage& storage : handed_out) EXPECT_FALSE(storage.expired());

@@ -16,6 +16,10 @@ struct AttentionWeights {
   OutputProjection output;          // [hidden, heads head_size]
   // Of all layers that rotate alike; null = none.
   std::shared_ptr<RotaryTables> rotations = nullptr;
+  // As AttentionShape::head_norms: [head_size] both, or [heads head_size] and [key_heads
+  // head_size]; wide.
+  at::Tensor query_norm = {}, key_norm = {};
+  double norm_epsilon = 0;
 };
 
 class AttentionMixer final : public Mixer {
@@ -36,6 +40,7 @@ class AttentionMixer final : public Mixer {
   Projection query_key_value_;
   at::Tensor query_key_value_bias_;  // in the type of activations
   std::shared_ptr<RotaryTables> rotations_;
+  GatedNorm query_norm_, key_norm_;  // without gates; weights undefined: none
 };
 
 }  // namespace factflow

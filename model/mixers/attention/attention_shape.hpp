@@ -14,7 +14,11 @@ struct AttentionShape final : MixerShape {
   int heads = 0;
   int key_heads = 0;  // grouped-query attention; == heads without
   int head_size = 0;
-  double scale = 1;  // of the scores
+  double scale = 1;      // of the scores
+  double score_cap = 0;  // c: scores are c tanh(score / c); 0 = no cap (Gemma-2)
+  // RMS norms of queries and keys before they turn: of each head's numbers by one weight for all
+  // heads (Qwen3), or of all heads' together (OLMo-2).
+  enum class HeadNorms { kNone, kEachHead, kAllHeads } head_norms = HeadNorms::kNone;
   Rotary rotary;
   std::int32_t sliding_window =
       0;  // tokens, itself included, that a token reads; 0 = the whole past
@@ -32,6 +36,7 @@ struct AttentionShape final : MixerShape {
   void check_cuda(const CudaLimits& limits, const std::string& model) const override;
   std::vector<Site> sites() const override { return {Site::kS, Site::kO}; }
   std::int64_t site_width(Site site) const override { return site == Site::kS ? queries() : 0; }
+  int reach() const override { return sliding_window; }
   void check_block(const Block& block) const override;
 };
 
