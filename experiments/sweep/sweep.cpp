@@ -13,6 +13,7 @@
 #include "experiments/bytes.hpp"
 #include "experiments/cell_collector.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
+#include "model/check_intervention.hpp"
 
 namespace factflow {
 
@@ -91,6 +92,15 @@ class SweepArrays final : public ArrayMaker {
 
 // ---- work
 
+// Whether any window has a layer with such an edge: layers that slide may not reach so far.
+bool exists_somewhere(const Architecture& architecture, const std::vector<int>& targets,
+                      const std::vector<int>& sources, const std::vector<Window>& windows) {
+  return std::any_of(windows.begin(), windows.end(), [&](const Window& window) {
+    return window.begin == window.end ||
+           blocked_edges(architecture, knockout(targets, sources, {}, window)) > 0;
+  });
+}
+
 class SweepWork final : public Work {
  public:
   explicit SweepWork(SweepPlan plan) : plan_(std::move(plan)) {}
@@ -138,16 +148,20 @@ class SweepWork final : public Work {
     return request;
   }
 
-  Finding record(const LoadedModel&, const Asked& asked, const TokenizedPrompt& prompt,
+  Finding record(const LoadedModel& model, const Asked& asked, const TokenizedPrompt& prompt,
                  std::span<const TokenizedPrompt>, const ReplayResult& result) const override {
     PromptSweep sweep;
     for (std::size_t e = 0; e < asked.size(); ++e) {
       const EdgeSpec& edge = plan_.edges.at(asked[e].item);
-      sweep.blocked.push_back(
-          count_edges(positions_of(edge.to, prompt), positions_of(edge.from, prompt)));
+      const std::vector<int> targets = positions_of(edge.to, prompt),
+                             sources = positions_of(edge.from, prompt);
+      const bool exists = exists_somewhere(model.network().architecture(), targets, sources,
+                                           windows_of(plan_.series, asked[e].series));
+      sweep.blocked.push_back(exists ? count_edges(targets, sources) : 0);
       std::vector<float>& probability = sweep.probability.emplace_back();
       std::vector<std::int32_t>&rank = sweep.rank.emplace_back(), &tied = sweep.tied.emplace_back();
-      for (const Answer& answer : result.knockouts[e]) {
+      for (const Answer& answered : result.knockouts[e]) {
+        const Answer answer = exists ? answered : Answer{};
         if (answer.rank == 0) sweep.blocked[e] = 0;  // an empty set of channels, say
         probability.push_back(static_cast<float>(std::exp(answer.log_probability)));
         rank.push_back(answer.rank);

@@ -432,6 +432,8 @@ INSTANTIATE_TEST_SUITE_P(Families, Side,
                          testing::Values("gpt2", "llama", "mistral", "qwen2", "gpt_neox", "mamba",
                                          "falcon_mamba", "mamba2", "mamba_ssm", "mamba_ssm2"),
                          [](const auto& test) { return test.param; });
+INSTANTIATE_TEST_SUITE_P(Decoders, Side, testing::ValuesIn(small_decoders()),
+                         [](const auto& test) { return test.param; });
 
 TEST(RowBatches, AreFullAndInOrderOfLength) {
   std::vector<std::int64_t> lengths(300, 10);

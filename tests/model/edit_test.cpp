@@ -400,6 +400,8 @@ INSTANTIATE_TEST_SUITE_P(Families, AnyFamily,
                          testing::Values("gpt2", "llama", "mistral", "qwen2", "gpt_neox", "mamba",
                                          "falcon_mamba", "mamba2", "mamba_ssm", "mamba_ssm2"),
                          [](const auto& test) { return test.param; });
+INSTANTIATE_TEST_SUITE_P(Decoders, AnyFamily, testing::ValuesIn(small_decoders()),
+                         [](const auto& test) { return test.param; });
 
 TEST(TensorWrite, IsAWriteThatCarriesAGraph) {
   const auto network = random_network("mamba", 1, Precision::kFp64);

@@ -18,7 +18,9 @@
 namespace factflow {
 namespace {
 
-const std::vector<std::string> kModels = {"gpt2", "llama", "mamba", "falcon_mamba", "mamba2"};
+const std::vector<std::string> kModels = {"gpt2",    "llama", "mamba",   "falcon_mamba",
+                                          "mamba2",  "qwen3", "olmo3",   "gemma2",
+                                          "granite", "gptj",  "opt_post"};
 
 std::vector<ReplayRequest> some_requests() {
   const std::vector<Window> windows = {{0, 1}, {0, 2}, {0, 3}, {1, 2}, {1, 3}, {2, 3}};

@@ -34,7 +34,7 @@ std::set<fs::path> files_of(const fs::path& folder) {
 // A file in a new folder needs a test of its own, and an entry here.
 TEST(Configurations, EveryFileIsInAFolderWhoseFilesAreTested) {
   std::set<fs::path> tested;
-  for (const char* folder : {"", "locate", "paper", "slurm"})
+  for (const char* folder : {"", "locate", "paper", "slurm", "transformers"})
     tested.merge(files_of(kConfigs / folder));
   for (const auto& entry : fs::recursive_directory_iterator(kConfigs)) {
     const fs::path extension = entry.path().extension();
@@ -72,6 +72,56 @@ void write_locate_models(const fs::path& directory) {
   for (const auto& [name, config] : models) {
     fs::create_directories(directory / name);
     std::ofstream(directory / name / "config.json") << config;
+  }
+}
+
+// Narrow models of as many layers as those of configs/transformers; a plan needs no more.
+void write_transformers(const fs::path& directory) {
+  struct Model {
+    const char *name, *family;
+    int layers;
+  };
+  for (const Model& model : std::vector<Model>{{"Qwen3-0.6B-Base", "qwen3", 28},
+                                               {"Qwen3-1.7B-Base", "qwen3", 28},
+                                               {"Qwen3-8B-Base", "qwen3", 36},
+                                               {"OLMo-2-0425-1B", "olmo2", 16},
+                                               {"OLMo-2-1124-7B", "olmo2", 32},
+                                               {"Olmo-3-1025-7B", "olmo3", 32},
+                                               {"gemma-2-2b", "gemma2", 26},
+                                               {"gemma-2-9b", "gemma2", 42},
+                                               {"gemma-3-270m", "gemma3_text", 18},
+                                               {"gemma-3-1b-pt", "gemma3_text", 26},
+                                               {"Phi-3-mini-4k-instruct", "phi3", 32},
+                                               {"SmolLM3-3B-Base", "smollm3", 36},
+                                               {"granite-3.3-2b-base", "granite", 40}}) {
+    fs::create_directories(directory / model.name);
+    std::ofstream(directory / model.name / "config.json")
+        << R"({"model_type": ")" << model.family << R"(", "num_hidden_layers": )" << model.layers
+        << R"(, "hidden_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2,
+             "intermediate_size": 64, "vocab_size": 4096})";
+  }
+  fs::create_directories(directory / "gpt-j-6b");
+  std::ofstream(directory / "gpt-j-6b" / "config.json")
+      << R"({"model_type": "gptj", "n_layer": 28, "n_embd": 256, "n_head": 4, "vocab_size": 4096})";
+  for (const auto& [name, layers] :
+       {std::pair{"opt-350m", 24}, {"opt-1.3b", 24}, {"opt-6.7b", 32}}) {
+    fs::create_directories(directory / name);
+    std::ofstream(directory / name / "config.json")
+        << R"({"model_type": "opt", "num_hidden_layers": )" << layers
+        << R"(, "hidden_size": 32, "num_attention_heads": 4, "ffn_dim": 64, "vocab_size": 4096})";
+  }
+}
+
+TEST(Configurations, ThoseOfNewerTransformersPlan) {
+  const TemporaryDirectory scratch;
+  write_transformers(scratch / "models");
+  std::ofstream(scratch / "facts.jsonl")
+      << R"({"prompt": "France goes with", "subject": "France", "answer": "Paris", "new_answer": "Rome"})";
+  for (const fs::path& config : files_of(kConfigs / "transformers")) {
+    const Ended ended =
+        run_program({"plan", config.string(), "--models-dir", (scratch / "models").string(),
+                     "--dataset", (scratch / "facts.jsonl").string()});
+    EXPECT_EQ(ended.code, 0) << config << ended.all();
   }
 }
 

@@ -30,6 +30,9 @@ class AttentionMixer final : public Mixer {
   Factor mix(Step& step, const Factor& input) const override;
   at::Tensor reference_mix(ReferencePass& pass, int layer, const at::Tensor& x) const override;
   std::vector<LayerProduct> products() const override { return {{&query_key_value_}}; }
+  std::vector<EditableMatrix> editable() const override {
+    return {whole_output(EditedMatrix::kWo, Site::kS, Site::kO)};
+  }
   at::Tensor losing_state(const Block& block, at::Device device) const override;
 
  private:
