@@ -508,7 +508,7 @@ TEST(ClassDefaults, FillWhatIsAbsent) {
     EXPECT_EQ((std::vector<int>{found.vocabulary, found.hidden, found.layers, shape.heads,
                                 shape.key_heads, shape.head_size, mlp_of(found).inner}),
               one.sizes);
-    EXPECT_THAT(found.assumed, testing::SizeIs(testing::Ge(5U)));
+    EXPECT_THAT(found.assumed, testing::SizeIs(testing::Ge(4U)));
   }
   EXPECT_EQ(attention_of(bare("gpt_neox")).rotary.dimensions, 24);
   EXPECT_THAT(sliding_windows_of(bare("mistral")), testing::Each(4096));

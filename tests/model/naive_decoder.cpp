@@ -95,7 +95,8 @@ at::Tensor NaiveDecoder::turned(int layer, const at::Tensor& heads) const {
   json rope = config_.value("rope_parameters", json::object());
   if (rope.contains("full_attention"))
     rope = rope.at(window(layer) > 0 ? "sliding_attention" : "full_attention");
-  const double theta = rope.value("rope_theta", config_.value("rope_theta", 10000.0));
+  const double theta =
+      rope.value("rope_theta", config_.value("rope_theta", is("smollm3") ? 2e6 : 10000.0));
   int turning = head_size_;
   if (is("phi3"))
     turning = static_cast<int>(

@@ -227,6 +227,7 @@ def config_for(rng, family):
     bookkeeping(rng, config)
     if library in decoder_configs.DECODERS:
         getattr(decoder_configs, library)(rng, config, unusual)
+        config.setdefault("pad_token_id", 0)  # the classes' own may be beyond a small vocabulary
         return config, unusual
     globals()[library](rng, config, unusual)
     switched_off(rng, config, library)
