@@ -208,9 +208,9 @@ TEST_P(Properties, ImpossibleTokensAreRefused) {
         ReplayRequest{{1, 2}, vocabulary, {}}, ReplayRequest{{1, 2}, -1, {}},
         ReplayRequest{{}, 0, {}}})
     EXPECT_THROW(engine.run({{request}}), std::invalid_argument);
-  if (fp32_->architecture().max_positions > 0) {
-    EXPECT_THROW(engine.run({{ReplayRequest{std::vector<int>(13, 1), 0, {}}}}),
-                 std::invalid_argument);
+  if (const std::int64_t most = fp32_->architecture().max_positions; most > 0) {
+    const std::vector<int> beyond(static_cast<size_t>(most) + 1, 1);
+    EXPECT_THROW(engine.run({{ReplayRequest{beyond, 0, {}}}}), std::invalid_argument);
   }
 }
 
