@@ -34,10 +34,12 @@ struct Architecture {
   std::vector<std::string> assumed;
   std::vector<LayerShape> blocks;  // [layers]
 
-  // What channel sets choose among, where the fewest are; 0 = some mixer of tokens has none, so
-  // that only the set of all blocks anything.
-  int channels() const;
+  // What channel sets choose among, where the fewest are, of the mixers on a path; 0 = some of them
+  // has none, so that only the set of all blocks anything, or there is none.
+  int channels(Path path = Path::kBoth) const;
+  bool has(Path path) const;  // whether any mixer of tokens is on it
   bool keeps_states() const;  // in any layer; MixerShape::keeps_states
+  bool routes() const;        // likewise
   int taps() const;           // of the longest convolution; MixerShape::taps
   // How tokens are mixed, every way once: "mamba", or "attention+mamba" of a hybrid.
   std::string mixing() const;

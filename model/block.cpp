@@ -4,6 +4,8 @@
 #include <map>
 #include <stdexcept>
 
+#include <fmt/format.h>
+
 #include "base/text.hpp"
 
 namespace factflow {
@@ -54,14 +56,25 @@ std::int64_t site_width(const LayerShape& layer, Site site, int hidden) {
   return hidden;
 }
 
+bool concerns(const Block& block, const MixerShape& mixer) {
+  return mixer.mixes_tokens() && covers(block.path, mixer.path()) &&
+         (block.through != Block::Through::kConvolution || mixer.taps() > 0);
+}
+
 void check_block(const LayerShape& layer, const Block& block) {
-  bool mixes = false;
+  bool mixes = false, concerned = false;
   for (const BlockShape& one : layer) {
-    if (!one.mixer->mixes_tokens()) continue;
-    one.mixer->check_block(block);
-    mixes = true;
+    if (concerns(block, *one.mixer)) one.mixer->check_block(block);
+    concerned = concerned || concerns(block, *one.mixer);
+    mixes = mixes || one.mixer->mixes_tokens();
   }
+  if (concerned) return;
   if (!mixes) throw std::invalid_argument("no block of the layer mixes tokens");
+  for (const BlockShape& one : layer)
+    if (one.mixer->mixes_tokens() && covers(block.path, one.mixer->path()))
+      one.mixer->check_block(block);  // which says what it has not
+  throw std::invalid_argument(
+      fmt::format("{} has no mixer on the path {}", layer_name(layer), to_string(block.path)));
 }
 
 LayerMemory memory_of(const std::vector<LayerShape>& layers, int hidden, Precision precision) {

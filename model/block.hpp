@@ -44,7 +44,11 @@ std::string edges_in_words(const LayerShape& layer);
 std::vector<Site> sites_of(const LayerShape& layer);
 // Numbers of a token at one of them, `hidden` where it is the stream's or like it.
 std::int64_t site_width(const LayerShape& layer, Site site, int hidden);
-// Throws std::invalid_argument unless every mixer of tokens has such edges, and there is one.
+// Whether a mixer has edges of a block's kind: it mixes tokens, is on the block's path, and has a
+// convolution where that is all that the block goes through.
+bool concerns(const Block& block, const MixerShape& mixer);
+// Throws std::invalid_argument unless every mixer that a block concerns has such edges, and there
+// is one.
 void check_block(const LayerShape& layer, const Block& block);
 
 // Bytes of a network's activations and factors for one column, and of one state slot: buffers of

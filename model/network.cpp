@@ -157,7 +157,9 @@ void Network::layer(Step& step) const {
         step.channel_masks = step.masks_of_blocks[b].channels;
         step.tap_masks = step.masks_of_blocks[b].taps;
       }
-      add_output(step, shape[b], blocks[b], blocks[b].mixer->mix(step, inputs[b - begin]));
+      const Mixer& mixer = *blocks[b].mixer;
+      if (mixer.shape().mixes_tokens()) step.enter(mixer.shape().path());
+      add_output(step, shape[b], blocks[b], mixer.mix(step, inputs[b - begin]));
     }
     begin = end;
   }
@@ -235,6 +237,7 @@ at::Tensor Network::reference_layer(ReferencePass& pass, int layer, const at::Te
       const NetworkBlock& block = blocks[begin];
       const Site site = block.mixer->shape().sites().back();
       const OutputProjection& output = block.mixer->output();
+      pass.enter(block.mixer->shape().path());
       at::Tensor added =
           block.mixer->reference_mix(pass, layer, reference::normalised(before, block.norm));
       if (output.weight.defined()) added = reference::projected(added, output.weight, output.bias);
@@ -322,7 +325,7 @@ LayerMatrix Network::editable(int layer, EditedMatrix name) const {
                                           layer_name(shape), to_string(name), join(names)));
 }
 
-std::vector<BlockMasks> Network::masks(int layer, const std::vector<Selection>& selections,
+std::vector<BlockMasks> Network::masks(int layer, const std::vector<StateSelection>& selections,
                                        const std::vector<TapSelection>& tap_selections) const {
   std::vector<BlockMasks> masks;
   for (const NetworkBlock& block : layers_[static_cast<size_t>(layer)]) {
@@ -330,19 +333,22 @@ std::vector<BlockMasks> Network::masks(int layer, const std::vector<Selection>& 
     const MixerShape& shape = block.mixer->shape();
     if (!shape.mixes_tokens()) continue;
     std::vector<at::Tensor> channels, taps;
-    for (const Selection& selection : selections) {
+    for (const StateSelection& selection : selections) {
       Block asked;
-      asked.selection = selection;
-      channels.push_back(block.mixer->losing_state(asked, at::kCPU));
+      const bool concerned = covers(selection.path, shape.path());
+      if (concerned) asked.selection = selection.selection;
+      const at::Tensor losing = block.mixer->losing_state(asked, at::kCPU);
+      channels.push_back(concerned ? losing : at::zeros_like(losing));
     }
     for (const TapSelection& selection : tap_selections) {
+      if (shape.taps() == 0) break;
       Block asked;
       asked.selection = selection.selection;
       asked.parts = selection.parts;
       taps.push_back(block.mixer->losing_taps(asked, at::kCPU));
     }
     if (!channels.empty()) of.channels = at::stack(channels).to(at::kByte).to(device());
-    if (!taps.empty() && shape.taps() > 0) of.taps = at::stack(taps).to(at::kByte).to(device());
+    if (!taps.empty()) of.taps = at::stack(taps).to(at::kByte).to(device());
   }
   return masks;
 }

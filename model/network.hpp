@@ -88,7 +88,7 @@ class Network {
   at::Tensor scaled_logits(const at::Tensor& logits) const;
 
   // Per block of the layer, on the network's device.
-  std::vector<BlockMasks> masks(int layer, const std::vector<Selection>& selections,
+  std::vector<BlockMasks> masks(int layer, const std::vector<StateSelection>& selections,
                                 const std::vector<TapSelection>& tap_selections) const;
   // What the stream that enters a layer lacks of the true one, [hidden]; at layer L the stream
   // before the final norm. Undefined: nothing.

@@ -259,8 +259,15 @@ void Step::at(Site site, const Factor& value, const at::Tensor& offset) {
   if (touches(site)) actions->apply({site, layer}, rows, value, offset);
 }
 
+void Step::enter(Path of_block) {
+  path = of_block;
+  const PathRows& seen = of_path[static_cast<size_t>(path)];
+  rows.rows = seen.rows;
+  rows.replays = seen.replays;
+}
+
 Cut Step::state_cut() const {
-  return actions == nullptr ? std::nullopt : actions->state_cut(layer, channel_masks);
+  return actions == nullptr ? std::nullopt : actions->state_cut(layer, path, channel_masks);
 }
 
 Cut Step::tap_cut() const {

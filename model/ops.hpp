@@ -2,6 +2,7 @@
 // type. All matrices are [columns or rows, width], row-major, the last dimension contiguous.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -26,9 +27,15 @@ struct BlockMasks {
   at::Tensor channels, taps;
 };
 
+// Rows and replays as the mixers of a path see them, on the device.
+struct PathRows {
+  const kernels::Row* rows = nullptr;
+  const kernels::LastToken* replays = nullptr;
+};
+
 // What one layer works on: the alive columns of a pass.
 struct Step {
-  const kernels::Rows& rows;  // on the device of `hidden`
+  kernels::Rows rows;  // on the device of `hidden`; with the cuts of the block's path
   int layer;
   at::Tensor hidden;  // [columns, hidden] residual stream, updated in place
   Workspace& workspace;
@@ -36,6 +43,15 @@ struct Step {
   std::span<const BlockMasks> masks_of_blocks;
   at::Tensor channel_masks = {}, tap_masks = {};
   PassActions* actions = nullptr;  // null: nothing is done but the rows' own cuts
+  std::array<PathRows, 2> of_path = {};
+  std::int64_t flag_count = 0;  // of rows.flags
+  // Int32 [rows], alive or not: in how many layers so far a row's tokens went to other experts than
+  // the clean row's. Undefined: nobody counts.
+  at::Tensor rerouted = {};
+  Path path = Path::kBoth;  // of the block, if it mixes tokens
+
+  // The block that comes next is a mixer of this path.
+  void enter(Path of_block);
 
   // The value of a site, [columns, width] + offset [width], is complete: here it is read, and here
   // it changes.

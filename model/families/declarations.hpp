@@ -22,6 +22,18 @@ FACTFLOW_FAMILY(gptj)
 FACTFLOW_FAMILY(opt)
 FACTFLOW_FAMILY(mamba)
 FACTFLOW_FAMILY(mamba2)
+FACTFLOW_FAMILY(bamba)
+FACTFLOW_FAMILY(falcon_h1)
+FACTFLOW_FAMILY(granite_hybrid)
+FACTFLOW_FAMILY(jamba)
+FACTFLOW_FAMILY(lfm2)
+FACTFLOW_FAMILY(mixtral)
+FACTFLOW_FAMILY(nemotron_h)
+FACTFLOW_FAMILY(olmo_hybrid)
+FACTFLOW_FAMILY(qwen3_5)
+FACTFLOW_FAMILY(qwen3_moe)
+FACTFLOW_FAMILY(qwen3_next)
+FACTFLOW_FAMILY(recurrent_gemma)
 #undef FACTFLOW_FAMILY
 
 Architecture read_gpt2(ConfigReader& config);
@@ -42,5 +54,18 @@ Architecture read_opt(ConfigReader& config);
 Architecture read_mamba(ConfigReader& config);
 Architecture read_falcon_mamba(ConfigReader& config);
 Architecture read_mamba2(ConfigReader& config);
+Architecture read_bamba(ConfigReader& config);
+Architecture read_falcon_h1(ConfigReader& config);
+Architecture read_granite_hybrid(ConfigReader& config);
+Architecture read_jamba(ConfigReader& config);
+Architecture read_lfm2(ConfigReader& config);
+Architecture read_mixtral(ConfigReader& config);
+Architecture read_nemotron_h(ConfigReader& config);
+Architecture read_olmo_hybrid(ConfigReader& config);
+Architecture read_qwen3_5(ConfigReader& config);
+Architecture read_qwen3_5_moe(ConfigReader& config);
+Architecture read_qwen3_moe(ConfigReader& config);
+Architecture read_qwen3_next(ConfigReader& config);
+Architecture read_recurrent_gemma(ConfigReader& config);
 
 }  // namespace factflow

@@ -25,6 +25,21 @@ const std::vector<Family>& built_in_families() {
       {"mamba", read_mamba, mamba_tensors, mamba_parts},
       {"falcon_mamba", read_falcon_mamba, mamba_tensors, mamba_parts},
       {"mamba2", read_mamba2, mamba2_tensors, mamba2_parts},
+      {"bamba", read_bamba, bamba_tensors, bamba_parts},
+      {"falcon_h1", read_falcon_h1, falcon_h1_tensors, falcon_h1_parts},
+      {"granitemoehybrid", read_granite_hybrid, granite_hybrid_tensors, granite_hybrid_parts},
+      {"jamba", read_jamba, jamba_tensors, jamba_parts},
+      {"lfm2", read_lfm2, lfm2_tensors, lfm2_parts},
+      {"mixtral", read_mixtral, mixtral_tensors, mixtral_parts},
+      {"nemotron_h", read_nemotron_h, nemotron_h_tensors, nemotron_h_parts},
+      {"olmo_hybrid", read_olmo_hybrid, olmo_hybrid_tensors, olmo_hybrid_parts},
+      {"qwen3_5", read_qwen3_5, qwen3_5_tensors, qwen3_5_parts, "qwen3_5_text"},
+      {"qwen3_5_text", read_qwen3_5, qwen3_5_tensors, qwen3_5_parts},
+      {"qwen3_5_moe", read_qwen3_5_moe, qwen3_5_tensors, qwen3_5_parts, "qwen3_5_moe_text"},
+      {"qwen3_5_moe_text", read_qwen3_5_moe, qwen3_5_tensors, qwen3_5_parts},
+      {"qwen3_moe", read_qwen3_moe, qwen3_moe_tensors, qwen3_moe_parts},
+      {"qwen3_next", read_qwen3_next, qwen3_next_tensors, qwen3_next_parts},
+      {"recurrent_gemma", read_recurrent_gemma, recurrent_gemma_tensors, recurrent_gemma_parts},
   };
   return list;
 }

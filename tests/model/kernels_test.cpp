@@ -249,7 +249,7 @@ struct ScanInputs {
     make_negative(a, std::int64_t{of.states} * of.channels);
     std::vector<double> norms;
     for (int i = 0; i < of.channels; ++i) norms.push_back((i * 29) % of.channels);
-    for (const Selection& selection : plan.selections)
+    for (const auto& [selection, path] : plan.selections)
       for (const bool loses : channels_of(std::get<ChannelSet>(selection), norms))
         lose.push_back(loses ? 1 : 0);
   }

@@ -31,8 +31,9 @@ AttentionMixer::AttentionMixer(const AttentionShape& shape, AttentionWeights wei
 Factor AttentionMixer::mix(Step& step, const Factor& input) const {
   const AttentionShape& shape = shape_;
   const std::int64_t queries = shape.queries(), keys = shape.keys();
-  const at::Tensor qkv = step.matrix("query key value", queries + 2 * keys);
-  multiply(input, query_key_value_, query_key_value_bias_, qkv);
+  const at::Tensor all = step.matrix("query key value", shape.projected()),
+                   qkv = all.narrow(1, 0, queries + 2 * keys);
+  multiply(input, query_key_value_, query_key_value_bias_, all);
   if (query_norm_.weight.defined()) {
     const auto normalise = [&](const GatedNorm& norm, std::int64_t begin, std::int64_t width) {
       const at::Tensor part = qkv.narrow(1, begin, width);
@@ -50,7 +51,19 @@ Factor AttentionMixer::mix(Step& step, const Factor& input) const {
           shape.score_cap},
          qkv, mixed, step.state_cut());
   step.at(Site::kS, mixed);
-  return mixed;
+  return shape.gated ? gated(step, mixed, all.narrow(1, queries + 2 * keys, queries)) : mixed;
+}
+
+// By libtorch operations on any device.
+Factor AttentionMixer::gated(Step& step, const Factor& heads, const at::Tensor& gate) const {
+  const at::ScalarType wide = step.hidden.scalar_type();
+  const at::Tensor every = at::arange(step.columns(), gate.options().dtype(at::kLong));
+  const at::Tensor g = gate.to(wide).sigmoid();
+  step.at(Site::kG, {g});
+  const at::Tensor y = read_rows(heads, every, wide).mul_(g).to(gate.scalar_type());
+  const Factor out = factor_of(step.rows, step.workspace, y);
+  step.at(Site::kY, out);
+  return out;
 }
 
 }  // namespace factflow

@@ -11,7 +11,7 @@
 namespace factflow {
 
 struct AttentionWeights {
-  Projection query_key_value;       // [(heads + 2 key_heads) head_size, hidden]
+  Projection query_key_value;       // [shape.projected(), hidden]
   at::Tensor query_key_value_bias;  // or undefined; of any type
   OutputProjection output;          // [hidden, heads head_size]
   // Of all layers that rotate alike; null = none.
@@ -36,6 +36,7 @@ class AttentionMixer final : public Mixer {
   at::Tensor losing_state(const Block& block, at::Device device) const override;
 
  private:
+  Factor gated(Step& step, const Factor& heads, const at::Tensor& gate) const;
   at::Tensor open_edges(const ReferencePass& pass, int layer, std::int64_t tokens,
                         at::Device device) const;
 

@@ -54,9 +54,10 @@ at::Tensor AttentionMixer::open_edges(const ReferencePass& pass, int layer, std:
 at::Tensor AttentionMixer::reference_mix(ReferencePass& pass, int layer,
                                          const at::Tensor& x) const {
   const std::int64_t heads = shape_.heads, key_heads = shape_.key_heads;
+  const std::int64_t gates = shape_.gated ? heads : 0;
   const auto parts = reference::projected(x, query_key_value_, query_key_value_bias_)
-                         .unflatten(-1, {heads + 2 * key_heads, shape_.head_size})
-                         .split_with_sizes({heads, key_heads, key_heads}, -2);
+                         .unflatten(-1, {heads + 2 * key_heads + gates, shape_.head_size})
+                         .split_with_sizes({heads, key_heads, key_heads, gates}, -2);
   // [.., heads, tokens, size]
   const auto turned = [&](const at::Tensor& part, const GatedNorm& norm) {
     return rotated(normalised_heads(part, norm), shape_.rotary);
@@ -74,7 +75,11 @@ at::Tensor AttentionMixer::reference_mix(ReferencePass& pass, int layer,
                                  .masked_fill(~some, 0)
                                  .softmax(-1) *
                              some.to(x.scalar_type());
-  return pass.at(Site::kS, layer, weights.matmul(values).transpose(-3, -2).flatten(-2));
+  const at::Tensor s =
+      pass.at(Site::kS, layer, weights.matmul(values).transpose(-3, -2).flatten(-2));
+  if (!shape_.gated) return s;
+  const at::Tensor g = pass.at(Site::kG, layer, parts[3].flatten(-2).sigmoid());
+  return pass.at(Site::kY, layer, s * g);
 }
 
 }  // namespace factflow
