@@ -30,7 +30,7 @@ void serialize(Archive& archive, ValueSpec& v) {
 }
 template <class Archive>
 void serialize(Archive& archive, BlockSpec& b) {
-  archive(b.from, b.to, b.through, b.channels, b.heads, b.channel_list, b.parts);
+  archive(b.from, b.to, b.through, b.channels, b.heads, b.channel_list, b.parts, b.path, b.erase);
 }
 template <class Archive>
 void serialize(Archive& archive, WriteSpec& w) {

@@ -20,6 +20,8 @@ struct BlockConfig {
   std::vector<ChannelSet> channels = {ChannelSet{}};
   std::vector<int> heads = {}, channel_list = {};  // all of them together
   std::vector<std::string> parts = {};
+  std::vector<Path> path = {Path::kBoth};
+  bool erase = false;
   bool operator==(const BlockConfig&) const = default;
 };
 

@@ -135,6 +135,10 @@ Fields<BlockConfig> block_fields() {
             word_or("all", std::vector<std::string>{},
                     list_of(one_of<std::string>("part", {{"x", "x"}, {"b", "b"}, {"c", "c"}}))),
             "what of a Mamba-2's convolution loses it, together: x, b, c"),
+      field("path", &B::path, list_of(path_form()),
+            "which mixers lose it: attention, recurrent (all others), or both"),
+      field("erase", &B::erase, yes_or_no(),
+            "gated delta rule: whether the sources do not erase either"),
   };
 }
 
@@ -278,8 +282,9 @@ std::vector<ActionSpec> actions_of(const BlockConfig& block) {
     for (const TokenGroup& from : block.from)
       for (const ChannelSet& channels : block.channels)
         for (const Block::Through one : block.through)
-          actions.push_back(
-              BlockSpec{from, to, one, channels, block.heads, block.channel_list, block.parts});
+          for (const Path path : block.path)
+            actions.push_back(BlockSpec{from, to, one, channels, block.heads, block.channel_list,
+                                        block.parts, path, block.erase});
   return actions;
 }
 

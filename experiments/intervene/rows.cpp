@@ -46,6 +46,8 @@ std::string name_of(const BlockSpec& block) {
   if (block.channels.kind != ChannelSet::Kind::kAll) name += "/" + to_string(block.channels);
   if (block.through == Block::Through::kConvolution) name += " through convolution";
   if (block.through == Block::Through::kMixer) name += " through mixer";
+  if (block.path != Path::kBoth) name += fmt::format(" ({})", to_string(block.path));
+  if (block.erase) name += " erasure too";
   if (!block.parts.empty()) name += fmt::format(" of {}", fmt::join(block.parts, ", "));
   if (!block.heads.empty()) name += fmt::format(" heads {}", fmt::join(block.heads, " "));
   if (!block.channel_list.empty())
@@ -74,6 +76,8 @@ Block block_of(const BlockSpec& spec, std::vector<int> targets, std::vector<int>
   block.targets = std::move(targets);
   block.sources = std::move(sources);
   block.selection = selection_of(spec);
+  block.path = spec.path;
+  block.erase = spec.erase;
   if (!spec.parts.empty()) {
     const auto has = [&](const char* part) {
       return std::find(spec.parts.begin(), spec.parts.end(), part) != spec.parts.end();

@@ -54,6 +54,8 @@ struct BlockSpec {
   std::vector<int> heads, channel_list;  // at most one of the three chooses
   // What of a Mamba-2's convolution: "x", "b", "c"; empty: all that the choice above allows.
   std::vector<std::string> parts;
+  Path path = Path::kBoth;
+  bool erase = false;
   bool operator==(const BlockSpec&) const = default;
 };
 

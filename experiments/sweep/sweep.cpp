@@ -19,7 +19,7 @@ namespace factflow {
 
 template <class Archive>
 void serialize(Archive& archive, EdgeSpec& e) {
-  archive(e.from, e.to, e.channels);
+  archive(e.from, e.to, e.channels, e.path);
 }
 template <class Archive>
 void serialize(Archive& archive, SweepPlan& p) {
@@ -27,9 +27,10 @@ void serialize(Archive& archive, SweepPlan& p) {
 }
 
 std::string label_of(const EdgeSpec& edge) {
-  const std::string label = to_string(edge.from) + "->" + to_string(edge.to);
-  return edge.channels.kind == ChannelSet::Kind::kAll ? label
-                                                      : label + "/" + to_string(edge.channels);
+  std::string label = to_string(edge.from) + "->" + to_string(edge.to);
+  if (edge.channels.kind != ChannelSet::Kind::kAll) label += "/" + to_string(edge.channels);
+  if (edge.path != Path::kBoth) label += fmt::format(" ({})", to_string(edge.path));
+  return label;
 }
 
 SweepPlan decode_sweep_plan(const std::string& bytes) {
@@ -94,10 +95,12 @@ class SweepArrays final : public ArrayMaker {
 
 // Whether any window has a layer with such an edge: layers that slide may not reach so far.
 bool exists_somewhere(const Architecture& architecture, const std::vector<int>& targets,
-                      const std::vector<int>& sources, const std::vector<Window>& windows) {
+                      const std::vector<int>& sources, Path path,
+                      const std::vector<Window>& windows) {
   return std::any_of(windows.begin(), windows.end(), [&](const Window& window) {
-    return window.begin == window.end ||
-           blocked_edges(architecture, knockout(targets, sources, {}, window)) > 0;
+    Block block = knockout(targets, sources, {}, window);
+    block.path = path;
+    return window.begin == window.end || blocked_edges(architecture, block) > 0;
   });
 }
 
@@ -144,6 +147,7 @@ class SweepWork final : public Work {
       const EdgeSpec& edge = plan_.edges.at(one.item);
       request.series.push_back({positions_of(edge.to, prompt), positions_of(edge.from, prompt),
                                 edge.channels, windows_of(plan_.series, one.series)});
+      std::get<Block>(request.series.back().interventions.front()).path = edge.path;
     }
     return request;
   }
@@ -156,7 +160,7 @@ class SweepWork final : public Work {
       const std::vector<int> targets = positions_of(edge.to, prompt),
                              sources = positions_of(edge.from, prompt);
       const bool exists = exists_somewhere(model.network().architecture(), targets, sources,
-                                           windows_of(plan_.series, asked[e].series));
+                                           edge.path, windows_of(plan_.series, asked[e].series));
       sweep.blocked.push_back(exists ? count_edges(targets, sources) : 0);
       std::vector<float>& probability = sweep.probability.emplace_back();
       std::vector<std::int32_t>&rank = sweep.rank.emplace_back(), &tied = sweep.tied.emplace_back();
@@ -186,7 +190,8 @@ std::vector<EdgeSpec> edges_of(const SweepConfig& sweep) {
   for (const KnockoutConfig& knockout : sweep.knockouts)
     for (const TokenRole to : knockout.to)
       for (const TokenRole from : knockout.from)
-        for (const ChannelSet& channels : knockout.channels) edges.push_back({from, to, channels});
+        for (const ChannelSet& channels : knockout.channels)
+          for (const Path path : knockout.path) edges.push_back({from, to, channels, path});
   return edges;
 }
 
@@ -223,7 +228,7 @@ class SweepKind final : public ExperimentKind {
       asked = asked_by(sweep, model, plan, planned.skipped);
     }
     planned.work = std::make_shared<SweepWork>(std::move(plan));
-    planned.lacking = "state-space channels";
+    planned.lacking = "state-space channels, or mixers on the path";
     return planned;
   }
   std::shared_ptr<const Work> work_from(const std::string& bytes) const override {
@@ -241,7 +246,8 @@ class SweepKind final : public ExperimentKind {
         plan.series, sweep.windows.sizes, sweep.windows.placement, model.architecture.layers);
     Asked asked;
     for (const EdgeSpec& edge : edges_of(sweep)) {
-      if (edge.channels.kind == ChannelSet::Kind::kAll || model.architecture.channels() > 0)
+      const bool all = edge.channels.kind == ChannelSet::Kind::kAll;
+      if (model.architecture.has(edge.path) && (all || model.architecture.channels(edge.path) > 0))
         asked.push_back({place_in(plan.edges, edge), series});
       else if (const std::string label = label_of(edge);
                std::find(skipped.begin(), skipped.end(), label) == skipped.end())
