@@ -6,6 +6,7 @@
 #include "experiments/intervene/intervene.hpp"
 #include "experiments/lre/lre.hpp"
 #include "experiments/mean_knockout/mean_knockout.hpp"
+#include "experiments/parts/parts.hpp"
 #include "experiments/sever/sever.hpp"
 #include "experiments/sweep/sweep.hpp"
 #include "experiments/trace/trace.hpp"
@@ -15,7 +16,7 @@ namespace factflow {
 const std::vector<const ExperimentKind*>& experiment_kinds() {
   static const std::vector<const ExperimentKind*> kinds = {
       &evaluate_kind(), &sweep_kind(), &heatmap_kind(), &intervene_kind(),     &trace_kind(),
-      &sever_kind(),    &edit_kind(),  &lre_kind(),     &mean_knockout_kind(),
+      &sever_kind(),    &edit_kind(),  &lre_kind(),     &mean_knockout_kind(), &parts_kind(),
   };
   return kinds;
 }
