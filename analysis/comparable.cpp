@@ -17,6 +17,7 @@
 #include "experiments/intervene/intervention_arrays.hpp"
 #include "experiments/lre/lre_arrays.hpp"
 #include "experiments/mean_knockout/mean_knockout_arrays.hpp"
+#include "experiments/parts/parts_arrays.hpp"
 #include "experiments/sever/sever_arrays.hpp"
 #include "experiments/stored_arrays.hpp"
 #include "experiments/trace/trace_arrays.hpp"
@@ -218,6 +219,18 @@ std::set<std::string> mean_knockouts_of(const RunData& run, const RunSource& sou
   return knockouts;
 }
 
+// "subject->last/head 3 at 4", which parts of edges a run cuts.
+std::set<std::string> parts_in(const RunData& run, const RunSource& source) {
+  std::set<std::string> parts;
+  for (const ModelData& model : run.models) {
+    if (!is_of(model, source) || !has_parts(*model.reader, model.stored_name)) continue;
+    for (const std::int64_t window : cell_windows(part_names(), *model.reader, model.stored_name))
+      for (const std::string& item : load_part_axes(model).items)
+        parts.insert(fmt::format("{} at {}", item, window));
+  }
+  return parts;
+}
+
 // Of the runs that have some: those that another of them has not. `of`: what a run has, by name.
 Values what_others_lack(const RunData& run,
                         std::set<std::string> (*of)(const RunData&, const RunSource&)) {
@@ -264,6 +277,7 @@ std::vector<std::string> differences_between_runs(const RunData& run) {
         difference("what is traced", what_others_lack(run, traces_of)),
         difference("what is severed", what_others_lack(run, severed_in)),
         difference("knockouts by means", what_others_lack(run, mean_knockouts_of)),
+        difference("parts of edges", what_others_lack(run, parts_in)),
         difference("what is edited", what_others_lack(run, edits_of)),
         difference("linear relations", what_others_lack(run, relations_of))})
     if (!line.empty()) sentences.push_back(std::move(line));

@@ -34,6 +34,8 @@ FigureSet make_figures(const Study& study, const FigureOptions& options) {
   add_edit_figures(study, options, stems, set);
   add_severing_figures(study, options, stems, set);
   add_mean_knockout_figures(study, options, stems, set);
+  add_path_figures(study, options, stems, set);
+  add_part_figures(study, options, stems, set);
   add_linear_relation_figures(study, options, stems, set);
   // Outside of quoted texts scripts are plain ASCII.
   for (Figure& figure : set.figures)

@@ -69,6 +69,10 @@ void add_mean_knockout_figures(const Study& study, const FigureOptions& options,
                                FigureSet& set);
 void add_severing_figures(const Study& study, const FigureOptions& options, Stems& stems,
                           FigureSet& set);
+void add_part_figures(const Study& study, const FigureOptions& options, Stems& stems,
+                      FigureSet& set);
+void add_path_figures(const Study& study, const FigureOptions& options, Stems& stems,
+                      FigureSet& set);
 void add_linear_relation_figures(const Study& study, const FigureOptions& options, Stems& stems,
                                  FigureSet& set);
 

@@ -13,6 +13,8 @@
 #include "analysis/linear_relation_report.hpp"
 #include "analysis/mean_knockout_report.hpp"
 #include "analysis/number_text.hpp"
+#include "analysis/parts_report.hpp"
+#include "analysis/path_report.hpp"
 #include "analysis/severing_report.hpp"
 #include "analysis/trace_report.hpp"
 #include "base/text.hpp"
@@ -158,6 +160,7 @@ void add_kept(const Study& study, std::vector<std::string>& lines) {
                                  : kept.prompts == kRelations     ? " tests of linear relations"
                                  : kept.prompts == kSeverings     ? " with severed paths"
                                  : kept.prompts == kMeanKnockouts ? " with knockouts by means"
+                                 : kept.prompts == kParts         ? " with parts of edges"
                                  : study.run.other_sets.empty()   ? ""
                                                                   : " of " + kept.prompts));
   lines.push_back(fmt::format("Only prompts whose clean probability lies in [{}, {}]: {}.",
@@ -274,6 +277,8 @@ std::vector<std::string> gaps(const Study& study) {
   for (std::size_t i = 0; const std::string& line : mean_knockout_counts(study))
     if (const ModelMeanKnockouts& of = study.mean_knockouts[i++]; of.failed + of.outside > 0)
       lines.push_back(line);
+  for (std::size_t i = 0; const std::string& line : part_counts(study))
+    if (const ModelParts& of = study.parts[i++]; of.failed + of.outside > 0) lines.push_back(line);
   for (std::string& line : linear_relation_gaps(study)) lines.push_back(std::move(line));
   for (std::string& line : differences_between_runs(study.run)) lines.push_back(std::move(line));
   return lines;
@@ -320,6 +325,22 @@ std::string findings_text(const Study& study) {
     text += fmt::format("\nInterventions, no part of the findings and claims\n\n{}{}\n",
                         table_text(study.main_interventions, "row"),
                         correction(study.main_interventions));
+  if (const auto rows = missed_rows(study); !rows.empty())
+    text += fmt::format(
+        "\nPaths, no part of the findings\n\n{}At the start where state and convolution together "
+        "lower the mean most; missed: (both - state) / both. Every path: tables/paths.csv.\n",
+        align(rows));
+  if (const auto rows = slice_rows(study); !rows.empty())
+    text += fmt::format(
+        "\nParts of edges, no part of the findings\n\n{}At the start where the whole knockout "
+        "lowers the mean most. Trend: rank correlation of a slice's place and its change. Every "
+        "part: tables/parts.csv.\n",
+        align(rows));
+  if (const auto rows = needed_rows(study); !rows.empty())
+    text += fmt::format(
+        "\nHow many parts give {:.0f} % of the whole, knocked out together\n\n{}Every step: "
+        "tables/part_steps.csv.\n",
+        100 * kMostOfEffect, align(rows));
   if (const auto rows = peak_rows(study); !rows.empty())
     text += fmt::format(
         "\nCausal traces, no part of the findings\n\n{}Largest of all centres. Of h, "

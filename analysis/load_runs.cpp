@@ -345,4 +345,23 @@ CellAxes load_mean_knockout_axes(const ModelData& model) {
   return axes;
 }
 
+CellAxes load_part_axes(const ModelData& model) {
+  CellAxes axes = cell_axes(part_names(), *model.reader, model.stored_name, kAllPrompts);
+  rename_stored(axes.prompts, model);
+  return axes;
+}
+
+std::vector<CumulatedParts> load_cumulated_parts(const ModelData& model) {
+  const hdf5::Group group =
+      model.reader->arrays_of(model.stored_name).open_group(part_names().group);
+  const auto prompts = group.read_axis<std::int64_t>("prompt");
+  std::vector<CumulatedParts> all = read_cumulated_parts(*model.reader, model.stored_name);
+  for (CumulatedParts& parts : all) {
+    if (parts.prompts != prompts)
+      inconsistent(group, "prompt", "expected the same prompts in all groups of parts");
+    rename_stored(parts.prompts, model);
+  }
+  return all;
+}
+
 }  // namespace factflow

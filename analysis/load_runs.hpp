@@ -9,6 +9,7 @@
 #include "experiments/edit/edit_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
+#include "experiments/parts/parts_arrays.hpp"
 #include "experiments/sever/sever_arrays.hpp"
 #include "experiments/trace/trace_arrays.hpp"
 #include "results/results_file.hpp"
@@ -41,6 +42,9 @@ TracedFacts load_severed_facts(const ModelData& model);
 SeveredPaths load_severed_paths(const ModelData& model);
 // Of all prompts that were asked about.
 CellAxes load_mean_knockout_axes(const ModelData& model);
+// Likewise of parts of edges, alone and several together; the latter's prompts are the axes'.
+CellAxes load_part_axes(const ModelData& model);
+std::vector<CumulatedParts> load_cumulated_parts(const ModelData& model);
 
 // The model's edits, by the ids of RunData::prompts. Throws InputError if it has none.
 EditResults load_edits(const ModelData& model);

@@ -16,6 +16,8 @@
 #include "analysis/mean_knockout_report.hpp"
 #include "analysis/number_text.hpp"
 #include "analysis/palette.hpp"
+#include "analysis/parts_report.hpp"
+#include "analysis/path_report.hpp"
 #include "analysis/report_assets.hpp"
 #include "analysis/severing_report.hpp"
 #include "analysis/trace_report.hpp"
@@ -68,6 +70,8 @@ std::string navigation(const std::string& body) {
       {"prompts", "Prompts"},
       {"pairs", "Pairs"},
       {"interventions", "Interventions"},
+      {"paths", "Paths"},
+      {"parts", "Parts"},
       {"traces", "Traces"},
       {"severings", "Severed paths"},
       {"mean-knockouts", "Knockouts by means"},
@@ -507,8 +511,9 @@ std::string make_report(const Study& study, const ReportData& data, const Figure
   body += claims_html(study);
   if (!study.main_effects.empty()) body += kFigures + pairs_html(study);
   const std::string interventions = interventions_html(study);
-  body += interventions + traces_html(study) + severings_html(study) + mean_knockouts_html(study) +
-          edits_html(study) + linear_relations_html(study) + models_html(study) +
+  body += interventions + paths_html(study) + parts_html(study) + traces_html(study) +
+          severings_html(study) + mean_knockouts_html(study) + edits_html(study) +
+          linear_relations_html(study) + models_html(study) +
           "<section id=\"files\"><h2>Files</h2>\n" + tables_html(tables) +
           figure_files_html(figures) + "</section>\n";
   for (const std::vector<std::string>& lines : {data.omitted, figures.omitted})

@@ -11,6 +11,7 @@
 
 #include "analysis/edit_claims.hpp"
 #include "analysis/load_runs.hpp"
+#include "analysis/part_claims.hpp"
 #include "analysis/prompt_sets.hpp"
 #include "analysis/relation_claims.hpp"
 #include "analysis/trace_claims.hpp"
@@ -171,6 +172,10 @@ void count_patches(Study& study, CleanRange& range) {
     const std::size_t of = knockouts.prompts - knockouts.failed;
     study.kept.push_back({knockouts.model, kMeanKnockouts, of - knockouts.outside, of});
   }
+  for (const ModelParts& parts : study.parts) {
+    const std::size_t of = parts.prompts - parts.failed;
+    study.kept.push_back({parts.model, kParts, of - parts.outside, of});
+  }
 }
 
 void count_edits(Study& study, CleanRange& range) {
@@ -241,6 +246,7 @@ Study make_study(RunData run, const StudyOptions& options) {
   study.mean_knockouts = study_mean_knockouts(study.run, options.p_clean, options.bootstrap.level);
   study.severings = study_severings(study.run, options.p_clean, options.bootstrap.level);
   study.relations = study_relations(study.run, options.p_clean);
+  study.parts = study_parts(study.run, options.p_clean, options.bootstrap);
   limit_clean(options.p_clean, study);
   if (study.run.other_sets.empty() && prompts_differ(study.run.models))
     study.common = common_prompts(study.run.models);
@@ -251,6 +257,7 @@ Study make_study(RunData run, const StudyOptions& options) {
     for (const std::int64_t size : model.windows)
       study_window(load_window(model, size), options.bootstrap, study);
   study_interventions(options.bootstrap, study);
+  study.paths = study_paths(study.run, options.bootstrap);
   const double level = options.bootstrap.level;
   study_pairs(compared, level, study);
   std::erase_if(compared, [](const WindowData& w) { return !w.model->repeats.empty(); });
@@ -260,6 +267,8 @@ Study make_study(RunData run, const StudyOptions& options) {
   append(study.claims, judge_trace_claims(of_other_subjects(study.traces), options.bootstrap));
   append(study.claims, judge_edit_claims(study.edits, options.bootstrap));
   append(study.claims, judge_relation_claims(without_repeats(study), level));
+  append(study.claims, judge_part_claims(study.parts, study.window));
+  append(study.claims, judge_path_claims(study.paths, study.window));
   return study;
 }
 

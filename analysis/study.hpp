@@ -15,6 +15,8 @@
 #include "analysis/linear_relations.hpp"
 #include "analysis/mean_knockouts.hpp"
 #include "analysis/paired.hpp"
+#include "analysis/parts.hpp"
+#include "analysis/paths.hpp"
 #include "analysis/run_data.hpp"
 #include "analysis/sensitivity.hpp"
 #include "analysis/severings.hpp"
@@ -34,6 +36,7 @@ inline constexpr const char* kTraces = "traces";
 inline constexpr const char* kEdits = "edits";  // of all sets
 inline constexpr const char* kSeverings = "severed paths";
 inline constexpr const char* kMeanKnockouts = "knockouts by means";
+inline constexpr const char* kParts = "parts of edges";
 inline constexpr const char* kRelations = "linear relations";
 
 // How many prompts the limits leave.
@@ -73,6 +76,9 @@ struct Study {
   std::vector<ModelMeanKnockouts> mean_knockouts;
   std::vector<ModelSevering> severings;   // likewise
   std::vector<ModelRelations> relations;  // likewise
+  std::vector<ModelParts> parts;          // likewise
+  // Of each model, set of prompts and window size whose rows of interventions are about paths.
+  std::vector<ModelPaths> paths;
 };
 
 // Throws InputError if a file turns out to be damaged, or if options name what it does not hold.

@@ -10,6 +10,7 @@
 
 #include "analysis/csv.hpp"
 #include "analysis/edit_tables.hpp"
+#include "analysis/part_tables.hpp"
 
 namespace factflow {
 namespace {
@@ -486,6 +487,23 @@ std::vector<TableFile> write_tables(const Study& study, Staging& staging) {
         linear_relations_table(study));
   write("linear_relation_layers.csv", "the same of every layer",
         linear_relation_layers_table(study));
+  write("paths.csv",
+        "every model, group of tokens and path (rows of interventions): lowest mean change",
+        paths_table(study));
+  write("missed_paths.csv",
+        "what a knockout of the state alone misses of state and convolution together",
+        missed_paths_table(study));
+  write("parts.csv", "every part of an edge, window and start: change with the part cut alone",
+        parts_table(study));
+  write("part_sums.csv",
+        "every divided edge, window and start: the whole, the sum of the parts, their trend",
+        part_sums_table(study));
+  write("part_contrasts.csv", "slices of slow channels against random ones",
+        part_contrasts_table(study));
+  write("part_steps.csv", "parts knocked out together, one more at a time",
+        part_steps_table(study));
+  write("part_overlaps.csv", "how alike relations are in the parts that carry them",
+        part_overlaps_table(study));
   write("failures.csv", "prompts and units that gave no numbers", failures_table(study));
   return files;
 }
