@@ -30,26 +30,29 @@ class Kinds : public ::testing::Test {
     scenario.limit = 12;
     scenario.models = {"gpt2", "mamba"};
     scenario.heatmaps = 0;
-    config_ = scratch_
-                  .write("kinds.yaml",
-                         scenario.yaml() +
-                             "intervene:\n"
-                             "  - windows: {sizes: [1, 5]}\n"
-                             "    rows:\n"
-                             "      - block: {from: subject, to: last, through: mixer}\n"
-                             "      - set: {site: o, tokens: last, value: [mean, resample]}\n"
-                             "      - add: {site: h, tokens: subject, value: {noise: 0.3}}\n"
-                             "    references: {prompts: 5}\n"
-                             "  - windows: {sizes: 3}\n"
-                             "    prompts: 2\n"
-                             "    rows: [{set: {site: h, tokens: each, value: zero}}]\n"
-                             "trace: {sites: [h, o], directions: [restore, break], prompts: 6}\n"
-                             "sever: {sever: o, prompts: 6}\n"
-                             "mean_knockout: {sets: [subject, prompt-last], window: 2, prompts: 5, "
-                             "references: {prompts: 3}}\n"
-                             "edit: {layers: [1], search: {iterations: 2}, contexts: {count: 1}, "
-                             "covariance: {text: dataset}, prompts: 4, save: true}\n")
-                  .string();
+    config_ =
+        scratch_
+            .write("kinds.yaml",
+                   scenario.yaml() +
+                       "intervene:\n"
+                       "  - windows: {sizes: [1, 5]}\n"
+                       "    rows:\n"
+                       "      - block: {from: subject, to: last, through: mixer}\n"
+                       "      - set: {site: o, tokens: last, value: [mean, resample]}\n"
+                       "      - add: {site: h, tokens: subject, value: {noise: 0.3}}\n"
+                       "    references: {prompts: 5}\n"
+                       "  - windows: {sizes: 3}\n"
+                       "    prompts: 2\n"
+                       "    rows: [{set: {site: h, tokens: each, value: zero}}]\n"
+                       "trace: {sites: [h, o], directions: [restore, break], prompts: 6}\n"
+                       "sever: {sever: o, prompts: 6}\n"
+                       "mean_knockout: {sets: [subject, prompt-last], window: 2, prompts: 5, "
+                       "references: {prompts: 3}}\n"
+                       "parts: {windows: {sizes: [1, 4]}, channels: [each quantile of 4, each "
+                       "group of 3], cumulate: {prompts: 5}, prompts: 6}\n"
+                       "edit: {layers: [1], search: {iterations: 2}, contexts: {count: 1}, "
+                       "covariance: {text: dataset}, prompts: 4, save: true}\n")
+            .string();
   }
   std::string out(const std::string& name) const { return (scratch_ / name).string(); }
   Ended run(const std::string& name, int ranks) const {
@@ -71,6 +74,7 @@ TEST_F(Kinds, GiveTheSameNumbersOnAnyRanksAndAfterAKill) {
   EXPECT_THAT(alone.err, HasSubstr("selected prompts edited"));
   EXPECT_THAT(alone.err, HasSubstr("selected prompts with paths severed"));
   EXPECT_THAT(alone.err, HasSubstr("selected prompts knocked out by means"));
+  EXPECT_THAT(alone.err, HasSubstr("selected prompts with parts knocked out"));
   EXPECT_TRUE(ResultsReader(out("alone") + "/results.h5").info().complete);
   const Ended three = run("three", 3);
   ASSERT_EQ(three.code, 0) << three.all();

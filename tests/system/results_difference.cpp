@@ -11,6 +11,7 @@
 #include "experiments/intervene/intervention_arrays.hpp"
 #include "experiments/lre/lre_arrays.hpp"
 #include "experiments/mean_knockout/mean_knockout_arrays.hpp"
+#include "experiments/parts/parts_arrays.hpp"
 #include "experiments/sever/sever_arrays.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 #include "experiments/trace/trace_arrays.hpp"
@@ -222,6 +223,21 @@ void compare_severed(Comparison& c, const std::string& model, const ResultsReade
   compare_paths(c, group + "paths/", read_severed_paths(a, model), read_severed_paths(b, model));
 }
 
+void compare_cumulated(Comparison& c, const std::string& model, const ResultsReader& a,
+                       const ResultsReader& b) {
+  if (!has_parts(a, model) || !has_parts(b, model)) return;  // what the cells say
+  const std::vector<CumulatedParts> ours = read_cumulated_parts(a, model),
+                                    theirs = read_cumulated_parts(b, model);
+  c.equal("/" + model + "/parts", ours.size() == theirs.size());
+  for (size_t i = 0; i < std::min(ours.size(), theirs.size()); ++i) {
+    const std::string group = fmt::format("/{}/parts/cumulated_{}/", model, i);
+    c.equal(group + "start", ours[i].start == theirs[i].start);
+    c.equal(group + "ordered_by", ours[i].ordered_by == theirs[i].ordered_by);
+    c.equal(group + "part", ours[i].part, theirs[i].part);
+    c.equal(group + "log_change", ours[i].log_change, theirs[i].log_change);
+  }
+}
+
 void compare_model(Comparison& c, const std::string& model, const ResultsReader& a,
                    const ResultsReader& b) {
   c.equal("/" + model + "/evaluation", has_evaluation(a, model) == has_evaluation(b, model));
@@ -230,8 +246,10 @@ void compare_model(Comparison& c, const std::string& model, const ResultsReader&
   if (has_evaluation(a, model))
     compare_evaluations(c, "/" + model + "/evaluation/", read_evaluation(a, model),
                         read_evaluation(b, model));
-  for (const CellNames& names : {knockout_names(), intervention_names(), mean_knockout_names()})
+  for (const CellNames& names :
+       {knockout_names(), intervention_names(), mean_knockout_names(), part_names()})
     compare_cells(c, names, model, a, b);
+  compare_cumulated(c, model, a, b);
   c.equal("/" + model + "/trace", has_traces(a, model) == has_traces(b, model));
   if (has_traces(a, model) && has_traces(b, model))
     compare_facts(c, "/" + model + "/trace/", read_traced_facts(a, model),
