@@ -236,8 +236,10 @@ TEST_F(Parts, WithoutAnEffectNothingIsClaimed) {
   for (float& p : still.probability)
     if (!std::isnan(p)) p = 0.5F;
   write({arrays_of(part_names(), axes()), arrays_of(part_names(), axes(), still)});
-  for (const Claim& claim : study().claims)
-    if (claim.source == kBeyondSource) EXPECT_EQ(claim.verdict, Verdict::kCannotTell) << claim.text;
+  for (const Claim& claim : study().claims) {
+    if (claim.source != kBeyondSource) continue;
+    EXPECT_EQ(claim.verdict, Verdict::kCannotTell) << claim.text;
+  }
 }
 
 TEST_F(Parts, HaveFiguresTablesFindingsAndASection) {

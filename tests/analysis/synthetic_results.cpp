@@ -14,6 +14,7 @@
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
 #include "experiments/mean_knockout/mean_knockout_arrays.hpp"
+#include "experiments/parts/parts_arrays.hpp"
 #include "experiments/sever/sever_arrays.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 #include "experiments/trace/trace_arrays.hpp"
@@ -186,6 +187,7 @@ class Generator {
     if (options_.edited > 0) write_edits(writer, model, clean);
     if (options_.severed > 0) write_severings(writer, model, clean);
     if (options_.mean_knocked > 0) write_mean_knockouts(writer, model, clean);
+    if (options_.parts > 0) write_parts(writer, model, clean);
   }
 
  private:
@@ -279,6 +281,67 @@ class Generator {
     if (is_state_space(model.family)) references = {{prompts_.id[0], prompts_.id[2]}, 17};
     writer.write(arrays_of(axes, references));
     writer.write(arrays_of(mean_knockout_names(), axes, window));
+  }
+
+  static std::vector<std::string> part_items(bool heads) {
+    std::vector<std::string> items = {"subject->last"};
+    for (int k = 1; k <= 6; ++k)
+      items.push_back(heads ? fmt::format("subject->last/head {}", k - 1)
+                            : fmt::format("subject->last/quantile {}/6", k));
+    for (int k = 1; k <= 6; ++k)
+      items.push_back(fmt::format("subject->last/random {}/6 seed 1", k));
+    return items;
+  }
+
+  // Some prompts fail.
+  void write_parts(ResultsWriter& writer, const SyntheticModel& model,
+                   const EvaluationResult& clean) {
+    CellAxes axes;
+    axes.items = part_items(!is_state_space(model.family));
+    const auto count = static_cast<std::size_t>(std::min(options_.parts, options_.prompts));
+    axes.prompts.assign(prompts_.id.begin(),
+                        prompts_.id.begin() + static_cast<std::ptrdiff_t>(count));
+    const auto failed = [&](std::size_t i) {
+      return std::isnan(clean.probability[i]) || i % 11 == 3;
+    };
+    CellWindow window{4, "fit", {}, {}, {}};
+    for (int start = 0; start + 4 <= model.layers; ++start) window.starts.push_back(start);
+    for (std::size_t item = 0; item < axes.items.size(); ++item)
+      for (std::size_t i = 0; i < count; ++i) {
+        axes.blocked.push_back(failed(i) ? kFailedPrompt : 2);
+        const double share = item == 0 ? 1 : item < 7 ? 0.5 / static_cast<double>(item) : 0.2;
+        for (const int start : window.starts) {
+          const double log_change =
+              -(1 + 0.5 * uniform()) * share * bump(1.0 * start / model.layers, 0.5, 0.15);
+          const double p = static_cast<double>(clean.probability[i]) * std::exp(log_change);
+          window.probability.push_back(failed(i) ? kNan : static_cast<float>(p));
+          window.log_change.push_back(failed(i) ? kNan : static_cast<float>(log_change));
+          window.rank.push_back(failed(i) ? 0 : 1);
+          window.tied.push_back(0);
+        }
+      }
+    writer.write(arrays_of(part_names(), axes));
+    writer.write(arrays_of(part_names(), axes, window));
+    CumulatedParts parts{"subject->last",
+                         is_state_space(model.family) ? "each quantile of 6" : "each head",
+                         4,
+                         2,
+                         9,
+                         {kGreedyOrder, kRandomOrder},
+                         {1, 2, 3, 4, 5, 6},
+                         axes.prompts,
+                         {},
+                         {}};
+    for (const std::size_t order : {0, 1})
+      for (std::size_t step = 0; step < 6; ++step) {
+        parts.part.push_back(axes.items[1 + (order == 0 ? step : 5 - step)]);
+        const double share = order == 0 || step == 5 ? 1 - 0.5 / std::exp2(1.0 * step)
+                                                     : 0.15 * static_cast<double>(step + 1);
+        for (std::size_t i = 0; i < count; ++i)
+          parts.log_change.push_back(
+              failed(i) ? kNan : static_cast<float>(-share * (1 + 0.5 * uniform())));
+      }
+    writer.write(arrays_of(parts, 0));
   }
 
   void write_traces(ResultsWriter& writer, const SyntheticModel& model,
@@ -755,6 +818,10 @@ void add_edits(SyntheticOptions& options) {
 
 void add_severings(SyntheticOptions& options) {
   options.severed = 60;
+}
+
+void add_parts(SyntheticOptions& options) {
+  options.parts = 36;
 }
 
 void add_mean_knockouts(SyntheticOptions& options) {

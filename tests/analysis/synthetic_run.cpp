@@ -60,6 +60,7 @@ int main(int argc, char** argv) {
       factflow::add_traces(options);
       factflow::add_severings(options);
       factflow::add_mean_knockouts(options);
+      factflow::add_parts(options);
     }
     if (kind == "only_traces") options.trace_windows = {3, 10};
     if (kind == "traces") options.trace_windows = {10};
