@@ -49,6 +49,16 @@ def rank_correlation(x, y):
     return spearmanr(x, y).statistic if len(set(x)) > 1 and len(set(y)) > 1 else math.nan
 
 
+def trends(changes):
+    """Of each row of [sample, part]: Spearman's correlation with the places of the parts."""
+    one, other = changes[:, :, None], changes[:, None, :]
+    ranks = (one > other).sum(axis=2) + 0.5 * (one == other).sum(axis=2)  # ties share theirs
+    ranks = ranks - ranks.mean(axis=1, keepdims=True)
+    places = np.arange(changes.shape[1]) - (changes.shape[1] - 1) / 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return ranks @ places / np.sqrt((ranks ** 2).sum(axis=1) * (places ** 2).sum())
+
+
 def best_split(values):
     squares = [((values[:m] - values[:m].mean()) ** 2).sum() + ((values[m:] - values[m:].mean()) ** 2).sum()
                for m in range(1, len(values))]
@@ -66,7 +76,7 @@ class Parts:
         names = dict(zip(file["prompts/prompt"][:], zip(file["prompts/subject"][:], file["prompts/relation"][:])))
         self.facts = numbered([names[i] for i in self.ids])
         self.relations = np.array([names[i][1].decode() for i in self.ids])
-        self.kept = {}
+        self.kept, self.known = {}, {}
 
     def members(self, edge, division):
         return [edge] + [item for item in self.items if "/" in item and item.split("/", 1)[0] == edge
@@ -79,6 +89,13 @@ class Parts:
 
     def changes(self, items, start, keep):
         return 100 * np.expm1(self.logs[[self.items.index(item) for item in items]][:, keep, start])
+
+    def means(self, items, start):
+        """Of the complete prompts: [sample, item]."""
+        if (tuple(items), start) not in self.known:
+            keep = self.complete(items)
+            self.known[tuple(items), start] = samples(self.changes(items, start, keep), self.facts[keep])
+        return self.known[tuple(items), start]
 
     def strongest(self, edge, keep):
         return int(np.argmin([self.changes([edge], s, keep).mean() for s in range(len(self.starts))]))
@@ -109,11 +126,12 @@ class PartTables:
         count = set()
         for row in self.rows_of("parts"):
             of, what = self.parts(row), " ".join(["parts", row["model"], row["edge"], row["part"], row["start"]])
-            keep = of.complete(of.members(row["edge"], row["division"]))
+            items = of.members(row["edge"], row["division"])
+            keep = of.complete(items)
             start, item = of.starts.index(int(row["start"])), f"{row['edge']}/{row['part']}"
             self.close(row["n"], keep.sum(), what + " n")
             self.close(row["facts"], len(set(of.facts[keep])), what + " facts")
-            self.close_measured(row, "change", measured(samples(of.changes([item], start, keep), of.facts[keep])[:, 0]), what)
+            self.close_measured(row, "change", measured(of.means(items, start)[:, items.index(item)]), what)
             self.close(row["log_probability_change"], of.logs[of.items.index(item), keep, start].mean(), what + " log")
             count.add((row["model"], row["window"], item, row["start"]))
         expected = {(m, name[7:], item, str(s)) for m in self.file if m not in ("prompts", "failures") and "parts" in self.file[m]
@@ -128,7 +146,7 @@ class PartTables:
             of, what = self.parts(row), " ".join(["part_sums", row["model"], row["edge"], row["division"], row["start"]])
             items = of.members(row["edge"], row["division"])
             keep, start = of.complete(items), of.starts.index(int(row["start"]))
-            means = samples(of.changes(items, start, keep), of.facts[keep])
+            means = of.means(items, start)
             whole, parts = means[:, 0], means[:, 1:]
             self.close(row["parts"], parts.shape[1], what)
             self.close(row["strongest"], int(start == of.strongest(row["edge"], keep)), what + " strongest")
@@ -136,9 +154,7 @@ class PartTables:
             self.close_measured(row, "sum", measured(parts.sum(axis=1)), what)
             self.close_measured(row, "excess", measured(parts.sum(axis=1) - whole), what)
             ordered = re.match("each (quantile|random) ", row["division"]) and parts.shape[1] > 2
-            places = np.arange(parts.shape[1])
-            self.close_measured(row, "trend", measured([rank_correlation(places, one) for one in parts])
-                                if ordered else (math.nan,) * 3, what)
+            self.close_measured(row, "trend", measured(trends(parts)) if ordered else (math.nan,) * 3, what)
             decay = row["division"].startswith("each quantile ") and parts.shape[1] > 2 and row["strongest"] == "1"
             third = parts.shape[1] // 3
             self.close_measured(row, "bend", measured([best_split(one) for one in parts]) if decay else (math.nan,) * 3, what)
