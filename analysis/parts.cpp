@@ -11,135 +11,14 @@
 
 #include "analysis/load_runs.hpp"
 #include "analysis/parallel.hpp"
+#include "analysis/part_cells.hpp"
 #include "experiments/parts/parts_arrays.hpp"
 #include "experiments/stored_arrays.hpp"
 
 namespace factflow {
 namespace {
 
-// Prompts of the cells.
-struct PartPrompts {
-  std::vector<std::size_t> fact;  // numbered as they appear
-  std::vector<std::string> relation;
-  std::vector<bool> used;  // within the limits
-};
-
-PartPrompts prompts_of(const RunData& run, const ModelData& model,
-                       const std::vector<std::int64_t>& ids, const CleanLimits& limits) {
-  std::map<std::int64_t, std::size_t> rows;
-  for (std::size_t row = 0; row < run.prompts.id.size(); ++row)
-    rows.emplace(run.prompts.id[row], row);
-  std::map<std::int64_t, double> clean;
-  for (std::size_t i = 0; i < model.evaluation.prompt.size(); ++i)
-    clean.emplace(model.evaluation.prompt[i], static_cast<double>(model.evaluation.probability[i]));
-  std::map<std::pair<std::string, std::string>, std::size_t> numbers;
-  PartPrompts prompts;
-  for (const std::int64_t id : ids) {
-    const std::size_t row = rows.at(id);
-    const std::pair key(run.prompts.subject[row], run.prompts.relation[row]);
-    prompts.fact.push_back(numbers.emplace(key, numbers.size()).first->second);
-    prompts.relation.push_back(run.prompts.relation[row]);
-    const auto p = clean.find(id);
-    prompts.used.push_back(!limits.any() || (p != clean.end() && limits.admit(p->second)));
-  }
-  return prompts;
-}
-
-// "each quantile of 12" of "quantile 3/12", "each random of 12 seed 1" of "random 3/12 seed 1",
-// "each head" of "head 3".
-std::string division_of(const std::string& part) {
-  if (part.starts_with("head ")) return "each head";
-  const std::size_t space = part.find(' '), slash = part.find('/');
-  if (space == std::string::npos || slash == std::string::npos) return "each " + part;
-  return fmt::format("each {} of {}", part.substr(0, space), part.substr(slash + 1));
-}
-
-// The items of one edge and division: places on the axis.
-struct Group {
-  std::string edge, division;
-  std::size_t whole = 0;
-  std::vector<std::size_t> parts;
-};
-
-std::vector<Group> groups_of(const std::vector<std::string>& items) {
-  std::vector<Group> groups;
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    const EdgeName name = parse_edge(items[i]);
-    if (name.whole()) continue;
-    const std::string division = division_of(name.channels);
-    const auto whole = std::find(items.begin(), items.end(), name.flow());
-    if (whole == items.end()) continue;
-    auto found = std::find_if(groups.begin(), groups.end(), [&](const Group& group) {
-      return group.edge == name.flow() && group.division == division;
-    });
-    if (found == groups.end()) {
-      groups.push_back(
-          {name.flow(), division, static_cast<std::size_t>(whole - items.begin()), {}});
-      found = groups.end() - 1;
-    }
-    found->parts.push_back(i);
-  }
-  return groups;
-}
-
-// The cells of one window, and what they are of.
-class Cells {
- public:
-  Cells(const CellAxes& axes, CellWindow cells, const PartPrompts& prompts)
-      : axes_(axes), cells_(std::move(cells)), prompts_(prompts) {}
-
-  const CellWindow& window() const { return cells_; }
-  std::size_t starts() const { return cells_.starts.size(); }
-  double log_change(std::size_t item, std::size_t prompt, std::size_t start) const {
-    return static_cast<double>(
-        cells_.log_change[(item * axes_.prompts.size() + prompt) * starts() + start]);
-  }
-  // Used prompts with a value of all these items at every start.
-  std::vector<std::size_t> complete(const std::vector<std::size_t>& items) const {
-    std::vector<std::size_t> complete;
-    for (std::size_t p = 0; p < axes_.prompts.size(); ++p) {
-      bool whole = prompts_.used[p];
-      for (const std::size_t item : items)
-        for (std::size_t s = 0; whole && s < starts(); ++s)
-          whole = std::isfinite(log_change(item, p, s));
-      if (whole) complete.push_back(p);
-    }
-    return complete;
-  }
-  std::vector<double> logs(std::size_t item, const std::vector<std::size_t>& prompts,
-                           std::size_t start) const {
-    std::vector<double> logs;
-    for (const std::size_t p : prompts) logs.push_back(log_change(item, p, start));
-    return logs;
-  }
-  // Percent, out of ln(p / p_clean), which is exact where p is too small for a float.
-  std::vector<double> changes(std::size_t item, const std::vector<std::size_t>& prompts,
-                              std::size_t start) const {
-    std::vector<double> changes;
-    for (const std::size_t p : prompts)
-      changes.push_back(100 * std::expm1(log_change(item, p, start)));
-    return changes;
-  }
-  std::size_t strongest(std::size_t whole, const std::vector<std::size_t>& prompts) const {
-    std::vector<double> curve;
-    for (std::size_t s = 0; s < starts(); ++s) curve.push_back(mean(changes(whole, prompts, s)));
-    return index_of_minimum(curve);
-  }
-  FactResamples resamples(const std::vector<std::size_t>& prompts,
-                          const BootstrapOptions& options) const {
-    std::vector<std::size_t> facts;
-    for (const std::size_t p : prompts) facts.push_back(prompts_.fact[p]);
-    return {facts, options};
-  }
-  const PartPrompts& prompts() const { return prompts_; }
-
- private:
-  const CellAxes& axes_;
-  CellWindow cells_;
-  const PartPrompts& prompts_;
-};
-
-std::vector<std::size_t> with_whole(const Group& group) {
+std::vector<std::size_t> with_whole(const PartGroup& group) {
   std::vector<std::size_t> items = {group.whole};
   items.insert(items.end(), group.parts.begin(), group.parts.end());
   return items;
@@ -183,7 +62,7 @@ double share_of_first(const std::vector<double>& values, std::size_t count) {
                         all;
 }
 
-PartsAtStart at_start(const Cells& cells, const Group& group,
+PartsAtStart at_start(const PartCells& cells, const PartGroup& group,
                       const std::vector<std::size_t>& prompts, const FactResamples& resamples,
                       std::size_t start, std::int64_t layers) {
   PartsAtStart at;
@@ -238,7 +117,7 @@ PartOverlap overlap(const std::pair<std::string, std::vector<double>>& a,
   return of;
 }
 
-std::vector<PartOverlap> overlaps_of(const Cells& cells, const Group& group,
+std::vector<PartOverlap> overlaps_of(const PartCells& cells, const PartGroup& group,
                                      const std::vector<std::size_t>& prompts, std::size_t start) {
   std::map<std::string, std::vector<std::size_t>> by_relation;
   for (const std::size_t p : prompts) by_relation[cells.prompts().relation[p]].push_back(p);
@@ -259,8 +138,9 @@ std::vector<PartOverlap> overlaps_of(const Cells& cells, const Group& group,
 }
 
 // At the strongest start.
-void measure_decay(const Cells& cells, const Group& group, const std::vector<std::size_t>& prompts,
-                   const FactResamples& resamples, DividedEdge& edge) {
+void measure_decay(const PartCells& cells, const PartGroup& group,
+                   const std::vector<std::size_t>& prompts, const FactResamples& resamples,
+                   DividedEdge& edge) {
   if (!edge.by_decay() || group.parts.size() < 3) return;
   std::vector<std::vector<double>> means;
   for (const std::size_t part : group.parts)
@@ -272,8 +152,8 @@ void measure_decay(const Cells& cells, const Group& group, const std::vector<std
       });
 }
 
-std::optional<DividedEdge> divided_edge(const Cells& cells, const CellAxes& axes,
-                                        const Group& group, std::int64_t layers,
+std::optional<DividedEdge> divided_edge(const PartCells& cells, const CellAxes& axes,
+                                        const PartGroup& group, std::int64_t layers,
                                         const BootstrapOptions& bootstrap) {
   const std::vector<std::size_t> prompts = cells.complete(with_whole(group));
   if (prompts.empty()) return std::nullopt;
@@ -302,8 +182,9 @@ std::optional<DividedEdge> divided_edge(const Cells& cells, const CellAxes& axes
   return edge;
 }
 
-std::optional<SlowAgainstRandom> contrast(const Cells& cells, const Group& slices,
-                                          const Group& control, const BootstrapOptions& bootstrap) {
+std::optional<SlowAgainstRandom> contrast(const PartCells& cells, const PartGroup& slices,
+                                          const PartGroup& control,
+                                          const BootstrapOptions& bootstrap) {
   if (slices.parts.size() < 3) return std::nullopt;
   std::vector<std::size_t> items = with_whole(slices);
   items.insert(items.end(), control.parts.begin(), control.parts.end());
@@ -393,14 +274,14 @@ CumulatedCurve cumulated_curve(const CumulatedParts& parts, const PartPrompts& o
   return curve;
 }
 
-void add_window(const Cells& cells, const CellAxes& axes, const BootstrapOptions& bootstrap,
+void add_window(const PartCells& cells, const CellAxes& axes, const BootstrapOptions& bootstrap,
                 ModelParts& parts) {
-  const std::vector<Group> groups = groups_of(axes.items);
-  for (const Group& group : groups)
+  const std::vector<PartGroup> groups = part_groups(axes.items);
+  for (const PartGroup& group : groups)
     if (auto edge = divided_edge(cells, axes, group, parts.layers, bootstrap))
       parts.edges.push_back(std::move(*edge));
-  for (const Group& slices : groups)
-    for (const Group& control : groups)
+  for (const PartGroup& slices : groups)
+    for (const PartGroup& control : groups)
       if (slices.edge == control.edge && slices.division.starts_with("each quantile ") &&
           control.division.starts_with("each random ") &&
           slices.parts.size() == control.parts.size())
@@ -412,7 +293,7 @@ ModelParts parts_of(const RunData& run, const ModelData& model, const CleanLimit
                     const BootstrapOptions& bootstrap) {
   const CellNames& names = part_names();
   const CellAxes axes = load_part_axes(model);
-  const PartPrompts prompts = prompts_of(run, model, axes.prompts, limits);
+  const PartPrompts prompts = part_prompts(run, model, axes.prompts, limits);
   ModelParts parts{model.info.name,
                    model.info.family,
                    mixing_of(model.info),
