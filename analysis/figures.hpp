@@ -71,5 +71,7 @@ void add_severing_figures(const Study& study, const FigureOptions& options, Stem
                           FigureSet& set);
 void add_linear_relation_figures(const Study& study, const FigureOptions& options, Stems& stems,
                                  FigureSet& set);
+void add_question_figures(const Study& study, const FigureOptions& options, Stems& stems,
+                          FigureSet& set);
 
 }  // namespace factflow

@@ -7,14 +7,19 @@
 
 #include <fmt/format.h>
 
+#include "analysis/baselines_report.hpp"
+#include "analysis/combined_report.hpp"
 #include "analysis/comparable.hpp"
 #include "analysis/coverage.hpp"
 #include "analysis/edit_report.hpp"
 #include "analysis/linear_relation_report.hpp"
 #include "analysis/mean_knockout_report.hpp"
 #include "analysis/number_text.hpp"
+#include "analysis/positions_report.hpp"
 #include "analysis/severing_report.hpp"
+#include "analysis/surge_report.hpp"
 #include "analysis/trace_report.hpp"
+#include "analysis/whole_answers_report.hpp"
 #include "base/text.hpp"
 #include "results/answer_summary.hpp"
 
@@ -304,6 +309,33 @@ std::vector<const Claim*> claims_to_show(const Study& study) {
   return claims;
 }
 
+namespace {
+
+// Tables of the questions beyond the paper.
+std::string questions_text(const Study& study) {
+  std::string text;
+  const auto add = [&](const char* title, const std::vector<std::vector<std::string>>& rows,
+                       const char* note) {
+    if (!rows.empty()) text += fmt::format("\n{}\n\n{}{}\n", title, align(rows), note);
+  };
+  add("Knockouts together", combined_rows(study),
+      "Mean log changes at the start where the sum is lowest; share = interaction as a part of the "
+      "sum's size, 0 where they add up. All starts: tables/combined.csv.");
+  add("Baselines", baseline_rows(study),
+      "Starts at which two decided readings (lowers, little, raises) differ. All starts: "
+      "tables/baselines.csv.");
+  add("The last token's surge", surge_rows(study),
+      "The four parts sum to the change. All prompts: tables/surge_prompts.csv.");
+  add("Position and length", position_rows(study),
+      "Mean log changes without and with the most neutral text, and tokens from subject to last. All "
+      "lengths: tables/positions.csv.");
+  add("Whole answers", whole_answer_rows(study),
+      "Mean log changes of answers of several tokens. All starts: tables/whole_answers.csv.");
+  return text;
+}
+
+}  // namespace
+
 std::string findings_text(const Study& study) {
   std::string text;
   if (study.main_effects.empty()) {
@@ -348,6 +380,7 @@ std::string findings_text(const Study& study) {
         "best ones on the facts that are tested. Drawn: what answers drawn by their shares get "
         "right. Every layer: tables/linear_relation_layers.csv.\n",
         align(rows));
+  text += questions_text(study);
   std::vector<std::string> missing = gaps(study);
   if (const std::string line = unfinished(study); !line.empty())
     missing.insert(missing.begin(), line);

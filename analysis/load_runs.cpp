@@ -13,7 +13,9 @@
 #include "base/text.hpp"
 #include "experiments/evaluate/evaluation_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
+#include "experiments/answers/answers_arrays.hpp"
 #include "experiments/mean_knockout/mean_knockout_arrays.hpp"
+#include "experiments/position/position_arrays.hpp"
 #include "experiments/stored_arrays.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 
@@ -339,10 +341,30 @@ SeveredPaths load_severed_paths(const ModelData& model) {
   return paths;
 }
 
-CellAxes load_mean_knockout_axes(const ModelData& model) {
-  CellAxes axes = cell_axes(mean_knockout_names(), *model.reader, model.stored_name, kAllPrompts);
+namespace {
+
+CellAxes load_axes(const CellNames& names, const ModelData& model) {
+  CellAxes axes = cell_axes(names, *model.reader, model.stored_name, kAllPrompts);
   rename_stored(axes.prompts, model);
   return axes;
+}
+
+}  // namespace
+
+CellAxes load_mean_knockout_axes(const ModelData& model) {
+  return load_axes(mean_knockout_names(), model);
+}
+CellAxes load_position_axes(const ModelData& model) {
+  return load_axes(position_names(), model);
+}
+CellAxes load_answers_axes(const ModelData& model) {
+  return load_axes(answers_names(), model);
+}
+
+SurgeResult load_surge(const ModelData& model, std::int64_t window) {
+  SurgeResult result = read_surge(*model.reader, model.stored_name, window);
+  rename_stored(result.prompts, model);
+  return result;
 }
 
 }  // namespace factflow

@@ -10,6 +10,7 @@
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
 #include "experiments/sever/sever_arrays.hpp"
+#include "experiments/surge/surge_arrays.hpp"
 #include "experiments/trace/trace_arrays.hpp"
 #include "results/results_file.hpp"
 
@@ -41,6 +42,9 @@ TracedFacts load_severed_facts(const ModelData& model);
 SeveredPaths load_severed_paths(const ModelData& model);
 // Of all prompts that were asked about.
 CellAxes load_mean_knockout_axes(const ModelData& model);
+CellAxes load_position_axes(const ModelData& model);
+CellAxes load_answers_axes(const ModelData& model);
+SurgeResult load_surge(const ModelData& model, std::int64_t window);
 
 // The model's edits, by the ids of RunData::prompts. Throws InputError if it has none.
 EditResults load_edits(const ModelData& model);

@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "analysis/baselines_report.hpp"
+#include "analysis/combined_report.hpp"
 #include "analysis/coverage.hpp"
 #include "analysis/edit_report.hpp"
 #include "analysis/findings.hpp"
@@ -16,9 +18,12 @@
 #include "analysis/mean_knockout_report.hpp"
 #include "analysis/number_text.hpp"
 #include "analysis/palette.hpp"
+#include "analysis/positions_report.hpp"
 #include "analysis/report_assets.hpp"
 #include "analysis/severing_report.hpp"
+#include "analysis/surge_report.hpp"
 #include "analysis/trace_report.hpp"
+#include "analysis/whole_answers_report.hpp"
 #include "base/text.hpp"
 
 namespace factflow {
@@ -73,6 +78,11 @@ std::string navigation(const std::string& body) {
       {"mean-knockouts", "Knockouts by means"},
       {"edits", "Edits"},
       {"relations", "Linear relations"},
+      {"combined", "Combined"},
+      {"baselines", "Baselines"},
+      {"surge", "Surge"},
+      {"position", "Position"},
+      {"answers", "Whole answers"},
       {"models", "Models"},
       {"files", "Files"},
       {"run", "Provenance"}};
@@ -508,7 +518,9 @@ std::string make_report(const Study& study, const ReportData& data, const Figure
   if (!study.main_effects.empty()) body += kFigures + pairs_html(study);
   const std::string interventions = interventions_html(study);
   body += interventions + traces_html(study) + severings_html(study) + mean_knockouts_html(study) +
-          edits_html(study) + linear_relations_html(study) + models_html(study) +
+          edits_html(study) + linear_relations_html(study) + combined_html(study) +
+          baselines_html(study) + surges_html(study) + positions_html(study) +
+          whole_answers_html(study) + models_html(study) +
           "<section id=\"files\"><h2>Files</h2>\n" + tables_html(tables) +
           figure_files_html(figures) + "</section>\n";
   for (const std::vector<std::string>& lines : {data.omitted, figures.omitted})

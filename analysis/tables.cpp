@@ -10,6 +10,7 @@
 
 #include "analysis/csv.hpp"
 #include "analysis/edit_tables.hpp"
+#include "analysis/question_tables.hpp"
 
 namespace factflow {
 namespace {
@@ -486,6 +487,8 @@ std::vector<TableFile> write_tables(const Study& study, Staging& staging) {
         linear_relations_table(study));
   write("linear_relation_layers.csv", "the same of every layer",
         linear_relation_layers_table(study));
+  for (const QuestionTable& question : question_tables(study))
+    write(question.file, question.about, question.table);
   write("failures.csv", "prompts and units that gave no numbers", failures_table(study));
   return files;
 }

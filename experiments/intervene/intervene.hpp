@@ -62,6 +62,7 @@ struct InterveneConfig : Entry {
   bool operator==(const InterveneConfig&) const = default;
 };
 Form<std::vector<InterveneConfig>> intervene_form();
+Form<TokenGroup> token_group_form();
 
 // The rows that a line of the configuration stands for, in its order.
 std::vector<RowSpec> rows_of(const RowConfig& row, const ReferencesConfig& references);

@@ -47,6 +47,11 @@ class Kinds : public ::testing::Test {
                              "sever: {sever: o, prompts: 6}\n"
                              "mean_knockout: {sets: [subject, prompt-last], window: 2, prompts: 5, "
                              "references: {prompts: 3}}\n"
+                             "surge: {layers: 2, prompts: 4}\n"
+                             "position: {windows: {sizes: 3}, from: subject, lengths: [1, 6], "
+                             "texts: (if memory serves), prompts: 4}\n"
+                             "answers: {windows: {sizes: 3}, from: [subject, pattern is$], "
+                             "prompts: 4}\n"
                              "edit: {layers: [1], search: {iterations: 2}, contexts: {count: 1}, "
                              "covariance: {text: dataset}, prompts: 4, save: true}\n")
                   .string();
@@ -71,6 +76,9 @@ TEST_F(Kinds, GiveTheSameNumbersOnAnyRanksAndAfterAKill) {
   EXPECT_THAT(alone.err, HasSubstr("selected prompts edited"));
   EXPECT_THAT(alone.err, HasSubstr("selected prompts with paths severed"));
   EXPECT_THAT(alone.err, HasSubstr("selected prompts knocked out by means"));
+  EXPECT_THAT(alone.err, HasSubstr("selected prompts looked at for the surge"));
+  EXPECT_THAT(alone.err, HasSubstr("selected prompts moved by neutral text"));
+  EXPECT_THAT(alone.err, HasSubstr("selected prompts judged by whole answers"));
   EXPECT_TRUE(ResultsReader(out("alone") + "/results.h5").info().complete);
   const Ended three = run("three", 3);
   ASSERT_EQ(three.code, 0) << three.all();
@@ -123,7 +131,7 @@ TEST_F(Kinds, AreToldOnlyWhereTheyAreAsked) {
   const Ended ended = run_program({"run", plain, "--out", out("plain")});
   ASSERT_EQ(ended.code, 0) << ended.all();
   for (const char* kind : {"interventions", "traced", "to trace", "edited", "to edit", "heat maps",
-                           "sever", "by means"})
+                           "sever", "by means", "surge", "neutral text", "whole answers"})
     EXPECT_THAT(ended.all(), Not(HasSubstr(kind)));
   const Ended plan = run_program({"plan", config_});
   EXPECT_THAT(plan.out, HasSubstr("interventions, "));

@@ -10,7 +10,10 @@
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
 #include "experiments/lre/lre_arrays.hpp"
+#include "experiments/answers/answers_arrays.hpp"
 #include "experiments/mean_knockout/mean_knockout_arrays.hpp"
+#include "experiments/position/position_arrays.hpp"
+#include "experiments/surge/surge_arrays.hpp"
 #include "experiments/sever/sever_arrays.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 #include "experiments/trace/trace_arrays.hpp"
@@ -222,6 +225,24 @@ void compare_severed(Comparison& c, const std::string& model, const ResultsReade
   compare_paths(c, group + "paths/", read_severed_paths(a, model), read_severed_paths(b, model));
 }
 
+void compare_surges(Comparison& c, const std::string& model, const ResultsReader& a,
+                    const ResultsReader& b) {
+  c.equal("/" + model + "/surge", has_surge(a, model) == has_surge(b, model));
+  if (!has_surge(a, model) || !has_surge(b, model)) return;
+  c.equal("/" + model + "/surge", surge_windows(a, model), surge_windows(b, model));
+  for (const std::int64_t window : surge_windows(a, model)) {
+    const SurgeResult ours = read_surge(a, model, window), theirs = read_surge(b, model, window);
+    const std::string group = "/" + model + "/surge/layers_" + std::to_string(window) + "/";
+    c.equal(group + "status", ours.status, theirs.status);
+    for (std::size_t i = 0; i < ours.found.size() && i < theirs.found.size(); ++i) {
+      c.equal(group + "part", ours.found[i].parts, theirs.found[i].parts);
+      c.equal(group + "lens_answer", ours.found[i].lens_answer, theirs.found[i].lens_answer);
+      c.equal(group + "loser_token", ours.found[i].loser, theirs.found[i].loser);
+      c.equal(group + "weight", ours.found[i].weight, theirs.found[i].weight);
+    }
+  }
+}
+
 void compare_model(Comparison& c, const std::string& model, const ResultsReader& a,
                    const ResultsReader& b) {
   c.equal("/" + model + "/evaluation", has_evaluation(a, model) == has_evaluation(b, model));
@@ -230,13 +251,15 @@ void compare_model(Comparison& c, const std::string& model, const ResultsReader&
   if (has_evaluation(a, model))
     compare_evaluations(c, "/" + model + "/evaluation/", read_evaluation(a, model),
                         read_evaluation(b, model));
-  for (const CellNames& names : {knockout_names(), intervention_names(), mean_knockout_names()})
+  for (const CellNames& names : {knockout_names(), intervention_names(), mean_knockout_names(),
+                                 position_names(), answers_names()})
     compare_cells(c, names, model, a, b);
   c.equal("/" + model + "/trace", has_traces(a, model) == has_traces(b, model));
   if (has_traces(a, model) && has_traces(b, model))
     compare_facts(c, "/" + model + "/trace/", read_traced_facts(a, model),
                   read_traced_facts(b, model));
   compare_severed(c, model, a, b);
+  compare_surges(c, model, a, b);
   c.equal("/" + model + "/edit", has_edits(a, model) == has_edits(b, model));
   if (has_edits(a, model) && has_edits(b, model)) compare_edits(c, model, a, b);
   compare_relations(c, model, a, b);
