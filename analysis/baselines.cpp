@@ -72,13 +72,22 @@ Baselines baselines_of(const WindowData& window, const Group& group, bool main,
   for (const std::size_t prompt : prompts) facts.push_back(model.fact[prompt]);
   const auto column = [&](std::size_t row, std::size_t start) {
     std::vector<double> values;
-    for (const std::size_t prompt : prompts) values.push_back(window.log_change(row, prompt, start));
+    for (const std::size_t prompt : prompts)
+      values.push_back(window.log_change(row, prompt, start));
     return values;
   };
-  Baselines all{model.info.name,     model.info.family,   model.prompt_set,
-                model.info.layers,   window.cells.window, group.what,
-                window.cells.starts, prompts.size(),      count_clusters(facts),
-                {},                  {},                  0,
+  Baselines all{model.info.name,
+                model.info.family,
+                model.prompt_set,
+                model.info.layers,
+                window.cells.window,
+                group.what,
+                window.cells.starts,
+                prompts.size(),
+                count_clusters(facts),
+                {},
+                {},
+                0,
                 main};
   for (const auto& [name, row] : group.rows) {
     BaselineCurve& curve = all.curves.emplace_back(BaselineCurve{name, {}, {}, 0});
@@ -118,17 +127,19 @@ Judged judge(const Baselines& b) {
     const Disagreement& d = b.disagreements.front();
     return {Verdict::kDoesNotHold,
             fmt::format("at {} of {} the reading changes, first at start {}: {} {}, {} {}",
-                        b.disagreements.size(), counted(b.starts.size() * b.curves.size() *
-                                                        (b.curves.size() - 1) / 2, "comparison"),
+                        b.disagreements.size(),
+                        counted(b.starts.size() * b.curves.size() * (b.curves.size() - 1) / 2,
+                                "comparison"),
                         b.starts[d.start], b.curves[d.first].baseline,
                         to_string(b.curves[d.first].reading[d.start]), b.curves[d.second].baseline,
                         to_string(b.curves[d.second].reading[d.start]))};
   }
   if (b.all_decided == b.starts.size())
     return {Verdict::kHolds, "all baselines have the same reading at every start"};
-  return cannot_tell(fmt::format("no two readings differ, but only at {} of {} starts are all "
-                                 "decided",
-                                 b.all_decided, b.starts.size()));
+  return cannot_tell(
+      fmt::format("no two readings differ, but only at {} of {} starts are all "
+                  "decided",
+                  b.all_decided, b.starts.size()));
 }
 
 std::string evidence_of(const Baselines& b) {
@@ -198,13 +209,15 @@ Claim judge_baselines(const std::vector<Baselines>& baselines) {
     verdicts.push_back({model, judged.verdict, judged.reason, join(evidence[model], "; ")});
   }
   Claim claim = decide(
-      "What an ablation says does not depend on its baseline: zero, the mean over other prompts, or "
+      "What an ablation says does not depend on its baseline: zero, the mean over other prompts, "
+      "or "
       "another prompt's value",
-      fmt::format("At every start of the window of the findings the baselines have one reading: the "
-                  "mean log change lies below -{0}, within +-{0}, or above {0} (95 % bootstrap "
-                  "interval over facts). Against it is a start at which two decided readings differ "
-                  "and the interval of the paired difference leaves out zero.",
-                  kLittleLogChange),
+      fmt::format(
+          "At every start of the window of the findings the baselines have one reading: the "
+          "mean log change lies below -{0}, within +-{0}, or above {0} (95 % bootstrap "
+          "interval over facts). Against it is a start at which two decided readings differ "
+          "and the interval of the paired difference leaves out zero.",
+          kLittleLogChange),
       std::move(verdicts));
   claim.source = "beyond the paper (docs/beyond.md)";
   return claim;

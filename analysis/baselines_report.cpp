@@ -62,11 +62,10 @@ std::string readings_html(const Baselines& b) {
   }
   rows.push_back({"differ"});
   for (std::size_t i = 0; i < b.starts.size(); ++i)
-    rows.back().emplace_back(
-        std::any_of(b.disagreements.begin(), b.disagreements.end(),
-                    [&](const Disagreement& d) { return d.start == i; })
-            ? "\u2260"
-            : "");
+    rows.back().emplace_back(std::any_of(b.disagreements.begin(), b.disagreements.end(),
+                                         [&](const Disagreement& d) { return d.start == i; })
+                                 ? "\u2260"
+                                 : "");
   return html::table(header, rows, 1);
 }
 
@@ -102,8 +101,10 @@ LinePlot baselines_plot(const Study& study, const std::string& model) {
 
 std::string baselines_caption(const std::string& model) {
   return fmt::format(
-      "{}: mean ln(p / p(clean)) with a site's value at the tokens replaced in a window of layers by "
-      "zero, by its mean over other prompts, or by another prompt's value; bands are 95 % bootstrap "
+      "{}: mean ln(p / p(clean)) with a site's value at the tokens replaced in a window of layers "
+      "by "
+      "zero, by its mean over other prompts, or by another prompt's value; bands are 95 % "
+      "bootstrap "
       "intervals over facts.",
       model);
 }
@@ -112,10 +113,13 @@ std::string baselines_html(const Study& study) {
   const std::vector<std::string> models = models_with_baselines(study);
   if (models.empty()) return "";
   std::string text = fmt::format(
-      "<section id=\"baselines\"><h2>Zero, mean or another prompt's value?</h2>\n<p>The same windows "
+      "<section id=\"baselines\"><h2>Zero, mean or another prompt's value?</h2>\n<p>The same "
+      "windows "
       "with three baselines. A reading is decided by the 95 % bootstrap interval of the mean log "
-      "change over facts: lowers (below \u2212{0}, orange), little (within \u00B1{0}, gray), raises "
-      "(above {0}, blue); else it is open (white). \u2260 marks starts at which two decided readings "
+      "change over facts: lowers (below \u2212{0}, orange), little (within \u00B1{0}, gray), "
+      "raises "
+      "(above {0}, blue); else it is open (white). \u2260 marks starts at which two decided "
+      "readings "
       "differ and so does the paired mean. Columns are the first layers of the windows. Every "
       "number: <a href=\"tables/baselines.csv\">baselines.csv</a>.</p>\n",
       kLittleLogChange);
@@ -145,8 +149,8 @@ std::vector<std::vector<std::string>> baseline_rows(const Study& study) {
                       std::to_string(b->n), std::to_string(b->facts)});
     }
   if (!rows.empty())
-    rows.insert(rows.begin(),
-                {"model", "ablation", "lowest mean log change", "readings differ at", "n", "facts"});
+    rows.insert(rows.begin(), {"model", "ablation", "lowest mean log change", "readings differ at",
+                               "n", "facts"});
   return rows;
 }
 

@@ -7,8 +7,8 @@
 namespace factflow {
 
 std::vector<CellPrompt> cell_prompts(const RunData& run, const ModelData& model,
-                                   const std::vector<std::int64_t>& ids,
-                                   const CleanLimits& limits) {
+                                     const std::vector<std::int64_t>& ids,
+                                     const CleanLimits& limits) {
   std::map<std::int64_t, std::size_t> rows;
   for (std::size_t row = 0; row < run.prompts.id.size(); ++row)
     rows.emplace(run.prompts.id[row], row);

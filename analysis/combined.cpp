@@ -57,8 +57,8 @@ class Combination {
   CombinedPoint at(std::size_t start) const {
     CombinedPoint point;
     for (const std::size_t part : places_.parts)
-      point.alone.push_back(mean_of(
-          [&](std::size_t prompt) { return window_.log_change(part, prompt, start); }));
+      point.alone.push_back(
+          mean_of([&](std::size_t prompt) { return window_.log_change(part, prompt, start); }));
     point.together = mean_of([&](std::size_t prompt) { return together(prompt, start); });
     point.sum = mean_of([&](std::size_t prompt) { return sum(prompt, start); });
     point.interaction = mean_of([&](std::size_t prompt) { return interaction(prompt, start); });
@@ -156,13 +156,14 @@ Judged adds_up(const Combined& c) {
   if (!(sum.interval.high < 0)) return cannot_tell("the sum does not lower the probability");
   const Interval& share = c.share.interval;
   if (share.low > -kSmallShare && share.high < kSmallShare)
-    return {Verdict::kHolds, fmt::format("the interaction is within {:.0f} % of the sum",
-                                         100 * kSmallShare)};
+    return {Verdict::kHolds,
+            fmt::format("the interaction is within {:.0f} % of the sum", 100 * kSmallShare)};
   if (share.low > kSmallShare)
     return {Verdict::kDoesNotHold, "together they do less than the sum: they overlap"};
   if (share.high < -kSmallShare)
-    return {Verdict::kDoesNotHold, "together they do more than the sum: each stands in for the "
-                                   "other"};
+    return {Verdict::kDoesNotHold,
+            "together they do more than the sum: each stands in for the "
+            "other"};
   return cannot_tell(
       fmt::format("the interval of the share reaches over {:.0f} %", 100 * kSmallShare));
 }
@@ -183,7 +184,8 @@ std::string evidence_of(const Combined& c) {
 std::vector<std::string> parts_of_row(const std::string& label) {
   std::vector<std::string> parts;
   std::size_t begin = 0;
-  for (std::size_t end = label.find(kAnd); end != std::string::npos; end = label.find(kAnd, begin)) {
+  for (std::size_t end = label.find(kAnd); end != std::string::npos;
+       end = label.find(kAnd, begin)) {
     parts.push_back(label.substr(begin, end - begin));
     begin = end + std::string(kAnd).size();
   }
@@ -250,11 +252,13 @@ Claim judge_combined(const std::vector<Combined>& combined) {
     verdicts.push_back({model, judged.verdict, judged.reason, join(evidence[model], "; ")});
   }
   Claim claim = decide(
-      "Knockouts add up: together they change the answer's log-probability as the sum of each alone",
-      fmt::format("At the start where the sum of the mean log changes is lowest, the interaction "
-                  "(together less the sum) lies within {:.0f} % of the sum (95 % bootstrap interval "
-                  "over facts); every combination of the run, window of the findings.",
-                  100 * kSmallShare),
+      "Knockouts add up: together they change the answer's log-probability as the sum of each "
+      "alone",
+      fmt::format(
+          "At the start where the sum of the mean log changes is lowest, the interaction "
+          "(together less the sum) lies within {:.0f} % of the sum (95 % bootstrap interval "
+          "over facts); every combination of the run, window of the findings.",
+          100 * kSmallShare),
       std::move(verdicts));
   claim.source = "beyond the paper (docs/beyond.md)";
   return claim;

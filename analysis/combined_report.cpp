@@ -22,7 +22,9 @@ constexpr std::size_t kMostPanels = 12;
 constexpr const char* kTogether = "together";
 constexpr const char* kSum = "sum of each alone";
 
-std::string display(const std::string& label) { return name_of_row(label).display(); }
+std::string display(const std::string& label) {
+  return name_of_row(label).display();
+}
 
 std::vector<const Combined*> of_model(const Study& study, const std::string& model) {
   std::vector<const Combined*> all;
@@ -37,8 +39,7 @@ Line line_of(const Combined& c, std::string label, LineStyle style, bool band,
   for (std::size_t i = 0; i < values.size(); ++i) {
     const bool interval = !std::isnan(values[i]->interval.low);
     line.points.push_back({static_cast<double>(c.starts[i]) / static_cast<double>(c.layers),
-                           values[i]->value,
-                           interval ? values[i]->interval.low : values[i]->value,
+                           values[i]->value, interval ? values[i]->interval.low : values[i]->value,
                            interval ? values[i]->interval.high : values[i]->value, c.n});
   }
   return line;
@@ -67,20 +68,21 @@ Panel panel_of(const Combined& c) {
 
 // Red: less than the sum (they overlap); blue: more.
 std::string cell_html(const Measured& interaction, double largest) {
-  const double share = largest > 0 ? std::clamp(std::abs(interaction.value) / largest, 0.0, 1.0) : 0;
+  const double share =
+      largest > 0 ? std::clamp(std::abs(interaction.value) / largest, 0.0, 1.0) : 0;
   const bool clear = interaction.interval.low > 0 || interaction.interval.high < 0;
-  return fmt::format("<span style=\"display:block;padding:.1rem .4rem;{}background:rgba({},{:.2f})\""
-                     ">{}</span>",
-                     clear ? "font-weight:600;" : "",
-                     interaction.value > 0 ? "213,94,0" : "0,114,178", 0.55 * share,
-                     html::prose(measured_text(interaction)));
+  return fmt::format(
+      "<span style=\"display:block;padding:.1rem .4rem;{}background:rgba({},{:.2f})\""
+      ">{}</span>",
+      clear ? "font-weight:600;" : "", interaction.value > 0 ? "213,94,0" : "0,114,178",
+      0.55 * share, html::prose(measured_text(interaction)));
 }
 
 const Combined* find_pair(const std::vector<const Combined*>& all, const std::string& a,
                           const std::string& b) {
   for (const Combined* c : all)
-    if (c->parts.size() == 2 && ((c->parts[0] == a && c->parts[1] == b) ||
-                                 (c->parts[0] == b && c->parts[1] == a)))
+    if (c->parts.size() == 2 &&
+        ((c->parts[0] == a && c->parts[1] == b) || (c->parts[0] == b && c->parts[1] == a)))
       return c;
   return nullptr;
 }
@@ -104,9 +106,8 @@ std::string matrix_html(const std::vector<const Combined*>& all, std::size_t thi
     rows.push_back({escape(display(parts[i]))});
     for (std::size_t j = 1; j < parts.size(); ++j) {
       const Combined* c = j > i ? find_pair(all, parts[i], parts[j]) : nullptr;
-      rows.back().push_back(c == nullptr || third >= c->thirds.size()
-                                ? ""
-                                : cell_html(c->thirds[third], largest));
+      rows.back().push_back(
+          c == nullptr || third >= c->thirds.size() ? "" : cell_html(c->thirds[third], largest));
     }
   }
   return html::table(header, rows, 1);
@@ -158,7 +159,8 @@ LinePlot combined_plot(const Study& study, const std::string& model) {
 
 std::string combined_caption(const std::string& model) {
   return fmt::format(
-      "{}: mean ln(p / p(clean)) of knockouts alone, of both together (band: 95 % bootstrap interval "
+      "{}: mean ln(p / p(clean)) of knockouts alone, of both together (band: 95 % bootstrap "
+      "interval "
       "over facts), and the sum of the lines of each alone. Where black lies on the gray line they "
       "add up.",
       model);
@@ -168,12 +170,17 @@ std::string combined_html(const Study& study) {
   const std::vector<std::string> models = models_with_combined(study);
   if (models.empty()) return "";
   std::string text =
-      "<section id=\"combined\"><h2>Do two knockouts add up?</h2>\n<p>Log changes, ln(p / p(clean)), "
+      "<section id=\"combined\"><h2>Do two knockouts add up?</h2>\n<p>Log changes, ln(p / "
+      "p(clean)), "
       "of knockouts alone and together in the same windows. Interaction = together less the sum: 0 "
-      "where they add up; above 0 the two overlap (what one removes, the other cannot remove again); "
-      "below 0 each stands in for the other. Share = interaction as a part of the sum's size, where "
-      "the sum is lowest. Intervals are 95 % bootstraps over facts; bold cells leave out 0. Percent "
-      "of p itself cannot fall below \u2212100 %, so they are no sums: they are given beside. Every "
+      "where they add up; above 0 the two overlap (what one removes, the other cannot remove "
+      "again); "
+      "below 0 each stands in for the other. Share = interaction as a part of the sum's size, "
+      "where "
+      "the sum is lowest. Intervals are 95 % bootstraps over facts; bold cells leave out 0. "
+      "Percent "
+      "of p itself cannot fall below \u2212100 %, so they are no sums: they are given beside. "
+      "Every "
       "start: <a href=\"tables/combined.csv\">combined.csv</a>.</p>\n";
   for (const std::string& model : models) {
     const std::vector<const Combined*> all = of_model(study, model);

@@ -327,7 +327,8 @@ std::string questions_text(const Study& study) {
   add("The last token's surge", surge_rows(study),
       "The four parts sum to the change. All prompts: tables/surge_prompts.csv.");
   add("Position and length", position_rows(study),
-      "Mean log changes without and with the most neutral text, and tokens from subject to last. All "
+      "Mean log changes without and with the most neutral text, and tokens from subject to last. "
+      "All "
       "lengths: tables/positions.csv.");
   add("Whole answers", whole_answer_rows(study),
       "Mean log changes of answers of several tokens. All starts: tables/whole_answers.csv.");

@@ -11,9 +11,9 @@
 #include <fmt/format.h>
 
 #include "base/text.hpp"
+#include "experiments/answers/answers_arrays.hpp"
 #include "experiments/evaluate/evaluation_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
-#include "experiments/answers/answers_arrays.hpp"
 #include "experiments/mean_knockout/mean_knockout_arrays.hpp"
 #include "experiments/position/position_arrays.hpp"
 #include "experiments/stored_arrays.hpp"

@@ -22,8 +22,7 @@ FactSums sums_of(const std::vector<const std::vector<double>*>& columns,
                  const std::vector<std::size_t>& fact) {
   std::map<std::size_t, std::size_t> places;
   for (const std::size_t one : fact) places.emplace(one, places.size());
-  FactSums all{std::vector<std::vector<double>>(columns.size(),
-                                                std::vector<double>(places.size())),
+  FactSums all{std::vector<std::vector<double>>(columns.size(), std::vector<double>(places.size())),
                std::vector<double>(places.size())};
   for (std::size_t i = 0; i < fact.size(); ++i) {
     const std::size_t place = places.at(fact[i]);
@@ -57,11 +56,11 @@ Interval bootstrap(const FactSums& all, const BootstrapOptions& options,
 Measured measured_mean(const std::vector<double>& values, const std::vector<std::size_t>& fact,
                        const BootstrapOptions& options) {
   const FactSums all = sums_of({&values}, fact);
-  return {mean(values), bootstrap(all, options,
-                                  [&](const std::uint16_t* counts) {
-                                    return weighted(all.sums[0], counts) /
-                                           weighted(all.prompts, counts);
-                                  }),
+  return {mean(values),
+          bootstrap(all, options,
+                    [&](const std::uint16_t* counts) {
+                      return weighted(all.sums[0], counts) / weighted(all.prompts, counts);
+                    }),
           values.size(), all.prompts.size()};
 }
 

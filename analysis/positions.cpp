@@ -64,9 +64,17 @@ class PositionStudy {
 
   PositionCurve curve_of(const CellWindow& cells, const std::pair<std::string, std::string>& key,
                          bool main) const {
-    PositionCurve curve{model_.info.name,   model_.info.family, key.first,    key.second,
-                        model_.info.layers, cells.window,       cells.starts, 0,
-                        {},                 0,                  main};
+    PositionCurve curve{model_.info.name,
+                        model_.info.family,
+                        key.first,
+                        key.second,
+                        model_.info.layers,
+                        cells.window,
+                        cells.starts,
+                        0,
+                        {},
+                        0,
+                        main};
     const Lengths& lengths = items_.at(key);
     const std::vector<std::size_t> rows = complete(cells, lengths);
     const auto used = static_cast<std::size_t>(std::count_if(
@@ -142,7 +150,8 @@ std::string evidence_of(const PositionCurve& curve) {
                                  point.distance, measured_text(point.effect)));
   const std::string n =
       curve.points.empty() ? "" : ", " + count_text(curve.points[0].n, curve.points[0].facts);
-  return fmt::format("{}, {}: {}{}", name_of_row(curve.edge).display(), curve.place, join(points), n);
+  return fmt::format("{}, {}: {}{}", name_of_row(curve.edge).display(), curve.place, join(points),
+                     n);
 }
 
 }  // namespace
@@ -182,10 +191,11 @@ Claim judge_positions(const std::vector<PositionCurve>& curves) {
   Claim claim = decide(
       "What a knockout does depends neither on where the subject stands nor on how far the last "
       "token is",
-      fmt::format("At the start where the edge's mean log change is lowest without neutral text, "
-                  "the effect with the most neutral tokens is within {:.0f} % of that without (95 % "
-                  "bootstrap interval of the ratio of means, the same prompts).",
-                  100 * kSameEffect),
+      fmt::format(
+          "At the start where the edge's mean log change is lowest without neutral text, "
+          "the effect with the most neutral tokens is within {:.0f} % of that without (95 % "
+          "bootstrap interval of the ratio of means, the same prompts).",
+          100 * kSameEffect),
       std::move(verdicts));
   claim.source = "beyond the paper (docs/beyond.md)";
   return claim;

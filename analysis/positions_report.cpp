@@ -55,14 +55,14 @@ std::string table_html(const std::vector<const PositionCurve*>& curves) {
   std::vector<std::vector<std::string>> rows;
   for (const PositionCurve* curve : curves)
     for (const PositionPoint& point : curve->points)
-      rows.push_back({escape(title_of(*curve)), std::to_string(point.length),
-                      fmt::format("{:.1f}", point.subject_at), fmt::format("{:.1f}", point.distance),
-                      html::prose(fmt::format("{:.2f}", point.clean.value)),
-                      fmt::format("{:.0f}", 100 * point.right),
-                      html::prose(measured_text(point.effect)),
-                      html::prose(measured_text(point.against_none)),
-                      std::to_string(curve->starts[curve->start]), std::to_string(point.n),
-                      std::to_string(point.facts)});
+      rows.push_back(
+          {escape(title_of(*curve)), std::to_string(point.length),
+           fmt::format("{:.1f}", point.subject_at), fmt::format("{:.1f}", point.distance),
+           html::prose(fmt::format("{:.2f}", point.clean.value)),
+           fmt::format("{:.0f}", 100 * point.right), html::prose(measured_text(point.effect)),
+           html::prose(measured_text(point.against_none)),
+           std::to_string(curve->starts[curve->start]), std::to_string(point.n),
+           std::to_string(point.facts)});
   return html::table({"Edge, text", "Neutral tokens", "Subject at", "Subject to last", "Clean ln p",
                       "Right (%)", "Log change", "Against none", "at start", "Prompts", "Facts"},
                      rows, 1);
@@ -139,7 +139,8 @@ BarPlot position_lengths_plot(const Study& study, const std::string& model) {
 
 std::string position_lengths_caption(const std::string& model) {
   return fmt::format(
-      "{}: the mean log change with so many neutral tokens, at the start where it is lowest without; "
+      "{}: the mean log change with so many neutral tokens, at the start where it is lowest "
+      "without; "
       "whiskers are 95 % bootstrap intervals over facts.",
       model);
 }
@@ -148,11 +149,15 @@ std::string positions_html(const Study& study) {
   const std::vector<std::string> models = models_with_positions(study);
   if (models.empty()) return "";
   std::string text =
-      "<section id=\"position\"><h2>Does an effect depend on position and length?</h2>\n<p>The same "
-      "prompts with neutral text in them: in front of the text (the subject stands further back, the "
+      "<section id=\"position\"><h2>Does an effect depend on position and length?</h2>\n<p>The "
+      "same "
+      "prompts with neutral text in them: in front of the text (the subject stands further back, "
+      "the "
       "distance to the last token is the same), or right behind the subject (the distance grows). "
-      "Log changes are against the same text without a knockout, at the start where the edge's mean "
-      "is lowest without neutral text; all lengths are of the same prompts. Against none: the effect "
+      "Log changes are against the same text without a knockout, at the start where the edge's "
+      "mean "
+      "is lowest without neutral text; all lengths are of the same prompts. Against none: the "
+      "effect "
       "as a multiple of that without neutral text. Distances are means in tokens. Every start: <a "
       "href=\"tables/positions.csv\">positions.csv</a>.</p>\n";
   for (const std::string& model : models) {
@@ -160,9 +165,10 @@ std::string positions_html(const Study& study) {
     text += fmt::format("<h3>{}</h3>\n", escape(model)) + table_html(curves);
     for (const PositionCurve* curve : curves)
       if (curve->too_long > 0)
-        text += fmt::format("<p class=\"weak\">{}: {} left out: too long with the most neutral "
-                            "tokens, failed, or without the edge.</p>\n",
-                            escape(title_of(*curve)), counted(curve->too_long, "prompt"));
+        text += fmt::format(
+            "<p class=\"weak\">{}: {} left out: too long with the most neutral "
+            "tokens, failed, or without the edge.</p>\n",
+            escape(title_of(*curve)), counted(curve->too_long, "prompt"));
     LinePlot plot = positions_plot(study, model);
     plot.x_label = "first layer of the window";
     text += panels_html(plot) +

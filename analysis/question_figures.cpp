@@ -63,8 +63,8 @@ void add_question_figures(const Study& study, const FigureOptions& options, Stem
     if (surge.n > 0 && drawn++ < options.models)
       figures.add(surge_plot(surge), surge_caption(surge));
   if (drawn > options.models)
-    set.omitted.push_back(fmt::format("Figures of surges are drawn for the first {} of {}.",
-                                      options.models, drawn));
+    set.omitted.push_back(
+        fmt::format("Figures of surges are drawn for the first {} of {}.", options.models, drawn));
   const std::vector<std::string> positions = models_with_positions(study);
   figures.add_models(
       positions, "positions",

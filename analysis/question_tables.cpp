@@ -15,10 +15,28 @@ void put(CsvTable& table, const Measured& measured) {
 }
 
 CsvTable combined_table(const Study& study) {
-  CsvTable table({"model", "family", "prompts", "layers", "window", "combination", "start", "n",
-                  "facts", "alone", "sum", "sum_low", "sum_high", "together", "together_low",
-                  "together_high", "interaction", "interaction_low", "interaction_high",
-                  "change_together", "change_sum", "strongest"});
+  CsvTable table({"model",
+                  "family",
+                  "prompts",
+                  "layers",
+                  "window",
+                  "combination",
+                  "start",
+                  "n",
+                  "facts",
+                  "alone",
+                  "sum",
+                  "sum_low",
+                  "sum_high",
+                  "together",
+                  "together_low",
+                  "together_high",
+                  "interaction",
+                  "interaction_low",
+                  "interaction_high",
+                  "change_together",
+                  "change_sum",
+                  "strongest"});
   for (const Combined& c : study.combined)
     for (std::size_t i = 0; i < c.points.size(); ++i) {
       const CombinedPoint& point = c.points[i];
@@ -87,7 +105,8 @@ CsvTable surge_layers_table(const Study& study) {
                   "difference_low", "difference_high"});
   for (const Surge& s : study.surges) {
     if (s.n == 0) continue;
-    const auto lens = [&](const char* what, const std::array<std::vector<Measured>, kRuns>& values) {
+    const auto lens = [&](const char* what,
+                          const std::array<std::vector<Measured>, kRuns>& values) {
       for (std::size_t depth = 0; depth < values[kClean].size(); ++depth) {
         table.cell(s.model).cell(s.window).cell(what).cell(std::to_string(depth)).cell(s.n);
         table.cell(values[kClean][depth].value).cell(values[kKnocked][depth].value);
@@ -119,8 +138,8 @@ CsvTable surge_prompts_table(const Study& study) {
       std::vector<std::string> losers;
       for (std::size_t i = 0; i < f.loser.size(); ++i)
         if (f.loser[i] >= 0)
-          losers.push_back(fmt::format("'{}' {:.4g}", f.loser_text[i],
-                                       f.loser_clean[i] - f.loser_knocked[i]));
+          losers.push_back(
+              fmt::format("'{}' {:.4g}", f.loser_text[i], f.loser_clean[i] - f.loser_knocked[i]));
       table.cell(s.model).cell(s.window).cell(of.id);
       for (const std::size_t run : {kClean, kKnocked}) table.cell(f.log_probability[run]);
       for (const std::size_t run : {kClean, kKnocked}) table.cell(std::int64_t{f.rank[run]});
@@ -134,9 +153,10 @@ CsvTable surge_prompts_table(const Study& study) {
 }
 
 CsvTable positions_table(const Study& study) {
-  CsvTable table({"model", "family", "layers", "window", "edge", "place", "length", "start", "n",
-                  "facts", "subject_at", "distance", "clean_log_p", "right", "log_change",
-                  "log_change_low", "log_change_high", "compared", "ratio", "ratio_low",
+  CsvTable table({"model",          "family",          "layers",      "window", "edge",
+                  "place",          "length",          "start",       "n",      "facts",
+                  "subject_at",     "distance",        "clean_log_p", "right",  "log_change",
+                  "log_change_low", "log_change_high", "compared",    "ratio",  "ratio_low",
                   "ratio_high"});
   for (const PositionCurve& curve : study.positions)
     for (const PositionPoint& point : curve.points)
@@ -157,9 +177,10 @@ CsvTable positions_table(const Study& study) {
 }
 
 CsvTable whole_answers_table(const Study& study) {
-  CsvTable table({"model", "family", "layers", "window", "edge", "start", "n", "facts", "tokens",
-                  "clean_first", "clean_whole", "first", "first_low", "first_high", "whole",
-                  "whole_low", "whole_high", "later", "later_low", "later_high", "compared"});
+  CsvTable table({"model",     "family",     "layers",  "window",      "edge",        "start",
+                  "n",         "facts",      "tokens",  "clean_first", "clean_whole", "first",
+                  "first_low", "first_high", "whole",   "whole_low",   "whole_high",  "later",
+                  "later_low", "later_high", "compared"});
   for (const WholeAnswer& a : study.whole_answers)
     for (std::size_t i = 0; i < a.first.size(); ++i) {
       table.cell(a.model).cell(a.family).cell(a.layers).cell(a.window).cell(a.edge);
@@ -192,7 +213,8 @@ std::vector<QuestionTable> question_tables(const Study& study) {
       {"surge_layers.csv",
        "the last token's surge by layer: what is read off the stream, what each block writes",
        surge_layers_table(study)},
-      {"surge_prompts.csv", "the last token's surge of every prompt, with the tokens that lose most",
+      {"surge_prompts.csv",
+       "the last token's surge of every prompt, with the tokens that lose most",
        surge_prompts_table(study)},
       {"positions.csv",
        "knockouts with neutral text in the prompt: every model, edge, place, length and start",

@@ -211,8 +211,7 @@ void limit_clean(const CleanLimits& limits, Study& study) {
 void study_questions(const StudyOptions& options, Study& study) {
   study.combined = study_combined(study.run, study.window, options.bootstrap);
   study.baselines = study_baselines(study.run, study.window, options.bootstrap);
-  study.positions =
-      study_positions(study.run, study.window, options.p_clean, options.bootstrap);
+  study.positions = study_positions(study.run, study.window, options.p_clean, options.bootstrap);
   study.whole_answers =
       study_whole_answers(study.run, study.window, options.p_clean, options.bootstrap);
 }

@@ -35,8 +35,8 @@ Line lens_line(const Surge& s, std::string label, LineStyle style,
                const std::vector<Measured>& values) {
   Line line{std::move(label), std::move(style), s.layers, true, {}};
   for (std::size_t depth = 0; depth < values.size(); ++depth)
-    line.points.push_back(point_of(
-        static_cast<double>(depth) / static_cast<double>(s.layers), values[depth]));
+    line.points.push_back(
+        point_of(static_cast<double>(depth) / static_cast<double>(s.layers), values[depth]));
   return line;
 }
 
@@ -46,9 +46,9 @@ Line written_line(const Surge& s, const std::string& site, LineStyle style) {
   for (std::size_t i = 0; i < s.components.size(); ++i) {
     const std::size_t space = s.components[i].find(' ');
     if (space == std::string::npos || s.components[i].substr(space + 1) != site) continue;
-    line.points.push_back(point_of(std::stod(s.components[i].substr(0, space)) /
-                                       static_cast<double>(s.layers),
-                                   s.written_more[i]));
+    line.points.push_back(
+        point_of(std::stod(s.components[i].substr(0, space)) / static_cast<double>(s.layers),
+                 s.written_more[i]));
   }
   return line;
 }
@@ -60,6 +60,14 @@ std::string parts_table(const Surge& s) {
     rows.push_back({kPartTitles[part], html::prose(measured_text(s.parts[part], 3)),
                     html::prose(measured_text(s.shares[part]))});
   return html::table({"What changes", "by", "share of the change"}, rows, 1);
+}
+
+// A share, in percent.
+std::string weight_text(const Measured& weight) {
+  if (std::isnan(weight.value)) return "the mixers do not say";
+  if (std::isnan(weight.interval.low)) return fmt::format("{:.1f} %", 100 * weight.value);
+  return fmt::format("{:.1f} [{:.1f}, {:.1f}] %", 100 * weight.value, 100 * weight.interval.low,
+                     100 * weight.interval.high);
 }
 
 std::string numbers_table(const Surge& s) {
@@ -75,9 +83,10 @@ std::string numbers_table(const Surge& s) {
        {"the competitor's ln p", more(s.competitor_change)},
        {"the competitor's part of what other tokens lose", more(s.lost_to_competitor)},
        {"tokens that hold half of that (median)", fmt::format("{:.0f}", s.half_lost)},
-       {"the last token reads the first one (these layers, clean)", more(s.weights[kFromFirst], 3)},
-       {"the last token reads itself", more(s.weights[kFromItself], 3)},
-       {"the last token reads the others", more(s.weights[kFromOthers], 3)}},
+       {"the last token reads the first one (these layers, clean)",
+        weight_text(s.weights[kFromFirst])},
+       {"the last token reads itself", weight_text(s.weights[kFromItself])},
+       {"the last token reads the others", weight_text(s.weights[kFromOthers])}},
       1);
 }
 
@@ -92,8 +101,8 @@ std::string losers_table(const Surge& s) {
 
 std::string surge_html(const Surge& s) {
   std::string text = fmt::format(
-      "<h3>{}, last {}</h3>\n<p><b>What does the surge remove?</b> {}. {} of {} asked; "
-      "{} failed or not computed, {} outside the limits.</p>\n",
+      "<h3>{}, last {}</h3>\n<p><b>What does the surge remove?</b> {}. Of {}; asked were {}, of "
+      "which {} failed or are not computed yet and {} lie outside the limits.</p>\n",
       escape(s.model), layers_text(s.window), html::prose(surge_in_words(s)),
       count_text(s.n, s.facts), s.prompts, s.failed, s.outside);
   if (s.n == 0) return text;
@@ -132,7 +141,8 @@ BarPlot surge_parts_plot(const std::vector<Surge>& surges) {
 }
 
 std::string surge_parts_caption() {
-  return "Of what the mean change of the answer's ln p consists when last \u2192 last is blocked in "
+  return "Of what the mean change of the answer's ln p consists when last \u2192 last is blocked "
+         "in "
          "the last layers: Shapley values of the answer's own logit (less the mean logit), the "
          "strongest competitor's, all other tokens', and the final norm's scale, whose sum is the "
          "whole; whiskers are 95 % bootstrap intervals over facts.";
@@ -166,8 +176,10 @@ LinePlot surge_plot(const Surge& s) {
 std::string surge_caption(const Surge& s) {
   return fmt::format(
       "{}: left, ln p of the answer and of its strongest competitor by the final norm and head at "
-      "the last token's stream, clean and with last \u2192 last blocked in the last {}; right, what "
-      "each layer's mixer (o) and MLP (mlp) write to the answer's logit, blocked less clean, at the "
+      "the last token's stream, clean and with last \u2192 last blocked in the last {}; right, "
+      "what "
+      "each layer's mixer (o) and MLP (mlp) write to the answer's logit, blocked less clean, at "
+      "the "
       "clean run's scale. Bands: 95 % bootstrap intervals over facts.",
       s.model, layers_text(s.window));
 }
@@ -192,8 +204,8 @@ std::vector<std::vector<std::string>> surge_rows(const Study& study) {
   std::vector<std::vector<std::string>> rows;
   for (const Surge& s : study.surges) {
     if (s.n == 0) continue;
-    rows.push_back({s.model, std::to_string(s.window), measured_text(s.change)});
-    for (const Measured& part : s.parts) rows.back().push_back(measured_text(part));
+    rows.push_back({s.model, std::to_string(s.window), measured_text(s.change, 4)});
+    for (const Measured& part : s.parts) rows.back().push_back(measured_text(part, 4));
     rows.back().insert(rows.back().end(), {std::to_string(s.n), std::to_string(s.facts)});
   }
   if (!rows.empty())

@@ -50,8 +50,8 @@ class SurgeStudy {
       surge_.parts[part] = mean_of(of);
       surge_.shares[part] = measured_ratio(column(of), changes, facts_, options_);
     }
-    surge_.scale_ratio =
-        mean_of([](const SurgeFinding& f) { return std::log(f.scale[kKnocked] / f.scale[kClean]); });
+    surge_.scale_ratio = mean_of(
+        [](const SurgeFinding& f) { return std::log(f.scale[kKnocked] / f.scale[kClean]); });
     surge_.competitor_change = mean_of([](const SurgeFinding& f) {
       return f.competitor_log[kKnocked] - f.competitor_log[kClean];
     });
@@ -76,10 +76,12 @@ class SurgeStudy {
 
   void take_lost() {
     const auto of_competitor = [](const SurgeFinding& f) {
-      return std::max(0.0, std::exp(f.competitor_log[kClean]) - std::exp(f.competitor_log[kKnocked]));
+      return std::max(0.0,
+                      std::exp(f.competitor_log[kClean]) - std::exp(f.competitor_log[kKnocked]));
     };
-    surge_.lost_to_competitor = measured_ratio(
-        column(of_competitor), column([](const SurgeFinding& f) { return f.lost; }), facts_, options_);
+    surge_.lost_to_competitor =
+        measured_ratio(column(of_competitor), column([](const SurgeFinding& f) { return f.lost; }),
+                       facts_, options_);
     surge_.half_lost = median(column([](const SurgeFinding& f) { return f.half_lost; }));
   }
 
@@ -114,8 +116,8 @@ class SurgeStudy {
       for (std::size_t depth = 0; depth < depths; ++depth) {
         surge_.lens_answer[run].push_back(
             mean_of([&](const SurgeFinding& f) { return f.lens_answer[run * depths + depth]; }));
-        surge_.lens_competitor[run].push_back(
-            mean_of([&](const SurgeFinding& f) { return f.lens_competitor[run * depths + depth]; }));
+        surge_.lens_competitor[run].push_back(mean_of(
+            [&](const SurgeFinding& f) { return f.lens_competitor[run * depths + depth]; }));
       }
   }
 

@@ -21,10 +21,10 @@ struct Surge {
   std::int64_t layers = 0, window = 0;
   std::size_t prompts = 0, failed = 0, outside = 0;  // asked; without numbers; beyond the limits
   std::size_t n = 0, facts = 0;
-  std::size_t gaining = 0;  // prompts in which ln p rises
-  Measured change;          // of ln p of the answer
-  std::array<Measured, kParts> parts;   // of which it is the sum
-  std::array<Measured, kParts> shares;  // mean part / mean change
+  std::size_t gaining = 0;                   // prompts in which ln p rises
+  Measured change;                           // of ln p of the answer
+  std::array<Measured, kParts> parts;        // of which it is the sum
+  std::array<Measured, kParts> shares;       // mean part / mean change
   Measured own_written, competitor_written;  // what the layers write more to each logit, knocked
                                              // less clean, at the clean run's scale
   Measured scale_ratio;                      // ln(scale knocked / scale clean)

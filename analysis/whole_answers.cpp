@@ -122,17 +122,17 @@ Judged first_says_all(const WholeAnswer& a) {
     return cannot_tell("the edge does not lower the whole answer's probability");
   const Interval& share = a.later_share.interval;
   if (share.low > -kSmallLater && share.high < kSmallLater)
-    return {Verdict::kHolds, fmt::format("the later tokens' part is within {:.0f} %",
-                                         100 * kSmallLater)};
-  if (share.low > kSmallLater)
-    return {Verdict::kDoesNotHold, "the later tokens lose as well"};
+    return {Verdict::kHolds,
+            fmt::format("the later tokens' part is within {:.0f} %", 100 * kSmallLater)};
+  if (share.low > kSmallLater) return {Verdict::kDoesNotHold, "the later tokens lose as well"};
   if (share.high < -kSmallLater)
     return {Verdict::kDoesNotHold, "the later tokens gain behind the first one"};
   return cannot_tell(fmt::format("the interval reaches over {:.0f} %", 100 * kSmallLater));
 }
 
 std::string evidence_of(const WholeAnswer& a) {
-  if (a.n == 0) return fmt::format("{}: no answer of several tokens", name_of_row(a.edge).display());
+  if (a.n == 0)
+    return fmt::format("{}: no answer of several tokens", name_of_row(a.edge).display());
   return fmt::format(
       "{}: log change of the first token {}, of the whole answer {}, later tokens {} of it, at "
       "start {} of {}, window {}, {:.1f} tokens an answer, {}",
@@ -174,13 +174,14 @@ Claim judge_whole_answers(const std::vector<WholeAnswer>& answers) {
     const Judged judged = judge_parts(parts[model]);
     verdicts.push_back({model, judged.verdict, judged.reason, join(evidence[model], "; ")});
   }
-  Claim claim = decide(
-      "An answer's first token says what a knockout does to the whole answer",
-      fmt::format("At the start where the first token's mean log change is lowest, the later tokens "
-                  "make up less than {:.0f} % of the whole answer's change (95 % bootstrap interval "
-                  "of the ratio of means); answers of several tokens only.",
-                  100 * kSmallLater),
-      std::move(verdicts));
+  Claim claim =
+      decide("An answer's first token says what a knockout does to the whole answer",
+             fmt::format(
+                 "At the start where the first token's mean log change is lowest, the later tokens "
+                 "make up less than {:.0f} % of the whole answer's change (95 % bootstrap interval "
+                 "of the ratio of means); answers of several tokens only.",
+                 100 * kSmallLater),
+             std::move(verdicts));
   claim.source = "beyond the paper (docs/beyond.md)";
   return claim;
 }

@@ -85,19 +85,19 @@ std::string whole_answers_html(const Study& study) {
   for (const std::string& model : models) {
     std::vector<std::vector<std::string>> rows;
     for (const WholeAnswer* a : of_model(study, model))
-      rows.push_back({escape(name_of_row(a->edge).display()), std::to_string(a->starts[a->start]),
-                      html::prose(measured_text(a->first[a->start])),
-                      html::prose(measured_text(a->whole[a->start])),
-                      html::prose(measured_text(a->later_share)),
-                      html::prose(fmt::format("{:.2f} / {:.2f}", a->clean_first.value,
-                                              a->clean_whole.value)),
-                      fmt::format("{:.1f}", a->tokens), std::to_string(a->n),
-                      std::to_string(a->facts), std::to_string(a->single)});
+      rows.push_back(
+          {escape(name_of_row(a->edge).display()), std::to_string(a->starts[a->start]),
+           html::prose(measured_text(a->first[a->start])),
+           html::prose(measured_text(a->whole[a->start])),
+           html::prose(measured_text(a->later_share)),
+           html::prose(fmt::format("{:.2f} / {:.2f}", a->clean_first.value, a->clean_whole.value)),
+           fmt::format("{:.1f}", a->tokens), std::to_string(a->n), std::to_string(a->facts),
+           std::to_string(a->single)});
     text += fmt::format("<h3>{}</h3>\n", escape(model)) +
-            html::table({"Edge", "at start", "First token", "Whole answer", "Later tokens' part",
-                         "Clean ln p, first / whole", "Tokens", "Prompts", "Facts",
-                         "Left out: one token"},
-                        rows, 1);
+            html::table(
+                {"Edge", "at start", "First token", "Whole answer", "Later tokens' part",
+                 "Clean ln p, first / whole", "Tokens", "Prompts", "Facts", "Left out: one token"},
+                rows, 1);
     LinePlot plot = whole_answers_plot(study, model);
     plot.x_label = "first layer of the window";
     text += panels_html(plot) +

@@ -17,9 +17,9 @@ namespace factflow {
 
 const std::vector<const ExperimentKind*>& experiment_kinds() {
   static const std::vector<const ExperimentKind*> kinds = {
-      &evaluate_kind(), &sweep_kind(), &heatmap_kind(), &intervene_kind(),     &trace_kind(),
-      &sever_kind(),    &edit_kind(),  &lre_kind(),     &mean_knockout_kind(),
-      &surge_kind(), &position_kind(), &answers_kind(),
+      &evaluate_kind(),      &sweep_kind(), &heatmap_kind(),  &intervene_kind(),
+      &trace_kind(),         &sever_kind(), &edit_kind(),     &lre_kind(),
+      &mean_knockout_kind(), &surge_kind(), &position_kind(), &answers_kind(),
   };
   return kinds;
 }

@@ -186,8 +186,7 @@ class AnswersWork final : public Work {
       findings.push_back(
           counts[i] == 0
               ? Finding{"prompt and answer are longer than the model's positions", ""}
-              : finding_of(asked, prompts[i],
-                           std::span(results).subspan(first, counts[i])));
+              : finding_of(asked, prompts[i], std::span(results).subspan(first, counts[i])));
       first += counts[i];
     }
     return findings;
@@ -216,8 +215,7 @@ class AnswersWork final : public Work {
       const EdgeSpec& edge = plan_.edges.at(one.item / 2);
       std::vector<int> targets = positions_of(edge.to, prompt, 0);
       if (!targets.empty() && targets.back() == last)
-        for (std::size_t i = 0; i < token; ++i)
-          targets.push_back(last + 1 + static_cast<int>(i));
+        for (std::size_t i = 0; i < token; ++i) targets.push_back(last + 1 + static_cast<int>(i));
       request.series.push_back({std::move(targets), positions_of(edge.from, prompt, 0),
                                 ChannelSet{}, windows_of(plan_.series, one.series)});
     }
@@ -241,8 +239,7 @@ class AnswersWork final : public Work {
       std::vector<Answer> first, whole;
       for (std::size_t w = 0; w < tokens[0].knockouts[series].size(); ++w) {
         std::vector<Answer> of_tokens;
-        for (const ReplayResult& token : tokens)
-          of_tokens.push_back(token.knockouts[series][w]);
+        for (const ReplayResult& token : tokens) of_tokens.push_back(token.knockouts[series][w]);
         first.push_back(edges > 0 ? of_tokens.front() : Answer{});
         whole.push_back(edges > 0 ? joined(of_tokens) : Answer{});
       }

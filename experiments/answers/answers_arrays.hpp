@@ -1,7 +1,7 @@
 // Knockouts judged by the whole answer and by its first token, in the results file. Groups
-// MODEL/answers and MODEL/answers/window_N hold cells as experiments/cell_arrays.hpp says; items are
-// called "EDGE | first token" and "EDGE | whole answer". The rank of a whole answer is the largest
-// of its tokens' ranks.
+// MODEL/answers and MODEL/answers/window_N hold cells as experiments/cell_arrays.hpp says; items
+// are called "EDGE | first token" and "EDGE | whole answer". The rank of a whole answer is the
+// largest of its tokens' ranks.
 #pragma once
 
 #include <cstdint>

@@ -21,7 +21,7 @@ namespace {
 
 constexpr const char* kFirstOf = "-first";
 constexpr const char* kLastOf = "-last";
-constexpr const char* kPattern = "pattern ";        // begin roles of the user's own
+constexpr const char* kPattern = "pattern ";  // begin roles of the user's own
 constexpr const char* kCharacters = "characters ";
 constexpr std::size_t kLongestForPatterns = 4096;  // bytes
 
@@ -53,9 +53,9 @@ TokenGroup parse_pattern(const std::string& given) {
     if (group.pattern.empty() || std::regex_match("", std::regex(group.pattern)))
       throw InputError("", "expected a pattern that matches no empty text");
   } catch (const std::regex_error& error) {
-    throw InputError("", fmt::format("the pattern {} is none: {}", in_quotes(group.pattern),
-                                     error.what()),
-                     "it is a regular expression as of ECMAScript");
+    throw InputError(
+        "", fmt::format("the pattern {} is none: {}", in_quotes(group.pattern), error.what()),
+        "it is a regular expression as of ECMAScript");
   }
   return group;
 }
@@ -63,8 +63,8 @@ TokenGroup parse_pattern(const std::string& given) {
 // "characters 4..11"
 TokenGroup parse_characters(const std::string& given) {
   TokenGroup group;
-  group.characters = parse_places(std::string_view(given).substr(
-      std::string_view(kCharacters).size()));
+  group.characters =
+      parse_places(std::string_view(given).substr(std::string_view(kCharacters).size()));
   if (!group.characters || group.characters->first < 0 ||
       group.characters->first >= group.characters->second)
     throw InputError("", fmt::format("expected characters in order, found {}", in_quotes(given)),

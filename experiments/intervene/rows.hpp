@@ -22,8 +22,8 @@ struct TokenGroup {
   enum class Part { kAll, kFirst, kLast };
   TokenRole role = TokenRole::kLast;
   Part part = Part::kAll;
-  std::optional<std::pair<int, int>> places;  // both included; in place of a role
-  std::string pattern = {};                        // ECMAScript; in place of a role
+  std::optional<std::pair<int, int>> places;           // both included; in place of a role
+  std::string pattern = {};                            // ECMAScript; in place of a role
   std::optional<std::pair<int, int>> characters = {};  // [begin, end); in place of a role
   bool of_text() const { return characters || !pattern.empty(); }
   bool one_by_one() const { return !places && !of_text() && role == TokenRole::kEach; }

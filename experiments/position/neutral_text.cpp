@@ -12,7 +12,8 @@ namespace {
 // How many of the tokenizer's own tokens begin the prompt.
 std::size_t added_tokens(const TokenizedPrompt& prompt) {
   std::size_t count = 0;
-  while (count < prompt.offsets.size() && prompt.offsets[count] == std::pair<std::int64_t, std::int64_t>(0, 0))
+  while (count < prompt.offsets.size() &&
+         prompt.offsets[count] == std::pair<std::int64_t, std::int64_t>(0, 0))
     ++count;
   return count;
 }

@@ -154,14 +154,14 @@ class PositionWork final : public Work {
                        fmt::join(sizes, " "));
   }
   std::string summary() const override {
-    return plan_.items.empty() ? "" : counted(variants_of_plan(), "length of neutral text",
-                                              "lengths of neutral text");
+    return plan_.items.empty()
+               ? ""
+               : counted(variants_of_plan(), "length of neutral text", "lengths of neutral text");
   }
 
   std::vector<Replays> replays(const Asked& asked, double) const override {
     std::vector<Replays> replays;
-    for (const AskedItem& one : asked)
-      replays.push_back({1, windows_of(plan_.series, one.series)});
+    for (const AskedItem& one : asked) replays.push_back({1, windows_of(plan_.series, one.series)});
     return replays;
   }
   PromptBytes bytes_of_prompt(const Asked& asked, double) const override {
@@ -178,8 +178,7 @@ class PositionWork final : public Work {
                         std::span<const TokenizedPrompt>) const override {
     ReplayRequest request{prompt.ids, prompt.answer};
     for (const AskedItem& one : asked)
-      if (plan_.items.at(one.item).length == 0)
-        request.series.push_back(series_of(one, prompt));
+      if (plan_.items.at(one.item).length == 0) request.series.push_back(series_of(one, prompt));
     return request;
   }
   Finding record(const LoadedModel&, const Asked&, const TokenizedPrompt&,
@@ -246,10 +245,10 @@ class PositionWork final : public Work {
     std::vector<Variant> variants = variants_of(asked);
     std::erase_if(variants, [&](const Variant& v) { return !fits(prompt, v.length); });
     for (const Variant& variant : variants) {
-      longer.push_back(with_neutral(prompt, variant.place,
-                                    {neutral.end() - variant.length, neutral.end()}));
-      ReplayRequest& request = requests.emplace_back(
-          ReplayRequest{longer.back().ids, longer.back().answer});
+      longer.push_back(
+          with_neutral(prompt, variant.place, {neutral.end() - variant.length, neutral.end()}));
+      ReplayRequest& request =
+          requests.emplace_back(ReplayRequest{longer.back().ids, longer.back().answer});
       for (const std::size_t i : variant.asked)
         request.series.push_back(series_of(asked[i], longer.back()));
     }
@@ -307,8 +306,8 @@ class PositionWork final : public Work {
 // ---- the section
 
 Form<NeutralPlace> place_form() {
-  return one_of<NeutralPlace>("place", {{"before", NeutralPlace::kBefore},
-                                        {"between", NeutralPlace::kBetween}});
+  return one_of<NeutralPlace>(
+      "place", {{"before", NeutralPlace::kBefore}, {"between", NeutralPlace::kBetween}});
 }
 
 Fields<PositionConfig> position_fields() {
@@ -440,8 +439,7 @@ class PositionKind final : public ExperimentKind {
     return planned;
   }
   std::shared_ptr<const Work> work_from(const std::string& bytes) const override {
-    return std::make_shared<PositionWork>(
-        from_bytes<PositionPlan>(bytes, "the plan of positions"));
+    return std::make_shared<PositionWork>(from_bytes<PositionPlan>(bytes, "the plan of positions"));
   }
 
   std::string progress(const PromptCount& count, std::uint32_t asked) const override {

@@ -1,7 +1,7 @@
 // The same knockouts with neutral text in the prompt, in the results file. Groups MODEL/position
 // and MODEL/position/window_N hold cells as experiments/cell_arrays.hpp says; items are called
-// "EDGE | PLACE LENGTH": "subject->last | between 16". Beside them stand, for every item and prompt,
-// what that prompt says without a knockout and where its subject is.
+// "EDGE | PLACE LENGTH": "subject->last | between 16". Beside them stand, for every item and
+// prompt, what that prompt says without a knockout and where its subject is.
 #pragma once
 
 #include <cstdint>

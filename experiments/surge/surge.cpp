@@ -120,8 +120,7 @@ class SurgeOfPrompt {
 
   // At the clean run's scale in both runs, so that they differ in what is written alone.
   void take_written(std::size_t run, double scale) {
-    const at::Tensor parts = reads_.written(result_, run),
-                     rest = streams_[run][-1] - parts.sum(0);
+    const at::Tensor parts = reads_.written(result_, run), rest = streams_[run][-1] - parts.sum(0);
     const at::Tensor direct =
         scale * direct_of(model_.network(), at::cat({parts, rest.unsqueeze(0)}));
     append(found_.answer_written, direct.select(1, answer_));
@@ -232,9 +231,9 @@ class SurgeWork final : public Work {
     const auto layers = static_cast<double>(plan_.shape.layers.size());
     double numbers = 0;
     for (const AskedItem& one : asked)
-      numbers += kRuns * (2.5 * (layers + 1) +
-                          2 * static_cast<double>(plan_.shape.components().size())) +
-                 kSources * plan_.windows.at(one.item) + 4 * plan_.losers;
+      numbers +=
+          kRuns * (2.5 * (layers + 1) + 2 * static_cast<double>(plan_.shape.components().size())) +
+          kSources * plan_.windows.at(one.item) + 4 * plan_.losers;
     return {numbers * sizeof(double), numbers * sizeof(double)};
   }
 
@@ -390,7 +389,9 @@ class SurgeKind final : public ExperimentKind {
 
 }  // namespace
 
-Form<std::vector<SurgeConfig>> surge_form() { return one_or_several(section(surge_fields())); }
+Form<std::vector<SurgeConfig>> surge_form() {
+  return one_or_several(section(surge_fields()));
+}
 
 const ExperimentKind& surge_kind() {
   static const SurgeKind kind;

@@ -58,8 +58,7 @@ void each_array(const Sizes& s, Visit visit) {
   visit("lens_answer", "run depth", kRuns * s.depths, &F::lens_answer, "nat",
         "ln p of the answer by the final norm and head at the last token's stream that enters the "
         "layer");
-  visit("lens_rank", "run depth", kRuns * s.depths, &F::lens_rank, "1",
-        "the answer's rank there");
+  visit("lens_rank", "run depth", kRuns * s.depths, &F::lens_rank, "1", "the answer's rank there");
   visit("lens_competitor", "run depth", kRuns * s.depths, &F::lens_competitor, "nat",
         "ln p of the competitor there");
   visit("answer_written", "run component", kRuns * s.components, &F::answer_written, "1",
@@ -109,15 +108,20 @@ ArrayGroup arrays_of(const SurgeResult& r) {
   group.attributes = {{"window", r.window}};
   group.axes = {
       {"prompt", r.prompts, {"1", "id of the prompt in the dataset"}},
-      {"run", std::vector<std::string>{"clean", "knocked"}, {"1", "without and with last -> last blocked"}},
+      {"run",
+       std::vector<std::string>{"clean", "knocked"},
+       {"1", "without and with last -> last blocked"}},
       {"part", surge_part_names(), {"1", "what changed between the two runs"}},
-      {"depth", counting(0, r.layers + 1), {"layer", "layer that the stream enters; the model's number of layers: behind the last"}},
+      {"depth",
+       counting(0, r.layers + 1),
+       {"layer", "layer that the stream enters; the model's number of layers: behind the last"}},
       {"component", r.components, {"1", "what writes to the last token's stream: layer and site"}},
       {"loser", counting(0, r.losers), {"1", "place among the tokens that lose most"}},
       {"layer", counting(r.layers - r.window, r.layers), {"layer", "layer that loses the edge"}},
       {"source", surge_source_names(), {"1", "token that the last one reads"}},
   };
-  group.arrays.push_back({"status", {"prompt"}, r.status, {"1", "1 = computed, 0 = not computed, -2 = failed"}});
+  group.arrays.push_back(
+      {"status", {"prompt"}, r.status, {"1", "1 = computed, 0 = not computed, -2 = failed"}});
   std::vector<std::int32_t> competitors, halves;
   std::vector<std::string> texts;
   std::vector<double> lost;
@@ -158,8 +162,8 @@ std::vector<std::int64_t> surge_windows(const ResultsReader& reader, const std::
 }
 
 SurgeResult read_surge(const ResultsReader& reader, const std::string& model, std::int64_t window) {
-  const Group group = reader.arrays_of(model).open_group(kGroup).open_group(
-      fmt::format("{}{}", kPrefix, window));
+  const Group group =
+      reader.arrays_of(model).open_group(kGroup).open_group(fmt::format("{}{}", kPrefix, window));
   SurgeResult r;
   r.window = group.integer_attribute("window");
   r.layers = reader.model(model).layers;

@@ -32,14 +32,14 @@ struct SurgeFinding {
   std::vector<double> scale;            // [run] what the final norm multiplies by
   std::int32_t competitor = -1;         // token id: the clean run's likeliest other token
   std::string competitor_text;
-  std::vector<double> competitor_log;   // [run] ln p of it
-  std::vector<std::int32_t> loser;      // [loser] token ids, the largest loss first
-  std::vector<std::string> loser_text;  // [loser]
+  std::vector<double> competitor_log;              // [run] ln p of it
+  std::vector<std::int32_t> loser;                 // [loser] token ids, the largest loss first
+  std::vector<std::string> loser_text;             // [loser]
   std::vector<double> loser_clean, loser_knocked;  // [loser] probabilities
-  double lost = 0;               // sum of all losses of probability, the answer's own aside
-  std::int32_t half_lost = 0;    // how few tokens hold half of it
-  std::vector<double> lens_answer, lens_competitor;  // [run, depth] ln p read off the stream
-  std::vector<std::int32_t> lens_rank;               // [run, depth] of the answer
+  double lost = 0;             // sum of all losses of probability, the answer's own aside
+  std::int32_t half_lost = 0;  // how few tokens hold half of it
+  std::vector<double> lens_answer, lens_competitor;        // [run, depth] ln p read off the stream
+  std::vector<std::int32_t> lens_rank;                     // [run, depth] of the answer
   std::vector<double> answer_written, competitor_written;  // [run, component]
   std::vector<double> weight;                              // [layer, source]
 };

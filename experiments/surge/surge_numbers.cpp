@@ -11,7 +11,9 @@ namespace {
 // The model's own rounding, in its wide numbers.
 constexpr double kRounding = 1e-3;
 
-at::Tensor host(const at::Tensor& values) { return values.to(at::kCPU, at::kDouble); }
+at::Tensor host(const at::Tensor& values) {
+  return values.to(at::kCPU, at::kDouble);
+}
 
 at::Tensor on_model(const Network& network, const at::Tensor& values) {
   return values.to(network.device(), network.type());
@@ -65,8 +67,7 @@ std::optional<SplitLogits> split_logits(const Network& network, const at::Tensor
 }
 
 at::Tensor lens(const Network& network, const at::Tensor& streams) {
-  const at::Tensor states =
-      reference::normalised(on_model(network, streams), network.final_norm());
+  const at::Tensor states = reference::normalised(on_model(network, streams), network.final_norm());
   return host(network.reference_logits(states)).log_softmax(-1);
 }
 

@@ -117,8 +117,8 @@ void SurgeReads::ask_weights() {
     of.s = read({Site::kS, first_layer + i}, std::nullopt);
     if (of.from == ReadsFrom::kState) of.skip = read({Site::kSkip, first_layer + i}, std::nullopt);
     for (const std::size_t series : {kNotFirst, kOnlyFirst, kNotItself, kOnlyItself})
-      of.isolated[series] = read({Site::kS, first_layer + i},
-                                 ReadAt::Run{series, static_cast<std::size_t>(i)});
+      of.isolated[series] =
+          read({Site::kS, first_layer + i}, ReadAt::Run{series, static_cast<std::size_t>(i)});
   }
 }
 

@@ -29,7 +29,8 @@ struct SurgeShape {
     int heads = 1;  // of attention
   };
   std::vector<Layer> layers;
-  // "embedding", then "LAYER SITE" for what each block adds, then "rest": what these do not make up.
+  // "embedding", then "LAYER SITE" for what each block adds, then "rest": what these do not make
+  // up.
   std::vector<std::string> components() const;
 };
 SurgeShape surge_shape(const Architecture& architecture);
@@ -66,8 +67,8 @@ class SurgeReads {
   struct LayerReads {
     ReadsFrom from = ReadsFrom::kUnknown;
     int heads = 1;
-    std::size_t s = 0, skip = 0;      // clean
-    std::size_t isolated[5] = {};     // s under each series
+    std::size_t s = 0, skip = 0;   // clean
+    std::size_t isolated[5] = {};  // s under each series
   };
   std::vector<LayerReads> layers_;  // of the window; empty: a single token
 };

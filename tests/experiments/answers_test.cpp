@@ -42,9 +42,9 @@ class AnswersKindTest : public DemoFacts {
     std::vector<double> logs;
     for (const int token : answer) {
       block.targets.push_back(static_cast<int>(ids.size()) - 1);
-      logs.push_back(std::log(
-          probability(ids, token,
-                      sources.empty() ? std::vector<Intervention>{} : std::vector<Intervention>{block})));
+      logs.push_back(std::log(probability(
+          ids, token,
+          sources.empty() ? std::vector<Intervention>{} : std::vector<Intervention>{block})));
       ids.push_back(token);
     }
     return logs;
@@ -108,8 +108,9 @@ TEST_P(AnswersKindTest, RefusesWhatCannotBe) {
 }
 
 TEST_P(AnswersKindTest, IsWrittenAsItIsRead) {
-  const Entries entries =
-      entries_in("{windows: {sizes: 3}, from: ['pattern cap[a-z]+', characters 4..11, subject], to: [last, first], prompts: 3}");
+  const Entries entries = entries_in(
+      "{windows: {sizes: 3}, from: ['pattern cap[a-z]+', characters 4..11, subject], to: [last, "
+      "first], prompts: 3}");
   const YamlNode written = answers_kind().form().write(entries, Purpose::kResolved).value();
   EXPECT_EQ(static_cast<const AnswersConfig&>(*entries.at(0)),
             static_cast<const AnswersConfig&>(*entries_in(write_yaml(written)).at(0)));

@@ -52,8 +52,7 @@ TEST_P(PositionKindTest, StoresWhatTheReferenceForwardSays) {
     for (const size_t length : {size_t{0}, size_t{2}, size_t{9}}) {
       // By hand: no special tokens begin the prompts of the demo kit.
       const std::vector<int> tokens = neutral(fact, length);
-      const size_t at =
-          place == "before" ? 0 : static_cast<size_t>(prompt.subject.back()) + 1;
+      const size_t at = place == "before" ? 0 : static_cast<size_t>(prompt.subject.back()) + 1;
       std::vector<int> ids = prompt.ids, subject = prompt.subject;
       ids.insert(ids.begin() + static_cast<std::ptrdiff_t>(at), tokens.begin(), tokens.end());
       if (place == "before")
@@ -65,8 +64,7 @@ TEST_P(PositionKindTest, StoresWhatTheReferenceForwardSays) {
       block.targets = {static_cast<int>(ids.size()) - 1};
       const double clean = probability(ids, prompt.answer),
                    blocked = probability(ids, prompt.answer, {block});
-      const std::string name =
-          "subject->last | " + place + " " + std::to_string(length);
+      const std::string name = "subject->last | " + place + " " + std::to_string(length);
       EXPECT_NEAR(log_change(name, fact, start), std::log(blocked / clean), 1e-5) << name;
       const size_t cell = item(name) * prompts_.size() + fact;
       EXPECT_NEAR(array<double>("position", "clean_log_probability")[cell], std::log(clean), 1e-9);
@@ -90,10 +88,10 @@ TEST_P(PositionKindTest, TheNeutralTokensAreDrawnAndShorterOnesAreTheirEnds) {
 // 300 tokens where the model has as many positions; a GPT-2 of 64 has not.
 TEST_P(PositionKindTest, GoesAsFarAsThePositionsAllow) {
   if (GetParam() == "gpt2") {
-    EXPECT_THAT(refused(std::string("{windows: {sizes: 3}, from: subject, lengths: 300, ") + kTexts +
-                        "}"),
-                HasSubstr("key position.lengths: 300 neutral tokens do not fit model any, which has "
-                          "64 positions"));
+    EXPECT_THAT(
+        refused(std::string("{windows: {sizes: 3}, from: subject, lengths: 300, ") + kTexts + "}"),
+        HasSubstr("key position.lengths: 300 neutral tokens do not fit model any, which has "
+                  "64 positions"));
     // With the prompt's own tokens 63 do not fit either: there is no number, and no failure.
     compute(planned("from: subject, lengths: 63"));
     EXPECT_TRUE(std::isnan(log_change("subject->last | between 63", 0, 0)));
@@ -130,8 +128,7 @@ TEST_P(PositionKindTest, IsWrittenAsItIsRead) {
             static_cast<const PositionConfig&>(*entries_in(write_yaml(written)).at(0)));
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, PositionKindTest,
-                         ::testing::Values("gpt2", "mamba", "mamba2"),
+INSTANTIATE_TEST_SUITE_P(Models, PositionKindTest, ::testing::Values("gpt2", "mamba", "mamba2"),
                          [](const auto& test) { return test.param; });
 
 // ---- pure
@@ -140,8 +137,7 @@ TokenizedPrompt prompt_of(std::vector<int> ids, std::vector<int> subject) {
   TokenizedPrompt prompt;
   prompt.ids = std::move(ids);
   prompt.subject = std::move(subject);
-  for (size_t i = 0; i < prompt.ids.size(); ++i)
-    prompt.offsets.emplace_back(2 * i, 2 * i + 1);
+  for (size_t i = 0; i < prompt.ids.size(); ++i) prompt.offsets.emplace_back(2 * i, 2 * i + 1);
   return prompt;
 }
 

@@ -41,8 +41,7 @@ class SurgeKindTest : public DemoFacts {
   // A stored number of fact `fact`, of arrays [prompt, ...] with `size` numbers each.
   double stored(const std::string& name, size_t fact, size_t place, size_t size,
                 int window = 3) const {
-    return array<double>("surge/layers_" + std::to_string(window), name)
-        .at(fact * size + place);
+    return array<double>("surge/layers_" + std::to_string(window), name).at(fact * size + place);
   }
   at::Tensor site(const TokenizedPrompt& prompt, const std::vector<Intervention>& together,
                   SiteAt at) const {
@@ -59,8 +58,8 @@ TEST_P(SurgeKindTest, StoresWhatTheReferenceForwardSays) {
   for (const size_t fact : {size_t{0}, size_t{3}}) {
     const TokenizedPrompt prompt = tokens_of(fact);
     const at::Tensor clean = forward.log_probabilities(prompt.ids),
-                     knocked = forward.log_probabilities(prompt.ids,
-                                                         std::vector<Intervention>{itself(prompt, 3)});
+                     knocked = forward.log_probabilities(
+                         prompt.ids, std::vector<Intervention>{itself(prompt, 3)});
     const double before = clean[prompt.answer].item<double>(),
                  after = knocked[prompt.answer].item<double>();
     EXPECT_NEAR(stored("log_probability", fact, kClean, 2), before, kClose);
@@ -74,9 +73,10 @@ TEST_P(SurgeKindTest, StoresWhatTheReferenceForwardSays) {
     at::Tensor loss = clean.exp() - knocked.exp();
     loss[prompt.answer] = 0;
     loss = loss.clamp_min(0);
-    EXPECT_NEAR(array<double>("surge/layers_3", "lost").at(fact), loss.sum().item<double>(), kClose);
-    const auto first = static_cast<size_t>(array<std::int32_t>("surge/layers_3", "loser_token")
-                                               .at(fact * 5));
+    EXPECT_NEAR(array<double>("surge/layers_3", "lost").at(fact), loss.sum().item<double>(),
+                kClose);
+    const auto first =
+        static_cast<size_t>(array<std::int32_t>("surge/layers_3", "loser_token").at(fact * 5));
     EXPECT_NEAR(loss[static_cast<std::int64_t>(first)].item<double>(), loss.max().item<double>(),
                 kClose);
   }
@@ -112,8 +112,7 @@ TEST_P(SurgeKindTest, WhatIsWrittenIsTheLogit) {
   EXPECT_LT((split.logits().log_softmax(-1) - logits.log_softmax(-1)).abs().max().item<double>(),
             1e-9);
   double sum = 0;
-  for (size_t i = 0; i < count; ++i)
-    sum += stored("answer_written", fact, i, 2 * count, 2);
+  for (size_t i = 0; i < count; ++i) sum += stored("answer_written", fact, i, 2 * count, 2);
   EXPECT_NEAR(sum, split.scale * split.direct[prompt.answer].item<double>(), 1e-8);
   for (const size_t run : {kClean, kKnocked})
     EXPECT_NEAR(stored("answer_written", fact, run * count + count - 1, 2 * count, 2), 0, 1e-8);

@@ -5,16 +5,16 @@
 
 #include <fmt/format.h>
 
+#include "experiments/answers/answers_arrays.hpp"
 #include "experiments/edit/edit_arrays.hpp"
 #include "experiments/evaluate/evaluation_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
 #include "experiments/lre/lre_arrays.hpp"
-#include "experiments/answers/answers_arrays.hpp"
 #include "experiments/mean_knockout/mean_knockout_arrays.hpp"
 #include "experiments/position/position_arrays.hpp"
-#include "experiments/surge/surge_arrays.hpp"
 #include "experiments/sever/sever_arrays.hpp"
+#include "experiments/surge/surge_arrays.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 #include "experiments/trace/trace_arrays.hpp"
 #include "results/results_file.hpp"
