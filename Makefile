@@ -4,7 +4,7 @@ NPROC := $(shell nproc)
 export OMPI_ALLOW_RUN_AS_ROOT := 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
 
-.PHONY: all install configure build everything demo test clean format
+.PHONY: all install configure build everything demo demo-beyond test clean format
 
 all: build
 
@@ -25,6 +25,14 @@ everything: configure
 demo: build
 	mpirun --bind-to none --oversubscribe -n 2 $(BUILD)/factflow run configs/demo.yaml
 	$(BUILD)/factflow analyse runs/demo
+
+# The questions beyond the papers (docs/beyond.md), and one report of all: runs/demo-beyond/report/report.html.
+BEYOND := $(patsubst configs/beyond/demo-%.yaml,%,$(sort $(wildcard configs/beyond/demo-*.yaml)))
+demo-beyond: build
+	@for question in $(BEYOND); do \
+	  mpirun --bind-to none --oversubscribe -n 2 $(BUILD)/factflow run configs/beyond/demo-$$question.yaml --out runs/demo-beyond/$$question || exit $$?; \
+	done
+	$(BUILD)/factflow compare $(BEYOND:%=runs/demo-beyond/%) --out runs/demo-beyond/report
 
 test: everything
 	@tools/run_tests.sh $(BUILD)

@@ -131,12 +131,13 @@ Plot render_at(const BarPlot& figure, double width) {
     bars.push_back(fmt::format("$b{} using 1:2:({:.4f}) with boxes fc rgb '{}' fs solid noborder",
                                i, 0.92 * kGroupShare / static_cast<double>(figure.series.size()),
                                figure.series[i].color));
+    // Lines, since error bars leave a white gap around the value whatever their points are.
     whiskers.push_back(
-        fmt::format("$b{} using 1:2:3:4 with yerrorbars pt -1 lc rgb '#222222' lw 1", i));
+        fmt::format("$b{} using 1:3:(0):($4-$3) with vectors nohead lc rgb '#222222' lw 1", i));
   }
   bars.insert(bars.end(), whiskers.begin(), whiskers.end());
   plot.script = axes_script(figure, layout) + legend_script(figure, layout) +
-                fmt::format("set errorbars small\nplot {}\n",
+                fmt::format("plot {}\n",
                             bars.empty() ? "NaN" : fmt::format("{}", fmt::join(bars, ", \\\n  ")));
   return plot;
 }

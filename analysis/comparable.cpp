@@ -12,11 +12,15 @@
 #include "analysis/load_runs.hpp"
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "experiments/answers/answers_arrays.hpp"
+#include "experiments/attribution/attribution_arrays.hpp"
 #include "experiments/edit/edit_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
 #include "experiments/lre/lre_arrays.hpp"
 #include "experiments/mean_knockout/mean_knockout_arrays.hpp"
+#include "experiments/parts/parts_arrays.hpp"
+#include "experiments/position/position_arrays.hpp"
 #include "experiments/sever/sever_arrays.hpp"
 #include "experiments/stored_arrays.hpp"
 #include "experiments/trace/trace_arrays.hpp"
@@ -218,6 +222,65 @@ std::set<std::string> mean_knockouts_of(const RunData& run, const RunSource& sou
   return knockouts;
 }
 
+// "subject->last/head 3 at 4", which parts of edges a run cuts.
+std::set<std::string> parts_in(const RunData& run, const RunSource& source) {
+  std::set<std::string> parts;
+  for (const ModelData& model : run.models) {
+    if (!is_of(model, source) || !has_parts(*model.reader, model.stored_name)) continue;
+    for (const std::int64_t window : cell_windows(part_names(), *model.reader, model.stored_name))
+      for (const std::string& item : load_part_axes(model).items)
+        parts.insert(fmt::format("{} at {}", item, window));
+  }
+  return parts;
+}
+
+// "subject->last | between 16 at 5": the items of cells and the windows that a run has of them.
+std::set<std::string> items_of(const RunData& run, const RunSource& source, const CellNames& names,
+                               CellAxes (*axes_of)(const ModelData&)) {
+  std::set<std::string> items;
+  for (const ModelData& model : run.models) {
+    if (!is_of(model, source) || !model.reader->arrays_of(model.stored_name).has(names.group))
+      continue;
+    for (const std::int64_t window : cell_windows(names, *model.reader, model.stored_name))
+      for (const std::string& item : axes_of(model).items)
+        items.insert(fmt::format("{} at {}", item, window));
+  }
+  return items;
+}
+std::set<std::string> positions_of(const RunData& run, const RunSource& source) {
+  return items_of(run, source, position_names(), load_position_axes);
+}
+std::set<std::string> whole_answers_of(const RunData& run, const RunSource& source) {
+  return items_of(run, source, answers_names(), load_answers_axes);
+}
+
+// "last 9 layers"
+std::set<std::string> surges_of(const RunData& run, const RunSource& source) {
+  std::set<std::string> windows;
+  for (const ModelData& model : run.models)
+    if (is_of(model, source) && has_surge(*model.reader, model.stored_name))
+      for (const std::int64_t window : surge_windows(*model.reader, model.stored_name))
+        windows.insert(fmt::format("last {} layers", window));
+  return windows;
+}
+
+// "gradient of h", "integrated gradients in 5 steps of h": what a run estimates.
+std::set<std::string> estimates_of(const RunData& run, const RunSource& source) {
+  std::set<std::string> estimates;
+  for (const ModelData& model : run.models) {
+    if (!is_of(model, source) || !has_attributions(*model.reader, model.stored_name)) continue;
+    const AttributedEffects effects = read_attributed_effects(*model.reader, model.stored_name);
+    for (const std::string& site : effects.sites) {
+      if (effects.has(EstimateMethod::kGradient)) estimates.insert("gradient of " + site);
+      if (effects.has(EstimateMethod::kIntegrated))
+        estimates.insert(fmt::format("integrated gradients in {} of {}",
+                                     counted(static_cast<std::uint64_t>(effects.steps), "step"),
+                                     site));
+    }
+  }
+  return estimates;
+}
+
 // Of the runs that have some: those that another of them has not. `of`: what a run has, by name.
 Values what_others_lack(const RunData& run,
                         std::set<std::string> (*of)(const RunData&, const RunSource&)) {
@@ -264,8 +327,13 @@ std::vector<std::string> differences_between_runs(const RunData& run) {
         difference("what is traced", what_others_lack(run, traces_of)),
         difference("what is severed", what_others_lack(run, severed_in)),
         difference("knockouts by means", what_others_lack(run, mean_knockouts_of)),
+        difference("parts of edges", what_others_lack(run, parts_in)),
+        difference("positions", what_others_lack(run, positions_of)),
+        difference("whole answers", what_others_lack(run, whole_answers_of)),
+        difference("the last token's surge", what_others_lack(run, surges_of)),
         difference("what is edited", what_others_lack(run, edits_of)),
-        difference("linear relations", what_others_lack(run, relations_of))})
+        difference("linear relations", what_others_lack(run, relations_of)),
+        difference("gradient estimates", what_others_lack(run, estimates_of))})
     if (!line.empty()) sentences.push_back(std::move(line));
   for (const auto& [name, values] : edit_settings(run))
     if (std::string line = difference(fmt::format("the edits' setting {}", name), values);

@@ -31,10 +31,14 @@ FigureSet make_figures(const Study& study, const FigureOptions& options) {
   add_intervention_figures(study, options, stems, set);
   add_heatmap_figures(study, options, stems, set);
   add_trace_figures(study, options, stems, set);
+  add_attribution_figures(study, options, stems, set);
   add_edit_figures(study, options, stems, set);
   add_severing_figures(study, options, stems, set);
   add_mean_knockout_figures(study, options, stems, set);
+  add_path_figures(study, options, stems, set);
+  add_part_figures(study, options, stems, set);
   add_linear_relation_figures(study, options, stems, set);
+  add_question_figures(study, options, stems, set);
   // Outside of quoted texts scripts are plain ASCII.
   for (Figure& figure : set.figures)
     for (Plot& plot : figure.plots) plot.script = drawable(plot.script, options.fonts, set.missing);

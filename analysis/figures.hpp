@@ -63,13 +63,21 @@ void add_heatmap_figures(const Study& study, const FigureOptions& options, Stems
                          FigureSet& set);
 void add_trace_figures(const Study& study, const FigureOptions& options, Stems& stems,
                        FigureSet& set);
+void add_attribution_figures(const Study& study, const FigureOptions& options, Stems& stems,
+                             FigureSet& set);
 void add_edit_figures(const Study& study, const FigureOptions& options, Stems& stems,
                       FigureSet& set);
 void add_mean_knockout_figures(const Study& study, const FigureOptions& options, Stems& stems,
                                FigureSet& set);
 void add_severing_figures(const Study& study, const FigureOptions& options, Stems& stems,
                           FigureSet& set);
+void add_part_figures(const Study& study, const FigureOptions& options, Stems& stems,
+                      FigureSet& set);
+void add_path_figures(const Study& study, const FigureOptions& options, Stems& stems,
+                      FigureSet& set);
 void add_linear_relation_figures(const Study& study, const FigureOptions& options, Stems& stems,
                                  FigureSet& set);
+void add_question_figures(const Study& study, const FigureOptions& options, Stems& stems,
+                          FigureSet& set);
 
 }  // namespace factflow

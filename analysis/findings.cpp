@@ -7,14 +7,22 @@
 
 #include <fmt/format.h>
 
+#include "analysis/attribution_report.hpp"
+#include "analysis/baselines_report.hpp"
+#include "analysis/combined_report.hpp"
 #include "analysis/comparable.hpp"
 #include "analysis/coverage.hpp"
 #include "analysis/edit_report.hpp"
 #include "analysis/linear_relation_report.hpp"
 #include "analysis/mean_knockout_report.hpp"
 #include "analysis/number_text.hpp"
+#include "analysis/parts_report.hpp"
+#include "analysis/path_report.hpp"
+#include "analysis/positions_report.hpp"
 #include "analysis/severing_report.hpp"
+#include "analysis/surge_report.hpp"
 #include "analysis/trace_report.hpp"
+#include "analysis/whole_answers_report.hpp"
 #include "base/text.hpp"
 #include "results/answer_summary.hpp"
 
@@ -158,6 +166,8 @@ void add_kept(const Study& study, std::vector<std::string>& lines) {
                                  : kept.prompts == kRelations     ? " tests of linear relations"
                                  : kept.prompts == kSeverings     ? " with severed paths"
                                  : kept.prompts == kMeanKnockouts ? " with knockouts by means"
+                                 : kept.prompts == kParts         ? " with parts of edges"
+                                 : kept.prompts == kAttributions  ? " with gradient estimates"
                                  : study.run.other_sets.empty()   ? ""
                                                                   : " of " + kept.prompts));
   lines.push_back(fmt::format("Only prompts whose clean probability lies in [{}, {}]: {}.",
@@ -271,9 +281,15 @@ std::vector<std::string> gaps(const Study& study) {
     if (const std::vector<TracedFact>& facts = study.severings[i++].facts;
         count_of(facts, FactUse::kUsed) < facts.size())
       lines.push_back(line);
+  for (std::size_t i = 0; const std::string& line : attribution_counts(study))
+    if (const std::vector<TracedFact>& facts = study.attributions[i++].facts;
+        count_of(facts, FactUse::kUsed) < facts.size())
+      lines.push_back(line);
   for (std::size_t i = 0; const std::string& line : mean_knockout_counts(study))
     if (const ModelMeanKnockouts& of = study.mean_knockouts[i++]; of.failed + of.outside > 0)
       lines.push_back(line);
+  for (std::size_t i = 0; const std::string& line : part_counts(study))
+    if (const ModelParts& of = study.parts[i++]; of.failed + of.outside > 0) lines.push_back(line);
   for (std::string& line : linear_relation_gaps(study)) lines.push_back(std::move(line));
   for (std::string& line : differences_between_runs(study.run)) lines.push_back(std::move(line));
   return lines;
@@ -304,6 +320,34 @@ std::vector<const Claim*> claims_to_show(const Study& study) {
   return claims;
 }
 
+namespace {
+
+// Tables of the questions beyond the paper.
+std::string questions_text(const Study& study) {
+  std::string text;
+  const auto add = [&](const char* title, const std::vector<std::vector<std::string>>& rows,
+                       const char* note) {
+    if (!rows.empty()) text += fmt::format("\n{}\n\n{}{}\n", title, align(rows), note);
+  };
+  add("Knockouts together", combined_rows(study),
+      "Mean log changes at the start where the sum is lowest; share = interaction as a part of the "
+      "sum's size, 0 where they add up. All starts: tables/combined.csv.");
+  add("Baselines", baseline_rows(study),
+      "Starts at which two decided readings (lowers, little, raises) differ. All starts: "
+      "tables/baselines.csv.");
+  add("The last token's surge", surge_rows(study),
+      "The four parts sum to the change. All prompts: tables/surge_prompts.csv.");
+  add("Position and length", position_rows(study),
+      "Mean log changes without and with the most neutral text, and tokens from subject to last. "
+      "All "
+      "lengths: tables/positions.csv.");
+  add("Whole answers", whole_answer_rows(study),
+      "Mean log changes of answers of several tokens. All starts: tables/whole_answers.csv.");
+  return text;
+}
+
+}  // namespace
+
 std::string findings_text(const Study& study) {
   std::string text;
   if (study.main_effects.empty()) {
@@ -320,6 +364,22 @@ std::string findings_text(const Study& study) {
     text += fmt::format("\nInterventions, no part of the findings and claims\n\n{}{}\n",
                         table_text(study.main_interventions, "row"),
                         correction(study.main_interventions));
+  if (const auto rows = missed_rows(study); !rows.empty())
+    text += fmt::format(
+        "\nPaths, no part of the findings\n\n{}At the start where state and convolution together "
+        "lower the mean most; missed: (both - state) / both. Every path: tables/paths.csv.\n",
+        align(rows));
+  if (const auto rows = slice_rows(study); !rows.empty())
+    text += fmt::format(
+        "\nParts of edges, no part of the findings\n\n{}At the start where the whole knockout "
+        "lowers the mean most. Trend: rank correlation of a slice's place and its change. Every "
+        "part: tables/parts.csv.\n",
+        align(rows));
+  if (const auto rows = needed_rows(study); !rows.empty())
+    text += fmt::format(
+        "\nHow many parts give {:.0f} % of the whole, knocked out together\n\n{}Every step: "
+        "tables/part_steps.csv.\n",
+        100 * kMostOfEffect, align(rows));
   if (const auto rows = peak_rows(study); !rows.empty())
     text += fmt::format(
         "\nCausal traces, no part of the findings\n\n{}Largest of all centres. Of h, "
@@ -348,6 +408,14 @@ std::string findings_text(const Study& study) {
         "best ones on the facts that are tested. Drawn: what answers drawn by their shares get "
         "right. Every layer: tables/linear_relation_layers.csv.\n",
         align(rows));
+  text += questions_text(study);
+  if (const auto rows = attribution_rows(study); !rows.empty())
+    text += fmt::format(
+        "\nGradient estimates of causal traces against the exact effects, no part of the findings"
+        "\n\n{}Over all tokens from the subject on and all layers. Trusted: the intervals of rank "
+        "correlation and equal signs begin at {} and {} or above. Every layer: "
+        "tables/attributions.csv.\n",
+        align(rows), kTrustedCorrelation, kTrustedSign);
   std::vector<std::string> missing = gaps(study);
   if (const std::string line = unfinished(study); !line.empty())
     missing.insert(missing.begin(), line);

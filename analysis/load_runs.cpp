@@ -11,9 +11,11 @@
 #include <fmt/format.h>
 
 #include "base/text.hpp"
+#include "experiments/answers/answers_arrays.hpp"
 #include "experiments/evaluate/evaluation_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/mean_knockout/mean_knockout_arrays.hpp"
+#include "experiments/position/position_arrays.hpp"
 #include "experiments/stored_arrays.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 
@@ -339,10 +341,61 @@ SeveredPaths load_severed_paths(const ModelData& model) {
   return paths;
 }
 
-CellAxes load_mean_knockout_axes(const ModelData& model) {
-  CellAxes axes = cell_axes(mean_knockout_names(), *model.reader, model.stored_name, kAllPrompts);
+TracedFacts load_attributed_facts(const ModelData& model) {
+  TracedFacts facts = read_attributed_facts(*model.reader, model.stored_name);
+  rename_stored(facts.prompts, model);
+  return facts;
+}
+
+AttributedEffects load_attributed_effects(const ModelData& model) {
+  AttributedEffects effects = read_attributed_effects(*model.reader, model.stored_name);
+  rename_stored(effects.prompts, model);
+  return effects;
+}
+
+namespace {
+
+CellAxes load_axes(const CellNames& names, const ModelData& model) {
+  CellAxes axes = cell_axes(names, *model.reader, model.stored_name, kAllPrompts);
   rename_stored(axes.prompts, model);
   return axes;
+}
+
+CellAxes load_part_axes(const ModelData& model) {
+  CellAxes axes = cell_axes(part_names(), *model.reader, model.stored_name, kAllPrompts);
+  rename_stored(axes.prompts, model);
+  return axes;
+}
+
+std::vector<CumulatedParts> load_cumulated_parts(const ModelData& model) {
+  const hdf5::Group group =
+      model.reader->arrays_of(model.stored_name).open_group(part_names().group);
+  const auto prompts = group.read_axis<std::int64_t>("prompt");
+  std::vector<CumulatedParts> all = read_cumulated_parts(*model.reader, model.stored_name);
+  for (CumulatedParts& parts : all) {
+    if (parts.prompts != prompts)
+      inconsistent(group, "prompt", "expected the same prompts in all groups of parts");
+    rename_stored(parts.prompts, model);
+  }
+  return all;
+}
+
+}  // namespace
+
+CellAxes load_mean_knockout_axes(const ModelData& model) {
+  return load_axes(mean_knockout_names(), model);
+}
+CellAxes load_position_axes(const ModelData& model) {
+  return load_axes(position_names(), model);
+}
+CellAxes load_answers_axes(const ModelData& model) {
+  return load_axes(answers_names(), model);
+}
+
+SurgeResult load_surge(const ModelData& model, std::int64_t window) {
+  SurgeResult result = read_surge(*model.reader, model.stored_name, window);
+  rename_stored(result.prompts, model);
+  return result;
 }
 
 }  // namespace factflow

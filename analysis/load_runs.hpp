@@ -6,10 +6,13 @@
 #include <vector>
 
 #include "analysis/run_data.hpp"
+#include "experiments/attribution/attribution_arrays.hpp"
 #include "experiments/edit/edit_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
+#include "experiments/parts/parts_arrays.hpp"
 #include "experiments/sever/sever_arrays.hpp"
+#include "experiments/surge/surge_arrays.hpp"
 #include "experiments/trace/trace_arrays.hpp"
 #include "results/results_file.hpp"
 
@@ -39,8 +42,17 @@ TracedFacts load_traced_facts(const ModelData& model);
 // The same of those whose paths were severed, and these.
 TracedFacts load_severed_facts(const ModelData& model);
 SeveredPaths load_severed_paths(const ModelData& model);
+// The same of those with gradient estimates, and these beside the exact effects.
+TracedFacts load_attributed_facts(const ModelData& model);
+AttributedEffects load_attributed_effects(const ModelData& model);
 // Of all prompts that were asked about.
 CellAxes load_mean_knockout_axes(const ModelData& model);
+// Likewise of parts of edges, alone and several together; the latter's prompts are the axes'.
+CellAxes load_part_axes(const ModelData& model);
+std::vector<CumulatedParts> load_cumulated_parts(const ModelData& model);
+CellAxes load_position_axes(const ModelData& model);
+CellAxes load_answers_axes(const ModelData& model);
+SurgeResult load_surge(const ModelData& model, std::int64_t window);
 
 // The model's edits, by the ids of RunData::prompts. Throws InputError if it has none.
 EditResults load_edits(const ModelData& model);

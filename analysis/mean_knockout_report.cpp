@@ -120,10 +120,13 @@ LinePlot mean_knockout_plot(const ModelMeanKnockouts& knockouts, std::int64_t wi
 
 std::string mean_knockout_caption(const ModelMeanKnockouts& knockouts, std::int64_t window) {
   std::string means;
-  if (knockouts.reference_prompts > 0)
-    means = fmt::format(" Means are of {} ({}).",
-                        counted(static_cast<std::uint64_t>(knockouts.reference_prompts), "prompt"),
-                        counted(static_cast<std::uint64_t>(knockouts.reference_tokens), "token"));
+  const std::int64_t documents = knockouts.reference_documents;
+  if (knockouts.reference_prompts > 0 || documents > 0)
+    means = fmt::format(
+        " Means are of {} ({}).",
+        documents > 0 ? counted(static_cast<std::uint64_t>(documents), "document")
+                      : counted(static_cast<std::uint64_t>(knockouts.reference_prompts), "prompt"),
+        counted(static_cast<std::uint64_t>(knockouts.reference_tokens), "token"));
   return fmt::format(
       "{}: mean of (p\u2032 \u2212 p) / p with tokens knocked out in a window of {}, by its "
       "centre, "

@@ -2,43 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <utility>
 
+#include "analysis/cell_prompts.hpp"
 #include "analysis/load_runs.hpp"
 #include "experiments/mean_knockout/mean_knockout_arrays.hpp"
 #include "experiments/stored_arrays.hpp"
 
 namespace factflow {
 namespace {
-
-// A prompt of the cells: the fact that it says, and whether it counts.
-struct CellPrompt {
-  std::size_t fact = 0;
-  bool used = true;
-};
-
-std::vector<CellPrompt> prompts_of(const RunData& run, const ModelData& model,
-                                   const std::vector<std::int64_t>& ids,
-                                   const CleanLimits& limits) {
-  std::map<std::int64_t, std::size_t> rows;
-  for (std::size_t row = 0; row < run.prompts.id.size(); ++row)
-    rows.emplace(run.prompts.id[row], row);
-  std::map<std::int64_t, double> clean;
-  for (std::size_t i = 0; i < model.evaluation.prompt.size(); ++i)
-    clean.emplace(model.evaluation.prompt[i], static_cast<double>(model.evaluation.probability[i]));
-  std::map<std::pair<std::string, std::string>, std::size_t> numbers;
-  std::vector<CellPrompt> prompts;
-  for (const std::int64_t id : ids) {
-    const std::size_t row = rows.at(id);
-    const std::pair key(run.prompts.subject[row], run.prompts.relation[row]);
-    const auto p = clean.find(id);
-    // What has no clean probability cannot be held against limits.
-    const bool used = !limits.any() || (p != clean.end() && limits.admit(p->second));
-    prompts.push_back({numbers.emplace(key, numbers.size()).first->second, used});
-  }
-  return prompts;
-}
 
 // (p' - p) / p out of ln(p' / p), which is exact where p is too small for a float.
 MeanKnockoutPoint point_of(const CellWindow& cells, const std::vector<CellPrompt>& prompts,
@@ -61,12 +33,13 @@ ModelMeanKnockouts knockouts_of(const RunData& run, const ModelData& model,
   const CellNames& names = mean_knockout_names();
   const CellAxes axes = load_mean_knockout_axes(model);
   const MeanReferences references = read_mean_references(*model.reader, model.stored_name);
-  const std::vector<CellPrompt> prompts = prompts_of(run, model, axes.prompts, limits);
+  const std::vector<CellPrompt> prompts = cell_prompts(run, model, axes.prompts, limits);
   ModelMeanKnockouts all{model.info.name,
                          model.info.family,
                          model.info.layers,
                          static_cast<std::int64_t>(references.prompts.size()),
                          references.tokens,
+                         references.documents,
                          prompts.size(),
                          0,
                          0,

@@ -30,7 +30,8 @@ struct MeanKnockoutCurve {
 struct ModelMeanKnockouts {
   std::string model, family;
   std::int64_t layers = 0;
-  std::int64_t reference_prompts = 0, reference_tokens = 0;  // of the means; 0 without them
+  // Of the means; 0 without them. Documents: of a text, in place of prompts.
+  std::int64_t reference_prompts = 0, reference_tokens = 0, reference_documents = 0;
   std::size_t prompts = 0, failed = 0, outside = 0;  // asked; without a number; beyond the limits
   std::vector<MeanKnockoutCurve> curves;  // of all prompts, whatever their set; those with a number
 };

@@ -7,6 +7,9 @@
 
 #include <fmt/format.h>
 
+#include "analysis/attribution_report.hpp"
+#include "analysis/baselines_report.hpp"
+#include "analysis/combined_report.hpp"
 #include "analysis/coverage.hpp"
 #include "analysis/edit_report.hpp"
 #include "analysis/findings.hpp"
@@ -16,9 +19,14 @@
 #include "analysis/mean_knockout_report.hpp"
 #include "analysis/number_text.hpp"
 #include "analysis/palette.hpp"
+#include "analysis/parts_report.hpp"
+#include "analysis/path_report.hpp"
+#include "analysis/positions_report.hpp"
 #include "analysis/report_assets.hpp"
 #include "analysis/severing_report.hpp"
+#include "analysis/surge_report.hpp"
 #include "analysis/trace_report.hpp"
+#include "analysis/whole_answers_report.hpp"
 #include "base/text.hpp"
 
 namespace factflow {
@@ -68,11 +76,19 @@ std::string navigation(const std::string& body) {
       {"prompts", "Prompts"},
       {"pairs", "Pairs"},
       {"interventions", "Interventions"},
+      {"paths", "Paths"},
+      {"parts", "Parts"},
       {"traces", "Traces"},
       {"severings", "Severed paths"},
+      {"attributions", "Gradient estimates"},
       {"mean-knockouts", "Knockouts by means"},
       {"edits", "Edits"},
       {"relations", "Linear relations"},
+      {"combined", "Combined"},
+      {"baselines", "Baselines"},
+      {"surge", "Surge"},
+      {"position", "Position"},
+      {"answers", "Whole answers"},
       {"models", "Models"},
       {"files", "Files"},
       {"run", "Provenance"}};
@@ -507,8 +523,11 @@ std::string make_report(const Study& study, const ReportData& data, const Figure
   body += claims_html(study);
   if (!study.main_effects.empty()) body += kFigures + pairs_html(study);
   const std::string interventions = interventions_html(study);
-  body += interventions + traces_html(study) + severings_html(study) + mean_knockouts_html(study) +
-          edits_html(study) + linear_relations_html(study) + models_html(study) +
+  body += interventions + paths_html(study) + parts_html(study) + traces_html(study) +
+          attributions_html(study) + severings_html(study) + mean_knockouts_html(study) +
+          edits_html(study) + linear_relations_html(study) + combined_html(study) +
+          baselines_html(study) + surges_html(study) + positions_html(study) +
+          whole_answers_html(study) + models_html(study) +
           "<section id=\"files\"><h2>Files</h2>\n" + tables_html(tables) +
           figure_files_html(figures) + "</section>\n";
   for (const std::vector<std::string>& lines : {data.omitted, figures.omitted})

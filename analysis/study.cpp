@@ -9,8 +9,10 @@
 
 #include <fmt/format.h>
 
+#include "analysis/attribution_claims.hpp"
 #include "analysis/edit_claims.hpp"
 #include "analysis/load_runs.hpp"
+#include "analysis/part_claims.hpp"
 #include "analysis/prompt_sets.hpp"
 #include "analysis/relation_claims.hpp"
 #include "analysis/trace_claims.hpp"
@@ -167,10 +169,18 @@ void count_patches(Study& study, CleanRange& range) {
     count_facts(traces.model, kTraces, traces.facts, study, range);
   for (const ModelSevering& severing : study.severings)
     count_facts(severing.model, kSeverings, severing.facts, study, range);
+  for (const ModelAttributions& attributions : study.attributions)
+    count_facts(attributions.model, kAttributions, attributions.facts, study, range);
   for (const ModelMeanKnockouts& knockouts : study.mean_knockouts) {
     const std::size_t of = knockouts.prompts - knockouts.failed;
     study.kept.push_back({knockouts.model, kMeanKnockouts, of - knockouts.outside, of});
   }
+  for (const ModelParts& parts : study.parts) {
+    const std::size_t of = parts.prompts - parts.failed;
+    study.kept.push_back({parts.model, kParts, of - parts.outside, of});
+  }
+  for (const Surge& surge : study.surges)
+    study.kept.push_back({surge.model, kSurges, surge.n, surge.n + surge.outside});
 }
 
 void count_edits(Study& study, CleanRange& range) {
@@ -203,6 +213,26 @@ void limit_clean(const CleanLimits& limits, Study& study) {
       range.least <= range.most
           ? fmt::format("those of this run lie from {:.3g} to {:.3g}", range.least, range.most)
           : "no prompt is selected");
+}
+
+// Questions beyond the paper; of interventions, those within the limits are left.
+void study_questions(const StudyOptions& options, Study& study) {
+  study.combined = study_combined(study.run, study.window, options.bootstrap);
+  study.baselines = study_baselines(study.run, study.window, options.bootstrap);
+  study.positions = study_positions(study.run, study.window, options.p_clean, options.bootstrap);
+  study.whole_answers =
+      study_whole_answers(study.run, study.window, options.p_clean, options.bootstrap);
+}
+
+// A claim about which the run has nothing is left out.
+void judge_questions(Study& study) {
+  std::vector<Claim> claims = judge_surges(study.surges);
+  claims.push_back(judge_combined(study.combined));
+  claims.push_back(judge_baselines(study.baselines));
+  claims.push_back(judge_positions(study.positions));
+  claims.push_back(judge_whole_answers(study.whole_answers));
+  std::erase_if(claims, [](const Claim& claim) { return claim.models.empty(); });
+  append(study.claims, std::move(claims));
 }
 
 // Each reader sees one table at a time: a set of prompts at a window size, and the findings.
@@ -241,6 +271,9 @@ Study make_study(RunData run, const StudyOptions& options) {
   study.mean_knockouts = study_mean_knockouts(study.run, options.p_clean, options.bootstrap.level);
   study.severings = study_severings(study.run, options.p_clean, options.bootstrap.level);
   study.relations = study_relations(study.run, options.p_clean);
+  study.parts = study_parts(study.run, options.p_clean, options.bootstrap);
+  study.surges = study_surges(study.run, options.p_clean, options.bootstrap);
+  study.attributions = study_attributions(study.run, options.p_clean, options.bootstrap);
   limit_clean(options.p_clean, study);
   if (study.run.other_sets.empty() && prompts_differ(study.run.models))
     study.common = common_prompts(study.run.models);
@@ -251,6 +284,8 @@ Study make_study(RunData run, const StudyOptions& options) {
     for (const std::int64_t size : model.windows)
       study_window(load_window(model, size), options.bootstrap, study);
   study_interventions(options.bootstrap, study);
+  study.paths = study_paths(study.run, options.bootstrap);
+  study_questions(options, study);
   const double level = options.bootstrap.level;
   study_pairs(compared, level, study);
   std::erase_if(compared, [](const WindowData& w) { return !w.model->repeats.empty(); });
@@ -260,6 +295,10 @@ Study make_study(RunData run, const StudyOptions& options) {
   append(study.claims, judge_trace_claims(of_other_subjects(study.traces), options.bootstrap));
   append(study.claims, judge_edit_claims(study.edits, options.bootstrap));
   append(study.claims, judge_relation_claims(without_repeats(study), level));
+  append(study.claims, judge_part_claims(study.parts, study.window));
+  append(study.claims, judge_path_claims(study.paths, study.window));
+  judge_questions(study);
+  append(study.claims, judge_attribution_claims(study.attributions, options.bootstrap));
   return study;
 }
 

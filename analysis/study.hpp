@@ -7,7 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "analysis/attributions.hpp"
+#include "analysis/baselines.hpp"
 #include "analysis/claims.hpp"
+#include "analysis/combined.hpp"
 #include "analysis/curves.hpp"
 #include "analysis/edits.hpp"
 #include "analysis/effects.hpp"
@@ -15,10 +18,15 @@
 #include "analysis/linear_relations.hpp"
 #include "analysis/mean_knockouts.hpp"
 #include "analysis/paired.hpp"
+#include "analysis/parts.hpp"
+#include "analysis/paths.hpp"
+#include "analysis/positions.hpp"
 #include "analysis/run_data.hpp"
 #include "analysis/sensitivity.hpp"
 #include "analysis/severings.hpp"
+#include "analysis/surges.hpp"
 #include "analysis/traces.hpp"
+#include "analysis/whole_answers.hpp"
 
 namespace factflow {
 
@@ -34,7 +42,10 @@ inline constexpr const char* kTraces = "traces";
 inline constexpr const char* kEdits = "edits";  // of all sets
 inline constexpr const char* kSeverings = "severed paths";
 inline constexpr const char* kMeanKnockouts = "knockouts by means";
+inline constexpr const char* kParts = "parts of edges";
 inline constexpr const char* kRelations = "linear relations";
+inline constexpr const char* kSurges = "the last token's surge";
+inline constexpr const char* kAttributions = "gradient estimates";
 
 // How many prompts the limits leave.
 struct Kept {
@@ -73,6 +84,16 @@ struct Study {
   std::vector<ModelMeanKnockouts> mean_knockouts;
   std::vector<ModelSevering> severings;   // likewise
   std::vector<ModelRelations> relations;  // likewise
+  std::vector<ModelParts> parts;          // likewise
+  // Of each model, set of prompts and window size whose rows of interventions are about paths.
+  std::vector<ModelPaths> paths;
+  // Questions beyond the paper (docs/beyond.md), of the models that have answers.
+  std::vector<Combined> combined;
+  std::vector<Baselines> baselines;
+  std::vector<Surge> surges;
+  std::vector<PositionCurve> positions;
+  std::vector<WholeAnswer> whole_answers;
+  std::vector<ModelAttributions> attributions;
 };
 
 // Throws InputError if a file turns out to be damaged, or if options name what it does not hold.

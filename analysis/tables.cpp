@@ -8,8 +8,11 @@
 #include <set>
 #include <utility>
 
+#include "analysis/attribution_tables.hpp"
 #include "analysis/csv.hpp"
 #include "analysis/edit_tables.hpp"
+#include "analysis/part_tables.hpp"
+#include "analysis/question_tables.hpp"
 
 namespace factflow {
 namespace {
@@ -327,6 +330,13 @@ CsvTable severing_facts_table(const Study& study) {
   return table;
 }
 
+CsvTable attribution_facts_table(const Study& study) {
+  CsvTable table(kFactColumns);
+  for (const ModelAttributions& attributions : study.attributions)
+    put_facts(attributions.model, attributions.facts, study.run.prompts, table);
+  return table;
+}
+
 CsvTable severings_table(const Study& study) {
   CsvTable table({"model", "family", "layers", "at", "severed", "layer", "published_layer", "n",
                   "facts", "effect", "standard_error", "effect_low", "effect_high"});
@@ -347,7 +357,7 @@ CsvTable severings_table(const Study& study) {
 CsvTable mean_knockouts_table(const Study& study) {
   CsvTable table({"model", "family", "layers", "mode", "set", "window", "centre", "n", "facts",
                   "change", "standard_error", "change_low", "change_high", "reference_prompts",
-                  "reference_tokens"});
+                  "reference_tokens", "reference_documents"});
   for (const ModelMeanKnockouts& knockouts : study.mean_knockouts)
     for (const MeanKnockoutCurve& curve : knockouts.curves)
       for (std::size_t i = 0; i < curve.points.size(); ++i) {
@@ -357,7 +367,8 @@ CsvTable mean_knockouts_table(const Study& study) {
         table.cell(std::int64_t{curve.centres[i]}).cell(point.n).cell(point.facts);
         table.cell(point.change).cell(point.error);
         put(table, point.interval);
-        table.cell(knockouts.reference_prompts).cell(knockouts.reference_tokens).end_row();
+        table.cell(knockouts.reference_prompts).cell(knockouts.reference_tokens);
+        table.cell(knockouts.reference_documents).end_row();
       }
   return table;
 }
@@ -457,6 +468,14 @@ std::vector<TableFile> write_tables(const Study& study, Staging& staging) {
   write("trace_facts.csv",
         "every traced prompt: the other subject, both probabilities, why it has no part in means",
         trace_facts_table(study));
+  write("attributions.csv",
+        "gradient estimates of causal traces against the exact effects: rank correlation, equal "
+        "signs and differences of every model, site, method and layer",
+        attributions_table(study));
+  write("attribution_facts.csv",
+        "every prompt with gradient estimates: the other subject, both probabilities, why it has "
+        "no part",
+        attribution_facts_table(study));
   write(
       "edits.csv",
       "every edit of every prompt: how likely the answers are before and after, how the search for "
@@ -486,6 +505,25 @@ std::vector<TableFile> write_tables(const Study& study, Staging& staging) {
         linear_relations_table(study));
   write("linear_relation_layers.csv", "the same of every layer",
         linear_relation_layers_table(study));
+  write("paths.csv",
+        "every model, group of tokens and path (rows of interventions): lowest mean change",
+        paths_table(study));
+  write("missed_paths.csv",
+        "what a knockout of the state alone misses of state and convolution together",
+        missed_paths_table(study));
+  write("parts.csv", "every part of an edge, window and start: change with the part cut alone",
+        parts_table(study));
+  write("part_sums.csv",
+        "every divided edge, window and start: the whole, the sum of the parts, their trend",
+        part_sums_table(study));
+  write("part_contrasts.csv", "slices of slow channels against random ones",
+        part_contrasts_table(study));
+  write("part_steps.csv", "parts knocked out together, one more at a time",
+        part_steps_table(study));
+  write("part_overlaps.csv", "how alike relations are in the parts that carry them",
+        part_overlaps_table(study));
+  for (const QuestionTable& question : question_tables(study))
+    write(question.file, question.about, question.table);
   write("failures.csv", "prompts and units that gave no numbers", failures_table(study));
   return files;
 }

@@ -21,7 +21,7 @@ row falcon-mamba-7b 128 1 fp32 tf32x3
 row falcon-mamba-7b 128 3 tf32 bf16
 row mamba2-2.7B 256 1 fp32 tf32x3
 row mamba2-2.7B 256 3 tf32 bf16
-for of in "gpt2-2M 8192" "mamba-2M 8192" "mamba2-2M 8192" "gpt2-1.5B 256" "llama-3.2-1B 256" "mamba-130M 2048" "gpt2-124M 2048" "gpt2-355M 512" "mamba2-130M 2048"; do
+for of in "gpt2-2M 8192" "mamba-2M 8192" "mamba2-2M 8192" "gpt2-1.5B 256" "llama-3.2-1B 256" "qwen3-0.6B 512" "gemma-2-2b 256" "olmo-2-1b 256" "mamba-130M 2048" "gpt2-124M 2048" "gpt2-355M 512" "mamba2-130M 2048"; do
   # shellcheck disable=SC2086
   row $of 3 fp32 tf32x3 tf32 bf16
 done

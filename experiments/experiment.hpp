@@ -62,6 +62,7 @@ class ArrayMaker {
 struct Replays {
   double times = 1;
   std::vector<Window> windows;
+  double columns = 1;  // tokens that a row computes, on average
 };
 
 // How many prompts a unit holds: large ones first, small ones at the end of a list.
@@ -104,6 +105,8 @@ class Work {
   virtual std::vector<Replays> replays(const Asked& asked, double tokens) const = 0;
   virtual UnitLimits limits(const Asked& asked) const;  // by the rows of replays()
   virtual PromptBytes bytes_of_prompt(const Asked& asked, double tokens) const = 0;
+  // Of the host's memory, that a rank keeps as long as the model is loaded.
+  virtual double bytes_kept() const { return 0; }
 
   // Prompts whose values these take up. The model's tokens of those that have some are given to the
   // two functions below.
@@ -117,6 +120,14 @@ class Work {
   virtual Finding record(const LoadedModel& model, const Asked& asked,
                          const TokenizedPrompt& prompt, std::span<const TokenizedPrompt> references,
                          const ReplayResult& result) const = 0;
+  // What the engine is held against whole forwards by. A kind whose requests hold numbers that
+  // only the loaded model can say has its own; it checks as many interventions as request() has, or
+  // fewer.
+  virtual ReplayRequest request_to_check(LoadedModel& /*model*/, const Asked& asked,
+                                         const TokenizedPrompt& prompt,
+                                         std::span<const TokenizedPrompt> references) const {
+    return request(asked, prompt, references);
+  }
   virtual int top_tokens() const { return 0; }  // of the clean runs
   // The findings of prompts of which the same is asked, in order. Made of the two above; a kind
   // that needs several passes, or more of the model, has its own.

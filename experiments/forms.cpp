@@ -31,6 +31,12 @@ Form<Site> site_form() {
       [](Site site) { return to_string(site); });
 }
 
+Form<Path> path_form() {
+  return text_form(
+      "path", [](const std::string& given) { return parse_path(given); },
+      [](Path path) { return to_string(path); });
+}
+
 Form<double> number() {
   return {"a number", read_number,
           [](double value, Purpose) { return YamlNode::of_text(fmt::format("{}", value)); }};

@@ -15,6 +15,7 @@ namespace factflow {
 
 Form<ChannelSet> channel_set_form();
 Form<Site> site_form();
+Form<Path> path_form();
 Form<double> number();  // a finite one
 Form<double> number(double smallest, double largest);
 

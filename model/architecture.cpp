@@ -250,6 +250,25 @@ Architecture read_family(ConfigReader& config, const Family& family) {
   return architecture;
 }
 
+// The text model of a file that has a vision tower, of which nothing is read.
+Architecture read_text_part(ConfigReader& config, const Family& family) {
+  refuse_quantised_weights(config);
+  ignore_common_keys(config);
+  config.ignore({"vision_config", "image_token_id", "video_token_id", "vision_start_token_id",
+                 "vision_end_token_id"});
+  const nlohmann::json& part = config.raw("text_config");
+  if (!part.is_object())
+    config.fail("text_config", fmt::format("expected an object, found {}", part.dump()));
+  ConfigReader text(part, config.file(), "text_config.");
+  text.expect("model_type", family.text_part);
+  Architecture architecture = read_family(text, family_named(family.text_part));
+  // Published files say the same at both places.
+  config.expect("tie_word_embeddings", architecture.tied_head);
+  config.finish({});
+  architecture.assumed = text.assumed();
+  return architecture;
+}
+
 Architecture read_configured(const nlohmann::json& config, const std::filesystem::path& file) {
   ConfigReader reader(config, file);
   Architecture architecture;
@@ -262,6 +281,8 @@ Architecture read_configured(const nlohmann::json& config, const std::filesystem
     const auto family = std::find_if(all.begin(), all.end(),
                                      [&](const Family& known) { return type == known.model_type; });
     if (family == all.end()) refuse_family(reader, type);
+    if (family->text_part != nullptr && reader.has("text_config"))
+      return read_text_part(reader, *family);
     architecture = read_family(reader, *family);
   }
   architecture.assumed = reader.assumed();
@@ -288,12 +309,20 @@ void apply(const CheckpointChoices& choices, Architecture& architecture,
 
 }  // namespace
 
-int Architecture::channels() const {
+int Architecture::channels(Path path) const {
   int fewest = std::numeric_limits<int>::max();
   for (const LayerShape& layer : blocks)
     for (const BlockShape& block : layer)
-      if (block.mixer->mixes_tokens()) fewest = std::min(fewest, block.mixer->channels());
+      if (block.mixer->mixes_tokens() && covers(path, block.mixer->path()))
+        fewest = std::min(fewest, block.mixer->channels());
   return fewest == std::numeric_limits<int>::max() ? 0 : fewest;
+}
+
+bool Architecture::has(Path path) const {
+  for (const LayerShape& layer : blocks)
+    for (const BlockShape& block : layer)
+      if (block.mixer->mixes_tokens() && covers(path, block.mixer->path())) return true;
+  return false;
 }
 
 int Architecture::taps() const {
@@ -307,6 +336,13 @@ bool Architecture::keeps_states() const {
   for (const LayerShape& layer : blocks)
     for (const BlockShape& block : layer)
       if (block.mixer->keeps_states()) return true;
+  return false;
+}
+
+bool Architecture::routes() const {
+  for (const LayerShape& layer : blocks)
+    for (const BlockShape& block : layer)
+      if (block.mixer->routes()) return true;
   return false;
 }
 

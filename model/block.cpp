@@ -4,6 +4,8 @@
 #include <map>
 #include <stdexcept>
 
+#include <fmt/format.h>
+
 #include "base/text.hpp"
 
 namespace factflow {
@@ -35,6 +37,10 @@ std::vector<Site> sites_of(const LayerShape& layer) {
   std::map<Site, int> blocks_with{{Site::kH, 1}};
   for (const BlockShape& block : layer)
     for (const Site site : block.mixer->sites()) ++blocks_with[site];
+  for (const BlockShape& block : layer)
+    if (const Site last = block.mixer->sites().back();
+        block.has_raw_site() && blocks_with.at(last) == 1)
+      blocks_with[raw_site(last)] = 1;
   std::vector<Site> sites;
   for (const auto& [site, count] : blocks_with)
     if (count == 1) sites.push_back(site);
@@ -50,14 +56,25 @@ std::int64_t site_width(const LayerShape& layer, Site site, int hidden) {
   return hidden;
 }
 
+bool concerns(const Block& block, const MixerShape& mixer) {
+  return mixer.mixes_tokens() && covers(block.path, mixer.path()) &&
+         (block.through != Block::Through::kConvolution || mixer.taps() > 0);
+}
+
 void check_block(const LayerShape& layer, const Block& block) {
-  bool mixes = false;
+  bool mixes = false, concerned = false;
   for (const BlockShape& one : layer) {
-    if (!one.mixer->mixes_tokens()) continue;
-    one.mixer->check_block(block);
-    mixes = true;
+    if (concerns(block, *one.mixer)) one.mixer->check_block(block);
+    concerned = concerned || concerns(block, *one.mixer);
+    mixes = mixes || one.mixer->mixes_tokens();
   }
+  if (concerned) return;
   if (!mixes) throw std::invalid_argument("no block of the layer mixes tokens");
+  for (const BlockShape& one : layer)
+    if (one.mixer->mixes_tokens() && covers(block.path, one.mixer->path()))
+      one.mixer->check_block(block);  // which says what it has not
+  throw std::invalid_argument(
+      fmt::format("{} has no mixer on the path {}", layer_name(layer), to_string(block.path)));
 }
 
 LayerMemory memory_of(const std::vector<LayerShape>& layers, int hidden, Precision precision) {
@@ -72,6 +89,8 @@ LayerMemory memory_of(const std::vector<LayerShape>& layers, int hidden, Precisi
     for (const BlockShape& block : layer) {
       add(norm_buffer(in_parallel), hidden * factor_bytes(precision));
       in_parallel = block.parallel_with_next ? in_parallel + 1 : 0;
+      if (block.norm_behind)
+        add("added", hidden * static_cast<std::int64_t>(c10::elementSize(wide_type(precision))));
       for (const ColumnBuffer& buffer : block.mixer->buffers(precision))
         add(buffer.name, buffer.bytes);
       memory.per_state = std::max(memory.per_state, block.mixer->bytes_per_state(precision));

@@ -1,5 +1,6 @@
 // A model is a list of layers, a layer a list of blocks: a norm, then a mixer, then how the result
-// joins the residual stream.
+// joins the residual stream: x + scale norm_behind(mixer(norm x)), of which the norms may be
+// missing.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +18,15 @@ struct BlockShape {
   // added to it: x + a(norm x) + b(norm x).
   bool parallel_with_next = false;
   double scale = 1;  // of what is added to the residual stream
+  // The mixer reads what the block before it reads, with which it is in parallel: one norm feeds
+  // both (GPT-J).
+  bool shares_input = false;
+  bool norm_behind = false;     // of what the mixer gives (OLMo-2, Gemma-2)
+  bool norm_of_stream = false;  // of the stream after the addition: x = norm(x + a(x)) (OPT-350m)
+
+  // Whether what joins the stream is another value than what the output projection gives, which
+  // then has a site of its own (raw_site).
+  bool has_raw_site() const { return norm_behind || scale != 1; }
 };
 
 // All that the configuration counts as one layer, in the order of the computation.
@@ -34,7 +44,11 @@ std::string edges_in_words(const LayerShape& layer);
 std::vector<Site> sites_of(const LayerShape& layer);
 // Numbers of a token at one of them, `hidden` where it is the stream's or like it.
 std::int64_t site_width(const LayerShape& layer, Site site, int hidden);
-// Throws std::invalid_argument unless every mixer of tokens has such edges, and there is one.
+// Whether a mixer has edges of a block's kind: it mixes tokens, is on the block's path, and has a
+// convolution where that is all that the block goes through.
+bool concerns(const Block& block, const MixerShape& mixer);
+// Throws std::invalid_argument unless every mixer that a block concerns has such edges, and there
+// is one.
 void check_block(const LayerShape& layer, const Block& block);
 
 // Bytes of a network's activations and factors for one column, and of one state slot: buffers of

@@ -34,6 +34,38 @@ void check_width(const Architecture& architecture, const Write& write, int layer
                                             vector->values.size(), written, to_string(write.site)));
 }
 
+// Of a model with attention and other mixers, where decays are the others' alone.
+void check_channels(const Architecture& architecture, const Block& block) {
+  const auto* set = std::get_if<ChannelSet>(&block.selection);
+  const bool some = std::holds_alternative<Channels>(block.selection) ||
+                    (set != nullptr && set->kind != ChannelSet::Kind::kAll);
+  if (some && block.path != Path::kRecurrent && architecture.has(Path::kAttention) &&
+      architecture.has(Path::kRecurrent))
+    throw std::invalid_argument(
+        fmt::format("{} has attention and other mixers: channels go with path recurrent alone",
+                    architecture.family));
+}
+
+// A layer without such edges is left alone where another one has them.
+void check_block(const Architecture& architecture, int layer, const Block& block) {
+  const auto concerned = [&](const LayerShape& one) {
+    return std::any_of(one.begin(), one.end(), [&](const BlockShape& of) {
+      return concerns(block, *of.mixer) && (!block.erase || of.mixer->erases());
+    });
+  };
+  const LayerShape& asked = architecture.blocks[static_cast<size_t>(layer)];
+  check_channels(architecture, block);
+  const bool somewhere =
+      std::any_of(architecture.blocks.begin(), architecture.blocks.end(), concerned);
+  if (block.erase && !somewhere)
+    throw std::invalid_argument(
+        fmt::format("{} has no mixer that erases as it writes, or not on the path {}",
+                    architecture.family, to_string(block.path)));
+  const bool here = std::any_of(asked.begin(), asked.end(),
+                                [&](const BlockShape& of) { return concerns(block, *of.mixer); });
+  if (here || !somewhere) check_block(asked, block);
+}
+
 }  // namespace
 
 void check_site(const Architecture& architecture, SiteAt at) {
@@ -72,8 +104,23 @@ void check_intervention(const Architecture& architecture, const Intervention& in
     if (layer < 0 || layer >= architecture.layers)
       throw std::invalid_argument(
           fmt::format("layer {} of a model of {}", layer, architecture.layers));
-    check_block(architecture.blocks[static_cast<size_t>(layer)], block);
+    check_block(architecture, layer, block);
   }
+}
+
+std::int64_t blocked_edges(const Architecture& architecture, const Block& block) {
+  using Through = Block::Through;
+  std::int64_t edges = 0;
+  for (const int layer : block.layers)
+    for (const BlockShape& one : architecture.blocks.at(static_cast<size_t>(layer))) {
+      const MixerShape& mixer = *one.mixer;
+      if (!mixer.mixes_tokens() || !covers(block.path, mixer.path())) continue;
+      if (block.through != Through::kConvolution)
+        edges += count_edges(block.targets, block.sources, mixer.reach());
+      if (block.through != Through::kState && mixer.taps() > 0)
+        edges += count_taps(block.targets, block.sources, mixer.taps());
+    }
+  return edges;
 }
 
 InterventionCheck::InterventionCheck(const Architecture& architecture)
@@ -113,7 +160,7 @@ void InterventionCheck::series(const Series& series) const {
         site({write->site, layer});
         check_width(architecture_, *write, layer);
       } else if (layer < architecture_.layers) {
-        check_block(architecture_.blocks[static_cast<size_t>(layer)], std::get<Block>(one));
+        check_block(architecture_, layer, std::get<Block>(one));
       }
     }
 }

@@ -17,7 +17,11 @@ void check_write(const Architecture& architecture, const Write& write, int layer
 // In the layers that it names.
 void check_intervention(const Architecture& architecture, const Intervention& intervention);
 
-// The same for many series: what was found possible is not looked up again.
+// How many edges (layer, target, source) it cuts in the layers that it names, of all mixers that
+// have any: through scores or a state those within reach, through a convolution its taps.
+std::int64_t blocked_edges(const Architecture& architecture, const Block& block);
+
+// check_intervention for many series: what was found possible is not looked up again.
 class InterventionCheck {
  public:
   explicit InterventionCheck(const Architecture& architecture);  // which it keeps a reference to

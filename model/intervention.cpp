@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <stdexcept>
 
 #include "base/error.hpp"
 #include "base/text.hpp"
@@ -10,7 +11,8 @@ namespace factflow {
 
 const std::vector<std::string>& site_names() {
   static const std::vector<std::string> names = {
-      "h", "a", "xbc", "conv", "skip", "s", "g", "y", "o", "mlp_in", "mlp_hidden", "mlp", "norm"};
+      "h", "a",     "xbc", "qkv",    "conv",       "skip",    "s",   "g",
+      "y", "o_raw", "o",   "mlp_in", "mlp_hidden", "mlp_raw", "mlp", "norm"};
   return names;
 }
 
@@ -18,11 +20,33 @@ std::string to_string(Site site) {
   return site_names()[static_cast<size_t>(site)];
 }
 
+Site raw_site(Site site) {
+  if (site == Site::kO) return Site::kORaw;
+  if (site == Site::kMlp) return Site::kMlpRaw;
+  throw std::logic_error("nothing stands behind the site " + to_string(site));
+}
+
 Site parse_site(std::string_view name) {
   const auto found = std::find(site_names().begin(), site_names().end(), name);
   if (found == site_names().end())
     throw InputError("site", unknown_word("site", name, site_names()), "");
   return static_cast<Site>(found - site_names().begin());
+}
+
+const std::vector<std::string>& path_names() {
+  static const std::vector<std::string> names = {"attention", "recurrent", "both"};
+  return names;
+}
+
+std::string to_string(Path path) {
+  return path_names()[static_cast<size_t>(path)];
+}
+
+Path parse_path(std::string_view name) {
+  const auto found = std::find(path_names().begin(), path_names().end(), name);
+  if (found == path_names().end())
+    throw InputError("path", unknown_word("path", name, path_names()), "");
+  return static_cast<Path>(found - path_names().begin());
 }
 
 namespace {

@@ -2,6 +2,7 @@
 // here computes. Exact meaning of every site and intervention: docs/interventions.md.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,14 +20,17 @@ enum class Site {
   kH,          // residual stream that enters the layer; layer L: before the final norm
   kA,          // Mamba: x before the convolution
   kXbc,        // Mamba-2: all that enters the convolution, x, B and C
+  kQkv,        // gated delta rule: all that enters the convolution, q, k and v
   kConv,       // Mamba: the convolution's output after SiLU, what enters the scan
   kSkip,       // Mamba: D x alone
   kS,          // output of the scan, skip included, or of the attention heads side by side
   kG,          // Mamba: SiLU of the gate
   kY,          // Mamba: input of the output projection
+  kORaw,       // the same as kO before what stands behind the block: a norm, or a factor
   kO,          // what the mixer adds to the residual stream
   kMlpIn,      // input of the MLP, after its norm
   kMlpHidden,  // input of the MLP's down projection
+  kMlpRaw,     // the same as kMlp before what stands behind the block
   kMlp,        // what the MLP adds to the residual stream
   kNorm        // output of the final norm; layer L only
 };
@@ -35,6 +39,8 @@ inline constexpr size_t kSites = static_cast<size_t>(Site::kNorm) + 1;
 
 const std::vector<std::string>& site_names();  // in the order of Site
 std::string to_string(Site site);
+// kORaw of kO, kMlpRaw of kMlp; throws std::logic_error for another site.
+Site raw_site(Site site);
 Site parse_site(std::string_view name);  // throws InputError with the nearest known name
 
 // A site in a layer.
@@ -61,7 +67,23 @@ struct ConvolutionParts {
   bool operator==(const ConvolutionParts&) const = default;
 };
 
-// No target may read a source, directly: every pair with source <= target loses its edge.
+// Which mixers of tokens a block cuts, where a model has attention and others.
+enum class Path {
+  kAttention,
+  kRecurrent,  // every mixer that is not attention
+  kBoth
+};
+inline constexpr std::array<Path, 2> kMixerPaths = {Path::kAttention, Path::kRecurrent};
+const std::vector<std::string>& path_names();  // "attention", "recurrent", "both"
+std::string to_string(Path path);
+Path parse_path(std::string_view name);  // throws InputError with the nearest known name
+// Whether a block of path `asked` cuts a mixer of path `has`.
+constexpr bool covers(Path asked, Path has) {
+  return asked == Path::kBoth || asked == has;
+}
+
+// No target may read a source, directly: every pair with source <= target loses its edge. A layer
+// without a mixer on the path is left alone.
 struct Block {
   enum class Through {
     kState,        // attention scores, or the state of a state-space model
@@ -73,6 +95,10 @@ struct Block {
   Selection selection;  // of heads or channels
   // Absent: x, B and C, or with a selection of heads or channels x alone, since B and C have none.
   std::optional<ConvolutionParts> parts;
+  Path path = Path::kBoth;
+  // Of mixers that erase as they write (the delta rule): whether the targets' state is one in which
+  // the sources do not erase either. Others have nothing to erase.
+  bool erase = false;
   bool operator==(const Block&) const = default;
 };
 

@@ -77,7 +77,9 @@ ChannelSet parse_channel_set(std::string_view name) {
   throw InputError("channels", unknown_word("channel set", name, known), "");
 }
 
-std::int64_t count_edges(const std::vector<int>& targets, const std::vector<int>& sources) {
+std::int64_t count_edges(const std::vector<int>& targets, const std::vector<int>& sources,
+                         int reach) {
+  if (reach > 0) return count_taps(targets, sources, reach);
   std::int64_t edges = 0;
   for (const int target : targets)
     edges += std::upper_bound(sources.begin(), sources.end(), target) - sources.begin();

@@ -49,7 +49,9 @@ struct Window {
 
 // The number of (target, source) pairs with source <= target: 0 means that the knockout blocks no
 // edge.
-std::int64_t count_edges(const std::vector<int>& targets, const std::vector<int>& sources);
+// `reach`: tokens, itself included, that a target reads; 0: all before it.
+std::int64_t count_edges(const std::vector<int>& targets, const std::vector<int>& sources,
+                         int reach = 0);
 // Of these pairs, those within reach of a causal convolution of `taps` tokens.
 std::int64_t count_taps(const std::vector<int>& targets, const std::vector<int>& sources, int taps);
 

@@ -72,23 +72,57 @@ Network::Network(Architecture architecture, Weights& weights, NetworkParts parts
     : architecture_(std::move(architecture)),
       final_norm_(std::move(parts.final_norm)),
       layers_(std::move(parts.layers)) {
+  load_embedding(weights, parts);
+  if (!parts.position_embedding.empty()) {
+    const at::Tensor rows = weights.take(parts.position_embedding);
+    position_embedding_ = rows.narrow(0, parts.first_position, rows.size(0) - parts.first_position);
+  }
+  fold_biases();
+}
+
+void Network::check_folding() const {
+  bool folds = false, plain = architecture_.final_norm;
+  for (size_t l = 0; l < layers_.size(); ++l)
+    for (size_t b = 0; b < layers_[l].size(); ++b) {
+      const BlockShape& shape = architecture_.blocks[l][b];
+      const OutputProjection& output = layers_[l][b].mixer->output();
+      const bool folded = output.bias_in_norms && output.bias.defined();
+      if (folded && shape.norm_behind) throw std::logic_error("a bias folded through a norm");
+      folds = folds || folded;
+      plain = plain && !layers_[l][b].norm.identity && !shape.norm_of_stream;
+    }
+  if (folds && !plain) throw std::logic_error("biases folded where the stream is read itself");
+}
+
+// Projections between the embedding's width and the stream's are multiplied into embedding and head
+// once for all.
+void Network::load_embedding(Weights& weights, const NetworkParts& parts) {
+  const auto product = [](const at::Tensor& a, const at::Tensor& b) {
+    return a.to(at::kDouble).matmul(b.to(at::kDouble)).to(a.scalar_type());
+  };
   embedding_ = weights.take(parts.embedding);
   at::Tensor output = architecture_.tied_head ? embedding_ : weights.take(parts.head);
+  if (!parts.project_in.empty())
+    embedding_ = product(embedding_, weights.take(parts.project_in).t());
+  if (!parts.project_out.empty()) output = product(output, weights.take(parts.project_out));
+  const bool one_copy = architecture_.tied_head && parts.project_in.empty();
+  at::Tensor bias;
+  if (!parts.head_bias.empty()) bias = weights.take(parts.head_bias);
   if (output.is_cuda()) {
     output = with_padding(output);
-    // One copy of both.
-    if (architecture_.tied_head) embedding_ = output.narrow(0, 0, embedding_.size(0));
+    if (bias.defined()) bias = at::constant_pad_nd(bias, {0, output.size(0) - bias.size(0)});
+    if (one_copy) embedding_ = output.narrow(0, 0, embedding_.size(0));
   }
   head_ = weights.head(output);
-  if (!parts.position_embedding.empty())
-    position_embedding_ = weights.take(parts.position_embedding);
-  fold_biases();
+  if (bias.defined()) head_bias_ = bias.to(head_type(weights.precision()));
 }
 
 // A bias that is added to the residual stream is the same for every token, so the stream may go
 // without it where each norm adds what has come together below it: two passages over the stream
-// fewer in every layer of a transformer.
+// fewer in every layer of a transformer. Not so where a norm stands between the bias and the
+// stream, or where something reads the stream without a norm: such families add their biases.
 void Network::fold_biases() {
+  check_folding();
   at::Tensor sum;  // [hidden], undefined = nothing yet
   for (size_t l = 0; l < layers_.size(); ++l) {
     const LayerShape& shape = architecture_.blocks[l];
@@ -114,30 +148,68 @@ void Network::layer(Step& step) const {
   for (size_t begin = 0; begin < blocks.size();) {
     const size_t end = end_of_parallel(shape, begin);
     std::vector<Factor> inputs;
-    for (size_t b = begin; b < end; ++b) {
-      inputs.push_back(
-          step.workspace.factor(norm_buffer(b - begin), step.columns(), architecture_.hidden));
-      apply_norm(step.rows, blocks[b].norm, step.hidden, inputs.back());
-    }
+    for (size_t b = begin; b < end; ++b)
+      inputs.push_back(shape[b].shares_input
+                           ? inputs.back()
+                           : input_of(step, blocks[b].norm, norm_buffer(b - begin)));
     for (size_t b = begin; b < end; ++b) {
       if (b < step.masks_of_blocks.size()) {
         step.channel_masks = step.masks_of_blocks[b].channels;
         step.tap_masks = step.masks_of_blocks[b].taps;
       }
       const Mixer& mixer = *blocks[b].mixer;
-      const OutputProjection& output = mixer.output();
-      const at::Tensor none;
-      add_to_stream(step, mixer.shape().sites().back(), mixer.mix(step, inputs[b - begin]),
-                    output.weight, output.bias_in_norms ? none : output.bias,
-                    output.bias_in_norms ? output.bias : none, shape[b].scale);
+      if (mixer.shape().mixes_tokens()) step.enter(mixer.shape().path());
+      add_output(step, shape[b], blocks[b], mixer.mix(step, inputs[b - begin]));
     }
     begin = end;
   }
 }
 
+// What a mixer reads. Where there is no norm it is the stream, or a copy of it if it may change.
+Factor Network::input_of(Step& step, const Norm& norm, const std::string& buffer) const {
+  if (norm.identity) {
+    const Factor stream = factor_of(step.rows, step.workspace, step.hidden, buffer);
+    if (!stream.numbers.is_same(step.hidden) || !step.touches(Site::kMlpIn)) return stream;
+  }
+  const Factor input = step.workspace.factor(buffer, step.columns(), architecture_.hidden);
+  apply_norm(step.rows, norm, step.hidden, input);
+  return input;
+}
+
+// Adds to the stream what a block gives.
+void Network::add_output(Step& step, const BlockShape& shape, const NetworkBlock& block,
+                         const Factor& mixed) const {
+  const OutputProjection& output = block.mixer->output();
+  const Site site = block.mixer->shape().sites().back();
+  const at::Tensor none, &added_bias = output.bias_in_norms ? none : output.bias,
+                         &folded_bias = output.bias_in_norms ? output.bias : none;
+  const bool raw = shape.has_raw_site() && step.touches(raw_site(site));
+  if (output.weight.defined() && !shape.norm_behind && !raw) {
+    add_to_stream(step, site, mixed, output.weight, added_bias, folded_bias, shape.scale);
+  } else {
+    at::Tensor added = mixed.numbers;
+    if (output.weight.defined()) {
+      added = step.wide_matrix("added", architecture_.hidden);
+      multiply(mixed, output.weight, added_bias, added);
+    }
+    if (raw) step.at(raw_site(site), {added}, folded_bias);
+    if (shape.norm_behind && shape.scale == 1 && !step.touches(site)) {
+      add_norm(step.rows, block.norm_behind, added, step.hidden);
+    } else {
+      if (shape.norm_behind) apply_norm(step.rows, block.norm_behind, added, {added});
+      if (shape.scale != 1) added.mul_(shape.scale);
+      step.at(site, {added},
+              folded_bias.defined() && shape.scale != 1 ? folded_bias * shape.scale : folded_bias);
+      step.hidden.add_(added);
+    }
+  }
+  if (shape.norm_of_stream) apply_norm(step.rows, block.norm_of_stream, step.hidden, {step.hidden});
+}
+
 void Network::embed(const kernels::Rows& rows, const at::Tensor& tokens,
                     const at::Tensor& positions, at::Tensor hidden) const {
   gather_rows(rows, embedding_, tokens, hidden);
+  if (architecture_.embedding_scale != 1) hidden.mul_(architecture_.embedding_scale);
   if (position_embedding_.defined()) hidden.add_(position_embedding_.index_select(0, positions));
 }
 
@@ -150,7 +222,8 @@ at::Tensor Network::embedded(const std::vector<int>& ids) const {
   if (position_embedding_.defined() && tokens > position_embedding_.size(0))
     throw std::invalid_argument(fmt::format("a prompt of {} tokens in a model of {} positions",
                                             tokens, position_embedding_.size(0)));
-  const at::Tensor h = embedding_.index_select(0, at::tensor(ids, at::kLong).to(device()));
+  const at::Tensor h = embedding_.index_select(0, at::tensor(ids, at::kLong).to(device())) *
+                       architecture_.embedding_scale;
   return position_embedding_.defined() ? h + position_embedding_.narrow(0, 0, tokens) : h;
 }
 
@@ -161,20 +234,39 @@ at::Tensor Network::reference_layer(ReferencePass& pass, int layer, const at::Te
   for (size_t begin = 0; begin < blocks.size();) {
     const at::Tensor before = stream;
     for (const size_t end = end_of_parallel(shape, begin); begin < end; ++begin) {
-      const Mixer& mixer = *blocks[begin].mixer;
-      const at::Tensor mixed =
-          mixer.reference_mix(pass, layer, reference::normalised(before, blocks[begin].norm));
-      const at::Tensor added =
-          reference::projected(mixed, mixer.output().weight, mixer.output().bias);
-      stream = stream + pass.at(mixer.shape().sites().back(), layer, added * shape[begin].scale);
+      const NetworkBlock& block = blocks[begin];
+      const Site site = block.mixer->shape().sites().back();
+      const OutputProjection& output = block.mixer->output();
+      pass.enter(block.mixer->shape().path());
+      at::Tensor added =
+          block.mixer->reference_mix(pass, layer, reference::normalised(before, block.norm));
+      if (output.weight.defined()) added = reference::projected(added, output.weight, output.bias);
+      if (shape[begin].has_raw_site()) added = pass.at(raw_site(site), layer, added);
+      if (shape[begin].norm_behind) added = reference::normalised(added, block.norm_behind);
+      stream = stream + pass.at(site, layer, added * shape[begin].scale);
+      if (shape[begin].norm_of_stream) stream = reference::normalised(stream, block.norm_of_stream);
     }
   }
   return stream;
 }
 
 at::Tensor Network::reference_logits(const at::Tensor& states) const {
-  return states.matmul(
-      head_.dense(states.scalar_type()).narrow(0, 0, architecture_.vocabulary).t());
+  const at::Tensor logits =
+      states.matmul(head_.dense(states.scalar_type()).narrow(0, 0, architecture_.vocabulary).t());
+  return scaled_logits(
+      head_bias_.defined()
+          ? logits + head_bias_.narrow(0, 0, architecture_.vocabulary).to(logits.scalar_type())
+          : logits);
+}
+
+LogitScaling Network::logit_scaling() const {
+  return {1 / architecture_.logits_divisor, architecture_.logits_cap};
+}
+
+at::Tensor Network::scaled_logits(const at::Tensor& logits) const {
+  const LogitScaling scaling = logit_scaling();
+  const at::Tensor scaled = scaling.factor == 1 ? logits : logits * scaling.factor;
+  return scaling.cap == 0 ? scaled : (scaled / scaling.cap).tanh() * scaling.cap;
 }
 
 Factor Network::final_states(const kernels::Rows& rows, const at::Tensor& hidden,
@@ -187,7 +279,7 @@ Factor Network::final_states(const kernels::Rows& rows, const at::Tensor& hidden
 at::Tensor Network::logits(const Factor& states, Workspace& workspace) const {
   const at::Tensor all = workspace.matrix(
       "logits", states.rows(), padded_vocabulary(architecture_.vocabulary), head_type(precision()));
-  multiply(states, head_, {}, all.narrow(1, 0, head_.outputs()));
+  multiply(states, head_, head_bias_, all.narrow(1, 0, head_.outputs()));
   return all.narrow(1, 0, architecture_.vocabulary);
 }
 
@@ -204,7 +296,8 @@ std::vector<LayerProduct> Network::products(int layer) const {
   std::vector<LayerProduct> products;
   for (const NetworkBlock& block : layers_[static_cast<size_t>(layer)]) {
     for (const LayerProduct& product : block.mixer->products()) products.push_back(product);
-    products.push_back({&block.mixer->output().weight, LayerProduct::Into::kResidual});
+    if (block.mixer->output().weight.defined())
+      products.push_back({&block.mixer->output().weight, LayerProduct::Into::kResidual});
   }
   return products;
 }
@@ -220,15 +313,19 @@ LayerMatrix Network::editable(int layer, EditedMatrix name) const {
   for (size_t b = 0; b < blocks.size(); ++b)
     for (const EditableMatrix& matrix : blocks[b].mixer->editable()) {
       if (!matrix.key && b >= from_h) continue;
-      const bool whole = matrix.value == blocks[b].mixer->shape().sites().back();
-      if (matrix.name == name) return {matrix, &blocks[b].norm, whole ? shape[b].scale : 1};
       names.push_back(to_string(matrix.name));
+      if (matrix.name != name) continue;
+      LayerMatrix found{matrix, &blocks[b].norm};
+      // Before what stands behind the block.
+      if (matrix.value == blocks[b].mixer->shape().sites().back() && shape[b].has_raw_site())
+        found.matrix.value = raw_site(matrix.value);
+      return found;
     }
   throw std::invalid_argument(fmt::format("layer {} ({}) has no matrix {}; it has {}", layer,
                                           layer_name(shape), to_string(name), join(names)));
 }
 
-std::vector<BlockMasks> Network::masks(int layer, const std::vector<Selection>& selections,
+std::vector<BlockMasks> Network::masks(int layer, const std::vector<StateSelection>& selections,
                                        const std::vector<TapSelection>& tap_selections) const {
   std::vector<BlockMasks> masks;
   for (const NetworkBlock& block : layers_[static_cast<size_t>(layer)]) {
@@ -236,19 +333,22 @@ std::vector<BlockMasks> Network::masks(int layer, const std::vector<Selection>& 
     const MixerShape& shape = block.mixer->shape();
     if (!shape.mixes_tokens()) continue;
     std::vector<at::Tensor> channels, taps;
-    for (const Selection& selection : selections) {
+    for (const StateSelection& selection : selections) {
       Block asked;
-      asked.selection = selection;
-      channels.push_back(block.mixer->losing_state(asked, at::kCPU));
+      const bool concerned = covers(selection.path, shape.path());
+      if (concerned) asked.selection = selection.selection;
+      const at::Tensor losing = block.mixer->losing_state(asked, at::kCPU);
+      channels.push_back(concerned ? losing : at::zeros_like(losing));
     }
     for (const TapSelection& selection : tap_selections) {
+      if (shape.taps() == 0) break;
       Block asked;
       asked.selection = selection.selection;
       asked.parts = selection.parts;
       taps.push_back(block.mixer->losing_taps(asked, at::kCPU));
     }
     if (!channels.empty()) of.channels = at::stack(channels).to(at::kByte).to(device());
-    if (!taps.empty() && shape.taps() > 0) of.taps = at::stack(taps).to(at::kByte).to(device());
+    if (!taps.empty()) of.taps = at::stack(taps).to(at::kByte).to(device());
   }
   return masks;
 }

@@ -21,18 +21,19 @@ namespace factflow {
 class ReferencePass;
 class Weights;
 
-// A block with its weights; how it joins the stream stands in its BlockShape.
+// A block with its weights; how it joins the stream, and which norms it has, stands in its
+// BlockShape.
 struct NetworkBlock {
-  Norm norm;
+  Norm norm;  // identity: the mixer reads the stream itself (OLMo-2)
   std::unique_ptr<const Mixer> mixer;
+  Norm norm_behind = {}, norm_of_stream = {};
 };
 
 // A matrix of a layer that an edit may change, and what stands around it.
 struct LayerMatrix {
   EditableMatrix matrix;
-  const Norm* norm =
-      nullptr;       // of its block: what makes the input of a matrix without a key's site
-  double scale = 1;  // of its output at the site, where that is added to the stream
+  // Of its block: what makes the input of a matrix without a key's site.
+  const Norm* norm = nullptr;
 };
 
 // What a family makes of a checkpoint.
@@ -41,6 +42,9 @@ struct NetworkParts {
   std::string position_embedding;  // likewise; empty = none
   Norm final_norm;
   std::vector<std::vector<NetworkBlock>> layers = {};  // as Architecture::blocks
+  int first_position = 0;  // row of the position embedding that token 0 has (OPT: 2)
+  // Names of tensors, or empty: [vocabulary]; [hidden, embedding_width]; [embedding_width, hidden].
+  std::string head_bias = {}, project_in = {}, project_out = {};
 };
 
 class Network {
@@ -75,12 +79,16 @@ class Network {
   // The final norm of hidden states [rows, hidden], in a buffer of the workspace.
   Factor final_states(const kernels::Rows& rows, const at::Tensor& hidden,
                       Workspace& workspace) const;
-  // logits [rows, vocabulary] of some of them, of head_type, in a buffer of the workspace. Rows
-  // start at multiples of eight numbers, whatever the vocabulary: wide loads, and faster products.
+  // The head's outputs [rows, vocabulary] for some of them, of head_type, in a buffer of the
+  // workspace: the logits before logit_scaling(). Rows start at multiples of eight numbers,
+  // whatever the vocabulary: wide loads, and faster products.
   at::Tensor logits(const Factor& states, Workspace& workspace) const;
+  LogitScaling logit_scaling() const;
+  // What it makes of them, as plain operations.
+  at::Tensor scaled_logits(const at::Tensor& logits) const;
 
   // Per block of the layer, on the network's device.
-  std::vector<BlockMasks> masks(int layer, const std::vector<Selection>& selections,
+  std::vector<BlockMasks> masks(int layer, const std::vector<StateSelection>& selections,
                                 const std::vector<TapSelection>& tap_selections) const;
   // What the stream that enters a layer lacks of the true one, [hidden]; at layer L the stream
   // before the final norm. Undefined: nothing.
@@ -104,12 +112,18 @@ class Network {
 
  private:
   static std::unique_ptr<Network> build(const Architecture& architecture, Weights& weights);
+  void load_embedding(Weights& weights, const NetworkParts& parts);
+  void check_folding() const;  // throws std::logic_error
   void fold_biases();
+  Factor input_of(Step& step, const Norm& norm, const std::string& buffer) const;
+  void add_output(Step& step, const BlockShape& shape, const NetworkBlock& block,
+                  const Factor& mixed) const;
 
   Architecture architecture_;
   at::Tensor embedding_;           // [vocabulary, hidden]
   at::Tensor position_embedding_;  // [positions, hidden] or undefined
   Projection head_;                // [vocabulary, hidden], on a GPU padded with rows of zeros
+  at::Tensor head_bias_;           // of the head's rows, in head_type, or undefined
   Norm final_norm_;
   std::vector<std::vector<NetworkBlock>> layers_;
   std::int64_t parameters_ = 0;

@@ -24,16 +24,39 @@ kernels::NormArgs<T> norm_args(const Norm& norm, const at::Tensor& x, const Fact
           pointer<Wide<T>>(norm.offset)};
 }
 
+// x itself in all the forms of a factor.
+void copy_into(const kernels::Rows& rows, const at::Tensor& x, const Factor& out) {
+  if (out.numbers.defined()) out.numbers.copy_(x);
+  if (!out.high.defined()) return;
+  Workspace workspace(x.device(), Precision::kTf32x3);
+  const Factor parts = factor_of(rows, workspace, x.contiguous());
+  out.high.copy_(parts.high);
+  out.parts.copy_(parts.parts);
+}
+
 }  // namespace
 
 void apply_norm(const kernels::Rows& rows, const Norm& norm, const at::Tensor& x,
                 const Factor& out) {
+  if (norm.identity) return copy_into(rows, x, out);
   with_factor_type(out, [&](auto type) {
     using T = decltype(type);
     if constexpr (std::is_same_v<T, kernels::Float16>)
       table_for<kernels::Bfloat16>(x.device()).final_norm(rows, norm_args<T>(norm, x, out));
     else
       table_for<T>(x.device()).norm(rows, norm_args<T>(norm, x, out));
+  });
+}
+
+void add_norm(const kernels::Rows& rows, const Norm& norm, const at::Tensor& x,
+              at::Tensor residual) {
+  with_type(x.scalar_type(), [&](auto type) {
+    using T = decltype(type);
+    if constexpr (std::is_floating_point_v<T>) {
+      kernels::NormArgs<T> args = norm_args<T>(norm, x, {residual});
+      args.residual = output<T>(residual);
+      table_for<T>(x.device()).norm(rows, args);
+    }
   });
 }
 
@@ -98,20 +121,24 @@ void apply_gated_norm(const kernels::Rows& rows, const GatedNorm& norm, const at
                       const at::Tensor& z, const Factor& out) {
   with_type(y.scalar_type(), [&](auto type) {
     using T = decltype(type);
+    const kernels::Matrix<const T> gate = z.defined() ? input<T>(z) : kernels::Matrix<const T>{};
     table_for<T>(y.device())
-        .gated_norm(rows, {input<T>(y), input<T>(z), output<T>(out), pointer<Wide<T>>(norm.weight),
+        .gated_norm(rows, {input<T>(y), gate, output<T>(out), pointer<Wide<T>>(norm.weight),
                            y.size(0), y.size(1), norm.group, norm.epsilon, norm.norm_before_gate});
   });
 }
 
-void rotate(const kernels::Rows& rows, const at::Tensor& cosine, const at::Tensor& sine,
-            int head_size, at::Tensor heads) {
+void rotate(const kernels::Rows& rows, const Rotations& rotations, int head_size,
+            at::Tensor heads) {
   with_type(heads.scalar_type(), [&](auto type) {
     using T = decltype(type);
     table_for<T>(heads.device())
-        .rotary(rows, {output<T>(heads), pointer<Wide<T>>(cosine), pointer<Wide<T>>(sine),
-                       static_cast<int>(heads.size(1)) / head_size, head_size,
-                       2 * static_cast<int>(cosine.size(1))});
+        .rotary(rows,
+                {output<T>(heads), pointer<Wide<T>>(rotations.cosine),
+                 pointer<Wide<T>>(rotations.sine), static_cast<int>(heads.size(1)) / head_size,
+                 head_size, 2 * static_cast<int>(rotations.cosine.size(1)),
+                 pointer<Wide<T>>(rotations.long_cosine), pointer<Wide<T>>(rotations.long_sine),
+                 rotations.short_tokens});
   });
 }
 
@@ -125,9 +152,9 @@ void attend(const kernels::Rows& rows, const Attention& attention,
       return input<T>(query_key_value.narrow(1, begin, count));
     };
     const kernels::AttentionArgs<T> args{
-        part(0, queries),    part(queries, keys), part(queries + keys, keys),
-        output<T>(out),      attention.heads,     attention.key_heads,
-        attention.head_size, attention.scale,     attention.sliding_window};
+        part(0, queries),         part(queries, keys), part(queries + keys, keys), output<T>(out),
+        attention.heads,          attention.key_heads, attention.head_size,        attention.scale,
+        attention.sliding_window, attention.score_cap};
     table_for<T>(query_key_value.device()).attention(rows, args);
     if (cut) interventions_for<T>(query_key_value.device()).cut.attention(rows, args, *cut);
   });
@@ -156,13 +183,15 @@ void gather_rows(const kernels::Rows& rows, const at::Tensor& x, const at::Tenso
 }
 
 void answer_statistics(const kernels::Rows& rows, const at::Tensor& logits,
-                       const at::Tensor& answer, const AnswerStatistics& out) {
+                       const at::Tensor& answer, const LogitScaling& scaling,
+                       const AnswerStatistics& out) {
   const auto read = [&](auto activation) {
     using T = decltype(activation);
     table_for<T>(logits.device())
         .answer(rows, {input<Head<T>>(logits), pointer<std::int32_t>(answer),
                        out.log_probability.data_ptr<double>(), out.rank.data_ptr<std::int32_t>(),
-                       out.tied.data_ptr<std::int32_t>(), logits.size(0), logits.size(1)});
+                       out.tied.data_ptr<std::int32_t>(), logits.size(0), logits.size(1),
+                       scaling.factor, scaling.cap});
   };
   if (logits.scalar_type() == at::kHalf) return read(kernels::Bfloat16{});
   with_type(logits.scalar_type(), read);
@@ -230,8 +259,15 @@ void Step::at(Site site, const Factor& value, const at::Tensor& offset) {
   if (touches(site)) actions->apply({site, layer}, rows, value, offset);
 }
 
+void Step::enter(Path of_block) {
+  path = of_block;
+  const PathRows& seen = of_path[static_cast<size_t>(path)];
+  rows.rows = seen.rows;
+  rows.replays = seen.replays;
+}
+
 Cut Step::state_cut() const {
-  return actions == nullptr ? std::nullopt : actions->state_cut(layer, channel_masks);
+  return actions == nullptr ? std::nullopt : actions->state_cut(layer, path, channel_masks);
 }
 
 Cut Step::tap_cut() const {

@@ -2,6 +2,7 @@
 // type. All matrices are [columns or rows, width], row-major, the last dimension contiguous.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -26,9 +27,15 @@ struct BlockMasks {
   at::Tensor channels, taps;
 };
 
+// Rows and replays as the mixers of a path see them, on the device.
+struct PathRows {
+  const kernels::Row* rows = nullptr;
+  const kernels::LastToken* replays = nullptr;
+};
+
 // What one layer works on: the alive columns of a pass.
 struct Step {
-  const kernels::Rows& rows;  // on the device of `hidden`
+  kernels::Rows rows;  // on the device of `hidden`; with the cuts of the block's path
   int layer;
   at::Tensor hidden;  // [columns, hidden] residual stream, updated in place
   Workspace& workspace;
@@ -36,6 +43,15 @@ struct Step {
   std::span<const BlockMasks> masks_of_blocks;
   at::Tensor channel_masks = {}, tap_masks = {};
   PassActions* actions = nullptr;  // null: nothing is done but the rows' own cuts
+  std::array<PathRows, 2> of_path = {};
+  std::int64_t flag_count = 0;  // of rows.flags
+  // Int32 [rows], alive or not: in how many layers so far a row's tokens went to other experts than
+  // the clean row's. Undefined: nobody counts.
+  at::Tensor rerouted = {};
+  Path path = Path::kBoth;  // of the block, if it mixes tokens
+
+  // The block that comes next is a mixer of this path.
+  void enter(Path of_block);
 
   // The value of a site, [columns, width] + offset [width], is complete: here it is read, and here
   // it changes.
@@ -65,10 +81,15 @@ struct Norm {
   double epsilon = 1e-5;
   bool subtract_mean = false;  // LayerNorm, else RMSNorm
   at::Tensor offset = {};      // [width], added to x first; undefined = none
+  bool identity = false;       // there is none: x itself
 };
 // x [rows, width], wide numbers.
 void apply_norm(const kernels::Rows& rows, const Norm& norm, const at::Tensor& x,
                 const Factor& out);
+
+// residual += norm(x); x, residual [rows, width], wide numbers.
+void add_norm(const kernels::Rows& rows, const Norm& norm, const at::Tensor& x,
+              at::Tensor residual);
 
 struct Convolution {
   at::Tensor weight;  // [kernel, channels], weight[k] for the token k positions back
@@ -113,17 +134,24 @@ struct GatedNorm {
   double epsilon = 1e-5;
   bool norm_before_gate = false;
 };
+// z undefined: no gate; then out may be y.
 void apply_gated_norm(const kernels::Rows& rows, const GatedNorm& norm, const at::Tensor& y,
                       const at::Tensor& z, const Factor& out);
 
-// cosine, sine [positions, dimensions / 2]; heads [columns, count * head_size] is rotated in place.
-void rotate(const kernels::Rows& rows, const at::Tensor& cosine, const at::Tensor& sine,
-            int head_size, at::Tensor heads);
+// Tables by position, [positions, dimensions / 2], wide.
+struct Rotations {
+  at::Tensor cosine, sine;
+  at::Tensor long_cosine = {}, long_sine = {};  // of prompts of more tokens; undefined: all alike
+  std::int32_t short_tokens = 0;
+};
+// heads [columns, count * head_size] is rotated in place.
+void rotate(const kernels::Rows& rows, const Rotations& rotations, int head_size, at::Tensor heads);
 
 struct Attention {
   int heads = 0, key_heads = 0, head_size = 0;
   double scale = 1;
   std::int32_t sliding_window = 0;
+  double score_cap = 0;
 };
 // query_key_value [columns, (heads + 2 key_heads) * head_size]: queries, keys, values side by side.
 void attend(const kernels::Rows& rows, const Attention& attention,
@@ -167,8 +195,14 @@ struct AnswerStatistics {
   at::Tensor log_probability;  // float64 [rows]
   at::Tensor rank, tied;       // int32 [rows]
 };
-// logits [rows, vocabulary], answer int32 [rows].
+// What becomes of a product with the head: cap tanh(factor x / cap), or without a cap factor x.
+struct LogitScaling {
+  double factor = 1;
+  double cap = 0;  // 0: none
+};
+// logits [rows, vocabulary] before that, answer int32 [rows].
 void answer_statistics(const kernels::Rows& rows, const at::Tensor& logits,
-                       const at::Tensor& answer, const AnswerStatistics& out);
+                       const at::Tensor& answer, const LogitScaling& scaling,
+                       const AnswerStatistics& out);
 
 }  // namespace factflow

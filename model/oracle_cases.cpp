@@ -27,14 +27,17 @@ void check_ids(const std::vector<int>& ids, int vocabulary) {
 
 // What `cases` have: knockouts.
 void read_knockouts(const nlohmann::json& entry, OracleCase& one) {
-  allow_keys(entry, {"ids", "answer", "clean", "clean_logits", "knockouts", "probs"});
+  allow_keys(entry, {"ids", "answer", "clean", "clean_logits", "knockouts", "probs", "edges"});
   for (const nlohmann::json& knockout : entry.at("knockouts")) {
-    allow_keys(knockout, {"layers", "targets", "sources", "channels"});
+    allow_keys(knockout, {"layers", "targets", "sources", "channels", "path", "erase", "mixers"});
     Block block;
     block.targets = parse_positions(knockout.at("targets"));
     block.sources = parse_positions(knockout.at("sources"));
     block.selection = parse_channel_set(knockout.at("channels").get<std::string>());
     block.layers = parse_positions(knockout.at("layers"));
+    block.path = parse_path(knockout.value("path", std::string("both")));
+    block.erase = knockout.value("erase", false);
+    if (knockout.contains("mixers")) one.mixers.push_back(parse_positions(knockout["mixers"]));
     one.request.series.push_back({{block}, std::nullopt});
   }
 }
@@ -71,6 +74,9 @@ OracleCase read_case(const nlohmann::json& entry, int vocabulary) {
   entry.at("clean").get_to(one.clean);
   entry.at("probs").get_to(one.probabilities);
   if (entry.contains("clean_logits")) entry.at("clean_logits").get_to(one.clean_logits);
+  if (entry.contains("edges")) entry.at("edges").get_to(one.edges);
+  if (!one.edges.empty() && one.edges.size() != one.request.series.size())
+    throw std::invalid_argument("edges and what they are of differ in length");
   if (one.probabilities.size() != one.request.series.size())
     throw std::invalid_argument("probs and what they are of differ in length");
   if (!one.clean_logits.empty() && one.clean_logits.size() != static_cast<size_t>(vocabulary))
@@ -104,6 +110,34 @@ std::vector<OracleCase> read_oracle_cases(const std::filesystem::path& path, int
   return cases;
 }
 
+namespace {
+
+// Of the mixers of tokens in some layers, counted from the first layer on.
+std::vector<int> ordinals_of(const std::vector<int>& layers, const Architecture& architecture) {
+  std::vector<int> ordinals;
+  int next = 0;
+  for (int layer = 0; layer < architecture.layers; ++layer)
+    for (const BlockShape& block : architecture.blocks[static_cast<size_t>(layer)]) {
+      if (!block.mixer->mixes_tokens()) continue;
+      if (std::binary_search(layers.begin(), layers.end(), layer)) ordinals.push_back(next);
+      ++next;
+    }
+  return ordinals;
+}
+
+}  // namespace
+
+void check_mixers(const std::vector<OracleCase>& cases, const Architecture& architecture,
+                  const std::filesystem::path& path) {
+  for (size_t c = 0; c < cases.size(); ++c)
+    for (size_t k = 0; k < cases[c].mixers.size(); ++k)
+      if (cases[c].mixers[k] !=
+          ordinals_of(cases[c].request.series[k].block().layers, architecture))
+        throw InputError(
+            path.string(),
+            fmt::format("case {}: knockout {}: mixers are not those of its layers", c, k));
+}
+
 double oracle_error(double probability, double expected) {
   const double error = std::abs(probability - expected) / (expected + 1e-6);
   return std::isnan(error) ? std::numeric_limits<double>::infinity() : error;
@@ -119,8 +153,17 @@ double read_error(const at::Tensor& value, const std::vector<double>& expected) 
 double float32_floor(const std::string& family, OracleKind kind) {
   using Floors = std::map<std::string, double>;
   static const Floors kKnockouts = {
-      {"falcon_mamba", 1.6e-5}, {"gpt2", 5.79e-6},   {"gpt_neox", 2.87e-6}, {"llama", 2.45e-5},
-      {"mamba", 1.7e-3},        {"mamba2", 3.33e-5}, {"mistral", 8.58e-6},  {"qwen2", 2.45e-5}};
+      {"falcon_mamba", 1.6e-5},     {"gpt2", 5.79e-6},          {"gpt_neox", 2.87e-6},
+      {"llama", 2.45e-5},           {"mamba", 1.7e-3},          {"mamba2", 3.33e-5},
+      {"mistral", 8.58e-6},         {"qwen2", 2.45e-5},         {"gemma2", 1.15e-05},
+      {"gemma3_text", 3.12e-06},    {"gptj", 2.14e-06},         {"granite", 4.68e-06},
+      {"olmo2", 5.83e-06},          {"olmo3", 1.05e-05},        {"opt", 5.97e-06},
+      {"phi3", 7.61e-05},           {"qwen3", 2.79e-05},        {"smollm3", 4.84e-05},
+      {"bamba", 8.77e-06},          {"falcon_h1", 9.31e-06},    {"granitemoehybrid", 4.99e-05},
+      {"jamba", 9.06e-05},          {"mixtral", 2.22e-05},      {"nemotron_h", 2.98e-06},
+      {"olmo_hybrid", 2.53e-05},    {"qwen3_5_text", 1.06e-04}, {"qwen3_5_moe_text", 2.52e-05},
+      {"qwen3_next", 1.08e-04},     {"qwen3_moe", 1.39e-05},    {"lfm2", 8.71e-06},
+      {"recurrent_gemma", 4.64e-05}};
   static const Floors kSites = {
       {"falcon_mamba", 9.47e-5}, {"gpt2", 6.26e-6},   {"gpt_neox", 1.59e-6}, {"llama", 5.25e-6},
       {"mamba", 1.06e-3},        {"mamba2", 7.73e-5}, {"mistral", 6.16e-6},  {"qwen2", 1.43e-5}};

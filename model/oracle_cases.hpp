@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "model/architecture.hpp"
 #include "model/precision.hpp"
 #include "model/replay/replay.hpp"
 
@@ -20,9 +21,12 @@ struct OracleCase {
   OracleKind kind = OracleKind::kKnockouts;
   ReplayRequest request;  // one series as written per answer
   double clean = 0;       // probability of the answer in the clean run
+  // Per series the ordinals of the mixers of tokens in its layers; empty: the file has none.
+  std::vector<std::vector<int>> mixers;
   // [vocabulary] after the last token of the clean run; empty if the file has none.
   std::vector<double> clean_logits;
   std::vector<double> probabilities;       // per series
+  std::vector<std::int64_t> edges;         // that each series blocks; empty if the file has none
   std::vector<std::vector<double>> reads;  // per read of the request, [width of the site]
 };
 
@@ -30,6 +34,10 @@ struct OracleCase {
 // the file and the case: for keys and words that are not known, lists that do not fit one another,
 // tokens outside `vocabulary`.
 std::vector<OracleCase> read_oracle_cases(const std::filesystem::path& path, int vocabulary);
+
+// Throws InputError naming `path` for a knockout whose `mixers` are not those of its layers.
+void check_mixers(const std::vector<OracleCase>& cases, const Architecture& architecture,
+                  const std::filesystem::path& path);
 
 // |probability - expected| / (expected + 1e-6); infinite for NaN, so that no comparison passes it.
 double oracle_error(double probability, double expected);

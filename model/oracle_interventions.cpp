@@ -85,8 +85,8 @@ ConvolutionParts parse_parts(const json& list) {
 }
 
 Block parse_block(const json& object) {
-  allow_keys(object,
-             {"do", "through", "layers", "targets", "sources", "channels", "heads", "parts"});
+  allow_keys(object, {"do", "through", "layers", "targets", "sources", "channels", "heads", "parts",
+                      "path", "erase"});
   Block block;
   block.through = parse_through(object.value("through", std::string("state")));
   block.layers = integers(object, "layers");
@@ -94,6 +94,8 @@ Block parse_block(const json& object) {
   block.sources = parse_positions(object.at("sources"));
   block.selection = parse_selection(object);
   if (object.contains("parts")) block.parts = parse_parts(object["parts"]);
+  block.path = parse_path(object.value("path", std::string("both")));
+  block.erase = object.value("erase", false);
   return block;
 }
 

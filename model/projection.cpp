@@ -112,11 +112,12 @@ at::Tensor Projection::dense(at::ScalarType type) const {
   return parts_.defined() ? weight + parts_.narrow(1, inputs(), inputs()).to(type) : weight;
 }
 
-Factor factor_of(const kernels::Rows& rows, Workspace& workspace, const at::Tensor& x) {
+Factor factor_of(const kernels::Rows& rows, Workspace& workspace, const at::Tensor& x,
+                 const std::string& buffer) {
   if (x.scalar_type() == activation_type(workspace.precision()) &&
       workspace.precision() != Precision::kTf32x3)
     return {x};
-  const Factor factor = workspace.factor("converted", x.size(0), x.size(1));
+  const Factor factor = workspace.factor(buffer, x.size(0), x.size(1));
   convert(rows, x, factor);
   return factor;
 }

@@ -65,9 +65,10 @@ struct LayerProduct {
   Into into = Into::kActivations;
 };
 
-// x as a factor, for an x that no kernel wrote so; in buffers of the workspace if it has to be
-// converted.
-Factor factor_of(const kernels::Rows& rows, Workspace& workspace, const at::Tensor& x);
+// x as a factor, for an x that no kernel wrote so; in buffers of the workspace, of this name, if it
+// has to be converted.
+Factor factor_of(const kernels::Rows& rows, Workspace& workspace, const at::Tensor& x,
+                 const std::string& buffer = "converted");
 // out = factor W^T (+ bias). `out` is of the inputs' type, and so is `bias`, or with bfloat16 both
 // may be of float.
 void multiply(const Factor& factor, const Projection& projection, const at::Tensor& bias,

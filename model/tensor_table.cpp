@@ -34,6 +34,11 @@ std::set<std::string> names_of(const TensorTable& table) {
   return names;
 }
 
+bool is_ignored(const TensorTable& table, const std::string& name) {
+  return std::any_of(table.ignored.begin(), table.ignored.end(),
+                     [&](const std::string& prefix) { return name.starts_with(prefix); });
+}
+
 // The table's name of a checkpoint's tensor; empty if it has none.
 std::string name_in(const TensorTable& table, const std::set<std::string>& known,
                     const std::string& name) {
@@ -83,7 +88,7 @@ void refuse_foreign_tensors(const Checkpoint& checkpoint, const TensorTable& tab
   const std::set<std::string> known = names_of(table);
   bool wrapped = true;  // as far as is known
   for (const auto& [name, stored] : checkpoint.tensors()) {
-    if (!name_in(table, known, name).empty()) continue;
+    if (is_ignored(table, name) || !name_in(table, known, name).empty()) continue;
     const std::string prefix = wrapped ? wrapper_of(name, checkpoint, table, known) : "";
     wrapped = !prefix.empty();
     const std::optional<ForeignTensor> foreign =
@@ -117,6 +122,7 @@ Names checked_names(const Checkpoint& checkpoint, const TensorTable& table) {
   const std::set<std::string> known = names_of(table);
   Names found;
   for (const auto& [name, stored] : checkpoint.tensors()) {
+    if (is_ignored(table, name)) continue;
     const std::string ours = name_in(table, known, name);
     if (ours.empty())
       throw InputError(stored.file, fmt::format("tensor {} {} is not expected in this architecture",
@@ -196,7 +202,9 @@ std::int64_t TensorTable::parameters() const {
 
 void add_embedding_and_head(TensorTable& table, const Architecture& architecture,
                             const std::string& embedding, const std::string& head) {
-  const std::vector<std::int64_t> shape = {architecture.vocabulary, architecture.hidden};
+  const int width =
+      architecture.embedding_width > 0 ? architecture.embedding_width : architecture.hidden;
+  const std::vector<std::int64_t> shape = {architecture.vocabulary, width};
   table.embedding = embedding;
   table.head = head;
   table.tied_head = architecture.tied_head;

@@ -32,6 +32,8 @@ struct TensorTable {
   std::string prefix;
   std::vector<TensorEntry> entries;  // every one is required
   std::vector<OldBuffer> old_buffers;
+  // Tensors whose names begin so are left where they are: parts that text models do not have.
+  std::vector<std::string> ignored = {};
   std::vector<std::pair<std::string, std::string>> renamed;  // {checkpoint's name, table's name}
   std::string embedding, head;                               // names of the two matrices
   bool tied_head = false;    // logits come from the embedding; the head may be there as its copy

@@ -183,8 +183,9 @@ void Worker::check_self(const PreparedUnit& prepared) {
     if (!model.asked.at(kind).empty() || experiment_kinds()[kind]->offers_ranks()) {
       const auto work = experiment_kinds()[kind]->work_from(model.work.at(kind));
       const std::span first(prepared.prompts.data(), 1);
-      requests.push_back(work->request(model.asked[kind], prepared.prompts.front(),
-                                       loaded_->tokenize_usable(work->references(first))));
+      requests.push_back(work->request_to_check(*loaded_, model.asked[kind],
+                                                prepared.prompts.front(),
+                                                loaded_->tokenize_usable(work->references(first))));
     }
   try {
     loaded_->check_self(requests);

@@ -17,8 +17,13 @@
 namespace factflow {
 namespace {
 
+bool has_site(const LayerShape& layer, Site site) {
+  const std::vector<Site> sites = sites_of(layer);
+  return std::find(sites.begin(), sites.end(), site) != sites.end();
+}
+
 // Where a layer's matrix has its input, for layers that have the matrix.
-Site site_of(EditedMatrix matrix) {
+Site site_of(const LayerShape& layer, EditedMatrix matrix) {
   switch (matrix) {
     case EditedMatrix::kWa:
       return Site::kA;
@@ -27,7 +32,7 @@ Site site_of(EditedMatrix matrix) {
     case EditedMatrix::kWg:
       return Site::kG;
     case EditedMatrix::kWo:
-      return Site::kY;
+      return has_site(layer, Site::kY) ? Site::kY : Site::kS;  // Mamba, or attention
     case EditedMatrix::kWdown:
       break;
   }
@@ -35,12 +40,11 @@ Site site_of(EditedMatrix matrix) {
 }
 
 bool has_matrix(const LayerShape& layer, EditedMatrix matrix) {
-  const std::vector<Site> sites = sites_of(layer);
-  return std::find(sites.begin(), sites.end(), site_of(matrix)) != sites.end();
+  return has_site(layer, site_of(layer, matrix));
 }
 
 EditPlan::Size size_of(const LayerShape& layer, EditedMatrix matrix, int hidden) {
-  const std::int64_t inner = site_width(layer, site_of(matrix), hidden);
+  const std::int64_t inner = site_width(layer, site_of(layer, matrix), hidden);
   const bool into_stream = matrix == EditedMatrix::kWo || matrix == EditedMatrix::kWdown;
   return into_stream ? EditPlan::Size{inner, hidden} : EditPlan::Size{hidden, inner};
 }
@@ -137,10 +141,16 @@ class EditPlanner {
     return {static_cast<int>(std::lround(15.0 * (model_.architecture.layers - 1) / 63))};
   }
 
+  // W_o of a Mamba, W_down of a Transformer.
   EditedMatrix usual_matrix(const std::string& key) const {
-    for (const EditedMatrix matrix : {EditedMatrix::kWo, EditedMatrix::kWdown})
-      for (const LayerShape& layer : model_.architecture.blocks)
-        if (has_matrix(layer, matrix)) return matrix;
+    const std::vector<LayerShape>& layers = model_.architecture.blocks;
+    const auto some = [&](const auto& has) {
+      return std::any_of(layers.begin(), layers.end(), has);
+    };
+    if (some([](const LayerShape& layer) { return has_site(layer, Site::kY); }))
+      return EditedMatrix::kWo;
+    for (const EditedMatrix matrix : {EditedMatrix::kWdown, EditedMatrix::kWo})
+      if (some([&](const LayerShape& layer) { return has_matrix(layer, matrix); })) return matrix;
     refuse(key, "the model has neither W_o nor W_down");
   }
 

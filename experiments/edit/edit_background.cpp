@@ -1,7 +1,6 @@
 #include "experiments/edit/edit_background.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <optional>
 #include <stdexcept>
 
@@ -10,7 +9,7 @@
 #include "base/error.hpp"
 #include "base/random.hpp"
 #include "base/text.hpp"
-#include "base/text_file.hpp"
+#include "experiments/text_documents.hpp"
 #include "model/edit/optimise.hpp"
 
 namespace factflow {
@@ -71,43 +70,16 @@ int longest_run(const Architecture& architecture, int longest) {
              : static_cast<int>(std::min<std::int64_t>(longest, architecture.max_positions));
 }
 
-// In an order that the seed draws.
-std::vector<std::string> shuffled(std::vector<std::string> texts, std::uint64_t seed) {
-  std::vector<std::pair<std::uint64_t, std::size_t>> order;
-  for (std::size_t i = 0; i < texts.size(); ++i)
-    order.emplace_back(mixed_bits(mixed_bits(seed ^ kDocumentStream) ^ i), i);
-  std::sort(order.begin(), order.end());
-  std::vector<std::string> all;
-  for (const auto& [number, i] : order) all.push_back(std::move(texts[i]));
-  return all;
-}
-
-std::vector<std::string> lines_of(const std::string& file) {
-  std::vector<std::string> lines;
-  const std::string text = read_text_file(file, std::numeric_limits<std::size_t>::max());
-  for (std::size_t begin = 0; begin < text.size();) {
-    const std::size_t end = std::min(text.find('\n', begin), text.size());
-    std::string line = text.substr(begin, end - begin);
-    if (line.find_first_not_of(" \t\r") != std::string::npos) lines.push_back(std::move(line));
-    begin = end + 1;
-  }
-  return lines;
-}
-
 // Tokens of texts until there are so many, each cut where the model would take no more.
 std::vector<std::vector<int>> documents(const LoadedModel& model,
                                         const std::vector<std::string>& texts, std::int64_t tokens,
                                         const std::string& where) {
-  const auto longest =
-      static_cast<std::size_t>(longest_run(model.network().architecture(), kLongestDocument));
   std::vector<std::vector<int>> runs;
   std::int64_t count = 0;
   for (const std::string& text : texts) {
     if (count >= tokens) break;
-    std::vector<int> ids = model.tokenizer().encode(text).ids;
-    ids.resize(std::min(ids.size(), longest));
+    std::vector<int> ids = document_tokens(model, text, kLongestDocument, where);
     if (ids.empty()) continue;
-    require_tokens(ids, model.network().architecture(), where);
     count += static_cast<std::int64_t>(ids.size());
     runs.push_back(std::move(ids));
   }
@@ -160,10 +132,10 @@ void add_covariances(LoadedModel& model, const EditConfig& config, std::span<con
       break;
     case Source::kFile:
       where = text.text.file;
-      runs = documents(model, shuffled(lines_of(where), config.seed), tokens, where);
+      runs = documents(model, drawn_documents(documents_in(where), config.seed), tokens, where);
       break;
     default:
-      runs = documents(model, shuffled(texts, config.seed), tokens, where);
+      runs = documents(model, drawn_documents(texts, config.seed), tokens, where);
       break;
   }
   for (const std::vector<int>& run : runs)

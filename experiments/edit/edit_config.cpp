@@ -2,9 +2,9 @@
 #include <limits>
 #include <utility>
 
-#include "base/paths.hpp"
 #include "experiments/edit/edit.hpp"
 #include "experiments/forms.hpp"
+#include "experiments/text_documents.hpp"
 
 namespace factflow {
 namespace {
@@ -56,8 +56,7 @@ Form<KeyText::Origin> text_origin() {
             const std::string given = read_text(node, place, type);
             for (const auto& [word, source] : words)
               if (given == word) return Origin{source};
-            const std::filesystem::path folder = place.file.parent_path();
-            return Origin{Source::kFile, path_from(folder.empty() ? "." : folder, given).string()};
+            return Origin{Source::kFile, file_beside(place, given)};
           },
           [](const Origin& origin, Purpose) {
             for (const auto& [word, source] : words)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <stdexcept>
 #include <utility>
 
@@ -105,6 +106,17 @@ class EditWork final : public Work {
       return static_cast<std::uint32_t>(std::max<std::size_t>(all / edits, 1));
     };
     return {share(kLargestUnit), share(kSmallestUnit)};
+  }
+  // The second moments of keys: matrices of a layer that read the same value share them.
+  double bytes_kept() const override {
+    std::set<std::pair<int, std::int64_t>> keys;
+    for (std::size_t i = 0; i < plan_.places.size(); ++i)
+      keys.insert({plan_.places[i].layer, plan_.sizes[i].in});
+    double bytes = 0;
+    if (plan_.config.covariance.text.source != KeyText::Source::kNone)
+      for (const auto& [layer, in] : keys)
+        bytes += static_cast<double>(in) * static_cast<double>(in) * sizeof(double);
+    return bytes;
   }
   PromptBytes bytes_of_prompt(const Asked& asked, double tokens) const override {
     PromptEdits sample;

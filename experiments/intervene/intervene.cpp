@@ -5,8 +5,6 @@
 #include <map>
 #include <set>
 
-#include <cereal/types/optional.hpp>
-#include <cereal/types/utility.hpp>
 #include <cereal/types/variant.hpp>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -16,21 +14,18 @@
 #include "experiments/bytes.hpp"
 #include "experiments/cell_collector.hpp"
 #include "experiments/drawn_prompts.hpp"
+#include "experiments/intervene/group_bytes.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
 
 namespace factflow {
 
-template <class Archive>
-void serialize(Archive& archive, TokenGroup& g) {
-  archive(g.role, g.part, g.places);
-}
 template <class Archive>
 void serialize(Archive& archive, ValueSpec& v) {
   archive(v.kind, v.deviation, v.numbers);
 }
 template <class Archive>
 void serialize(Archive& archive, BlockSpec& b) {
-  archive(b.from, b.to, b.through, b.channels, b.heads, b.channel_list, b.parts);
+  archive(b.from, b.to, b.through, b.channels, b.heads, b.channel_list, b.parts, b.path, b.erase);
 }
 template <class Archive>
 void serialize(Archive& archive, WriteSpec& w) {
@@ -351,6 +346,8 @@ class IntervenePlanner {
 
  private:
   void fit(RowSpec& row, const std::vector<Window>& windows, const std::string& key) const {
+    for (const TokenGroup& group : groups_of(row))
+      require_in_text(group, model_.prompts, model_.file.string(), key);
     try {
       fit_to(model_.architecture, windows, row);
     } catch (const std::invalid_argument& error) {

@@ -20,6 +20,8 @@ struct BlockConfig {
   std::vector<ChannelSet> channels = {ChannelSet{}};
   std::vector<int> heads = {}, channel_list = {};  // all of them together
   std::vector<std::string> parts = {};
+  std::vector<Path> path = {Path::kBoth};
+  bool erase = false;
   bool operator==(const BlockConfig&) const = default;
 };
 
@@ -62,6 +64,7 @@ struct InterveneConfig : Entry {
   bool operator==(const InterveneConfig&) const = default;
 };
 Form<std::vector<InterveneConfig>> intervene_form();
+Form<TokenGroup> token_group_form();
 
 // The rows that a line of the configuration stands for, in its order.
 std::vector<RowSpec> rows_of(const RowConfig& row, const ReferencesConfig& references);

@@ -38,12 +38,6 @@ Form<std::vector<double>> numbers() {
           }};
 }
 
-Form<TokenGroup> token_group() {
-  return text_form(
-      "group of tokens", [](const std::string& given) { return parse_token_group(given); },
-      [](const TokenGroup& group) { return to_string(group); });
-}
-
 Form<Block::Through> through() {
   return one_of<Block::Through>("part", {{"state", Block::Through::kState},
                                          {"convolution", Block::Through::kConvolution},
@@ -120,11 +114,11 @@ Form<std::vector<T>> at_most_one(Form<T> form) {
 Fields<BlockConfig> block_fields() {
   using B = BlockConfig;
   return {
-      field("from", &B::from, list_of(token_group()),
+      field("from", &B::from, list_of(token_group_form()),
             "source tokens: a role, its end as in subject-last, a place (0, -1, 1..3), or each",
             kRequired),
-      field("to", &B::to, list_of(token_group()), "target tokens, which no longer read the sources",
-            kRequired),
+      field("to", &B::to, list_of(token_group_form()),
+            "target tokens, which no longer read the sources", kRequired),
       field("through", &B::through, list_of(through()),
             "scores or state, the convolution, or both"),
       field("channels", &B::channels, list_of(channel_set_form()),
@@ -135,6 +129,10 @@ Fields<BlockConfig> block_fields() {
             word_or("all", std::vector<std::string>{},
                     list_of(one_of<std::string>("part", {{"x", "x"}, {"b", "b"}, {"c", "c"}}))),
             "what of a Mamba-2's convolution loses it, together: x, b, c"),
+      field("path", &B::path, list_of(path_form()),
+            "which mixers lose it: attention, recurrent (all others), or both"),
+      field("erase", &B::erase, yes_or_no(),
+            "gated delta rule: whether the sources do not erase either"),
   };
 }
 
@@ -154,7 +152,7 @@ Fields<WriteConfig> write_fields(bool add) {
   Fields<W> fields = {
       field("site", &W::sites, list_of(site_form()), "where: docs/interventions.md lists the sites",
             kRequired),
-      field("tokens", &W::tokens, list_of(token_group()), "at which tokens, as in block: from",
+      field("tokens", &W::tokens, list_of(token_group_form()), "at which tokens, as in block: from",
             kRequired),
       field("value", &W::values, list_of(value()),
             "what: mean over the reference prompts' tokens; resample, of another of them; noise of "
@@ -278,8 +276,9 @@ std::vector<ActionSpec> actions_of(const BlockConfig& block) {
     for (const TokenGroup& from : block.from)
       for (const ChannelSet& channels : block.channels)
         for (const Block::Through one : block.through)
-          actions.push_back(
-              BlockSpec{from, to, one, channels, block.heads, block.channel_list, block.parts});
+          for (const Path path : block.path)
+            actions.push_back(BlockSpec{from, to, one, channels, block.heads, block.channel_list,
+                                        block.parts, path, block.erase});
   return actions;
 }
 
@@ -315,6 +314,12 @@ std::vector<RowSpec> rows_of(const RowConfig& row, const ReferencesConfig& refer
     if (!row.name.empty()) one.name = rows.size() == 1 ? row.name : row.name + ": " + one.name;
   }
   return rows;
+}
+
+Form<TokenGroup> token_group_form() {
+  return text_form(
+      "group of tokens", [](const std::string& given) { return parse_token_group(given); },
+      [](const TokenGroup& group) { return to_string(group); });
 }
 
 Form<std::vector<InterveneConfig>> intervene_form() {

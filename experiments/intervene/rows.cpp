@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <regex>
 #include <stdexcept>
 #include <utility>
 
@@ -20,6 +21,9 @@ namespace {
 
 constexpr const char* kFirstOf = "-first";
 constexpr const char* kLastOf = "-last";
+constexpr const char* kPattern = "pattern ";  // begin roles of the user's own
+constexpr const char* kCharacters = "characters ";
+constexpr std::size_t kLongestForPatterns = 4096;  // bytes
 
 std::optional<int> parse_place(std::string_view text) {
   int place = 0;
@@ -41,11 +45,82 @@ std::optional<std::pair<int, int>> parse_places(std::string_view text) {
   return std::pair(*first, *last);
 }
 
+// "pattern in [0-9]+", which must be a regular expression.
+TokenGroup parse_pattern(const std::string& given) {
+  TokenGroup group;
+  group.pattern = given.substr(std::string_view(kPattern).size());
+  try {
+    if (group.pattern.empty() || std::regex_match("", std::regex(group.pattern)))
+      throw InputError("", "expected a pattern that matches no empty text");
+  } catch (const std::regex_error& error) {
+    throw InputError(
+        "", fmt::format("the pattern {} is none: {}", in_quotes(group.pattern), error.what()),
+        "it is a regular expression as of ECMAScript");
+  }
+  return group;
+}
+
+// "characters 4..11"
+TokenGroup parse_characters(const std::string& given) {
+  TokenGroup group;
+  group.characters =
+      parse_places(std::string_view(given).substr(std::string_view(kCharacters).size()));
+  if (!group.characters || group.characters->first < 0 ||
+      group.characters->first >= group.characters->second)
+    throw InputError("", fmt::format("expected characters in order, found {}", in_quotes(given)),
+                     "characters 4..11 begin behind the fourth and end behind the eleventh");
+  return group;
+}
+
+// The byte at which a character begins; -1: the text ends before.
+std::int64_t byte_of(const std::string& text, int character) {
+  int characters = 0;
+  for (std::size_t byte = 0; byte < text.size(); ++byte) {
+    if ((static_cast<unsigned char>(text[byte]) & 0xC0U) == 0x80U) continue;  // within one
+    if (characters++ == character) return static_cast<std::int64_t>(byte);
+  }
+  return characters == character ? static_cast<std::int64_t>(text.size()) : -1;
+}
+
+// Bytes [begin, end) of the text that a group of text names; none where it has none, or where it is
+// too long for a pattern, since std::regex recurses over it.
+std::vector<std::pair<std::int64_t, std::int64_t>> spans_of(const TokenGroup& group,
+                                                            const std::string& text) {
+  std::vector<std::pair<std::int64_t, std::int64_t>> spans;
+  if (group.characters) {
+    const std::int64_t begin = byte_of(text, group.characters->first),
+                       end = byte_of(text, group.characters->second);
+    if (begin >= 0 && end >= 0) spans.emplace_back(begin, end);
+    return spans;
+  }
+  if (text.size() > kLongestForPatterns) return spans;
+  const std::regex expression(group.pattern);
+  for (std::sregex_iterator match(text.begin(), text.end(), expression), none; match != none;
+       ++match)
+    spans.emplace_back(match->position(), match->position() + match->length());
+  return spans;
+}
+
+std::vector<int> positions_of_text(const TokenGroup& group, const TokenizedPrompt& prompt) {
+  const auto spans = spans_of(group, prompt.prompt.text);
+  std::vector<int> positions;
+  for (std::size_t i = 0; i < prompt.offsets.size(); ++i) {
+    const auto [first, last] = prompt.offsets[i];
+    if (std::any_of(spans.begin(), spans.end(), [&](const auto& span) {
+          return std::max(first, span.first) < std::min(last, span.second);
+        }))
+      positions.push_back(static_cast<int>(i));
+  }
+  return positions;
+}
+
 std::string name_of(const BlockSpec& block) {
   std::string name = to_string(block.from) + "->" + to_string(block.to);
   if (block.channels.kind != ChannelSet::Kind::kAll) name += "/" + to_string(block.channels);
   if (block.through == Block::Through::kConvolution) name += " through convolution";
   if (block.through == Block::Through::kMixer) name += " through mixer";
+  if (block.path != Path::kBoth) name += fmt::format(" ({})", to_string(block.path));
+  if (block.erase) name += " erasure too";
   if (!block.parts.empty()) name += fmt::format(" of {}", fmt::join(block.parts, ", "));
   if (!block.heads.empty()) name += fmt::format(" heads {}", fmt::join(block.heads, " "));
   if (!block.channel_list.empty())
@@ -74,6 +149,8 @@ Block block_of(const BlockSpec& spec, std::vector<int> targets, std::vector<int>
   block.targets = std::move(targets);
   block.sources = std::move(sources);
   block.selection = selection_of(spec);
+  block.path = spec.path;
+  block.erase = spec.erase;
   if (!spec.parts.empty()) {
     const auto has = [&](const char* part) {
       return std::find(spec.parts.begin(), spec.parts.end(), part) != spec.parts.end();
@@ -231,6 +308,9 @@ std::string to_string(const TokenGroup& group) {
     return group.places->first == group.places->second
                ? std::to_string(group.places->first)
                : fmt::format("{}..{}", group.places->first, group.places->second);
+  if (group.characters)
+    return fmt::format("{}{}..{}", kCharacters, group.characters->first, group.characters->second);
+  if (!group.pattern.empty()) return fmt::format("{}{}", kPattern, group.pattern);
   const std::string role = to_string(group.role);
   return group.part == TokenGroup::Part::kAll     ? role
          : group.part == TokenGroup::Part::kFirst ? role + kFirstOf
@@ -238,6 +318,8 @@ std::string to_string(const TokenGroup& group) {
 }
 
 TokenGroup parse_token_group(const std::string& given) {
+  if (given.starts_with(kPattern)) return parse_pattern(given);
+  if (given.starts_with(kCharacters)) return parse_characters(given);
   if (const auto places = parse_places(given)) {
     const auto [first, last] = *places;
     if ((first < 0) == (last < 0) && first > last)
@@ -272,9 +354,21 @@ std::vector<int> positions_of(const TokenGroup& group, const TokenizedPrompt& pr
     for (int place = first; place <= last; ++place) positions.push_back(place);
     return positions;
   }
+  if (group.of_text()) return positions_of_text(group, prompt);
   std::vector<int> positions = factflow::positions_of(group.role, prompt);
   if (positions.empty() || group.part == TokenGroup::Part::kAll) return positions;
   return {group.part == TokenGroup::Part::kFirst ? positions.front() : positions.back()};
+}
+
+void require_in_text(const TokenGroup& group, const std::vector<Prompt>& prompts,
+                     const std::string& file, const std::string& key) {
+  if (!group.of_text() || std::any_of(prompts.begin(), prompts.end(), [&](const Prompt& prompt) {
+        return !spans_of(group, prompt.text).empty();
+      }))
+    return;
+  throw InputError(
+      file, fmt::format("key {}: no prompt of the dataset has {}", key, to_string(group)),
+      fmt::format("patterns are looked for in texts of up to {} bytes", kLongestForPatterns));
 }
 
 // ---- rows
@@ -300,6 +394,16 @@ std::string name_of(const std::vector<ActionSpec>& together) {
   for (const ActionSpec& action : together)
     names.push_back(std::visit([](const auto& one) { return name_of(one); }, action));
   return join(names, " & ");
+}
+
+std::vector<TokenGroup> groups_of(const RowSpec& row) {
+  std::vector<TokenGroup> groups;
+  for (const ActionSpec& action : row.together)
+    if (const auto* block = std::get_if<BlockSpec>(&action))
+      groups.insert(groups.end(), {block->from, block->to});
+    else
+      groups.push_back(std::get<WriteSpec>(action).tokens);
+  return groups;
 }
 
 bool RowSpec::one_by_one() const {

@@ -15,21 +15,29 @@
 
 namespace factflow {
 
-// Tokens of a prompt: those of a role, the first or last of them, or places counted from the start
-// (0, 1, ...) or from the end (-1, -2, ...).
+// Tokens of a prompt: those of a role, the first or last of them, places counted from the start (0,
+// 1, ...) or from the end (-1, -2, ...), or a role of the user's own: the tokens that overlap every
+// match of a pattern in the prompt's text, or some of its characters.
 struct TokenGroup {
   enum class Part { kAll, kFirst, kLast };
   TokenRole role = TokenRole::kLast;
   Part part = Part::kAll;
-  std::optional<std::pair<int, int>> places;  // both included; in place of a role
-  bool one_by_one() const { return !places && role == TokenRole::kEach; }
+  std::optional<std::pair<int, int>> places;           // both included; in place of a role
+  std::string pattern = {};                            // ECMAScript; in place of a role
+  std::optional<std::pair<int, int>> characters = {};  // [begin, end); in place of a role
+  bool of_text() const { return characters || !pattern.empty(); }
+  bool one_by_one() const { return !places && !of_text() && role == TokenRole::kEach; }
   bool operator==(const TokenGroup&) const = default;
 };
-// "subject", "subject-last", "each", "3", "-2", "1..3"
+// "subject", "subject-last", "each", "3", "-2", "1..3", "pattern in [0-9]+", "characters 4..11"
 std::string to_string(const TokenGroup& group);
 TokenGroup parse_token_group(const std::string& given);  // throws InputError
 // Ascending; empty where the prompt has none. `each`: the token whose turn it is.
 std::vector<int> positions_of(const TokenGroup& group, const TokenizedPrompt& prompt, int each);
+
+// Throws InputError ("FILE: key KEY") unless some prompt has text that a group of text names.
+void require_in_text(const TokenGroup& group, const std::vector<Prompt>& prompts,
+                     const std::string& file, const std::string& key);
 
 struct ValueSpec {
   enum class Kind {
@@ -54,6 +62,8 @@ struct BlockSpec {
   std::vector<int> heads, channel_list;  // at most one of the three chooses
   // What of a Mamba-2's convolution: "x", "b", "c"; empty: all that the choice above allows.
   std::vector<std::string> parts;
+  Path path = Path::kBoth;
+  bool erase = false;
   bool operator==(const BlockSpec&) const = default;
 };
 
@@ -83,6 +93,9 @@ struct RowSpec {
 
 // "subject->last through convolution", "s(subject) = zero", joined by " & ".
 std::string name_of(const std::vector<ActionSpec>& together);
+
+// The groups of tokens that it names, in order.
+std::vector<TokenGroup> groups_of(const RowSpec& row);
 
 // Throws std::invalid_argument for what the model cannot have in one of the windows, and fills in
 // the widths.

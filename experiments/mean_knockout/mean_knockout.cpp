@@ -18,6 +18,7 @@
 #include "experiments/cell_collector.hpp"
 #include "experiments/drawn_prompts.hpp"
 #include "experiments/forms.hpp"
+#include "experiments/text_documents.hpp"
 #include "model/check_intervention.hpp"
 #include "model/locate_interventions.hpp"
 
@@ -26,6 +27,7 @@ namespace {
 
 constexpr double kBytesPerCell = 16;  // a probability, a rank, ties, a log change
 constexpr int kUsualReferences = 128, kMostReferences = 100000, kMostWindow = 10000;
+constexpr int kLongestDocument = 128;  // tokens, as published
 // Every run holds the means that it writes: so many prompts go through the engine together.
 constexpr std::size_t kPromptsTogether = 4;
 
@@ -44,11 +46,13 @@ struct MeanKnockoutPlan {
   std::vector<KnockoutSpec> knockouts;
   std::vector<WindowSeries> series;  // centred
   int layers = 0;
-  std::vector<Prompt> references;  // none where no knockout needs means
+  // What means are of: one of both; none where no knockout needs means.
+  std::vector<Prompt> references;
+  std::vector<std::string> documents;
 };
 template <class Archive>
 void serialize(Archive& archive, MeanKnockoutPlan& p) {
-  archive(p.knockouts, p.series, p.layers, p.references);
+  archive(p.knockouts, p.series, p.layers, p.references, p.documents);
 }
 
 // What is found about one prompt: [asked item][window], the windows of all its series.
@@ -98,25 +102,46 @@ struct ReferenceMeans {
   std::int64_t tokens = 0;
 };
 
-ReferenceMeans means_of(LoadedModel& model, Site site, int layers,
-                        const std::vector<Prompt>& prompts) {
+constexpr const char* kReferencesKey = "mean_knockout.references";
+
+std::vector<std::vector<int>> tokens_of_prompts(const LoadedModel& model,
+                                                const std::vector<Prompt>& prompts) {
   const std::vector<TokenizedPrompt> references = model.tokenize_usable(prompts);
   if (references.size() != prompts.size())
-    throw InputError("mean_knockout.references",
+    throw InputError(kReferencesKey,
                      fmt::format("the model has tokens for {} of the {} reference prompts",
                                  references.size(), prompts.size()),
                      "leave out prompts without a subject in their text, or take another seed");
+  std::vector<std::vector<int>> runs;
+  for (const TokenizedPrompt& reference : references) runs.push_back(reference.ids);
+  return runs;
+}
+
+std::vector<std::vector<int>> tokens_of_documents(const LoadedModel& model,
+                                                  const std::vector<std::string>& documents) {
+  std::vector<std::vector<int>> runs;
+  for (const std::string& text : documents) {
+    runs.push_back(document_tokens(model, text, kLongestDocument, kReferencesKey));
+    if (runs.back().empty())
+      throw InputError(kReferencesKey, fmt::format("{} has no tokens", in_quotes(text)),
+                       "leave the line out");
+  }
+  return runs;
+}
+
+ReferenceMeans means_of(LoadedModel& model, Site site, int layers,
+                        const std::vector<std::vector<int>>& references) {
   ReferenceMeans found{{site, {}}, 0};
   std::vector<at::Tensor> sums(static_cast<std::size_t>(layers));
-  for (const TokenizedPrompt& reference : references) {
-    ReplayRequest request{reference.ids, reference.answer};
-    const std::size_t tokens = reference.ids.size();
+  for (const std::vector<int>& ids : references) {
+    ReplayRequest request{ids, ids.back()};
+    const std::size_t tokens = ids.size();
     for (int layer = 0; layer < layers; ++layer)
       for (std::size_t token = 0; token < tokens; ++token)
         request.reads.push_back({{site, layer}, static_cast<int>(token), std::nullopt});
     const std::vector<ReplayResult> results = model.replay({request});
     if (!is_finite(results[0]))
-      throw RunError("means of a reference prompt: " + std::string(kNotFinite));
+      throw RunError("means of a reference text: " + std::string(kNotFinite));
     for (std::size_t layer = 0; layer < sums.size(); ++layer) {
       std::vector<at::Tensor> values;
       for (std::size_t token = 0; token < tokens; ++token)
@@ -149,6 +174,7 @@ class MeanKnockoutArrays final : public ArrayMaker {
   MeanKnockoutArrays(const MeanKnockoutPlan& plan, const Subjects& subjects)
       : cells_(labels_of(plan.knockouts), plan.series, subjects, true) {
     for (const Prompt& prompt : plan.references) references_.prompts.push_back(prompt.id);
+    references_.documents = static_cast<std::int64_t>(plan.documents.size());
   }
 
   void add(std::uint32_t prompt, const Asked& asked, const std::string& values) override {
@@ -223,8 +249,7 @@ class MeanKnockoutWork final : public Work {
     return {cells * kBytesPerCell, static_cast<double>(to_bytes(sample).size())};
   }
 
-  // For the self-check and for estimates: the same writes with zeros, since the model has to say
-  // what the means are.
+  // For estimates: the same writes with zeros, since the model has to say what the means are.
   ReplayRequest request(const Asked& asked, const TokenizedPrompt& prompt,
                         std::span<const TokenizedPrompt>) const override {
     ReplayRequest request{prompt.ids, prompt.answer};
@@ -237,6 +262,22 @@ class MeanKnockoutWork final : public Work {
           site ? std::vector<Intervention>{written(*site, {}, tokens.positions, Zero{})}
                : cut_edges(tokens, {}),
           windows_of(plan_.series, one.series));
+    }
+    return request;
+  }
+  // With the means, in the first, middle and last window of each item.
+  ReplayRequest request_to_check(LoadedModel& model, const Asked& asked,
+                                 const TokenizedPrompt& prompt,
+                                 std::span<const TokenizedPrompt>) const override {
+    ReplayRequest request{prompt.ids, prompt.answer};
+    for (const AskedItem& one : asked) {
+      const std::vector<Window> all = windows_of(plan_.series, one.series);
+      std::set<std::size_t> places = {0, all.size() / 2, all.size() - 1};
+      std::vector<Window> some;
+      for (const std::size_t place : places) some.push_back(all[place]);
+      const ReferenceMeans* means = means_of_item(model, one);
+      for (TwoStreamKnockout& run : runs_of(model, one, means, {&prompt, 1}, some))
+        request.series.emplace_back(std::move(run.together), std::nullopt);
     }
     return request;
   }
@@ -265,8 +306,17 @@ class MeanKnockoutWork final : public Work {
   const ReferenceMeans& means_at(LoadedModel& model, Site site) const {
     std::string key = "mean_knockout " + to_string(site);
     for (const Prompt& prompt : plan_.references) key += fmt::format(" {}", prompt.id);
-    return model.derived<ReferenceMeans>(
-        key, [&] { return means_of(model, site, plan_.layers, plan_.references); });
+    for (const std::string& text : plan_.documents) key += "\n" + text;
+    return model.derived<ReferenceMeans>(key, [&] {
+      return means_of(model, site, plan_.layers,
+                      plan_.documents.empty() ? tokens_of_prompts(model, plan_.references)
+                                              : tokens_of_documents(model, plan_.documents));
+    });
+  }
+  // nullptr where none are needed.
+  const ReferenceMeans* means_of_item(LoadedModel& model, const AskedItem& one) const {
+    const std::optional<Site> site = site_of(plan_.knockouts.at(one.item).mode);
+    return site ? &means_at(model, *site) : nullptr;
   }
 
   std::vector<Finding> compute_some(LoadedModel& model, const Asked& asked,
@@ -274,8 +324,7 @@ class MeanKnockoutWork final : public Work {
     std::vector<PromptKnockouts> found(prompts.size());
     std::vector<bool> finite(prompts.size(), true);
     for (const AskedItem& one : asked) {
-      const std::optional<Site> site = site_of(plan_.knockouts.at(one.item).mode);
-      const ReferenceMeans* means = site ? &means_at(model, *site) : nullptr;
+      const ReferenceMeans* means = means_of_item(model, one);
       for (PromptKnockouts& prompt : found)
         if (means != nullptr) prompt.reference_tokens = means->tokens;
       add_item(model, one, means, prompts, found, finite);
@@ -286,16 +335,17 @@ class MeanKnockoutWork final : public Work {
     return findings;
   }
 
-  // One item of all the prompts, in all its windows.
-  void add_item(LoadedModel& model, const AskedItem& one, const ReferenceMeans* means,
-                std::span<const TokenizedPrompt> prompts, std::vector<PromptKnockouts>& found,
-                std::vector<bool>& finite) const {
+  static Replayer replayer_of(LoadedModel& model) {
+    return [&model](const std::vector<ReplayRequest>& requests) { return model.replay(requests); };
+  }
+
+  // What is done, [prompt with such tokens * windows + window].
+  std::vector<TwoStreamKnockout> runs_of(LoadedModel& model, const AskedItem& one,
+                                         const ReferenceMeans* means,
+                                         std::span<const TokenizedPrompt> prompts,
+                                         const std::vector<Window>& windows) const {
     const KnockoutSpec& knockout = plan_.knockouts.at(one.item);
-    const std::vector<Window> windows = windows_of(plan_.series, one.series);
-    const Replayer replay = [&](const std::vector<ReplayRequest>& requests) {
-      return model.replay(requests);
-    };
-    std::vector<TwoStreamKnockout> runs;  // [prompt with such tokens * windows + window]
+    std::vector<TwoStreamKnockout> runs;
     for (const TokenizedPrompt& prompt : prompts)
       if (const TokenKnockout tokens{prompt.ids, positions_of(knockout.set, prompt)};
           !tokens.positions.empty())
@@ -303,20 +353,30 @@ class MeanKnockoutWork final : public Work {
           runs.push_back({tokens, means == nullptr ? nullptr : &means->means, prompt.answer,
                           layers_in(window)});
     if (is_two_stream(knockout.mode))
-      take_second_streams(replay, runs);
+      take_second_streams(replayer_of(model), runs);
     else
       for (TwoStreamKnockout& run : runs)
         run.together = means == nullptr ? cut_edges(run.knockout, run.layers)
                                         : mean_knockout(run.knockout, means->means, run.layers);
+    return runs;
+  }
+
+  // One item of all the prompts, in all its windows.
+  void add_item(LoadedModel& model, const AskedItem& one, const ReferenceMeans* means,
+                std::span<const TokenizedPrompt> prompts, std::vector<PromptKnockouts>& found,
+                std::vector<bool>& finite) const {
+    const KnockoutSet set = plan_.knockouts.at(one.item).set;
+    const std::vector<Window> windows = windows_of(plan_.series, one.series);
+    std::vector<TwoStreamKnockout> runs = runs_of(model, one, means, prompts, windows);
     ReplayBatch batch;
     std::vector<ReplayBatch::Run> clean, knocked;
     for (const TokenizedPrompt& prompt : prompts)
       clean.push_back(batch.ask(prompt.ids, prompt.answer, {}));
     for (TwoStreamKnockout& run : runs)
       knocked.push_back(batch.ask(run.knockout.ids, run.answer, std::move(run.together)));
-    batch.compute(replay);
+    batch.compute(replayer_of(model));
     for (std::size_t i = 0, next = 0; i < prompts.size(); ++i) {
-      const std::size_t touched = positions_of(knockout.set, prompts[i]).size();
+      const std::size_t touched = positions_of(set, prompts[i]).size();
       std::vector<Answer> answers;
       for (std::size_t w = 0; w < windows.size(); ++w)
         answers.push_back(touched > 0 ? batch.answer(knocked[next++]) : Answer{});
@@ -349,6 +409,8 @@ class MeanKnockoutWork final : public Work {
 
 // ---- the section
 
+constexpr const char* kOfDataset = "dataset";
+
 template <class V>
 Form<V> one_word(const std::string& what, const std::vector<V>& values) {
   std::vector<std::pair<std::string, V>> words;
@@ -360,11 +422,26 @@ const std::vector<KnockoutMode> kModes = {KnockoutMode::kMeanA, KnockoutMode::kT
                                           KnockoutMode::kMeanXbc, KnockoutMode::kTwoStreamXbc,
                                           KnockoutMode::kEdges};
 
+Form<std::string> reference_text() {
+  const std::string type = "dataset, or the path of a text file";
+  return {type,
+          [type](const YamlNode& node, const Place& place) {
+            const std::string given = read_text(node, place, type);
+            return given == kOfDataset ? std::string() : file_beside(place, given);
+          },
+          [](const std::string& file, Purpose) {
+            return YamlNode::of_text(file.empty() ? kOfDataset : file);
+          }};
+}
+
 Fields<MeanReferencesConfig> reference_fields() {
   using R = MeanReferencesConfig;
   return {field("prompts", &R::prompts, word_or("128", 0, whole_number<int>(1, kMostReferences)),
-                "how many prompts of the dataset the means are of; by default 128, or all of a "
-                "smaller dataset"),
+                "how many prompts of the dataset, or documents of the text, the means are of; by "
+                "default 128, or all where there are fewer"),
+          field("text", &R::text, reference_text(),
+                "dataset: its prompts; or a file with a document a line, of each at most 128 "
+                "tokens"),
           field("seed", &R::seed, whole_number<std::uint64_t>(0, std::numeric_limits<int>::max()),
                 "draws them")};
 }
@@ -454,12 +531,6 @@ class MeanKnockoutPlanner {
 
   // All entries of a model have the same means.
   void take_references(const MeanReferencesConfig& config, const std::string& key) {
-    const std::size_t there = model_.prompts.size();
-    if (static_cast<std::size_t>(config.prompts) > there)
-      throw InputError(
-          model_.file.string(),
-          fmt::format("key {}.prompts: the dataset has only {}", key, counted(there, "prompt")),
-          "ask for fewer");
     if (references_.value_or(config) != config)
       throw InputError(model_.file.string(),
                        fmt::format("key {}: model {} has other references in an earlier entry", key,
@@ -467,9 +538,37 @@ class MeanKnockoutPlanner {
                        "give both entries the same");
     if (references_) return;
     references_ = config;
-    const std::size_t count = config.prompts > 0 ? static_cast<std::size_t>(config.prompts)
-                                                 : std::min<std::size_t>(kUsualReferences, there);
-    plan_.references = drawn_prompts(model_.prompts, count, config.seed);
+    if (config.text.empty()) {
+      const std::size_t count =
+          count_of(config, model_.prompts.size(), key, "the dataset", "prompt");
+      plan_.references = drawn_prompts(model_.prompts, count, config.seed);
+      return;
+    }
+    plan_.documents = drawn_documents(text_of(config, key), config.seed);
+    plan_.documents.resize(count_of(config, plan_.documents.size(), key, config.text, "document"));
+  }
+
+  // How many of those that are there.
+  std::size_t count_of(const MeanReferencesConfig& config, std::size_t there,
+                       const std::string& key, const std::string& where,
+                       const std::string& noun) const {
+    const auto wanted = static_cast<std::size_t>(config.prompts);
+    if (wanted > there || there == 0)
+      throw InputError(
+          model_.file.string(),
+          fmt::format("key {}.prompts: {} has only {}", key, where, counted(there, noun)),
+          "ask for fewer");
+    return wanted > 0 ? wanted : std::min<std::size_t>(kUsualReferences, there);
+  }
+
+  std::vector<std::string> text_of(const MeanReferencesConfig& config,
+                                   const std::string& key) const {
+    try {
+      return documents_in(config.text);
+    } catch (const InputError& error) {
+      throw InputError(model_.file.string(), fmt::format("key {}.text: {}", key, error.what()),
+                       "name a text file, or dataset");
+    }
   }
 
   std::uint32_t place_of(const KnockoutSpec& knockout) {

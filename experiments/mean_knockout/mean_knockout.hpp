@@ -29,7 +29,10 @@ std::string to_string(KnockoutSet set);  // "subject", "subject-last", "non-subj
 std::vector<int> positions_of(KnockoutSet set, const TokenizedPrompt& prompt);  // ascending
 
 struct MeanReferencesConfig {
-  int prompts = 0;  // how many; 0 = 128, or all of a smaller dataset
+  // How many prompts of the dataset, or documents of the text; 0 = 128, or all where there are
+  // fewer.
+  int prompts = 0;
+  std::string text = {};  // absolute path of a file with a document a line; empty: the dataset
   std::uint64_t seed = 1;
   bool operator==(const MeanReferencesConfig&) const = default;
 };

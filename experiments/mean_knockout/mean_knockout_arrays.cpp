@@ -21,6 +21,8 @@ const CellNames& mean_knockout_names() {
 ArrayGroup arrays_of(const CellAxes& axes, const MeanReferences& references) {
   ArrayGroup group = arrays_of(mean_knockout_names(), axes);
   group.attributes = {{"reference_tokens", references.tokens}};
+  if (references.documents > 0)
+    group.attributes.emplace_back("reference_documents", references.documents);
   group.axes.push_back(
       {"reference", references.prompts, {"1", "id of a prompt that the means are of"}});
   return group;
@@ -40,7 +42,10 @@ MeanReferences read_mean_references(const ResultsReader& reader, const std::stri
   const hdf5::Group group = reader.arrays_of(model).open_group(mean_knockout_names().group);
   MeanReferences references{group.read_axis<std::int64_t>("reference"),
                             group.integer_attribute("reference_tokens")};
-  if (references.tokens < 0) inconsistent(group, "", "attribute 'reference_tokens' is below 0");
+  if (group.has_attribute("reference_documents"))
+    references.documents = group.integer_attribute("reference_documents");
+  if (references.tokens < 0 || references.documents < 0)
+    inconsistent(group, "", "attribute 'reference_tokens' or 'reference_documents' is below 0");
   return references;
 }
 

@@ -16,8 +16,10 @@ const CellNames& mean_knockout_names();
 
 // What the means are of.
 struct MeanReferences {
-  std::vector<std::int64_t> prompts;  // ids; empty where no item needs means
-  std::int64_t tokens = 0;            // of all of them; 0 = not known yet
+  // Ids; empty where no item needs means, and where they are of a text.
+  std::vector<std::int64_t> prompts = {};
+  std::int64_t tokens = 0;     // of all of them; 0 = not known yet
+  std::int64_t documents = 0;  // of a text; 0 = they are of prompts
 };
 ArrayGroup arrays_of(const CellAxes& axes, const MeanReferences& references);
 

@@ -13,12 +13,13 @@
 #include "experiments/bytes.hpp"
 #include "experiments/cell_collector.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
+#include "model/check_intervention.hpp"
 
 namespace factflow {
 
 template <class Archive>
 void serialize(Archive& archive, EdgeSpec& e) {
-  archive(e.from, e.to, e.channels);
+  archive(e.from, e.to, e.channels, e.path);
 }
 template <class Archive>
 void serialize(Archive& archive, SweepPlan& p) {
@@ -26,9 +27,10 @@ void serialize(Archive& archive, SweepPlan& p) {
 }
 
 std::string label_of(const EdgeSpec& edge) {
-  const std::string label = to_string(edge.from) + "->" + to_string(edge.to);
-  return edge.channels.kind == ChannelSet::Kind::kAll ? label
-                                                      : label + "/" + to_string(edge.channels);
+  std::string label = to_string(edge.from) + "->" + to_string(edge.to);
+  if (edge.channels.kind != ChannelSet::Kind::kAll) label += "/" + to_string(edge.channels);
+  if (edge.path != Path::kBoth) label += fmt::format(" ({})", to_string(edge.path));
+  return label;
 }
 
 SweepPlan decode_sweep_plan(const std::string& bytes) {
@@ -91,6 +93,17 @@ class SweepArrays final : public ArrayMaker {
 
 // ---- work
 
+// Whether any window has a layer with such an edge: layers that slide may not reach so far.
+bool exists_somewhere(const Architecture& architecture, const std::vector<int>& targets,
+                      const std::vector<int>& sources, Path path,
+                      const std::vector<Window>& windows) {
+  return std::any_of(windows.begin(), windows.end(), [&](const Window& window) {
+    Block block = knockout(targets, sources, {}, window);
+    block.path = path;
+    return window.begin == window.end || blocked_edges(architecture, block) > 0;
+  });
+}
+
 class SweepWork final : public Work {
  public:
   explicit SweepWork(SweepPlan plan) : plan_(std::move(plan)) {}
@@ -134,20 +147,25 @@ class SweepWork final : public Work {
       const EdgeSpec& edge = plan_.edges.at(one.item);
       request.series.push_back({positions_of(edge.to, prompt), positions_of(edge.from, prompt),
                                 edge.channels, windows_of(plan_.series, one.series)});
+      std::get<Block>(request.series.back().interventions.front()).path = edge.path;
     }
     return request;
   }
 
-  Finding record(const LoadedModel&, const Asked& asked, const TokenizedPrompt& prompt,
+  Finding record(const LoadedModel& model, const Asked& asked, const TokenizedPrompt& prompt,
                  std::span<const TokenizedPrompt>, const ReplayResult& result) const override {
     PromptSweep sweep;
     for (std::size_t e = 0; e < asked.size(); ++e) {
       const EdgeSpec& edge = plan_.edges.at(asked[e].item);
-      sweep.blocked.push_back(
-          count_edges(positions_of(edge.to, prompt), positions_of(edge.from, prompt)));
+      const std::vector<int> targets = positions_of(edge.to, prompt),
+                             sources = positions_of(edge.from, prompt);
+      const bool exists = exists_somewhere(model.network().architecture(), targets, sources,
+                                           edge.path, windows_of(plan_.series, asked[e].series));
+      sweep.blocked.push_back(exists ? count_edges(targets, sources) : 0);
       std::vector<float>& probability = sweep.probability.emplace_back();
       std::vector<std::int32_t>&rank = sweep.rank.emplace_back(), &tied = sweep.tied.emplace_back();
-      for (const Answer& answer : result.knockouts[e]) {
+      for (const Answer& answered : result.knockouts[e]) {
+        const Answer answer = exists ? answered : Answer{};
         if (answer.rank == 0) sweep.blocked[e] = 0;  // an empty set of channels, say
         probability.push_back(static_cast<float>(std::exp(answer.log_probability)));
         rank.push_back(answer.rank);
@@ -172,7 +190,8 @@ std::vector<EdgeSpec> edges_of(const SweepConfig& sweep) {
   for (const KnockoutConfig& knockout : sweep.knockouts)
     for (const TokenRole to : knockout.to)
       for (const TokenRole from : knockout.from)
-        for (const ChannelSet& channels : knockout.channels) edges.push_back({from, to, channels});
+        for (const ChannelSet& channels : knockout.channels)
+          for (const Path path : knockout.path) edges.push_back({from, to, channels, path});
   return edges;
 }
 
@@ -209,7 +228,7 @@ class SweepKind final : public ExperimentKind {
       asked = asked_by(sweep, model, plan, planned.skipped);
     }
     planned.work = std::make_shared<SweepWork>(std::move(plan));
-    planned.lacking = "state-space channels";
+    planned.lacking = "state-space channels, or mixers on the path";
     return planned;
   }
   std::shared_ptr<const Work> work_from(const std::string& bytes) const override {
@@ -227,7 +246,8 @@ class SweepKind final : public ExperimentKind {
         plan.series, sweep.windows.sizes, sweep.windows.placement, model.architecture.layers);
     Asked asked;
     for (const EdgeSpec& edge : edges_of(sweep)) {
-      if (edge.channels.kind == ChannelSet::Kind::kAll || model.architecture.channels() > 0)
+      const bool all = edge.channels.kind == ChannelSet::Kind::kAll;
+      if (model.architecture.has(edge.path) && (all || model.architecture.channels(edge.path) > 0))
         asked.push_back({place_in(plan.edges, edge), series});
       else if (const std::string label = label_of(edge);
                std::find(skipped.begin(), skipped.end(), label) == skipped.end())

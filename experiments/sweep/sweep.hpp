@@ -6,17 +6,19 @@
 #include <vector>
 
 #include "experiments/experiment.hpp"
+#include "model/intervention.hpp"
 #include "model/knockout.hpp"
 
 namespace factflow {
 
 const ExperimentKind& sweep_kind();
 
-// One line of sweep.knockouts: every combination from x to x channels is one edge.
+// One line of sweep.knockouts: every combination from x to x channels x path is one edge.
 struct KnockoutConfig {
   std::vector<TokenRole> from;
   std::vector<TokenRole> to;
   std::vector<ChannelSet> channels = {ChannelSet{}};
+  std::vector<Path> path = {Path::kBoth};
   bool operator==(const KnockoutConfig&) const = default;
 };
 
@@ -32,8 +34,10 @@ struct EdgeSpec {
   TokenRole from = TokenRole::kSubject;
   TokenRole to = TokenRole::kLast;
   ChannelSet channels;
+  Path path = Path::kBoth;
 };
-std::string label_of(const EdgeSpec& edge);  // "subject->last", "subject->last/slow"
+// "subject->last", "subject->last/slow", "subject->last (attention)"
+std::string label_of(const EdgeSpec& edge);
 
 // What the sweeps ask of one model; what is asked of a prompt are items of `edges` and places in
 // `series`.

@@ -37,7 +37,9 @@ Fields<KnockoutConfig> knockout_fields() {
       field("channels", &K::channels, list_of(channel_set_form()),
             "channels (Mamba-1) or heads (Mamba-2) that lose the edge: all, slow, fast, not-slow, "
             "not-fast, "
-            "quantile k/K"),
+            "quantile k/K; in a model with attention as well they go with path: recurrent"),
+      field("path", &K::path, list_of(path_form()),
+            "which mixers lose the edge: attention, recurrent (all others), or both"),
   };
 }
 
@@ -50,16 +52,18 @@ void check_edges(const std::vector<KnockoutConfig>& knockouts, const YamlNode& n
   for (std::size_t i = 0; i < knockouts.size(); ++i) {
     for (const TokenRole from : knockouts[i].from)
       for (const TokenRole to : knockouts[i].to)
-        for (const ChannelSet& channels : knockouts[i].channels) {
-          const std::string edge = fmt::format("{} -> {}, channels {}", to_string(from),
-                                               to_string(to), to_string(channels));
-          const auto [first, is_new] = seen.emplace(edge, i);
-          if (!is_new)
-            reject(is_list ? place.item(i) : place, is_list ? node.items[i].line : node.line,
-                   fmt::format("gives the edge {} a second time, first in {}", edge,
-                               place.item(first->second).key),
-                   "remove one of them");
-        }
+        for (const ChannelSet& channels : knockouts[i].channels)
+          for (const Path path : knockouts[i].path) {
+            std::string edge = fmt::format("{} -> {}, channels {}", to_string(from), to_string(to),
+                                           to_string(channels));
+            if (path != Path::kBoth) edge += ", path " + to_string(path);
+            const auto [first, is_new] = seen.emplace(edge, i);
+            if (!is_new)
+              reject(is_list ? place.item(i) : place, is_list ? node.items[i].line : node.line,
+                     fmt::format("gives the edge {} a second time, first in {}", edge,
+                                 place.item(first->second).key),
+                     "remove one of them");
+          }
   }
 }
 

@@ -14,7 +14,7 @@
 #include "experiments/bytes.hpp"
 #include "experiments/counterfactual_draw.hpp"
 #include "experiments/forms.hpp"
-#include "model/check_intervention.hpp"
+#include "experiments/trace/token_patches.hpp"
 #include "model/locate_interventions.hpp"
 
 namespace factflow {
@@ -43,11 +43,13 @@ struct TracePlan {
   std::vector<WindowSeries> series;  // [patch], centred
   CounterfactualDraw draw;           // of nothing where there is noise
   NoisePlan noise;
+  PatchedTokens patched;  // for estimates
+  int layers = 0;         // of the model; for estimates
   Corruption corruption() const { return noise.any() ? Corruption::kNoise : Corruption::kSubject; }
 };
 template <class Archive>
 void serialize(Archive& archive, TracePlan& p) {
-  archive(p.patches, p.series, p.draw, p.noise);
+  archive(p.patches, p.series, p.draw, p.noise, p.patched, p.layers);
 }
 
 // What is found about one fact.
@@ -63,12 +65,6 @@ struct PromptTrace {
 template <class Archive>
 void serialize(Archive& archive, PromptTrace& p) {
   archive(p.fact, p.tokens, p.token_ids, p.probability, p.log_change, p.rank, p.deviation);
-}
-
-// Centres of a site's windows: the residual stream has one layer more, the last of which is read by
-// the final norm alone.
-WindowSeries centred_series(Site site, int size, int layers) {
-  return window_series(size, Placement::kCentred, site == Site::kH ? layers + 1 : layers);
 }
 
 // ---- results
@@ -146,11 +142,14 @@ class TraceWork final : public Work {
   }
 
   std::vector<Replays> replays(const Asked& asked, double tokens) const override {
-    std::vector<Replays> replays;
+    // The clean run, by itself and as where values come from.
+    std::vector<Replays> replays = {{1, {{0, plan_.layers}}, 2 * tokens}};
     for (const AskedItem& one : asked) {
-      Replays& of_item = replays.emplace_back(Replays{tokens, plan_.series.at(one.item).windows});
+      Replays& of_item =
+          replays.emplace_back(plan_.patched.replays(tokens, plan_.series.at(one.item).windows));
       if (!plan_.noise.any()) continue;
       of_item.times *= plan_.noise.config.copies;
+      of_item.columns = std::max(1.0, plan_.patched.share * tokens);
       for (Window& window : of_item.windows) window.begin = 0;  // the noise is there already
     }
     return replays;
@@ -363,10 +362,8 @@ class TraceWork final : public Work {
     for (const AskedItem& one : asked) {
       const Patch& patch = plan_.patches.at(one.item);
       if (patch.direction != direction) continue;
-      for (int token = prompt.subject.front(); token < static_cast<int>(run.ids.size()); ++token)
-        request.series.push_back(
-            Series({Write{patch.site, {}, {token}, std::nullopt, OtherRun{source.ids, {token}}}},
-                   plan_.series.at(one.item).windows));
+      add_token_patches(patch.site, plan_.series.at(one.item).windows, prompt.subject.front(),
+                        source.ids, request);
     }
     return request;
   }
@@ -379,33 +376,30 @@ class TraceWork final : public Work {
     PromptTrace trace;
     trace.fact = found_fact(prompt, other, results[1].clean, results[0].clean);
     add_tokens(model, prompt, trace);
-    std::size_t next[2] = {0, 0};
+    const int first = prompt.subject.front();
+    TokenPatches patches[2] = {{results[0], first}, {results[1], first}};
     for (const AskedItem& one : asked) {
       const auto direction = static_cast<std::size_t>(plan_.patches.at(one.item).direction);
-      add_map(one, prompt, results[direction], next[direction], trace);
+      add_map(one, prompt, results[direction].clean, patches[direction], trace);
     }
     return {"", to_bytes(trace)};
   }
 
-  void add_map(const AskedItem& one, const TokenizedPrompt& prompt, const ReplayResult& result,
-               std::size_t& series, PromptTrace& trace) const {
+  void add_map(const AskedItem& one, const TokenizedPrompt& prompt, const Answer& run,
+               TokenPatches& patches, PromptTrace& trace) const {
     std::vector<float>&probability = trace.probability.emplace_back(),
     &log_change = trace.log_change.emplace_back();
     std::vector<std::int32_t>& rank = trace.rank.emplace_back();
     const std::size_t centres = plan_.series.at(one.item).windows.size();
-    for (int token = 0; token < static_cast<int>(prompt.ids.size()); ++token) {
-      const bool patched = token >= prompt.subject.front();
+    const auto tokens = static_cast<int>(prompt.ids.size());
+    for (int token = 0; token < tokens; ++token)
       for (std::size_t i = 0; i < centres; ++i) {
-        // Rank 0: nothing was to be done.
-        const Answer& patch = patched ? result.knockouts.at(series).at(i) : result.clean;
-        const Answer& answer = patch.rank == 0 ? result.clean : patch;
+        const Answer& answer = patches.at(token, i);
         probability.push_back(static_cast<float>(std::exp(answer.log_probability)));
-        log_change.push_back(
-            static_cast<float>(answer.log_probability - result.clean.log_probability));
+        log_change.push_back(static_cast<float>(answer.log_probability - run.log_probability));
         rank.push_back(answer.rank);
       }
-      series += patched ? 1 : 0;
-    }
+    patches.next_item(tokens);
   }
 
   TracePlan plan_;
@@ -452,6 +446,8 @@ class TraceKind final : public ExperimentKind {
 
   PlannedWork plan(const Entries& entries, const ModelToPlan& model) const override {
     TracePlan plan;
+    plan.patched = patched_tokens(model.prompts);
+    plan.layers = model.architecture.layers;
     PlannedWork planned;
     DrawOfEntries draw(section(), entries.size(), model);
     bool any = false;  // earlier entry of this model
@@ -521,7 +517,7 @@ class TraceKind final : public ExperimentKind {
         const int size =
             site == Site::kH ? entry.h_window : window_of(entry, model.architecture.layers);
         const WindowSeries series = centred_series(site, size, model.architecture.layers);
-        check(site, series.windows, key, model);
+        check_patched_site(site, series.windows, key, model);
         const Patch patch{direction, site};
         std::size_t place = 0;
         while (place < plan.patches.size() &&
@@ -536,29 +532,9 @@ class TraceKind final : public ExperimentKind {
     std::sort(asked.begin(), asked.end());
     return asked;
   }
-
-  static void check(Site site, const std::vector<Window>& windows, const std::string& key,
-                    const ModelToPlan& model) {
-    try {
-      InterventionCheck(model.architecture)
-          .series(Series({Write{site, {}, {0}, std::nullopt, Zero{}}}, windows));
-    } catch (const std::invalid_argument& error) {
-      throw InputError(model.file.string(),
-                       fmt::format("key {}: model {}: {}", key, model.name, error.what()),
-                       "leave the site to models that have it by an entry with models: [...]");
-    }
-  }
 };
 
 }  // namespace
-
-std::vector<Site> sites_to_trace(const Architecture& architecture) {
-  const std::vector<Site> there = architecture.sites();
-  std::vector<Site> sites;
-  for (const Site site : {Site::kH, Site::kA, Site::kS, Site::kG, Site::kY, Site::kO, Site::kMlp})
-    if (std::find(there.begin(), there.end(), site) != there.end()) sites.push_back(site);
-  return sites;
-}
 
 Form<std::vector<TraceConfig>> trace_form() {
   return one_or_several(section(trace_fields()));

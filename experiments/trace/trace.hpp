@@ -8,6 +8,7 @@
 
 #include "experiments/experiment.hpp"
 #include "experiments/trace/noise.hpp"
+#include "experiments/trace/token_patches.hpp"
 #include "experiments/trace/trace_arrays.hpp"
 #include "model/intervention.hpp"
 
@@ -29,8 +30,5 @@ struct TraceConfig : Entry {
   bool operator==(const TraceConfig&) const = default;
 };
 Form<std::vector<TraceConfig>> trace_form();
-
-// What the papers trace, as far as a model has it: h, a, s, g, y, o, mlp.
-std::vector<Site> sites_to_trace(const Architecture& architecture);
 
 }  // namespace factflow

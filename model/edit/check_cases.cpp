@@ -223,13 +223,14 @@ LocateCheck check_attributions(const Network& network, const LocateCases& cases)
   for (size_t i = 0; i < cases.attributions.size(); ++i) {
     const LocateCases::Attribution& one = cases.attributions[i];
     const LocateCases::Fact& fact = cases.facts[one.fact];
-    const PromptPair pair{fact.clean, fact.corrupted, fact.answer};
-    const at::Tensor layers = at::tensor(one.layers, at::kLong).to(network.device());
+    const std::vector<PromptPair> pairs = {{fact.clean, fact.corrupted, fact.answer}};
+    const at::Tensor layers = at::tensor(one.layers, at::kLong);
     check.values(fmt::format("attributions[{}].gradient", i),
-                 gradient_map(network, pair, one.site).index_select(1, layers), one.gradient);
+                 gradient_maps(network, pairs, {one.site})[0][0].index_select(1, layers),
+                 one.gradient);
     if (one.integrated)
       check.values(fmt::format("attributions[{}].integrated", i),
-                   integrated_map(network, pair, one.site).index_select(1, layers.cpu()),
+                   integrated_maps(network, pairs, {one.site})[0][0].index_select(1, layers),
                    *one.integrated);
   }
   return check;

@@ -44,7 +44,7 @@ SlotValues EditSlot::values(std::span<const PromptToken> places) const {
   const SiteAt sites[] = {key_site(), {place_.matrix.value, layer_}};
   const std::vector<at::Tensor> found = ReferenceRows(network_).values_at(places, sites);
   const at::Tensor keys = keys_of(found[0]).to(at::kDouble);
-  return {keys, place_.matrix.activated ? applied(keys) : found[1].to(at::kDouble) / place_.scale};
+  return {keys, place_.matrix.activated ? applied(keys) : found[1].to(at::kDouble)};
 }
 
 EditedValue EditSlot::edited() const {
@@ -55,7 +55,7 @@ EditedValue EditSlot::edited() const {
 
 at::Tensor EditSlot::written(const at::Tensor& outputs) const {
   return place_.matrix.activated ? reference::activated(outputs, kernels::Activation::kSilu)
-                                 : outputs * place_.scale;
+                                 : outputs;
 }
 
 at::Tensor EditSlot::applied(const at::Tensor& keys) const {

@@ -20,8 +20,14 @@ LayerShape decoder_layer(const AttentionShape& attention, const MlpShape& mlp, b
 std::shared_ptr<RotaryTables> rotations_of(const Rotary& rotary, const Weights& weights) {
   if (rotary.dimensions == 0) return nullptr;
   return std::make_shared<RotaryTables>(
-      inverse_frequencies(rotary),
-      at::TensorOptions().dtype(wide_type(weights.precision())).device(weights.device()));
+      rotary, at::TensorOptions().dtype(wide_type(weights.precision())).device(weights.device()));
+}
+
+std::shared_ptr<RotaryTables> RotationCache::of(const Rotary& rotary) {
+  for (const auto& [known, tables] : known_)
+    if (known == rotary) return tables;
+  known_.emplace_back(rotary, rotations_of(rotary, weights_));
+  return known_.back().second;
 }
 
 kernels::Activation read_activation(ConfigReader& config, const std::string& key,

@@ -3,6 +3,8 @@
 
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "model/block.hpp"
 #include "model/config_reader.hpp"
@@ -21,6 +23,17 @@ LayerShape decoder_layer(const AttentionShape& attention, const MlpShape& mlp,
 
 // The rotations of an architecture in which every layer rotates alike; null if none does.
 std::shared_ptr<RotaryTables> rotations_of(const Rotary& rotary, const Weights& weights);
+
+// The same where layers differ: those that rotate alike share their tables.
+class RotationCache {
+ public:
+  explicit RotationCache(const Weights& weights) : weights_(weights) {}
+  std::shared_ptr<RotaryTables> of(const Rotary& rotary);
+
+ private:
+  const Weights& weights_;
+  std::vector<std::pair<Rotary, std::shared_ptr<RotaryTables>>> known_;
+};
 
 kernels::Activation read_activation(ConfigReader& config, const std::string& key,
                                     const std::string& fallback);

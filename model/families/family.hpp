@@ -20,6 +20,9 @@ struct Family {
   Architecture (*read)(ConfigReader& config);
   TensorTable (*tensors)(const Architecture& architecture);
   NetworkParts (*parts)(const Architecture& architecture, Weights& weights);
+  // Where files hold the text model inside one that also sees: the model_type of text_config, which
+  // alone is read. Null: there is no such file.
+  const char* text_part = nullptr;
 };
 
 // In the library factflow_family_table, of family_table.cpp alone: a program that has a function of

@@ -4,10 +4,10 @@
 
 #include <fmt/format.h>
 
+#include "model/families/building_blocks.hpp"
 #include "model/families/declarations.hpp"
 #include "model/families/state_space.hpp"
 #include "model/limits.hpp"
-#include "model/mixers/state_space.hpp"
 #include "model/network.hpp"
 #include "model/weights.hpp"
 
@@ -104,53 +104,25 @@ Architecture read_mamba_ssm_1(ConfigReader& ssm, Architecture architecture) {
 }
 
 TensorTable mamba_tensors(const Architecture& architecture) {
-  const std::int64_t hidden = architecture.hidden;
   TensorTable table = state_space_table(architecture);
+  TableBuilder builder(table, architecture.hidden);
   for (int i = 0; i < architecture.layers; ++i) {
-    const auto& shape = architecture.mixer<MambaShape>(i);
-    const std::int64_t inner = shape.inner;
-    const std::string mixer = fmt::format("backbone.layers.{}.mixer.", i);
-    table.entries.push_back({fmt::format("backbone.layers.{}.norm.weight", i), {hidden}});
-    table.entries.push_back({mixer + "in_proj.weight", {2 * inner, hidden}});
-    table.entries.push_back({mixer + "conv1d.weight", {inner, 1, shape.conv_kernel}});
-    table.entries.push_back(
-        {mixer + "x_proj.weight", {shape.time_step_rank + 2 * shape.states, inner}});
-    table.entries.push_back({mixer + "dt_proj.weight", {inner, shape.time_step_rank}});
-    table.entries.push_back({mixer + "dt_proj.bias", {inner}});
-    table.entries.push_back({mixer + "A_log", {inner, shape.states}});
-    table.entries.push_back({mixer + "D", {inner}});
-    table.entries.push_back({mixer + "out_proj.weight", {hidden, inner}});
-    if (shape.conv_bias) table.entries.push_back({mixer + "conv1d.bias", {inner}});
-    if (shape.bias) table.entries.push_back({mixer + "in_proj.bias", {2 * inner}});
-    if (shape.bias) table.entries.push_back({mixer + "out_proj.bias", {hidden}});
+    const std::string layer = fmt::format("backbone.layers.{}.", i);
+    builder.norm(layer + "norm");
+    builder.mamba(layer + "mixer.", architecture.mixer<MambaShape>(i));
   }
   return table;
 }
 
 NetworkParts mamba_parts(const Architecture& architecture, Weights& weights) {
-  const auto norm = [&](const std::string& name) {
-    return Norm{weights.take(name), {}, architecture.norm_epsilon, false};
-  };
+  BlockLoader loader(weights, architecture.norm_epsilon);
   NetworkParts parts{"backbone.embeddings.weight", "lm_head.weight", "",
-                     norm("backbone.norm_f.weight")};
+                     loader.norm("backbone.norm_f")};
   for (int i = 0; i < architecture.layers; ++i) {
-    const std::string mixer = fmt::format("backbone.layers.{}.mixer.", i);
-    const at::Tensor a_log = weights.take(mixer + "A_log");
-    MambaWeights one;
-    one.in = weights.projection(mixer + "in_proj.weight");
-    one.in_bias = weights.activation_bias(mixer + "in_proj.bias");
-    one.convolution = {causal_taps(weights.take(mixer + "conv1d.weight")),
-                       weights.optional(mixer + "conv1d.bias")};
-    one.parameters = weights.projection(mixer + "x_proj.weight");
-    one.time_step = weights.projection(mixer + "dt_proj.weight");
-    one.scan = {a_log.exp().neg().t().contiguous(), weights.take(mixer + "D"),
-                weights.take(mixer + "dt_proj.bias")};
-    one.output = {weights.projection(mixer + "out_proj.weight"),
-                  weights.optional(mixer + "out_proj.bias")};
-    one.decay_norms = decay_norms_of(a_log);
+    const std::string layer = fmt::format("backbone.layers.{}.", i);
     parts.layers.emplace_back().push_back(
-        {norm(fmt::format("backbone.layers.{}.norm.weight", i)),
-         std::make_unique<MambaMixer>(architecture.mixer<MambaShape>(i), std::move(one))});
+        {loader.norm(layer + "norm"),
+         loader.mamba(layer + "mixer.", architecture.mixer<MambaShape>(i))});
   }
   return parts;
 }

@@ -44,7 +44,8 @@ struct Factor : Matrix<T> {     // data may be null if there are parts
 };
 
 // out = x / rms(x) * weight (+ nothing) or (x - mean) / std * weight + bias, over `width`, of x or
-// of x + offset. weight, bias and offset may be null.
+// of x + offset. weight, bias and offset may be null. With `residual`, the result is added to it
+// instead of being written to `out`.
 template <class T>
 struct NormArgs {
   Matrix<const Wide<T>> x;
@@ -56,6 +57,7 @@ struct NormArgs {
   double epsilon = 0;
   bool subtract_mean = false;
   const Wide<T>* offset = nullptr;
+  Matrix<Wide<T>> residual = {};  // data may be null
 };
 
 // out[c] = silu(bias + sum_k weight[channel, k] x[k-th last token seen by c]); the causal depthwise
@@ -115,11 +117,11 @@ struct DualArgs {
 };
 
 // out = weight * norm(y * silu(z)) or, with norm_before_gate, weight * norm(y) * silu(z); RMS over
-// groups of `group` channels.
+// groups of `group` channels. Without z there is no gate; out may be y.
 template <class T>
 struct GatedNormArgs {
   Matrix<const T> y;
-  Matrix<const T> z;
+  Matrix<const T> z;  // data may be null
   Factor<T> out;
   const Wide<T>* weight = nullptr;  // [width]
   std::int64_t rows = 0;
@@ -130,13 +132,17 @@ struct GatedNormArgs {
 };
 
 // Rotary position embedding of the first `rotary` of `head_size` dimensions, in place (Su et al.
-// 2021; half-split pairs).
+// 2021; half-split pairs). Rows of prompts of more than `short_tokens` tokens turn by the second
+// pair of tables, if there is one (LongRoPE, Ding et al. 2024).
 template <class T>
 struct RotaryArgs {
   Matrix<T> heads;                  // [columns, count * head_size]
   const Wide<T>* cosine = nullptr;  // [positions, rotary / 2]
   const Wide<T>* sine = nullptr;
   int count = 0, head_size = 0, rotary = 0;
+  const Wide<T>* long_cosine = nullptr;  // or null
+  const Wide<T>* long_sine = nullptr;
+  std::int32_t short_tokens = 0;
 };
 
 // Causal attention; blocked pairs score -inf, a column left with no key outputs 0. Grouped queries
@@ -151,6 +157,7 @@ struct AttentionArgs {
   double scale = 1;
   // A token sees itself and the sliding_window - 1 before it; 0: all.
   std::int32_t sliding_window = 0;
+  double score_cap = 0;  // c: scores are c tanh(score / c), before edges are blocked; 0: no cap
 };
 
 // out = act(gate) * up, or act(gate) without `up`. In place is allowed.
@@ -173,7 +180,8 @@ struct GatherArgs {
   std::int64_t rows = 0, width = 0;
 };
 
-// Log-probability, rank and ties of one token per row of logits: rank = 1 + how many other logits
+// Log-probability, rank and ties of one token per row of logits, which are cap tanh(factor x / cap)
+// of the numbers x given, or without a cap factor x: rank = 1 + how many other logits
 // are at least as large, tied = how many of these are equal. A row in which anything is NaN or
 // infinite has neither: NaN, kNoRank and 0.
 inline constexpr std::int32_t kNoRank = -1;
@@ -185,6 +193,8 @@ struct AnswerArgs {
   std::int32_t* rank = nullptr;          // [rows]
   std::int32_t* tied = nullptr;          // [rows]
   std::int64_t rows = 0, vocabulary = 0;
+  double factor = 1;  // above 0
+  double cap = 0;     // 0: none
 };
 
 }  // namespace factflow::kernels

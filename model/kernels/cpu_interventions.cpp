@@ -289,6 +289,12 @@ void dual_cut(const Rows& rows, const DualArgs<T>& a, const CutArgs& cut) {
               });
 }
 
+// The first token that a token sees.
+template <class T>
+std::int32_t first_seen(const AttentionArgs<T>& a, std::int32_t t) {
+  return a.sliding_window > 0 && t >= a.sliding_window ? t - a.sliding_window + 1 : 0;
+}
+
 // The softmax is kept up to date while the keys pass, so that no scores are kept.
 template <class T>
 void attend_head(const AttentionArgs<T>& a, const Row& row, std::int32_t t, std::int32_t column,
@@ -298,10 +304,8 @@ void attend_head(const AttentionArgs<T>& a, const Row& row, std::int32_t t, std:
   const T* q = a.q.data + column * a.q.stride + head * a.head_size;
   T* out = a.out.data + column * a.out.stride + head * a.head_size;
   for (int p = 0; p < a.head_size; ++p) out[p] = 0;
-  const std::int32_t begin =
-      a.sliding_window > 0 && t >= a.sliding_window ? t - a.sliding_window + 1 : 0;
   T largest = 0, total = 0;
-  for (std::int32_t s = begin; s <= t; ++s) {
+  for (std::int32_t s = first_seen(a, t); s <= t; ++s) {
     std::uint8_t lose = 0;
     losses.edge(s, head, 1, &lose);
     if (lose != 0) continue;
@@ -312,6 +316,7 @@ void attend_head(const AttentionArgs<T>& a, const Row& row, std::int32_t t, std:
 #pragma omp simd reduction(+ : score)
     for (int p = 0; p < a.head_size; ++p) score += q[p] * k[p];
     score *= static_cast<T>(a.scale);
+    if (a.score_cap > 0) score = capped(score, a.score_cap);
     const T next = total == T(0) || score > largest ? score : largest;
     const T shrink = total == T(0) ? T(0) : vector_exp(largest - next);
     const T weight = vector_exp(score - next);
@@ -329,7 +334,7 @@ void attention_cut(const Rows& rows, const AttentionArgs<T>& a, const CutArgs& c
               [&](const Row& row, std::int32_t t, std::int32_t column, const Losses& losses) {
                 for (int head = 0; head < a.heads; ++head)
                   attend_head(a, row, t, column, losses, head);
-                losses.count(0, t);
+                losses.count(first_seen(a, t), t);
               });
 }
 

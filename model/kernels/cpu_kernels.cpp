@@ -33,11 +33,32 @@ T inverse_root(T mean_square, double epsilon) {
   return T(1) / square_root(mean_square + static_cast<T>(epsilon));
 }
 
+// residual += norm(x), of one row.
+template <class T>
+void add_norm(const NormArgs<T>& a, const T* x, T* residual) {
+  const auto at = [&](std::int64_t j) { return a.offset != nullptr ? x[j] + a.offset[j] : x[j]; };
+  T mean = 0;
+  for (std::int64_t j = 0; j < a.width && a.subtract_mean; ++j) mean += at(j);
+  mean /= static_cast<T>(a.width);
+  T square = 0;
+#pragma omp simd reduction(+ : square)
+  for (std::int64_t j = 0; j < a.width; ++j) square += (at(j) - mean) * (at(j) - mean);
+  const T scale = inverse_root(square / static_cast<T>(a.width), a.epsilon);
+  for (std::int64_t j = 0; j < a.width; ++j) {
+    const T weighted = (at(j) - mean) * scale * (a.weight != nullptr ? a.weight[j] : T(1));
+    residual[j] += a.bias != nullptr ? weighted + a.bias[j] : weighted;
+  }
+}
+
 template <class T>
 void norm(const Rows&, const NormArgs<T>& a) {
 #pragma omp parallel for schedule(static)
   for (std::int64_t i = 0; i < a.rows; ++i) {
     const T* x = a.x.data + i * a.x.stride;
+    if (a.residual.data != nullptr) {
+      add_norm(a, x, a.residual.data + i * a.residual.stride);
+      continue;
+    }
     T* out = a.out.data + i * a.out.stride;
     if (a.offset != nullptr) {
       for (std::int64_t j = 0; j < a.width; ++j) out[j] = x[j] + a.offset[j];
@@ -351,7 +372,22 @@ void dual(const Rows& rows, const DualArgs<T>& a) {
 }
 
 template <class T>
+void group_norm(const GatedNormArgs<T>& a) {
+#pragma omp parallel for schedule(static)
+  for (std::int64_t i = 0; i < a.rows; ++i) {
+    const T* y = a.y.data + i * a.y.stride;
+    T* out = a.out.data + i * a.out.stride;
+    for (std::int64_t g = 0; g < a.width; g += a.group) {
+      const T scale = inverse_root(
+          dot(y + g, y + g, static_cast<int>(a.group)) / static_cast<T>(a.group), a.epsilon);
+      for (std::int64_t j = g; j < g + a.group; ++j) out[j] = y[j] * scale * a.weight[j];
+    }
+  }
+}
+
+template <class T>
 void gated_norm(const Rows&, const GatedNormArgs<T>& a) {
+  if (a.z.data == nullptr) return group_norm(a);
 #pragma omp parallel for schedule(static)
   for (std::int64_t i = 0; i < a.rows; ++i) {
     const T* y = a.y.data + i * a.y.stride;
@@ -370,13 +406,22 @@ void gated_norm(const Rows&, const GatedNormArgs<T>& a) {
   }
 }
 
+// Whether the prompt of a column, all of it, is beyond the short tables.
+template <class T>
+bool turns_by_long_tables(const Rows& rows, const RotaryArgs<T>& a, std::int32_t column) {
+  const Row& row = rows.rows[rows.row_of[column]];
+  return row.first_token + row.count > a.short_tokens;
+}
+
 template <class T>
 void rotary(const Rows& rows, const RotaryArgs<T>& a) {
   const int half = a.rotary / 2;
 #pragma omp parallel for schedule(static)
   for (std::int32_t c = 0; c < rows.column_count; ++c) {
-    const T* cosine = a.cosine + static_cast<std::int64_t>(rows.position[c]) * half;
-    const T* sine = a.sine + static_cast<std::int64_t>(rows.position[c]) * half;
+    const bool is_long = a.long_cosine != nullptr && turns_by_long_tables(rows, a, c);
+    const std::int64_t at = static_cast<std::int64_t>(rows.position[c]) * half;
+    const T* cosine = (is_long ? a.long_cosine : a.cosine) + at;
+    const T* sine = (is_long ? a.long_sine : a.sine) + at;
     for (int h = 0; h < a.count; ++h) {
       T* x = a.heads.data + c * a.heads.stride + h * a.head_size;
       for (int i = 0; i < half; ++i) {
@@ -399,7 +444,7 @@ std::int64_t attention_column(const Rows& rows, const AttentionArgs<T>& a, std::
       a.sliding_window > 0 && t >= a.sliding_window ? t - a.sliding_window + 1 : 0;
   std::int64_t edges = 0;
   if (target)
-    for (std::int32_t s = 0; s <= t; ++s)
+    for (std::int32_t s = begin; s <= t; ++s)
       edges += (rows.flags[row.flags + s] & kSource) != 0 ? 1 : 0;
   for (int h = 0; h < a.heads; ++h) {
     const std::int64_t key_head =
@@ -414,6 +459,7 @@ std::int64_t attention_column(const Rows& rows, const AttentionArgs<T>& a, std::
                       ? -__builtin_inff()
                       : dot(q, a.k.data + column_of(row, s) * a.k.stride + key_head, a.head_size) *
                             static_cast<T>(a.scale);
+      if (a.score_cap > 0 && !blocked) scores[s] = capped(scores[s], a.score_cap);
       largest = scores[s] > largest || scores[s] != scores[s] ? scores[s] : largest;
     }
     if (largest == -__builtin_inff()) continue;  // no key left
@@ -483,6 +529,13 @@ void gather(const Rows&, const GatherArgs<T>& a) {
                      static_cast<size_t>(a.width) * sizeof(T));
 }
 
+// The logit that a number stands for.
+template <class T>
+T logit_of(const AnswerArgs<T>& a, T number) {
+  const T scaled = number * static_cast<T>(a.factor);
+  return a.cap > 0 ? capped(scaled, a.cap) : scaled;
+}
+
 template <class T>
 void answer(const Rows&, const AnswerArgs<T>& a) {
   constexpr std::int64_t kChunk = 1024;  // summed in T, chunks in double
@@ -505,15 +558,23 @@ void answer(const Rows&, const AnswerArgs<T>& a) {
       a.tied[i] = 0;
       continue;
     }
+    // The scaling is monotonic: ranks are those of the numbers.
+    const bool scales = a.factor != 1 || a.cap > 0;
+    const T top = scales ? logit_of(a, largest) : largest;
     double total = 0;
     for (std::int64_t begin = 0; begin < a.vocabulary; begin += kChunk) {
       const std::int64_t end = begin + kChunk < a.vocabulary ? begin + kChunk : a.vocabulary;
       T sum = 0;
+      if (scales) {
+        for (std::int64_t j = begin; j < end; ++j) sum += vector_exp(logit_of(a, logits[j]) - top);
+      } else {
 #pragma omp simd reduction(+ : sum)
-      for (std::int64_t j = begin; j < end; ++j) sum += vector_exp(logits[j] - largest);
+        for (std::int64_t j = begin; j < end; ++j) sum += vector_exp(logits[j] - largest);
+      }
       total += static_cast<double>(sum);
     }
-    a.log_probability[i] = static_cast<double>(right) - static_cast<double>(largest) - ::log(total);
+    const T logit = scales ? logit_of(a, right) : right;
+    a.log_probability[i] = static_cast<double>(logit) - static_cast<double>(top) - ::log(total);
     a.rank[i] = at_least;  // the answer among them
     a.tied[i] = equal - 1;
   }

@@ -28,13 +28,19 @@ struct Sight {
 __device__ inline void count_blocked(const Rows& rows, const Sight& sight) {
   if (!sight.target) return;
   unsigned long long edges = 0;
-  for (std::int32_t s = 0; s <= sight.t; ++s) edges += sight.blocked(rows, s) ? 1 : 0;
+  for (std::int32_t s = sight.begin; s <= sight.t; ++s) edges += sight.blocked(rows, s) ? 1 : 0;
   atomicAdd(rows.blocked, edges);
+}
+
+// cap tanh(score / cap)
+__device__ inline float capped(float score, double cap) {
+  const auto limit = static_cast<float>(cap);
+  return limit * tanhf(score / limit);
 }
 
 // kLanes threads share a head, kFours float4 each: head_size = 4 kLanes kFours. A warp takes 32 /
 // kLanes heads of one column.
-template <int kLanes, int kFours, class T>
+template <bool kCapped, int kLanes, int kFours, class T>
 __device__ void attend_wide(const Rows& rows, const AttentionArgs<T>& a, std::int32_t column,
                             int first_head) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -78,6 +84,7 @@ __device__ void attend_wide(const Rows& rows, const AttentionArgs<T>& a, std::in
     for (int i = 0; i < kKeysAtOnce; ++i) {
       if (seen[i] < 0) continue;
       any = true;
+      if (kCapped) score[i] = capped(score[i], a.score_cap);
       next = fmaxf(next, score[i]);
     }
     if (!any) continue;
@@ -107,18 +114,19 @@ __device__ void attend_wide(const Rows& rows, const AttentionArgs<T>& a, std::in
 // Block (columns, heads of a warp). Neighbouring columns often are replays of one prompt, whose
 // keys and values then are in the processor's own cache.
 constexpr int kColumnsPerBlock = 16;
-template <int kLanes, int kFours, class T>
+template <bool kCapped, int kLanes, int kFours, class T>
 __global__ void attention_wide_kernel(Rows rows, AttentionArgs<T> a) {
   const std::int32_t begin = static_cast<std::int32_t>(blockIdx.x) * kColumnsPerBlock,
                      end = min(begin + kColumnsPerBlock, rows.column_count);
   for (std::int32_t column = begin + static_cast<std::int32_t>(threadIdx.x) / 32; column < end;
        column += kThreads / 32)
-    attend_wide<kLanes, kFours>(rows, a, column, static_cast<int>(blockIdx.y) * (32 / kLanes));
+    attend_wide<kCapped, kLanes, kFours>(rows, a, column,
+                                         static_cast<int>(blockIdx.y) * (32 / kLanes));
 }
 
 // Any head size up to 256, one warp per column and head.
 constexpr int kMaxHeadParts = 8;
-template <class T>
+template <bool kCapped, class T>
 __global__ void attention_kernel(Rows rows, AttentionArgs<T> a) {
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const std::int64_t item = static_cast<std::int64_t>(blockIdx.x) * (blockDim.x / 32) + warp;
@@ -148,6 +156,7 @@ __global__ void attention_kernel(Rows rows, AttentionArgs<T> a) {
     for (int p = 0; p < kMaxHeadParts; ++p)
       if (p * 32 + lane < a.head_size) score += query[p] * load(k + p * 32 + lane);
     score = warp_sum(score);
+    if (kCapped) score = capped(score, a.score_cap);
     const float next = fmaxf(largest, score), shrink = expf(largest - next),
                 weight = expf(score - next);
     total = total * shrink + weight;
@@ -168,8 +177,12 @@ void launch_wide_attention(const Rows& rows, const AttentionArgs<T>& a) {
   constexpr int kHeadsPerWarp = 32 / kLanes;
   const dim3 grid(blocks_for(rows.column_count, kColumnsPerBlock),
                   blocks_for(a.heads, kHeadsPerWarp));
-  launch("attention_wide", attention_wide_kernel<kLanes, kFours, T>, {grid, kThreads}, rows, rows,
-         a);
+  if (a.score_cap > 0)
+    launch("attention_wide", attention_wide_kernel<true, kLanes, kFours, T>, {grid, kThreads}, rows,
+           rows, a);
+  else
+    launch("attention_wide", attention_wide_kernel<false, kLanes, kFours, T>, {grid, kThreads},
+           rows, rows, a);
 }
 
 template <class T>
@@ -199,8 +212,11 @@ void attention(const Rows& rows, const AttentionArgs<T>& a) {
     }
   }
   const std::int64_t warps = static_cast<std::int64_t>(rows.column_count) * a.heads;
-  launch("attention", attention_kernel<T>, {blocks_for(warps, kThreads / 32), kThreads}, rows, rows,
-         a);
+  const LaunchShape shape{blocks_for(warps, kThreads / 32), kThreads};
+  if (a.score_cap > 0)
+    launch("attention", attention_kernel<true, T>, shape, rows, rows, a);
+  else
+    launch("attention", attention_kernel<false, T>, shape, rows, rows, a);
 }
 
 }  // namespace

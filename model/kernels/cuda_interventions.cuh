@@ -377,7 +377,8 @@ template <class T>
 __global__ void attention_cut_kernel(Rows rows, AttentionArgs<T> a, CutArgs cut) {
   const Losses losses(rows, cut, blockIdx.x);
   if (!losses.any) return;
-  if (Losses::counts()) losses.count(0);
+  const std::int32_t begin = a.sliding_window > 0 ? max(losses.t - a.sliding_window + 1, 0) : 0;
+  if (Losses::counts()) losses.count(begin);
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const int head =
       static_cast<int>(blockIdx.y) * (kThreads / 32) + static_cast<int>(threadIdx.x) / 32;
@@ -393,7 +394,6 @@ __global__ void attention_cut_kernel(Rows rows, AttentionArgs<T> a, CutArgs cut)
         p * 32 + lane < a.head_size ? load(q + p * 32 + lane) * static_cast<float>(a.scale) : 0.0f;
     sum[p] = 0;
   }
-  const std::int32_t begin = a.sliding_window > 0 ? max(losses.t - a.sliding_window + 1, 0) : 0;
   float largest = -INFINITY, total = 0;
   for (std::int32_t s = begin; s <= losses.t; ++s) {
     if (losses.loses(s, head)) continue;
@@ -405,6 +405,7 @@ __global__ void attention_cut_kernel(Rows rows, AttentionArgs<T> a, CutArgs cut)
     for (int p = 0; p < kMaxHeadParts; ++p)
       if (p * 32 + lane < a.head_size) score += query[p] * load(k + p * 32 + lane);
     score = warp_sum(score);
+    if (a.score_cap > 0) score = capped(score, a.score_cap);
     const float next = fmaxf(largest, score), shrink = expf(largest - next),
                 weight = expf(score - next);
     total = total * shrink + weight;

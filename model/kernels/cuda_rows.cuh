@@ -89,7 +89,7 @@ inline int held_threads(std::int64_t width) {
   return 0;
 }
 
-template <bool kWarp, class T>
+template <bool kAdds, bool kWarp, class T>
 __global__ void norm_wide_kernel(NormArgs<T> a) {
   const std::int64_t row = RowThreads<kWarp>::row();
   if (row >= a.rows) return;
@@ -102,12 +102,17 @@ __global__ void norm_wide_kernel(NormArgs<T> a) {
   held.each([&](int j, float4 v) {
     if (a.weight != nullptr) v = times(v, load4(a.weight + j));
     if (a.bias != nullptr) v = plus(v, load4(a.bias + j));
-    put4(a.out, row, j, v);
+    if (kAdds) {
+      float* const to = a.residual.data + row * a.residual.stride + j;
+      store4(to, plus(load4(to), v));
+    } else {
+      put4(a.out, row, j, v);
+    }
   });
 }
 
 // Any width and alignment; out may be x.
-template <class T>
+template <bool kAdds, class T>
 __global__ void norm_kernel(NormArgs<T> a) {
   using Threads = RowThreads<false>;
   const std::int64_t row = blockIdx.x;
@@ -128,25 +133,119 @@ __global__ void norm_kernel(NormArgs<T> a) {
     float value = (at(j) - mean) * scale;
     if (a.weight != nullptr) value *= a.weight[j];
     if (a.bias != nullptr) value += a.bias[j];
-    put(a.out, row, j, value);
+    if (kAdds)
+      a.residual.data[row * a.residual.stride + j] += value;
+    else
+      put(a.out, row, j, value);
   }
 }
 
-template <class T>
-void norm(const Rows& rows, const NormArgs<T>& a) {
+template <bool kAdds, class T>
+void norm_rows(const Rows& rows, const NormArgs<T>& a) {
   if (a.rows == 0) return;
   const int threads = held_threads(a.width);
   const bool wide = a.width % 4 == 0 && threads > 0 && in_fours(a.x.data, a.x.stride) &&
                     in_fours(a.out) && in_fours(a.weight, 0) && in_fours(a.bias, 0) &&
-                    in_fours(a.offset, 0);
+                    in_fours(a.offset, 0) && in_fours(a.residual.data, a.residual.stride);
   const auto count = static_cast<unsigned>(a.rows);
   if (!wide)
-    launch("norm", norm_kernel<T>, {count, kThreads}, rows, a);
+    launch("norm", norm_kernel<kAdds, T>, {count, kThreads}, rows, a);
   else if (threads == 32)
-    launch("norm_wide", norm_wide_kernel<true, T>, {blocks_for(a.rows, kThreads / 32), kThreads},
-           rows, a);
+    launch("norm_wide", norm_wide_kernel<kAdds, true, T>,
+           {blocks_for(a.rows, kThreads / 32), kThreads}, rows, a);
   else
-    launch("norm_wide", norm_wide_kernel<false, T>, {count, threads}, rows, a);
+    launch("norm_wide", norm_wide_kernel<kAdds, false, T>, {count, threads}, rows, a);
+}
+
+template <class T>
+void norm(const Rows& rows, const NormArgs<T>& a) {
+  if (a.residual.data != nullptr)
+    norm_rows<true>(rows, a);
+  else
+    norm_rows<false>(rows, a);
+}
+
+// Without a gate; out may be y.
+template <bool kWarp, class T>
+__global__ void group_norm_wide_kernel(GatedNormArgs<T> a) {
+  const std::int64_t row = RowThreads<kWarp>::row(),
+                     begin = static_cast<std::int64_t>(blockIdx.y) * a.group;
+  if (row >= a.rows) return;
+  HeldRow<kWarp> held(a.group);
+  held.read(a.y.data + row * a.y.stride + begin);
+  held.normalise(false, a.epsilon);
+  held.each(
+      [&](int j, float4 v) { put4(a.out, row, begin + j, times(v, load4(a.weight + begin + j))); });
+}
+
+// The same for groups of up to 256 numbers, heads mostly: eight threads each hold up to eight
+// float4, so that a warp has four groups.
+template <class T>
+__global__ void head_norm_kernel(GatedNormArgs<T> a) {
+  constexpr int kLanes = 8;
+  const std::int64_t groups = a.width / a.group;
+  const std::int64_t item =
+      (static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / kLanes;
+  // Lanes of a missing group follow the last one and write nothing.
+  const bool missing = item >= a.rows * groups;
+  const std::int64_t own = missing ? a.rows * groups - 1 : item;
+  const std::int64_t row = own / groups, begin = own % groups * a.group;
+  const int lane = static_cast<int>(threadIdx.x) % kLanes;
+  const T* y = a.y.data + row * a.y.stride + begin;
+  float4 held[kHeldFours];
+  float square = 0;
+#pragma unroll
+  for (int i = 0; i < kHeldFours; ++i) {
+    const int j = 4 * (lane + i * kLanes);
+    held[i] = j < a.group ? load4(y + j) : make_float4(0, 0, 0, 0);
+    square += sum4(times(held[i], held[i]));
+  }
+#pragma unroll
+  for (int offset = kLanes / 2; offset > 0; offset /= 2)
+    square += __shfl_xor_sync(kAll, square, offset);
+  if (missing) return;
+  const float scale =
+      1.0f / sqrtf(square / static_cast<float>(a.group) + static_cast<float>(a.epsilon));
+#pragma unroll
+  for (int i = 0; i < kHeldFours; ++i) {
+    const int j = 4 * (lane + i * kLanes);
+    if (j < a.group)
+      put4(a.out, row, begin + j, times(times(held[i], scale), load4(a.weight + begin + j)));
+  }
+}
+
+template <class T>
+__global__ void group_norm_kernel(GatedNormArgs<T> a) {
+  const std::int64_t row = blockIdx.x, begin = static_cast<std::int64_t>(blockIdx.y) * a.group;
+  const T* y = a.y.data + row * a.y.stride + begin;
+  float square = 0;
+  for (std::int64_t j = threadIdx.x; j < a.group; j += blockDim.x)
+    square += load(y + j) * load(y + j);
+  square = RowThreads<false>::sum(square);
+  const float scale =
+      1.0f / sqrtf(square / static_cast<float>(a.group) + static_cast<float>(a.epsilon));
+  for (std::int64_t j = threadIdx.x; j < a.group; j += blockDim.x)
+    put(a.out, row, begin + j, load(y + j) * scale * a.weight[begin + j]);
+}
+
+template <class T>
+void group_norm(const Rows& rows, const GatedNormArgs<T>& a) {
+  const std::int64_t groups = a.width / a.group;
+  const int threads = held_threads(a.group);
+  const bool wide = a.group % 4 == 0 && threads > 0 && in_fours(a.y.data, a.y.stride) &&
+                    in_fours(a.out) && in_fours(a.weight, 0);
+  const dim3 grid(static_cast<unsigned>(a.rows), static_cast<unsigned>(groups));
+  if (!wide)
+    launch("group_norm", group_norm_kernel<T>, {grid, kThreads}, rows, a);
+  else if (a.group <= 256)
+    launch("head_norm", head_norm_kernel<T>, {blocks_for(a.rows * groups, kThreads / 8), kThreads},
+           rows, a);
+  else if (threads == 32)
+    launch("group_norm_wide", group_norm_wide_kernel<true, T>,
+           {dim3(blocks_for(a.rows, kThreads / 32), static_cast<unsigned>(groups)), kThreads}, rows,
+           a);
+  else
+    launch("group_norm_wide", group_norm_wide_kernel<false, T>, {grid, threads}, rows, a);
 }
 
 // Groups of a multiple of four channels.
@@ -193,6 +292,7 @@ __global__ void gated_norm_kernel(GatedNormArgs<T> a) {
 template <class T>
 void gated_norm(const Rows& rows, const GatedNormArgs<T>& a) {
   if (a.rows == 0) return;
+  if (a.z.data == nullptr) return group_norm(rows, a);
   const auto groups = static_cast<unsigned>(a.width / a.group);
   const int threads = held_threads(a.group);
   const bool wide = a.group % 4 == 0 && threads > 0 && in_fours(a.y.data, a.y.stride) &&
@@ -326,8 +426,14 @@ template <class T>
 __global__ void rotary_kernel(Rows rows, RotaryArgs<T> a) {
   const std::int32_t column = static_cast<std::int32_t>(blockIdx.x);
   const int half = a.rotary / 2;
-  const float* cosine = a.cosine + static_cast<std::int64_t>(rows.position[column]) * half;
-  const float* sine = a.sine + static_cast<std::int64_t>(rows.position[column]) * half;
+  bool is_long = false;  // whether the prompt, all of it, is beyond the short tables
+  if (a.long_cosine != nullptr) {
+    const Row& row = rows.rows[rows.row_of[column]];
+    is_long = row.first_token + row.count > a.short_tokens;
+  }
+  const std::int64_t at = static_cast<std::int64_t>(rows.position[column]) * half;
+  const float* cosine = (is_long ? a.long_cosine : a.cosine) + at;
+  const float* sine = (is_long ? a.long_sine : a.sine) + at;
   for (int j = static_cast<int>(threadIdx.x); j < a.count * half;
        j += static_cast<int>(blockDim.x)) {
     const int i = j % half;
@@ -415,9 +521,24 @@ inline void gather(const Rows& rows, const GatherArgs<float>& a) {
          wide);
 }
 
+// What logits are of the numbers given: the numbers themselves, or scaled and capped, which is
+// monotonic. What is no number stays -inf.
+struct AsGiven {
+  __device__ float operator()(float x) const { return x; }
+};
+struct Scaled {
+  float factor, cap;  // cap 0: none
+  __device__ float operator()(float x) const {
+    const float y = x * factor;
+    return cap == 0 || y == -INFINITY ? y : cap * tanhf(y / cap);
+  }
+};
+
 // One passage over the logits: the sum of exponentials is kept relative to the largest logit met so
 // far. The counts are exact: a vocabulary is far below 2^24.
+template <class Logit>
 struct SoftmaxSum {
+  Logit logit;
   float largest = -INFINITY, sum = 0;
   float at_least = 0, equal = 0;  // logits not below the answer's, and equal to it
   float finite = 0;               // logits that are numbers
@@ -432,13 +553,15 @@ struct SoftmaxSum {
 #pragma unroll
       for (const float4& four : load)
         next = fmaxf(fmaxf(next, fmaxf(four.x, four.y)), fmaxf(four.z, four.w));
-    sum *= exponential(largest - next);
+    const float top = logit(next);
+    sum *= exponential(logit(largest) - top);
 #pragma unroll
     for (const auto& load : x)
 #pragma unroll
       for (const float4& four : load) {
-        sum += sum4(make_float4(exponential(four.x - next), exponential(four.y - next),
-                                exponential(four.z - next), exponential(four.w - next)));
+        sum +=
+            sum4(make_float4(exponential(logit(four.x) - top), exponential(logit(four.y) - top),
+                             exponential(logit(four.z) - top), exponential(logit(four.w) - top)));
         at_least += count(four, [&](float number) { return number >= right; });
         equal += count(four, [&](float number) { return number == right; });
         finite += count(four, [](float number) { return fabsf(number) < INFINITY; });
@@ -455,8 +578,8 @@ struct SoftmaxSum {
 };
 constexpr int kNumbersAtOnce = 16;  // of a thread
 
-template <class T>
-__global__ void answer_kernel(AnswerArgs<T> a, bool wide) {
+template <class T, class Logit>
+__global__ void answer_kernel(AnswerArgs<T> a, Logit logit, bool wide) {
   constexpr int kPerLoad = 16 / sizeof(T), kLoads = kNumbersAtOnce / kPerLoad,
                 kFours = kPerLoad / 4;
   __shared__ float scratch[32];
@@ -464,7 +587,7 @@ __global__ void answer_kernel(AnswerArgs<T> a, bool wide) {
   const std::int64_t row = blockIdx.x;
   const T* logits = a.logits.data + row * a.logits.stride;
   const float right = load(logits + a.answer[row]);
-  SoftmaxSum own;
+  SoftmaxSum<Logit> own{logit};
   const float4 none = make_float4(-INFINITY, -INFINITY, -INFINITY, -INFINITY);
   const auto loaded = static_cast<int>(wide ? a.vocabulary / kPerLoad * kPerLoad : 0);
   for (int begin = kPerLoad * static_cast<int>(threadIdx.x); begin < loaded;
@@ -495,12 +618,14 @@ __global__ void answer_kernel(AnswerArgs<T> a, bool wide) {
     largest = fmaxf(largest, largest_of[w]);
   // A thread that met nothing has largest = -inf and sum = 0.
   const float sum = block_sum(
-      own.largest == -INFINITY ? own.sum : own.sum * expf(own.largest - largest), scratch);
+      own.largest == -INFINITY ? own.sum : own.sum * expf(logit(own.largest) - logit(largest)),
+      scratch);
   const float at_least = block_sum(own.at_least, scratch), equal = block_sum(own.equal, scratch),
               finite = block_sum(own.finite, scratch);
   if (threadIdx.x != 0) return;
   const bool number = static_cast<std::int64_t>(finite) == a.vocabulary;
-  a.log_probability[row] = number ? static_cast<double>(right) - static_cast<double>(largest) -
+  a.log_probability[row] = number ? static_cast<double>(logit(right)) -
+                                        static_cast<double>(logit(largest)) -
                                         log(static_cast<double>(sum))
                                   : static_cast<double>(NAN);
   a.rank[row] = number ? static_cast<std::int32_t>(at_least) : kNoRank;  // the answer among them
@@ -510,8 +635,13 @@ __global__ void answer_kernel(AnswerArgs<T> a, bool wide) {
 template <class T>
 void answer(const Rows& rows, const AnswerArgs<T>& a) {
   if (a.rows == 0) return;
-  launch("answer", answer_kernel<T>, {static_cast<unsigned>(a.rows), kThreads}, rows, a,
-         in_pieces(a.logits.data, a.logits.stride, 16));
+  const LaunchShape shape{static_cast<unsigned>(a.rows), kThreads};
+  const bool wide = in_pieces(a.logits.data, a.logits.stride, 16);
+  if (a.factor == 1 && a.cap == 0)
+    launch("answer", answer_kernel<T, AsGiven>, shape, rows, a, AsGiven{}, wide);
+  else
+    launch("answer", answer_kernel<T, Scaled>, shape, rows, a,
+           Scaled{static_cast<float>(a.factor), static_cast<float>(a.cap)}, wide);
 }
 
 }  // namespace

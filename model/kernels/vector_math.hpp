@@ -96,6 +96,15 @@ inline T gelu_tanh(T x) {
   return x * sigmoid(T(2) * u);
 }
 
+// cap tanh(x / cap)
+inline float capped(float x, double cap) {
+  const auto limit = static_cast<float>(cap);
+  return limit * ::tanhf(x / limit);
+}
+inline double capped(double x, double cap) {
+  return cap * ::tanh(x / cap);
+}
+
 inline float gelu(float x) {
   return 0.5f * x * (1.0f + ::erff(x * 0.70710678118654752f));
 }

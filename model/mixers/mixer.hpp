@@ -18,7 +18,9 @@ class ReferencePass;
 
 // How a mixer's result gets to the width of the residual stream.
 struct OutputProjection {
-  Projection weight;     // [hidden, width of what mix() gives]
+  // [hidden, width of what mix() gives]; undefined: that is the output itself, [columns, hidden] of
+  // wide numbers.
+  Projection weight;
   at::Tensor bias = {};  // [hidden], wide, or undefined
   // Whether the norms above add the bias instead (model/network.cpp).
   bool bias_in_norms = false;

@@ -31,6 +31,12 @@ class MixerShape {
   virtual std::string name() const = 0;      // "attention": one word, the folder's
   virtual std::string in_words() const = 0;  // its sizes
   virtual bool mixes_tokens() const { return true; }
+  // Of a mixer of tokens: which blocks cut it.
+  virtual Path path() const { return Path::kRecurrent; }
+  // Whether it sends tokens to experts, so that what is done to a row may change which.
+  virtual bool routes() const { return false; }
+  // Whether it erases as it writes, so that a block may leave that out as well (Block::erase).
+  virtual bool erases() const { return false; }
   // Through what its edges go and to what they can be restricted, for people; "" = it has none.
   virtual std::string edges_in_words() const = 0;
 
@@ -39,6 +45,8 @@ class MixerShape {
     return nullptr;
   }
 
+  // Tokens, itself included, that a token reads through its edges; 0 = all before it.
+  virtual int reach() const { return 0; }
   // What channel sets (model/knockout.hpp) choose among, by decay; 0 = nothing has a decay.
   virtual int channels() const { return 0; }
   // Whether replays need the state before their first token (kernels::StateSlot).

@@ -102,11 +102,25 @@ at::Tensor PromptPass::at(Site site, int layer, at::Tensor value) {
 
 at::Tensor PromptPass::cut(Block::Through through, int layer, std::int64_t width, at::Device device,
                            const Losing& losing) const {
+  return edges(layer, width, device, losing, [&](const Block& block) {
+    return block.through == through || block.through == Block::Through::kMixer;
+  });
+}
+
+at::Tensor PromptPass::unerased(int layer, std::int64_t width, at::Device device,
+                                const Losing& losing) const {
+  return edges(layer, width, device, losing, [](const Block& block) {
+    return block.erase && block.through != Block::Through::kConvolution;
+  });
+}
+
+at::Tensor PromptPass::edges(int layer, std::int64_t width, at::Device device, const Losing& losing,
+                             const std::function<bool(const Block&)>& concerned) const {
   at::Tensor cut = at::zeros({tokens_, tokens_, width}, at::TensorOptions(device).dtype(at::kBool));
   for (const Intervention& intervention : interventions_) {
     const auto* block = std::get_if<Block>(&intervention);
     if (block == nullptr || !contains(block->layers, layer)) continue;
-    if (block->through != through && block->through != Block::Through::kMixer) continue;
+    if (!covers(block->path, path()) || !concerned(*block)) continue;
     const at::Tensor pairs = chosen(block->targets, tokens_, device).unsqueeze(1) &
                              chosen(block->sources, tokens_, device).unsqueeze(0);
     cut |= pairs.unsqueeze(2) & losing(*block);

@@ -34,11 +34,16 @@ class PromptPass final : public ReferencePass {
   at::Tensor at(Site site, int layer, at::Tensor value) override;
   at::Tensor cut(Block::Through through, int layer, std::int64_t width, at::Device device,
                  const Losing& losing) const override;
+  at::Tensor unerased(int layer, std::int64_t width, at::Device device,
+                      const Losing& losing) const override;
 
   // What was read, [tokens, width].
   const std::map<SiteAt, at::Tensor>& values() const { return values_; }
 
  private:
+  // Of the blocks of the mixer's path in a layer that `concerned` is true of.
+  at::Tensor edges(int layer, std::int64_t width, at::Device device, const Losing& losing,
+                   const std::function<bool(const Block&)>& concerned) const;
   // [tokens written or 1, channels written]
   at::Tensor new_value(const Write& write, SiteAt at, const at::Tensor& channels) const;
   at::Tensor after_write(const Write& write, SiteAt at, const at::Tensor& value) const;

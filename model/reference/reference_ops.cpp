@@ -5,6 +5,7 @@
 namespace factflow::reference {
 
 at::Tensor normalised(const at::Tensor& x, const Norm& norm) {
+  if (norm.identity) return x;
   const at::Tensor centred = norm.subtract_mean ? x - x.mean(-1, /*keepdim=*/true) : x;
   at::Tensor y = rms_normalised(centred, x.size(-1), norm.epsilon);
   if (norm.weight.defined()) y = y * norm.weight;

@@ -28,9 +28,19 @@ class ReferencePass {
   using Losing = std::function<at::Tensor(const Block& block)>;
   virtual at::Tensor cut(Block::Through through, int layer, std::int64_t width, at::Device device,
                          const Losing& losing) const = 0;
+  // Likewise, of the edges through the state, those whose source does not erase either.
+  virtual at::Tensor unerased(int layer, std::int64_t width, at::Device device,
+                              const Losing& losing) const = 0;
+
+  // The mixer that comes next is of this path.
+  void enter(Path path) { path_ = path; }
 
  protected:
   ReferencePass() = default;
+  Path path() const { return path_; }
+
+ private:
+  Path path_ = Path::kBoth;
 };
 
 // [width] true at the indices; throws std::invalid_argument for one outside.

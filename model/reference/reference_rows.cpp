@@ -30,6 +30,7 @@ class RowsPass final : public ReferencePass {
   at::Tensor cut(Block::Through, int, std::int64_t, at::Device, const Losing&) const override {
     return {};
   }
+  at::Tensor unerased(int, std::int64_t, at::Device, const Losing&) const override { return {}; }
 
  private:
   at::Tensor after_write(const at::Tensor& value) const {

@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "model/mixers/row_flags.hpp"
+
 namespace factflow {
 namespace {
 
@@ -61,10 +63,11 @@ std::vector<Window> windows_of_layers(std::vector<int> layers) {
   return windows;
 }
 
-std::int32_t ActionPlanner::add_sources(const std::vector<int>& sources, size_t tokens) {
+std::int32_t ActionPlanner::add_sources(const Block& block, size_t tokens) {
   const auto at = static_cast<std::int32_t>(plan_.flags.size());
   plan_.flags.resize(plan_.flags.size() + tokens, std::uint8_t{0});
-  for (const int source : sources) plan_.flags[static_cast<size_t>(at + source)] = kernels::kSource;
+  for (const int source : block.sources)
+    plan_.flags[static_cast<size_t>(at + source)] = source_flags(block.erase);
   return at;
 }
 
@@ -84,10 +87,11 @@ std::int32_t ActionPlanner::add_mean(Site at, const MeanOfRuns& mean) {
 
 ActionPlanner::Prepared ActionPlanner::prepare(const Block& block, size_t tokens) {
   Prepared prepared;
-  prepared.sources = add_sources(block.sources, tokens);
+  prepared.sources = add_sources(block, tokens);
   if (block.through != Block::Through::kConvolution)
-    prepared.state_mask = index_in(plan_.selections, block.selection);
-  if (block.through != Block::Through::kState && mixer_.taps > 0)
+    prepared.state_mask = index_in(plan_.selections, StateSelection{block.selection, block.path});
+  if (block.through != Block::Through::kState && mixer_.taps > 0 &&
+      covers(block.path, Path::kRecurrent))
     prepared.tap_mask = index_in(plan_.tap_selections, TapSelection{block.selection, block.parts});
   return prepared;
 }
@@ -150,31 +154,38 @@ void ActionPlanner::add_row(const EffectiveSeries& series, const kernels::Row& r
   }
   for (size_t s = 0; s < kSites; ++s)
     flush(writes_[s], row, plan_.sites[s].targets, plan_.sites[s].writes);
-  flush(state_terms_, row, plan_.state_cuts.targets, plan_.state_cuts.terms);
+  for (const Path path : kMixerPaths) {
+    const auto p = static_cast<size_t>(path);
+    flush(state_terms_[p], row, plan_.state_cuts[p].targets, plan_.state_cuts[p].terms);
+  }
   flush(tap_terms_, row, plan_.tap_cuts.targets, plan_.tap_cuts.terms);
 }
 
 void ActionPlanner::add_block(const Block& block, const Prepared& prepared, const Window& layers) {
   for (const int target : block.targets) {
     if (prepared.state_mask >= 0)
-      state_terms_.push_back(
-          {target, {layers.begin, layers.end, prepared.sources, prepared.state_mask}});
+      for (const Path path : kMixerPaths)
+        if (covers(block.path, path) && mixer_.has(path))
+          state_terms_[static_cast<size_t>(path)].push_back(
+              {target, {layers.begin, layers.end, prepared.sources, prepared.state_mask}});
     if (prepared.tap_mask >= 0)
       tap_terms_.push_back(
           {target, {layers.begin, layers.end, prepared.sources, prepared.tap_mask}});
   }
-  if (prepared.state_mask >= 0) mark(plan_.state_cuts.on, mixer_.layers, layers);
+  if (prepared.state_mask >= 0)
+    for (const Path path : kMixerPaths)
+      if (covers(block.path, path) && mixer_.has(path))
+        mark(plan_.state_cuts[static_cast<size_t>(path)].on, mixer_.layers, layers);
   if (prepared.tap_mask >= 0) mark(plan_.tap_cuts.on, mixer_.layers, layers);
   count_edges_of(block, prepared, layers);
 }
 
 void ActionPlanner::count_edges_of(const Block& block, const Prepared& prepared,
                                    const Window& layers) {
-  std::int64_t edges = 0;
-  if (prepared.state_mask >= 0) edges += count_edges(block.targets, block.sources);
-  if (prepared.tap_mask >= 0) edges += count_taps(block.targets, block.sources, mixer_.taps);
-  plan_.blocked_edges +=
-      static_cast<std::uint64_t>(edges) * static_cast<std::uint64_t>(layers.end - layers.begin);
+  if (prepared.state_mask >= 0)
+    plan_.blocked_edges += edges_in(mixer_, block.targets, block.sources, layers, block.path);
+  if (prepared.tap_mask >= 0)
+    plan_.blocked_edges += taps_in(mixer_, block.targets, block.sources, layers, block.path);
 }
 
 void ActionPlanner::add_write(const Write& write, const Prepared& prepared, const Window& layers) {
@@ -185,11 +196,12 @@ void ActionPlanner::add_write(const Write& write, const Prepared& prepared, cons
     if (one.kind == SiteWrite::kColumn) one.source = prepared.columns[i];
     writes_[static_cast<size_t>(write.site)].push_back({write.tokens[i], one});
     if (write.site == Site::kSkip)
-      state_terms_.push_back(
+      state_terms_[static_cast<size_t>(Path::kRecurrent)].push_back(
           {write.tokens[i], {layers.begin, layers.end, kernels::kWithoutSkip, 0}});
   }
   mark(site(write.site).written, mixer_.layers + 1, layers);
-  if (write.site == Site::kSkip) mark(plan_.state_cuts.on, mixer_.layers, layers);
+  if (write.site == Site::kSkip)
+    mark(plan_.state_cuts[static_cast<size_t>(Path::kRecurrent)].on, mixer_.layers, layers);
 }
 
 void ActionPlanner::add_read(const ReadAt& read, std::int32_t column, std::int32_t request,

@@ -17,7 +17,9 @@ struct EffectiveSeries {
   int first_token = 0;  // the first one that anything is done to
   // The edges that its rows cut while they mix (kernels::Row): at most one block's. Empty: none.
   std::vector<int> targets, sources;
-  int selection = 0;                 // of the edges' channels, index in ReplayPlan::selections
+  int selection = 0;        // of the edges' channels, index in ReplayPlan::selections
+  Path path = Path::kBoth;  // of the edges, and whether their sources do not erase either
+  bool erase = false;
   std::vector<Intervention> beside;  // everything else
   bool as_written = false;           // each acts in its own layers, not in the run's window
   Window cut_window;                 // as written: the layers of the edges above
@@ -50,7 +52,7 @@ class ActionPlanner {
   };
   Prepared prepare(const Block& block, size_t tokens);
   Prepared prepare(const Write& write);
-  std::int32_t add_sources(const std::vector<int>& sources, size_t tokens);
+  std::int32_t add_sources(const Block& block, size_t tokens);
   std::int32_t add_mean(Site site, const MeanOfRuns& mean);
   void add_block(const Block& block, const Prepared& prepared, const Window& layers);
   void add_write(const Write& write, const Prepared& prepared, const Window& layers);
@@ -69,7 +71,8 @@ class ActionPlanner {
   template <class Action>
   using ByToken = std::vector<std::pair<std::int32_t, Action>>;
   std::array<ByToken<kernels::SiteWrite>, kSites> writes_;
-  ByToken<kernels::CutTerm> state_terms_, tap_terms_;
+  std::array<ByToken<kernels::CutTerm>, 2> state_terms_;  // by path
+  ByToken<kernels::CutTerm> tap_terms_;
 };
 
 // The layers of an intervention as windows, ascending.

@@ -73,12 +73,39 @@ AnswerStatistics some_rows(const AnswerStatistics& all, std::int64_t begin, std:
           all.tied.narrow(0, begin, count)};
 }
 
+// The rows and replays of a plan without the cuts that are of the other path: their windows are
+// empty.
+struct PathPlan {
+  std::vector<kernels::Row> rows;
+  std::vector<kernels::LastToken> replays;
+
+  PathPlan() = default;
+  PathPlan(const ReplayPlan& plan, Path path) : rows(plan.rows), replays(plan.replays) {
+    const auto concerned = [&](size_t row) {
+      return row >= plan.path_of.size() || covers(plan.path_of[row], path);
+    };
+    for (size_t r = 0; r < rows.size(); ++r)
+      if (!concerned(r)) rows[r].window_begin = rows[r].window_end = 0;
+    for (kernels::LastToken& replay : replays)
+      if (!concerned(static_cast<size_t>(plan.row_of[static_cast<size_t>(replay.column)])))
+        replay.window_begin = replay.window_end = 0;
+  }
+};
+
 }  // namespace
 
 DevicePlan::DevicePlan(const ReplayPlan& plan, const std::vector<std::int32_t>& answer_of_row,
                        at::Device device) {
   const std::vector<std::int32_t> columns = last_columns(plan);
+  std::array<PathPlan, 2> of_paths;
+  if (!plan.path_of.empty())
+    for (const Path path : kMixerPaths) of_paths[static_cast<size_t>(path)] = {plan, path};
   Layout layout;
+  std::array<std::int64_t, 2> path_rows_at{}, path_replays_at{};
+  for (size_t p = 0; p < of_paths.size(); ++p) {
+    path_rows_at[p] = layout.add(of_paths[p].rows);
+    path_replays_at[p] = layout.add(of_paths[p].replays);
+  }
   const std::int64_t rows_at = layout.add(plan.rows), slots_at = layout.add(plan.slots),
                      flags_at = layout.add(plan.flags), groups_at = layout.add(plan.groups),
                      parts_at = layout.add(plan.parts), replays_at = layout.add(plan.replays),
@@ -108,6 +135,12 @@ DevicePlan::DevicePlan(const ReplayPlan& plan, const std::vector<std::int32_t>& 
   view.flags = base + flags_at;
   view.groups = reinterpret_cast<const kernels::RowGroup*>(base + groups_at);
   view.replays = reinterpret_cast<const kernels::LastToken*>(base + replays_at);
+  for (size_t p = 0; p < of_path.size(); ++p)
+    of_path[p] =
+        plan.path_of.empty()
+            ? PathRows{view.rows, view.replays}
+            : PathRows{reinterpret_cast<const kernels::Row*>(base + path_rows_at[p]),
+                       reinterpret_cast<const kernels::LastToken*>(base + path_replays_at[p])};
   view.parts = reinterpret_cast<const kernels::PromptPart*>(base + parts_at);
   view.group_rows = reinterpret_cast<const std::int32_t*>(base + group_rows_at);
   view.before = reinterpret_cast<const kernels::TokensBefore*>(base + before_at);
@@ -154,6 +187,18 @@ void Pass::give_birth(const at::Tensor& hidden, std::int64_t alive, std::int64_t
               hidden.narrow(0, alive, columns - alive));
 }
 
+// Rows [alive, rows) begin with what the rows that they leave have counted.
+void Pass::inherit_routing(std::int64_t alive, std::int64_t rows) {
+  if (!rerouted_.defined() || rows == alive) return;
+  std::vector<std::int64_t> left;
+  for (std::int64_t r = alive; r < rows; ++r) {
+    const std::int32_t first = plan_.rows[static_cast<size_t>(r)].column - plan_.clean_columns;
+    left.push_back(plan_.row_of[static_cast<size_t>(plan_.parent[static_cast<size_t>(first)])]);
+  }
+  const at::Tensor from = at::tensor(left, at::kLong).to(rerouted_.device());
+  rerouted_.narrow(0, alive, rows - alive).copy_(rerouted_.index_select(0, from));
+}
+
 // Carries the alive columns through all layers; returns the residual stream [columns, hidden] after
 // the last one.
 at::Tensor Pass::climb(const Network& network, const Masks& masks, Workspace& workspace,
@@ -163,21 +208,30 @@ at::Tensor Pass::climb(const Network& network, const Masks& masks, Workspace& wo
   device_.view.column_count = plan_.clean_columns;
   network.embed(device_.view, device_.tokens, device_.position.narrow(0, 0, plan_.clean_columns),
                 hidden.narrow(0, 0, plan_.clean_columns));
-  std::int64_t alive = plan_.clean_columns;
+  if (network.architecture().routes())
+    rerouted_ = at::zeros({static_cast<std::int64_t>(plan_.rows.size())},
+                          at::TensorOptions().dtype(at::kInt).device(network.device()));
+  std::int64_t alive = plan_.clean_columns, rows = device_.view.clean_count;
   for (int l = 0; l < plan_.layers; ++l) {
     const std::int64_t columns = plan_.columns_alive[static_cast<size_t>(l)];
     give_birth(hidden, alive, columns);
     alive = columns;
+    inherit_routing(rows, plan_.rows_alive[static_cast<size_t>(l)]);
+    rows = plan_.rows_alive[static_cast<size_t>(l)];
     device_.view.layer = l;
     device_.view.count = plan_.rows_alive[static_cast<size_t>(l)];
     device_.view.column_count = static_cast<std::int32_t>(columns);
     Step step{device_.view, l, hidden.narrow(0, 0, columns), workspace,
               masks[static_cast<size_t>(l)]};
     step.actions = actions;
+    step.of_path = device_.of_path;
+    step.flag_count = static_cast<std::int64_t>(plan_.flags.size());
+    step.rerouted = rerouted_;
     step.at(Site::kH, {step.hidden}, network.stream_offset(l));
     network.layer(step);
   }
   give_birth(hidden, alive, plan_.columns());
+  inherit_routing(rows, static_cast<std::int64_t>(plan_.rows.size()));
   device_.view.layer = plan_.layers;
   device_.view.count = static_cast<std::int32_t>(plan_.rows.size());
   device_.view.column_count = plan_.columns();
@@ -220,10 +274,11 @@ void Pass::read_answers(const Network& network, const Factor& states, Workspace&
     const std::int64_t count = end - begin;
     const at::Tensor logits = network.logits(states.some_rows(begin, count), workspace);
     answer_statistics(device_.view, logits, device_.answers.narrow(0, begin, count),
-                      some_rows(statistics, begin, count));
+                      network.logit_scaling(), some_rows(statistics, begin, count));
     if (begin < clean_rows && top_tokens > 0) {
       const std::int64_t top = std::min<std::int64_t>(top_tokens, vocabulary);
-      const auto [values, tokens] = logits.to(at::kDouble).log_softmax(1).exp().topk(top, 1);
+      const auto [values, tokens] =
+          network.scaled_logits(logits.to(at::kDouble)).log_softmax(1).exp().topk(top, 1);
       top_ids_.push_back(tokens);
       top_probabilities_.push_back(values);
     }
@@ -240,12 +295,14 @@ void Pass::read_answers(const Network& network, const Factor& states, Workspace&
 
 Answer Pass::answer_of(std::int64_t row) const {
   return {answers_.log_probability.data_ptr<double>()[row],
-          answers_.rank.data_ptr<std::int32_t>()[row], answers_.tied.data_ptr<std::int32_t>()[row]};
+          answers_.rank.data_ptr<std::int32_t>()[row], answers_.tied.data_ptr<std::int32_t>()[row],
+          rerouted_.defined() ? rerouted_.data_ptr<std::int32_t>()[row] : 0};
 }
 
 std::vector<ReplayResult> Pass::collect(ReadsOn reads) {
   const c10::InferenceMode inference;
   done_.wait();
+  if (rerouted_.defined()) rerouted_ = rerouted_.to(at::kCPU);
   const auto blocked = static_cast<std::uint64_t>(*blocked_.data_ptr<std::int64_t>());
   if (blocked != plan_.blocked_edges)
     throw std::logic_error(fmt::format("the kernels blocked {} edges, the plan expects {}", blocked,

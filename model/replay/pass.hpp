@@ -3,6 +3,7 @@
 // waits.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -24,6 +25,8 @@ class DevicePlan {
   DevicePlan(const ReplayPlan& plan, const std::vector<std::int32_t>& answers, at::Device device);
 
   kernels::Rows view;
+  // The rows as mixers of a path see them: with the cuts of that path alone.
+  std::array<PathRows, 2> of_path;
   at::Tensor tokens, position, parent, last_column, answers;  // int32
   // Int64 [1]: edges that the kernels left out.
   at::Tensor blocked;
@@ -51,6 +54,7 @@ class Pass {
   at::Tensor climb(const Network& network, const Masks& masks, Workspace& workspace,
                    PassActions* actions);
   void give_birth(const at::Tensor& hidden, std::int64_t alive, std::int64_t columns);
+  void inherit_routing(std::int64_t alive, std::int64_t rows);
   Factor last_states(const Network& network, const at::Tensor& hidden, Workspace& workspace,
                      PassActions* actions);
   void read_answers(const Network& network, const Factor& states, Workspace& workspace,
@@ -64,6 +68,7 @@ class Pass {
   DevicePlan device_;
   // On the host, complete once done_ is reached.
   AnswerStatistics answers_;
+  at::Tensor rerouted_;  // as Step::rerouted
   at::Tensor blocked_;
   std::vector<at::Tensor> top_ids_, top_probabilities_;  // on the device
   std::vector<PassActions::Values> values_;              // likewise

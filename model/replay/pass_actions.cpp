@@ -65,7 +65,8 @@ PassActions::PassActions(const ReplayPlan& plan, at::Device device, at::ScalarTy
   std::vector<std::int32_t> channels(plan.listed_channels.begin(), plan.listed_channels.end());
   channels_ = upload(channels);
   if (!plan.constants.empty()) constants_ = at::tensor(plan.constants, at::kDouble).to(wide_);
-  state_ = upload(plan.state_cuts);
+  for (const Path path : kMixerPaths)
+    state_[static_cast<size_t>(path)] = upload(plan.state_cuts[static_cast<size_t>(path)]);
   taps_ = upload(plan.tap_cuts);
   before_gate_ = upload(plan.before_gate);
   without_skip_ = upload(plan.without_skip);
@@ -146,8 +147,10 @@ std::optional<kernels::CutArgs> PassActions::cut(const CutPlan& plan, const Devi
                           masks.defined() ? masks.size(1) : 0, count(plan.targets)};
 }
 
-std::optional<kernels::CutArgs> PassActions::state_cut(int layer, const at::Tensor& masks) const {
-  return cut(plan_.state_cuts, state_, layer, masks);
+std::optional<kernels::CutArgs> PassActions::state_cut(int layer, Path path,
+                                                       const at::Tensor& masks) const {
+  const auto p = static_cast<size_t>(path);
+  return cut(plan_.state_cuts[p], state_[p], layer, masks);
 }
 
 std::optional<kernels::CutArgs> PassActions::tap_cut(int layer, const at::Tensor& masks) const {

@@ -33,7 +33,7 @@ class PassActions {
 
   // The edges of a layer that are left out after mixing, on masks [masks, width]; nothing if there
   // are none.
-  std::optional<kernels::CutArgs> state_cut(int layer, const at::Tensor& masks) const;
+  std::optional<kernels::CutArgs> state_cut(int layer, Path path, const at::Tensor& masks) const;
   std::optional<kernels::CutArgs> tap_cut(int layer, const at::Tensor& masks) const;
 
   // ReplayPlan::before_gate and without_skip of a layer, int64; undefined: none.
@@ -74,7 +74,8 @@ class PassActions {
   at::TensorOptions wide_;
   std::array<DeviceSite, kSites> sites_;
   at::Tensor channels_, constants_;
-  DeviceCuts state_, taps_;
+  std::array<DeviceCuts, 2> state_;  // by path
+  DeviceCuts taps_;
   std::vector<at::Tensor> before_gate_, without_skip_;  // [layer]
   std::vector<Values> values_;
 };

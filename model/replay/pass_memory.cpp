@@ -24,11 +24,6 @@ size_t count_front(std::span<const ReplayRequest> requests, std::int64_t rows) {
   return requests.size();
 }
 
-bool has_gate(const Architecture& architecture) {
-  const std::vector<Site> sites = architecture.sites();
-  return std::find(sites.begin(), sites.end(), Site::kG) != sites.end();
-}
-
 }  // namespace
 
 PassShape pass_shape(const Architecture& architecture, Precision precision, at::Device device) {
@@ -37,11 +32,7 @@ PassShape pass_shape(const Architecture& architecture, Precision precision, at::
           architecture.vocabulary,
           memory.per_column,
           memory.per_state,
-          architecture.layers,
-          architecture.channels(),
-          architecture.keeps_states(),
-          architecture.taps(),
-          has_gate(architecture),
+          traits_of(architecture),
           precision,
           device};
 }
@@ -79,9 +70,7 @@ std::int64_t bytes_of_pass(const ReplayPlan& plan, const PassShape& shape, std::
 PlannedPass plan_pass(std::span<const ReplayRequest> requests, const PassShape& shape,
                       std::int64_t rows, std::int64_t share) {
   for (size_t count = count_front(requests, rows);; count = (count + 1) / 2) {
-    ReplayPlan plan =
-        plan_replay(requests.first(count),
-                    {shape.layers, shape.channels, shape.keeps_states, shape.taps, shape.gates});
+    ReplayPlan plan = plan_replay(requests.first(count), shape.mixers);
     const std::int64_t bytes = bytes_of_pass(plan, shape, share);
     if (count == 1 || bytes <= share) return {std::move(plan), count, bytes};
   }

@@ -18,11 +18,7 @@ struct PassShape {
   std::int64_t hidden = 0, vocabulary = 0;
   std::int64_t bytes_per_column = 0;  // of a layer's activations and factors
   std::int64_t bytes_per_state = 0;   // of a state slot; 0 = the family has none
-  int layers = 0;
-  int channels = 0;           // what channel sets choose among; 0 = none
-  bool keeps_states = false;  // see MixerTraits
-  int taps = 0;               // likewise
-  bool gates = false;         // likewise
+  MixerTraits mixers;
   Precision precision = Precision::kFp32;
   at::Device device = at::kCPU;
 };

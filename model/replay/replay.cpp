@@ -41,7 +41,7 @@ bool is_knockout(const Series& series) {
                           ? std::get_if<Block>(&series.interventions.front())
                           : nullptr;
   return block != nullptr && block->through == Block::Through::kState && !block->parts &&
-         std::holds_alternative<ChannelSet>(block->selection);
+         !block->erase && std::holds_alternative<ChannelSet>(block->selection);
 }
 
 int first_layer(const Series& series, size_t run) {

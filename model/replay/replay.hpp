@@ -82,7 +82,7 @@ class ReplayEngine {
   std::int64_t memory_limit_;
   std::int64_t rows_per_pass_;
   InterventionCheck possible_;
-  std::vector<Selection> masked_selections_;  // what the masks below are of
+  std::vector<StateSelection> masked_selections_;  // what the masks below are of
   std::vector<TapSelection> masked_taps_;
   Masks masks_;
   std::vector<Lane> lanes_;

@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include "model/mixers/row_flags.hpp"
 #include "model/network.hpp"
 #include "model/replay/action_planner.hpp"
 
@@ -49,10 +50,19 @@ void keep(const std::vector<size_t>& indices, std::vector<Item>& items) {
   items = std::move(kept);
 }
 
+// With a list of mixers.
+MixerTraits completed(MixerTraits traits) {
+  if (!traits.mixers.empty()) return traits;
+  const Path path = traits.channels > 0 ? Path::kRecurrent : Path::kAttention;
+  traits.recurrent_channels = traits.channels;
+  traits.mixers.assign(static_cast<size_t>(traits.layers), {{path, 0, traits.taps}});
+  return traits;
+}
+
 class Planner {
  public:
   Planner(std::span<const ReplayRequest> requests, const MixerTraits& mixer)
-      : requests_(requests), mixer_(mixer), actions_(plan_, mixer_, clean_row_of_) {
+      : requests_(requests), mixer_(completed(mixer)), actions_(plan_, mixer_, clean_row_of_) {
     plan_.layers = mixer.layers;
   }
 
@@ -154,10 +164,12 @@ class Planner {
             fmt::format("channel {} of site {}", channel, to_string(write.site)));
   }
 
-  bool selects_something(const Selection& selection) const {
+  bool selects_something(const Selection& selection, Path path) const {
+    if (!mixer_.has(path)) return false;
     if (const auto* set = std::get_if<ChannelSet>(&selection)) {
-      if (mixer_.channels == 0) return set->kind == ChannelSet::Kind::kAll;
-      return !is_empty(*set, mixer_.channels);
+      const int channels = mixer_.channels_for(path);
+      if (channels == 0) return set->kind == ChannelSet::Kind::kAll;
+      return !is_empty(*set, channels);
     }
     const auto* heads = std::get_if<Heads>(&selection);
     return !(heads != nullptr ? heads->indices : std::get<Channels>(selection).indices).empty();
@@ -182,13 +194,15 @@ class Planner {
 
   // What of a block has an effect: positions that block nothing are dropped.
   std::optional<Block> effective(const Block& block, bool as_written) const {
-    if (block.targets.empty() || block.sources.empty() || !selects_something(block.selection) ||
-        (as_written && block.layers.empty()))
+    if (block.targets.empty() || block.sources.empty() ||
+        !selects_something(block.selection, block.path) || (as_written && block.layers.empty()))
       return std::nullopt;
     Block pruned;
     pruned.through = block.through;
     pruned.selection = block.selection;
     pruned.parts = block.parts;
+    pruned.path = block.path;
+    pruned.erase = block.erase;
     if (as_written) pruned.layers = block.layers;
     for (const int target : block.targets)
       if (target >= block.sources.front()) pruned.targets.push_back(target);
@@ -198,6 +212,13 @@ class Planner {
     const bool taps = count_taps(pruned.targets, pruned.sources, mixer_.taps) > 0;
     if (block.through == Block::Through::kConvolution && !taps) return std::nullopt;
     if (block.through == Block::Through::kMixer && !taps) pruned.through = Block::Through::kState;
+    if (as_written && pruned.through == Block::Through::kState) {
+      std::erase_if(pruned.layers, [&](int layer) {
+        return edges_in(mixer_, pruned.targets, pruned.sources, {layer, layer + 1}, pruned.path) ==
+               0;
+      });
+      if (pruned.layers.empty()) return std::nullopt;
+    }
     return pruned;
   }
 
@@ -242,21 +263,30 @@ class Planner {
       remember_runs(effective_series);
       series_.push_back(std::move(effective_series));
     }
-    if (series.windows) add_windows(*series.windows, series_[index].windows);
+    if (series.windows) add_windows(*series.windows, series_[index]);
     return static_cast<int>(index);
+  }
+
+  // Whether runs of a series in a window are the clean run: it is empty, or all that is done is to
+  // block edges, of which its layers have none (they are out of a sliding window).
+  bool is_clean(const EffectiveSeries& series, const Window& window) const {
+    return window.begin == window.end ||
+           (series.beside.empty() && !alike_ &&
+            edges_in(mixer_, series.targets, series.sources, window, series.path) == 0);
   }
 
   static bool equal(const EffectiveSeries& a, const EffectiveSeries& b) {
     return a.selection == b.selection && a.targets == b.targets && a.sources == b.sources &&
-           a.as_written == b.as_written && a.beside == b.beside &&
+           a.path == b.path && a.erase == b.erase && a.as_written == b.as_written &&
+           a.beside == b.beside &&
            (!a.as_written || (a.cut_window == b.cut_window && a.windows == b.windows));
   }
 
-  static void add_windows(const std::vector<Window>& more, std::vector<Window>& windows) {
+  void add_windows(const std::vector<Window>& more, EffectiveSeries& series) const {
+    std::vector<Window>& windows = series.windows;
     windows.reserve(windows.size() + more.size());
     for (const Window& window : more)
-      if (window.begin != window.end)
-        windows.push_back(window);  // an empty window is the clean run
+      if (!is_clean(series, window)) windows.push_back(window);
     if (!std::is_sorted(windows.begin(), windows.end(), before))
       std::sort(windows.begin(), windows.end(), before);
     windows.erase(std::unique(windows.begin(), windows.end()), windows.end());
@@ -295,13 +325,15 @@ class Planner {
     if (only == nullptr) return;
     const auto* set = std::get_if<ChannelSet>(&only->selection);
     const bool all = set != nullptr && set->kind == ChannelSet::Kind::kAll;
-    if (mixer_.channels == 0 && !all) return;
+    if (mixer_.channels_for(only->path) == 0 && !all) return;
     if (series.as_written) {
       const std::vector<Window> layers = windows_of_layers(only->layers);
       if (layers.size() != 1) return;
       series.cut_window = layers.front();
     }
-    series.selection = selection_index(only->selection);
+    series.selection = selection_index({only->selection, only->path});
+    series.path = only->path;
+    series.erase = only->erase;
     plan_.every_channel = plan_.every_channel && all;
     series.targets = only->targets;
     series.sources = only->sources;
@@ -312,7 +344,7 @@ class Planner {
                     [&](const Intervention& one) { return std::get_if<Block>(&one) == only; });
   }
 
-  int selection_index(const Selection& selection) {
+  int selection_index(const StateSelection& selection) {
     const auto found = std::find(plan_.selections.begin(), plan_.selections.end(), selection);
     const auto index = static_cast<int>(found - plan_.selections.begin());
     if (found == plan_.selections.end()) plan_.selections.push_back(selection);
@@ -395,7 +427,8 @@ class Planner {
     plan_.flags.resize(plan_.flags.size() + tokens, std::uint8_t{0});
     std::uint8_t* flags = plan_.flags.data() + flags_of_[c];
     for (const int target : series_[c].targets) flags[target] |= kernels::kTarget;
-    for (const int source : series_[c].sources) flags[source] |= kernels::kSource;
+    const std::uint8_t of_source = source_flags(series_[c].erase);
+    for (const int source : series_[c].sources) flags[source] |= of_source;
   }
 
   std::int32_t add_slot(int tokens, std::int32_t flags) {
@@ -427,6 +460,7 @@ class Planner {
       if (left_out.empty()) continue;
       size_t same = begin;
       while (same < c && (series_[same].first_token != series_[c].first_token ||
+                          series_[same].erase != series_[c].erase ||
                           !std::ranges::equal(sources_before(same), left_out)))
         ++same;
       kept_of_[c] = same < c ? kept_of_[same] : add_slot(series_[c].first_token, flags_of_[c]);
@@ -484,7 +518,10 @@ class Planner {
     std::int32_t parent = clean.column + first;
     const Window& window = series.windows[birth.window];
     if (birth.window == birth.trajectory) {
-      if (!series.targets.empty()) cut_edges(series, birth.series, window, row);
+      if (!series.targets.empty()) {
+        cut_edges(series, birth.series, window, row);
+        remember_path(index, series.path);
+      }
       if (!series.beside.empty()) actions_.add_row(series, row, window);
     } else {
       parent =
@@ -498,13 +535,19 @@ class Planner {
     return index;
   }
 
+  // Of a row that is about to be added.
+  void remember_path(std::int32_t row, Path path) {
+    if (path == Path::kBoth) return;
+    plan_.path_of.resize(static_cast<size_t>(row), Path::kBoth);
+    plan_.path_of.push_back(path);
+  }
+
   void cut_edges(const EffectiveSeries& series, size_t c, const Window& window, kernels::Row& row) {
     const Window& on = series.as_written ? series.cut_window : window;
     row.flags = flags_of_[c];
     row.window_begin = on.begin;
     row.window_end = on.end;
-    plan_.blocked_edges += static_cast<std::uint64_t>(count_edges(series.targets, series.sources)) *
-                           static_cast<std::uint64_t>(on.end - on.begin);
+    plan_.blocked_edges += edges_in(mixer_, series.targets, series.sources, on, series.path);
   }
 
   // In order of birth.
@@ -515,7 +558,7 @@ class Planner {
   // Of state-space models: rows of several tokens by series if there are states; of one token by
   // prompt and kept state (kernels::PromptPart).
   void add_groups() {
-    if (mixer_.channels == 0) return;
+    if (!mixer_.has(Path::kRecurrent)) return;
     size_t next = 0;
     for (size_t r = 0; r < clean_rows_; ++r) {
       const size_t first = next;
@@ -604,8 +647,8 @@ class Planner {
         }
         rows.reserve(windows->size());
         for (const Window& window : *windows)
-          rows.push_back(window.begin == window.end ? static_cast<std::int32_t>(r)
-                                                    : row_of(series, window));
+          rows.push_back(is_clean(series, window) ? static_cast<std::int32_t>(r)
+                                                  : row_of(series, window));
       }
     }
   }
@@ -651,6 +694,7 @@ class Planner {
 
   std::span<const ReplayRequest> requests_;
   MixerTraits mixer_;
+  bool alike_ = mixer_.alike();
   ReplayPlan plan_;
   std::vector<EffectiveSeries> series_;      // grouped by request
   std::vector<std::vector<int>> series_of_;  // [request][series] index in series_, -1: no effect
@@ -672,7 +716,8 @@ ReplayPlan plan_replay(std::span<const ReplayRequest> requests, const MixerTrait
 }
 
 bool ReplayPlan::has_actions() const {
-  return !state_cuts.targets.empty() || !tap_cuts.targets.empty() ||
+  const auto none = [](const CutPlan& cuts) { return cuts.targets.empty(); };
+  return !std::all_of(state_cuts.begin(), state_cuts.end(), none) || !tap_cuts.targets.empty() ||
          !std::all_of(sites.begin(), sites.end(),
                       [](const SitePlan& site) { return site.empty(); });
 }

@@ -17,11 +17,14 @@
 #include <span>
 #include <vector>
 
+#include "model/block.hpp"
 #include "model/intervention.hpp"
 #include "model/kernels/interventions.hpp"
 #include "model/kernels/kernels.hpp"
 
 namespace factflow {
+
+struct Architecture;
 
 // A prompt, what to do to it, and what to read of it.
 struct ReplayRequest {
@@ -31,15 +34,41 @@ struct ReplayRequest {
   std::vector<ReadAt> reads = {};
 };
 
+// A mixer of tokens in a layer.
+struct LayerMixer {
+  Path path = Path::kRecurrent;
+  int reach = 0;  // MixerShape::reach
+  int taps = 0;   // MixerShape::taps
+};
+
 // What of a model decides how its replays go.
 struct MixerTraits {
   int layers = 0;
-  int channels = 0;           // what channel sets choose among; 0: transformers, where only `all`
-                              // blocks anything
-  bool keeps_states = false;  // whether it needs state slots (Mamba-1)
-  int taps = 0;               // of the causal convolution; 0: there is none
-  bool gates = false;         // whether a gate follows the scan (Mamba)
+  int channels = 0;            // what channel sets choose among; 0: transformers, where only `all`
+                               // blocks anything
+  bool keeps_states = false;   // whether it needs state slots (Mamba-1)
+  int taps = 0;                // of the causal convolution; 0: there is none
+  bool gates = false;          // whether a gate follows the scan (Mamba)
+  int recurrent_channels = 0;  // what sets choose among that are for recurrent mixers alone
+  // [layers]; empty: one mixer in each that reads everything, attention if there are no channels.
+  std::vector<std::vector<LayerMixer>> mixers = {};
+
+  int channels_for(Path path) const {
+    return path == Path::kRecurrent ? recurrent_channels : channels;
+  }
+  bool has(Path path) const;  // whether any mixer is on it
+  bool alike() const;  // whether every layer has one mixer, of one path, that reads everything
 };
+MixerTraits traits_of(const Architecture& architecture);
+
+// (target, source) pairs x mixers of a path in the layers of a window that have an edge through a
+// state or scores, or through a convolution.
+std::uint64_t edges_in(const MixerTraits& mixers, const std::vector<int>& targets,
+                       const std::vector<int>& sources, const Window& layers,
+                       Path path = Path::kBoth);
+std::uint64_t taps_in(const MixerTraits& mixers, const std::vector<int>& targets,
+                      const std::vector<int>& sources, const Window& layers,
+                      Path path = Path::kBoth);
 
 // What a pass does at one site, in which layers. Offsets as in kernels::SiteArgs.
 struct SitePlan {
@@ -62,6 +91,13 @@ struct CutPlan {
   std::vector<kernels::CutTarget> targets;  // in order of birth
   std::vector<kernels::CutTerm> terms;
   std::vector<std::uint8_t> on;  // [layers] whether any edge is cut; empty: never
+};
+
+// What loses edges through the state, of the mixers of a path.
+struct StateSelection {
+  Selection selection;
+  Path path = Path::kBoth;
+  bool operator==(const StateSelection&) const = default;
 };
 
 // What of a convolution's channels loses taps.
@@ -98,7 +134,8 @@ struct ReplayPlan {
   std::vector<std::int32_t> rows_alive, columns_alive;
   std::vector<std::int32_t> parent;
 
-  std::vector<Selection> selections;         // Row::channels and the state cuts' masks index them
+  // Row::channels and the state cuts' masks index them.
+  std::vector<StateSelection> selections;
   bool every_channel = true;                 // whether the rows' own cuts are all on all channels
   std::vector<TapSelection> tap_selections;  // likewise the convolution cuts' masks
 
@@ -106,11 +143,15 @@ struct ReplayPlan {
   std::array<SitePlan, kSites> sites;
   std::vector<std::int32_t> listed_channels;
   std::vector<double> constants;
-  CutPlan state_cuts, tap_cuts;
+  std::array<CutPlan, 2> state_cuts;  // of attention, of recurrent mixers
+  CutPlan tap_cuts;
   // [layer] columns whose scan must give its output before the gate, each once: something is
   // written or read between scan and gate; and those of them that are wanted without D x. Empty: no
   // such layer.
   std::vector<std::vector<std::int64_t>> before_gate, without_skip;
+
+  // Which mixers a row's own cut concerns, per row. Empty: no row's cut is of one path alone.
+  std::vector<Path> path_of;
 
   // Every row answers for its prompt with its last column; -1: for none.
   std::vector<std::int32_t> request_of;  // per row
@@ -119,7 +160,7 @@ struct ReplayPlan {
   // [request][series][run] row, or kNoEdge.
   std::vector<std::vector<std::vector<std::int32_t>>> answer_row;
 
-  // (target, source) pairs x layers that the kernels must report as blocked.
+  // (target, source) pairs x mixers that the kernels must report as blocked.
   std::uint64_t blocked_edges = 0;
 
   // Whether anything is done beside the rows' own cuts.

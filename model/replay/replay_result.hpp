@@ -16,6 +16,8 @@ struct Answer {
   double log_probability = std::numeric_limits<double>::quiet_NaN();
   std::int32_t rank = 0;  // 1 + how many other tokens are at least as likely
   std::int32_t tied = 0;  // how many of these are exactly as likely: they have the same logit
+  // In how many layers some token of the run goes to other experts than in the clean run.
+  std::int32_t rerouted = 0;
 
   // What the reference counts: 1 + how many tokens are likelier.
   std::int32_t published_rank() const { return rank - tied; }

@@ -86,7 +86,8 @@ const std::map<std::string_view, TokenizerClass>& known_classes() {
   static const std::map<std::string_view, TokenizerClass> classes = {
       {"PreTrainedTokenizer", TokenizerClass::kFile}, {"TokenizersBackend", TokenizerClass::kFile},
       {"LlamaTokenizer", TokenizerClass::kLlama},     {"GPT2Tokenizer", TokenizerClass::kGpt2},
-      {"GPTNeoXTokenizer", TokenizerClass::kGptNeox}, {"Qwen2Tokenizer", TokenizerClass::kQwen2}};
+      {"GPTNeoXTokenizer", TokenizerClass::kGptNeox}, {"Qwen2Tokenizer", TokenizerClass::kQwen2},
+      {"GemmaTokenizer", TokenizerClass::kGemma}};
   return classes;
 }
 
@@ -95,10 +96,22 @@ std::string without_fast(std::string name) {
   return name;
 }
 
+bool is_gemma(const std::string& model_type) {
+  return model_type == "gemma2" || model_type == "gemma3_text";
+}
+
+// Families whose models were trained with a first token that is none of the text's, and answer
+// nonsense without it.
+bool needs_first_token(const std::string& model_type) {
+  return is_gemma(model_type) || model_type == "opt";
+}
+
 // The class that both versions give to a model that names none.
 TokenizerClass class_of_model(const std::string& model_type) {
-  if (model_type == "gpt2") return TokenizerClass::kGpt2;
-  if (model_type == "qwen2") return TokenizerClass::kQwen2;
+  if (model_type == "gpt2" || model_type == "gptj" || model_type == "opt")
+    return TokenizerClass::kGpt2;
+  if (model_type == "qwen2" || model_type == "qwen3") return TokenizerClass::kQwen2;
+  if (is_gemma(model_type)) return TokenizerClass::kGemma;
   if (model_type == "gpt_neox" || model_type == "mamba" || model_type == "mamba2" ||
       model_type == "falcon_mamba")
     return TokenizerClass::kGptNeox;
@@ -143,12 +156,19 @@ json split_of_qwen2(bool add_prefix_space) {
 }
 
 json normalizer_of(TokenizerClass one) {
+  if (one == TokenizerClass::kGemma)
+    return {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", "\u2581"}};
   const bool composes = one == TokenizerClass::kGptNeox || one == TokenizerClass::kQwen2;
   return composes ? json{{"type", "NFC"}} : json();
 }
 
 json pre_tokenizer_of(TokenizerClass one, bool add_prefix_space, bool legacy) {
   if (one == TokenizerClass::kQwen2) return split_of_qwen2(add_prefix_space);
+  if (one == TokenizerClass::kGemma)
+    return {{"type", "Split"},
+            {"pattern", {{"String", " "}}},
+            {"behavior", "MergedWithPrevious"},
+            {"invert", false}};
   if (one != TokenizerClass::kLlama) return byte_level(add_prefix_space, true);
   return {{"type", "Metaspace"},
           {"replacement", "\u2581"},
@@ -275,6 +295,10 @@ std::optional<std::string> default_token(TokenizerClass one, std::string_view ke
     return std::nullopt;
   }
   if (one == TokenizerClass::kFile) return std::nullopt;
+  if (one == TokenizerClass::kGemma) {
+    if (key == "sep_token" || key == "cls_token") return std::nullopt;
+    return "<" + std::string(key.substr(0, key.find('_'))) + ">";
+  }
   if (key == "pad_token" && one == TokenizerClass::kGptNeox) return "<|padding|>";
   if (key == "pad_token" && one == TokenizerClass::kQwen2) return "<|endoftext|>";
   if (key == "bos_token" && one == TokenizerClass::kQwen2) return std::nullopt;
@@ -385,7 +409,9 @@ TokenizerClass TokenizerConfig::class_in_version_4() const {
 
 TokenizerClass TokenizerConfig::class_in_version_5(const json& file) const {
   if (model_type_ == "qwen2") return TokenizerClass::kQwen2;
-  if (model_type_ == "mistral") return TokenizerClass::kFile;
+  // What the files name for these is not the class that version 5 has for them.
+  for (const char* by_file : {"mistral", "phi3", "olmo2", "olmo3", "granite"})
+    if (model_type_ == by_file) return TokenizerClass::kFile;
   if (config_.value("tokenizer_class", json()).is_null()) return class_of_model(model_type_);
   const TokenizerClass named = class_in_version_4();
   const bool byte_level = !all_of_type(part_of(file, "pre_tokenizer"), "ByteLevel").empty() ||
@@ -396,6 +422,12 @@ TokenizerClass TokenizerConfig::class_in_version_5(const json& file) const {
 
 void TokenizerConfig::check(const json& file) const {
   check_added_tokens(file);
+  if (needs_first_token(model_type_) && ends_of(file).before.empty())
+    throw InputError(file_,
+                     fmt::format("tokenizer.json puts no token before a text, and a model of the "
+                                 "family {} needs one",
+                                 model_type_),
+                     "take the files of the published model");
   if (!configured_) return;
   check_template(file);
   check_prefix_space(file);
@@ -407,10 +439,11 @@ void TokenizerConfig::check(const json& file) const {
 void TokenizerConfig::check_template(const json& file) const {
   const TokenizerClass one = class_in_version_4();
   const Ends ends = ends_of(file);
+  const bool puts_bos = one == TokenizerClass::kLlama || one == TokenizerClass::kGemma;
   const auto check = [&](const char* flag_key, const char* token_key, bool fallback,
                          const std::vector<std::string>& found, const char* where) {
     const bool says = config_.contains(flag_key) && !config_[flag_key].is_null();
-    if (!says && one != TokenizerClass::kLlama && one != TokenizerClass::kGptNeox) return;
+    if (!says && !puts_bos && one != TokenizerClass::kGptNeox) return;
     std::vector<std::string> asked;
     if (const auto token = named_token(token_key); token && flag(flag_key, fallback))
       asked.push_back(*token);
@@ -422,7 +455,7 @@ void TokenizerConfig::check_template(const json& file) const {
                in_words(asked), where,
                in_words(one == TokenizerClass::kGptNeox ? std::vector<std::string>{} : found)));
   };
-  check("add_bos_token", "bos_token", one == TokenizerClass::kLlama, ends.before, "before");
+  check("add_bos_token", "bos_token", puts_bos, ends.before, "before");
   check("add_eos_token", "eos_token", false, ends.after, "behind");
 }
 
@@ -498,13 +531,16 @@ std::optional<json> TokenizerConfig::rebuilt(const json& file) const {
   if (!configured_) return std::nullopt;
   const TokenizerClass one = class_in_version_5(file);
   if (one == TokenizerClass::kFile) return std::nullopt;
-  const bool llama = one == TokenizerClass::kLlama;
+  const bool gemma = one == TokenizerClass::kGemma,
+             llama = one == TokenizerClass::kLlama || gemma;  // made of a sentencepiece BPE
   json built = file;
   built["normalizer"] = normalizer_of(one);
   built["pre_tokenizer"] =
       pre_tokenizer_of(one, flag("add_prefix_space", llama), flag("legacy", false));
   json& model = built["model"];
   model["unk_token"] = json();
+  if (gemma)
+    if (const auto unknown = named_token("unk_token")) model["unk_token"] = *unknown;
   model["fuse_unk"] = model["byte_fallback"] = llama;
   model["ignore_merges"] = false;
   const auto same_option = [&](const char* key) {
@@ -527,7 +563,7 @@ json TokenizerConfig::components(const json& vocabulary) const {
   }
   const TokenizerClass one = class_in_version_4();
   if (one == TokenizerClass::kFile || one == TokenizerClass::kLlama ||
-      (model_type_ == "qwen2" && one != TokenizerClass::kQwen2))
+      one == TokenizerClass::kGemma || (model_type_ == "qwen2" && one != TokenizerClass::kQwen2))
     fail("tokenizer_class", "cannot be made of vocab.json and merges.txt");
   AddedList added(vocabulary);
   std::map<int, json> listed;

@@ -18,7 +18,14 @@
 namespace factflow {
 
 // How a class of transformers makes a tokenizer from a vocabulary and merges.
-enum class TokenizerClass { kFile, kLlama, kGpt2, kGptNeox, kQwen2 };  // kFile: as the file says
+enum class TokenizerClass {
+  kFile,
+  kLlama,
+  kGpt2,
+  kGptNeox,
+  kQwen2,
+  kGemma
+};  // kFile: as the file says
 
 class TokenizerConfig {
  public:

@@ -39,6 +39,9 @@ void print_model(const Config& config, const Dataset& dataset, const PlannedJob&
   for (const WorkLine& work : work_of_model(config, dataset, planned, m))
     std::cout << line(model.experiments[work.kind].work->describe(work.part.asked), work.part.count,
                       work.estimate);
+  if (const double kept = bytes_kept(model); kept > 0)
+    std::cout << fmt::format("  keeps {} in each rank's memory while the model is loaded\n",
+                             format_bytes(kept));
   if (!model.missing.empty())
     std::cout << fmt::format("  warning: {} not there yet: run will refuse the model\n",
                              join(model.missing, " and "));
@@ -90,8 +93,9 @@ int plan_command(const std::vector<std::string>& arguments) {
       "CSV file of rates measured by sweep_bench --rates, in place of the built-in ones");
   po::variables_map values;
   if (!parse_options(command_named("plan"), options, {"CONFIG"}, arguments, values)) return 0;
-  const auto [config, dataset, planned] = check_run(
-      values["CONFIG"].as<std::string>(), overrides_of(values), Completeness::kConfigOnly);
+  auto [config, dataset, planned] = check_run(values["CONFIG"].as<std::string>(),
+                                              overrides_of(values), Completeness::kConfigOnly);
+  measure_tokens(dataset, planned);
   const double prompts = static_cast<double>(dataset.prompts.size());
   std::cout << fmt::format("{}: {} ({}), about {:.1f} tokens each; {}\n", config.name,
                            counted(dataset.prompts.size(), "prompt"), dataset.format,

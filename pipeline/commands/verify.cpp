@@ -10,6 +10,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "model/check_intervention.hpp"
 #include "model/device.hpp"
 #include "model/edit/check_cases.hpp"
 #include "model/locate_cases.hpp"
@@ -114,6 +115,7 @@ std::vector<ReplayResult> answers_of(ReplayEngine& engine, const std::vector<Ora
 
 struct Worst {
   double clean = 0, answers = 0, reads = 0;
+  size_t rerouted = 0;  // runs in which some token goes to other experts than in the clean one
   size_t answer_count = 0, read_count = 0;
 };
 
@@ -123,15 +125,26 @@ Worst worst_of(const std::vector<OracleCase>& cases, const std::vector<ReplayRes
     worst.clean = std::max(
         worst.clean, oracle_error(std::exp(results[i].clean.log_probability), cases[i].clean));
     worst.answer_count += cases[i].probabilities.size();
-    for (size_t k = 0; k < cases[i].probabilities.size(); ++k)
+    for (size_t k = 0; k < cases[i].probabilities.size(); ++k) {
       worst.answers = std::max(
           worst.answers, oracle_error(probability_of(results[i], k), cases[i].probabilities[k]));
+      worst.rerouted += results[i].knockouts[k][0].rerouted > 0 ? 1 : 0;
+    }
     worst.read_count += cases[i].reads.size();
     for (size_t k = 0; k < cases[i].reads.size(); ++k)
       worst.reads =
           std::max(worst.reads, read_error(results[i].reads[k].value(), cases[i].reads[k]));
   }
   return worst;
+}
+
+// How many knockouts block another number of edges than the oracle says.
+size_t miscounted(const Architecture& architecture, const std::vector<OracleCase>& cases) {
+  size_t count = 0;
+  for (const OracleCase& one : cases)
+    for (size_t k = 0; k < one.edges.size(); ++k)
+      count += blocked_edges(architecture, one.request.series[k].block()) != one.edges[k] ? 1 : 0;
+  return count;
 }
 
 // Prints a line for each part of the answers about locating and editing.
@@ -186,6 +199,7 @@ bool verify(const Subject& subject, const Settings& settings) {
   const std::string& family = network->architecture().family;
   const std::vector<OracleCase> cases =
       read_oracle_cases(subject.cases, network->architecture().vocabulary);
+  check_mixers(cases, network->architecture(), subject.cases);
   const OracleTolerance limit =
       settings.tolerance ? OracleTolerance{*settings.tolerance, "as given", *settings.tolerance}
                          : oracle_tolerance(family, settings.precision, cases.front().kind);
@@ -197,12 +211,20 @@ bool verify(const Subject& subject, const Settings& settings) {
   std::cout << fmt::format("{} in {}: max relative error {:.3g}\n",
                            counted(worst.answer_count, sites ? "intervention" : "knockout"),
                            counted(cases.size(), "case"), worst.answers);
+  if (network->architecture().routes())
+    std::cout << fmt::format("routing: in {} some token goes to other experts\n",
+                             counted(worst.rerouted, sites ? "intervention" : "knockout"));
   bool right = std::max(worst.clean, worst.answers) <= limit.value;
   if (worst.read_count > 0) {
     std::cout << fmt::format("{}: max relative error {:.3g}, limit {:.3g}\n",
                              counted(worst.read_count, "value read", "values read"), worst.reads,
                              limit.reads);
     right = right && worst.reads <= limit.reads;
+  }
+  if (!cases.front().edges.empty()) {
+    const size_t wrong = miscounted(network->architecture(), cases);
+    std::cout << fmt::format("edges blocked: {} of {} counts differ\n", wrong, worst.answer_count);
+    right = right && wrong == 0;
   }
   std::cout << fmt::format("limit {:.3g} ({})\nverdict: {}\n", limit.value, limit.reason,
                            right ? "within the limit: engine and oracle agree"

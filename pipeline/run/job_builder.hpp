@@ -15,6 +15,7 @@ struct PlannedModel {
   std::int64_t parameters = 0;
   std::vector<std::string> missing;      // "weights", "a tokenizer"; only with kConfigOnly
   std::vector<PlannedWork> experiments;  // as experiment_kinds()
+  double tokens = 0;  // of a prompt, on average; 0: not measured (measure_tokens())
 };
 
 struct PlannedJob {

@@ -121,6 +121,22 @@ std::int64_t activations_of_model(const Config& config, const Dataset& dataset,
   return largest;
 }
 
+void measure_tokens(const Dataset& dataset, PlannedJob& planned) {
+  const std::size_t count = dataset.prompts.size(), step = std::max<std::size_t>(1, count / 200);
+  for (std::size_t m = 0; m < planned.models.size(); ++m) {
+    const ModelJob& job = planned.job.models[m];
+    const std::optional<Tokenizer> tokenizer = tokenizer_of(job);
+    if (!tokenizer) continue;
+    double tokens = 0, measured = 0;
+    for (std::size_t i = 0; i < count; i += step)
+      if (const auto of_prompt = tokens_of(tokenizer, dataset.prompts[i], job.answer)) {
+        tokens += static_cast<double>(of_prompt->ids.size());
+        ++measured;
+      }
+    if (measured > 0) planned.models[m].tokens = tokens / measured;
+  }
+}
+
 int self_check_forwards(const PlannedJob& planned, const Dataset& dataset, std::uint32_t model) {
   const ModelJob& job = planned.job.models[model];
   if (!planned.job.self_check || dataset.prompts.empty()) return 0;

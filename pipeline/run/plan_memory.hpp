@@ -18,6 +18,10 @@ std::int64_t activations_of_model(const Config& config, const Dataset& dataset,
 double journal_bytes(const AskedPart& part, double units, const Work& work,
                      const Architecture& architecture, double tokens);
 
+// Asks the tokenizer of each model that can be read how many tokens its prompts have on average, by
+// at most 200 of them: estimates are of these numbers then.
+void measure_tokens(const Dataset& dataset, PlannedJob& planned);
+
 // Whole forwards of one prompt that a rank makes before its first unit of a model, to hold the
 // engine against them.
 int self_check_forwards(const PlannedJob& planned, const Dataset& dataset, std::uint32_t model);

@@ -52,12 +52,18 @@ double tokens_per_prompt(const Dataset& dataset) {
   return std::max(1.0, bytes / kBytesPerToken / static_cast<double>(dataset.prompts.size()));
 }
 
+double bytes_kept(const PlannedModel& model) {
+  double bytes = 0;
+  for (const PlannedWork& one : model.experiments) bytes += one.work->bytes_kept();
+  return bytes;
+}
+
 std::vector<WorkLine> work_of_model(const Config& config, const Dataset& dataset,
                                     const PlannedJob& planned, std::uint32_t model) {
   const CleanRanks all_right(config.models.size(),
                              std::vector<std::int32_t>(dataset.prompts.size(), 1));
   const PlannedModel& one = planned.models[model];
-  const double tokens = tokens_per_prompt(dataset);
+  const double tokens = one.tokens > 0 ? one.tokens : tokens_per_prompt(dataset);
   std::vector<WorkLine> lines;
   for (size_t kind = 0; kind < experiment_kinds().size(); ++kind) {
     const Work& work = *one.experiments[kind].work;
@@ -98,11 +104,12 @@ PlanSize size_of_plan(const Config& config, const Dataset& dataset, const Planne
     weights =
         std::max(weights, bytes_of_weights(config.run.precision, planned.models[m].parameters));
     results = std::max(results, of_model.bytes);
+    size.kept = std::max(size.kept, bytes_kept(planned.models[m]));
   }
   const std::int64_t activations =
       config.run.memory_limit > 0 ? config.run.memory_limit : kCpuActivations;
-  size.host_memory =
-      kProgram + 2 * static_cast<std::int64_t>(results) + (on_gpu ? 0 : weights + activations);
+  size.host_memory = kProgram + 2 * static_cast<std::int64_t>(results) +
+                     static_cast<std::int64_t>(size.kept) + (on_gpu ? 0 : weights + activations);
   return size;
 }
 

@@ -26,8 +26,10 @@ struct WorkLine {
   // Indices of the prompts that make the largest unit if the longest ones meet in one.
   std::vector<std::uint32_t> longest;
 };
-// Estimated from the length of the texts; at least 1.
+// Estimated from the length of the texts, for models whose tokens are not measured; at least 1.
 double tokens_per_prompt(const Dataset& dataset);
+// Bytes that a rank keeps of a model beside its weights (Work::bytes_kept()).
+double bytes_kept(const PlannedModel& model);
 std::vector<WorkLine> work_of_model(const Config& config, const Dataset& dataset,
                                     const PlannedJob& planned, std::uint32_t model);
 
@@ -39,6 +41,7 @@ std::int64_t units_side_by_side(const Config& config, const Dataset& dataset,
 struct PlanSize {
   WorkEstimate total;
   std::vector<double> flops_of_model;
+  double kept = 0;  // bytes that a rank keeps of one model beside its weights, at most
   // Bytes that a rank needs beside the pages of mapped files, at most.
   std::int64_t host_memory = 0;
 };

@@ -89,7 +89,8 @@ PromptCost estimated_cost(const Asked& asked, const Work& work, const PlannedMod
   double column_layers = tokens * architecture.layers;
   PromptCost cost;
   for (const Replays& replays : work.replays(asked, tokens)) {
-    column_layers += replays.times * row_layers(replays.windows, architecture.layers);
+    column_layers +=
+        replays.times * replays.columns * row_layers(replays.windows, architecture.layers);
     cost.rows += replays.times * static_cast<double>(replays.windows.size());
   }
   cost.flops = column_layers * std::max(layer, 1.0) + (1 + cost.rows) * head;

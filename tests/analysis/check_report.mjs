@@ -158,6 +158,15 @@ async function checkLines(page, section, rows) {
   if (pictures) await page.locator(`#${section}`).screenshot({path: path.join(pictures, `${section}.png`)});
 }
 const checkMeanKnockouts = (page) => checkLines(page, 'mean-knockouts', 6);
+const checkAttributions = (page) => checkLines(page, 'attributions', 6);
+
+async function checkRelations(page) {
+  const drawn = await page.locator('#relations svg').evaluateAll((all) => all.map((svg) => svg.querySelectorAll('title').length));
+  check(drawn.length > 0 && drawn.every((titles) => titles > 0), `relations: ${JSON.stringify(drawn)}`);
+  check(await page.locator('#relations table tr').count() > 3, 'no table of relations');
+  if (pictures) await page.locator('#relations').screenshot({path: path.join(pictures, 'relations.png')});
+}
+
 const checkSeverings = (page) => checkLines(page, 'severings', 6);
 
 async function checkTraces(page) {
@@ -296,7 +305,8 @@ async function main() {
   const ofKnockouts = await has('figures') ? [checkViews, checkAxes, checkSwitches, checkHover, checkPrompts] : [];
   const ofInterventions = await has('interventions') ? [checkInterventions] : [];
   const ofTraces = await has('traces') ? [checkTraces] : [];
-  const ofSeverings = [...await has('severings') ? [checkSeverings] : [], ...await has('mean-knockouts') ? [checkMeanKnockouts] : []];
+  const ofSeverings = [...await has('severings') ? [checkSeverings] : [], ...await has('mean-knockouts') ? [checkMeanKnockouts] : [],
+    ...await has('attributions') ? [checkAttributions] : [], ...await has('relations') ? [checkRelations] : []];
   const ofSecond = [...ofSeverings, ...await has('edits') ? [checkEdits] : []];
   check(ofKnockouts.length + ofInterventions.length + ofTraces.length + ofSecond.length > 0, 'the report shows nothing');
   for (const step of [checkLinks, ...ofKnockouts, ...ofInterventions, ...ofTraces, ...ofSecond, checkPhone, checkPaper]) await step(page);

@@ -18,6 +18,8 @@ except ImportError as missing:
 
 from recompute import (INTERVENTIONS, QUESTIONS, SHARED, TRACE_GROUPS, TRACE_GUARD, Edits, Run, Traces, bootstrap, draws,
                        half_carried_by, harmonic, holm, numbered, percentiles, t_band, t_test, wilson_band)
+from recompute_parts import PartTables, PathTables
+from recompute_locate import Attributions, Relations
 
 RESAMPLES, SEED = 1000, 1
 checked = 0
@@ -434,6 +436,7 @@ def check_mean_knockouts(file, folder):
         close(row["standard_error"], standard_error(changes, facts), what + " error")
         close(row["reference_prompts"], len(group["reference"]), what + " references")
         close(row["reference_tokens"], group.attrs["reference_tokens"], what + " tokens")
+        close(row["reference_documents"], group.attrs.get("reference_documents", 0), what + " documents")
     expected = set()
     for m in file:
         if m in ("prompts", "failures") or "mean_knockout" not in file[m]:
@@ -472,6 +475,70 @@ def check_severings(file, folder):
                    for m in file if m not in ("prompts", "failures") and "sever" in file[m])
     if listed != expected:
         wrong.append(f"severings.csv: {listed} rows, expected {expected}")
+
+
+def models_with(file, group):
+    return [m for m in file if m not in ("prompts", "failures") and group in file[m]]
+
+
+def check_attributions(file, folder):
+    """Agreement of gradient estimates; and that the table has every site, method and layer, and all layers together."""
+    models, listed = {m: Attributions(file, m, names_of(file)) for m in models_with(file, "attribution")}, set()
+    for row in rows_of(folder, "attributions"):
+        of, site, method, layer = models[row["model"]], row["site"], row["method"], row["layer"]
+        what = f"attributions {row['model']} {site} {method} {layer}"
+        listed.add((row["model"], site, method, layer))
+        layers = of.layers_of(site) if layer == "all" else [int(layer)]
+        expected = of.row(site, method, layers, RESAMPLES, SEED)
+        if layer != "all":
+            close(row["published_layer"], int(layer) - (site == "h"), what + " layer")
+        close(row["steps"], of.steps if method == "integrated" else 0, what + " steps")
+        for column, band in expected.pop("bands").items():
+            close_band(row, column, band, what)
+        for column, value in {**expected.pop("worst"), **expected}.items():
+            close(row[column], value, what + " " + column)
+    asked = {(m, site, method, layer) for m, of in models.items() for site in of.sites for method in of.methods
+             for layer in [*map(str, of.layers_of(site)), "all"]}
+    if asked != listed or len(rows_of(folder, "attributions")) != len(listed):
+        wrong.append(f"attributions.csv: {len(asked - listed)} rows are missing, {len(listed - asked)} are too many")
+
+
+def best_of(layers, column):
+    """The first of the highest; a layer without a number is none."""
+    best = layers[0]
+    for layer in layers[1:]:
+        if layer[column] > best[column] or (math.isnan(best[column]) and not math.isnan(layer[column])):
+            best = layer
+    return best
+
+
+def check_relations(file, folder):
+    """Faithfulness and causality of linear relations, at the best layers and at every one."""
+    models = {m: Relations(file, m) for m in models_with(file, "lre")}
+    scores = {(m, *name): of.score(i) for m, of in models.items() for i, name in enumerate(of.names)}
+    rows = {(r["model"], r["relation"], r["words"]): r for r in rows_of(folder, "linear_relations")}
+    of_layers = {(r["model"], r["relation"], r["words"], int(r["layer"])): r for r in rows_of(folder, "linear_relation_layers")}
+    expected = {(*key, layer["layer"]): layer for key, (_, layers) in scores.items() for layer in layers}
+    if set(rows) != set(scores) or set(of_layers) != set(expected):
+        wrong.append("linear_relations.csv, linear_relation_layers.csv: other rows than the results have")
+        return
+    for key, layer in expected.items():
+        for column, value in layer.items():
+            close(of_layers[key][column], value, f"linear_relation_layers {key} {column}")
+    for key, (score, layers) in scores.items():
+        row, what = rows[key], f"linear_relations {key}"
+        for column, value in score.items():
+            close(row[column], value, f"{what} {column}")
+        if (row["left_out"] == "") != bool(layers):
+            wrong.append(what + " left_out")
+        if not layers:
+            continue
+        best, edited = best_of(layers, "faithfulness"), best_of(layers, "causality")
+        for column in ("faithfulness", "standard_error", "among_2", "among_3", "layer", "beta"):
+            close(row[column], best[column], f"{what} {column}")
+        for column in ("causality", "causality_error", "rank"):
+            close(row[column], edited[column], f"{what} {column}")
+        close(row["causality_layer"], edited["layer"] if edited["rank"] >= 0 else -1, what + " causality_layer")
 
 
 def edited_models(file):
@@ -628,10 +695,15 @@ def main():
         check_facts(file, folder, "trace_facts", "trace")
         check_facts(file, folder, "severing_facts", "sever")
         check_severings(file, folder)
+        check_facts(file, folder, "attribution_facts", "attribution")
+        check_attributions(file, folder)
+        check_relations(file, folder)
         check_mean_knockouts(file, folder)
         check_edit_scores(file, folder)
         check_edit_moved(file, folder)
         check_edits(file, folder)
+        PartTables(file, functools.partial(rows_of, folder), close, wrong).check()
+        PathTables(intervened, functools.partial(rows_of, folder), close).check()
     print(f"{checked} numbers checked, {len(wrong)} wrong")
     for line in wrong[:20]:
         print(line)

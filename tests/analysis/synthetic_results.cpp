@@ -14,10 +14,12 @@
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
 #include "experiments/mean_knockout/mean_knockout_arrays.hpp"
+#include "experiments/parts/parts_arrays.hpp"
 #include "experiments/sever/sever_arrays.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 #include "experiments/trace/trace_arrays.hpp"
 #include "results/results_file.hpp"
+#include "tests/analysis/synthetic_locate.hpp"
 
 namespace factflow {
 namespace {
@@ -186,6 +188,12 @@ class Generator {
     if (options_.edited > 0) write_edits(writer, model, clean);
     if (options_.severed > 0) write_severings(writer, model, clean);
     if (options_.mean_knocked > 0) write_mean_knockouts(writer, model, clean);
+    if (options_.parts > 0) write_parts(writer, model, clean);
+    if (options_.attributed > 0) write_attributions(writer, model, clean);
+    if (options_.related > 0)
+      writer.write(
+          arrays_of(synthetic_relations(prompts_, static_cast<std::size_t>(options_.related),
+                                        model.layers, options_.hostile, random_())));
   }
 
  private:
@@ -281,6 +289,75 @@ class Generator {
     writer.write(arrays_of(mean_knockout_names(), axes, window));
   }
 
+  static std::vector<std::string> part_items(bool heads) {
+    std::vector<std::string> items = {"subject->last"};
+    for (int k = 1; k <= 6; ++k)
+      items.push_back(heads ? fmt::format("subject->last/head {}", k - 1)
+                            : fmt::format("subject->last/quantile {}/6", k));
+    for (int k = 1; k <= 6; ++k)
+      items.push_back(fmt::format("subject->last/random {}/6 seed 1", k));
+    return items;
+  }
+
+  // Some prompts fail.
+  void write_parts(ResultsWriter& writer, const SyntheticModel& model,
+                   const EvaluationResult& clean) {
+    CellAxes axes;
+    axes.items = part_items(!is_state_space(model.family));
+    const auto count = static_cast<std::size_t>(std::min(options_.parts, options_.prompts));
+    axes.prompts.assign(prompts_.id.begin(),
+                        prompts_.id.begin() + static_cast<std::ptrdiff_t>(count));
+    const auto failed = [&](std::size_t i) {
+      return std::isnan(clean.probability[i]) || i % 11 == 3;
+    };
+    CellWindow window{4, "fit", {}, {}, {}};
+    for (int start = 0; start + 4 <= model.layers; ++start) window.starts.push_back(start);
+    for (std::size_t item = 0; item < axes.items.size(); ++item)
+      for (std::size_t i = 0; i < count; ++i) {
+        axes.blocked.push_back(failed(i) ? kFailedPrompt : 2);
+        const double share = item == 0 ? 1 : item < 7 ? 0.5 / static_cast<double>(item) : 0.2;
+        for (const int start : window.starts) {
+          const double log_change =
+              -(1 + 0.5 * uniform()) * share * bump(1.0 * start / model.layers, 0.5, 0.15);
+          const double p = static_cast<double>(clean.probability[i]) * std::exp(log_change);
+          window.probability.push_back(failed(i) ? kNan : static_cast<float>(p));
+          window.log_change.push_back(failed(i) ? kNan : static_cast<float>(log_change));
+          window.rank.push_back(failed(i) ? 0 : 1);
+          window.tied.push_back(0);
+        }
+      }
+    writer.write(arrays_of(part_names(), axes));
+    writer.write(arrays_of(part_names(), axes, window));
+    CumulatedParts parts{"subject->last",
+                         is_state_space(model.family) ? "each quantile of 6" : "each head",
+                         4,
+                         2,
+                         9,
+                         {kGreedyOrder, kRandomOrder},
+                         {1, 2, 3, 4, 5, 6},
+                         axes.prompts,
+                         {},
+                         {}};
+    for (const std::size_t order : {0, 1})
+      for (std::size_t step = 0; step < 6; ++step) {
+        parts.part.push_back(axes.items[1 + (order == 0 ? step : 5 - step)]);
+        const double share = order == 0 || step == 5 ? 1 - 0.5 / std::exp2(1.0 * step)
+                                                     : 0.15 * static_cast<double>(step + 1);
+        for (std::size_t i = 0; i < count; ++i)
+          parts.log_change.push_back(
+              failed(i) ? kNan : static_cast<float>(-share * (1 + 0.5 * uniform())));
+      }
+    writer.write(arrays_of(parts, 0));
+  }
+
+  void write_attributions(ResultsWriter& writer, const SyntheticModel& model,
+                          const EvaluationResult& clean) {
+    const TracedFacts facts = make_facts(model, clean, options_.attributed, "attribution");
+    const AttributedEffects effects =
+        synthetic_effects(facts, estimated_sites(model), model.layers, traced_share, random_());
+    for (const ArrayGroup& group : arrays_of(facts, effects)) writer.write(group);
+  }
+
   void write_traces(ResultsWriter& writer, const SyntheticModel& model,
                     const EvaluationResult& clean) {
     const TracedFacts facts = make_facts(model, clean, options_.traced, "trace");
@@ -299,6 +376,12 @@ class Generator {
           writer.write(group);
       }
     }
+  }
+
+  // Few, since every cell of them is bootstrapped twice.
+  static std::vector<std::string> estimated_sites(const SyntheticModel& model) {
+    if (is_state_space(model.family)) return {"h", "o"};
+    return {"h", "o", "mlp"};
   }
 
   static std::vector<std::string> traced_sites(const SyntheticModel& model) {
@@ -755,6 +838,18 @@ void add_edits(SyntheticOptions& options) {
 
 void add_severings(SyntheticOptions& options) {
   options.severed = 60;
+}
+
+void add_parts(SyntheticOptions& options) {
+  options.parts = 36;
+}
+
+void add_attributions(SyntheticOptions& options) {
+  options.attributed = 16;
+}
+
+void add_relations(SyntheticOptions& options) {
+  options.related = 100;
 }
 
 void add_mean_knockouts(SyntheticOptions& options) {

@@ -52,6 +52,9 @@ struct SyntheticOptions {
   bool edit_sets = false;  // two sets: all of them, and every third with the first layer alone
   int severed = 0;         // likewise: of the first so many prompts, paths
   int mean_knocked = 0;    // likewise: knockouts by means
+  int parts = 0;           // likewise: parts of edges
+  int attributed = 0;      // likewise: gradient estimates
+  int related = 0;         // likewise: linear relations, without failures
   // Each model is swept over prompts of its own: it gets the others wrong.
   bool own_prompts = false;
   // Two sets: "half" (every other prompt; not for the last model) and "own".
@@ -70,6 +73,9 @@ void add_traces(SyntheticOptions& options);
 void add_edits(SyntheticOptions& options);
 void add_severings(SyntheticOptions& options);  // of as many
 void add_mean_knockouts(SyntheticOptions& options);
+void add_parts(SyntheticOptions& options);
+void add_attributions(SyntheticOptions& options);
+void add_relations(SyntheticOptions& options);
 // Five families, six edges and all channel sets: small enough for a test, rich enough for a report.
 SyntheticOptions synthetic_report();
 // 15 models, 574 prompts, six windows, every source, channel sets, heat maps at four windows: a

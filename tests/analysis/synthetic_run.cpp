@@ -60,11 +60,15 @@ int main(int argc, char** argv) {
       factflow::add_traces(options);
       factflow::add_severings(options);
       factflow::add_mean_knockouts(options);
+      factflow::add_parts(options);
+      factflow::add_attributions(options);
     }
     if (kind == "only_traces") options.trace_windows = {3, 10};
     if (kind == "traces") options.trace_windows = {10};
     if (kind == "edits" || kind == "only_edits" || kind == "partial" || kind == "hostile")
       factflow::add_edits(options);
+    if (kind == "only_edits" || kind == "partial" || kind == "hostile")
+      factflow::add_relations(options);
     if (kind == "only_edits") {
       options.edit_layers = {3};
       options.edit_sets = true;

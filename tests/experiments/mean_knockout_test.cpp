@@ -3,6 +3,7 @@
 #include "experiments/mean_knockout/mean_knockout.hpp"
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 
 #include <gmock/gmock.h>
@@ -11,6 +12,7 @@
 #include "experiments/drawn_prompts.hpp"
 #include "model/locate_interventions.hpp"
 #include "tests/experiments/demo_facts.hpp"
+#include "tests/temporary_directory.hpp"
 
 namespace factflow {
 namespace {
@@ -19,7 +21,9 @@ using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Pair;
 using ::testing::SizeIs;
+using ::testing::VariantWith;
 
 constexpr double kClose = 1e-6;  // stored numbers are float32
 
@@ -155,6 +159,81 @@ TEST_P(MeanKnockout, StoresWhatTheReferenceForwardSays) {
   EXPECT_GT(largest, 1e-4);  // or nothing would be tested
 }
 
+// Means over the documents of a file are those over the same texts, and the file is not read again.
+TEST_P(MeanKnockout, TakesMeansOverATextFile) {
+  if (transformer()) GTEST_SKIP() << "needs no means";
+  const TemporaryDirectory scratch;
+  const std::string file =
+      scratch.write("texts.txt", "The capital of Peru is\n\n  \nOne more document.\nJapan\n")
+          .string();
+  const PlannedWork planned =
+      plan("{modes: mean-a, sets: subject, window: 2, references: {text: " + file + "}}");
+  std::filesystem::remove(file);
+  compute(planned);
+  std::vector<std::vector<int>> texts;
+  for (const char* text : {"The capital of Peru is", "One more document.", "Japan"})
+    texts.push_back(model_->tokenizer().encode(text).ids);
+  std::vector<std::vector<double>> means;
+  const ReferenceForward forward(model_->network());
+  std::int64_t tokens = 0;
+  for (int layer = 0; layer < layers(); ++layer) {
+    const SiteAt at{Site::kA, layer};
+    at::Tensor sum;
+    for (const std::vector<int>& ids : texts) {
+      const at::Tensor mean = forward.run(ids, {}, {{at}}).values.at(at).mean(0);
+      sum = sum.defined() ? sum + mean : mean;
+      tokens += layer == 0 ? static_cast<std::int64_t>(ids.size()) : 0;
+    }
+    const at::Tensor mean = (sum / 3).contiguous();
+    means.emplace_back(mean.data_ptr<double>(), mean.data_ptr<double>() + mean.numel());
+  }
+  const TokenizedPrompt prompt = tokens_of(1);
+  for (const int centre : {0, layers() - 1})
+    EXPECT_NEAR(stored("probability", "mean-a subject", 1, centre, 2),
+                reference("mean-a subject", prompt, prompt.subject,
+                          layers_around(centre, 2, layers()), means),
+                kClose);
+  EXPECT_THAT(axis<std::int64_t>("mean_knockout", "reference"), SizeIs(0));
+  const auto& attributes = group("mean_knockout").attributes;
+  EXPECT_THAT(attributes, ElementsAre(Pair("reference_tokens", VariantWith<std::int64_t>(tokens)),
+                                      Pair("reference_documents", VariantWith<std::int64_t>(3))));
+}
+
+TEST_P(MeanKnockout, RefusesTextsThatAreNotThere) {
+  if (transformer()) return;
+  const TemporaryDirectory scratch;
+  const std::string file = scratch.write("texts.txt", "one\ntwo\n").string(),
+                    empty = scratch.write("empty.txt", "\n").string();
+  EXPECT_THAT(refused("{references: {prompts: 3, text: " + file + "}}"),
+              HasSubstr("key mean_knockout.references.prompts: " + file + " has only 2 documents"));
+  EXPECT_THAT(refused("{references: {text: " + empty + "}}"), HasSubstr("has only 0 documents"));
+  EXPECT_THAT(refused("{references: {text: /none.txt}}"),
+              HasSubstr("key mean_knockout.references.text: "));
+}
+
+// The engine is held against whole forwards with the means themselves.
+TEST_P(MeanKnockout, ChecksItselfWithItsMeans) {
+  const PlannedWork planned = plan("{window: 3, references: {prompts: 3}}");
+  const TokenizedPrompt prompt = tokens_of(2);
+  const ReplayRequest check =
+      planned.work->request_to_check(*model_, planned.asked.at(0), prompt, {});
+  std::size_t vectors = 0, largest = 0;
+  for (const Series& series : check.series) {
+    EXPECT_FALSE(series.windows.has_value());
+    for (const Intervention& one : series.interventions)
+      if (const auto* write = std::get_if<Write>(&one))
+        if (const auto* vector = std::get_if<Vector>(&write->value)) {
+          ++vectors;
+          largest += std::any_of(vector->values.begin(), vector->values.end(),
+                                 [](double value) { return value != 0; });
+        }
+  }
+  EXPECT_EQ(vectors > 0, !transformer());
+  EXPECT_EQ(largest, vectors) << "a mean of zeros checks nothing";
+  model_->check_self({check});
+  EXPECT_GT(model_->facts().check_runs, 1);
+}
+
 TEST_P(MeanKnockout, SaysWhatTheMeansAreOf) {
   compute(plan("{references: {prompts: 3}}"));
   const std::vector<std::int64_t>& ids = axis<std::int64_t>("mean_knockout", "reference");
@@ -275,12 +354,13 @@ TEST_P(MeanKnockout, RefusesWhatCannotBe) {
 TEST_P(MeanKnockout, IsWrittenAsItIsRead) {
   const Entries entries = entries_in(
       "{modes: [edges, mean-a], sets: [prompt-last, subject], window: 3, prompts: 5, references: "
-      "{prompts: 7, seed: 3}}");
+      "{prompts: 7, text: some.txt, seed: 3}}");
   const YamlNode written = mean_knockout_kind().form().write(entries, Purpose::kResolved).value();
   const auto& read = static_cast<const MeanKnockoutConfig&>(*entries.at(0));
   EXPECT_EQ(read, static_cast<const MeanKnockoutConfig&>(*entries_in(write_yaml(written)).at(0)));
   EXPECT_THAT(read.modes, ElementsAre(KnockoutMode::kEdges, KnockoutMode::kMeanA));
   EXPECT_EQ(read.references.prompts, 7);
+  EXPECT_THAT(read.references.text, HasSubstr("some.txt"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, MeanKnockout,

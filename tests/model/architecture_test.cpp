@@ -43,7 +43,7 @@ TEST_P(Refused, WithFileKeyAndReason) {
 const Refusal kGeneral[] = {
     {"gpt2", R"({"model_type": "gpt3"})",
      "model_type: unknown model family 'gpt3'; supported families: gpt2, llama, mistral, qwen2, "
-     "gpt_neox, mamba, falcon_mamba, mamba2"},
+     "gpt_neox, qwen3, olmo2, olmo3, gemma2, gemma3_text, phi3, smollm3, granite, gptj, opt"},
     {"gpt2", R"({"model_type": "bert"})", "model_type: unknown model family 'bert'; supported"},
     {"gpt2", R"({"model_type": "GPT-2"})",
      "model_type: unknown model family 'GPT-2', did you mean 'gpt2'?; supported families: "},
@@ -80,8 +80,9 @@ const Refusal kGeneral[] = {
     {"llama", R"({"attention_bias": 1})", "attention_bias: expected true or false, found 1"}};
 
 const Refusal kTransformers[] = {
-    {"llama", R"({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}})",
-     "rope_scaling.rope_type: supported are default, linear and llama3, found 'yarn'"},
+    {"llama", R"({"rope_scaling": {"rope_type": "dynamic", "factor": 4.0}})",
+     "rope_scaling.rope_type: supported are default, linear, llama3, yarn and longrope, found "
+     "'dynamic'"},
     {"llama", R"({"rope_scaling": {"type": "dynamic", "factor": 4.0}})", "found 'dynamic'"},
     {"llama", R"({"rope_scaling": {"rope_type": "linear"}})", "rope_scaling.factor: is missing"},
     {"llama", R"({"rope_scaling": {"rope_type": "linear", "factor": -2.0}})",
@@ -203,6 +204,43 @@ const Refusal kStateSpace[] = {
     {"mamba_ssm2", R"({"ssm_cfg": {"D_has_hdim": true}})",
      "ssm_cfg.D_has_hdim: only false is supported"}};
 
+const Refusal kDecoders[] = {
+    {"qwen3", R"({"use_sliding_window": false})",
+     "layer_types: names sliding layers, but use_sliding_window is false"},
+    {"qwen3", R"({"head_dim": 7})", "rope_theta: cannot rotate 7 of 7 dimensions"},
+    {"qwen3", R"({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}})",
+     "rope_scaling.rope_type: supported are default, linear, llama3, yarn and longrope"},
+    {"olmo3", R"({"rope_theta": 10000.0})", "rope_theta: versions of transformers disagree"},
+    {"olmo3", R"({"rope_parameters": {"rope_type": "default"}})",
+     "rope_parameters: expected full_attention and sliding_attention, found rope_type"},
+    {"olmo3", R"({"rope_parameters": {"full_attention": {"rope_type": "yarn", "factor": 2.0,
+                                                         "truncate": false}}})",
+     "rope_parameters.full_attention.truncate: only true is supported"},
+    {"olmo3", R"({"sliding_window": -1})", "sliding_window: expected 1"},
+    {"gemma2", R"({"attn_logit_softcapping": 0})",
+     "attn_logit_softcapping: expected a positive number or null"},
+    {"gemma2", R"({"use_bidirectional_attention": true})",
+     "use_bidirectional_attention: only false"},
+    {"gemma2", R"({"hidden_size": 18})", "num_attention_heads: expected a divisor of hidden_size"},
+    {"gemma3", R"({"attn_logit_softcapping": 50.0})", "attn_logit_softcapping: caps scores"},
+    {"gemma3", R"({"layer_types": ["sliding_attention", "full_attention", "chunked_attention"]})",
+     "layer_types: expected full_attention or sliding_attention, found \"chunked_attention\""},
+    {"phi3", R"({"partial_rotary_factor": 0.6})", "partial_rotary_factor: expected a share"},
+    {"phi3", R"({"rope_scaling": {"type": "yarn", "factor": 2.0}})",
+     "rope_scaling.rope_type: supported are default and longrope, found 'yarn'"},
+    {"phi3", R"({"rope_scaling": {"type": "su", "short_factor": [1, 2], "long_factor": [1]}})",
+     "rope_scaling.long_factor: expected a list of 2 positive numbers"},
+    {"phi3", R"({"mlp_bias": true})", "mlp_bias: only false is supported"},
+    {"smollm3", R"({"no_rope_layers": [1, 2, 1]})", "no_rope_layers: expected 0 or 1, found 2"},
+    {"smollm3", R"({"use_sliding_window": false})", "layer_types: names sliding layers"},
+    {"granite", R"({"logits_scaling": 0})", "logits_scaling: expected a positive number"},
+    {"gptj", R"({"rotary_dim": 3})", "rotary_dim: expected an even number"},
+    {"gptj", R"({"rotary_dim": 0})", "rotary_dim: expected 2"},
+    {"gptj", R"({"scale_attn_weights": false})", "scale_attn_weights: only true"},
+    {"opt", R"({"num_attention_heads": 3})", "num_attention_heads: expected a divisor"},
+};
+
+INSTANTIATE_TEST_SUITE_P(Decoders, Refused, testing::ValuesIn(kDecoders));
 INSTANTIATE_TEST_SUITE_P(General, Refused, testing::ValuesIn(kGeneral));
 INSTANTIATE_TEST_SUITE_P(Transformers, Refused, testing::ValuesIn(kTransformers));
 INSTANTIATE_TEST_SUITE_P(StateSpace, Refused, testing::ValuesIn(kStateSpace));
@@ -452,7 +490,17 @@ TEST(ClassDefaults, FillWhatIsAbsent) {
                       {"gpt_neox", {50432, 6144, 44, 64, 64, 96, 24576}},
                       {"llama", {32000, 4096, 32, 32, 32, 128, 11008}},
                       {"mistral", {32000, 4096, 32, 32, 8, 128, 14336}},
-                      {"qwen2", {151936, 4096, 32, 32, 32, 128, 22016}}};
+                      {"qwen2", {151936, 4096, 32, 32, 32, 128, 22016}},
+                      {"qwen3", {151936, 4096, 32, 32, 32, 128, 22016}},
+                      {"olmo2", {50304, 4096, 32, 32, 32, 128, 11008}},
+                      {"olmo3", {50304, 4096, 32, 32, 32, 128, 11008}},
+                      {"gemma2", {256000, 2304, 26, 8, 4, 256, 9216}},
+                      {"gemma3_text", {262208, 2304, 26, 8, 4, 256, 9216}},
+                      {"phi3", {32064, 3072, 32, 32, 32, 96, 8192}},
+                      {"smollm3", {128256, 2048, 36, 16, 4, 128, 11008}},
+                      {"granite", {32000, 4096, 32, 32, 32, 128, 11008}},
+                      {"gptj", {50400, 4096, 28, 16, 16, 256, 16384}},
+                      {"opt", {50272, 768, 12, 12, 12, 64, 3072}}};
   for (const auto& one : transformers) {
     SCOPED_TRACE(one.family);
     const Architecture found = bare(one.family);
@@ -460,10 +508,39 @@ TEST(ClassDefaults, FillWhatIsAbsent) {
     EXPECT_EQ((std::vector<int>{found.vocabulary, found.hidden, found.layers, shape.heads,
                                 shape.key_heads, shape.head_size, mlp_of(found).inner}),
               one.sizes);
-    EXPECT_THAT(found.assumed, testing::SizeIs(testing::Ge(5U)));
+    EXPECT_THAT(found.assumed, testing::SizeIs(testing::Ge(4U)));
   }
   EXPECT_EQ(attention_of(bare("gpt_neox")).rotary.dimensions, 24);
   EXPECT_THAT(sliding_windows_of(bare("mistral")), testing::Each(4096));
+  for (const char* family : {"qwen3", "phi3", "smollm3"})
+    EXPECT_THAT(sliding_windows_of(bare(family)), testing::Each(0)) << family;
+  for (const auto& [family, full_every] :
+       {std::pair{"olmo3", 4}, {"gemma2", 2}, {"gemma3_text", 6}}) {
+    const std::vector<int> windows = sliding_windows_of(bare(family));
+    for (size_t i = 0; i < windows.size(); ++i)
+      EXPECT_EQ(windows[i], (static_cast<int>(i) + 1) % full_every == 0 ? 0 : 4096) << family << i;
+  }
+  const Architecture gemma2 = bare("gemma2"), gemma3 = bare("gemma3_text");
+  EXPECT_EQ(attention_of(gemma2).score_cap, 50);
+  EXPECT_EQ(gemma2.logits_cap, 30);
+  EXPECT_EQ(gemma2.embedding_scale, 48);
+  EXPECT_EQ(attention_of(gemma2).scale, 1.0 / 16);
+  EXPECT_EQ(attention_of(gemma3).score_cap + gemma3.logits_cap, 0);
+  EXPECT_EQ(gemma3.mixer<AttentionShape>(0).rotary.theta, 1e4);
+  EXPECT_EQ(gemma3.mixer<AttentionShape>(5).rotary.theta, 1e6);
+  EXPECT_EQ(attention_of(bare("olmo3")).rotary.theta, 500000);
+  EXPECT_EQ(attention_of(bare("smollm3")).rotary.theta, 2e6);
+  EXPECT_EQ(bare("smollm3").mixer<AttentionShape>(3).rotary.dimensions, 0);
+  EXPECT_EQ(attention_of(bare("granite")).scale, 1);  // not scaled at all
+  EXPECT_EQ(attention_of(bare("gptj")).rotary.dimensions, 64);
+  for (const char* family : {"gemma2", "gemma3_text", "smollm3", "opt"})
+    EXPECT_TRUE(bare(family).tied_head) << family;
+  for (const char* family : {"qwen3", "olmo2", "olmo3", "phi3", "granite", "gptj"})
+    EXPECT_FALSE(bare(family).tied_head) << family;
+  for (const char* family : {"olmo2", "olmo3", "phi3", "gptj", "opt"})
+    EXPECT_EQ(bare(family).norm_epsilon, 1e-5) << family;
+  for (const char* family : {"qwen3", "gemma2", "gemma3_text", "smollm3", "granite"})
+    EXPECT_EQ(bare(family).norm_epsilon, 1e-6) << family;
   for (const char* family : {"mamba", "falcon_mamba"}) {
     const Architecture found = bare(family);
     const MambaShape& shape = mamba_of(found);
@@ -572,8 +649,8 @@ TEST(Architecture, GptNeoxUnderOldAndNewNames) {
 // Nor does a near name of another one.
 TEST(ModelType, OfAnotherArchitectureIsProposedNone) {
   for (const char* type :
-       {"qwen3",   "qwen2_moe", "qwen2_vl", "qwen",  "mistral3", "mixtral",   "ministral",
-        "llama4",  "llama2",    "mllama",   "gpt3",  "gpt",      "gpt_neo",   "gptj",
+       {"qwen4",   "qwen2_moe", "qwen2_vl", "qwen",  "mistral3", "mixtral",   "ministral",
+        "llama4",  "llama2",    "mllama",   "gpt3",  "gpt",      "gpt_neo",   "gpt_j6",
         "gpt_oss", "mamba3",    "mamba1",   "jamba", "falcon",   "falcon_h1", "zamba2"}) {
     json config = small_config("llama");
     config["model_type"] = type;

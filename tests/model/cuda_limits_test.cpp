@@ -30,6 +30,8 @@ TEST(CudaLimits, HoldModelsOfUsualSizes) {
   for (const char* model : {"gpt2", "llama", "mistral", "qwen2", "gpt_neox", "mamba",
                             "falcon_mamba", "mamba2", "mamba_ssm", "mamba_ssm2"})
     EXPECT_EQ(error_of(model, "{}"), "") << model;
+  for (const std::string& model : small_decoders())
+    EXPECT_EQ(error_of(model.c_str(), "{}"), "") << model;
   EXPECT_EQ(error_of("llama", R"({"head_dim": 256})"), "");
   EXPECT_EQ(error_of("mamba", R"({"state_size": 16})"), "");
   EXPECT_EQ(error_of(nlohmann::json{{"model_type", "mamba2"}}, "{}"), "");

@@ -30,6 +30,8 @@ const std::vector<Model>& models() {
     for (const char* family :
          {"llama", "mistral", "qwen2", "gpt_neox", "mamba", "falcon_mamba", "mamba2"})
       all.push_back({family, family, deep});
+    // Three layers, of which each is special in these configurations.
+    for (const std::string& decoder : small_decoders()) all.push_back({decoder, decoder, {}});
     all.push_back({"gpt2_wide",
                    "gpt2",
                    {{"n_layer", 6}, {"n_positions", 64}, {"n_embd", 128}, {"n_head", 2}}});
@@ -43,6 +45,11 @@ const std::vector<Model>& models() {
     add_wide("falcon_mamba", 6, {{"hidden_size", 96}, {"state_size", 16}});
     add_wide("mamba2", 6,
              {{"hidden_size", 64}, {"num_heads", 4}, {"head_dim", 32}, {"n_groups", 1}});
+    // Widths and heads that the fast kernels of norms and attention take.
+    for (const char* decoder : {"qwen3", "olmo3", "gemma2", "gemma3"})
+      all.push_back({std::string(decoder) + "_wide",
+                     decoder,
+                     {{"hidden_size", 128}, {"head_dim", 64}, {"intermediate_size", 96}}});
     return all;
   }();
   return list;

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include "model/edit/attribution.hpp"
 #include "model/edit/judge.hpp"
 #include "model/edit/memit.hpp"
 #include "model/edit/optimise.hpp"
@@ -359,6 +360,81 @@ TEST_P(Side, ContinuationsAreThoseOfSinglePrompts) {
 
 // Weights of a float32 file are its map, which cannot be written to; an engine that was there
 // before sees the edit as well.
+// Pairs of different lengths; what differs begins at different tokens.
+std::vector<PromptPair> pairs_to_estimate() {
+  std::vector<PromptPair> pairs;
+  for (const std::vector<int>& ids : runs(4)) {
+    PromptPair& pair = pairs.emplace_back(PromptPair{ids, ids, 5});
+    const size_t at = 1 + pairs.size() % 3;
+    pair.corrupted[at] = (ids[at] + 9) % 29;
+  }
+  return pairs;
+}
+
+// One graph through all layers and every site, by the materialised forward.
+std::vector<at::Tensor> gradients_of_one(const Network& network, const PromptPair& pair,
+                                         const std::vector<SiteAt>& places) {
+  const ReferenceForward reference(network);
+  const auto clean = reference.run(pair.clean, {}, places).values;
+  const at::AutoGradMode graph(true);
+  const ReferenceForward::Result run = reference.run(pair.corrupted, {}, places);
+  std::vector<at::Tensor> values, estimates;
+  for (const SiteAt at : places) values.push_back(run.values.at(at));
+  const auto last = static_cast<std::int64_t>(pair.clean.size()) - 1;
+  const auto gradients = torch::autograd::grad({run.logits[last].softmax(0)[pair.answer]}, values);
+  for (size_t i = 0; i < places.size(); ++i)
+    estimates.push_back(((clean.at(places[i]) - values[i].detach()) * gradients[i]).sum(1));
+  return estimates;
+}
+
+TEST_P(Side, EstimatesOfEverySiteAreThoseOfSinglePrompts) {
+  const std::vector<PromptPair> pairs = pairs_to_estimate();
+  std::vector<Site> sites = network_->architecture().sites();
+  std::erase(sites, Site::kNorm);
+  const EstimateMaps gradient = gradient_maps(*network_, pairs, sites),
+                     integrated = integrated_maps(*network_, pairs, sites, 2);
+  double largest = 0;
+  for (size_t i = 0; i < sites.size(); ++i) {
+    SCOPED_TRACE(to_string(sites[i]));
+    std::vector<SiteAt> places;
+    for (int layer = 0; layer < layers() + (sites[i] == Site::kH ? 1 : 0); ++layer)
+      places.push_back({sites[i], layer});
+    for (size_t p = 0; p < pairs.size(); ++p) {
+      EXPECT_LE(
+          distance(gradient[i][p], at::stack(gradients_of_one(*network_, pairs[p], places), 1)),
+          1e-9)
+          << p;
+      EXPECT_LE(
+          distance(integrated[i][p], integrated_maps(*network_, {pairs[p]}, {sites[i]}, 2)[0][0]),
+          1e-9)
+          << p;
+      EXPECT_EQ(integrated[i][p][0].abs().sum().item<double>(), 0) << "before what differs";
+      largest = std::max(largest, integrated[i][p].abs().max().item<double>());
+    }
+  }
+  EXPECT_GT(largest, 0);
+}
+
+TEST_P(Side, OneStepIsTheGradientInTheMiddleOfTheWay) {
+  const PromptPair pair = pairs_to_estimate()[1];
+  const SiteAt at{Site::kH, 1};
+  const at::Tensor found = integrated_maps(*network_, {pair}, {Site::kH}, 1)[0][0];
+  const ReferenceForward reference(*network_);
+  const at::Tensor from = reference.run(pair.corrupted, {}, {&at, 1}).values.at(at),
+                   to = reference.run(pair.clean, {}, {&at, 1}).values.at(at);
+  const auto last = static_cast<std::int64_t>(pair.clean.size()) - 1;
+  for (int token = 2; token <= last; ++token) {
+    const at::AutoGradMode graph(true);
+    const at::Tensor value = ((from[token] + to[token]) / 2).detach().requires_grad_(true);
+    const TensorWrite write{at, token, value};
+    const at::Tensor p =
+        reference.run(pair.corrupted, {}, {}, {&write, 1}).logits[last].softmax(0)[pair.answer];
+    const double expected =
+        torch::autograd::grad({p}, {value})[0].dot((to - from)[token]).item<double>();
+    EXPECT_NEAR(found[token][1].item<double>(), expected, 1e-9 * std::abs(expected) + 1e-14);
+  }
+}
+
 TEST_P(Side, AnEditInFp32ReachesTheEngineAndIsUndoneToTheBit) {
   const auto network = random_network(GetParam(), 1, Precision::kFp32);
   const std::vector<EditRequest> asked = requests();
@@ -431,6 +507,8 @@ TEST_P(Side, Fp32IsCloseToFp64) {
 INSTANTIATE_TEST_SUITE_P(Families, Side,
                          testing::Values("gpt2", "llama", "mistral", "qwen2", "gpt_neox", "mamba",
                                          "falcon_mamba", "mamba2", "mamba_ssm", "mamba_ssm2"),
+                         [](const auto& test) { return test.param; });
+INSTANTIATE_TEST_SUITE_P(Decoders, Side, testing::ValuesIn(small_decoders()),
                          [](const auto& test) { return test.param; });
 
 TEST(RowBatches, AreFullAndInOrderOfLength) {

@@ -351,8 +351,8 @@ TEST_P(AnyFamily, GradientEstimatesAreSlopes) {
   PromptPair pair{kPrompt, kPrompt, 5};
   pair.corrupted[1] = 15;
   const ReferenceForward reference(*network_);
-  const at::Tensor integrated = integrated_map(*network_, pair, Site::kO, 2),
-                   gradient = gradient_map(*network_, pair, Site::kO);
+  const at::Tensor integrated = integrated_maps(*network_, {pair}, {Site::kO}, 2)[0][0],
+                   gradient = gradient_maps(*network_, {pair}, {Site::kO})[0][0];
   for (int layer = 0; layer < layers(); ++layer) {
     const at::NoGradGuard no_graph;
     const SiteAt at{Site::kO, layer};
@@ -389,7 +389,7 @@ TEST_P(AnyFamily, TheStreamAtTheLastTokenCarriesEverything) {
   const auto p = [&](const std::vector<int>& ids) {
     return std::exp(reference.log_probabilities(ids)[pair.answer].item<double>());
   };
-  const at::Tensor estimates = integrated_map(*network_, pair, Site::kH, 100);
+  const at::Tensor estimates = integrated_maps(*network_, {pair}, {Site::kH}, 100)[0][0];
   const double effect = p(pair.clean) - p(pair.corrupted);
   EXPECT_NEAR(estimates[2][layers()].item<double>(), effect, 5e-3 * std::abs(effect));
   for (int token = 0; token < 2; ++token)
@@ -399,6 +399,8 @@ TEST_P(AnyFamily, TheStreamAtTheLastTokenCarriesEverything) {
 INSTANTIATE_TEST_SUITE_P(Families, AnyFamily,
                          testing::Values("gpt2", "llama", "mistral", "qwen2", "gpt_neox", "mamba",
                                          "falcon_mamba", "mamba2", "mamba_ssm", "mamba_ssm2"),
+                         [](const auto& test) { return test.param; });
+INSTANTIATE_TEST_SUITE_P(Decoders, AnyFamily, testing::ValuesIn(small_decoders()),
                          [](const auto& test) { return test.param; });
 
 TEST(TensorWrite, IsAWriteThatCarriesAGraph) {
@@ -476,11 +478,15 @@ TEST(Edits, WhatIsNotThereIsRefused) {
       "must ascend");
   refused([&] { fit_relation(*network, {}, 1); }, "a relation without prompts");
   refused([&] { relation_states(*network, {kPrompt, 6}, 1); }, "outside its prompt");
-  refused(
-      [&] {
-        gradient_map(*network, {kPrompt, {1, 2}, 0}, Site::kH);
-      },
-      "a clean prompt of 6 tokens, a corrupted one of 2");
+  const auto estimated = [&](const PromptPair& pair, Site site, int steps) {
+    return [&network, pair, site, steps] { integrated_maps(*network, {pair}, {site}, steps); };
+  };
+  refused(estimated({kPrompt, {1, 2}, 0}, Site::kH, 5),
+          "a clean prompt of 6 tokens, a corrupted one of 2");
+  refused(estimated({kPrompt, kPrompt, -1}, Site::kH, 5), "the answer is token -1");
+  refused(estimated({kPrompt, kPrompt, 0}, Site::kMlp, 5), "has no site mlp");
+  refused(estimated({kPrompt, kPrompt, 0}, Site::kNorm, 5), "site norm has layers");
+  refused(estimated({kPrompt, kPrompt, 0}, Site::kH, 0), "0 steps");
   const auto rough = random_network("mamba", 1, Precision::kFp32);
   EXPECT_THAT(input_error_of([&] { check_locate_cases(*rough, {}); }),
               testing::HasSubstr("edits are compared in fp64, and the model is in fp32"));

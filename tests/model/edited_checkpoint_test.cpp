@@ -107,6 +107,7 @@ TEST_P(EditedCheckpoint, SaysWhatTheEditedModelSaid) {
 INSTANTIATE_TEST_SUITE_P(All, EditedCheckpoint,
                          testing::Values("gpt2", "llama", "mistral", "qwen2", "gpt_neox", "mamba",
                                          "falcon_mamba", "mamba2", "mamba_ssm", "mamba_ssm2"));
+INSTANTIATE_TEST_SUITE_P(Decoders, EditedCheckpoint, testing::ValuesIn(small_decoders()));
 
 template <class Action>
 void refused(Action action, const std::vector<std::string>& words) {

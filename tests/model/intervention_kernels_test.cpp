@@ -164,14 +164,16 @@ TEST(InterventionKernels, AttentionAnew) {
              k = random_numbers(scene.columns() * kHeadSize, 2),
              v = random_numbers(scene.columns() * kHeadSize, 3);
   for (const int window : {0, 4, 1})
-    expect_alike(scene, [&](const InterventionTable<float>& table) {
-      auto result = random_numbers(scene.columns() * kInner, 4);
-      table.cut.attention(scene.rows(),
-                          {in(q, kInner), in(k, kHeadSize), in(v, kHeadSize), out(result, kInner),
-                           kHeads, 1, kHeadSize, 0.3, window},
-                          scene.cut());
-      return result;
-    });
+    for (const double cap : {0.0, 1.5})
+      expect_alike(scene, [&](const InterventionTable<float>& table) {
+        auto result = random_numbers(scene.columns() * kInner, 4);
+        table.cut.attention(scene.rows(),
+                            {in(q, kInner), in(k, kHeadSize), in(v, kHeadSize), out(result, kInner),
+                             kHeads, 1, kHeadSize, 0.3, window, cap},
+                            scene.cut());
+        return result;
+      });
+  EXPECT_EQ(scene.blocked, 3u);  // in a window of one token: 7 -> 7, asked for twice, and 8 -> 8
 }
 
 TEST(InterventionKernels, SitesAreWrittenAveragedAndRead) {

@@ -249,7 +249,7 @@ struct ScanInputs {
     make_negative(a, std::int64_t{of.states} * of.channels);
     std::vector<double> norms;
     for (int i = 0; i < of.channels; ++i) norms.push_back((i * 29) % of.channels);
-    for (const Selection& selection : plan.selections)
+    for (const auto& [selection, path] : plan.selections)
       for (const bool loses : channels_of(std::get<ChannelSet>(selection), norms))
         lose.push_back(loses ? 1 : 0);
   }
@@ -349,12 +349,13 @@ void run_token_mixers(const KernelTable<T>& table, const Sizes& sizes, Outputs& 
   outputs["dual"] = dual_of(table, pass, sizes);
   const int head = sizes.attention_head;
   const Values<T> q(columns, 4 * head, 31), k(columns, 2 * head, 32), v(columns, 2 * head, 33);
-  for (const std::int32_t window : {0, 3}) {
-    Values<T> mixed = Values<T>::unwritten(columns, 4 * head);
-    table.attention(pass.rows(),
-                    {q.in(), k.in(), v.in(), mixed.factor(), 4, 2, head, 0.37, window});
-    outputs["attention " + std::to_string(window)] = mixed.all();
-  }
+  for (const std::int32_t window : {0, 3})
+    for (const double cap : {0.0, 1.5}) {
+      Values<T> mixed = Values<T>::unwritten(columns, 4 * head);
+      table.attention(pass.rows(),
+                      {q.in(), k.in(), v.in(), mixed.factor(), 4, 2, head, 0.37, window, cap});
+      outputs["attention " + std::to_string(window) + (cap > 0 ? " capped" : "")] = mixed.all();
+    }
   const Values<Wide<T>> taps(5, sizes.channels, 41), conv_bias(1, sizes.channels, 42);
   for (const int width : {1, 2, 4, 5}) {
     Values<T> convolved = Values<T>::unwritten(columns, sizes.channels);
@@ -393,6 +394,23 @@ void run_elementwise(const KernelTable<T>& table, std::int64_t width, int head_s
   table.final_norm(rows, {residual.in(), final.factor(), weight.data(), bias.data(), columns, width,
                           1e-5, true, offset.data()});
   outputs["final norm " + std::to_string(width)] = final.all();
+  for (const bool subtract_mean : {false, true}) {
+    Values<Wide<T>> sum(columns, width, 61);
+    kernels::NormArgs<T> args{residual.in(), {},    weight.data(), bias.data(),
+                              columns,       width, 1e-5,          subtract_mean};
+    args.residual = sum.out();
+    table.norm(rows, args);
+    outputs["norm added " + std::to_string(subtract_mean) + " " + std::to_string(width)] =
+        sum.all();
+  }
+  for (const std::int64_t of_group : {std::int64_t{head_size}, width / 2, width / 4}) {
+    if (width % of_group != 0) continue;
+    Values<T> heads(columns, width, 56);  // in place
+    table.gated_norm(
+        rows,
+        {heads.in(), {}, heads.factor(), weight.data(), columns, width, of_group, 1e-5, false});
+    outputs["group norm " + std::to_string(width) + " " + std::to_string(of_group)] = heads.all();
+  }
   for (const bool before : {false, true}) {
     table.gated_norm(
         rows, {x.in(), up.in(), out.factor(), weight.data(), columns, width, group, 1e-5, before});
@@ -404,11 +422,20 @@ void run_elementwise(const KernelTable<T>& table, std::int64_t width, int head_s
     table.activation(rows, {x.in(), up.in(), out.factor(), columns, width, activation});
     keep("activation " + std::to_string(static_cast<int>(activation)));
   }
-  Values<T> heads(columns, width, 56);
-  const Values<Wide<T>> cosine(pass.plan().longest, 3, 57), sine(pass.plan().longest, 3, 58);
-  table.rotary(rows, {heads.out(), cosine.data(), sine.data(), static_cast<int>(width) / head_size,
-                      head_size, 6});
-  outputs["rotary " + std::to_string(width)] = heads.all();
+  const Values<Wide<T>> cosine(pass.plan().longest, 3, 57), sine(pass.plan().longest, 3, 58),
+      long_cosine(pass.plan().longest, 3, 62), long_sine(pass.plan().longest, 3, 63);
+  for (const std::int32_t short_tokens : {0, 3}) {
+    Values<T> heads(columns, width, 56);
+    kernels::RotaryArgs<T> args{
+        heads.out(), cosine.data(), sine.data(), static_cast<int>(width) / head_size, head_size, 6};
+    if (short_tokens > 0) {
+      args.long_cosine = long_cosine.data();
+      args.long_sine = long_sine.data();
+      args.short_tokens = short_tokens;
+    }
+    table.rotary(rows, args);
+    outputs["rotary " + std::to_string(short_tokens) + " " + std::to_string(width)] = heads.all();
+  }
 }
 
 template <class T>
@@ -422,13 +449,16 @@ void run_answers(const KernelTable<T>& table, std::int64_t vocabulary, Outputs& 
   std::vector<double> log_probability(3, std::numeric_limits<double>::quiet_NaN());
   std::vector<std::int32_t> rank(3), tied(3);
   const std::vector<std::int32_t> answer = {7, static_cast<std::int32_t>(vocabulary) - 1, 1023};
-  table.answer(pass.rows(), {logits.in(), answer.data(), log_probability.data(), rank.data(),
-                             tied.data(), 3, vocabulary});
   const std::string width = " " + std::to_string(vocabulary);
   outputs["gather" + width] = gathered.all();
-  outputs["answer" + width] = log_probability;
-  outputs["rank" + width] = {rank.begin(), rank.end()};
-  outputs["tied" + width] = {tied.begin(), tied.end()};
+  for (const auto& [factor, cap] : {std::pair{1.0, 0.0}, {0.7, 0.0}, {0.7, 3.0}}) {
+    table.answer(pass.rows(), {logits.in(), answer.data(), log_probability.data(), rank.data(),
+                               tied.data(), 3, vocabulary, factor, cap});
+    const std::string of = width + " " + std::to_string(factor) + " " + std::to_string(cap);
+    outputs["answer" + of] = log_probability;
+    outputs["rank" + of] = {rank.begin(), rank.end()};
+    outputs["tied" + of] = {tied.begin(), tied.end()};
+  }
 }
 
 template <class T>

@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "naive_decoder.hpp"
+
 namespace factflow {
 namespace {
 
@@ -332,6 +334,8 @@ at::Tensor NaiveModel::layer_output(const at::Tensor& x, int layer, const Block&
 
 at::Tensor NaiveModel::log_probabilities(const std::vector<int>& ids,
                                          const factflow::Block& knockout) const {
+  if (NaiveDecoder::knows(family_))
+    return NaiveDecoder(config_, tensors_).log_probabilities(ids, knockout);
   const bool gpt2 = family_ == "gpt2", neox = family_ == "gpt_neox",
              ssm = tensors_.contains("backbone.embeddings.weight");
   const std::string base = gpt2   ? "transformer.wte"

@@ -120,6 +120,8 @@ INSTANTIATE_TEST_SUITE_P(Families, Naive,
                          testing::Values("gpt2", "llama", "mistral", "qwen2", "gpt_neox", "mamba",
                                          "falcon_mamba", "mamba2", "mamba_ssm", "mamba_ssm2"),
                          [](const auto& test) { return test.param; });
+INSTANTIATE_TEST_SUITE_P(Decoders, Naive, testing::ValuesIn(small_decoders()),
+                         [](const auto& test) { return test.param; });
 
 }  // namespace
 }  // namespace factflow

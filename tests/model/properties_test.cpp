@@ -18,7 +18,9 @@
 namespace factflow {
 namespace {
 
-const std::vector<std::string> kModels = {"gpt2", "llama", "mamba", "falcon_mamba", "mamba2"};
+const std::vector<std::string> kModels = {"gpt2",    "llama", "mamba",   "falcon_mamba",
+                                          "mamba2",  "qwen3", "olmo3",   "gemma2",
+                                          "granite", "gptj",  "opt_post"};
 
 std::vector<ReplayRequest> some_requests() {
   const std::vector<Window> windows = {{0, 1}, {0, 2}, {0, 3}, {1, 2}, {1, 3}, {2, 3}};
@@ -206,9 +208,9 @@ TEST_P(Properties, ImpossibleTokensAreRefused) {
         ReplayRequest{{1, 2}, vocabulary, {}}, ReplayRequest{{1, 2}, -1, {}},
         ReplayRequest{{}, 0, {}}})
     EXPECT_THROW(engine.run({{request}}), std::invalid_argument);
-  if (fp32_->architecture().max_positions > 0) {
-    EXPECT_THROW(engine.run({{ReplayRequest{std::vector<int>(13, 1), 0, {}}}}),
-                 std::invalid_argument);
+  if (const std::int64_t most = fp32_->architecture().max_positions; most > 0) {
+    const std::vector<int> beyond(static_cast<size_t>(most) + 1, 1);
+    EXPECT_THROW(engine.run({{ReplayRequest{beyond, 0, {}}}}), std::invalid_argument);
   }
 }
 
@@ -269,14 +271,14 @@ TEST(BlockedEdges, AnInterventionThatDoesNotFireIsAnError) {
 
 // A pass in another stream may still read the tables that it was given.
 TEST(RotaryTables, ThoseThatWereHandedOutOutliveGrowth) {
-  RotaryTables tables({1.0, 0.5}, at::TensorOptions().dtype(at::kFloat));
+  RotaryTables tables({.dimensions = 4, .theta = 4}, at::TensorOptions().dtype(at::kFloat));
   using Storage = c10::weak_intrusive_ptr<c10::StorageImpl>;
   std::vector<Storage> handed_out;
   for (const std::int32_t positions : {5, 100, 1000}) {
-    const auto [cosine, sine] = tables.up_to(positions);
-    EXPECT_GE(cosine.size(0), positions);
-    EXPECT_FLOAT_EQ(sine[4][1].item<float>(), std::sin(2.0F));
-    for (const at::Tensor& table : {cosine, sine})
+    const Rotations found = tables.up_to(positions);
+    EXPECT_GE(found.cosine.size(0), positions);
+    EXPECT_FLOAT_EQ(found.sine[4][1].item<float>(), std::sin(2.0F));
+    for (const at::Tensor& table : {found.cosine, found.sine})
       handed_out.emplace_back(table.storage().getWeakStorageImpl());
   }
   for (const Storage& storage : handed_out) EXPECT_FALSE(storage.expired());

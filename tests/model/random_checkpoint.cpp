@@ -24,9 +24,89 @@ float offset_of(const std::string& name) {
   return (norm && name.ends_with("weight")) || name.ends_with(".D") ? 1.0F : 0.0F;
 }
 
+// Of small_decoders(); null for another name.
+json small_decoder(const std::string& name) {
+  const json full = "full_attention", slides = "sliding_attention";
+  const json base = {{"hidden_size", 16},        {"num_hidden_layers", 3},
+                     {"vocab_size", 29},         {"num_attention_heads", 4},
+                     {"num_key_value_heads", 2}, {"intermediate_size", 24}};
+  const auto with = [&](const char* family, const json& more) {
+    json config = base;
+    config["model_type"] = family;
+    config.update(more);
+    return config;
+  };
+  if (name == "qwen3")
+    return with("qwen3", {{"head_dim", 6},
+                          {"attention_bias", true},
+                          {"use_sliding_window", true},
+                          {"sliding_window", 3},
+                          {"layer_types", {full, slides, slides}}});
+  if (name == "olmo2") return with("olmo2", {{"attention_bias", true}, {"rms_norm_eps", 0.02}});
+  if (name == "olmo3")
+    return with("olmo3", {{"sliding_window", 3},
+                          {"layer_types", {slides, full, slides}},
+                          {"rope_theta", 500000.0},
+                          {"rope_parameters",
+                           {{"full_attention", {{"rope_theta", 100.0}}},
+                            {"sliding_attention", {{"rope_theta", 30.0}}}}}});
+  if (name == "gemma2")
+    return with("gemma2", {{"head_dim", 6},
+                           {"query_pre_attn_scalar", 10},
+                           {"attn_logit_softcapping", 2.0},
+                           {"final_logit_softcapping", 5.0},
+                           {"sliding_window", 3},
+                           {"layer_types", {slides, full, slides}}});
+  if (name == "gemma3")
+    return with("gemma3_text", {{"head_dim", 6},
+                                {"attention_bias", true},
+                                {"query_pre_attn_scalar", 5},
+                                {"final_logit_softcapping", 7.0},
+                                {"sliding_window", 4},
+                                {"layer_types", {slides, slides, full}},
+                                {"rope_parameters",
+                                 {{"full_attention", {{"rope_theta", 300.0}}},
+                                  {"sliding_attention", {{"rope_theta", 20.0}}}}}});
+  if (name == "phi3")
+    return with("phi3",
+                {{"hidden_size", 20}, {"partial_rotary_factor", 0.8}, {"sliding_window", 4}});
+  if (name == "smollm3")
+    return with("smollm3", {{"attention_bias", true},
+                            {"mlp_bias", true},
+                            {"no_rope_layers", {1, 0, 1}},
+                            {"use_sliding_window", true},
+                            {"sliding_window", 3},
+                            {"layer_types", {full, slides, full}}});
+  if (name == "granite")
+    return with("granite", {{"attention_bias", true},
+                            {"mlp_bias", true},
+                            {"attention_multiplier", 0.4},
+                            {"embedding_multiplier", 3},
+                            {"residual_multiplier", 0.6},
+                            {"logits_scaling", 1.7}});
+  if (name == "gptj")
+    return {{"model_type", "gptj"}, {"n_embd", 20},      {"n_layer", 3},   {"vocab_size", 29},
+            {"n_head", 4},          {"n_positions", 64}, {"rotary_dim", 4}};
+  const json opt = {{"model_type", "opt"},          {"hidden_size", 16}, {"vocab_size", 29},
+                    {"num_hidden_layers", 3},       {"ffn_dim", 24},     {"num_attention_heads", 4},
+                    {"max_position_embeddings", 64}};
+  if (name == "opt") return opt;
+  json post = opt;
+  post.update({{"do_layer_norm_before", false}, {"word_embed_proj_dim", 10}});
+  return name == "opt_post" ? post : json();
+}
+
 }  // namespace
 
+const std::vector<std::string>& small_decoders() {
+  static const std::vector<std::string> names = {"qwen3",  "olmo2", "olmo3",   "gemma2",
+                                                 "gemma3", "phi3",  "smollm3", "granite",
+                                                 "gptj",   "opt",   "opt_post"};
+  return names;
+}
+
 json small_config(const std::string& name) {
+  if (json decoder = small_decoder(name); !decoder.is_null()) return decoder;
   const json decoder = {{"hidden_size", 16},
                         {"num_hidden_layers", 3},
                         {"vocab_size", 29},

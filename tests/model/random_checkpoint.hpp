@@ -21,9 +21,12 @@ struct NamedTensor {
   std::vector<float> values;
 };
 
-// config.json of a small model: "gpt2", "llama", "mistral" (sliding window), "qwen2", "gpt_neox",
-// "mamba", "falcon_mamba", "mamba2", "mamba_ssm" (Mamba-1), "mamba_ssm2" (groups, gated MLP, norm
-// before gate).
+// The newer Transformers among them, with what is special about each.
+const std::vector<std::string>& small_decoders();
+
+// config.json of a small model: those, "gpt2", "llama", "mistral" (sliding window), "qwen2",
+// "gpt_neox", "mamba", "falcon_mamba", "mamba2", "mamba_ssm" (Mamba-1), "mamba_ssm2" (groups, gated
+// MLP, norm before gate).
 nlohmann::json small_config(const std::string& name);
 
 // Random values for every tensor that the family asks for, with scales that keep activations near

@@ -103,6 +103,8 @@ INSTANTIATE_TEST_SUITE_P(Families, SelfChecked,
                          testing::Values("gpt2", "llama", "gpt_neox", "mamba", "falcon_mamba",
                                          "mamba2"),
                          [](const auto& test) { return test.param; });
+INSTANTIATE_TEST_SUITE_P(Decoders, SelfChecked, testing::ValuesIn(small_decoders()),
+                         [](const auto& test) { return test.param; });
 
 }  // namespace
 }  // namespace factflow

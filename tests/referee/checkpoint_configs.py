@@ -1,6 +1,8 @@
 """Random config.json of every family: unusual, but with a meaning in transformers. Sizes are small and odd."""
 
-FAMILIES = ("gpt2", "gpt_neox", "llama", "mistral", "qwen2", "mamba", "falcon_mamba", "mamba2", "mamba_ssm", "mamba2_ssm")
+import decoder_configs
+
+FAMILIES = ("gpt2", "gpt_neox", "llama", "mistral", "qwen2", "mamba", "falcon_mamba", "mamba2", "mamba_ssm", "mamba2_ssm", *decoder_configs.DECODERS)
 ACTIVATIONS = ("silu", "swish", "gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "relu")
 OTHER_ACTIVATIONS = ("quick_gelu", "tanh", "mish", "relu2")
 # Keys that null is tried for: those of the classes, and old spellings.
@@ -223,6 +225,10 @@ def config_for(rng, family):
     library = {"mamba_ssm": "mamba", "mamba2_ssm": "mamba2"}.get(family, family)
     config, unusual = {"model_type": library, "vocab_size": rng.choice([16, 24, 32] if library != family else [11, 29, 40])}, set()
     bookkeeping(rng, config)
+    if library in decoder_configs.DECODERS:
+        getattr(decoder_configs, library)(rng, config, unusual)
+        config.setdefault("pad_token_id", 0)  # the classes' own may be beyond a small vocabulary
+        return config, unusual
     globals()[library](rng, config, unusual)
     switched_off(rng, config, library)
     if library != family:  # what mamba_ssm's modules have no parameter for

@@ -2,10 +2,13 @@
 import torch
 
 from checkpoint_configs import NULLABLE
+from decoder_configs import DECODERS
 
-PREFIXES = {"gpt2": "transformer.", "gpt_neox": "gpt_neox.", "llama": "model.", "mistral": "model.", "qwen2": "model."}
-EMBEDDINGS = {"gpt2": "transformer.wte.weight", "gpt_neox": "gpt_neox.embed_in.weight"}
-TIED_BY_DEFAULT = ("gpt2", "mamba", "falcon_mamba")
+PREFIXES = {"gpt2": "transformer.", "gptj": "transformer.", "gpt_neox": "gpt_neox.", "llama": "model.", "mistral": "model.", "qwen2": "model.",
+            **{family: "model." for family in DECODERS if family != "gptj"}}
+EMBEDDINGS = {"gpt2": "transformer.wte.weight", "gptj": "transformer.wte.weight", "gpt_neox": "gpt_neox.embed_in.weight",
+              "opt": "model.decoder.embed_tokens.weight"}
+TIED_BY_DEFAULT = ("gpt2", "mamba", "falcon_mamba", "gemma2", "gemma3_text", "smollm3", "opt")
 
 
 class Checkpoint:
@@ -77,19 +80,22 @@ def not_a_number(checkpoint, rng):
 def unknown_key(checkpoint, rng):
     key, value = rng.choice([("logit_scale", 2.0), ("attn_logit_softcapping", 30.0), ("num_local_experts", 4), ("text_config", {"hidden_size": 8}),
                              ("per_layer_config", {"0": {"hidden_act": "relu"}}), ("embedding_multiplier", 2.0)])
-    if not checkpoint.family.endswith("_ssm"):
+    own = {"gemma2": "attn_logit_softcapping", "granite": "embedding_multiplier"}
+    if not checkpoint.family.endswith("_ssm") and own.get(checkpoint.family) != key:
         checkpoint.config[key] = value
         checkpoint.forbid(f"with {key}", key)
 
 
 def key_inside(checkpoint, rng):
     place = rng.choice(["rope_parameters", "rope_scaling"])
-    if checkpoint.family in PREFIXES and checkpoint.family != "gpt2":
+    if checkpoint.family in PREFIXES and checkpoint.family != "gpt2" and checkpoint.family not in DECODERS:
         keys = {"factor_of_mine": 2.0, "attention_factor": 0.5, "beta_fast": 16, "mscale": 1.0, "full_attention": {"rope_theta": 50.0}}
         if checkpoint.family != "gpt_neox":
             keys["partial_rotary_factor"] = 0.5
         key = rng.choice(sorted(keys))
         rope = dict(checkpoint.config.get(place) or {"rope_type": "default"})
+        if rope.get("rope_type", rope.get("type")) == "yarn":  # which has these
+            key = "factor_of_mine"
         checkpoint.config[place] = {**rope, key: keys[key]}
         checkpoint.forbid(f"with {place}.{key}", f"{place}.{key}", *checkpoint.unusual)
 

@@ -23,7 +23,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "oracle"))
 from checkpoint_configs import FAMILIES, config_for, mamba_ssm_config  # noqa: E402
 from checkpoint_twists import TWISTS, Checkpoint  # noqa: E402
 from common import Tally, arguments, call  # noqa: E402
+from decoder_configs import DECODERS  # noqa: E402
 from float64 import in_float64, lifted  # noqa: E402
+from wide_library import WideModel  # noqa: E402
 
 TOLERANCE = 1e-8
 PLAIN = 0.7  # share of checkpoints without a twist
@@ -121,19 +123,29 @@ def make(number, seed):
     return checkpoint, rng
 
 
-def library_cases(folder, vocabulary, rng):
-    """The library's answers in the form of the oracle's cases. Raises what the library raises."""
+def logits_of(folder, family):
+    """ids -> logits after the last token, in float64. Raises what the library raises."""
+    if family in DECODERS:
+        return WideModel(folder).logits
     model, info = transformers.AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float64, attn_implementation="eager", output_loading_info=True)
     missing, misshapen = info["missing_keys"], info["mismatched_keys"]
     if missing or misshapen:
         raise ValueError(f"makes up {sorted(missing) or misshapen}")
     in_float64(model)
-    cases = []
+
+    def logits(ids):
+        with torch.no_grad(), lifted():
+            return model(torch.tensor([ids]), use_cache=False).logits[0, -1]
+    return logits
+
+
+def library_cases(folder, family, vocabulary, rng):
+    """The library's answers in the form of the oracle's cases."""
+    logits, cases = logits_of(folder, family), []
     for length in (1, rng.randint(2, 6), rng.randint(7, 14)):
         ids = [rng.randrange(vocabulary) for _ in range(length)]
-        with torch.no_grad(), lifted():
-            p = model(torch.tensor([ids]), use_cache=False).logits[0, -1].softmax(-1)
+        p = logits(ids).softmax(-1)
         for answer in {int(p.argmax()), int(p.argmin()), rng.randrange(vocabulary)}:
             cases.append({"ids": ids, "answer": answer, "clean": float(p[answer]), "knockouts": [], "probs": []})
     return cases
@@ -170,7 +182,7 @@ def judge(number, options, root):
     write_weights(folder, checkpoint.tensors, rng)
     cases, error = [], ""
     try:
-        cases = library_cases(folder, checkpoint.config["vocab_size"], rng)
+        cases = library_cases(folder, checkpoint.family, checkpoint.config["vocab_size"], rng)
     except Exception as problem:  # whatever the library throws at strange files
         error = f"{type(problem).__name__}: {problem}".splitlines()[0]
     (folder / "cases.json").write_text(json.dumps(cases))

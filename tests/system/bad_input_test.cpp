@@ -185,11 +185,11 @@ TEST_F(BadInput, ModelOfAnUnknownType) {
 }
 
 TEST_F(BadInput, CheckReadsTheConfigurationBeforeTheWeights) {
-  scratch_.write("model/config.json", R"({"model_type": "qwen3"})");
+  scratch_.write("model/config.json", R"({"model_type": "qwen4"})");
   scratch_.write("model/model.safetensors", "no weights");
   const Ended ended = run_program({"check", "--model", (scratch_.path() / "model").string()});
   EXPECT_EQ(ended.code, 2) << ended.all();
-  EXPECT_THAT(ended.err, HasSubstr("config.json: key model_type: unknown model family 'qwen3'; "
+  EXPECT_THAT(ended.err, HasSubstr("config.json: key model_type: unknown model family 'qwen4'; "
                                    "supported families: gpt2, llama"));
 }
 

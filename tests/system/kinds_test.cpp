@@ -1,5 +1,5 @@
-// Whole runs of interventions, traces, severed paths, knockouts by means and edits: the same
-// numbers on any number of ranks and after a kill, and what is said of them.
+// Whole runs of interventions, traces, severed paths, knockouts by means, gradient estimates and
+// edits: the same numbers on any number of ranks and after a kill, and what is said of them.
 #include <filesystem>
 #include <thread>
 
@@ -30,26 +30,35 @@ class Kinds : public ::testing::Test {
     scenario.limit = 12;
     scenario.models = {"gpt2", "mamba"};
     scenario.heatmaps = 0;
-    config_ = scratch_
-                  .write("kinds.yaml",
-                         scenario.yaml() +
-                             "intervene:\n"
-                             "  - windows: {sizes: [1, 5]}\n"
-                             "    rows:\n"
-                             "      - block: {from: subject, to: last, through: mixer}\n"
-                             "      - set: {site: o, tokens: last, value: [mean, resample]}\n"
-                             "      - add: {site: h, tokens: subject, value: {noise: 0.3}}\n"
-                             "    references: {prompts: 5}\n"
-                             "  - windows: {sizes: 3}\n"
-                             "    prompts: 2\n"
-                             "    rows: [{set: {site: h, tokens: each, value: zero}}]\n"
-                             "trace: {sites: [h, o], directions: [restore, break], prompts: 6}\n"
-                             "sever: {sever: o, prompts: 6}\n"
-                             "mean_knockout: {sets: [subject, prompt-last], window: 2, prompts: 5, "
-                             "references: {prompts: 3}}\n"
-                             "edit: {layers: [1], search: {iterations: 2}, contexts: {count: 1}, "
-                             "covariance: {text: dataset}, prompts: 4, save: true}\n")
-                  .string();
+    config_ =
+        scratch_
+            .write("kinds.yaml",
+                   scenario.yaml() +
+                       "intervene:\n"
+                       "  - windows: {sizes: [1, 5]}\n"
+                       "    rows:\n"
+                       "      - block: {from: subject, to: last, through: mixer}\n"
+                       "      - set: {site: o, tokens: last, value: [mean, resample]}\n"
+                       "      - add: {site: h, tokens: subject, value: {noise: 0.3}}\n"
+                       "    references: {prompts: 5}\n"
+                       "  - windows: {sizes: 3}\n"
+                       "    prompts: 2\n"
+                       "    rows: [{set: {site: h, tokens: each, value: zero}}]\n"
+                       "trace: {sites: [h, o], directions: [restore, break], prompts: 6}\n"
+                       "sever: {sever: o, prompts: 6}\n"
+                       "attribution: {sites: [h, o], steps: 2, prompts: 5}\n"
+                       "mean_knockout: {sets: [subject, prompt-last], window: 2, prompts: 5, "
+                       "references: {prompts: 3}}\n"
+                       "parts: {windows: {sizes: [1, 4]}, channels: [each quantile of 4, each "
+                       "group of 3], cumulate: {prompts: 5}, prompts: 6}\n"
+                       "surge: {layers: 2, prompts: 4}\n"
+                       "position: {windows: {sizes: 3}, from: subject, lengths: [1, 6], "
+                       "texts: (if memory serves), prompts: 4}\n"
+                       "answers: {windows: {sizes: 3}, from: [subject, pattern is$], "
+                       "prompts: 4}\n"
+                       "edit: {layers: [1], search: {iterations: 2}, contexts: {count: 1}, "
+                       "covariance: {text: dataset}, prompts: 4, save: true}\n")
+            .string();
   }
   std::string out(const std::string& name) const { return (scratch_ / name).string(); }
   Ended run(const std::string& name, int ranks) const {
@@ -57,6 +66,19 @@ class Kinds : public ::testing::Test {
   }
   std::string difference(const std::string& one, const std::string& other) const {
     return results_difference(out(one) + "/results.h5", out(other) + "/results.h5");
+  }
+
+  // Once its journal is half as long as that of a whole run.
+  void kill_half_way(const std::string& name, const std::string& whole) const {
+    Program program({"run", config_, "--out", out(name)}, {.ranks = 2});
+    const std::uintmax_t half =
+        std::filesystem::file_size(out(whole) + "/journal/main.journal") / 2;
+    std::error_code ignored;
+    while (program.running() &&
+           std::filesystem::file_size(out(name) + "/journal/main.journal", ignored) + 1 < half + 1)
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    program.signal_group(SIGKILL);
+    program.wait();
   }
 
   TemporaryDirectory scratch_;
@@ -70,23 +92,17 @@ TEST_F(Kinds, GiveTheSameNumbersOnAnyRanksAndAfterAKill) {
   EXPECT_THAT(alone.err, HasSubstr("selected prompts traced"));
   EXPECT_THAT(alone.err, HasSubstr("selected prompts edited"));
   EXPECT_THAT(alone.err, HasSubstr("selected prompts with paths severed"));
+  EXPECT_THAT(alone.err, HasSubstr("selected prompts with gradient estimates"));
   EXPECT_THAT(alone.err, HasSubstr("selected prompts knocked out by means"));
+  EXPECT_THAT(alone.err, HasSubstr("selected prompts with parts knocked out"));
+  EXPECT_THAT(alone.err, HasSubstr("selected prompts looked at for the surge"));
+  EXPECT_THAT(alone.err, HasSubstr("selected prompts moved by neutral text"));
+  EXPECT_THAT(alone.err, HasSubstr("selected prompts judged by whole answers"));
   EXPECT_TRUE(ResultsReader(out("alone") + "/results.h5").info().complete);
   const Ended three = run("three", 3);
   ASSERT_EQ(three.code, 0) << three.all();
   EXPECT_EQ(difference("alone", "three"), "");
-  {
-    Program program({"run", config_, "--out", out("killed")}, {.ranks = 2});
-    const std::uintmax_t half =
-        std::filesystem::file_size(out("alone") + "/journal/main.journal") / 2;
-    std::error_code ignored;
-    while (program.running() &&
-           std::filesystem::file_size(out("killed") + "/journal/main.journal", ignored) + 1 <
-               half + 1)
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    program.signal_group(SIGKILL);
-    program.wait();
-  }
+  kill_half_way("killed", "alone");
   const Ended continued = run("killed", 1);
   ASSERT_EQ(continued.code, 0) << continued.all();
   EXPECT_EQ(difference("alone", "killed"), "");
@@ -95,7 +111,7 @@ TEST_F(Kinds, GiveTheSameNumbersOnAnyRanksAndAfterAKill) {
   EXPECT_EQ(analysed.err, "");
 }
 
-TEST_F(Kinds, LinearRelationsGiveTheSameNumbersOnAnyRanks) {
+TEST_F(Kinds, LinearRelationsGiveTheSameNumbersOnAnyRanksAndAfterAKill) {
   config_ =
       scratch_
           .write("lre.yaml",
@@ -114,6 +130,10 @@ TEST_F(Kinds, LinearRelationsGiveTheSameNumbersOnAnyRanks) {
   const Ended three = run("three", 3);
   ASSERT_EQ(three.code, 0) << three.all();
   EXPECT_EQ(difference("alone", "three"), "");
+  kill_half_way("killed", "alone");
+  const Ended continued = run("killed", 1);
+  ASSERT_EQ(continued.code, 0) << continued.all();
+  EXPECT_EQ(difference("alone", "killed"), "");
 }
 
 TEST_F(Kinds, AreToldOnlyWhereTheyAreAsked) {
@@ -122,14 +142,16 @@ TEST_F(Kinds, AreToldOnlyWhereTheyAreAsked) {
   const std::string plain = scratch_.write("plain.yaml", scenario.yaml()).string();
   const Ended ended = run_program({"run", plain, "--out", out("plain")});
   ASSERT_EQ(ended.code, 0) << ended.all();
-  for (const char* kind : {"interventions", "traced", "to trace", "edited", "to edit", "heat maps",
-                           "sever", "by means"})
+  for (const char* kind :
+       {"interventions", "traced", "to trace", "edited", "to edit", "heat maps", "sever",
+        "by means", "gradient", "surge", "neutral text", "whole answers"})
     EXPECT_THAT(ended.all(), Not(HasSubstr(kind)));
   const Ended plan = run_program({"plan", config_});
   EXPECT_THAT(plan.out, HasSubstr("interventions, "));
   EXPECT_THAT(plan.out, HasSubstr("traces, restore h, restore o, break h, break o"));
   EXPECT_THAT(plan.out, HasSubstr("edits, W_down 1"));
   EXPECT_THAT(plan.out, HasSubstr("edits, W_o 1"));
+  EXPECT_THAT(plan.out, HasSubstr("attributions, gradient and integrated in 2 steps of h, o"));
   EXPECT_THAT(plan.out, HasSubstr("severed paths, none at subject-last, o at subject-last"));
 }
 
@@ -155,6 +177,8 @@ TEST_F(Kinds, RefuseWhatAModelDoesNotHaveBeforeAnythingIsComputed) {
   EXPECT_THAT(refused("edit: {matrices: W_g}\n"), HasSubstr("key edit.matrices: model gpt2"));
   EXPECT_THAT(refused("edit: {covariance: {text: none.txt}}\n"), HasSubstr("none.txt"));
   EXPECT_THAT(refused("sever: {sever: [o, g]}\n"), HasSubstr("key sever.sever: model gpt2"));
+  EXPECT_THAT(refused("attribution: {sites: [h, g]}\n"),
+              HasSubstr("key attribution.sites: model gpt2"));
   EXPECT_THAT(refused("mean_knockout: {modes: mean-a}\n"),
               HasSubstr("key mean_knockout.modes: mean-a: model gpt2"));
   EXPECT_THAT(refused("trace: {corruption: noise, directions: break}\n"),

@@ -6,9 +6,11 @@
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <future>
 #include <set>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "experiments/evaluate/evaluation_arrays.hpp"
@@ -112,6 +114,41 @@ int compare_cells(const ResultsReader& figure, const ResultsReader& everything,
   return cells;
 }
 
+// Sizes of published models that configs/paper has not, as small as a plan needs them.
+void write_config(const std::filesystem::path& directory, const std::string& name,
+                  const std::string& config) {
+  std::filesystem::create_directories(directory / name);
+  std::ofstream(directory / name / "config.json") << config;
+}
+
+// Maps of all facts for twenty models: units, rows, memory and disk, and the time on every device
+// whose rates are known.
+TEST_F(Paper, AllFactsOfTwentyModelsPlan) {
+  const std::filesystem::path models = out("models");
+  for (const auto& [name, layers] :
+       {std::pair("pythia-1.4b-deduped", 24), std::pair("pythia-2.8b-deduped", 32)})
+    write_config(models / "EleutherAI", name,
+                 fmt::format(R"({{"model_type": "gpt_neox", "num_hidden_layers": {},
+                                  "hidden_size": 32, "num_attention_heads": 4,
+                                  "intermediate_size": 64, "vocab_size": 4096}})",
+                             layers));
+  write_config(models / "Qwen", "Qwen2-1.5B",
+               R"({"model_type": "qwen2", "num_hidden_layers": 28, "hidden_size": 32,
+                   "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 64,
+                   "rms_norm_eps": 1e-6, "vocab_size": 4096, "tie_word_embeddings": true})");
+  const Ended plan = run_program({"plan", "configs/locate/all_facts.yaml", "--models-dir",
+                                  models.string(), "--dataset", out("prompts.jsonl")});
+  ASSERT_EQ(plan.code, 0) << plan.all();
+  std::size_t maps = 0;
+  for (std::size_t at = plan.out.find("traces, restore h"); at != std::string::npos;
+       at = plan.out.find("traces, restore h", at + 1))
+    ++maps;
+  EXPECT_EQ(maps, 20U);
+  for (const char* words :
+       {"of activations", "total", "journal: about", "about [^\n]+ in tf32 on one NVIDIA H200"})
+    EXPECT_THAT(plan.out, ContainsRegex(words));
+}
+
 // Its heat maps are of other prompts at windows of 5 layers than at windows of 9.
 TEST_F(Paper, EverythingRunsWholeAndIsAnalysed) {
   run_and_analyse("everything");
@@ -157,6 +194,21 @@ TEST_F(Paper, EveryFilePlans) {
   for (const std::string& name : names()) {
     const Ended plan = start("plan", name);
     EXPECT_EQ(plan.code, 0) << name << plan.all();
+  }
+}
+
+// Those of the demo kit run in configurations_test.cpp.
+TEST_F(Paper, TheQuestionsBeyondItPlan) {
+  for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(source_dir()) /
+                                                               "configs/beyond")) {
+    const std::string file = entry.path().filename().string();
+    if (file.starts_with("demo-")) continue;
+    std::vector<std::string> words = {"plan", "configs/beyond/" + file, "--models-dir",
+                                      out("models")};
+    // Tasks come with prompts of their own, whose texts the file's roles are of.
+    if (file != "tasks.yaml") words.insert(words.end(), {"--dataset", out("prompts.jsonl")});
+    const Ended ended = run_program(words);
+    EXPECT_EQ(ended.code, 0) << file << ended.all();
   }
 }
 

@@ -5,13 +5,18 @@
 
 #include <fmt/format.h>
 
+#include "experiments/answers/answers_arrays.hpp"
+#include "experiments/attribution/attribution_arrays.hpp"
 #include "experiments/edit/edit_arrays.hpp"
 #include "experiments/evaluate/evaluation_arrays.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
 #include "experiments/lre/lre_arrays.hpp"
 #include "experiments/mean_knockout/mean_knockout_arrays.hpp"
+#include "experiments/parts/parts_arrays.hpp"
+#include "experiments/position/position_arrays.hpp"
 #include "experiments/sever/sever_arrays.hpp"
+#include "experiments/surge/surge_arrays.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 #include "experiments/trace/trace_arrays.hpp"
 #include "results/results_file.hpp"
@@ -222,6 +227,55 @@ void compare_severed(Comparison& c, const std::string& model, const ResultsReade
   compare_paths(c, group + "paths/", read_severed_paths(a, model), read_severed_paths(b, model));
 }
 
+void compare_cumulated(Comparison& c, const std::string& model, const ResultsReader& a,
+                       const ResultsReader& b) {
+  if (!has_parts(a, model) || !has_parts(b, model)) return;  // what the cells say
+  const std::vector<CumulatedParts> ours = read_cumulated_parts(a, model),
+                                    theirs = read_cumulated_parts(b, model);
+  c.equal("/" + model + "/parts", ours.size() == theirs.size());
+  for (size_t i = 0; i < std::min(ours.size(), theirs.size()); ++i) {
+    const std::string group = fmt::format("/{}/parts/cumulated_{}/", model, i);
+    c.equal(group + "start", ours[i].start == theirs[i].start);
+    c.equal(group + "ordered_by", ours[i].ordered_by == theirs[i].ordered_by);
+    c.equal(group + "part", ours[i].part, theirs[i].part);
+    c.equal(group + "log_change", ours[i].log_change, theirs[i].log_change);
+  }
+}
+
+void compare_surges(Comparison& c, const std::string& model, const ResultsReader& a,
+                    const ResultsReader& b) {
+  c.equal("/" + model + "/surge", has_surge(a, model) == has_surge(b, model));
+  if (!has_surge(a, model) || !has_surge(b, model)) return;
+  c.equal("/" + model + "/surge", surge_windows(a, model), surge_windows(b, model));
+  for (const std::int64_t window : surge_windows(a, model)) {
+    const SurgeResult ours = read_surge(a, model, window), theirs = read_surge(b, model, window);
+    const std::string group = "/" + model + "/surge/layers_" + std::to_string(window) + "/";
+    c.equal(group + "status", ours.status, theirs.status);
+    for (std::size_t i = 0; i < ours.found.size() && i < theirs.found.size(); ++i) {
+      c.equal(group + "part", ours.found[i].parts, theirs.found[i].parts);
+      c.equal(group + "lens_answer", ours.found[i].lens_answer, theirs.found[i].lens_answer);
+      c.equal(group + "loser_token", ours.found[i].loser, theirs.found[i].loser);
+      c.equal(group + "weight", ours.found[i].weight, theirs.found[i].weight);
+    }
+  }
+}
+
+void compare_attributions(Comparison& c, const std::string& model, const ResultsReader& a,
+                          const ResultsReader& b) {
+  const std::string group = "/" + model + "/attribution/";
+  c.equal(group, has_attributions(a, model) == has_attributions(b, model));
+  if (!has_attributions(a, model) || !has_attributions(b, model)) return;
+  compare_facts(c, group, read_attributed_facts(a, model), read_attributed_facts(b, model));
+  const AttributedEffects ours = read_attributed_effects(a, model),
+                          theirs = read_attributed_effects(b, model);
+  c.equal(group + "effects/site", ours.sites, theirs.sites);
+  c.equal(group + "effects/token", ours.tokens == theirs.tokens);
+  c.equal(group + "effects/steps", ours.steps == theirs.steps);
+  c.equal(group + "effects/exact", ours.exact, theirs.exact);
+  c.equal(group + "effects/gradient", ours.gradient, theirs.gradient);
+  c.equal(group + "effects/integrated", ours.integrated, theirs.integrated);
+}
+
 void compare_model(Comparison& c, const std::string& model, const ResultsReader& a,
                    const ResultsReader& b) {
   c.equal("/" + model + "/evaluation", has_evaluation(a, model) == has_evaluation(b, model));
@@ -230,13 +284,17 @@ void compare_model(Comparison& c, const std::string& model, const ResultsReader&
   if (has_evaluation(a, model))
     compare_evaluations(c, "/" + model + "/evaluation/", read_evaluation(a, model),
                         read_evaluation(b, model));
-  for (const CellNames& names : {knockout_names(), intervention_names(), mean_knockout_names()})
+  for (const CellNames& names : {knockout_names(), intervention_names(), mean_knockout_names(),
+                                 part_names(), position_names(), answers_names()})
     compare_cells(c, names, model, a, b);
+  compare_cumulated(c, model, a, b);
   c.equal("/" + model + "/trace", has_traces(a, model) == has_traces(b, model));
   if (has_traces(a, model) && has_traces(b, model))
     compare_facts(c, "/" + model + "/trace/", read_traced_facts(a, model),
                   read_traced_facts(b, model));
   compare_severed(c, model, a, b);
+  compare_surges(c, model, a, b);
+  compare_attributions(c, model, a, b);
   c.equal("/" + model + "/edit", has_edits(a, model) == has_edits(b, model));
   if (has_edits(a, model) && has_edits(b, model)) compare_edits(c, model, a, b);
   compare_relations(c, model, a, b);

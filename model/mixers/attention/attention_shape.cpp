@@ -18,8 +18,17 @@ std::string AttentionShape::edges_in_words() const {
 }
 
 std::vector<ColumnBuffer> AttentionShape::buffers(Precision precision) const {
-  return {{"query key value", (queries() + 2 * keys()) * activation_bytes(precision)},
-          {"mixed", queries() * factor_bytes(precision)}};
+  std::vector<ColumnBuffer> buffers = {
+      {"query key value", projected() * activation_bytes(precision)},
+      {"mixed", queries() * factor_bytes(precision)}};
+  const auto wide = static_cast<std::int64_t>(c10::elementSize(wide_type(precision)));
+  if (gated) buffers.push_back({"gated heads", queries() * 3 * wide});
+  return buffers;
+}
+
+std::vector<Site> AttentionShape::sites() const {
+  if (!gated) return {Site::kS, Site::kO};
+  return {Site::kS, Site::kG, Site::kY, Site::kO};
 }
 
 void AttentionShape::check_cuda(const CudaLimits& limits, const std::string& model) const {

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <mutex>
-#include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
+
+#include "model/mixers/attention/rotary.hpp"
+#include "model/ops.hpp"
 
 namespace factflow {
 
@@ -15,21 +17,20 @@ namespace factflow {
 class RotaryTables {
  public:
   // `options`: the tables' type and device.
-  RotaryTables(std::vector<double> inverse_frequencies, at::TensorOptions options)
-      : frequencies_(std::move(inverse_frequencies)), options_(options) {}
+  RotaryTables(Rotary rotary, at::TensorOptions options)
+      : rotary_(std::move(rotary)), options_(options) {}
 
-  // Cosine and sine, [at least `positions`, frequencies]. Safe for several threads; complete on the
-  // device.
-  std::pair<at::Tensor, at::Tensor> up_to(std::int32_t positions);
+  // Of at least so many positions. Safe for several threads; complete on the device.
+  Rotations up_to(std::int32_t positions);
 
  private:
-  at::Tensor angles(std::int64_t positions) const;
+  Rotations made(std::int64_t positions) const;
 
-  std::vector<double> frequencies_;
+  Rotary rotary_;
   at::TensorOptions options_;
   std::mutex mutex_;
   // Each at least twice as long as the one before, so all take at most twice the last one's memory.
-  std::vector<std::pair<at::Tensor, at::Tensor>> tables_;
+  std::vector<Rotations> tables_;
 };
 
 }  // namespace factflow

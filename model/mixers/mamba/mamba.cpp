@@ -69,10 +69,12 @@ MambaMixer::TokenParameters MambaMixer::token_parameters(Step& step, const Facto
   multiply(x, weights_.parameters, {}, all);
   const TokenParameters normalised{step.factor("low rank", rank), step.matrix("b", states),
                                    step.matrix("c", states)};
-  const Norm norm{{}, {}, shape_.parameter_epsilon, false};
-  apply_norm(step.rows, norm, all.narrow(1, 0, rank), normalised.low_rank);
-  apply_norm(step.rows, norm, all.narrow(1, rank, states), {normalised.b});
-  apply_norm(step.rows, norm, all.narrow(1, rank + states, states), {normalised.c});
+  const auto norm = [&](size_t i) {
+    return Norm{weights_.parameter_norms[i], {}, shape_.parameter_epsilon, false};
+  };
+  apply_norm(step.rows, norm(0), all.narrow(1, 0, rank), normalised.low_rank);
+  apply_norm(step.rows, norm(1), all.narrow(1, rank, states), {normalised.b});
+  apply_norm(step.rows, norm(2), all.narrow(1, rank + states, states), {normalised.c});
   return normalised;
 }
 

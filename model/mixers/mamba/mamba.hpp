@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <memory>
 #include <vector>
 
@@ -17,6 +18,8 @@ struct MambaWeights {
   SelectiveScan scan;
   OutputProjection output;  // [hidden, inner]
   std::vector<double> decay_norms;
+  std::array<at::Tensor, 3> parameter_norms =
+      {};  // weights of the norms of dt, B and C; undefined: 1
 };
 
 class MambaMixer final : public Mixer {

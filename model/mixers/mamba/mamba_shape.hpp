@@ -1,4 +1,5 @@
-// The selective scan of Mamba-1 (Gu & Dao 2023), and of Falcon-Mamba, which normalises dt, B and C.
+// The selective scan of Mamba-1 (Gu & Dao 2023), and of Falcon-Mamba and Jamba, which normalise dt,
+// B and C.
 #pragma once
 
 #include "model/mixers/mixer_shape.hpp"
@@ -14,7 +15,8 @@ struct MambaShape final : MixerShape {
   int conv_kernel = 4;
   bool bias = false;
   bool conv_bias = true;
-  bool normalise_parameters = false;  // weightless RMS norm on dt, B and C (Falcon-Mamba)
+  bool normalise_parameters = false;  // RMS norm on dt, B and C, weightless in Falcon-Mamba
+  bool parameter_weights = false;     // these norms have weights (Jamba)
   double parameter_epsilon = 1e-6;
 
   std::string name() const override { return "mamba"; }

@@ -53,8 +53,10 @@ at::Tensor MambaMixer::reference_mix(ReferencePass& pass, int layer,
   auto parts = projected(x, weights_.parameters, {})
                    .split_with_sizes({shape.time_step_rank, shape.states, shape.states}, -1);
   if (shape.normalise_parameters)
-    for (at::Tensor& part : parts)
-      part = reference::rms_normalised(part, part.size(-1), shape.parameter_epsilon);
+    for (size_t i = 0; i < parts.size(); ++i) {
+      parts[i] = reference::rms_normalised(parts[i], parts[i].size(-1), shape.parameter_epsilon);
+      if (shape.parameter_weights) parts[i] = parts[i] * weights_.parameter_norms[i];
+    }
   const at::Tensor raw = projected(parts[0], weights_.time_step, weights_.scan.dt_bias);
   // libtorch's softplus is x itself above 20, and so is that of the library and of the kernels that
   // these models were trained with.

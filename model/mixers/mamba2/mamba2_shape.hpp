@@ -8,6 +8,14 @@
 
 namespace factflow {
 
+// Of the parts of in_proj's output, and of its input, which its bias has not; put into the weights
+// at loading (Falcon-H1).
+struct Mamba2Factors {
+  double z = 1, x = 1, b = 1, c = 1, dt = 1;
+  double input = 1;
+  bool operator==(const Mamba2Factors&) const = default;
+};
+
 // An edge through the state is the entry of the token-mixing matrix, and can be restricted to
 // heads; through the convolution it is its tap, which can be restricted to channels of x, to heads,
 // or to x, B or C. Tokens are mixed in the quadratic form, so there are no states to keep: prompts
@@ -18,11 +26,13 @@ struct Mamba2Shape final : MixerShape {
   // D_mlp: channels of the gated MLP inside in_proj (mamba_ssm with d_ssm < d_inner).
   int mlp_size = 0;
   int conv_kernel = 4;
-  bool bias = false;
+  bool bias = false;         // of in_proj
+  bool output_bias = false;  // of out_proj
   bool conv_bias = true;
   bool gated_norm = true;
   bool norm_before_gate = false;
   int norm_group = 0;  // channels normalised together
+  Mamba2Factors factors = {};
   double dt_min = 0;
   double dt_max = std::numeric_limits<double>::infinity();
 

@@ -45,14 +45,16 @@ Factor Mlp::mix(Step& step, const Factor& input) const {
 Factor Mlp::activated(Step& step, const Factor& input) const {
   const std::int64_t width = shape_.inner;
   const at::Tensor inner = step.matrix("mlp", in_.outputs());
-  if (!shape_.gated && shape_.activation == kernels::Activation::kGeluTanh &&
+  if (!shape_.gated && !shape_.squared && shape_.activation == kernels::Activation::kGeluTanh &&
       multiply_gelu(input, in_, in_bias_, inner))
     return {inner};
   multiply(input, in_, in_bias_, inner);
   const at::Tensor gate = inner.narrow(1, 0, width);
   const Factor out = step.workspace.factor_over("mlp activated", gate);
-  activate(step.rows, shape_.activation, gate,
-           shape_.gated ? inner.narrow(1, width, width) : at::Tensor(), out);
+  const at::Tensor up = shape_.gated     ? inner.narrow(1, width, width)
+                        : shape_.squared ? gate
+                                         : at::Tensor();
+  activate(step.rows, shape_.activation, gate, up, out);
   return out;
 }
 
@@ -63,7 +65,8 @@ at::Tensor Mlp::reference_mix(ReferencePass& pass, int layer, const at::Tensor& 
     const auto parts = hidden.split(shape_.inner, -1);
     hidden = reference::activated(parts[0], shape_.activation) * parts[1];
   } else {
-    hidden = reference::activated(hidden, shape_.activation);
+    const at::Tensor act = reference::activated(hidden, shape_.activation);
+    hidden = shape_.squared ? act * hidden : act;
   }
   return pass.at(Site::kMlpHidden, layer, hidden);
 }

@@ -1,4 +1,4 @@
-// The MLP, plain or gated: down(act(up x)) or down(act(gate x) * up x).
+// The MLP, plain or gated: down(act(up x)) or down(act(factor gate x) * up x).
 #pragma once
 
 #include "model/kernels/kernels.hpp"
@@ -11,6 +11,8 @@ struct MlpShape final : MixerShape {
   bool gated = false;
   bool bias = false;  // whether the checkpoint has biases
   kernels::Activation activation = kernels::Activation::kSilu;
+  bool squared = false;    // down(act(up x) up x): squared ReLU. Not gated
+  double gate_factor = 1;  // of the gate before its activation; put into the weights at loading
 
   std::string name() const override { return "mlp"; }
   std::string in_words() const override;

@@ -2,6 +2,7 @@
 #include "pipeline/run/plan_memory.hpp"
 
 #include <atomic>
+#include <cmath>
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -71,6 +72,51 @@ class PlannedMemory : public ::testing::TestWithParam<const char*> {
     return tasks;
   }
 };
+
+// Second moments of keys: 8 bytes times the square of the key's width, for each edited layer once.
+TEST_P(PlannedMemory, TellsWhatEditsKeep) {
+  const auto kept = [](const std::string& edit) {
+    const Config one =
+        parse_config(fmt::format("name: plan\n"
+                                 "dataset: {{path: '{0}/demo/facts.jsonl', limit: 24}}\n"
+                                 "models: [{{name: {1}, path: '{0}/demo/models/{1}'}}]\n"
+                                 "select: {{correct_for: none}}\n{2}"
+                                 "run: {{device: cpu, threads_per_rank: 1}}\n",
+                                 source_dir(), GetParam(), edit),
+                     "plan.yaml");
+    const Dataset dataset = read_dataset(one.dataset);
+    const PlannedJob planned = build_job(one, dataset.prompts, Completeness::kWhole);
+    const PlanSize size = size_of_plan(one, dataset, planned, false);
+    EXPECT_EQ(size.kept, bytes_kept(planned.models[0]));
+    return size;
+  };
+  const std::string more = ", covariance: {text: dataset}}\n";
+  const double none = kept("").kept, one = kept("edit: {layers: [1]" + more).kept,
+               two = kept("edit: {layers: [1, 2]" + more).kept,
+               identity = kept("edit: {layers: [1], covariance: {text: none}}\n").kept;
+  EXPECT_EQ(none, 0);
+  EXPECT_EQ(identity, 0);
+  EXPECT_GT(one, 0);
+  EXPECT_EQ(two, 2 * one);
+  const double width = std::sqrt(one / 8);
+  EXPECT_EQ(width, std::round(width));
+  EXPECT_GE(kept("edit: {layers: [1, 2]" + more).host_memory - kept("").host_memory, two);
+}
+
+// By the model's own tokenizer.
+TEST_P(PlannedMemory, MeasuresTokensOfPrompts) {
+  const Config one = config();
+  const Dataset dataset = read_dataset(one.dataset);
+  PlannedJob planned = build_job(one, dataset.prompts, Completeness::kWhole);
+  EXPECT_EQ(planned.models[0].tokens, 0);
+  measure_tokens(dataset, planned);
+  const Tokenizer tokenizer = Tokenizer::load(planned.job.models[0].tokenizer);
+  double tokens = 0;
+  for (const Prompt& prompt : dataset.prompts)
+    tokens +=
+        static_cast<double>(tokenize(tokenizer, prompt, planned.job.models[0].answer).ids.size());
+  EXPECT_DOUBLE_EQ(planned.models[0].tokens, tokens / static_cast<double>(dataset.prompts.size()));
+}
 
 TEST_P(PlannedMemory, ActivationsAreThoseOfTheEngine) {
   for (const std::string& more : {std::string(), std::string(", memory_limit: 2 MiB")}) {

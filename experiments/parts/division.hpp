@@ -1,0 +1,64 @@
+// Ways to divide the channels or heads of a model into parts that lose an edge one after the other.
+// Exact meaning: docs/beyond.md.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "fields/fields.hpp"
+#include "model/architecture.hpp"
+#include "model/intervention.hpp"
+
+namespace factflow {
+
+// What a Mamba-1 has many of, and what attention and Mamba-2 have.
+enum class PartOf { kChannels, kHeads };
+
+struct Division {
+  enum class Kind {
+    kHead,      // every single head
+    kQuantile,  // equal slices of the decay ranking, slowest first; another ranking in each layer
+    kRandom,    // equal slices of a random order, which is the same in every layer
+    kGroup      // equal groups of neighbours, by index
+  };
+  Kind kind = Kind::kHead;
+  int count = 0;           // how many parts; kHead: as many as there are heads
+  std::uint64_t seed = 0;  // kRandom
+  bool operator==(const Division&) const = default;
+};
+// "each head", "each quantile of 8", "each random of 8 seed 1", "each group of 8"
+std::string to_string(const Division& division);
+// The seed may be left out and is 1 then. Throws InputError.
+Division parse_division(const std::string& given);
+Form<Division> division_form();
+
+// What a division chooses among in every layer of a model.
+struct Divisible {
+  PartOf what = PartOf::kHeads;
+  int count = 0;          // the fewest of a layer
+  bool by_decay = false;  // whether they have a decay
+};
+// Throws std::invalid_argument for a model whose layers do not all mix tokens in the same one of
+// the ways that have parts: attention, Mamba-1, Mamba-2.
+Divisible divisible_of(const Architecture& architecture);
+
+// A part: a slice by decay, which is another one in each layer, or a list.
+struct EdgePart {
+  std::string name;  // "head 3", "quantile 2/8", "random 2/8 seed 1", "group 2/8"
+  ChannelSet set;
+  std::vector<int> indices;  // if not empty, in place of the set
+  bool operator==(const EdgePart&) const = default;
+};
+// Disjoint, and together everything. Throws std::invalid_argument where there are too few for so
+// many parts, or none of the kind.
+std::vector<EdgePart> parts_of(const Division& division, const Divisible& among);
+
+// Edges through the state or the scores that several parts lose together.
+std::vector<Intervention> losing(const std::vector<const EdgePart*>& parts, PartOf what,
+                                 const std::vector<int>& targets, const std::vector<int>& sources);
+
+// 0 .. count - 1 in an order that the seed draws.
+std::vector<int> random_order(int count, std::uint64_t seed);
+
+}  // namespace factflow

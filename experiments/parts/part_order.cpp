@@ -1,0 +1,101 @@
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include <fmt/format.h>
+
+#include "experiments/experiment.hpp"
+#include "experiments/parts/parts_plan.hpp"
+
+namespace factflow {
+namespace {
+
+constexpr std::size_t kPromptsTogether = 8;  // in the engine, at many rows each
+
+// The sum over prompts of what the whole edge (first) and each part do in each window.
+struct EffectSums {
+  std::vector<std::vector<double>> log_change;  // [whole, parts][window]
+  std::int64_t prompts = 0;
+  void add(const ReplayResult& result) {
+    for (std::size_t i = 0; i < log_change.size(); ++i)
+      for (std::size_t w = 0; w < log_change[i].size(); ++w)
+        log_change[i][w] += result.knockouts[i][w].log_probability - result.clean.log_probability;
+    ++prompts;
+  }
+};
+
+bool has_edge(const ReplayResult& result) {
+  return std::all_of(result.knockouts.begin(), result.knockouts.end(),
+                     [](const std::vector<Answer>& answers) {
+                       return std::all_of(answers.begin(), answers.end(),
+                                          [](const Answer& answer) { return answer.rank > 0; });
+                     });
+}
+
+EffectSums effects_of(LoadedModel& model, const PartsPlan& plan, const PartItem& cumulation,
+                      const std::vector<Window>& windows) {
+  std::vector<const PartItem*> items = {&plan.items.at(cumulation.whole)};
+  for (const std::uint32_t part : cumulation.parts) items.push_back(&plan.items.at(part));
+  EffectSums right{std::vector(items.size(), std::vector<double>(windows.size(), 0)), 0};
+  EffectSums all = right;
+  const std::vector<TokenizedPrompt> prompts = model.tokenize_usable(plan.ordering);
+  for (std::size_t first = 0; first < prompts.size(); first += kPromptsTogether) {
+    std::vector<ReplayRequest> requests;
+    for (std::size_t i = first; i < std::min(first + kPromptsTogether, prompts.size()); ++i) {
+      ReplayRequest request{prompts[i].ids, prompts[i].answer};
+      for (const PartItem* item : items)
+        request.series.push_back(series_of(plan, *item, {}, prompts[i], windows));
+      requests.push_back(std::move(request));
+    }
+    for (const ReplayResult& result : model.replay(requests)) {
+      if (!is_finite(result) || !has_edge(result)) continue;
+      all.add(result);
+      if (result.clean.rank == 1) right.add(result);
+    }
+  }
+  return right.prompts > 0 ? right : all;
+}
+
+PartOrder make_order(LoadedModel& model, const PartsPlan& plan, const PartItem& cumulation,
+                     const std::vector<Window>& windows) {
+  const EffectSums sums = effects_of(model, plan, cumulation, windows);
+  const std::vector<double>& whole = sums.log_change.front();
+  PartOrder order;
+  order.start =
+      static_cast<std::uint32_t>(std::min_element(whole.begin(), whole.end()) - whole.begin());
+  order.prompts = sums.prompts;
+  std::vector<std::size_t> places(cumulation.parts.size());
+  std::iota(places.begin(), places.end(), std::size_t{0});
+  std::stable_sort(places.begin(), places.end(), [&](std::size_t a, std::size_t b) {
+    return sums.log_change[1 + a][order.start] < sums.log_change[1 + b][order.start];
+  });
+  for (const std::size_t place : places) order.greedy.push_back(cumulation.parts[place]);
+  for (const int place : random_order(static_cast<int>(cumulation.parts.size()), plan.seed))
+    order.random.push_back(cumulation.parts[static_cast<std::size_t>(place)]);
+  return order;
+}
+
+}  // namespace
+
+Series series_of(const PartsPlan& plan, const PartItem& edge,
+                 const std::vector<const EdgePart*>& parts, const TokenizedPrompt& prompt,
+                 std::vector<Window> windows) {
+  const std::vector<int> targets = positions_of(edge.to, prompt),
+                         sources = positions_of(edge.from, prompt);
+  if (count_edges(targets, sources) == 0) return {{}, {}, {}, std::move(windows)};
+  std::vector<const EdgePart*> lost = parts;
+  if (lost.empty()) lost.push_back(&edge.part);
+  return {losing(lost, plan.what, targets, sources), std::move(windows)};
+}
+
+PartOrder order_of(LoadedModel& model, const PartsPlan& plan, const PartItem& cumulation,
+                   std::uint32_t series) {
+  const WindowSeries& windows = plan.series.at(series);
+  std::string key = fmt::format("parts {} {} {} {}", cumulation.name, windows.size,
+                                to_string(windows.placement), plan.seed);
+  for (const Prompt& prompt : plan.ordering) key += fmt::format(" {}", prompt.id);
+  return model.derived<PartOrder>(
+      key, [&] { return make_order(model, plan, cumulation, windows.windows); });
+}
+
+}  // namespace factflow

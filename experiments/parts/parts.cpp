@@ -1,0 +1,325 @@
+#include "experiments/parts/parts.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <set>
+#include <stdexcept>
+#include <utility>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/text.hpp"
+#include "experiments/cell_collector.hpp"
+#include "experiments/parts/parts_arrays.hpp"
+#include "experiments/parts/parts_plan.hpp"
+#include "experiments/parts/parts_planner.hpp"
+
+namespace factflow {
+namespace {
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+constexpr double kBytesPerRow = 16;  // a probability, a rank, a number of ties, a log change
+
+// What is found about one prompt.
+struct PromptParts {
+  std::vector<std::int64_t> touched;  // [asked item] (target, source) pairs; 0 = no such edge
+  // [asked item][window], its sizes after each other; of one that cumulates nothing.
+  std::vector<std::vector<float>> probability;
+  std::vector<std::vector<std::int32_t>> rank, tied;
+  // Likewise; of one that cumulates [size, order, step].
+  std::vector<std::vector<float>> log_change;
+  std::vector<std::vector<PartOrder>> orders;  // [asked item][size], of those that cumulate
+};
+template <class Archive>
+void serialize(Archive& archive, PromptParts& p) {
+  archive(p.touched, p.probability, p.rank, p.tied, p.log_change, p.orders);
+}
+
+std::map<std::uint32_t, std::string> names_of(const std::vector<PartItem>& items) {
+  std::map<std::uint32_t, std::string> names;
+  for (std::uint32_t i = 0; i < items.size(); ++i)
+    if (!items[i].cumulates()) names.emplace(i, items[i].name);
+  return names;
+}
+
+// ---- results
+
+class PartsArrays final : public ArrayMaker {
+ public:
+  PartsArrays(const PartsPlan& plan, const Subjects& subjects)
+      : plan_(plan), cells_(names_of(plan.items), plan.series, subjects, true) {}
+
+  void add(std::uint32_t prompt, const Asked& asked, const std::string& values) override {
+    const auto found = from_bytes<PromptParts>(values, "what parts of edges carry");
+    for (std::size_t i = 0; i < asked.size(); ++i)
+      if (plan_.items.at(asked[i].item).cumulates())
+        add_cumulated(prompt, asked[i], i, found);
+      else
+        cells_.add(prompt, asked[i],
+                   {found.touched.at(i), found.probability.at(i), found.rank.at(i),
+                    found.tied.at(i), &found.log_change.at(i)});
+  }
+  void add_failed(std::uint32_t prompt, const Asked& asked) override {
+    cells_.add_failed(prompt, asked);
+  }
+
+  std::vector<ArrayGroup> groups() override {
+    if (cells_.empty()) return {};
+    std::vector<ArrayGroup> groups = {arrays_of(part_names(), cells_.axes())};
+    for (const CellWindow& window : cells_.windows())
+      groups.push_back(arrays_of(part_names(), cells_.axes(), window));
+    std::size_t index = 0;
+    for (const auto& [key, cumulated] : cumulated_) groups.push_back(arrays_of(cumulated, index++));
+    return groups;
+  }
+
+ private:
+  // All prompts of a model have the same orders.
+  CumulatedParts begun(const PartItem& item, const WindowSeries& series,
+                       const PartOrder& order) const {
+    CumulatedParts parts{plan_.items.at(item.whole).name,
+                         item.division,
+                         series.size,
+                         series.starts.at(order.start),
+                         order.prompts,
+                         {kGreedyOrder, kRandomOrder},
+                         {},
+                         cells_.axes().prompts,
+                         {},
+                         {}};
+    for (std::size_t step = 0; step < item.parts.size(); ++step)
+      parts.steps.push_back(static_cast<std::int32_t>(step) + 1);
+    for (const auto* of : {&order.greedy, &order.random})
+      for (const std::uint32_t part : *of) parts.part.push_back(plan_.items.at(part).name);
+    parts.log_change.assign(parts.orders.size() * parts.steps.size() * parts.prompts.size(), kNaN);
+    return parts;
+  }
+
+  void add_cumulated(std::uint32_t prompt, const AskedItem& asked, std::size_t i,
+                     const PromptParts& found) {
+    const PartItem& item = plan_.items.at(asked.item);
+    std::size_t next = 0;
+    for (std::size_t s = 0; s < asked.series.size(); ++s) {
+      const WindowSeries& series = plan_.series.at(asked.series[s]);
+      const auto key = std::pair(asked.item, asked.series[s]);
+      if (!cumulated_.contains(key))
+        cumulated_.emplace(key, begun(item, series, found.orders.at(i).at(s)));
+      CumulatedParts& parts = cumulated_.at(key);
+      for (std::size_t order = 0; order < parts.orders.size(); ++order)
+        for (std::size_t step = 0; step < parts.steps.size(); ++step)
+          parts.log_change[parts.cell(order, step, cells_.row_of(prompt))] =
+              found.log_change.at(i).at(next++);
+    }
+  }
+
+  const PartsPlan& plan_;
+  CellCollector cells_;
+  std::map<std::pair<std::uint32_t, std::uint32_t>, CumulatedParts> cumulated_;  // item, series
+};
+
+// ---- work
+
+class PartsWork final : public Work {
+ public:
+  explicit PartsWork(PartsPlan plan) : plan_(std::move(plan)) {}
+  std::string bytes() const override { return to_bytes(plan_); }
+
+  std::string describe(const Asked& asked) const override {
+    std::set<int> sizes;
+    for (const AskedItem& one : asked)
+      for (const std::uint32_t series : one.series) sizes.insert(plan_.series.at(series).size);
+    return fmt::format("parts, {}, windows {}", counted(asked.size(), "item"),
+                       fmt::join(sizes, " "));
+  }
+  std::string summary() const override {
+    return plan_.items.empty()
+               ? ""
+               : counted(names_of(plan_.items).size(), "edge or part of one", "edges and parts");
+  }
+
+  std::vector<Replays> replays(const Asked& asked, double) const override {
+    std::vector<Replays> replays;
+    for (const AskedItem& one : asked) {
+      const PartItem& item = plan_.items.at(one.item);
+      if (!item.cumulates()) {
+        replays.push_back({1, windows_of(plan_.series, one.series)});
+        continue;
+      }
+      // Two orders, in one window of each size: as if it were one in the middle.
+      for (const std::uint32_t series : one.series) {
+        const std::vector<Window>& windows = plan_.series.at(series).windows;
+        replays.push_back(
+            {2.0 * static_cast<double>(item.parts.size()), {windows.at(windows.size() / 2)}});
+      }
+    }
+    return replays;
+  }
+  PromptBytes bytes_of_prompt(const Asked& asked, double) const override {
+    PromptParts sample;
+    double rows = 0;
+    sample.touched.resize(asked.size());
+    for (const AskedItem& one : asked) {
+      const PartItem& item = plan_.items.at(one.item);
+      const std::size_t windows = item.cumulates() ? 2 * item.parts.size() * one.series.size()
+                                                   : windows_of(plan_.series, one.series).size();
+      sample.log_change.emplace_back(windows);
+      sample.probability.emplace_back(item.cumulates() ? 0 : windows);
+      sample.rank.emplace_back(sample.probability.back().size());
+      sample.tied.emplace_back(sample.probability.back().size());
+      sample.orders.emplace_back(item.cumulates() ? one.series.size() : 0,
+                                 PartOrder{0, 0, item.parts, item.parts});
+      rows += static_cast<double>(windows);
+    }
+    return {rows * kBytesPerRow, static_cast<double>(to_bytes(sample).size())};
+  }
+
+  // Without the knockouts of several parts, whose order the model has to say.
+  ReplayRequest request(const Asked& asked, const TokenizedPrompt& prompt,
+                        std::span<const TokenizedPrompt>) const override {
+    ReplayRequest request{prompt.ids, prompt.answer};
+    for (const AskedItem& one : asked)
+      if (const PartItem& item = plan_.items.at(one.item); !item.cumulates())
+        request.series.push_back(
+            series_of(plan_, item, {}, prompt, windows_of(plan_.series, one.series)));
+    return request;
+  }
+  Finding record(const LoadedModel&, const Asked&, const TokenizedPrompt&,
+                 std::span<const TokenizedPrompt>, const ReplayResult&) const override {
+    throw std::logic_error("parts are recorded with their orders");
+  }
+
+  std::vector<Finding> compute(LoadedModel& model, const Asked& asked,
+                               std::span<const TokenizedPrompt> prompts) const override {
+    const Orders orders = orders_of(model, asked);
+    std::vector<ReplayRequest> requests;
+    for (const TokenizedPrompt& prompt : prompts) {
+      requests.push_back(request(asked, prompt, {}));
+      add_cumulated(asked, orders, prompt, requests.back());
+    }
+    const std::vector<ReplayResult> results = model.replay(requests);
+    std::vector<Finding> findings;
+    for (std::size_t i = 0; i < prompts.size(); ++i)
+      findings.push_back(is_finite(results[i]) ? found(asked, orders, prompts[i], results[i])
+                                               : Finding{kNotFinite, ""});
+    return findings;
+  }
+
+  std::unique_ptr<ArrayMaker> arrays(const Subjects& subjects) const override {
+    return std::make_unique<PartsArrays>(plan_, subjects);
+  }
+
+ private:
+  using Orders = std::vector<std::vector<PartOrder>>;  // [asked item][size]
+
+  Orders orders_of(LoadedModel& model, const Asked& asked) const {
+    Orders orders;
+    for (const AskedItem& one : asked) {
+      orders.emplace_back();
+      if (const PartItem& item = plan_.items.at(one.item); item.cumulates())
+        for (const std::uint32_t series : one.series)
+          orders.back().push_back(order_of(model, plan_, item, series));
+    }
+    return orders;
+  }
+
+  // Behind the single parts: of each item that cumulates [size][order][step].
+  void add_cumulated(const Asked& asked, const Orders& orders, const TokenizedPrompt& prompt,
+                     ReplayRequest& request) const {
+    for (std::size_t i = 0; i < asked.size(); ++i)
+      for (std::size_t s = 0; s < orders[i].size(); ++s) {
+        const PartItem& edge = plan_.items.at(plan_.items.at(asked[i].item).whole);
+        const PartOrder& order = orders[i][s];
+        const Window window = plan_.series.at(asked[i].series[s]).windows.at(order.start);
+        for (const auto* sequence : {&order.greedy, &order.random}) {
+          std::vector<const EdgePart*> lost;
+          for (const std::uint32_t part : *sequence) {
+            lost.push_back(&plan_.items.at(part).part);
+            request.series.push_back(series_of(plan_, edge, lost, prompt, {window}));
+          }
+        }
+      }
+  }
+
+  Finding found(const Asked& asked, const Orders& orders, const TokenizedPrompt& prompt,
+                const ReplayResult& result) const {
+    PromptParts parts;
+    parts.orders = orders;
+    std::size_t single = 0;
+    auto together = static_cast<std::size_t>(
+        std::count_if(asked.begin(), asked.end(),
+                      [&](const AskedItem& one) { return !plan_.items.at(one.item).cumulates(); }));
+    for (std::size_t i = 0; i < asked.size(); ++i) {
+      const PartItem& item = plan_.items.at(asked[i].item);
+      parts.touched.push_back(
+          count_edges(positions_of(item.to, prompt), positions_of(item.from, prompt)));
+      std::vector<float>&probability = parts.probability.emplace_back(),
+      &log_change = parts.log_change.emplace_back();
+      std::vector<std::int32_t>&rank = parts.rank.emplace_back(), &tied = parts.tied.emplace_back();
+      const auto change = [&](const Answer& answer) {
+        return static_cast<float>(answer.log_probability - result.clean.log_probability);
+      };
+      if (item.cumulates()) {
+        for (std::size_t n = 2 * item.parts.size() * orders[i].size(); n > 0; --n)
+          log_change.push_back(change(result.knockouts.at(together++).at(0)));
+        continue;
+      }
+      for (const Answer& answer : result.knockouts.at(single++)) {
+        if (answer.rank == 0) parts.touched[i] = 0;
+        probability.push_back(static_cast<float>(std::exp(answer.log_probability)));
+        log_change.push_back(change(answer));
+        rank.push_back(answer.rank);
+        tied.push_back(answer.tied);
+      }
+    }
+    return {"", to_bytes(parts)};
+  }
+
+  PartsPlan plan_;
+};
+
+// ---- the kind
+
+class PartsKind final : public ExperimentKind {
+ public:
+  std::string name() const override { return "parts"; }
+  std::uint32_t number() const override { return 11; }
+
+  std::string section() const override { return "parts"; }
+  Form<Entries> form() const override { return section_form(parts_form()); }
+  std::optional<Placement> placement(const Entry& entry) const override {
+    return static_cast<const PartsConfig&>(entry).windows.placement;
+  }
+
+  PlannedWork plan(const Entries& entries, const ModelToPlan& model) const override {
+    PartsPlanner planner(model, entries.size());
+    PlannedWork planned;
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      const auto& entry = static_cast<const PartsConfig&>(*entries[i]);
+      planned.asked.push_back(is_for(entry, model.name) ? planner.add(i, entry, planned.skipped)
+                                                        : Asked{});
+    }
+    planned.work = std::make_shared<PartsWork>(planner.take());
+    planned.lacking = "heads, or heads with a decay";
+    return planned;
+  }
+  std::shared_ptr<const Work> work_from(const std::string& bytes) const override {
+    return std::make_shared<PartsWork>(from_bytes<PartsPlan>(bytes, "the plan of parts of edges"));
+  }
+
+  std::string progress(const PromptCount& count, std::uint32_t asked) const override {
+    return asked == 0 ? "no prompt with parts to knock out"
+                      : in_words(count, asked, "selected prompt", "with parts knocked out");
+  }
+};
+
+}  // namespace
+
+const ExperimentKind& parts_kind() {
+  static const PartsKind kind;
+  return kind;
+}
+
+}  // namespace factflow

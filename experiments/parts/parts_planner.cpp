@@ -1,0 +1,120 @@
+#include "experiments/parts/parts_planner.hpp"
+
+#include <algorithm>
+#include <set>
+#include <stdexcept>
+
+#include <fmt/format.h>
+
+#include "base/error.hpp"
+#include "base/text.hpp"
+#include "experiments/drawn_prompts.hpp"
+
+namespace factflow {
+namespace {
+
+// Whether a model of its kind has such parts at all: others are passed over, as sweeps do.
+bool can_have(const Division& division, const Divisible& among) {
+  if (division.kind == Division::Kind::kHead) return among.what == PartOf::kHeads;
+  return division.kind != Division::Kind::kQuantile || among.by_decay;
+}
+
+void add_once(std::string name, std::vector<std::string>& names) {
+  if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(std::move(name));
+}
+
+}  // namespace
+
+Asked PartsPlanner::add(std::size_t index, const PartsConfig& entry,
+                        std::vector<std::string>& skipped) {
+  const auto key = [&](const char* name) { return key_in_entry("parts", index, entries_, name); };
+  check_sizes(model_, key("windows.sizes"), entry.windows.sizes);
+  const Divisible among = divisible(key("channels"));
+  plan_.what = among.what;
+  if (entry.cumulate.prompts > 0) take_ordering(entry.cumulate, key("cumulate"));
+  const std::vector<std::uint32_t> series = add_series(
+      plan_.series, entry.windows.sizes, entry.windows.placement, model_.architecture.layers);
+  std::set<AskedItem> asked;
+  for (const TokenRole to : entry.to)
+    for (const TokenRole from : entry.from)
+      for (const Division& division : entry.channels) {
+        if (!can_have(division, among)) {
+          add_once(fmt::format("{}->{}/{}", to_string(from), to_string(to), to_string(division)),
+                   skipped);
+          continue;
+        }
+        for (const std::uint32_t item : items_of(from, to, parts(division, among, key("channels")),
+                                                 entry.cumulate.prompts > 0, division))
+          asked.insert({item, series});
+      }
+  return {asked.begin(), asked.end()};
+}
+
+Divisible PartsPlanner::divisible(const std::string& key) const {
+  try {
+    return divisible_of(model_.architecture);
+  } catch (const std::invalid_argument& error) {
+    throw InputError(model_.file.string(),
+                     fmt::format("key {}: model {} {}", key, model_.name, error.what()),
+                     "leave it out by an entry with models: [...]");
+  }
+}
+
+std::vector<EdgePart> PartsPlanner::parts(const Division& division, const Divisible& among,
+                                          const std::string& key) const {
+  try {
+    return parts_of(division, among);
+  } catch (const std::invalid_argument& error) {
+    throw InputError(model_.file.string(),
+                     fmt::format("key {}: model {} cannot be divided into {}: {}", key, model_.name,
+                                 to_string(division), error.what()),
+                     "ask for fewer parts");
+  }
+}
+
+// The whole edge, its parts, and what cumulates them.
+std::vector<std::uint32_t> PartsPlanner::items_of(TokenRole from, TokenRole to,
+                                                  std::vector<EdgePart> edge_parts, bool cumulate,
+                                                  const Division& division) {
+  const std::string edge = fmt::format("{}->{}", to_string(from), to_string(to));
+  std::vector<std::uint32_t> items = {place_of({edge, from, to})};
+  for (EdgePart& part : edge_parts) {
+    const std::string name = edge + "/" + part.name;
+    items.push_back(place_of({name, from, to, std::move(part)}));
+  }
+  if (!cumulate) return items;
+  PartItem all{fmt::format("{} by {}", edge, to_string(division)), from, to};
+  all.division = to_string(division);
+  all.whole = items.front();
+  all.parts.assign(items.begin() + 1, items.end());
+  items.push_back(place_of(std::move(all)));
+  return items;
+}
+
+std::uint32_t PartsPlanner::place_of(PartItem item) {
+  const auto found = std::find_if(plan_.items.begin(), plan_.items.end(),
+                                  [&](const PartItem& one) { return one.name == item.name; });
+  const auto index = static_cast<std::uint32_t>(found - plan_.items.begin());
+  if (found == plan_.items.end()) plan_.items.push_back(std::move(item));
+  return index;
+}
+
+void PartsPlanner::take_ordering(const CumulateConfig& config, const std::string& key) {
+  const std::size_t there = model_.prompts.size();
+  if (static_cast<std::size_t>(config.prompts) > there)
+    throw InputError(
+        model_.file.string(),
+        fmt::format("key {}.prompts: the dataset has only {}", key, counted(there, "prompt")),
+        "ask for fewer");
+  if (ordering_ && *ordering_ != config)
+    throw InputError(model_.file.string(),
+                     fmt::format("key {}: model {} has other ordering prompts in an earlier entry",
+                                 key, model_.name),
+                     "give both entries the same");
+  ordering_ = config;
+  plan_.ordering =
+      drawn_prompts(model_.prompts, static_cast<std::size_t>(config.prompts), config.seed);
+  plan_.seed = config.seed;
+}
+
+}  // namespace factflow

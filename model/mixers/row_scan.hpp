@@ -1,0 +1,45 @@
+// Recurrences over the rows of a step, computed by libtorch operations on any device.
+#pragma once
+
+#include <cstdint>
+
+#include <ATen/ATen.h>
+
+#include "model/ops.hpp"
+
+namespace factflow {
+
+// What a mixer with a state does with one token of each of many sequences. Channels are what loses
+// edges one by one: heads, or single channels. All numbers are wide.
+class Recurrence {
+ public:
+  virtual ~Recurrence() = default;
+
+  virtual std::int64_t channels() const = 0;
+  // Before the first token, [sequences, channels, ..].
+  virtual at::Tensor initial(std::int64_t sequences) const = 0;
+  // After one token more, each sequence's being one of the step's columns, int64 [sequences]. What
+  // of it enters, [sequences, channels] of 0 and 1: `writes` its value, `erases` what it takes
+  // away; undefined: all of it.
+  virtual at::Tensor after(const at::Tensor& state, const at::Tensor& columns,
+                           const at::Tensor& writes, const at::Tensor& erases) const = 0;
+  // [sequences, channels, width]: what the column reads in the state that its own token has
+  // entered.
+  virtual at::Tensor read(const at::Tensor& state, const at::Tensor& columns) const = 0;
+  virtual std::int64_t width() const = 0;
+};
+
+// [columns, channels, width]: what every column of the step reads, clean or replayed, without the
+// edges that its row's cut and `step.state_cut()` take from it, which are counted. A clean row is
+// scanned from its first token; a replayed one from the plan's state slots, the full state and the
+// kept one side by side; a column with cuts beside its row's anew from the first token.
+at::Tensor scan_rows(Step& step, const Recurrence& recurrence);
+
+// [columns] whether each column loses its edge to the token so many tokens before its own, on all
+// channels: by its row's cut, or beside it. Such edges are counted.
+at::Tensor lost_edges(const Step& step, std::int64_t back);
+// [columns, width of the taps' masks] likewise which taps it loses by `step.tap_cut()`; undefined:
+// none.
+at::Tensor lost_taps(const Step& step, std::int64_t back);
+
+}  // namespace factflow
