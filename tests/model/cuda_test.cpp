@@ -31,7 +31,8 @@ const std::vector<Model>& models() {
          {"llama", "mistral", "qwen2", "gpt_neox", "mamba", "falcon_mamba", "mamba2"})
       all.push_back({family, family, deep});
     // Three layers, of which each is special in these configurations.
-    for (const std::string& decoder : small_decoders()) all.push_back({decoder, decoder, {}});
+    for (const std::string& decoder : small_decoders())
+      all.push_back({decoder, decoder, json::object()});
     all.push_back({"gpt2_wide",
                    "gpt2",
                    {{"n_layer", 6}, {"n_positions", 64}, {"n_embd", 128}, {"n_head", 2}}});

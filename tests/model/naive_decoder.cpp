@@ -102,15 +102,22 @@ at::Tensor NaiveDecoder::turned(int layer, const at::Tensor& heads) const {
     turning = static_cast<int>(
         turning * rope.value("partial_rotary_factor", config_.value("partial_rotary_factor", 1.0)));
   if (is("gptj")) turning = config_.at("rotary_dim");
-  at::Tensor out = heads.clone();
+  const int pairs = turning / 2;
+  std::vector<double> angles;
   for (std::int64_t t = 0; t < heads.size(0); ++t)
-    for (int i = 0; i < turning / 2; ++i) {
-      const double angle = static_cast<double>(t) * std::pow(theta, -2.0 * i / turning);
-      const int a = is("gptj") ? 2 * i : i, b = is("gptj") ? 2 * i + 1 : i + turning / 2;
-      const at::Tensor x = heads[t].select(1, a), y = heads[t].select(1, b);
-      out[t].select(1, a).copy_(x * std::cos(angle) - y * std::sin(angle));
-      out[t].select(1, b).copy_(y * std::cos(angle) + x * std::sin(angle));
-    }
+    for (int i = 0; i < pairs; ++i)
+      angles.push_back(static_cast<double>(t) * std::pow(theta, -2.0 * i / turning));
+  const at::Tensor angle =
+      at::tensor(angles, at::kDouble).reshape({heads.size(0), 1, pairs}).to(heads.device());
+  const at::Tensor cosine = angle.cos(), sine = angle.sin();
+  at::Tensor out = heads.clone();
+  const auto half = [&](const at::Tensor& of, int which) {
+    return is("gptj") ? of.slice(2, which, 2 * pairs, 2)
+                      : of.slice(2, which * pairs, (which + 1) * pairs);
+  };
+  const at::Tensor x = half(heads, 0), y = half(heads, 1);
+  half(out, 0).copy_(x * cosine - y * sine);
+  half(out, 1).copy_(y * cosine + x * sine);
   return out;
 }
 
@@ -146,7 +153,7 @@ at::Tensor NaiveDecoder::attention(int layer, const at::Tensor& x, const Block& 
           !(on && contains(knockout.targets, t) && contains(knockout.sources, s)))
         seen.push_back(s);
     if (seen.empty()) continue;
-    const at::Tensor at = at::tensor(seen, at::kLong);
+    const at::Tensor at = at::tensor(seen, at::kLong).to(k.device());
     for (int h = 0; h < heads_; ++h) {
       const int of = h / (heads_ / key_heads_);
       at::Tensor score = k.index_select(0, at).select(1, of).mv(q[t][h]) * scale_;
@@ -218,7 +225,7 @@ at::Tensor NaiveDecoder::embedded(const std::vector<int>& ids) const {
                                 : is("opt") ? d + "embed_tokens"
                                             : "model.embed_tokens") +
                                std::string(".weight"));
-  at::Tensor x = at::empty({tokens, words.size(1)}, at::kDouble);
+  at::Tensor x = at::empty({tokens, words.size(1)}, words.options());
   for (std::int64_t t = 0; t < tokens; ++t) x[t] = words[ids[static_cast<size_t>(t)]];
   if (gemma_) x = x * std::sqrt(static_cast<double>(hidden_));
   if (is("granite")) x = x * config_.value("embedding_multiplier", 1.0);
