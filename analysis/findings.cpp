@@ -166,7 +166,7 @@ void add_kept(const Study& study, std::vector<std::string>& lines) {
                                  : kept.prompts == kRelations     ? " tests of linear relations"
                                  : kept.prompts == kSeverings     ? " with severed paths"
                                  : kept.prompts == kMeanKnockouts ? " with knockouts by means"
-                                 : kept.prompts == kParts         ? " with parts of edges"
+                                 : kept.prompts == kPartsOfEdges  ? " with parts of edges"
                                  : kept.prompts == kAttributions  ? " with gradient estimates"
                                  : study.run.other_sets.empty()   ? ""
                                                                   : " of " + kept.prompts));

@@ -177,7 +177,7 @@ void count_patches(Study& study, CleanRange& range) {
   }
   for (const ModelParts& parts : study.parts) {
     const std::size_t of = parts.prompts - parts.failed;
-    study.kept.push_back({parts.model, kParts, of - parts.outside, of});
+    study.kept.push_back({parts.model, kPartsOfEdges, of - parts.outside, of});
   }
   for (const Surge& surge : study.surges)
     study.kept.push_back({surge.model, kSurges, surge.n, surge.n + surge.outside});

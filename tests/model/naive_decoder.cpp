@@ -157,8 +157,10 @@ at::Tensor NaiveDecoder::attention(int layer, const at::Tensor& x, const Block& 
     for (int h = 0; h < heads_; ++h) {
       const int of = h / (heads_ / key_heads_);
       at::Tensor score = k.index_select(0, at).select(1, of).mv(q[t][h]) * scale_;
-      if (is("gemma2") && !config_.at("attn_logit_softcapping").is_null()) {
-        const double cap = config_.at("attn_logit_softcapping");
+      // Absent, Gemma-2's caps are those of its class.
+      const json given = config_.value("attn_logit_softcapping", json(50.0));
+      if (is("gemma2") && !given.is_null()) {
+        const double cap = given;
         score = (score / cap).tanh() * cap;
       }
       out[t][h] = v.index_select(0, at).select(1, of).t().mv(score.softmax(0));
@@ -253,9 +255,9 @@ at::Tensor NaiveDecoder::log_probabilities(const std::vector<int>& ids,
   at::Tensor logits = x.matmul(get((has("lm_head.weight") ? "lm_head" : words) + ".weight").t())[0];
   if (has("lm_head.bias")) logits = logits + get("lm_head.bias");
   if (is("granite")) logits = logits / config_.value("logits_scaling", 1.0);
-  if (gemma_ && config_.contains("final_logit_softcapping") &&
-      config_.at("final_logit_softcapping").is_number()) {
-    const double cap = config_.at("final_logit_softcapping");
+  const json given = config_.value("final_logit_softcapping", is("gemma2") ? json(30.0) : json());
+  if (gemma_ && given.is_number()) {
+    const double cap = given;
     logits = (logits / cap).tanh() * cap;
   }
   return logits.log_softmax(0);
