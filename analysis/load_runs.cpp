@@ -361,10 +361,10 @@ CellAxes load_axes(const CellNames& names, const ModelData& model) {
   return axes;
 }
 
+}  // namespace
+
 CellAxes load_part_axes(const ModelData& model) {
-  CellAxes axes = cell_axes(part_names(), *model.reader, model.stored_name, kAllPrompts);
-  rename_stored(axes.prompts, model);
-  return axes;
+  return load_axes(part_names(), model);
 }
 
 std::vector<CumulatedParts> load_cumulated_parts(const ModelData& model) {
@@ -379,8 +379,6 @@ std::vector<CumulatedParts> load_cumulated_parts(const ModelData& model) {
   }
   return all;
 }
-
-}  // namespace
 
 CellAxes load_mean_knockout_axes(const ModelData& model) {
   return load_axes(mean_knockout_names(), model);
