@@ -366,14 +366,13 @@ TEST(NullValues, AreRefusedByName) {
 TEST(NullValues, AreRefusedInsideObjects) {
   const struct {
     const char *model, *object, *key, *text;
-  } places[] = {
-      {"mamba_ssm", "ssm_cfg", "bias", "ssm_cfg.bias: is null"},
-      {"mamba_ssm", "ssm_cfg", "dt_rank", "ssm_cfg.dt_rank: is null"},
-      {"mamba_ssm2", "ssm_cfg", "rmsnorm", "ssm_cfg.rmsnorm: is null"},
-      {"mamba_ssm2", "ssm_cfg", "dt_limit", "ssm_cfg.dt_limit: expected two numbers, found null"},
-      {"llama", "rope_parameters", "rope_type", "rope_parameters.rope_type: is null"},
-      {"llama", "rope_scaling", "rope_theta", "rope_scaling.rope_theta: is null"},
-      {"mamba_ssm", "ssm_cfg", "window", "ssm_cfg.window: is not known"}};
+  } places[] = {{"mamba_ssm", "ssm_cfg", "bias", "ssm_cfg.bias: is null"},
+                {"mamba_ssm", "ssm_cfg", "dt_rank", "ssm_cfg.dt_rank: is null"},
+                {"mamba_ssm2", "ssm_cfg", "rmsnorm", "ssm_cfg.rmsnorm: is null"},
+                {"mamba_ssm2", "ssm_cfg", "dt_limit", "ssm_cfg.dt_limit: is null"},
+                {"llama", "rope_parameters", "rope_type", "rope_parameters.rope_type: is null"},
+                {"llama", "rope_scaling", "rope_theta", "rope_scaling.rope_theta: is null"},
+                {"mamba_ssm", "ssm_cfg", "window", "ssm_cfg.window: is not known"}};
   for (const auto& place : places) {
     json config = small_config(place.model);
     config[place.object][place.key] = nullptr;
@@ -649,9 +648,9 @@ TEST(Architecture, GptNeoxUnderOldAndNewNames) {
 // Nor does a near name of another one.
 TEST(ModelType, OfAnotherArchitectureIsProposedNone) {
   for (const char* type :
-       {"qwen4",   "qwen2_moe", "qwen2_vl", "qwen",  "mistral3", "mixtral",   "ministral",
-        "llama4",  "llama2",    "mllama",   "gpt3",  "gpt",      "gpt_neo",   "gpt_j6",
-        "gpt_oss", "mamba3",    "mamba1",   "jamba", "falcon",   "falcon_h1", "zamba2"}) {
+       {"qwen4",   "qwen2_moe", "qwen2_vl", "qwen",  "mistral3", "dbrx",        "ministral",
+        "llama4",  "llama2",    "mllama",   "gpt3",  "gpt",      "gpt_neo",     "gpt_j6",
+        "gpt_oss", "mamba3",    "mamba1",   "rwkv7", "falcon",   "kimi_linear", "zamba2"}) {
     json config = small_config("llama");
     config["model_type"] = type;
     try {

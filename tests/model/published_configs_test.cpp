@@ -151,7 +151,7 @@ struct Change {
 
 TEST(PublishedConfigs, AreRefusedWithWhatIsNotSupported) {
   const Change changes[] = {
-      {"meta-llama/Llama-3.2-1B", R"({"rope_scaling": {"rope_type": "longrope"}})",
+      {"meta-llama/Llama-3.2-1B", R"({"rope_scaling": {"rope_type": "dynamic"}})",
        "rope_scaling.rope_type: supported are"},
       {"meta-llama/Llama-2-7b-hf", R"({"rope_scaling": {"type": "ntk", "factor": 2.0}})",
        "rope_scaling.rope_type: supported are"},
