@@ -42,12 +42,12 @@ std::vector<Subject> subjects_in(const std::string& model, const fs::path& direc
   return subjects;
 }
 
-// The same weights as the mamba_ssm library saves them have the answers of the checkpoint without
-// this ending.
+// The same weights as another library saves them, or as they are published, have the answers of the
+// checkpoint without this ending.
 fs::path answers_about(const fs::path& checkpoint) {
-  constexpr std::string_view kOriginal = "_original";
   std::string name = checkpoint.filename().string();
-  if (name.ends_with(kOriginal)) name.resize(name.size() - kOriginal.size());
+  for (const std::string_view ending : {"_original", "_hub"})
+    if (name.ends_with(ending)) name.resize(name.size() - ending.size());
   return checkpoint.parent_path() / name;
 }
 
@@ -263,15 +263,22 @@ int verify_command(const std::vector<std::string>& arguments) {
                          ? std::optional<std::string>(values["model"].as<std::string>())
                          : std::nullopt;
   const std::vector<Subject> subjects = subjects_of(model, values["cases"].as<std::string>());
-  size_t beyond = 0;
+  if (subjects.size() == 1) return verify(subjects.front(), settings) ? 0 : 1;
+  // One that cannot be read does not hide what there is to say of the others.
+  size_t beyond = 0, refused = 0;
   for (const Subject& subject : subjects) {
-    if (subjects.size() > 1) std::cout << fmt::format("\n{}\n", subject.model);
-    beyond += verify(subject, settings) ? 0 : 1;
+    std::cout << fmt::format("\n{}\n", subject.model) << std::flush;
+    try {
+      beyond += verify(subject, settings) ? 0 : 1;
+    } catch (const InputError& error) {
+      std::cerr << error.what() << '\n';
+      ++refused;
+    }
   }
-  if (subjects.size() > 1)
-    std::cout << fmt::format("\nverdict: {} of {} checkpoints are within their limits\n",
-                             subjects.size() - beyond, subjects.size());
-  return beyond == 0 ? 0 : 1;
+  std::cout << fmt::format("\nverdict: {} of {} checkpoints are within their limits{}\n",
+                           subjects.size() - beyond - refused, subjects.size(),
+                           refused > 0 ? fmt::format(", {} were refused", refused) : "");
+  return refused > 0 ? 2 : beyond > 0 ? 1 : 0;
 }
 
 }  // namespace factflow
