@@ -47,10 +47,7 @@ TEST(Configurations, EveryFileIsInAFolderWhoseFilesAreTested) {
 
 TEST(Configurations, ThoseOfTheDemoRunAndAreAnalysed) {
   const bool whole = std::getenv("FACTFLOW_WHOLE") != nullptr;
-  std::set<fs::path> configs = files_of(kConfigs);
-  for (const fs::path& config : files_of(kConfigs / "beyond"))
-    if (config.filename().string().starts_with("demo-")) configs.insert(config);
-  for (const fs::path& config : configs) {
+  for (const fs::path& config : files_of(kConfigs)) {
     const TemporaryDirectory scratch;
     const std::string out = (scratch / "out").string();
     std::vector<std::string> words = {"run", config.string(), "--out", out};
@@ -192,6 +189,8 @@ void write_beyond_models(const fs::path& directory) {
     fs::create_directories(directory / name);
     std::ofstream(directory / name / "config.json") << config;
   }
+  // Whose tokenizer the files of Mamba-2 lack.
+  fs::create_directories(directory / "gpt-neox-20b");
 }
 
 TEST(Configurations, ThoseBeyondThePaperRunOnTheDemoAndPlan) {
