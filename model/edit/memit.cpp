@@ -10,18 +10,32 @@
 namespace factflow {
 namespace {
 
-void check(const MemitPlan& plan, const std::vector<EditRequest>& requests) {
+// What a matrix adds must be what the stream gains: residuals of the stream are spread over it.
+bool adds_to_the_stream(const LayerShape& layer) {
+  return std::none_of(layer.begin(), layer.end(), [](const BlockShape& block) {
+    return block.norm_behind || block.norm_of_stream || block.scale != 1;
+  });
+}
+
+void check(const Architecture& architecture, const MemitPlan& plan,
+           const std::vector<EditRequest>& requests) {
   if (requests.empty()) throw std::invalid_argument("an edit of no facts");
   if (plan.layers.empty() || std::adjacent_find(plan.layers.begin(), plan.layers.end(),
                                                 std::greater_equal<>()) != plan.layers.end())
     throw std::invalid_argument("the layers of an edit must ascend");
+  for (const int layer : plan.layers)
+    if (!adds_to_the_stream(architecture.blocks.at(static_cast<size_t>(layer))))
+      throw std::invalid_argument(
+          "MEMIT spreads over a matrix what the stream lacks, and in this family a norm or a "
+          "factor "
+          "stands between the two; use ROME");
 }
 
 }  // namespace
 
 MemitEdit memit_edit(Network& network, const MemitPlan& plan,
                      const std::vector<EditRequest>& requests, const EditSettings& settings) {
-  check(plan, requests);
+  check(network.architecture(), plan, requests);
   const ReferenceRows forward(network);
   const SiteAt top{Site::kH, plan.layers.back() + 1};
   const auto stream = [&](const std::vector<PromptToken>& places) {

@@ -5,7 +5,8 @@
 namespace factflow::reference {
 
 at::Tensor normalised(const at::Tensor& x, const Norm& norm) {
-  if (norm.identity) return x;
+  // A value of its own, so that a gradient at the site behind it is not that of the whole stream.
+  if (norm.identity) return at::alias(x);
   const at::Tensor centred = norm.subtract_mean ? x - x.mean(-1, /*keepdim=*/true) : x;
   at::Tensor y = rms_normalised(centred, x.size(-1), norm.epsilon);
   if (norm.weight.defined()) y = y * norm.weight;

@@ -159,7 +159,7 @@ TEST_P(Side, TheGradientIsThatOfSinglePrompts) {
       const at::NoGradGuard no_graph;
       return loss(forward.top(h, {at, places_of_rows, values + step * by})).item<double>();
     };
-    const double step = 1e-4 * (1 + values.norm().item<double>());
+    const double step = 2e-5 * (1 + values.norm().item<double>());
     const double quotient =
         (8 * (moved(step) - moved(-step)) - (moved(2 * step) - moved(-2 * step))) / (12 * step);
     EXPECT_NEAR((gradient * by).sum().item<double>(), quotient,
@@ -197,6 +197,12 @@ TEST_P(Side, AFactsEditDoesNotDependOnItsNeighbours) {
     size_t shortest = edits[0].trace.size(), longest = shortest;
     for (size_t i = 0; i < asked.size(); ++i) {
       const RomeEdit alone = rome_edits(*network_, matrix, 1, {&asked[i], 1}, c, some).front();
+      // Out of the reach of sliding windows nothing pulls at delta but, once rounding has moved it,
+      // its own weight decay.
+      if (alone.first_gradient.defined() &&
+          at::equal(alone.first_gradient, edits[i].first_gradient) &&
+          alone.first_gradient.count_nonzero().item<std::int64_t>() == 0)
+        continue;
       shortest = std::min(shortest, alone.trace.size());
       longest = std::max(longest, alone.trace.size());
       ASSERT_EQ(edits[i].trace.size(), alone.trace.size());
@@ -279,6 +285,11 @@ TEST_P(Side, AFactThatIsNotANumberStaysAlone) {
 TEST_P(Side, MemitsValuesDoNotDependOnEachOther) {
   const std::vector<EditRequest> asked = requests();
   const MemitPlan plan{added(), {0, 1}, runs(12), 0.05, 0.02};
+  for (const BlockShape& block : network_->architecture().blocks[0])
+    if (block.norm_behind || block.norm_of_stream || block.scale != 1) {
+      EXPECT_THROW(memit_edit(*network_, plan, asked, settings()), std::invalid_argument);
+      return;
+    }
   const MemitEdit together = memit_edit(*network_, plan, asked, settings());
   for (size_t i = 0; i < asked.size(); ++i) {
     const MemitEdit alone = memit_edit(*network_, plan, {asked[i]}, settings());
