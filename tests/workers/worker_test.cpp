@@ -3,6 +3,7 @@
 #include "workers/worker.hpp"
 
 #include <atomic>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -19,15 +20,16 @@
 namespace factflow {
 namespace {
 
-// What each kind does with a model of twelve layers.
+// What each kind does with a Transformer of the demo, which has as many layers as its Mamba.
 std::vector<std::string> work() {
   SweepConfig sweep;
   sweep.windows.sizes = {3};
   sweep.knockouts = {{{TokenRole::kSubject, TokenRole::kLast}, {TokenRole::kLast}}};
   HeatmapsConfig heatmaps;
   heatmaps.windows = {3};
-  Architecture architecture;
-  architecture.layers = 12;
+  const std::string config = source_dir() + "/demo/models/gpt2/config.json";
+  std::ifstream in(config);
+  const Architecture architecture = read_architecture(nlohmann::json::parse(in), config);
   const std::string name = "any";
   const std::filesystem::path file = "x.yaml";
   const std::vector<Prompt> none;
