@@ -644,6 +644,9 @@ def check_edits(file, folder):
 
 def check_axes(file):
     """Every axis of every dataset has a named scale, and every dataset says its unit and what it is."""
+    address = lambda item: h5py.h5o.get_info(item.id).addr  # HDF5 searches the whole file for the name of what is referred to
+    scales = {}
+    file.visititems(lambda name, item: scales.update({address(item): name}) if isinstance(item, h5py.Dataset) else None)
 
     def visit(name, item):
         global checked
@@ -654,7 +657,7 @@ def check_axes(file):
             wrong.append(f"{name}: no units or description")
         if not h5py.h5ds.is_scale(item.id):
             for axis in item.dims:
-                if len(axis) != 1 or axis.label != axis[0].name.split("/")[-1]:
+                if len(axis) != 1 or axis.label != scales[address(axis[0])].split("/")[-1]:
                     wrong.append(f"{name}: an axis without a scale or label")
 
     file.visititems(visit)
