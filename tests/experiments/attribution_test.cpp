@@ -137,7 +137,7 @@ TEST_P(Attribution, ExactEffectsAreThoseOfTraces) {
 // What h at the last token carries behind the last layer is everything, and of other tokens
 // nothing; before the subject both runs are equal.
 TEST_P(Attribution, HasWhatMustHoldOfAnyModel) {
-  compute(plan("{sites: h, steps: 8}"));
+  compute(plan("{sites: h, steps: 24}"));
   for (size_t fact = 0; fact < prompts_.size(); ++fact) {
     if (!findings_[fact].failure.empty()) continue;
     const TokenizedPrompt clean = tokens_of(fact);
@@ -145,8 +145,8 @@ TEST_P(Attribution, HasWhatMustHoldOfAnyModel) {
         array<float>("attribution", "high")[fact] - array<float>("attribution", "low")[fact];
     const int last = static_cast<int>(clean.ids.size()) - 1;
     EXPECT_NEAR(effect("exact", "h", fact, last, layers()), whole, kClose);
-    EXPECT_NEAR(effect("integrated", "h", fact, last, layers()), whole,
-                0.05 * std::abs(whole) + kClose);
+    // The midpoint rule's error, of a probability that may rise and fall on the way.
+    EXPECT_NEAR(effect("integrated", "h", fact, last, layers()), whole, 0.02);
     for (const std::string name : {"exact", "gradient", "integrated"}) {
       EXPECT_EQ(effect(name, "h", fact, clean.subject.back(), layers()), 0);
       for (int token = 0; token < clean.subject.front(); ++token)

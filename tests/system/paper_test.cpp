@@ -197,21 +197,6 @@ TEST_F(Paper, EveryFilePlans) {
   }
 }
 
-// Those of the demo kit run in configurations_test.cpp.
-TEST_F(Paper, TheQuestionsBeyondItPlan) {
-  for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::path(source_dir()) /
-                                                               "configs/beyond")) {
-    const std::string file = entry.path().filename().string();
-    if (file.starts_with("demo-")) continue;
-    std::vector<std::string> words = {"plan", "configs/beyond/" + file, "--models-dir",
-                                      out("models")};
-    // Tasks come with prompts of their own, whose texts the file's roles are of.
-    if (file != "tasks.yaml") words.insert(words.end(), {"--dataset", out("prompts.jsonl")});
-    const Ended ended = run_program(words);
-    EXPECT_EQ(ended.code, 0) << file << ended.all();
-  }
-}
-
 // The published prompts; what of them the stand-ins get right is what they have learnt to say.
 TEST_F(Paper, EverythingRunsOnTheWholeDataset) {
   const char* dataset = std::getenv("FACTFLOW_COUNTERFACT");
