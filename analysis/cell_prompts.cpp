@@ -22,7 +22,7 @@ std::vector<CellPrompt> cell_prompts(const RunData& run, const ModelData& model,
     const std::pair key(run.prompts.subject[row], run.prompts.relation[row]);
     const auto p = clean.find(id);
     const bool used = !limits.any() || (p != clean.end() && limits.admit(p->second));
-    prompts.push_back({numbers.emplace(key, numbers.size()).first->second, used});
+    prompts.push_back({row, numbers.emplace(key, numbers.size()).first->second, used});
   }
   return prompts;
 }

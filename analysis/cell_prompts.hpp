@@ -11,6 +11,7 @@
 namespace factflow {
 
 struct CellPrompt {
+  std::size_t row = 0;   // of RunData::prompts
   std::size_t fact = 0;  // prompts of one subject and relation say one
   bool used = true;      // its clean probability is within the limits
 };

@@ -1,9 +1,10 @@
 #include "analysis/part_cells.hpp"
 
 #include <algorithm>
-#include <map>
 
 #include <fmt/format.h>
+
+#include "analysis/cell_prompts.hpp"
 
 namespace factflow {
 namespace {
@@ -21,21 +22,11 @@ std::string division_of(const std::string& part) {
 
 PartPrompts part_prompts(const RunData& run, const ModelData& model,
                          const std::vector<std::int64_t>& ids, const CleanLimits& limits) {
-  std::map<std::int64_t, std::size_t> rows;
-  for (std::size_t row = 0; row < run.prompts.id.size(); ++row)
-    rows.emplace(run.prompts.id[row], row);
-  std::map<std::int64_t, double> clean;
-  for (std::size_t i = 0; i < model.evaluation.prompt.size(); ++i)
-    clean.emplace(model.evaluation.prompt[i], static_cast<double>(model.evaluation.probability[i]));
-  std::map<std::pair<std::string, std::string>, std::size_t> numbers;
   PartPrompts prompts;
-  for (const std::int64_t id : ids) {
-    const std::size_t row = rows.at(id);
-    const std::pair key(run.prompts.subject[row], run.prompts.relation[row]);
-    prompts.fact.push_back(numbers.emplace(key, numbers.size()).first->second);
-    prompts.relation.push_back(run.prompts.relation[row]);
-    const auto p = clean.find(id);
-    prompts.used.push_back(!limits.any() || (p != clean.end() && limits.admit(p->second)));
+  for (const CellPrompt& prompt : cell_prompts(run, model, ids, limits)) {
+    prompts.fact.push_back(prompt.fact);
+    prompts.relation.push_back(run.prompts.relation[prompt.row]);
+    prompts.used.push_back(prompt.used);
   }
   return prompts;
 }

@@ -63,12 +63,8 @@ std::unique_ptr<Network> network_of(const std::string& name, const Settings& set
   if (std::filesystem::is_directory(name))
     return Network::load(std::make_shared<const Checkpoint>(Checkpoint::open(name)),
                          settings.device, settings.precision);
-  for (const BenchShape& shape : bench_shapes())
-    if (name == shape.name)
-      return Network::random(bench_architecture(shape), settings.device, settings.precision,
-                             kBenchSeed);
-  throw InputError("edit_bench", fmt::format("'{}' is neither a directory nor a shape", name),
-                   "sweep_bench --help lists the shapes");
+  return Network::random(bench_architecture(shape_named(name, "edit_bench")), settings.device,
+                         settings.precision, kBenchSeed);
 }
 
 std::vector<EditedMatrix> matrices_of(const Network& network, int layer, const Settings& settings) {

@@ -158,13 +158,6 @@ void bench_reads(const Network& network, std::vector<ReplayRequest> prompts,
   }
 }
 
-const BenchShape& shape_named(const std::string& name) {
-  for (const BenchShape& shape : bench_shapes())
-    if (name == shape.name) return shape;
-  throw InputError("intervention_bench", fmt::format("unknown shape '{}'", name),
-                   "sweep_bench --help lists them");
-}
-
 int run_benchmark(int argc, char** argv) {
   using Words = std::vector<std::string>;
   po::options_description options("intervention_bench");
@@ -191,7 +184,7 @@ int run_benchmark(int argc, char** argv) {
       const Settings settings{choose_device(values["device"].as<std::string>()),
                               parse_precision(precision), values["prompts"].as<int>(),
                               values["repeats"].as<int>()};
-      const Architecture architecture = bench_architecture(shape_named(name));
+      const Architecture architecture = bench_architecture(shape_named(name, "intervention_bench"));
       const auto network =
           Network::random(architecture, settings.device, settings.precision, kBenchSeed);
       std::vector<ReplayRequest> prompts = make_requests(settings.prompts, architecture, {1});

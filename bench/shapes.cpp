@@ -1,5 +1,8 @@
 #include "bench/shapes.hpp"
 
+#include "base/error.hpp"
+#include "base/text.hpp"
+
 namespace factflow {
 
 namespace {
@@ -58,6 +61,18 @@ const std::vector<BenchShape>& bench_shapes() {
          "n_groups":1,"state_size":128,"vocab_size":50288,"tie_word_embeddings":true})"},
   };
   return shapes;
+}
+
+std::vector<std::string> shape_names() {
+  std::vector<std::string> names;
+  for (const BenchShape& shape : bench_shapes()) names.emplace_back(shape.name);
+  return names;
+}
+
+const BenchShape& shape_named(const std::string& name, const std::string& program) {
+  for (const BenchShape& shape : bench_shapes())
+    if (name == shape.name) return shape;
+  throw InputError(program, unknown_word("shape", name, shape_names()));
 }
 
 Architecture bench_architecture(const BenchShape& shape) {

@@ -22,6 +22,9 @@ struct BenchShape {
   const char* config;
 };
 const std::vector<BenchShape>& bench_shapes();
+std::vector<std::string> shape_names();
+// Throws InputError of `program` with the nearest known name.
+const BenchShape& shape_named(const std::string& name, const std::string& program);
 Architecture bench_architecture(const BenchShape& shape);
 
 }  // namespace factflow

@@ -164,22 +164,12 @@ Settings settings_of(const po::variables_map& values) {
   return settings;
 }
 
-const BenchShape& shape_named(const std::string& name, const std::vector<std::string>& names) {
-  const auto found = std::find_if(bench_shapes().begin(), bench_shapes().end(),
-                                  [&](const BenchShape& shape) { return name == shape.name; });
-  if (found == bench_shapes().end())
-    throw InputError("sweep_bench", unknown_word("shape", name, names));
-  return *found;
-}
-
 int run_benchmark(int argc, char** argv) {
   using Words = std::vector<std::string>;
   po::options_description options("sweep_bench");
-  Words names;
-  for (const BenchShape& shape : bench_shapes()) names.emplace_back(shape.name);
   // clang-format off
   options.add_options()("help,h", "show this help")
-      ("shapes", po::value<Words>()->multitoken()->default_value({"mamba-130M"}, "mamba-130M"), ("of " + join(names)).c_str())
+      ("shapes", po::value<Words>()->multitoken()->default_value({"mamba-130M"}, "mamba-130M"), ("of " + join(shape_names())).c_str())
       ("prompts", po::value<int>()->default_value(16), "prompts of 4 to 30 tokens, mean 9")
       ("windows", po::value<std::vector<int>>()->multitoken()->default_value({9}, "9"), "window sizes; all starts")
       ("device", po::value<std::string>()->default_value("auto"), "auto, cpu, cuda")
@@ -206,7 +196,7 @@ int run_benchmark(int argc, char** argv) {
               << kHeader << std::flush;
   bool right = true;
   for (const std::string& name : values["shapes"].as<Words>())
-    right = bench(shape_named(name, names), settings) && right;
+    right = bench(shape_named(name, "sweep_bench"), settings) && right;
   return right ? 0 : 1;
 }
 

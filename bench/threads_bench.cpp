@@ -91,12 +91,9 @@ int run_benchmark(int argc, char** argv) {
       describe(at::kCPU), library_versions(), threads);
   bool right = true;
   for (const std::string& name : values["shapes"].as<Words>()) {
-    const auto shape = std::find_if(bench_shapes().begin(), bench_shapes().end(),
-                                    [&](const BenchShape& known) { return name == known.name; });
-    if (shape == bench_shapes().end())
-      throw InputError("threads_bench", fmt::format("there is no shape {}", in_quotes(name)));
-    right =
-        bench(*shape, threads, values["prompts"].as<int>(), values["repeats"].as<int>()) && right;
+    right = bench(shape_named(name, "threads_bench"), threads, values["prompts"].as<int>(),
+                  values["repeats"].as<int>()) &&
+            right;
   }
   return right ? 0 : 1;
 }

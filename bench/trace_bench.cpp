@@ -106,13 +106,6 @@ bool bench_sites(const Network& network, const std::vector<ReplayRequest>& promp
   return right;
 }
 
-const BenchShape& shape_named(const std::string& name) {
-  for (const BenchShape& shape : bench_shapes())
-    if (name == shape.name) return shape;
-  throw InputError("trace_bench", fmt::format("unknown shape '{}'", name),
-                   "sweep_bench --help lists them");
-}
-
 int run_benchmark(int argc, char** argv) {
   using Words = std::vector<std::string>;
   po::options_description options("trace_bench");
@@ -149,7 +142,7 @@ int run_benchmark(int argc, char** argv) {
     for (const std::string& precision : values["precision"].as<Words>()) {
       const Settings settings{device, parse_precision(precision), values["facts"].as<int>(),
                               values["repeats"].as<int>()};
-      const Architecture architecture = bench_architecture(shape_named(name));
+      const Architecture architecture = bench_architecture(shape_named(name, "trace_bench"));
       const auto network = Network::random(architecture, device, settings.precision, kBenchSeed);
       const std::vector<ReplayRequest> prompts = make_requests(settings.facts, architecture, {1});
       if (which != "all")

@@ -56,6 +56,10 @@ void CellCollector::add_failed(std::uint32_t prompt, const Asked& asked) {
     if (holds(one.item)) axes_.blocked[cell_of(one.item, prompt)] = kFailedPrompt;
 }
 
+void CellCollector::add_windows(const CellNames& names, std::vector<ArrayGroup>& groups) const {
+  for (const CellWindow& window : windows_) groups.push_back(arrays_of(names, axes_, window));
+}
+
 void CellCollector::add_window(const WindowSeries& series) {
   const auto number = static_cast<std::uint32_t>(windows_.size());
   CellWindow& window = windows_.emplace_back();

@@ -38,7 +38,8 @@ class CellCollector {
   void add_failed(std::uint32_t prompt, const Asked& asked);
 
   const CellAxes& axes() const { return axes_; }
-  const std::vector<CellWindow>& windows() const { return windows_; }  // [series]
+  // A group for each window series.
+  void add_windows(const CellNames& names, std::vector<ArrayGroup>& groups) const;
 
  private:
   void add_window(const WindowSeries& series);

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 #include <map>
-#include <set>
 #include <stdexcept>
 #include <utility>
 
@@ -18,6 +17,7 @@
 #include "experiments/forms.hpp"
 #include "experiments/intervene/group_bytes.hpp"
 #include "experiments/intervene/intervene.hpp"
+#include "experiments/planning.hpp"
 
 namespace factflow {
 namespace {
@@ -114,8 +114,7 @@ class AnswersArrays final : public ArrayMaker {
   std::vector<ArrayGroup> groups() override {
     if (cells_.empty()) return {};
     std::vector<ArrayGroup> groups = {arrays_of(cells_.axes(), answers_)};
-    for (const CellWindow& window : cells_.windows())
-      groups.push_back(arrays_of(answers_names(), cells_.axes(), window));
+    cells_.add_windows(answers_names(), groups);
     return groups;
   }
 
@@ -132,11 +131,8 @@ class AnswersWork final : public Work {
   std::string bytes() const override { return to_bytes(plan_); }
 
   std::string describe(const Asked& asked) const override {
-    std::set<int> sizes;
-    for (const AskedItem& one : asked)
-      for (const std::uint32_t series : one.series) sizes.insert(plan_.series.at(series).size);
     return fmt::format("whole answers, {}, windows {}", counted(asked.size() / 2, "edge"),
-                       fmt::join(sizes, " "));
+                       fmt::join(asked_sizes(plan_.series, asked), " "));
   }
   std::string summary() const override {
     return plan_.edges.empty() ? ""
@@ -310,7 +306,7 @@ class AnswersPlanner {
       for (const TokenGroup& to : targets) {
         check_group(from, key("from"));
         check_group(to, key("to"));
-        const std::uint32_t edge = place_of({from, to});
+        const std::uint32_t edge = place_in(plan_.edges, {from, to});
         asked.push_back({2 * edge, series});
         asked.push_back({2 * edge + 1, series});
       }
@@ -326,13 +322,6 @@ class AnswersPlanner {
       throw InputError(model_.file.string(), fmt::format("key {}: each is no group here", key),
                        "name roles or places");
     require_in_text(group, model_.prompts, model_.file.string(), key);
-  }
-
-  std::uint32_t place_of(const EdgeSpec& edge) {
-    const auto found = std::find(plan_.edges.begin(), plan_.edges.end(), edge);
-    const auto place = static_cast<std::uint32_t>(found - plan_.edges.begin());
-    if (found == plan_.edges.end()) plan_.edges.push_back(edge);
-    return place;
   }
 
   const ModelToPlan& model_;
@@ -352,14 +341,7 @@ class AnswersKind final : public ExperimentKind {
   }
 
   PlannedWork plan(const Entries& entries, const ModelToPlan& model) const override {
-    AnswersPlanner planner(model, entries.size());
-    PlannedWork planned;
-    for (std::size_t i = 0; i < entries.size(); ++i) {
-      const auto& entry = static_cast<const AnswersConfig&>(*entries[i]);
-      planned.asked.push_back(is_for(entry, model.name) ? planner.add(i, entry) : Asked{});
-    }
-    planned.work = std::make_shared<AnswersWork>(planner.take());
-    return planned;
+    return planned_by<AnswersConfig, AnswersPlanner, AnswersWork>(entries, model);
   }
   std::shared_ptr<const Work> work_from(const std::string& bytes) const override {
     return std::make_shared<AnswersWork>(

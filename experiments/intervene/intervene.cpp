@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <set>
 
 #include <cereal/types/variant.hpp>
 #include <fmt/format.h>
@@ -16,6 +15,7 @@
 #include "experiments/drawn_prompts.hpp"
 #include "experiments/intervene/group_bytes.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
+#include "experiments/planning.hpp"
 
 namespace factflow {
 
@@ -121,8 +121,7 @@ class InterventionArrays final : public ArrayMaker {
     if (!cells_.empty()) {
       groups.push_back(arrays_of(intervention_names(), cells_.axes()));
       add_references(groups.back());
-      for (const CellWindow& window : cells_.windows())
-        groups.push_back(arrays_of(intervention_names(), cells_.axes(), window));
+      cells_.add_windows(intervention_names(), groups);
     }
     std::int64_t index = 0;
     for (auto& [row, maps] : maps_)
@@ -185,11 +184,8 @@ class InterveneWork final : public Work {
   std::string bytes() const override { return to_bytes(plan_); }
 
   std::string describe(const Asked& asked) const override {
-    std::set<int> sizes;
-    for (const AskedItem& row : asked)
-      for (const std::uint32_t series : row.series) sizes.insert(plan_.series.at(series).size);
     return fmt::format("interventions, {}, windows {}", counted(asked.size(), "row"),
-                       fmt::join(sizes, " "));
+                       fmt::join(asked_sizes(plan_.series, asked), " "));
   }
   std::string summary() const override {
     return plan_.rows.empty()

@@ -18,6 +18,7 @@
 #include "experiments/cell_collector.hpp"
 #include "experiments/drawn_prompts.hpp"
 #include "experiments/forms.hpp"
+#include "experiments/planning.hpp"
 #include "experiments/text_documents.hpp"
 #include "model/check_intervention.hpp"
 #include "model/locate_interventions.hpp"
@@ -192,8 +193,7 @@ class MeanKnockoutArrays final : public ArrayMaker {
   std::vector<ArrayGroup> groups() override {
     if (cells_.empty()) return {};
     std::vector<ArrayGroup> groups = {arrays_of(cells_.axes(), references_)};
-    for (const CellWindow& window : cells_.windows())
-      groups.push_back(arrays_of(mean_knockout_names(), cells_.axes(), window));
+    cells_.add_windows(mean_knockout_names(), groups);
     return groups;
   }
 
@@ -210,12 +210,9 @@ class MeanKnockoutWork final : public Work {
   std::string bytes() const override { return to_bytes(plan_); }
 
   std::string describe(const Asked& asked) const override {
-    std::set<int> sizes;
-    for (const AskedItem& one : asked)
-      for (const std::uint32_t series : one.series) sizes.insert(plan_.series.at(series).size);
     return fmt::format("knockouts by means, {}, windows {}",
                        counted(asked.size(), "mode and set", "modes and sets"),
-                       fmt::join(sizes, " "));
+                       fmt::join(asked_sizes(plan_.series, asked), " "));
   }
   std::string summary() const override {
     return plan_.knockouts.empty()
@@ -501,7 +498,8 @@ class MeanKnockoutPlanner {
     Asked asked;
     for (const KnockoutMode mode : modes(entry, key("modes"))) {
       if (site_of(mode)) take_references(entry.references, key("references"));
-      for (const KnockoutSet set : entry.sets) asked.push_back({place_of({mode, set}), series});
+      for (const KnockoutSet set : entry.sets)
+        asked.push_back({place_in(plan_.knockouts, {mode, set}), series});
     }
     std::sort(asked.begin(), asked.end());
     return asked;
@@ -571,13 +569,6 @@ class MeanKnockoutPlanner {
     }
   }
 
-  std::uint32_t place_of(const KnockoutSpec& knockout) {
-    const auto found = std::find(plan_.knockouts.begin(), plan_.knockouts.end(), knockout);
-    const auto place = static_cast<std::uint32_t>(found - plan_.knockouts.begin());
-    if (found == plan_.knockouts.end()) plan_.knockouts.push_back(knockout);
-    return place;
-  }
-
   const ModelToPlan& model_;
   std::size_t entries_;
   MeanKnockoutPlan plan_;
@@ -593,14 +584,7 @@ class MeanKnockoutKind final : public ExperimentKind {
   Form<Entries> form() const override { return section_form(mean_knockout_form()); }
 
   PlannedWork plan(const Entries& entries, const ModelToPlan& model) const override {
-    MeanKnockoutPlanner planner(model, entries.size());
-    PlannedWork planned;
-    for (std::size_t i = 0; i < entries.size(); ++i) {
-      const auto& entry = static_cast<const MeanKnockoutConfig&>(*entries[i]);
-      planned.asked.push_back(is_for(entry, model.name) ? planner.add(i, entry) : Asked{});
-    }
-    planned.work = std::make_shared<MeanKnockoutWork>(planner.take());
-    return planned;
+    return planned_by<MeanKnockoutConfig, MeanKnockoutPlanner, MeanKnockoutWork>(entries, model);
   }
   std::shared_ptr<const Work> work_from(const std::string& bytes) const override {
     return std::make_shared<MeanKnockoutWork>(

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <limits>
 #include <map>
-#include <set>
 #include <stdexcept>
 #include <utility>
 
@@ -16,6 +15,7 @@
 #include "experiments/parts/parts_arrays.hpp"
 #include "experiments/parts/parts_plan.hpp"
 #include "experiments/parts/parts_planner.hpp"
+#include "experiments/planning.hpp"
 
 namespace factflow {
 namespace {
@@ -69,8 +69,7 @@ class PartsArrays final : public ArrayMaker {
   std::vector<ArrayGroup> groups() override {
     if (cells_.empty()) return {};
     std::vector<ArrayGroup> groups = {arrays_of(part_names(), cells_.axes())};
-    for (const CellWindow& window : cells_.windows())
-      groups.push_back(arrays_of(part_names(), cells_.axes(), window));
+    cells_.add_windows(part_names(), groups);
     std::size_t index = 0;
     for (const auto& [key, cumulated] : cumulated_) groups.push_back(arrays_of(cumulated, index++));
     return groups;
@@ -128,11 +127,8 @@ class PartsWork final : public Work {
   std::string bytes() const override { return to_bytes(plan_); }
 
   std::string describe(const Asked& asked) const override {
-    std::set<int> sizes;
-    for (const AskedItem& one : asked)
-      for (const std::uint32_t series : one.series) sizes.insert(plan_.series.at(series).size);
     return fmt::format("parts, {}, windows {}", counted(asked.size(), "item"),
-                       fmt::join(sizes, " "));
+                       fmt::join(asked_sizes(plan_.series, asked), " "));
   }
   std::string summary() const override {
     return plan_.items.empty()

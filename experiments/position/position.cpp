@@ -18,6 +18,7 @@
 #include "experiments/forms.hpp"
 #include "experiments/intervene/group_bytes.hpp"
 #include "experiments/intervene/intervene.hpp"
+#include "experiments/planning.hpp"
 #include "model/check_intervention.hpp"
 
 namespace factflow {
@@ -120,8 +121,7 @@ class PositionArrays final : public ArrayMaker {
   std::vector<ArrayGroup> groups() override {
     if (cells_.empty()) return {};
     std::vector<ArrayGroup> groups = {arrays_of(cells_.axes(), places_)};
-    for (const CellWindow& window : cells_.windows())
-      groups.push_back(arrays_of(position_names(), cells_.axes(), window));
+    cells_.add_windows(position_names(), groups);
     return groups;
   }
 
@@ -146,12 +146,9 @@ class PositionWork final : public Work {
   std::string bytes() const override { return to_bytes(plan_); }
 
   std::string describe(const Asked& asked) const override {
-    std::set<int> sizes;
-    for (const AskedItem& one : asked)
-      for (const std::uint32_t series : one.series) sizes.insert(plan_.series.at(series).size);
     return fmt::format("positions, {}, windows {}",
                        counted(asked.size(), "edge and length", "edges and lengths"),
-                       fmt::join(sizes, " "));
+                       fmt::join(asked_sizes(plan_.series, asked), " "));
   }
   std::string summary() const override {
     return plan_.items.empty()
@@ -364,9 +361,9 @@ class PositionPlanner {
         check_group(from, key("from"));
         check_group(to, key("to"));
         for (const NeutralPlace place : entry.places) {
-          asked.push_back({place_of({from, to, place, 0}), series});
+          asked.push_back({place_in(plan_.items, {from, to, place, 0}), series});
           for (const int length : entry.lengths)
-            asked.push_back({place_of({from, to, place, length}), series});
+            asked.push_back({place_in(plan_.items, {from, to, place, length}), series});
         }
       }
     std::sort(asked.begin(), asked.end());
@@ -405,13 +402,6 @@ class PositionPlanner {
     plan_.seed = entry.seed;
   }
 
-  std::uint32_t place_of(const PositionSpec& item) {
-    const auto found = std::find(plan_.items.begin(), plan_.items.end(), item);
-    const auto place = static_cast<std::uint32_t>(found - plan_.items.begin());
-    if (found == plan_.items.end()) plan_.items.push_back(item);
-    return place;
-  }
-
   const ModelToPlan& model_;
   std::size_t entries_;
   PositionPlan plan_;
@@ -429,14 +419,7 @@ class PositionKind final : public ExperimentKind {
   }
 
   PlannedWork plan(const Entries& entries, const ModelToPlan& model) const override {
-    PositionPlanner planner(model, entries.size());
-    PlannedWork planned;
-    for (std::size_t i = 0; i < entries.size(); ++i) {
-      const auto& entry = static_cast<const PositionConfig&>(*entries[i]);
-      planned.asked.push_back(is_for(entry, model.name) ? planner.add(i, entry) : Asked{});
-    }
-    planned.work = std::make_shared<PositionWork>(planner.take());
-    return planned;
+    return planned_by<PositionConfig, PositionPlanner, PositionWork>(entries, model);
   }
   std::shared_ptr<const Work> work_from(const std::string& bytes) const override {
     return std::make_shared<PositionWork>(from_bytes<PositionPlan>(bytes, "the plan of positions"));

@@ -5,7 +5,6 @@
 #include <limits>
 #include <map>
 #include <numeric>
-#include <set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -14,6 +13,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "experiments/bytes.hpp"
+#include "experiments/planning.hpp"
 #include "experiments/surge/surge_numbers.hpp"
 #include "experiments/surge/surge_reads.hpp"
 #include "model/check_intervention.hpp"
@@ -320,7 +320,8 @@ class SurgePlanner {
                        "give both entries the same");
     plan_.losers = entry.losers;
     Asked asked;
-    for (const int window : windows_of(entry)) asked.push_back({place_of(window), {}});
+    for (const int window : windows_of(entry))
+      asked.push_back({place_in(plan_.windows, window), {}});
     std::sort(asked.begin(), asked.end());
     return asked;
   }
@@ -346,13 +347,6 @@ class SurgePlanner {
     }
   }
 
-  std::uint32_t place_of(int window) {
-    const auto found = std::find(plan_.windows.begin(), plan_.windows.end(), window);
-    const auto place = static_cast<std::uint32_t>(found - plan_.windows.begin());
-    if (found == plan_.windows.end()) plan_.windows.push_back(window);
-    return place;
-  }
-
   const ModelToPlan& model_;
   std::size_t entries_;
   SurgePlan plan_;
@@ -367,14 +361,7 @@ class SurgeKind final : public ExperimentKind {
   Form<Entries> form() const override { return section_form(surge_form()); }
 
   PlannedWork plan(const Entries& entries, const ModelToPlan& model) const override {
-    SurgePlanner planner(model, entries.size());
-    PlannedWork planned;
-    for (std::size_t i = 0; i < entries.size(); ++i) {
-      const auto& entry = static_cast<const SurgeConfig&>(*entries[i]);
-      planned.asked.push_back(is_for(entry, model.name) ? planner.add(i, entry) : Asked{});
-    }
-    planned.work = std::make_shared<SurgeWork>(planner.take());
-    return planned;
+    return planned_by<SurgeConfig, SurgePlanner, SurgeWork>(entries, model);
   }
   std::shared_ptr<const Work> work_from(const std::string& bytes) const override {
     return std::make_shared<SurgeWork>(

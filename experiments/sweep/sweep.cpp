@@ -4,7 +4,6 @@
 #include <cmath>
 #include <functional>
 #include <map>
-#include <set>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -12,6 +11,7 @@
 #include "base/text.hpp"
 #include "experiments/bytes.hpp"
 #include "experiments/cell_collector.hpp"
+#include "experiments/planning.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 #include "model/check_intervention.hpp"
 
@@ -82,8 +82,7 @@ class SweepArrays final : public ArrayMaker {
   std::vector<ArrayGroup> groups() override {
     if (cells_.empty()) return {};
     std::vector<ArrayGroup> groups = {arrays_of(cells_.axes())};
-    for (const CellWindow& window : cells_.windows())
-      groups.push_back(arrays_of(cells_.axes(), window));
+    cells_.add_windows(knockout_names(), groups);
     return groups;
   }
 
@@ -110,11 +109,8 @@ class SweepWork final : public Work {
   std::string bytes() const override { return to_bytes(plan_); }
 
   std::string describe(const Asked& asked) const override {
-    std::set<int> sizes;
-    for (const AskedItem& edge : asked)
-      for (const std::uint32_t series : edge.series) sizes.insert(plan_.series.at(series).size);
     return fmt::format("sweep, {}, windows {}", counted(asked.size(), "edge"),
-                       fmt::join(sizes, " "));
+                       fmt::join(asked_sizes(plan_.series, asked), " "));
   }
   std::string summary() const override {
     return plan_.edges.empty() ? "" : counted(plan_.edges.size(), "edge");
