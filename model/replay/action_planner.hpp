@@ -17,6 +17,7 @@ struct EffectiveSeries {
   int first_token = 0;  // the first one that anything is done to
   // The edges that its rows cut while they mix (kernels::Row): at most one block's. Empty: none.
   std::vector<int> targets, sources;
+  std::vector<std::uint64_t> edges_below;  // [layers + 1] these edges in all layers below each one
   int selection = 0;        // of the edges' channels, index in ReplayPlan::selections
   Path path = Path::kBoth;  // of the edges, and whether their sources do not erase either
   bool erase = false;
@@ -25,6 +26,12 @@ struct EffectiveSeries {
   Window cut_window;                 // as written: the layers of the edges above
   std::vector<Window> windows;       // of the runs; ascending, unique, none empty
   size_t first_window = 0;           // of all series' windows
+
+  // How many edges rows with this cut in a window lose.
+  std::uint64_t edges_in(const Window& window) const {
+    return edges_below[static_cast<size_t>(window.end)] -
+           edges_below[static_cast<size_t>(window.begin)];
+  }
 };
 
 class ActionPlanner {

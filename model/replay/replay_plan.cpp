@@ -270,9 +270,7 @@ class Planner {
   // Whether runs of a series in a window are the clean run: it is empty, or all that is done is to
   // block edges, of which its layers have none (they are out of a sliding window).
   bool is_clean(const EffectiveSeries& series, const Window& window) const {
-    return window.begin == window.end ||
-           (series.beside.empty() && !alike_ &&
-            edges_in(mixer_, series.targets, series.sources, window, series.path) == 0);
+    return window.begin == window.end || (series.beside.empty() && series.edges_in(window) == 0);
   }
 
   static bool equal(const EffectiveSeries& a, const EffectiveSeries& b) {
@@ -337,11 +335,23 @@ class Planner {
     plan_.every_channel = plan_.every_channel && all;
     series.targets = only->targets;
     series.sources = only->sources;
+    count_edges_of(series);
     if (only->through == Block::Through::kMixer)
       only->through = Block::Through::kConvolution;  // which is left to do
     else
       std::erase_if(series.beside,
                     [&](const Intervention& one) { return std::get_if<Block>(&one) == only; });
+  }
+
+  // Once for all rows of a series; layers that are alike have equally many.
+  void count_edges_of(EffectiveSeries& series) const {
+    series.edges_below = {0};
+    std::uint64_t here = 0;
+    for (int layer = 0; layer < mixer_.layers; ++layer) {
+      if (layer == 0 || !alike_)
+        here = edges_in(mixer_, series.targets, series.sources, {layer, layer + 1}, series.path);
+      series.edges_below.push_back(series.edges_below.back() + here);
+    }
   }
 
   int selection_index(const StateSelection& selection) {
@@ -547,7 +557,7 @@ class Planner {
     row.flags = flags_of_[c];
     row.window_begin = on.begin;
     row.window_end = on.end;
-    plan_.blocked_edges += edges_in(mixer_, series.targets, series.sources, on, series.path);
+    plan_.blocked_edges += series.edges_in(on);
   }
 
   // In order of birth.

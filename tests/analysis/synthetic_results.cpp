@@ -341,8 +341,9 @@ class Generator {
     for (const std::size_t order : {0, 1})
       for (std::size_t step = 0; step < 6; ++step) {
         parts.part.push_back(axes.items[1 + (order == 0 ? step : 5 - step)]);
-        const double share = order == 0 || step == 5 ? 1 - 0.5 / std::exp2(1.0 * step)
-                                                     : 0.15 * static_cast<double>(step + 1);
+        const double share = order == 0 || step == 5
+                                 ? 1 - 0.5 / std::exp2(static_cast<double>(step))
+                                 : 0.15 * static_cast<double>(step + 1);
         for (std::size_t i = 0; i < count; ++i)
           parts.log_change.push_back(
               failed(i) ? kNan : static_cast<float>(-share * (1 + 0.5 * uniform())));

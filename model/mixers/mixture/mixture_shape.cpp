@@ -16,9 +16,8 @@ std::string MixtureShape::in_words() const {
 
 // All columns may go to one expert, whose rows are then as many.
 std::vector<ColumnBuffer> MixtureShape::buffers(Precision precision) const {
-  const std::int64_t widest = std::max(inner, shared_inner),
-                     activation = activation_bytes(precision);
-  return {{"expert", widest * (gated ? 2 : 1) * activation},
+  const std::int64_t widest = std::max(inner, shared_inner), number = activation_bytes(precision);
+  return {{"expert", widest * (gated ? 2 : 1) * number},
           {"expert activated", widest * factor_bytes(precision)},
           {"expert rows", hidden * (factor_bytes(precision) + 3 * std::int64_t{8})},
           {"router", 8 * (3 * static_cast<std::int64_t>(routing.experts) + 6 * routing.chosen)}};
