@@ -310,7 +310,8 @@ std::unique_ptr<Mixer> BlockLoader::mixer(const std::string& layer, const MixerS
   return mlp(layer + names.mlp, dynamic_cast<const MlpShape&>(shape), names.mlp_matrices);
 }
 
-TensorTable tensors_in_turn(const Architecture& architecture, const LayerNames& names) {
+TensorTable tensors_in_turn(const Architecture& architecture, const LayerNames& names,
+                            const OwnTensors& own) {
   TensorTable table;
   table.prefix = names.embedding.substr(0, names.embedding.find('.') + 1);
   add_embedding_and_head(table, architecture, names.embedding, "lm_head.weight");
@@ -320,15 +321,16 @@ TensorTable tensors_in_turn(const Architecture& architecture, const LayerNames& 
     const std::string layer = fmt::format("{}{}.", names.layers, i);
     const LayerShape& blocks = architecture.blocks[static_cast<size_t>(i)];
     for (size_t b = 0; b < blocks.size(); ++b) {
+      const MixerShape& shape = *blocks[b].mixer;
       builder.norm(layer + names.norms.at(b));
-      builder.mixer(layer, *blocks[b].mixer, names);
+      if (!own || !own(builder, layer, shape)) builder.mixer(layer, shape, names);
     }
   }
   return table;
 }
 
 NetworkParts parts_in_turn(const Architecture& architecture, Weights& weights,
-                           const LayerNames& names) {
+                           const LayerNames& names, const OwnMixer& own) {
   BlockLoader loader(weights, architecture.norm_epsilon, names.one_plus);
   NetworkParts parts{names.embedding, "lm_head.weight", "", loader.norm(names.final_norm)};
   for (int i = 0; i < architecture.layers; ++i) {
@@ -336,8 +338,11 @@ NetworkParts parts_in_turn(const Architecture& architecture, Weights& weights,
     const LayerShape& blocks = architecture.blocks[static_cast<size_t>(i)];
     std::vector<NetworkBlock>& loaded = parts.layers.emplace_back();
     for (size_t b = 0; b < blocks.size(); ++b) {
+      const MixerShape& shape = *blocks[b].mixer;
       Norm norm = loader.norm(layer + names.norms.at(b));
-      loaded.push_back({std::move(norm), loader.mixer(layer, *blocks[b].mixer, names)});
+      std::unique_ptr<Mixer> mixer = own ? own(loader, layer, shape) : nullptr;
+      if (mixer == nullptr) mixer = loader.mixer(layer, shape, names);
+      loaded.push_back({std::move(norm), std::move(mixer)});
     }
   }
   return parts;

@@ -2,6 +2,7 @@
 // that transformers gives them almost everywhere, as entries of a table and as mixers with weights.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -130,10 +131,18 @@ class BlockLoader {
   RotationCache rotations_;
 };
 
+// Mixers whose tensors have names of the family's own. Both are asked about every mixer; `layer`:
+// the layer's prefix. Whether its tensors were added, and the mixer or null.
+using OwnTensors =
+    std::function<bool(TableBuilder& builder, const std::string& layer, const MixerShape& shape)>;
+using OwnMixer = std::function<std::unique_ptr<Mixer>(BlockLoader& loader, const std::string& layer,
+                                                      const MixerShape& shape)>;
+
 // All of an architecture whose layers are blocks one after the other, each behind a norm of its
 // own.
-TensorTable tensors_in_turn(const Architecture& architecture, const LayerNames& names);
+TensorTable tensors_in_turn(const Architecture& architecture, const LayerNames& names,
+                            const OwnTensors& own = {});
 NetworkParts parts_in_turn(const Architecture& architecture, Weights& weights,
-                           const LayerNames& names);
+                           const LayerNames& names, const OwnMixer& own = {});
 
 }  // namespace factflow

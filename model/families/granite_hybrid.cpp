@@ -114,43 +114,30 @@ Architecture read_granite_hybrid(ConfigReader& config) {
 
 TensorTable granite_hybrid_tensors(const Architecture& architecture) {
   const std::int64_t hidden = architecture.hidden;
-  TensorTable table;
-  table.prefix = "model.";
-  add_embedding_and_head(table, architecture, names().embedding, "lm_head.weight");
-  TableBuilder builder(table, hidden);
-  builder.norm(names().final_norm);
-  for (int i = 0; i < architecture.layers; ++i) {
-    const std::string layer = fmt::format("model.layers.{}.", i);
-    const LayerShape& blocks = architecture.blocks[static_cast<size_t>(i)];
-    for (const std::string& norm : names().norms) builder.norm(layer + norm);
-    builder.mixer(layer, *blocks[0].mixer, names());
-    const auto* mixture = dynamic_cast<const MixtureShape*>(blocks[1].mixer.get());
-    const std::int64_t shared =
-        mixture != nullptr ? mixture->shared_inner : architecture.mixer<MlpShape>(i, 1).inner;
-    builder.matrix(layer + kSharedIn, 2 * shared, hidden);
-    builder.matrix(layer + kSharedOut, hidden, shared);
-    if (mixture == nullptr) continue;
-    const std::int64_t experts = mixture->routing.experts, inner = mixture->inner;
-    builder.tensor(layer + kExperts + "input_linear.weight", {experts, 2 * inner, hidden});
-    builder.tensor(layer + kExperts + "output_linear.weight", {experts, hidden, inner});
-    builder.matrix(layer + kExperts + "router.layer", experts, hidden);
-  }
-  return table;
+  return tensors_in_turn(
+      architecture, names(),
+      [&](TableBuilder& builder, const std::string& layer, const MixerShape& shape) {
+        if (shape.mixes_tokens()) return false;
+        const auto* mixture = dynamic_cast<const MixtureShape*>(&shape);
+        const std::int64_t shared =
+            mixture != nullptr ? mixture->shared_inner : dynamic_cast<const MlpShape&>(shape).inner;
+        builder.matrix(layer + kSharedIn, 2 * shared, hidden);
+        builder.matrix(layer + kSharedOut, hidden, shared);
+        if (mixture == nullptr) return true;
+        const std::int64_t experts = mixture->routing.experts, inner = mixture->inner;
+        builder.tensor(layer + kExperts + "input_linear.weight", {experts, 2 * inner, hidden});
+        builder.tensor(layer + kExperts + "output_linear.weight", {experts, hidden, inner});
+        builder.matrix(layer + kExperts + "router.layer", experts, hidden);
+        return true;
+      });
 }
 
 NetworkParts granite_hybrid_parts(const Architecture& architecture, Weights& weights) {
-  BlockLoader loader(weights, architecture.norm_epsilon);
-  NetworkParts parts{names().embedding, "lm_head.weight", "", loader.norm(names().final_norm)};
-  for (int i = 0; i < architecture.layers; ++i) {
-    const std::string layer = fmt::format("model.layers.{}.", i);
-    const LayerShape& blocks = architecture.blocks[static_cast<size_t>(i)];
-    std::vector<NetworkBlock>& loaded = parts.layers.emplace_back();
-    loaded.push_back(
-        {loader.norm(layer + names().norms[0]), loader.mixer(layer, *blocks[0].mixer, names())});
-    loaded.push_back({loader.norm(layer + names().norms[1]),
-                      feed_forward(weights, loader, layer, *blocks[1].mixer)});
-  }
-  return parts;
+  return parts_in_turn(architecture, weights, names(),
+                       [&](BlockLoader& loader, const std::string& layer, const MixerShape& shape) {
+                         return shape.mixes_tokens() ? nullptr
+                                                     : feed_forward(weights, loader, layer, shape);
+                       });
 }
 
 }  // namespace factflow

@@ -98,51 +98,35 @@ Architecture read_lfm2(ConfigReader& config) {
 
 TensorTable lfm2_tensors(const Architecture& architecture) {
   const std::int64_t hidden = architecture.hidden;
-  TensorTable table;
-  table.prefix = "model.";
-  add_embedding_and_head(table, architecture, names().embedding, "lm_head.weight");
-  TableBuilder builder(table, hidden);
-  builder.norm(names().final_norm);
-  for (int i = 0; i < architecture.layers; ++i) {
-    const std::string layer = fmt::format("model.layers.{}.", i), in = layer + kConvolution;
-    const LayerShape& blocks = architecture.blocks[static_cast<size_t>(i)];
-    for (const std::string& norm : names().norms) builder.norm(layer + norm);
-    builder.mixer(layer, *blocks[1].mixer, names());
-    const auto* shape = dynamic_cast<const ShortConvolutionShape*>(blocks[0].mixer.get());
-    if (shape == nullptr) {
-      builder.mixer(layer, *blocks[0].mixer, names());
-      continue;
-    }
-    builder.matrix(in + "in_proj", 3 * hidden, hidden, shape->bias);
-    builder.tensor(in + "conv.weight", {hidden, 1, shape->conv_kernel});
-    if (shape->bias) builder.tensor(in + "conv.bias", {hidden});
-    builder.matrix(in + "out_proj", hidden, hidden, shape->bias);
-  }
-  return table;
+  return tensors_in_turn(
+      architecture, names(),
+      [&](TableBuilder& builder, const std::string& layer, const MixerShape& mixer) {
+        const auto* shape = dynamic_cast<const ShortConvolutionShape*>(&mixer);
+        if (shape == nullptr) return false;
+        const std::string in = layer + kConvolution;
+        builder.matrix(in + "in_proj", 3 * hidden, hidden, shape->bias);
+        builder.tensor(in + "conv.weight", {hidden, 1, shape->conv_kernel});
+        if (shape->bias) builder.tensor(in + "conv.bias", {hidden});
+        builder.matrix(in + "out_proj", hidden, hidden, shape->bias);
+        return true;
+      });
 }
 
 NetworkParts lfm2_parts(const Architecture& architecture, Weights& weights) {
-  BlockLoader loader(weights, architecture.norm_epsilon);
-  NetworkParts parts{names().embedding, "lm_head.weight", "", loader.norm(names().final_norm)};
-  for (int i = 0; i < architecture.layers; ++i) {
-    const std::string layer = fmt::format("model.layers.{}.", i), in = layer + kConvolution;
-    const LayerShape& blocks = architecture.blocks[static_cast<size_t>(i)];
-    std::unique_ptr<Mixer> mixer;
-    if (const auto* shape = dynamic_cast<const ShortConvolutionShape*>(blocks[0].mixer.get()))
-      mixer = std::make_unique<ShortConvolution>(
-          *shape, ShortConvolutionWeights{weights.projection(in + "in_proj.weight"),
-                                          weights.activation_bias(in + "in_proj.bias"),
-                                          {causal_taps(weights.take(in + "conv.weight")),
-                                           weights.optional(in + "conv.bias")},
-                                          loader.output(in + "out_proj")});
-    else
-      mixer = loader.mixer(layer, *blocks[0].mixer, names());
-    std::vector<NetworkBlock>& loaded = parts.layers.emplace_back();
-    loaded.push_back({loader.norm(layer + names().norms[0]), std::move(mixer)});
-    loaded.push_back(
-        {loader.norm(layer + names().norms[1]), loader.mixer(layer, *blocks[1].mixer, names())});
-  }
-  return parts;
+  return parts_in_turn(architecture, weights, names(),
+                       [&](BlockLoader& loader, const std::string& layer,
+                           const MixerShape& mixer) -> std::unique_ptr<Mixer> {
+                         const auto* shape = dynamic_cast<const ShortConvolutionShape*>(&mixer);
+                         if (shape == nullptr) return nullptr;
+                         const std::string in = layer + kConvolution;
+                         return std::make_unique<ShortConvolution>(
+                             *shape,
+                             ShortConvolutionWeights{weights.projection(in + "in_proj.weight"),
+                                                     weights.activation_bias(in + "in_proj.bias"),
+                                                     {causal_taps(weights.take(in + "conv.weight")),
+                                                      weights.optional(in + "conv.bias")},
+                                                     loader.output(in + "out_proj")});
+                       });
 }
 
 }  // namespace factflow

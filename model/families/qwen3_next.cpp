@@ -143,45 +143,31 @@ at::Tensor in_projection(Weights& weights, const std::string& prefix, const Gate
 }
 
 TensorTable hybrid_tensors(const Architecture& architecture, Projections projections) {
-  TensorTable table;
-  table.prefix = "model.";
+  TensorTable table = tensors_in_turn(
+      architecture, names(),
+      [&](TableBuilder& builder, const std::string& layer, const MixerShape& mixer) {
+        const auto* shape = dynamic_cast<const GatedDeltaShape*>(&mixer);
+        if (shape == nullptr) return false;
+        add_delta(builder, layer + kDelta, *shape, architecture.hidden, projections);
+        return true;
+      });
   table.ignored = {"mtp.", "model.visual."};
-  add_embedding_and_head(table, architecture, names().embedding, "lm_head.weight");
-  TableBuilder builder(table, architecture.hidden);
-  builder.norm(names().final_norm);
-  for (int i = 0; i < architecture.layers; ++i) {
-    const std::string layer = fmt::format("model.layers.{}.", i);
-    const LayerShape& blocks = architecture.blocks[static_cast<size_t>(i)];
-    for (const std::string& norm : names().norms) builder.norm(layer + norm);
-    if (const auto* delta = dynamic_cast<const GatedDeltaShape*>(blocks[0].mixer.get()))
-      add_delta(builder, layer + kDelta, *delta, architecture.hidden, projections);
-    else
-      builder.mixer(layer, *blocks[0].mixer, names());
-    builder.mixer(layer, *blocks[1].mixer, names());
-  }
   return table;
 }
 
 NetworkParts hybrid_parts(const Architecture& architecture, Weights& weights,
                           Projections projections) {
-  const double epsilon = architecture.norm_epsilon;
-  BlockLoader loader(weights, epsilon, names().one_plus);
-  NetworkParts parts{names().embedding, "lm_head.weight", "", loader.norm(names().final_norm)};
-  for (int i = 0; i < architecture.layers; ++i) {
-    const std::string layer = fmt::format("model.layers.{}.", i), delta = layer + kDelta;
-    const LayerShape& blocks = architecture.blocks[static_cast<size_t>(i)];
-    const auto* shape = dynamic_cast<const GatedDeltaShape*>(blocks[0].mixer.get());
-    std::vector<NetworkBlock>& loaded = parts.layers.emplace_back();
-    loaded.push_back({loader.norm(layer + names().norms[0]),
-                      shape == nullptr
-                          ? loader.mixer(layer, *blocks[0].mixer, names())
-                          : loader.delta(delta, *shape, "norm", epsilon, "out_proj",
-                                         in_projection(weights, delta, *shape, projections),
-                                         weights.take(delta + "conv1d.weight"))});
-    loaded.push_back(
-        {loader.norm(layer + names().norms[1]), loader.mixer(layer, *blocks[1].mixer, names())});
-  }
-  return parts;
+  return parts_in_turn(architecture, weights, names(),
+                       [&](BlockLoader& loader, const std::string& layer,
+                           const MixerShape& mixer) -> std::unique_ptr<Mixer> {
+                         const auto* shape = dynamic_cast<const GatedDeltaShape*>(&mixer);
+                         if (shape == nullptr) return nullptr;
+                         const std::string delta = layer + kDelta;
+                         return loader.delta(delta, *shape, "norm", architecture.norm_epsilon,
+                                             "out_proj",
+                                             in_projection(weights, delta, *shape, projections),
+                                             weights.take(delta + "conv1d.weight"));
+                       });
 }
 
 }  // namespace

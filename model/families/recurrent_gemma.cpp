@@ -138,39 +138,24 @@ Architecture read_recurrent_gemma(ConfigReader& config) {
 }
 
 TensorTable recurrent_gemma_tensors(const Architecture& architecture) {
-  TensorTable table;
-  table.prefix = "model.";
-  add_embedding_and_head(table, architecture, names().embedding, "lm_head.weight");
-  TableBuilder builder(table, architecture.hidden);
-  builder.norm(names().final_norm);
-  for (int i = 0; i < architecture.layers; ++i) {
-    const std::string layer = fmt::format("model.layers.{}.", i);
-    const LayerShape& blocks = architecture.blocks[static_cast<size_t>(i)];
-    for (const std::string& norm : names().norms) builder.norm(layer + norm);
-    builder.mixer(layer, *blocks[1].mixer, names());
-    if (const auto* shape = dynamic_cast<const RgLruShape*>(blocks[0].mixer.get()))
-      add_recurrence(builder, layer + kBlock, *shape, architecture.hidden);
-    else
-      builder.mixer(layer, *blocks[0].mixer, names());
-  }
-  return table;
+  return tensors_in_turn(
+      architecture, names(),
+      [&](TableBuilder& builder, const std::string& layer, const MixerShape& mixer) {
+        const auto* shape = dynamic_cast<const RgLruShape*>(&mixer);
+        if (shape == nullptr) return false;
+        add_recurrence(builder, layer + kBlock, *shape, architecture.hidden);
+        return true;
+      });
 }
 
 NetworkParts recurrent_gemma_parts(const Architecture& architecture, Weights& weights) {
-  BlockLoader loader(weights, architecture.norm_epsilon, names().one_plus);
-  NetworkParts parts{names().embedding, "lm_head.weight", "", loader.norm(names().final_norm)};
-  for (int i = 0; i < architecture.layers; ++i) {
-    const std::string layer = fmt::format("model.layers.{}.", i);
-    const LayerShape& blocks = architecture.blocks[static_cast<size_t>(i)];
-    const auto* shape = dynamic_cast<const RgLruShape*>(blocks[0].mixer.get());
-    std::vector<NetworkBlock>& loaded = parts.layers.emplace_back();
-    loaded.push_back({loader.norm(layer + names().norms[0]),
-                      shape != nullptr ? recurrence(weights, loader, layer + kBlock, *shape)
-                                       : loader.mixer(layer, *blocks[0].mixer, names())});
-    loaded.push_back(
-        {loader.norm(layer + names().norms[1]), loader.mixer(layer, *blocks[1].mixer, names())});
-  }
-  return parts;
+  return parts_in_turn(
+      architecture, weights, names(),
+      [&](BlockLoader& loader, const std::string& layer,
+          const MixerShape& mixer) -> std::unique_ptr<Mixer> {
+        const auto* shape = dynamic_cast<const RgLruShape*>(&mixer);
+        return shape == nullptr ? nullptr : recurrence(weights, loader, layer + kBlock, *shape);
+      });
 }
 
 }  // namespace factflow
