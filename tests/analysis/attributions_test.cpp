@@ -6,12 +6,10 @@
 #include <cstdlib>
 #include <filesystem>
 #include <limits>
-#include <list>
 #include <numeric>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "analysis/analyse.hpp"
 #include "analysis/attribution_claims.hpp"
@@ -22,7 +20,7 @@
 #include "analysis/rank_correlation.hpp"
 #include "base/error.hpp"
 #include "base/files.hpp"
-#include "tests/analysis/synthetic_results.hpp"
+#include "tests/analysis/study_test.hpp"
 
 namespace factflow {
 namespace {
@@ -71,15 +69,8 @@ TEST(RankCorrelation, OfAResampleIsThatOfItsPairs) {
   EXPECT_TRUE(std::isnan(ranks.resampled(none.data())));
 }
 
-class Attributions : public testing::Test {
+class Attributions : public StudyTest {
  protected:
-  void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) /
-              ("factflow_attributions_" + std::to_string(::getpid()));
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { remove_tree(folder_); }
-
   void write(const TracedFacts& facts, const AttributedEffects& effects) const {
     PromptTable prompts;
     prompts.id = {1, 2, 3, 4};
@@ -125,35 +116,12 @@ class Attributions : public testing::Test {
     e.gradient = all(map(0.5F, 0.125F, 0.25F), map(-0.25F, -0.001F, 0.25F));
     return e;
   }
-  Study study(StudyOptions options = {}) {
-    readers_.emplace_back(folder_ / "results.h5");
-    options.bootstrap.resamples = 50;
-    return make_study(load_runs({&readers_.back()}), options);
-  }
-  static AnalysisOptions quick() {
-    AnalysisOptions options;
-    options.study.bootstrap.resamples = 50;
-    return options;
-  }
   static SyntheticOptions small() {
-    SyntheticOptions options = synthetic_report();
-    options.models = {{"gpt2", "gpt2", 8, 1e8}, {"mamba", "mamba", 12, 1e8}};
-    options.prompts = 36;
-    options.heatmap_prompts = 0;
-    options.failed_share = 0;
+    SyntheticOptions options = two_models(36);
     options.knockouts = false;
     options.attributed = 30;
     return options;
   }
-  std::filesystem::path run(const std::string& name, const SyntheticOptions& options) const {
-    std::filesystem::create_directories(folder_ / name);
-    write_synthetic_results(folder_ / name / "results.h5", options);
-    return folder_ / name;
-  }
-  std::string text(const std::string& file) const { return read_file(folder_ / file); }
-
-  std::filesystem::path folder_;
-  std::list<ResultsReader> readers_;  // which studies look into
 };
 
 TEST_F(Attributions, AgreementIsThatByHand) {

@@ -6,11 +6,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <limits>
-#include <list>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "analysis/analyse.hpp"
 #include "analysis/edit_claims.hpp"
@@ -21,7 +19,7 @@
 #include "base/error.hpp"
 #include "base/files.hpp"
 #include "experiments/evaluate/evaluation_arrays.hpp"
-#include "tests/analysis/synthetic_results.hpp"
+#include "tests/analysis/study_test.hpp"
 
 namespace factflow {
 namespace {
@@ -50,15 +48,8 @@ TEST(HarmonicMeans, AreThoseByHand) {
 // NLLs of one prompt after one edit: rewrite, two paraphrases, two neighbours.
 using Five = std::array<float, 5>;
 
-class Edits : public testing::Test {
+class Edits : public StudyTest {
  protected:
-  void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) /
-              ("factflow_edits_" + std::to_string(::getpid()));
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { remove_tree(folder_); }
-
   static SyntheticOptions small() {
     SyntheticOptions options = synthetic_report();
     options.models = {{"gpt2", "gpt2", 8, 1e8}, {"mamba", "mamba", 12, 1e8}};
@@ -72,16 +63,6 @@ class Edits : public testing::Test {
     options.edit_layers = {1, 3, 5};
     return options;
   }
-  static AnalysisOptions quick() {
-    AnalysisOptions options;
-    options.study.bootstrap.resamples = 50;
-    return options;
-  }
-  std::filesystem::path run(const std::string& name, const SyntheticOptions& options) const {
-    std::filesystem::create_directories(folder_ / name);
-    write_synthetic_results(folder_ / name / "results.h5", options);
-    return folder_ / name;
-  }
   Study study(const std::vector<std::filesystem::path>& folders, StudyOptions options = {}) {
     std::vector<const ResultsReader*> pointers;
     for (const auto& folder : folders)
@@ -89,7 +70,6 @@ class Edits : public testing::Test {
     options.bootstrap.resamples = 50;
     return make_study(load_runs(pointers), options);
   }
-  std::string text(const std::string& file) const { return read_file(folder_ / file); }
 
   // What is asked of `prompts` facts that are edited in W_o of layer 1, without answers.
   static EditResults asked(std::size_t prompts) {
@@ -177,9 +157,6 @@ class Edits : public testing::Test {
     finish({-1, 0.5F, 0, 0.25F, kNan, kNan}, r);
     return r;
   }
-
-  std::filesystem::path folder_;
-  std::list<ResultsReader> readers_;  // which studies look into
 };
 
 TEST_F(Edits, RatesAndScoresAreThoseByHand) {

@@ -4,11 +4,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <limits>
-#include <list>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "analysis/analyse.hpp"
 #include "analysis/comparable.hpp"
@@ -20,7 +18,7 @@
 #include "base/files.hpp"
 #include "experiments/evaluate/evaluation_arrays.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
-#include "tests/analysis/synthetic_results.hpp"
+#include "tests/analysis/study_test.hpp"
 
 namespace factflow {
 namespace {
@@ -58,15 +56,8 @@ TEST(RowPlaces, PanelsAreEvenlyFilled) {
       EXPECT_LT(place_of_row(row, rows).line, kMostRowsOfPanel);
 }
 
-class Interventions : public testing::Test {
+class Interventions : public StudyTest {
  protected:
-  void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) /
-              ("factflow_interventions_" + std::to_string(::getpid()));
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { remove_tree(folder_); }
-
   static SyntheticOptions small() {
     SyntheticOptions options = synthetic_report();
     options.models = {{"gpt2", "gpt2", 8, 1e8}, {"mamba", "mamba", 12, 1e8}};
@@ -83,17 +74,7 @@ class Interventions : public testing::Test {
     options.knockouts = false;
     return options;
   }
-  static AnalysisOptions quick() {
-    AnalysisOptions options;
-    options.study.bootstrap.resamples = 50;
-    return options;
-  }
 
-  std::filesystem::path run(const std::string& name, const SyntheticOptions& options) const {
-    std::filesystem::create_directories(folder_ / name);
-    write_synthetic_results(folder_ / name / "results.h5", options);
-    return folder_ / name;
-  }
   Study study(const std::vector<std::filesystem::path>& folders, StudyOptions options = {}) {
     std::vector<const ResultsReader*> pointers;
     for (const auto& folder : folders)
@@ -101,7 +82,6 @@ class Interventions : public testing::Test {
     options.bootstrap.resamples = 50;
     return make_study(load_runs(pointers), options);
   }
-  std::string text(const std::string& file) const { return read_file(folder_ / file); }
 
   // Three prompts with p(clean) 0.5, 0.4 and 0.2, and the groups that are given.
   void write(const std::vector<ArrayGroup>& groups) const {
@@ -143,9 +123,6 @@ class Interventions : public testing::Test {
                          kNan,  kNan, -0.3F, -0.7F, kNan,    kNan};
     return window;
   }
-
-  std::filesystem::path folder_;
-  std::list<ResultsReader> readers_;  // which studies look into
 };
 
 TEST_F(Interventions, CurvesAreTheMeansOfTheRows) {

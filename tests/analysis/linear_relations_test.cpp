@@ -5,11 +5,9 @@
 #include <cmath>
 #include <filesystem>
 #include <limits>
-#include <list>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "analysis/findings.hpp"
 #include "analysis/linear_relation_report.hpp"
@@ -20,6 +18,7 @@
 #include "base/error.hpp"
 #include "base/files.hpp"
 #include "experiments/lre/lre_arrays.hpp"
+#include "tests/analysis/study_test.hpp"
 
 namespace factflow {
 namespace {
@@ -31,15 +30,8 @@ using testing::SizeIs;
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr std::size_t kPrompts = 16, kTrials = 2, kLayers = 2, kBetas = 3, kRanks = 2;
 
-class LinearRelations : public testing::Test {
+class LinearRelations : public StudyTest {
  protected:
-  void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) /
-              ("factflow_relations_" + std::to_string(::getpid()));
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { remove_tree(folder_); }
-
   // Two relations and one that has too few subjects. Prompts 1 to 10 are of the first: 1 and 2 are
   // trained on; the rest is known in trial 0, in trial 1 all but the last. 11 to 15 are of the
   // second, of which too few are known; 16 is of the third.
@@ -122,9 +114,6 @@ class LinearRelations : public testing::Test {
     readers_.emplace_back(folder_ / "results.h5");
     return make_study(load_runs({&readers_.back()}), options);
   }
-
-  std::filesystem::path folder_;
-  std::list<ResultsReader> readers_;
 };
 
 TEST(TrialMeans, HaveTheErrorOfTheMean) {

@@ -6,11 +6,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <limits>
-#include <list>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "analysis/analyse.hpp"
 #include "analysis/figures.hpp"
@@ -21,7 +19,7 @@
 #include "base/files.hpp"
 #include "experiments/evaluate/evaluation_arrays.hpp"
 #include "experiments/mean_knockout/mean_knockout_arrays.hpp"
-#include "tests/analysis/synthetic_results.hpp"
+#include "tests/analysis/study_test.hpp"
 
 namespace factflow {
 namespace {
@@ -33,15 +31,8 @@ using testing::HasSubstr;
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
-class MeanKnockouts : public testing::Test {
+class MeanKnockouts : public StudyTest {
  protected:
-  void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) /
-              ("factflow_mean_knockouts_" + std::to_string(::getpid()));
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { remove_tree(folder_); }
-
   // A model of two layers and four prompts, of which the first two say one fact.
   void write(const CellAxes& axes, const CellWindow& window) const {
     PromptTable prompts;
@@ -85,35 +76,12 @@ class MeanKnockouts : public testing::Test {
     }
     return window;
   }
-  Study study(StudyOptions options = {}) {
-    readers_.emplace_back(folder_ / "results.h5");
-    options.bootstrap.resamples = 50;
-    return make_study(load_runs({&readers_.back()}), options);
-  }
-  static AnalysisOptions quick() {
-    AnalysisOptions options;
-    options.study.bootstrap.resamples = 50;
-    return options;
-  }
   static SyntheticOptions small() {
-    SyntheticOptions options = synthetic_report();
-    options.models = {{"gpt2", "gpt2", 8, 1e8}, {"mamba", "mamba", 12, 1e8}};
-    options.prompts = 24;
-    options.heatmap_prompts = 0;
-    options.failed_share = 0;
+    SyntheticOptions options = two_models(24);
     options.knockouts = false;
     options.mean_knocked = 18;
     return options;
   }
-  std::filesystem::path run(const std::string& name, const SyntheticOptions& options) const {
-    std::filesystem::create_directories(folder_ / name);
-    write_synthetic_results(folder_ / name / "results.h5", options);
-    return folder_ / name;
-  }
-  std::string text(const std::string& file) const { return read_file(folder_ / file); }
-
-  std::filesystem::path folder_;
-  std::list<ResultsReader> readers_;  // which studies look into
 };
 
 TEST_F(MeanKnockouts, MeansAndErrorsAreThoseByHand) {

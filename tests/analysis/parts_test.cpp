@@ -6,11 +6,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <limits>
-#include <list>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "analysis/analyse.hpp"
 #include "analysis/load_runs.hpp"
@@ -24,6 +22,7 @@
 #include "experiments/intervene/intervention_arrays.hpp"
 #include "experiments/parts/parts_arrays.hpp"
 #include "results/results_file.hpp"
+#include "tests/analysis/study_test.hpp"
 
 namespace factflow {
 namespace {
@@ -69,15 +68,8 @@ TEST(FactResamples, AreOfFactsAndPaired) {
       FactResamples(facts, {}).measured(FactResamples(facts, {}).means(values)).interval.low));
 }
 
-class Parts : public testing::Test {
+class Parts : public StudyTest {
  protected:
-  void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) /
-              ("factflow_parts_" + std::to_string(::getpid()));
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { remove_tree(folder_); }
-
   void write(const std::vector<ArrayGroup>& groups) const {
     PromptTable prompts;
     EvaluationResult clean;
@@ -164,9 +156,6 @@ class Parts : public testing::Test {
     return {arrays_of(part_names(), axes()), arrays_of(part_names(), axes(), window()),
             arrays_of(cumulated(), 0)};
   }
-
-  std::filesystem::path folder_;
-  std::list<ResultsReader> readers_;  // which studies look into
 };
 
 TEST_F(Parts, AreMeansOfRelativeChanges) {

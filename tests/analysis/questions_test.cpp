@@ -4,11 +4,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <limits>
-#include <list>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "analysis/analyse.hpp"
 #include "analysis/load_runs.hpp"
@@ -18,6 +16,7 @@
 #include "experiments/intervene/intervention_arrays.hpp"
 #include "experiments/position/position_arrays.hpp"
 #include "experiments/surge/surge_arrays.hpp"
+#include "tests/analysis/study_test.hpp"
 
 namespace factflow {
 namespace {
@@ -30,15 +29,12 @@ using testing::IsEmpty;
 constexpr std::size_t kPrompts = 12;  // each of a fact of its own: enough to decide claims
 constexpr std::int64_t kLayers = 4;
 
-class Questions : public testing::Test {
+class Questions : public StudyTest {
  protected:
   void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) /
-              ("factflow_questions_" + std::to_string(::getpid()));
-    std::filesystem::create_directories(folder_);
+    StudyTest::SetUp();
     for (std::size_t i = 0; i < kPrompts; ++i) ids_.push_back(static_cast<std::int64_t>(i));
   }
-  void TearDown() override { remove_tree(folder_); }
 
   void write(const std::vector<ArrayGroup>& groups) const {
     PromptTable prompts;
@@ -103,9 +99,7 @@ class Questions : public testing::Test {
     throw std::out_of_range(words);
   }
 
-  std::filesystem::path folder_;
   std::vector<std::int64_t> ids_;
-  std::list<ResultsReader> readers_;  // which studies look into
 };
 
 TEST(RowParts, AreSplitAtTheirAnd) {

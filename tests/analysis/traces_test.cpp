@@ -6,12 +6,10 @@
 #include <cstdlib>
 #include <filesystem>
 #include <limits>
-#include <list>
 #include <numeric>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include "analysis/analyse.hpp"
 #include "analysis/comparable.hpp"
@@ -22,7 +20,7 @@
 #include "base/error.hpp"
 #include "base/files.hpp"
 #include "experiments/evaluate/evaluation_arrays.hpp"
-#include "tests/analysis/synthetic_results.hpp"
+#include "tests/analysis/study_test.hpp"
 
 namespace factflow {
 namespace {
@@ -85,15 +83,8 @@ TEST(PublishedLayers, AreOneLessForTheStream) {
   EXPECT_EQ(published_layer("o", 5), 5);
 }
 
-class Traces : public testing::Test {
+class Traces : public StudyTest {
  protected:
-  void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) /
-              ("factflow_traces_" + std::to_string(::getpid()));
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { remove_tree(folder_); }
-
   static SyntheticOptions small() {
     SyntheticOptions options = synthetic_report();
     options.models = {{"gpt2", "gpt2", 8, 1e8}, {"mamba", "mamba", 12, 1e8}};
@@ -112,16 +103,6 @@ class Traces : public testing::Test {
     options.knockouts = false;
     return options;
   }
-  static AnalysisOptions quick() {
-    AnalysisOptions options;
-    options.study.bootstrap.resamples = 50;
-    return options;
-  }
-  std::filesystem::path run(const std::string& name, const SyntheticOptions& options) const {
-    std::filesystem::create_directories(folder_ / name);
-    write_synthetic_results(folder_ / name / "results.h5", options);
-    return folder_ / name;
-  }
   Study study(const std::vector<std::filesystem::path>& folders, StudyOptions options = {}) {
     std::vector<const ResultsReader*> pointers;
     for (const auto& folder : folders)
@@ -129,7 +110,6 @@ class Traces : public testing::Test {
     options.bootstrap.resamples = 50;
     return make_study(load_runs(pointers), options);
   }
-  std::string text(const std::string& file) const { return read_file(folder_ / file); }
 
   // A model of four layers and five prompts.
   void write(const std::vector<ArrayGroup>& groups) const {
@@ -183,9 +163,6 @@ class Traces : public testing::Test {
       groups.push_back(std::move(group));
     write(groups);
   }
-
-  std::filesystem::path folder_;
-  std::list<ResultsReader> readers_;  // which studies look into
 };
 
 void expect_means(const TraceAverage& average, TraceGrouping grouping, std::size_t group,
