@@ -13,9 +13,10 @@ namespace factflow {
 
 // COUNTERFACT-like lengths: 4 to 30 tokens, mean about 9. The subject is three tokens somewhere
 // before the last. Subject, relation, last and first are cut from the last token, in windows of
-// these sizes at all starts.
+// these sizes at all starts; or, with `parts`, the subject alone, in each of so many heads or
+// groups of adjacent channels.
 std::vector<ReplayRequest> make_requests(int prompts, const Architecture& architecture,
-                                         const std::vector<int>& sizes);
+                                         const std::vector<int>& sizes, int parts = 0);
 
 template <class Function>
 double median_seconds(int repeats, at::Device device, Function function) {

@@ -1,6 +1,7 @@
 // A sweep over all starts of a window, of random weights at published shapes, against
 // - the floor: the same matrix products alone, clean run and vocabulary included;
-// - whole forwards, one at a time (a) and batched (b).
+// - whole forwards, one at a time (a) and batched (b), the latter beside its bound: how many times
+//   more products they are.
 // Everything in one run on one device; medians. Answers that are not finite, that change from one
 // sweep to the next, or that are further from whole forwards of another make than their precision
 // explains, are an error (exit code 1).
@@ -45,6 +46,7 @@ void append_rate(const std::string& file, const Network& network, at::Device dev
 struct Measurement {
   Precision precision;
   double sweep = 0, floor = 0, single = 0, batched = 0;  // seconds: whole, whole, each, each
+  double bound = 0;  // how many times less arithmetic a knockout is than a whole forward
   double knockouts = 0;
   double off = 0;               // largest distance of a whole forward
   std::int64_t not_finite = 0;  // answers, of every sweep that was timed
@@ -55,23 +57,25 @@ struct Measurement {
 const char* const kHeader =
     "| shape, prompts | knockouts | | sweep s | floor s | floor/sweep | knockouts/s | x (a) | x "
     "(b) "
-    "| x ref | peak GiB | off |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n";
+    "| bound | x ref | peak GiB | off |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
 
 std::string line_of(const BenchShape& shape, size_t prompts, const Measurement& m) {
   const double rate = m.knockouts / m.sweep;
   return fmt::format(
-      "| {}, {} | {:.0f} | {} | {:.3f} | {:.3f} | {:.1f} % | {:.0f} | {:.0f} | {:.0f} | {} | "
+      "| {}, {} | {:.0f} | {} | {:.3f} | {:.3f} | {:.1f} % | {:.0f} | {:.0f} | {:.1f} | {:.1f} | "
+      "{} | "
       "{:.1f} "
       "| {:.1e} |\n",
       shape.name, prompts, m.knockouts, to_string(m.precision), m.sweep, m.floor,
-      100 * m.floor / m.sweep, rate, rate * m.single, rate * m.batched,
+      100 * m.floor / m.sweep, rate, rate * m.single, rate * m.batched, m.bound,
       shape.reference_seconds > 0 ? fmt::format("{:.0f}", rate * shape.reference_seconds) : "",
       static_cast<double>(m.peak) / (1 << 30), m.off);
 }
 
-// Whole forwards by the engine itself: (a) one at a time, (b) batched.
-void time_whole_forwards(ReplayEngine& engine, std::vector<ReplayRequest> clean, at::Device device,
-                         Measurement& m) {
+// Whole forwards by the engine itself: (a) one at a time, (b) batched. Returns the products of one,
+// on average.
+double time_whole_forwards(const Network& network, ReplayEngine& engine,
+                           std::vector<ReplayRequest> clean, at::Device device, Measurement& m) {
   for (ReplayRequest& request : clean) request.series.clear();
   const size_t singles = std::min<size_t>(clean.size(), device.is_cpu() ? 12 : 50);
   m.single = median_seconds(3, device,
@@ -79,15 +83,18 @@ void time_whole_forwards(ReplayEngine& engine, std::vector<ReplayRequest> clean,
                               for (size_t i = 0; i < singles; ++i) engine.run({&clean[i], 1});
                             }) /
              static_cast<double>(singles);
-  m.batched =
-      median_seconds(3, device, [&] { engine.run(clean); }) / static_cast<double>(clean.size());
+  const auto count = static_cast<double>(clean.size());
+  m.batched = median_seconds(3, device, [&] { engine.run(clean); }) / count;
+  engine.reset_cost();
+  engine.run(clean);
+  return flops_of(network, engine.cost()) / count;
 }
 
 struct Settings {
   at::Device device;
   std::vector<Precision> precisions;
   std::vector<int> windows;
-  int prompts, repeats;
+  int prompts, repeats, parts;
   std::int64_t memory_limit, rows_per_pass;
   std::string rates;  // file, or empty
 };
@@ -119,14 +126,15 @@ Measurement measure(const BenchShape& shape, const std::vector<ReplayRequest>& r
     append_rate(settings.rates, *network, settings.device, flops_of(*network, cost) / m.sweep);
   ProductFloor products(*network, cost, engine.logits_rows());
   m.floor = median_seconds(settings.repeats, settings.device, [&] { products.multiply_all(); });
-  time_whole_forwards(engine, requests, settings.device, m);
+  m.bound = time_whole_forwards(*network, engine, requests, settings.device, m) * m.knockouts /
+            flops_of(*network, cost);
   return m;
 }
 
 // Whether all answers were right.
 bool bench(const BenchShape& shape, const Settings& settings) {
   const std::vector<ReplayRequest> requests =
-      make_requests(settings.prompts, bench_architecture(shape), settings.windows);
+      make_requests(settings.prompts, bench_architecture(shape), settings.windows, settings.parts);
   std::map<at::ScalarType, WholeForwards> forwards;  // by the type of the weights
   bool right = true;
   for (const Precision precision : settings.precisions) {
@@ -154,11 +162,12 @@ Settings settings_of(const po::variables_map& values) {
                     values["windows"].as<std::vector<int>>(),
                     values["prompts"].as<int>(),
                     values["repeats"].as<int>(),
+                    values["parts"].as<int>(),
                     values["memory-limit"].as<std::int64_t>(),
                     values["rows-per-pass"].as<std::int64_t>(),
                     values.count("rates") != 0 ? values["rates"].as<std::string>() : ""};
-  if (settings.prompts < 1 || settings.repeats < 1)
-    throw InputError("sweep_bench", "--prompts and --repeats are at least 1");
+  if (settings.prompts < 1 || settings.repeats < 1 || settings.parts < 0)
+    throw InputError("sweep_bench", "--prompts and --repeats are at least 1, --parts at least 0");
   for (const std::string& name : values["precision"].as<std::vector<std::string>>())
     settings.precisions.push_back(parse_precision(name));
   return settings;
@@ -172,6 +181,7 @@ int run_benchmark(int argc, char** argv) {
       ("shapes", po::value<Words>()->multitoken()->default_value({"mamba-130M"}, "mamba-130M"), ("of " + join(shape_names())).c_str())
       ("prompts", po::value<int>()->default_value(16), "prompts of 4 to 30 tokens, mean 9")
       ("windows", po::value<std::vector<int>>()->multitoken()->default_value({9}, "9"), "window sizes; all starts")
+      ("parts", po::value<int>()->default_value(0), "instead of four edges, the subject's to the last token in so many parts: heads, or groups of channels")
       ("device", po::value<std::string>()->default_value("auto"), "auto, cpu, cuda")
       ("precision", po::value<Words>()->multitoken()->default_value({"fp32"}, "fp32"), "of fp64, fp32, tf32x3, tf32 and bf16")
       ("threads", po::value<int>()->default_value(0), "0 = all cores")

@@ -2,13 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
+#include <memory>
 #include <string>
 
 #include <c10/core/InferenceMode.h>
 
 #include "model/device.hpp"
 #include "model/families/family.hpp"
+#include "model/reference/reference.hpp"
 #include "model/weights.hpp"
 #include "tests/model/naive_forward.hpp"
 
@@ -17,6 +20,9 @@ namespace {
 
 constexpr size_t kForwards = 12;
 
+using LogProbabilities =
+    std::function<at::Tensor(const std::vector<int>& ids, const Block& knockout)>;
+
 NaiveModel naive_model(const BenchShape& shape, at::Device device, Precision precision) {
   const Architecture architecture = bench_architecture(shape);
   const TensorTable table = family_named(architecture.family).tensors(architecture);
@@ -24,6 +30,26 @@ NaiveModel naive_model(const BenchShape& shape, at::Device device, Precision pre
   std::map<std::string, at::Tensor> tensors;
   for (const TensorEntry& entry : table.entries) tensors[entry.name] = weights.take(entry.name);
   return NaiveModel(nlohmann::json::parse(shape.config), std::move(tensors));
+}
+
+// Of families, or of parts of an edge, that the naive forward does not know: the reference forward
+// (model/reference/), which shares no kernel with the engine; on a GPU in float32, where networks
+// have no float64.
+LogProbabilities forward_of(const BenchShape& shape, at::Device device, Precision precision,
+                            bool parts) {
+  if (NaiveModel::knows(bench_architecture(shape).family) && !parts) {
+    const auto model = std::make_shared<const NaiveModel>(naive_model(shape, device, precision));
+    return [model](const std::vector<int>& ids, const Block& knockout) {
+      return model->log_probabilities(ids, knockout);
+    };
+  }
+  const std::shared_ptr<const Network> network =
+      Network::random(bench_architecture(shape), device,
+                      device.is_cpu() ? Precision::kFp64 : Precision::kFp32, kBenchSeed);
+  return [network](const std::vector<int>& ids, const Block& knockout) {
+    const FullProducts full;
+    return ReferenceForward(*network).log_probabilities(ids, std::vector<Intervention>{knockout});
+  };
 }
 
 std::vector<Answer> all_answers(const std::vector<ReplayResult>& results) {
@@ -42,15 +68,16 @@ WholeForwards::WholeForwards(const BenchShape& shape, at::Device device, Precisi
                              std::span<const ReplayRequest> requests) {
   {
     const c10::InferenceMode inference;
-    const NaiveModel model = naive_model(shape, device, precision);
+    const LogProbabilities log_probabilities = forward_of(
+        shape, device, precision,
+        !std::holds_alternative<ChannelSet>(requests.front().series.front().block().selection));
     for (size_t i = 0; i < kForwards; ++i) {
       const size_t r = i * (requests.size() - 1) / (kForwards - 1);
       const ReplayRequest& request = requests[r];
       const size_t c = i % request.series.size();
       const Series& cut = request.series[c];
       const size_t w = i * (cut.runs() - 1) / (kForwards - 1);
-      const at::Tensor logs =
-          model.log_probabilities(request.ids, std::get<Block>(cut.run(w).front()));
+      const at::Tensor logs = log_probabilities(request.ids, std::get<Block>(cut.run(w).front()));
       forwards_.push_back({r, c, w, logs[request.answer].item<double>()});
     }
   }

@@ -94,6 +94,9 @@ LayerMemory memory_of(const std::vector<LayerShape>& layers, int hidden, Precisi
       for (const ColumnBuffer& buffer : block.mixer->buffers(precision))
         add(buffer.name, buffer.bytes);
       memory.per_state = std::max(memory.per_state, block.mixer->bytes_per_state(precision));
+      const SlotBytes slot = block.mixer->slot_bytes(precision);
+      memory.per_slot = {std::max(memory.per_slot.own, slot.own),
+                         std::max(memory.per_slot.per_token, slot.per_token)};
     }
   }
   for (const auto& [name, bytes] : buffers) memory.per_column += bytes;

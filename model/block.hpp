@@ -56,6 +56,7 @@ void check_block(const LayerShape& layer, const Block& block);
 struct LayerMemory {
   std::int64_t per_column = 0;
   std::int64_t per_state = 0;
+  SlotBytes per_slot;
 };
 LayerMemory memory_of(const std::vector<LayerShape>& layers, int hidden, Precision precision);
 

@@ -122,6 +122,14 @@ void allow_tf32(bool allow) {
   at::globalContext().setAllowTF32CuBLAS(allow);
 }
 
+FullProducts::FullProducts() : allowed_(at::globalContext().allowTF32CuBLAS()) {
+  allow_tf32(false);
+}
+
+FullProducts::~FullProducts() {
+  allow_tf32(allowed_);
+}
+
 void synchronise(at::Device device) {
 #ifdef FACTFLOW_CUDA
   if (device.is_cuda()) C10_CUDA_CHECK(cudaDeviceSynchronize());

@@ -59,5 +59,16 @@ class DeviceEvent {
 // Whether float32 matrix products on a GPU may round their inputs to TF32. Process-wide in
 // libtorch.
 void allow_tf32(bool allow);
+// While it lives they may not.
+class FullProducts {
+ public:
+  FullProducts();
+  ~FullProducts();
+  FullProducts(const FullProducts&) = delete;
+  FullProducts& operator=(const FullProducts&) = delete;
+
+ private:
+  bool allowed_;
+};
 
 }  // namespace factflow

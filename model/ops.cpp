@@ -117,6 +117,58 @@ void state_space_dual(const kernels::Rows& rows, const StateSpaceDual& dual, con
   });
 }
 
+void delta_rule(const kernels::Rows& rows, const DeltaRule& rule, const at::Tensor& qkv,
+                const at::Tensor& b, const at::Tensor& a, const at::Tensor& channel_masks,
+                const DeltaScratch& scratch, at::Tensor out) {
+  const std::int64_t keys = static_cast<std::int64_t>(rule.key_heads) * rule.key_size,
+                     values = static_cast<std::int64_t>(rule.heads) * rule.value_size;
+  with_type(qkv.scalar_type(), [&](auto type) {
+    using T = decltype(type);
+    kernels::DeltaArgs<T> args;
+    args.q = input<T>(qkv.narrow(1, 0, keys));
+    args.k = input<T>(qkv.narrow(1, keys, keys));
+    args.v = input<T>(qkv.narrow(1, 2 * keys, values));
+    args.b = input<T>(b);
+    args.a = input<T>(a);
+    args.out = output<T>(out);
+    args.changes = output<Wide<T>>(scratch.changes);
+    args.kept_changes = output<Wide<T>>(scratch.kept_changes);
+    args.slot_changes = data_of<Wide<T>>(scratch.slot_changes);
+    args.dt_bias = pointer<Wide<T>>(rule.dt_bias);
+    args.rate = pointer<Wide<T>>(rule.rate);
+    args.lose = pointer<std::uint8_t>(channel_masks);
+    args.key_heads = rule.key_heads;
+    args.key_size = rule.key_size;
+    args.heads = rule.heads;
+    args.value_size = rule.value_size;
+    args.largest_beta = rule.largest_beta;
+    args.norm_floor = rule.norm_floor;
+    table_for<T>(qkv.device()).delta(rows, args);
+  });
+}
+
+void linear_scan(const kernels::Rows& rows, const at::Tensor& in, const at::Tensor& decay,
+                 const at::Tensor& channel_masks, at::Tensor states, at::Tensor out) {
+  with_type(in.scalar_type(), [&](auto type) {
+    using T = decltype(type);
+    table_for<T>(in.device())
+        .linear_scan(rows,
+                     {input<Wide<T>>(in), input<Wide<T>>(decay), output<Wide<T>>(out),
+                      data_of<Wide<T>>(states), pointer<std::uint8_t>(channel_masks), in.size(1)});
+  });
+}
+
+void filter(const kernels::Rows& rows, const Convolution& convolution, bool cuts,
+            const at::Tensor& x, at::Tensor out) {
+  with_type(x.scalar_type(), [&](auto type) {
+    using T = decltype(type);
+    table_for<T>(x.device())
+        .filter(rows, {input<Wide<T>>(x), output<Wide<T>>(out),
+                       pointer<Wide<T>>(convolution.weight), pointer<Wide<T>>(convolution.bias),
+                       x.size(1), static_cast<int>(convolution.weight.size(0)), cuts});
+  });
+}
+
 void apply_gated_norm(const kernels::Rows& rows, const GatedNorm& norm, const at::Tensor& y,
                       const at::Tensor& z, const Factor& out) {
   with_type(y.scalar_type(), [&](auto type) {

@@ -128,6 +128,30 @@ void state_space_dual(const kernels::Rows& rows, const StateSpaceDual& dual, con
                       const at::Tensor& b, const at::Tensor& c, const at::Tensor& dt,
                       const at::Tensor& channel_masks, at::Tensor out, const Cut& cut = {});
 
+struct DeltaRule {
+  at::Tensor rate, dt_bias;  // [heads]
+  int key_heads = 0, key_size = 0, heads = 0, value_size = 0;
+  double largest_beta = 1, norm_floor = 0;
+};
+// qkv [columns, 2 keys + values] after the convolution: queries, keys, values side by side; b, a
+// [columns, heads]; changes, kept_changes [columns, values] and slot_changes [slots, longest *
+// values], wide, are scratch; out [columns, values].
+struct DeltaScratch {
+  at::Tensor changes, kept_changes, slot_changes;
+};
+void delta_rule(const kernels::Rows& rows, const DeltaRule& rule, const at::Tensor& qkv,
+                const at::Tensor& b, const at::Tensor& a, const at::Tensor& channel_masks,
+                const DeltaScratch& scratch, at::Tensor out);
+
+// input, decay, out [columns, channels], states [slots, channels]; all wide.
+void linear_scan(const kernels::Rows& rows, const at::Tensor& input, const at::Tensor& decay,
+                 const at::Tensor& channel_masks, at::Tensor states, at::Tensor out);
+
+// A convolution without an activation, of wide numbers; `cuts`: without the taps that rows' cuts
+// take from them.
+void filter(const kernels::Rows& rows, const Convolution& convolution, bool cuts,
+            const at::Tensor& x, at::Tensor out);
+
 struct GatedNorm {
   at::Tensor weight;  // [width]
   std::int64_t group = 0;

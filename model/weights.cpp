@@ -60,17 +60,20 @@ bool Weights::has(const std::string& name) const {
 }
 
 // Norms and D near one, A_log as Mamba initialises it, everything else with the variance that keeps
-// its output's.
+// its output's; float32 numbers in every precision.
 at::Tensor Weights::random(const std::string& name) const {
   const auto entry = std::find_if(table_.entries.begin(), table_.entries.end(),
                                   [&](const TensorEntry& e) { return e.name == name; });
-  const auto options = at::TensorOptions().device(device_).dtype(type_);
+  const auto options = at::TensorOptions().device(device_).dtype(at::kFloat);
   at::manual_seed(seed_ + static_cast<std::uint64_t>(entry - table_.entries.begin()));
-  if (name.ends_with("A_log")) return at::rand(entry->shape, options).mul_(15).add_(1).log_();
+  if (name.ends_with("A_log"))
+    return at::rand(entry->shape, options).mul_(15).add_(1).log_().to(type_);
+  const at::Tensor drawn = at::randn(entry->shape, options);
   if (entry->shape.size() == 1)
-    return at::randn(entry->shape, options).mul_(0.1).add_(name.ends_with("bias") ? 0 : 1);
-  return at::randn(entry->shape, options)
-      .mul_(1 / std::sqrt(static_cast<double>(entry->shape.back())));
+    drawn.mul_(0.1).add_(name.ends_with("bias") ? 0 : 1);
+  else
+    drawn.mul_(1 / std::sqrt(static_cast<double>(entry->shape.back())));
+  return drawn.to(type_);
 }
 
 at::Tensor Weights::take(const std::string& name) {

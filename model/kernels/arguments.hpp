@@ -116,6 +116,58 @@ struct DualArgs {
   int heads = 0, head_size = 0, groups = 1, states = 0;
 };
 
+// The gated delta rule (Yang et al. 2024, eq. 10), for each value head, with S = 0 before the first
+// token, keys and queries of length one, the latter over sqrt(key_size), beta = largest_beta
+// sigmoid(b) and g = exp(A softplus(a + dt_bias)):
+//   u[t] = beta[t] (v[t] - g[t] S[t-1]^T k[t]);  S[t] = g[t] S[t-1] + k[t] u[t]^T;
+//   out[t] = S[t]^T q[t]
+// unrolled over the tokens that a column sees, S[t] = sum_{s <= t} g[s+1] .. g[t] k[s] u[s]^T, so
+// that what a token changes, u, is all that is kept of it. Target columns of a cut read, in the
+// value heads that lose the edge, a second state whose sources have v = 0, and with kErase take
+// nothing away either.
+template <class T>
+struct DeltaArgs {
+  Matrix<const T> q, k;              // [columns, key_heads * key_size]
+  Matrix<const T> v;                 // [columns, heads * value_size]
+  Matrix<const T> b, a;              // [columns, heads]
+  Matrix<T> out;                     // [columns, heads * value_size]
+  Matrix<Wide<T>> changes;           // [columns, heads * value_size] u of each column's full state
+  Matrix<Wide<T>> kept_changes;      // the same of the kept state of its row
+  Wide<T>* slot_changes = nullptr;   // [slots, longest, heads * value_size] of kept states
+  const Wide<T>* dt_bias = nullptr;  // [heads]
+  const Wide<T>* rate = nullptr;     // [heads] = A = -exp(A_log)
+  const std::uint8_t* lose = nullptr;  // [masks, heads]
+  int key_heads = 0, key_size = 0, heads = 0, value_size = 0;
+  double largest_beta = 1;
+  double norm_floor = 0;  // inside the root of the norms of queries and keys
+};
+
+// A diagonal linear recurrence, h[t] = decay[t] h[t-1] + input[t] and out[t] = h[t], with h = 0
+// before the first token (RG-LRU: De et al. 2024, eq. 4). Target columns of a cut read, on the
+// channels that lose the edge, a second h that skips the sources' inputs. T is wide.
+template <class T>
+struct LinearScanArgs {
+  Matrix<const T> input, decay;        // [columns, channels]
+  Matrix<T> out;                       // [columns, channels]
+  T* states = nullptr;                 // [slots, channels]
+  const std::uint8_t* lose = nullptr;  // [masks, channels]
+  std::int64_t channels = 0;
+};
+
+// out[c] = bias + sum_k weight[k] x[k-th last token seen by c]: a causal depthwise convolution
+// whose taps are the edges of a mixer. Target columns of a cut do without the sources' taps, on all
+// channels. T is wide.
+template <class T>
+struct FilterArgs {
+  Matrix<const T> x;          // [columns, channels]
+  Matrix<T> out;              // [columns, channels]
+  const T* weight = nullptr;  // [kernel, channels]
+  const T* bias = nullptr;    // [channels] or null
+  std::int64_t channels = 0;
+  int kernel = 3;
+  bool cuts = false;  // whether rows' cuts are of these taps
+};
+
 // out = weight * norm(y * silu(z)) or, with norm_before_gate, weight * norm(y) * silu(z); RMS over
 // groups of `group` channels. Without z there is no gate; out may be y.
 template <class T>

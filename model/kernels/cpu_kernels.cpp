@@ -1,8 +1,8 @@
 // The CPU table. Compiled once per instruction set, with FACTFLOW_ISA as the namespace: keep
 // templates of the standard library out of here, since their wide copies could be linked into code
 // that must run anywhere.
-#include "model/kernels/kernels.hpp"
-#include "model/kernels/vector_math.hpp"
+#include "model/kernels/cpu_common.hpp"
+#include "model/kernels/cpu_recurrences.hpp"
 
 namespace factflow::kernels::FACTFLOW_ISA {
 namespace {
@@ -11,22 +11,6 @@ namespace {
 constexpr int kBlock = 64;
 constexpr int kMaxStates = 256;     // states per channel that fit the scratch on the stack
 constexpr int kStackScores = 4096;  // longest prompt whose attention scores fit the stack
-
-bool in_window(const Row& row, int layer) {
-  return row.flags >= 0 && layer >= row.window_begin && layer < row.window_end;
-}
-
-std::int32_t column_of(const Row& row, std::int32_t token) {
-  return token < row.first_token ? row.clean_column + token : row.column + token - row.first_token;
-}
-
-// Counts the edges into the row's targets, where they are blocked and nowhere else.
-void count_blocked(const Rows& rows, std::int64_t edges) {
-  if (edges == 0 || rows.blocked == nullptr) return;
-  const auto add = static_cast<unsigned long long>(edges);
-#pragma omp atomic
-  *rows.blocked += add;
-}
 
 template <class T>
 T inverse_root(T mean_square, double epsilon) {
@@ -268,16 +252,6 @@ void scan_suffix(const Rows& rows, const Row& row, ScanBlock<T>& block) {
   }
 }
 
-std::int64_t edges_read_from_kept_state(const Rows& rows, const Row& row) {
-  std::int64_t edges = 0, skipped = 0;
-  for (std::int32_t t = 0; t < row.first_token + row.count; ++t) {
-    const std::uint8_t flag = rows.flags[row.flags + t];
-    if ((flag & kSource) != 0) ++skipped;
-    if ((flag & kTarget) != 0) edges += skipped;
-  }
-  return edges;
-}
-
 template <class T>
 void scan(const Rows& rows, const ScanArgs<T>& a) {
   const auto blocks = static_cast<std::int32_t>((a.channels + kBlock - 1) / kBlock);
@@ -309,14 +283,6 @@ void scan(const Rows& rows, const ScanArgs<T>& a) {
       if (i == 0 && in_window(row, rows.layer))
         count_blocked(rows, edges_read_from_kept_state(rows, row));
     }
-}
-
-template <class T>
-T dot(const T* a, const T* b, int size) {
-  T sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int i = 0; i < size; ++i) sum += a[i] * b[i];
-  return sum;
 }
 
 // One column of Mamba-2: walks back over the tokens that it sees and collects the decay on the way.
@@ -581,9 +547,9 @@ void answer(const Rows&, const AnswerArgs<T>& a) {
 }
 
 template <class T>
-constexpr KernelTable<T> kTable{norm<T>,       norm<T>,       conv<T>,   scan<T>,
-                                dual<T>,       gated_norm<T>, rotary<T>, attention<T>,
-                                activation<T>, gather<T>,     answer<T>};
+constexpr KernelTable<T> kTable{norm<T>,      norm<T>,        conv<T>,   scan<T>,       dual<T>,
+                                delta<T>,     linear_scan<T>, filter<T>, gated_norm<T>, rotary<T>,
+                                attention<T>, activation<T>,  gather<T>, answer<T>};
 
 }  // namespace
 

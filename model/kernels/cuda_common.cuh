@@ -43,6 +43,15 @@ void launch(const char* name, void (*kernel)(Parameters...), const LaunchShape& 
     throw std::runtime_error(std::string("CUDA kernel ") + name + ": " + cudaGetErrorString(error));
 }
 
+// Whether blocks of the kernel get so much shared memory.
+template <class... Parameters>
+bool have_shared(void (*kernel)(Parameters...), size_t bytes) {
+  const bool have = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                         static_cast<int>(bytes)) == cudaSuccess;
+  if (!have) static_cast<void>(cudaGetLastError());
+  return have;
+}
+
 __device__ inline float* dynamic_shared() {
 #ifdef __CUDACC__
   extern __shared__ __align__(16) float memory[];
@@ -268,6 +277,31 @@ __device__ bool in_window(const Replay& replay, int layer) {
 
 __device__ inline std::int32_t column_of(const Row& row, std::int32_t token) {
   return token < row.first_token ? row.clean_column + token : row.column + token - row.first_token;
+}
+
+// Edges that targets of the row do not see, from flags alone: what the kept state leaves out.
+__device__ inline unsigned long long edges_not_seen(const Rows& rows, const Row& row) {
+  unsigned long long edges = 0, skipped = 0;
+  for (std::int32_t t = 0; t < row.first_token + row.count; ++t) {
+    const std::uint8_t flag = rows.flags[row.flags + t];
+    if ((flag & kSource) != 0) ++skipped;
+    if ((flag & kTarget) != 0) edges += skipped;
+  }
+  return edges;
+}
+
+__device__ inline void count_row_edges(const Rows& rows, const Row& row) {
+  if (threadIdx.x == 0) atomicAdd(rows.blocked, edges_not_seen(rows, row));
+}
+
+// The clean row of a slot.
+__device__ inline std::int32_t clean_row_of(const Rows& rows, std::int32_t slot) {
+  std::int32_t low = 0, high = rows.clean_count;  // slot_begin[low] <= slot < slot_begin[high]
+  while (high - low > 1) {
+    const std::int32_t middle = (low + high) / 2;
+    (rows.slot_begin[middle] <= slot ? low : high) = middle;
+  }
+  return low;
 }
 
 // 2^x and 1/x in one instruction; results below the normal range become 0.

@@ -359,15 +359,6 @@ int heads_of_block(const DualArgs<T>& a) {
   return (in_group + tiles - 1) / tiles;
 }
 
-// Whether blocks of the kernel get so much shared memory.
-template <class... Parameters>
-bool have_shared(void (*kernel)(Parameters...), size_t bytes) {
-  const bool have = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                         static_cast<int>(bytes)) == cudaSuccess;
-  if (!have) static_cast<void>(cudaGetLastError());
-  return have;
-}
-
 // Whether it took the columns of all parts. x and out are read and written in fours.
 template <class T>
 bool dual_parts(const Rows& rows, const DualArgs<T>& a) {

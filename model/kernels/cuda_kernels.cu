@@ -2,8 +2,10 @@
 // compared with the CPU table by tests/model and by `factflow verify --device cuda`. Products of
 // matrices are libtorch's.
 #include "model/kernels/cuda_attention.cuh"
+#include "model/kernels/cuda_delta.cuh"
 #include "model/kernels/cuda_dual.cuh"
 #include "model/kernels/cuda_interventions.cuh"
+#include "model/kernels/cuda_linear.cuh"
 #include "model/kernels/cuda_rows.cuh"
 #include "model/kernels/cuda_scan.cuh"
 #include "model/kernels/cuda_split.cuh"
@@ -22,9 +24,10 @@ constexpr InterventionTable<T> kInterventions{
     {conv_cut<T>, scan_cut<T>, dual_cut<T>, attention_cut<T>}};
 
 template <class T>
-constexpr KernelTable<T> kTable{norm<T>,       norm<Head<T>>, conv<T>,        scan<T>,
-                                dual<T>,       gated_norm<T>, rotary<T>,      attention<T>,
-                                activation<T>, gather,        answer<Head<T>>};
+constexpr KernelTable<T> kTable{
+    norm<T>,      norm<Head<T>>,      conv<T>,       scan<T>,        dual<T>,
+    delta<T>,     linear_scan<float>, filter<float>, gated_norm<T>,  rotary<T>,
+    attention<T>, activation<T>,      gather,        answer<Head<T>>};
 
 }  // namespace
 

@@ -65,17 +65,6 @@ __device__ void store_state(const ScanArgs<T>& a, std::int32_t slot, std::int64_
     if (n < a.state_count) state_at(a, slot, channel)[n * a.channels] = h[n];
 }
 
-// Edges that targets of the row do not see, from flags alone: what the kept state leaves out.
-__device__ inline unsigned long long edges_not_seen(const Rows& rows, const Row& row) {
-  unsigned long long edges = 0, skipped = 0;
-  for (std::int32_t t = 0; t < row.first_token + row.count; ++t) {
-    const std::uint8_t flag = rows.flags[row.flags + t];
-    if ((flag & kSource) != 0) ++skipped;
-    if ((flag & kTarget) != 0) edges += skipped;
-  }
-  return edges;
-}
-
 // B and C of one clean token, the same for all channels. States that a model lacks hold zeros, so
 // that loops need no bounds.
 struct alignas(16) CleanToken {

@@ -12,7 +12,8 @@
 
 namespace factflow::kernels {
 
-// Clean columns must be complete before replayed ones are started: scan() does both, in this order.
+// Clean columns must be complete before replayed ones are started: scan(), delta() and
+// linear_scan() do both, in this order.
 template <class T>
 struct KernelTable {
   void (*norm)(const Rows&, const NormArgs<T>&);
@@ -20,6 +21,9 @@ struct KernelTable {
   void (*conv)(const Rows&, const ConvArgs<T>&);
   void (*scan)(const Rows&, const ScanArgs<T>&);
   void (*dual)(const Rows&, const DualArgs<T>&);
+  void (*delta)(const Rows&, const DeltaArgs<T>&);
+  void (*linear_scan)(const Rows&, const LinearScanArgs<Wide<T>>&);
+  void (*filter)(const Rows&, const FilterArgs<Wide<T>>&);
   void (*gated_norm)(const Rows&, const GatedNormArgs<T>&);
   void (*rotary)(const Rows&, const RotaryArgs<T>&);
   void (*attention)(const Rows&, const AttentionArgs<T>&);

@@ -32,6 +32,8 @@ struct Row {
 
 inline constexpr std::uint8_t kTarget = 1;
 inline constexpr std::uint8_t kSource = 2;
+// Of a source, to mixers that erase as they write: it does not erase either.
+inline constexpr std::uint8_t kErase = 4;
 
 // A state that clean rows leave behind for replayed rows: tokens [0, tokens) of a clean row,
 // scanned without the inputs of the cut's sources (flags >= 0) or with all inputs (flags < 0).
@@ -66,7 +68,7 @@ struct Rows {
   const TokensBefore* before = nullptr;      // [columns]
   const std::int32_t* position = nullptr;    // [columns] token position
   const std::int32_t* row_of = nullptr;      // [columns] row of each column
-  const std::uint8_t* flags = nullptr;       // kTarget | kSource per token and cut
+  const std::uint8_t* flags = nullptr;       // kTarget | kSource | kErase per token and cut
   const StateSlot* slots = nullptr;          // [slots]
   const std::int32_t* slot_begin = nullptr;  // [clean_count + 1] slots of each clean row
   const RowGroup* groups = nullptr;          // [group_count]

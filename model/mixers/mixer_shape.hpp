@@ -24,6 +24,10 @@ struct ColumnBuffer {
 // Of a mixer: of tokens, which carries something from token to token and so has edges that can be
 // blocked, or of one token's channels alone (the MLP), which has none. A kind of mixer is a folder
 // of model/mixers/.
+struct SlotBytes {
+  std::int64_t own = 0, per_token = 0;
+};
+
 class MixerShape {
  public:
   virtual ~MixerShape() = default;
@@ -51,7 +55,10 @@ class MixerShape {
   virtual int channels() const { return 0; }
   // Whether replays need the state before their first token (kernels::StateSlot).
   virtual bool keeps_states() const { return false; }
-  virtual std::int64_t bytes_per_state(Precision) const { return 0; }  // of one slot
+  // Of one slot, where the selective scan has it in memory (ops.hpp: states_stored).
+  virtual std::int64_t bytes_per_state(Precision) const { return 0; }
+  // Of one slot, always: for itself, and for each token of the longest prompt.
+  virtual SlotBytes slot_bytes(Precision) const { return {}; }
   virtual int taps() const { return 0; }  // tokens that its convolution reads; 0 = it has none
   virtual std::vector<ColumnBuffer> buffers(Precision precision) const = 0;
   // Throws InputError naming `model` for what the CUDA kernels cannot hold.

@@ -7,11 +7,8 @@
 
 namespace factflow {
 
-// Of a source (kernels::kSource), to mixers that erase as they write: it does not erase either.
-inline constexpr std::uint8_t kErase = 4;
-
 constexpr std::uint8_t source_flags(bool erase) {
-  return erase ? kernels::kSource | kErase : kernels::kSource;
+  return erase ? kernels::kSource | kernels::kErase : kernels::kSource;
 }
 
 }  // namespace factflow

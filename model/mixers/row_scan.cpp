@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
-#include "model/mixers/row_flags.hpp"
+#include "model/device.hpp"
 #include "model/mixers/row_table.hpp"
 
 namespace factflow {
@@ -71,23 +72,30 @@ std::optional<Losses> losses_of(const Step& step, const kernels::CutArgs& cut) {
 
 class Scan {
  public:
-  Scan(Step& step, const Recurrence& recurrence)
+  // out [columns, channels, width]
+  Scan(Step& step, const Recurrence& recurrence, at::Tensor out)
       : step_(step),
         recurrence_(recurrence),
         table_(step),
         all_flags_(table_.all_flags()),
-        out_(at::zeros({step.columns(), recurrence.channels(), recurrence.width()},
-                       step.hidden.options())) {}
+        out_(std::move(out)) {}
 
-  at::Tensor run() {
+  void run() {
     scan_clean_rows();
     scan_slots();
     const std::int64_t first = table_.clean_rows(), rows = table_.rows() - first;
     for (std::int64_t begin = 0; begin < rows; begin += at_once())
       replay(first + begin, std::min(at_once(), rows - begin));
     count_row_cuts(first, rows);
-    if (const Cut cut = step_.state_cut()) recompute(*cut);
-    return out_;
+  }
+
+  // Columns that lose edges beside their row's cut: from their first token on.
+  void recompute(const kernels::CutArgs& cut) {
+    const std::optional<Losses> losses = losses_of(step_, cut);
+    if (!losses) return;
+    count_losses(*losses);
+    for (std::int64_t first = 0; first < losses->columns.size(0); first += at_once())
+      scan_anew(*losses, first, std::min(at_once(), losses->columns.size(0) - first));
   }
 
  private:
@@ -98,7 +106,7 @@ class Scan {
 
   // [sequences, channels] 1 where a token is not one of those with this bit.
   at::Tensor without(const at::Tensor& flags, std::uint8_t bit) const {
-    return has(flags, bit).logical_not().to(out_.scalar_type()).unsqueeze(1);
+    return has(flags, bit).logical_not().to(step_.hidden.scalar_type()).unsqueeze(1);
   }
 
   // Where `active` is false, the old state.
@@ -111,7 +119,8 @@ class Scan {
 
   void put(const at::Tensor& columns, const at::Tensor& active, const at::Tensor& values) {
     const at::Tensor some = active.nonzero().select(1, 0);
-    out_.index_copy_(0, columns.index_select(0, some), values.index_select(0, some));
+    out_.index_copy_(0, columns.index_select(0, some),
+                     values.index_select(0, some).to(out_.scalar_type()));
   }
 
   void scan_clean_rows() {
@@ -139,7 +148,7 @@ class Scan {
       const at::Tensor active = tokens > t;
       const at::Tensor at_token = flags_at(all_flags_, flags, at::full_like(flags, t));
       slots_ = advanced(slots_, first + (tokens - 1).clamp(0, t), active,
-                        without(at_token, kernels::kSource), without(at_token, kErase));
+                        without(at_token, kernels::kSource), without(at_token, kernels::kErase));
     }
   }
 
@@ -172,8 +181,8 @@ class Scan {
       at::Tensor read = recurrence_.read(full, columns);
       if (cuts) {
         const at::Tensor here = flags_at(all_flags_, flags, first + j);
-        kept =
-            advanced(kept, columns, active, without(here, kernels::kSource), without(here, kErase));
+        kept = advanced(kept, columns, active, without(here, kernels::kSource),
+                        without(here, kernels::kErase));
         const at::Tensor reads_kept =
             (has(here, kernels::kTarget).unsqueeze(1) & loses).unsqueeze(2);
         read = at::where(reads_kept, recurrence_.read(kept, columns), read);
@@ -198,15 +207,6 @@ class Scan {
     table_.count_blocked((sources * has(here, kernels::kTarget).to(at::kLong)).sum());
   }
 
-  // Columns that lose edges beside their row's cut: from their first token on.
-  void recompute(const kernels::CutArgs& cut) {
-    const std::optional<Losses> losses = losses_of(step_, cut);
-    if (!losses) return;
-    count_losses(*losses);
-    for (std::int64_t first = 0; first < losses->columns.size(0); first += at_once())
-      scan_anew(*losses, first, std::min(at_once(), losses->columns.size(0) - first));
-  }
-
   void count_losses(const Losses& losses) const {
     const at::Tensor position =
         table_.positions().index_select(0, losses.columns).index_select(0, losses.lane);
@@ -226,7 +226,7 @@ class Scan {
         flags_at(all_flags_, losses.sources, at::full_like(losses.sources, token));
     const at::Tensor lost = (has(flags, bit).unsqueeze(1) & losses.loses).to(at::kInt);
     return (at::zeros({lanes, lost.size(1)}, lost.options()).index_add_(0, losses.lane, lost) == 0)
-        .to(out_.scalar_type());
+        .to(step_.hidden.scalar_type());
   }
 
   void scan_anew(const Losses& all, std::int64_t begin, std::int64_t lanes) {
@@ -245,7 +245,7 @@ class Scan {
       const at::Tensor seen = at::where(token < first, of_row(table_.clean_column()) + token,
                                         of_row(table_.column()) + token - first);
       state = advanced(state, seen, active, kept_of(losses, t, kernels::kSource, lanes),
-                       kept_of(losses, t, kErase, lanes));
+                       kept_of(losses, t, kernels::kErase, lanes));
       put(own, position == t, recurrence_.read(state, own));
     }
   }
@@ -301,7 +301,17 @@ at::Tensor lost_taps(const Step& step, std::int64_t back) {
 }
 
 at::Tensor scan_rows(Step& step, const Recurrence& recurrence) {
-  return Scan(step, recurrence).run();
+  const at::Tensor out =
+      at::zeros({step.columns(), recurrence.channels(), recurrence.width()}, step.hidden.options());
+  const FullProducts full;
+  Scan(step, recurrence, out).run();
+  recompute_cut(step, recurrence, out);
+  return out;
+}
+
+void recompute_cut(Step& step, const Recurrence& recurrence, const at::Tensor& out) {
+  const FullProducts full;
+  if (const Cut cut = step.state_cut()) Scan(step, recurrence, out).recompute(*cut);
 }
 
 }  // namespace factflow

@@ -35,6 +35,10 @@ class Recurrence {
 // kept one side by side; a column with cuts beside its row's anew from the first token.
 at::Tensor scan_rows(Step& step, const Recurrence& recurrence);
 
+// The last of it alone: what columns with cuts beside their row's read, without the edges that they
+// lose, into out [columns, channels, width] of any number type.
+void recompute_cut(Step& step, const Recurrence& recurrence, const at::Tensor& out);
+
 // [columns] whether each column loses its edge to the token so many tokens before its own, on all
 // channels: by its row's cut, or beside it. Such edges are counted.
 at::Tensor lost_edges(const Step& step, std::int64_t back);

@@ -28,13 +28,8 @@ size_t count_front(std::span<const ReplayRequest> requests, std::int64_t rows) {
 
 PassShape pass_shape(const Architecture& architecture, Precision precision, at::Device device) {
   const LayerMemory memory = memory_of(architecture.blocks, architecture.hidden, precision);
-  return {architecture.hidden,
-          architecture.vocabulary,
-          memory.per_column,
-          memory.per_state,
-          traits_of(architecture),
-          precision,
-          device};
+  return {architecture.hidden, architecture.vocabulary, memory.per_column, memory.per_state,
+          memory.per_slot,     traits_of(architecture), precision,         device};
 }
 
 std::int64_t logits_bytes(const PassShape& shape) {
@@ -63,7 +58,11 @@ std::int64_t bytes_of_pass(const ReplayPlan& plan, const PassShape& shape, std::
                                static_cast<std::int64_t>(plan.replays.size()), plan.part_tokens);
   const std::int64_t head = std::min(logits_rows(shape, share), rows) * logits_bytes(shape) +
                             rows * shape.hidden * (element + factor_bytes(shape.precision));
-  return (plan.columns() * column + slots * shape.bytes_per_state + scratch + head) / 8 *
+  const std::int64_t states =
+      slots * shape.bytes_per_state +
+      static_cast<std::int64_t>(plan.slots.size()) *
+          (shape.per_slot.own + shape.per_slot.per_token * std::int64_t{plan.longest});
+  return (plan.columns() * column + states + scratch + head) / 8 *
          9;  // buffers are made an eighth larger than asked for
 }
 

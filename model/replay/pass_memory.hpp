@@ -17,7 +17,8 @@ namespace factflow {
 struct PassShape {
   std::int64_t hidden = 0, vocabulary = 0;
   std::int64_t bytes_per_column = 0;  // of a layer's activations and factors
-  std::int64_t bytes_per_state = 0;   // of a state slot; 0 = the family has none
+  std::int64_t bytes_per_state = 0;   // of a selective scan's state slot; 0 = there is none
+  SlotBytes per_slot;                 // of any other
   MixerTraits mixers;
   Precision precision = Precision::kFp32;
   at::Device device = at::kCPU;

@@ -2,13 +2,16 @@
 #include <algorithm>
 #include <optional>
 #include <ostream>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "cuda_comparison.hpp"
+#include "hybrid_configs.hpp"
 #include "intervention_requests.hpp"
+#include "model/check_intervention.hpp"
 #include "model/device.hpp"
 
 namespace factflow {
@@ -146,10 +149,78 @@ TEST_P(CudaChannels, ChannelSetsAreThoseOfTheCpu) {
       last_token_requests(layers(), {{}, {ChannelSet::Kind::kSlow}, {ChannelSet::Kind::kNotFast}}));
 }
 
+bool is_possible(const Architecture& architecture, Block block) {
+  for (int layer = 0; layer < architecture.layers; ++layer) block.layers.push_back(layer);
+  try {
+    check_intervention(architecture, block);
+    return true;
+  } catch (const std::invalid_argument&) {
+    return false;
+  }
+}
+
 std::string name_of(const testing::TestParamInfo<Model>& test) {
   return test.param.name;
 }
 
+// Models of several kinds of mixers, but for mixtures, whose tokens go to other experts when
+// products are rounded otherwise.
+std::vector<Model> hybrids() {
+  std::vector<Model> some;
+  for (const std::string& name : small_hybrids())
+    if (!read_architecture(small_hybrid_config(name), "config.json").routes())
+      some.push_back({name, name, {}});
+  return some;
+}
+
+class CudaHybrid : public testing::TestWithParam<Model> {
+ protected:
+  void SetUp() override {
+    if (!choose_device("auto").is_cuda()) GTEST_SKIP() << "needs a CUDA device";
+    const json config = small_hybrid_config(GetParam().name);
+    comparison_.emplace(config, random_tensors(config, 5), 3);
+  }
+  const Architecture& architecture() const { return comparison_->architecture(); }
+  void compare(const std::vector<ReplayRequest>& requests) {
+    comparison_->compare({requests}, 300);
+  }
+
+ private:
+  std::optional<CudaComparison> comparison_;
+};
+
+TEST_P(CudaHybrid, ReplaysAreThoseOfTheCpu) {
+  compare(last_token_requests(architecture().layers, {{}}));
+  compare(suffix_requests(architecture().layers));
+}
+
+// Edges of each path, in windows and in layers apart, with and without what sources erase, and
+// another run's values at every site of every layer.
+TEST_P(CudaHybrid, PathsAndSitesAreThoseOfTheCpu) {
+  const int layers = architecture().layers;
+  ReplayRequest request;
+  for (int t = 0; t < 9; ++t) request.ids.push_back((7 * t + 3) % 29);
+  request.answer = 4;
+  for (const Path path : {Path::kAttention, Path::kRecurrent, Path::kBoth})
+    for (const bool erase : {false, true}) {
+      Block block;
+      block.targets = {4, 8}, block.sources = {2, 4}, block.path = path, block.erase = erase;
+      if (!architecture().has(path) || !is_possible(architecture(), block)) continue;
+      request.series.push_back({{block}, all_windows(layers)});
+      block.layers = {0, layers - 1};
+      request.series.push_back({{block}, std::nullopt});
+    }
+  for (int layer = 0; layer < layers; ++layer)
+    for (const Site site : sites_of(architecture().blocks[static_cast<size_t>(layer)])) {
+      Write write;
+      write.site = site, write.layers = {layer}, write.tokens = {1, 8};
+      write.value = OtherRun{{1, 2, 28, 21, 9}, {2, 3}};
+      request.series.push_back({{write}, std::nullopt});
+    }
+  compare({request});
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, CudaHybrid, testing::ValuesIn(hybrids()), name_of);
 INSTANTIATE_TEST_SUITE_P(Models, Cuda, testing::ValuesIn(models()), name_of);
 INSTANTIATE_TEST_SUITE_P(Models, CudaChannels, testing::ValuesIn(models_with_channels()), name_of);
 

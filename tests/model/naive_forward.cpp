@@ -159,6 +159,13 @@ NaiveModel::NaiveModel(nlohmann::json config, std::map<std::string, at::Tensor> 
     epsilon_ = config_.value("rms_norm_eps", 1e-6);
 }
 
+bool NaiveModel::knows(const std::string& family) {
+  for (const char* known :
+       {"gpt2", "gpt_neox", "llama", "mistral", "qwen2", "mamba", "mamba2", "falcon_mamba"})
+    if (family == known) return true;
+  return NaiveDecoder::knows(family);
+}
+
 at::Tensor NaiveModel::project(const at::Tensor& x, const std::string& name) const {
   const at::Tensor y = x.matmul(get(name + ".weight").t());
   return tensors_.count(name + ".bias") != 0 ? y + get(name + ".bias") : y;

@@ -28,6 +28,8 @@ class NaiveModel {
   NaiveModel(nlohmann::json config, std::map<std::string, at::Tensor> tensors,
              Masking masking = Masking::kCausal);
 
+  static bool knows(const std::string& family);
+
   int layers() const { return layers_; }
   // [vocabulary] float64 log-probabilities after the last token. An empty window gives the clean
   // run.

@@ -52,7 +52,13 @@ class DeltaRecurrence final : public Recurrence {
 }  // namespace
 
 GatedDelta::GatedDelta(const GatedDeltaShape& shape, GatedDeltaWeights weights)
-    : Mixer(std::move(weights.output)), shape_(shape), weights_(std::move(weights)) {}
+    : Mixer(std::move(weights.output)),
+      shape_(shape),
+      weights_(std::move(weights)),
+      rule_{weights_.a,        weights_.dt_bias, shape.key_heads,    shape.key_size,
+            shape.value_heads, shape.value_size, shape.largest_beta, kNormFloor},
+      gated_norm_{weights_.norm.repeat({shape.value_heads}), shape.value_size,
+                  weights_.norm_epsilon, /*norm_before_gate=*/true} {}
 
 // [value heads] true for those that a block takes.
 at::Tensor GatedDelta::losing_state(const Block& block, at::Device device) const {
@@ -86,28 +92,47 @@ at::Tensor GatedDelta::gated(const at::Tensor& s, const at::Tensor& g) const {
   return heads.flatten(-2) * g;
 }
 
-Factor GatedDelta::mix(Step& step, const Factor& input) const {
-  const GatedDeltaShape& shape = shape_;
-  const std::int64_t channels = shape.conv_channels(), values = shape.values(),
-                     heads = shape.value_heads;
+void GatedDelta::recompute(Step& step, const at::Tensor& qkv, const at::Tensor& b,
+                           const at::Tensor& a, const at::Tensor& s) const {
+  if (!step.state_cut()) return;
   const at::ScalarType wide = step.hidden.scalar_type();
-  const at::Tensor all = step.matrix("projected", shape.projected()),
-                   qkv = step.matrix("qkv", channels);
-  multiply(input, weights_.in, {}, all);
-  const at::Tensor before = all.narrow(1, 0, channels);
-  step.at(Site::kQkv, {before});
-  convolve(step.rows, weights_.convolution, before, {qkv}, step.tap_cut());
-  step.at(Site::kConv, {qkv});
-  const auto rest = all.narrow(1, channels, values + 2 * heads)
-                        .to(wide)
-                        .split_with_sizes({values, heads, heads}, 1);
-  const DeltaRecurrence recurrence(shape, tokens(qkv.to(wide), rest[1], rest[2]));
-  const at::Tensor s = scan_rows(step, recurrence).flatten(1);
-  step.at(Site::kS, {s});
-  const at::Tensor g = at::silu(rest[0]);
+  const DeltaRecurrence recurrence(shape_, tokens(qkv.to(wide), b.to(wide), a.to(wide)));
+  recompute_cut(step, recurrence, s.unflatten(1, {shape_.value_heads, shape_.value_size}));
+}
+
+void GatedDelta::gate_apart(Step& step, const at::Tensor& s, const at::Tensor& z,
+                            const Factor& y) const {
+  const at::Tensor columns = step.before_gate();
+  if (!columns.defined()) return;
+  const at::Tensor g = step.wide_matrix("gate", shape_.values());
+  const auto of = [&](const at::Tensor& all) {
+    return all.index_select(0, columns).to(g.scalar_type());
+  };
+  g.index_copy_(0, columns, at::silu(of(z)));
   step.at(Site::kG, {g});
-  const Factor y = factor_of(step.rows, step.workspace,
-                             gated(s, g).to(activation_type(weights_.in.precision())));
+  write_rows(step.rows, step.workspace, y, columns, gated(of(s), of(g)));
+}
+
+Factor GatedDelta::mix(Step& step, const Factor& input) const {
+  const std::int64_t channels = shape_.conv_channels(), values = shape_.values(),
+                     heads = shape_.value_heads;
+  const at::Tensor all = step.matrix("projected", shape_.projected()),
+                   qkv = step.matrix("qkv", channels), s = step.matrix("s", values);
+  multiply(input, weights_.in, {}, all);
+  const auto parts = all.split_with_sizes({channels, values, heads, heads}, 1);
+  step.at(Site::kQkv, {parts[0]});
+  convolve(step.rows, weights_.convolution, parts[0], {qkv}, step.tap_cut());
+  step.at(Site::kConv, {qkv});
+  delta_rule(step.rows, rule_, qkv, parts[2], parts[3], step.channel_masks,
+             {step.wide_matrix("changes", values), step.wide_matrix("kept changes", values),
+              step.workspace.wide_matrix("slot changes", step.rows.slot_count,
+                                         step.rows.longest * values)},
+             s);
+  recompute(step, qkv, parts[2], parts[3], s);
+  step.at(Site::kS, {s});
+  const Factor y = step.factor("mixed", values);
+  apply_gated_norm(step.rows, gated_norm_, s, parts[1], y);
+  gate_apart(step, s, parts[1], y);
   step.at(Site::kY, y);
   return y;
 }

@@ -24,7 +24,6 @@ struct DeltaTokens {
   at::Tensor queries, keys, values, beta, decay;
 };
 
-// Computed by libtorch operations on any device (model/mixers/row_scan.hpp).
 class GatedDelta final : public Mixer {
  public:
   GatedDelta(const GatedDeltaShape& shape, GatedDeltaWeights weights);
@@ -43,11 +42,18 @@ class GatedDelta final : public Mixer {
  private:
   // qkv [.., conv channels] after the convolution; b, a [.., value heads].
   DeltaTokens tokens(const at::Tensor& qkv, const at::Tensor& b, const at::Tensor& a) const;
+  // What columns with interventions lose beside their row's cut; by libtorch operations.
+  void recompute(Step& step, const at::Tensor& qkv, const at::Tensor& b, const at::Tensor& a,
+                 const at::Tensor& s) const;
+  // Where the gate is read or written: y from one that is apart.
+  void gate_apart(Step& step, const at::Tensor& s, const at::Tensor& z, const Factor& y) const;
   // s, g [.., values]: norm of each head, then gate.
   at::Tensor gated(const at::Tensor& s, const at::Tensor& g) const;
 
   GatedDeltaShape shape_;
   GatedDeltaWeights weights_;  // but the output's
+  DeltaRule rule_;
+  GatedNorm gated_norm_;
 };
 
 }  // namespace factflow

@@ -24,18 +24,18 @@ std::string GatedDeltaShape::edges_in_words() const {
          "erase; convolution: of all of q, k and v";
 }
 
-std::int64_t GatedDeltaShape::bytes_per_state(Precision precision) const {
-  return values() * key_size * wide_bytes(precision);
+SlotBytes GatedDeltaShape::slot_bytes(Precision precision) const {
+  return {.per_token = values() * wide_bytes(precision)};
 }
 
-// q and k are repeated for every value head.
 std::vector<ColumnBuffer> GatedDeltaShape::buffers(Precision precision) const {
-  const std::int64_t activation = activation_bytes(precision), wide = wide_bytes(precision);
-  const std::int64_t repeated = 2 * static_cast<std::int64_t>(value_heads) * key_size;
+  const std::int64_t activation = activation_bytes(precision);
   return {{"projected", projected() * activation},
           {"qkv", conv_channels() * activation},
           {"mixed", values() * factor_bytes(precision)},
-          {"delta", (2 * repeated + 6 * values() + 4 * std::int64_t{value_heads}) * wide}};
+          {"s", values() * activation},
+          {"changes", values() * wide_bytes(precision)},
+          {"kept changes", values() * wide_bytes(precision)}};
 }
 
 std::int64_t GatedDeltaShape::site_width(Site site) const {

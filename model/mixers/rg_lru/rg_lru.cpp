@@ -1,7 +1,9 @@
 #include "model/mixers/rg_lru/rg_lru.hpp"
 
+#include <optional>
 #include <utility>
 
+#include "model/device.hpp"
 #include "model/mixers/row_scan.hpp"
 #include "model/mixers/row_table.hpp"
 #include "model/mixers/state_space.hpp"
@@ -50,8 +52,8 @@ at::Tensor RgLru::losing_state(const Block& block, at::Device device) const {
 
 at::Tensor RgLru::gate(const at::Tensor& x, const at::Tensor& weight,
                        const at::Tensor& bias) const {
-  const at::Tensor blocks = x.unflatten(-1, {shape_.blocks, -1}).unsqueeze(-2);
-  return (blocks.matmul(weight).squeeze(-2) + bias).flatten(-2).sigmoid();
+  const at::Tensor blocks = x.unflatten(-1, {shape_.blocks, -1}).transpose(-2, -3);
+  return (blocks.matmul(weight).transpose(-2, -3) + bias).flatten(-2).sigmoid();
 }
 
 RgLruTokens RgLru::tokens(const at::Tensor& x, const at::Tensor& first) const {
@@ -64,6 +66,11 @@ RgLruTokens RgLru::tokens(const at::Tensor& x, const at::Tensor& first) const {
 
 // Without an activation, and without the taps that columns lose.
 at::Tensor RgLru::convolved(Step& step, const at::Tensor& a) const {
+  if (!step.tap_cut()) {
+    const at::Tensor x = step.wide_matrix("convolved", shape_.width);
+    filter(step.rows, weights_.convolution, /*cuts=*/false, a, x);
+    return x;
+  }
   const RowTable table(step);
   at::Tensor x = at::zeros_like(a);
   for (std::int64_t back = 0; back < shape_.conv_kernel; ++back) {
@@ -86,8 +93,13 @@ Factor RgLru::mix(Step& step, const Factor& input) const {
   const at::Tensor x = convolved(step, a);
   step.at(Site::kConv, {x});
   const RowTable table(step);
-  const RgLruRecurrence recurrence(tokens(x, (table.positions() == 0).unsqueeze(1)));
-  const at::Tensor s = scan_rows(step, recurrence).flatten(1);
+  std::optional<FullProducts> full;  // the gates' products are libtorch's, which has no parts
+  if (weights_.in.precision() != Precision::kTf32) full.emplace();
+  const RgLruTokens entering = tokens(x, (table.positions() == 0).unsqueeze(1));
+  const at::Tensor s = step.wide_matrix("s", width);
+  linear_scan(step.rows, entering.input, entering.decay, step.channel_masks,
+              step.workspace.wide_matrix("states", step.rows.slot_count, width), s);
+  recompute_cut(step, RgLruRecurrence(entering), s.unsqueeze(2));
   step.at(Site::kS, {s});
   const at::Tensor g = reference::activated(all.narrow(1, width, width).to(s.scalar_type()),
                                             kernels::Activation::kGeluTanh);

@@ -23,7 +23,6 @@ struct RgLruTokens {
   at::Tensor input, decay;
 };
 
-// Computed by libtorch operations on any device (model/mixers/row_scan.hpp).
 class RgLru final : public Mixer {
  public:
   RgLru(const RgLruShape& shape, RgLruWeights weights);

@@ -19,8 +19,8 @@ std::string RgLruShape::in_words() const {
                      conv_kernel);
 }
 
-std::int64_t RgLruShape::bytes_per_state(Precision precision) const {
-  return width * wide_bytes(precision);
+SlotBytes RgLruShape::slot_bytes(Precision precision) const {
+  return {.own = width * wide_bytes(precision)};
 }
 
 std::vector<ColumnBuffer> RgLruShape::buffers(Precision precision) const {

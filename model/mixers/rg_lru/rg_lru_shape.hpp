@@ -22,7 +22,7 @@ struct RgLruShape final : MixerShape {
   int channels() const override { return width; }
   int taps() const override { return conv_kernel; }
   bool keeps_states() const override { return true; }
-  std::int64_t bytes_per_state(Precision precision) const override;
+  SlotBytes slot_bytes(Precision precision) const override;
   std::vector<ColumnBuffer> buffers(Precision precision) const override;
   std::vector<Site> sites() const override {
     return {Site::kA, Site::kConv, Site::kS, Site::kG, Site::kY, Site::kO};

@@ -17,12 +17,12 @@ at::Tensor ShortConvolution::losing_state(const Block&, at::Device device) const
   return at::ones({shape_.width}, at::TensorOptions(device).dtype(at::kBool));
 }
 
-Factor ShortConvolution::mix(Step& step, const Factor& input) const {
-  const at::Tensor all = step.matrix("projected", 3 * std::int64_t{shape_.width});
-  multiply(input, weights_.in, weights_.in_bias, all);
-  const auto parts = all.to(step.hidden.scalar_type()).chunk(3, 1);
-  const at::Tensor a = parts[0] * parts[2];
-  step.at(Site::kA, {a});
+at::Tensor ShortConvolution::convolved(Step& step, const at::Tensor& a) const {
+  if (!step.state_cut()) {
+    const at::Tensor s = step.wide_matrix("s", shape_.width);
+    filter(step.rows, weights_.convolution, /*cuts=*/true, a, s);
+    return s;
+  }
   const RowTable table(step);
   at::Tensor s = at::zeros_like(a);
   for (std::int64_t back = 0; back < shape_.conv_kernel; ++back) {
@@ -32,6 +32,16 @@ Factor ShortConvolution::mix(Step& step, const Factor& input) const {
            reads.to(a.scalar_type()).unsqueeze(1));
   }
   if (weights_.convolution.bias.defined()) s.add_(weights_.convolution.bias);
+  return s;
+}
+
+Factor ShortConvolution::mix(Step& step, const Factor& input) const {
+  const at::Tensor all = step.matrix("projected", 3 * std::int64_t{shape_.width});
+  multiply(input, weights_.in, weights_.in_bias, all);
+  const auto parts = all.to(step.hidden.scalar_type()).chunk(3, 1);
+  const at::Tensor a = parts[0] * parts[2];
+  step.at(Site::kA, {a});
+  const at::Tensor s = convolved(step, a);
   step.at(Site::kS, {s});
   const at::Tensor g = parts[1].contiguous();
   step.at(Site::kG, {g});

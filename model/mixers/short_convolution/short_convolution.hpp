@@ -14,7 +14,6 @@ struct ShortConvolutionWeights {
   OutputProjection output;  // [hidden, width]
 };
 
-// Computed by libtorch operations on any device.
 class ShortConvolution final : public Mixer {
  public:
   ShortConvolution(const ShortConvolutionShape& shape, ShortConvolutionWeights weights);
@@ -29,6 +28,9 @@ class ShortConvolution final : public Mixer {
   at::Tensor losing_state(const Block& block, at::Device device) const override;
 
  private:
+  // a [columns, width], without the taps that columns lose.
+  at::Tensor convolved(Step& step, const at::Tensor& a) const;
+
   ShortConvolutionShape shape_;
   ShortConvolutionWeights weights_;  // but the output's
 };
