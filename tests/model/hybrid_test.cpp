@@ -114,7 +114,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Subject{"qwen3_next_moe", "qwen3_next_moe"}, Subject{"qwen3_5", "qwen3_5"},
                     Subject{"qwen3_5_hub", "qwen3_5"}, Subject{"qwen3_5_moe", "qwen3_5_moe"},
                     Subject{"olmo_hybrid", "olmo_hybrid"}, Subject{"lfm2", "lfm2"},
-                    Subject{"recurrent_gemma", "recurrent_gemma"}),
+                    Subject{"recurrent_gemma", "recurrent_gemma"}, Subject{"rwkv7", "rwkv7"},
+                    Subject{"rwkv7_original", "rwkv7"}, Subject{"zamba2", "zamba2"}),
     [](const auto& test) { return test.param.checkpoint; });
 
 // ---- random checkpoints
