@@ -199,7 +199,7 @@ void refuse_quantised_weights(ConfigReader& config) {
 // Whether a family is computed by code of this name wherever it is: transformers has no class of
 // RWKV-7, whose files name flash-linear-attention's.
 bool is_the_family(const std::string& family, const nlohmann::json& code) {
-  return family == "rwkv7" && code.is_string() &&
+  return family.starts_with("rwkv7") && code.is_string() &&
          code.get_ref<const std::string&>().starts_with("modeling_rwkv7.");
 }
 

@@ -213,6 +213,8 @@ Checkpoint Checkpoint::open(const std::string& source) {
   parts->files = std::move(weights.files);
   parts->tensors = std::move(weights.tensors);
   parts->disputed = std::move(weights.disputed);
+  const nlohmann::json type = parts->config.value.value("model_type", nlohmann::json());
+  if (type == "rwkv7" || type == "rwkv7_fla") split_rwkv_mixes(parts->tensors);
   if (parts->tensors.empty())
     throw InputError(parts->directory.string(), "holds weights without a single tensor");
   return Checkpoint(std::move(parts));

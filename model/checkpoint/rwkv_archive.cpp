@@ -12,6 +12,7 @@
 #include "base/error.hpp"
 #include "model/checkpoint/torch_archive.hpp"
 #include "model/checkpoint/untrusted.hpp"
+#include "model/checkpoint/zip_archive.hpp"
 
 namespace factflow {
 
@@ -214,11 +215,36 @@ std::optional<fs::path> find_rwkv_archive(const fs::path& directory) {
     if (entry.path().extension() == ".pth" &&
         !entry.path().filename().string().starts_with("consolidated"))
       found.push_back(entry.path());
-  return found.size() == 1 ? std::optional(found.front()) : std::nullopt;
+  if (found.size() != 1 || !fs::is_regular_file(found.front(), ignored) ||
+      !ZipArchive::is_zip(MappedFile(found.front()).bytes()))
+    return std::nullopt;
+  return found.front();
 }
 
 RwkvArchive open_rwkv_archive(const fs::path& path) {
   return Translation(path, open_torch_archive(path)).run();
+}
+
+void split_rwkv_mixes(TensorMap& tensors) {
+  constexpr std::string_view kOld = ".attn.x_x";
+  constexpr std::string_view kParts = "rwkvag";
+  TensorMap made;
+  std::erase_if(tensors, [&](const auto& entry) {
+    const auto& [name, all] = entry;
+    if (!name.ends_with(kOld)) return false;
+    if (all.shape.empty() || all.shape.front() != static_cast<std::int64_t>(kParts.size()))
+      throw InputError(all.file, fmt::format("tensor {}: has the shape {}, expected {} mixes", name,
+                                             to_string(all.shape), kParts.size()));
+    const size_t bytes = all.bytes.size() / kParts.size();
+    for (size_t i = 0; i < kParts.size(); ++i) {
+      StoredTensor part = all;
+      part.shape = {1, 1, all.count() / static_cast<std::int64_t>(kParts.size())};
+      part.bytes = all.bytes.subspan(i * bytes, bytes);
+      made.emplace(name.substr(0, name.size() - 1) + kParts[i], std::move(part));
+    }
+    return true;
+  });
+  tensors.merge(made);
 }
 
 }  // namespace factflow

@@ -10,8 +10,8 @@
 
 namespace factflow {
 
-// The file of such a folder: it holds no config.json, and one *.pth of another name than
-// consolidated* (Meta's form).
+// The file of such a folder: it holds no config.json, and one *.pth, a zip archive of another name
+// than consolidated* (Meta's form).
 std::optional<std::filesystem::path> find_rwkv_archive(const std::filesystem::path& directory);
 
 // The same checkpoint as flash-linear-attention would save it: names, shapes, and low-rank matrices
@@ -25,5 +25,10 @@ struct RwkvArchive {
 // Throws InputError naming file and tensor for what is no RWKV-7, other versions and variants among
 // it. Executes nothing.
 RwkvArchive open_rwkv_archive(const std::filesystem::path& path);
+
+// Old files of flash-linear-attention have a layer's six mixes with the token before in one tensor,
+// x_x [6, .., hidden]: it becomes the six of newer ones, which point into it. Throws InputError for
+// one of another form.
+void split_rwkv_mixes(TensorMap& tensors);
 
 }  // namespace factflow

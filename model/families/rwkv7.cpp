@@ -39,7 +39,9 @@ int read_inner(ConfigReader& config, int hidden) {
       config.is_null("hidden_ratio") ? 4 * hidden : config.expanded("hidden_ratio", 4, hidden);
   if (config.has("intermediate_size") && !config.is_null("intermediate_size"))
     return config.integer("intermediate_size");
-  return (expanded + 31) / 32 * 32;
+  const int inner = (expanded + 31) / 32 * 32;
+  config.check_width("hidden_ratio", inner);
+  return inner;
 }
 
 Rwkv7Shape read_heads(ConfigReader& config, int hidden) {

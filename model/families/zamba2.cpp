@@ -74,6 +74,7 @@ SharedBlockShape read_shared_block(ConfigReader& config, int hidden, bool bias, 
   if (adapted && attention.key_heads != attention.heads)
     config.fail("num_key_value_heads", "adapters of attention need as many as there are heads");
   attention.head_size = both / attention.heads;
+  config.check_width("num_attention_heads", attention.queries());
   attention.scale = 1 / std::sqrt(attention.head_size / 2.0);
   if (config.flag("use_mem_rope", false))
     attention.rotary = read_plain_rotary(config, attention.head_size, 10000);

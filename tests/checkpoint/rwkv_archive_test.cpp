@@ -71,6 +71,21 @@ TEST(RwkvArchive, WhatIsNoRwkv7IsRefused) {
   EXPECT_THAT(refusal("rwkv7_repeated"), HasSubstr("need more memory than the file"));
 }
 
+// As old files of flash-linear-attention have it: [6, 1, 1, hidden] in the order r, w, k, v, a, g.
+TEST(RwkvArchive, OneTensorOfSixMixesIsSplit) {
+  const std::vector<float> values = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+  StoredTensor all = tensor_of(values);
+  all.shape = {6, 1, 1, 2};
+  TensorMap tensors = {{"model.layers.0.attn.x_x", all}, {"other", tensor_of(values)}};
+  split_rwkv_mixes(tensors);
+  ASSERT_EQ(tensors.size(), 7u);
+  EXPECT_EQ(element(tensors.at("model.layers.0.attn.x_r"), 1), 1);
+  EXPECT_EQ(element(tensors.at("model.layers.0.attn.x_v"), 0), 6);
+  EXPECT_EQ(tensors.at("model.layers.0.attn.x_g").shape, (std::vector<std::int64_t>{1, 1, 2}));
+  TensorMap wrong = {{"model.layers.0.attn.x_x", tensor_of(values)}};
+  EXPECT_THAT(input_error([&] { split_rwkv_mixes(wrong); }), HasSubstr("expected 6 mixes"));
+}
+
 TEST(RwkvArchive, OnlyALoneFileWithoutConfigurationIsOne) {
   const TemporaryDirectory folder;
   put(folder, "rwkv7", "consolidated.00.pth");
