@@ -196,12 +196,20 @@ void refuse_quantised_weights(ConfigReader& config) {
   }
 }
 
+// Whether a family is computed by code of this name wherever it is: transformers has no class of
+// RWKV-7, whose files name flash-linear-attention's.
+bool is_the_family(const std::string& family, const nlohmann::json& code) {
+  return family.starts_with("rwkv7") && code.is_string() &&
+         code.get_ref<const std::string&>().starts_with("modeling_rwkv7.");
+}
+
 // Code beside the weights may compute anything, and is not run.
-void refuse_own_code(ConfigReader& config) {
+void refuse_own_code(ConfigReader& config, const std::string& family) {
   const nlohmann::json& map = config.raw("auto_map");
   if (!map.is_object()) return;
   for (const char* part : {"AutoModelForCausalLM", "AutoModel", "AutoConfig"})
-    if (const auto code = map.find(part); code != map.end() && !code->is_null())
+    if (const auto code = map.find(part);
+        code != map.end() && !code->is_null() && !is_the_family(family, *code))
       config.fail(
           "auto_map",
           fmt::format("says that the model is computed by code of its own ({}), which is "
@@ -239,7 +247,7 @@ std::string plain_letters(const std::string& name) {
 }
 
 Architecture read_family(ConfigReader& config, const Family& family) {
-  refuse_own_code(config);
+  refuse_own_code(config, family.model_type);
   refuse_quantised_weights(config);
   ignore_common_keys(config);
   ignore_dropouts(config);

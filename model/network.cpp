@@ -14,6 +14,7 @@
 #include "model/device.hpp"
 #include "model/families/family.hpp"
 #include "model/limits.hpp"
+#include "model/mixers/mixer_roles.hpp"
 #include "model/reference/reference_ops.hpp"
 #include "model/weights.hpp"
 
@@ -102,10 +103,14 @@ void Network::load_embedding(Weights& weights, const NetworkParts& parts) {
   };
   embedding_ = weights.take(parts.embedding);
   at::Tensor output = architecture_.tied_head ? embedding_ : weights.take(parts.head);
+  if (parts.embedding_norm)
+    embedding_ = reference::normalised(embedding_.to(at::kDouble), *parts.embedding_norm)
+                     .to(embedding_.scalar_type());
   if (!parts.project_in.empty())
     embedding_ = product(embedding_, weights.take(parts.project_in).t());
   if (!parts.project_out.empty()) output = product(output, weights.take(parts.project_out));
-  const bool one_copy = architecture_.tied_head && parts.project_in.empty();
+  const bool one_copy =
+      architecture_.tied_head && parts.project_in.empty() && !parts.embedding_norm;
   at::Tensor bias;
   if (!parts.head_bias.empty()) bias = weights.take(parts.head_bias);
   if (output.is_cuda()) {
@@ -145,13 +150,15 @@ void Network::fold_biases() {
 void Network::layer(Step& step) const {
   const LayerShape& shape = architecture_.blocks[static_cast<size_t>(step.layer)];
   const std::vector<NetworkBlock>& blocks = layers_[static_cast<size_t>(step.layer)];
+  at::Tensor read = step.hidden;  // by the next blocks, before their norms
   for (size_t begin = 0; begin < blocks.size();) {
     const size_t end = end_of_parallel(shape, begin);
     std::vector<Factor> inputs;
     for (size_t b = begin; b < end; ++b)
       inputs.push_back(shape[b].shares_input
                            ? inputs.back()
-                           : input_of(step, blocks[b].norm, norm_buffer(b - begin)));
+                           : input_of(step, read, blocks[b].norm, norm_buffer(b - begin)));
+    read = step.hidden;
     for (size_t b = begin; b < end; ++b) {
       if (b < step.masks_of_blocks.size()) {
         step.channel_masks = step.masks_of_blocks[b].channels;
@@ -159,21 +166,35 @@ void Network::layer(Step& step) const {
       }
       const Mixer& mixer = *blocks[b].mixer;
       if (mixer.shape().mixes_tokens()) step.enter(mixer.shape().path());
-      add_output(step, shape[b], blocks[b], mixer.mix(step, inputs[b - begin]));
+      const Factor mixed = mixer.mix(step, inputs[b - begin]);
+      if (feeds_next(shape[b]))
+        read = fed_to_next(step, blocks[b], mixed);
+      else
+        add_output(step, shape[b], blocks[b], mixed);
     }
     begin = end;
   }
 }
 
 // What a mixer reads. Where there is no norm it is the stream, or a copy of it if it may change.
-Factor Network::input_of(Step& step, const Norm& norm, const std::string& buffer) const {
+Factor Network::input_of(Step& step, const at::Tensor& stream, const Norm& norm,
+                         const std::string& buffer) const {
   if (norm.identity) {
-    const Factor stream = factor_of(step.rows, step.workspace, step.hidden, buffer);
-    if (!stream.numbers.is_same(step.hidden) || !step.touches(Site::kMlpIn)) return stream;
+    const Factor itself = factor_of(step.rows, step.workspace, stream, buffer);
+    if (!itself.numbers.is_same(stream) || !step.touches(Site::kMlpIn)) return itself;
   }
   const Factor input = step.workspace.factor(buffer, step.columns(), architecture_.hidden);
-  apply_norm(step.rows, norm, step.hidden, input);
+  apply_norm(step.rows, norm, stream, input);
   return input;
+}
+
+// [columns, hidden] the stream with what a block gives, for the block behind it alone.
+at::Tensor Network::fed_to_next(Step& step, const NetworkBlock& block, const Factor& mixed) const {
+  const OutputProjection& output = block.mixer->output();
+  const at::Tensor fed = step.wide_matrix("fed", architecture_.hidden);
+  multiply(mixed, output.weight, output.bias, fed);
+  step.at(block.mixer->shape().sites().back(), {fed});
+  return fed.add_(step.hidden);
 }
 
 // Adds to the stream what a block gives.
@@ -230,9 +251,10 @@ at::Tensor Network::embedded(const std::vector<int>& ids) const {
 at::Tensor Network::reference_layer(ReferencePass& pass, int layer, const at::Tensor& h) const {
   const LayerShape& shape = architecture_.blocks[static_cast<size_t>(layer)];
   const std::vector<NetworkBlock>& blocks = layers_[static_cast<size_t>(layer)];
-  at::Tensor stream = h;
+  at::Tensor stream = h, fed;
   for (size_t begin = 0; begin < blocks.size();) {
-    const at::Tensor before = stream;
+    const at::Tensor before = fed.defined() ? stream + fed : stream;
+    fed = at::Tensor();
     for (const size_t end = end_of_parallel(shape, begin); begin < end; ++begin) {
       const NetworkBlock& block = blocks[begin];
       const Site site = block.mixer->shape().sites().back();
@@ -241,6 +263,10 @@ at::Tensor Network::reference_layer(ReferencePass& pass, int layer, const at::Te
       at::Tensor added =
           block.mixer->reference_mix(pass, layer, reference::normalised(before, block.norm));
       if (output.weight.defined()) added = reference::projected(added, output.weight, output.bias);
+      if (feeds_next(shape[begin])) {
+        fed = pass.at(site, layer, added);
+        continue;
+      }
       if (shape[begin].has_raw_site()) added = pass.at(raw_site(site), layer, added);
       if (shape[begin].norm_behind) added = reference::normalised(added, block.norm_behind);
       stream = stream + pass.at(site, layer, added * shape[begin].scale);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,8 @@ struct NetworkParts {
   int first_position = 0;  // row of the position embedding that token 0 has (OPT: 2)
   // Names of tensors, or empty: [vocabulary]; [hidden, embedding_width]; [embedding_width, hidden].
   std::string head_bias = {}, project_in = {}, project_out = {};
+  // Of the embedding's rows, before they are anything's input; put into them (RWKV).
+  std::optional<Norm> embedding_norm = {};
 };
 
 class Network {
@@ -115,7 +118,9 @@ class Network {
   void load_embedding(Weights& weights, const NetworkParts& parts);
   void check_folding() const;  // throws std::logic_error
   void fold_biases();
-  Factor input_of(Step& step, const Norm& norm, const std::string& buffer) const;
+  Factor input_of(Step& step, const at::Tensor& stream, const Norm& norm,
+                  const std::string& buffer) const;
+  at::Tensor fed_to_next(Step& step, const NetworkBlock& block, const Factor& mixed) const;
   void add_output(Step& step, const BlockShape& shape, const NetworkBlock& block,
                   const Factor& mixed) const;
 

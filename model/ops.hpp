@@ -49,6 +49,9 @@ struct Step {
   // the clean row's. Undefined: nobody counts.
   at::Tensor rerouted = {};
   Path path = Path::kBoth;  // of the block, if it mixes tokens
+  // [columns, hidden] wide: what columns carry beside the stream, if some mixer does
+  // (model/mixers/mixer_roles.hpp).
+  at::Tensor carried = {};
 
   // The block that comes next is a mixer of this path.
   void enter(Path of_block);

@@ -14,6 +14,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "experiments/counterfactual_draw.hpp"
+#include "experiments/stream_only.hpp"
 #include "experiments/trace/token_patches.hpp"
 
 namespace factflow {
@@ -341,6 +342,7 @@ class AttributionKind final : public ExperimentKind {
       };
       draw.add(i, entry.candidates, entry.seed);
       check_precision(model);
+      require_stream_only(model, key("models"));
       take_methods(entry, key, model, plan);
       asked = asked_by(entry, key("sites"), model, plan);
     }

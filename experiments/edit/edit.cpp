@@ -13,6 +13,7 @@
 #include "base/text_file.hpp"
 #include "experiments/edit/edit_plan.hpp"
 #include "experiments/edit/edit_work.hpp"
+#include "experiments/stream_only.hpp"
 
 namespace factflow {
 namespace {
@@ -193,10 +194,12 @@ class EditKind final : public ExperimentKind {
     for (std::size_t i = 0; i < entries.size(); ++i) {
       Asked& asked = planned.asked.emplace_back();
       const auto& entry = static_cast<const EditConfig&>(*entries[i]);
-      if (is_for(entry, model.name))
-        asked = planner.asked_by(entry, [&](const char* key) {
-          return key_in_entry(section(), i, entries.size(), key);
-        });
+      if (!is_for(entry, model.name)) continue;
+      const auto key = [&](const char* of) {
+        return key_in_entry(section(), i, entries.size(), of);
+      };
+      require_stream_only(model, key("models"));
+      asked = planner.asked_by(entry, key);
     }
     planned.work = edit_work(planner.plan());
     return planned;

@@ -13,6 +13,7 @@
 #include "model/checkpoint/digest.hpp"
 #include "model/checkpoint/foreign_files.hpp"
 #include "model/checkpoint/hub_cache.hpp"
+#include "model/checkpoint/rwkv_archive.hpp"
 #include "model/checkpoint/safetensors.hpp"
 #include "model/checkpoint/shard_index.hpp"
 #include "model/checkpoint/tensor_file.hpp"
@@ -183,24 +184,37 @@ fs::path Checkpoint::resolve_tokenizer(const std::string& source) {
 
 bool Checkpoint::has_weights(const std::string& source) {
   const fs::path directory = resolve(source);
-  return std::any_of(std::begin(kContainers), std::end(kContainers), [&](const Container& one) {
-    return holds(directory, one.name) || holds(directory, one.index());
-  });
+  return find_rwkv_archive(directory) ||
+         std::any_of(std::begin(kContainers), std::end(kContainers), [&](const Container& one) {
+           return holds(directory, one.name) || holds(directory, one.index());
+         });
 }
 
 nlohmann::json Checkpoint::read_config(const std::string& source) {
-  return read_model_config(resolve(source)).value;
+  const fs::path directory = resolve(source);
+  if (const auto archive = find_rwkv_archive(directory))
+    return open_rwkv_archive(*archive).config.value;
+  return read_model_config(directory).value;
 }
 
 Checkpoint Checkpoint::open(const std::string& source) {
   auto parts = std::make_unique<Parts>();
   parts->directory = resolve(source);
-  parts->config = read_model_config(parts->directory);
   WeightFiles weights;
-  parts->unread = open_weights(parts->directory, weights);
+  if (const auto archive = find_rwkv_archive(parts->directory)) {
+    RwkvArchive opened = open_rwkv_archive(*archive);
+    parts->config = std::move(opened.config);
+    weights.tensors = std::move(opened.file.tensors);
+    weights.files.push_back(std::move(opened.file));
+  } else {
+    parts->config = read_model_config(parts->directory);
+    parts->unread = open_weights(parts->directory, weights);
+  }
   parts->files = std::move(weights.files);
   parts->tensors = std::move(weights.tensors);
   parts->disputed = std::move(weights.disputed);
+  const nlohmann::json type = parts->config.value.value("model_type", nlohmann::json());
+  if (type == "rwkv7" || type == "rwkv7_fla") split_rwkv_mixes(parts->tensors);
   if (parts->tensors.empty())
     throw InputError(parts->directory.string(), "holds weights without a single tensor");
   return Checkpoint(std::move(parts));

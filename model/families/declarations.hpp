@@ -34,6 +34,8 @@ FACTFLOW_FAMILY(qwen3_5)
 FACTFLOW_FAMILY(qwen3_moe)
 FACTFLOW_FAMILY(qwen3_next)
 FACTFLOW_FAMILY(recurrent_gemma)
+FACTFLOW_FAMILY(rwkv7)
+FACTFLOW_FAMILY(zamba2)
 #undef FACTFLOW_FAMILY
 
 Architecture read_gpt2(ConfigReader& config);
@@ -67,5 +69,7 @@ Architecture read_qwen3_5_moe(ConfigReader& config);
 Architecture read_qwen3_moe(ConfigReader& config);
 Architecture read_qwen3_next(ConfigReader& config);
 Architecture read_recurrent_gemma(ConfigReader& config);
+Architecture read_rwkv7(ConfigReader& config);
+Architecture read_zamba2(ConfigReader& config);
 
 }  // namespace factflow

@@ -40,6 +40,9 @@ const std::vector<Family>& built_in_families() {
       {"qwen3_moe", read_qwen3_moe, qwen3_moe_tensors, qwen3_moe_parts},
       {"qwen3_next", read_qwen3_next, qwen3_next_tensors, qwen3_next_parts},
       {"recurrent_gemma", read_recurrent_gemma, recurrent_gemma_tensors, recurrent_gemma_parts},
+      {"rwkv7", read_rwkv7, rwkv7_tensors, rwkv7_parts},
+      {"rwkv7_fla", read_rwkv7, rwkv7_tensors, rwkv7_parts},
+      {"zamba2", read_zamba2, zamba2_tensors, zamba2_parts},
   };
   return list;
 }

@@ -67,6 +67,7 @@ ReferenceForward::Result ReferenceForward::forward(const std::vector<int>& ids,
                                                    PromptPass& pass) const {
   const int layers = network_.architecture().layers;
   at::Tensor h = network_.embedded(ids);
+  pass.carry(h);
   for (int layer = 0; layer < layers; ++layer)
     h = network_.reference_layer(pass, layer, pass.at(Site::kH, layer, h));
   h = pass.at(Site::kH, layers, h);

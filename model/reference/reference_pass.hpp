@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -35,12 +36,18 @@ class ReferencePass {
   // The mixer that comes next is of this path.
   void enter(Path path) { path_ = path; }
 
+  // What the tokens carry beside the stream (model/mixers/mixer_roles.hpp), [.., tokens, hidden].
+  // Throws std::logic_error in a pass that has begun above the embedding, where nobody knows it.
+  const at::Tensor& carried() const;
+  void carry(at::Tensor values) { carried_ = std::move(values); }
+
  protected:
   ReferencePass() = default;
   Path path() const { return path_; }
 
  private:
   Path path_ = Path::kBoth;
+  at::Tensor carried_ = {};
 };
 
 // [width] true at the indices; throws std::invalid_argument for one outside.

@@ -106,6 +106,7 @@ at::Tensor ReferenceRows::embedded(const std::vector<std::vector<int>>& rows) co
 
 at::Tensor ReferenceRows::through(const at::Tensor& h, int begin, int end, const Seen& seen) const {
   RowsPass pass(nullptr, seen);
+  if (begin == 0) pass.carry(h);
   at::Tensor stream = h;
   for (int layer = begin; layer < end; ++layer)
     stream = network_.reference_layer(pass, layer, pass.at(Site::kH, layer, stream));

@@ -10,6 +10,8 @@
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 
+#include "model/mixers/mixer_roles.hpp"
+
 namespace factflow {
 namespace {
 
@@ -208,6 +210,12 @@ at::Tensor Pass::climb(const Network& network, const Masks& masks, Workspace& wo
   device_.view.column_count = plan_.clean_columns;
   network.embed(device_.view, device_.tokens, device_.position.narrow(0, 0, plan_.clean_columns),
                 hidden.narrow(0, 0, plan_.clean_columns));
+  // What columns carry is the embedding, until a mixer writes something else there.
+  at::Tensor carried;
+  if (carries(network.architecture())) {
+    carried = workspace.wide_matrix("carried", plan_.columns(), network.architecture().hidden);
+    carried.narrow(0, 0, plan_.clean_columns).copy_(hidden.narrow(0, 0, plan_.clean_columns));
+  }
   if (network.architecture().routes())
     rerouted_ = at::zeros({static_cast<std::int64_t>(plan_.rows.size())},
                           at::TensorOptions().dtype(at::kInt).device(network.device()));
@@ -215,6 +223,7 @@ at::Tensor Pass::climb(const Network& network, const Masks& masks, Workspace& wo
   for (int l = 0; l < plan_.layers; ++l) {
     const std::int64_t columns = plan_.columns_alive[static_cast<size_t>(l)];
     give_birth(hidden, alive, columns);
+    if (carried.defined()) give_birth(carried, alive, columns);
     alive = columns;
     inherit_routing(rows, plan_.rows_alive[static_cast<size_t>(l)]);
     rows = plan_.rows_alive[static_cast<size_t>(l)];
@@ -227,6 +236,7 @@ at::Tensor Pass::climb(const Network& network, const Masks& masks, Workspace& wo
     step.of_path = device_.of_path;
     step.flag_count = static_cast<std::int64_t>(plan_.flags.size());
     step.rerouted = rerouted_;
+    if (carried.defined()) step.carried = carried.narrow(0, 0, columns);
     step.at(Site::kH, {step.hidden}, network.stream_offset(l));
     network.layer(step);
   }

@@ -88,6 +88,11 @@ std::vector<EncodedToken> Tokenizer::Parts::raw_tokens(std::string_view text) co
   if (!valid_utf8(text))
     throw InputError(file.name, "the text " + in_quotes(text) + " is not valid UTF-8",
                      "convert it to UTF-8");
+  if (file.world) {
+    std::vector<EncodedToken> tokens;
+    file.world->encode(text, tokens);
+    return tokens;
+  }
   std::vector<Piece> pieces;
   try {
     pieces = file.added.extract(AlignedText(text), file.normalizer);
@@ -134,6 +139,11 @@ void Tokenizer::require_agreement(std::string_view text) const {
 
 std::string Tokenizer::token_text(int id) const {
   const TokenizerFile& file = parts_->file;
+  if (file.world) {
+    const std::string* token = file.world->token(id);
+    if (token == nullptr) throw std::out_of_range(fmt::format("no token has the id {}", id));
+    return lossy_utf8(*token);
+  }
   if (const AddedToken* added = file.added.token(id)) return added->content;
   const std::string* token = file.model.token(id);
   if (token == nullptr) throw std::out_of_range(fmt::format("no token has the id {}", id));
@@ -148,15 +158,18 @@ std::string Tokenizer::token_text(int id) const {
 }
 
 bool Tokenizer::has_token(int id) const {
-  return parts_->file.added.token(id) != nullptr || parts_->file.model.token(id) != nullptr;
+  const TokenizerFile& file = parts_->file;
+  if (file.world) return file.world->token(id) != nullptr;
+  return file.added.token(id) != nullptr || file.model.token(id) != nullptr;
 }
 
 int Tokenizer::model_size() const {
-  return parts_->file.model.largest_id() + 1;
+  const TokenizerFile& file = parts_->file;
+  return 1 + (file.world ? file.world->largest_id() : file.model.largest_id());
 }
 
 int Tokenizer::vocabulary_size() const {
-  int largest = parts_->file.model.largest_id();
+  int largest = model_size() - 1;
   for (const AddedToken& token : parts_->file.added.tokens()) largest = std::max(largest, token.id);
   return largest + 1;
 }
@@ -166,7 +179,8 @@ std::string Tokenizer::digest() const {
 }
 
 std::string Tokenizer::description() const {
-  std::vector<std::string> words = {"BPE", format_count(vocabulary_size()) + " tokens"};
+  std::vector<std::string> words = {parts_->file.world ? "RWKV World" : "BPE",
+                                    format_count(vocabulary_size()) + " tokens"};
   for (const auto* names : {&parts_->file.normalizer.names(), &parts_->file.pre_tokenizer.names(),
                             &parts_->file.post_processor.names()})
     words.insert(words.end(), names->begin(), names->end());

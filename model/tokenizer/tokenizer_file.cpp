@@ -183,6 +183,16 @@ TokenizerFile read_vocabulary_and_merges(const std::filesystem::path& directory,
                  std::move(model));
 }
 
+// Of RWKV's own kind.
+TokenizerFile read_world(const std::filesystem::path& file) {
+  const std::string name = file.string(), text = read_text_file(file, kMaxFileBytes);
+  TokenizerFile made{name,           digest_of({text}),     Normalizer(),
+                     PreTokenizer(), Bpe({}, {}, {}, name), AddedTokens(),
+                     PostProcessor()};
+  made.world.emplace(text, name);
+  return made;
+}
+
 }  // namespace
 
 TokenizerFile parse_tokenizer_json(std::string_view text, const std::string& name) {
@@ -192,10 +202,15 @@ TokenizerFile parse_tokenizer_json(std::string_view text, const std::string& nam
 TokenizerFiles read_tokenizer_files(const std::filesystem::path& path) {
   namespace fs = std::filesystem;
   std::error_code error;
+  if (!fs::is_directory(path, error) && path.filename() == WorldVocabulary::kFile)
+    return {read_world(path), std::nullopt};
   if (!fs::is_directory(path, error))
     return {parse_tokenizer_json(read_text_file(path, kMaxFileBytes), path.string()), std::nullopt};
+  const fs::path file = path / "tokenizer.json", world = path / WorldVocabulary::kFile;
+  // What stands beside it is of a class of its own, with code of its own, and says nothing more.
+  if (!fs::exists(file, error) && fs::exists(world, error))
+    return {read_world(world), std::nullopt};
   const TokenizerConfig config(path);
-  const fs::path file = path / "tokenizer.json";
   if (fs::exists(file, error)) {
     const std::string text = read_text_file(file, kMaxFileBytes), name = file.string();
     const nlohmann::json document = parse_tokenizer_text(text, name);

@@ -10,6 +10,7 @@
 #include "model/tokenizer/normalizer.hpp"
 #include "model/tokenizer/post_processor.hpp"
 #include "model/tokenizer/pre_tokenizer.hpp"
+#include "model/tokenizer/world_vocabulary.hpp"
 
 namespace factflow {
 
@@ -21,6 +22,7 @@ struct TokenizerFile {
   Bpe model;
   AddedTokens added;
   PostProcessor post_processor;
+  std::optional<WorldVocabulary> world = {};  // in place of all of these (RWKV)
 };
 
 struct TokenizerFiles {

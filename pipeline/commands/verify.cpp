@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "model/check_intervention.hpp"
+#include "model/checkpoint/checkpoint.hpp"
 #include "model/device.hpp"
 #include "model/edit/check_cases.hpp"
 #include "model/locate_cases.hpp"
@@ -68,8 +69,9 @@ std::vector<Subject> subjects_of(const std::optional<std::string>& model, const 
   std::vector<Subject> subjects = subjects_in(cases.string(), cases);
   if (!subjects.empty()) return subjects;
   for (const fs::directory_entry& entry : fs::directory_iterator(cases)) {
-    if (!entry.is_directory() || !fs::exists(entry.path() / "config.json")) continue;
+    if (!entry.is_directory()) continue;
     const std::string checkpoint = entry.path().string();
+    if (!fs::exists(entry.path() / "config.json") && !Checkpoint::has_weights(checkpoint)) continue;
     const std::vector<Subject> here = subjects_in(checkpoint, answers_about(entry.path()));
     if (here.empty())
       throw InputError(checkpoint, fmt::format("holds none of {}", fmt::join(kCasesNames, ", ")));

@@ -310,6 +310,32 @@ def broken():
     write("twice", zipped({**once, "data.pkl": body}))
 
 
+def rwkv():
+    """RWKV-7 as its authors save it: two layers, two heads of two, matrices that are their own number counted up."""
+    hidden, vocabulary, inner, shapes = 4, 5, 6, {}
+    norms = lambda name: {f"{name}.weight": (hidden,), f"{name}.bias": (hidden,)}
+    shapes |= {"emb.weight": (vocabulary, hidden), "head.weight": (vocabulary, hidden), **norms("ln_out"), **norms("blocks.0.ln0")}
+    for block in ("blocks.0.", "blocks.1."):
+        shapes |= {**norms(block + "ln1"), **norms(block + "ln2"), **norms(block + "att.ln_x")}
+        shapes |= {f"{block}att.{name}": (1, 1, hidden) for name in "x_r x_w x_k x_v x_a x_g w0 a0 v0 k_k k_a".split()}
+        shapes |= {f"{block}att.{name}.weight": (hidden, hidden) for name in "receptance key value output".split()}
+        shapes |= {block + "att.r_k": (2, 2), block + "ffn.x_k": (1, 1, hidden)}
+        shapes |= {block + "ffn.key.weight": (inner, hidden), block + "ffn.value.weight": (hidden, inner)}
+        for name, rank in (("w", 2), ("a", 3), ("v", 1), ("g", 2)):
+            shapes |= {f"{block}att.{name}1": (hidden, rank), f"{block}att.{name}2": (rank, hidden)}
+    tensors = {}
+    for number, (name, shape) in enumerate(shapes.items()):
+        count = 1
+        for size in shape:
+            count *= size
+        tensors[name] = tensor(Storage("Float", [number + i / 64 for i in range(count)], str(number)), shape)
+    write("rwkv7", zipped(archive(tensors)))
+    write("rwkv6", zipped(archive({**tensors, "blocks.0.att.time_decay": tensors["ln_out.bias"]})))
+    write("rwkv7_deep", zipped(archive({**tensors, "blocks.1.ffn.s_emb.weight": tensors["emb.weight"]})))
+    repeated = tensor(Storage("Float", range(64), "all"), (8, 8))
+    write("rwkv7_repeated", zipped(archive({f"blocks.{i}.att.w1": repeated for i in range(400)}, 4)))
+
+
 if __name__ == "__main__":
     OUT.mkdir(exist_ok=True)
     for old in OUT.glob("*.bin"):
@@ -318,3 +344,4 @@ if __name__ == "__main__":
     dangerous()
     bad_archives()
     broken()
+    rwkv()

@@ -114,7 +114,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Subject{"qwen3_next_moe", "qwen3_next_moe"}, Subject{"qwen3_5", "qwen3_5"},
                     Subject{"qwen3_5_hub", "qwen3_5"}, Subject{"qwen3_5_moe", "qwen3_5_moe"},
                     Subject{"olmo_hybrid", "olmo_hybrid"}, Subject{"lfm2", "lfm2"},
-                    Subject{"recurrent_gemma", "recurrent_gemma"}),
+                    Subject{"recurrent_gemma", "recurrent_gemma"}, Subject{"rwkv7", "rwkv7"},
+                    Subject{"rwkv7_original", "rwkv7"}, Subject{"zamba2", "zamba2"}),
     [](const auto& test) { return test.param.checkpoint; });
 
 // ---- random checkpoints
@@ -275,6 +276,30 @@ TEST(Paths, TwoMixersInALayerHaveTheirEdgesEach) {
   EXPECT_EQ(blocked_edges(falcon, block), 4);
 }
 
+// The edges of Zamba2's attention are those of its shared block, of its hybrid layers alone.
+TEST(Paths, SharedBlocksHaveTheEdgesOfTheirAttention) {
+  const Architecture zamba = read_architecture(small_hybrid_config("zamba2"), "config.json");
+  Block block;
+  block.layers = {0, 1, 2};
+  block.targets = {3};
+  block.sources = {0, 1};
+  EXPECT_EQ(blocked_edges(zamba, block), 10);
+  block.path = Path::kAttention;
+  EXPECT_EQ(blocked_edges(zamba, block), 4);
+}
+
+TEST(Paths, Rwkv7HasNoChannelsToChoose) {
+  const Architecture rwkv = read_architecture(small_hybrid_config("rwkv7"), "config.json");
+  Block block;
+  block.layers = {0, 2};
+  block.erase = true;
+  EXPECT_NO_THROW(check_intervention(rwkv, block));
+  block.selection = parse_channel_set("slow");
+  EXPECT_THROW(check_intervention(rwkv, block), std::invalid_argument);
+  block.selection = Heads{{0}};
+  EXPECT_THROW(check_intervention(rwkv, block), std::invalid_argument);
+}
+
 // ---- routing
 
 TEST(Routing, SharesAreOfAllExperts) {
@@ -333,6 +358,16 @@ TEST(HybridConfigs, RefusalsNameTheKey) {
       {"mixtral", R"({"num_experts_per_tok": 5})", "num_experts_per_tok: expected 1 to 4"},
       {"qwen3_next", R"({"linear_num_key_heads": 3})", "linear_num_key_heads: expected a divisor"},
       {"qwen3_5", R"({"attn_windows": 3})", "attn_windows: is not known"},
+      {"rwkv7", R"({"attn": {"layers": [1]}})", "attn: layers of attention"},
+      {"rwkv7", R"({"value_dim": [12, 12, 8]})", "value_dim: only hidden_size = 12"},
+      {"rwkv7", R"({"norm_first": false})", "norm_first: only"},
+      {"rwkv7", R"({"head_dim": 5})", "head_dim: expected a divisor of hidden_size"},
+      {"rwkv7", R"({"auto_map": {"AutoModel": "mine.Model"}})", "auto_map: says"},
+      {"zamba2", R"({"layers_block_type": ["hybrid", "attention", "mamba"]})",
+       "layers_block_type: expected mamba or hybrid"},
+      {"zamba2", R"({"num_attention_heads": 3})", "num_attention_heads: expected a divisor"},
+      {"zamba2", R"({"num_key_value_heads": 2})", "num_key_value_heads: adapters"},
+      {"zamba2", R"({"use_long_context": true})", "use_long_context: only"},
   };
   for (const auto& [model, change, problem] : refusals)
     EXPECT_THAT(input_error_of(read(model, change)), HasSubstr(problem)) << model << change;

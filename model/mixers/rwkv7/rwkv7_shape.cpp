@@ -1,0 +1,43 @@
+#include "model/mixers/rwkv7/rwkv7_shape.hpp"
+
+#include <stdexcept>
+#include <variant>
+
+#include <fmt/format.h>
+
+namespace factflow {
+namespace {
+
+// Values of a column that exist side by side while tokens mix.
+constexpr std::int64_t kValues = 24;
+
+std::int64_t wide_bytes(Precision precision) {
+  return static_cast<std::int64_t>(c10::elementSize(wide_type(precision)));
+}
+
+}  // namespace
+
+std::string Rwkv7Shape::in_words() const {
+  return fmt::format("{} RWKV-7 heads of {}", heads, head_size);
+}
+
+std::int64_t Rwkv7Shape::bytes_per_state(Precision precision) const {
+  return hidden() * head_size * wide_bytes(precision);
+}
+
+std::vector<ColumnBuffer> Rwkv7Shape::buffers(Precision precision) const {
+  const std::int64_t ranks = std::int64_t{decay_rank} + rate_rank + value_rank + gate_rank;
+  return {{"rwkv7", (kValues * hidden() + ranks) * wide_bytes(precision)},
+          {"converted", hidden() * factor_bytes(precision)},
+          {"carried", hidden() * wide_bytes(precision)}};
+}
+
+void Rwkv7Shape::check_block(const Block& block) const {
+  if (block.through == Block::Through::kConvolution)
+    throw std::invalid_argument("rwkv7 has no edges through a convolution");
+  const auto* set = std::get_if<ChannelSet>(&block.selection);
+  if (set == nullptr || set->kind != ChannelSet::Kind::kAll || block.parts)
+    throw std::invalid_argument("rwkv7: only edges of all heads can be blocked");
+}
+
+}  // namespace factflow
