@@ -361,7 +361,8 @@ TEST_P(Side, ContinuationsAreThoseOfSinglePrompts) {
     }
     return exact;
   };
-  EXPECT_GE(compare(), 4);
+  // With LongRoPE a continuation over the limit turns what came before it anew.
+  EXPECT_GE(compare(), GetParam() == "phi3" ? 2 : 4);
   const RomeEdit edit = rome_edits(*network_, added(), 1, {&asked[0], 1}, {}, settings()).front();
   const double before = continuations(*network_, {all.data(), 1})[0].target_nll;
   const AppliedEdit applied(*network_, EditSlot(*network_, added(), 1), edit.delta());
@@ -549,7 +550,7 @@ TEST(RowBatches, DoNotMixRowsThatTurnDifferently) {
   const std::vector<std::vector<size_t>> batches =
       row_batches({5, 9, 6, 7}, network->architecture());
   EXPECT_THAT(batches,
-              testing::ElementsAre(testing::ElementsAre(1, 3), testing::ElementsAre(2, 0)));
+              testing::ElementsAre(testing::ElementsAre(1, 3, 2), testing::ElementsAre(0)));
   EXPECT_THROW(ReferenceRows(*network).embedded({{1, 2}, {1, 2, 3, 4, 5, 6, 7}}),
                std::invalid_argument);
 }

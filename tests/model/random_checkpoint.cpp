@@ -72,7 +72,7 @@ json small_decoder(const std::string& name) {
                          {"partial_rotary_factor", 0.8},
                          {"sliding_window", 4},
                          // Prompts of the tests lie on both sides of the limit.
-                         {"original_max_position_embeddings", 6},
+                         {"original_max_position_embeddings", 5},
                          {"rope_scaling",
                           {{"type", "longrope"},
                            {"short_factor", {1.0, 1.5}},
