@@ -192,8 +192,8 @@ LlamaDecoder read_llama_decoder(ConfigReader& config, const LlamaDefaults& defau
   attention.heads = config.size("num_attention_heads", defaults.heads);
   attention.key_heads = read_key_heads(config, attention.heads, defaults);
   attention.head_size = read_head_size(config, architecture.hidden, attention.heads, defaults);
-  if (defaults.whole_heads) expect_whole_heads(config, architecture.hidden, attention.heads);
   config.check_width("head_dim", attention.queries());
+  if (defaults.whole_heads) expect_whole_heads(config, architecture.hidden, attention.heads);
   attention.scale = score_scale(attention.head_size);
   mlp.inner = config.size("intermediate_size", defaults.mlp_size);
   mlp.gated = true;

@@ -104,7 +104,8 @@ at::Tensor NaiveDecoder::turned(int layer, const at::Tensor& heads) const {
   if (is("gptj")) turning = config_.at("rotary_dim");
   const int pairs = turning / 2;
   // LongRoPE, by the length of the whole prompt.
-  const json scaling = config_.value("rope_scaling", json::object());
+  json scaling = config_.value("rope_scaling", json());
+  if (!scaling.is_object() || !scaling.contains("long_factor")) scaling = json::object();
   std::vector<double> stretch(static_cast<size_t>(pairs), 1);
   if (scaling.contains("long_factor"))
     scaling
