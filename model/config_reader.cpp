@@ -71,13 +71,14 @@ const nlohmann::json& ConfigReader::required(const std::string& key) {
 
 int ConfigReader::integer(const std::string& key, std::optional<int> fallback, int minimum,
                           int maximum) {
-  if (fallback && !has(key)) return *fallback;
-  const nlohmann::json& value = required(key);
+  const bool absent = fallback && !has(key);
+  const nlohmann::json value = absent ? nlohmann::json(*fallback) : required(key);
   if (!value.is_number_integer())
     fail(key, fmt::format("expected an integer, found {}", value.dump()));
   const auto wide = value.get<std::int64_t>();
   if (wide < minimum || wide > maximum)
-    fail(key, fmt::format("expected {} to {}, found {}", minimum, maximum, value.dump()));
+    fail(key, fmt::format("expected {} to {}, found {}{}", minimum, maximum, value.dump(),
+                          absent ? ", the family's default" : ""));
   return static_cast<int>(wide);
 }
 

@@ -31,7 +31,7 @@ std::vector<at::Tensor> next_tokens(const Network& network,
   for (const EditFact::Other& one : prompts)
     lengths.push_back(static_cast<std::int64_t>(one.prompt.ids.size()));
   std::vector<at::Tensor> all(prompts.size());
-  for (const std::vector<std::size_t>& batch : row_batches(lengths)) {
+  for (const std::vector<std::size_t>& batch : row_batches(lengths, network.architecture())) {
     std::vector<std::vector<int>> ids;
     std::vector<std::int64_t> rows, last;
     for (const std::size_t i : batch) {

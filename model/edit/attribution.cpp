@@ -196,7 +196,7 @@ class Climb {
     const at::NoGradGuard no_graph;
     for (const std::vector<int>& ids : prompts)
       lengths_.push_back(static_cast<std::int64_t>(ids.size()));
-    for (std::vector<size_t>& batch : row_batches(lengths_)) {
+    for (std::vector<size_t>& batch : row_batches(lengths_, network.architecture())) {
       Prompts some;
       for (const size_t i : batch) some.push_back(prompts[i]);
       streams_.push_back(ReferenceRows(network).embedded(some));
@@ -243,7 +243,7 @@ std::vector<double> slopes_at(const Network& network, const std::vector<PromptPa
   for (const Midpoint& one : midpoints)
     lengths.push_back(static_cast<std::int64_t>(pairs[one.pair].clean.size()));
   std::vector<double> slopes(midpoints.size());
-  for (const std::vector<size_t>& batch : row_batches(lengths)) {
+  for (const std::vector<size_t>& batch : row_batches(lengths, network.architecture())) {
     std::vector<size_t> which;
     std::vector<std::int64_t> tokens;
     std::vector<at::Tensor> streams, values, ways;
@@ -274,7 +274,7 @@ EstimateMaps gradient_maps(const Network& network, const std::vector<PromptPair>
                            const std::vector<Site>& sites) {
   check(network, pairs, sites);
   EstimateMaps maps = no_maps(network, pairs, sites);
-  for (const std::vector<size_t>& batch : row_batches(lengths_of(pairs)))
+  for (const std::vector<size_t>& batch : row_batches(lengths_of(pairs), network.architecture()))
     add_gradients(network, Batch(network, pairs, batch), batch, sites, maps);
   return maps;
 }

@@ -43,7 +43,7 @@ std::vector<ContinuationOutcome> continuations(const Network& network,
     lengths.push_back(static_cast<std::int64_t>(one.prompt.size() + one.target.size()) - 1);
   }
   std::vector<ContinuationOutcome> outcomes(all.size());
-  for (const std::vector<size_t>& batch : row_batches(lengths)) {
+  for (const std::vector<size_t>& batch : row_batches(lengths, network.architecture())) {
     std::vector<std::vector<int>> ids;
     std::vector<std::int64_t> rows, tokens, targets;
     for (const size_t i : batch) {

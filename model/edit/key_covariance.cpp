@@ -61,7 +61,7 @@ void add_runs(const Network& network, const std::vector<std::vector<int>>& runs,
   }
   std::vector<std::int64_t> lengths;
   for (const std::vector<int>& ids : runs) lengths.push_back(static_cast<std::int64_t>(ids.size()));
-  for (const std::vector<size_t>& batch : row_batches(lengths)) {
+  for (const std::vector<size_t>& batch : row_batches(lengths, network.architecture())) {
     std::vector<std::vector<int>> rows;
     std::vector<std::int64_t> row_lengths;
     for (const size_t i : batch) {

@@ -217,7 +217,7 @@ class Search {
     Losses sums{none, none.clone(), none.clone()};
     std::vector<std::int64_t> lengths;
     for (const Row& row : rows_) lengths.push_back(row.stream.size(0));
-    for (const std::vector<size_t>& batch : row_batches(lengths)) {
+    for (const std::vector<size_t>& batch : row_batches(lengths, network_.architecture())) {
       const at::Tensor more = evaluate(batch, delta, sums);
       if (differentiate) gradient = gradient + more;
     }

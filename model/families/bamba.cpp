@@ -12,6 +12,7 @@ namespace factflow {
 namespace {
 
 constexpr StreamDefaults kStream{4096, 32, 128000};
+constexpr double kRotatedShare = 0.5;
 
 std::set<int> attention_layers(ConfigReader& config, int layers) {
   const nlohmann::json& list = config.raw("attn_layer_indices");
@@ -32,9 +33,10 @@ std::set<int> attention_layers(ConfigReader& config, int layers) {
 Architecture read_bamba(ConfigReader& config) {
   Architecture architecture = read_stream(config, kStream);
   const std::set<int> attention_in = attention_layers(config, architecture.layers);
-  AttentionShape attention = read_attention(config, architecture.hidden, {});
+  AttentionShape attention = read_attention(config, architecture.hidden, {.null_key_heads = true});
   attention.query_key_value_bias = attention.output_bias = config.flag("attention_bias", false);
-  attention.rotary = read_plain_rotary(config, attention.head_size, 10000, 0.5);
+  config.expect("partial_rotary_factor", kRotatedShare);  // the class does not read another
+  attention.rotary = read_plain_rotary(config, attention.head_size, 10000, kRotatedShare);
   config.expect("attn_rotary_emb", attention.rotary.dimensions);
   const Mamba2Shape mamba =
       read_mamba2_block(config, config.expanded("mamba_expand", 2, architecture.hidden));

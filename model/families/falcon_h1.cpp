@@ -50,7 +50,7 @@ Mamba2Shape read_mamba_block(ConfigReader& config, int hidden) {
 }
 
 AttentionShape read_attention_block(ConfigReader& config, int hidden) {
-  AttentionShape attention = read_attention(config, hidden, {});
+  AttentionShape attention = read_attention(config, hidden, {.null_key_heads = true});
   attention.query_key_value_bias = attention.output_bias = config.flag("attention_bias", false);
   attention.rotary = read_plain_rotary(config, attention.head_size, 10000);
   attention.input_factor = config.number("attention_in_multiplier", 1);

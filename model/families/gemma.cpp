@@ -23,6 +23,7 @@ constexpr LlamaDefaults kGemma2{.vocabulary = 256000,
                                 .tied = true,
                                 .head_size = 256,
                                 .null_key_heads = false,
+                                .whole_heads = true,
                                 .activation_key = "hidden_activation",
                                 .activation = "gelu_pytorch_tanh"};
 
@@ -46,9 +47,6 @@ LlamaDecoder read_gemma(ConfigReader& config, const LlamaDefaults& defaults) {
   LlamaDecoder decoder = read_llama_decoder(config, defaults);
   Architecture& architecture = decoder.architecture;
   AttentionShape& attention = decoder.attention;
-  if (architecture.hidden % attention.heads != 0)  // although head_dim is a key of its own
-    config.fail("num_attention_heads",
-                fmt::format("expected a divisor of hidden_size = {}", architecture.hidden));
   architecture.embedding_scale = std::sqrt(static_cast<double>(architecture.hidden));
   const double scalar = config.number("query_pre_attn_scalar", 256);
   if (!(scalar > 0)) config.fail("query_pre_attn_scalar", "expected a positive number");

@@ -26,7 +26,7 @@ const LayerNames& names() {
 }
 
 AttentionShape read_granite_attention(ConfigReader& config, int hidden) {
-  AttentionShape attention = read_attention(config, hidden, {32, 0, 0});
+  AttentionShape attention = read_attention(config, hidden, {32, 0, 0, /*null_key_heads=*/true});
   attention.scale = config.number("attention_multiplier", 1);
   attention.query_key_value_bias = attention.output_bias = config.flag("attention_bias", false);
   const nlohmann::json& positions = config.raw("position_embedding_type");
@@ -43,7 +43,7 @@ AttentionShape read_granite_attention(ConfigReader& config, int hidden) {
 // What comes behind the second norm.
 std::shared_ptr<const MixerShape> read_feed_forward(ConfigReader& config, int hidden) {
   const int shared = config.size("shared_intermediate_size", 1024);
-  const int experts = config.integer("num_local_experts", 8, 0);
+  const int experts = config.says("num_local_experts", 0) ? 0 : config.size("num_local_experts", 8);
   config.ignore({"output_router_logits", "router_aux_loss_coef"});
   expect_silu(config, "hidden_act");
   if (experts == 0) {

@@ -57,13 +57,14 @@ AttentionShape read_attention(ConfigReader& config, int hidden, const AttentionD
   AttentionShape attention;
   attention.heads = config.size("num_attention_heads", defaults.heads);
   const char* key_heads = "num_key_value_heads";
-  const bool one_each =
-      config.is_null(key_heads) || (!config.has(key_heads) && defaults.key_heads == 0);
+  const bool one_each = config.has(key_heads) ? defaults.null_key_heads && config.is_null(key_heads)
+                                              : defaults.key_heads == 0;
   attention.key_heads = one_each ? attention.heads : config.size(key_heads, defaults.key_heads);
   if (attention.heads % attention.key_heads != 0)
     config.fail(key_heads, fmt::format("expected a divisor of {} heads, found {}", attention.heads,
                                        attention.key_heads));
-  const bool given = config.has("head_dim") && !config.is_null("head_dim");
+  const bool given =
+      config.has("head_dim") && !(defaults.null_head_size && config.is_null("head_dim"));
   if (!given && defaults.head_size == 0 && hidden % attention.heads != 0)
     config.fail("num_attention_heads",
                 fmt::format("expected a divisor of hidden_size = {}", hidden));
@@ -75,11 +76,13 @@ AttentionShape read_attention(ConfigReader& config, int hidden, const AttentionD
   return attention;
 }
 
-Rotary read_plain_rotary(ConfigReader& config, int head_size, double theta, double share) {
+Rotary read_plain_rotary(ConfigReader& config, int head_size, double theta,
+                         std::optional<double> share) {
   static const nlohmann::json kEmpty = nlohmann::json::object();
-  const char* object_key = config.has("rope_parameters") && !config.is_null("rope_parameters")
-                               ? "rope_parameters"
-                               : "rope_scaling";
+  const auto gives = [&](const char* key) { return config.has(key) && !config.is_null(key); };
+  if (gives("rope_parameters") && gives("rope_scaling"))
+    config.fail("rope_scaling", "stands beside rope_parameters; keep one of them");
+  const char* object_key = gives("rope_parameters") ? "rope_parameters" : "rope_scaling";
   const nlohmann::json& object = config.raw(object_key);
   config.ignore({"max_position_embeddings"});
   if (!object.is_null() && !object.is_object())
@@ -87,20 +90,29 @@ Rotary read_plain_rotary(ConfigReader& config, int head_size, double theta, doub
   ConfigReader rope(object.is_null() ? kEmpty : object, config.file(),
                     std::string(object_key) + ".");
   const auto number = [&](const char* key, double fallback) {
-    const double outside = config.has(key) && !config.is_null(key) ? config.number(key) : fallback;
-    return rope.has(key) ? rope.number(key) : outside;
+    if (!rope.has(key)) return config.number(key, fallback);
+    const double value = rope.number(key);
+    if (gives(key) && config.number(key) != value)
+      rope.fail(key, fmt::format("is {}, but {} outside is {}", value, key, config.number(key)));
+    return value;
   };
   const std::string type = rope.word(rope.spelling("rope_type", "type"), "default");
   if (type != "default")
     rope.fail("rope_type", fmt::format("only default is supported here, found '{}'", type));
   Rotary rotary;
   rotary.theta = number("rope_theta", theta);
-  const double turned = number("partial_rotary_factor", share);
+  const double turned = number("partial_rotary_factor", share.value_or(1));
+  if (!share && turned != 1)
+    config.fail("partial_rotary_factor",
+                fmt::format("only 1 is supported in this family, found {}", turned));
   rotary.dimensions = static_cast<int>(head_size * turned);
-  if (!(rotary.theta > 0) || !(turned > 0 && turned <= 1) || rotary.dimensions < 2 ||
-      rotary.dimensions % 2 != 0)
-    config.fail("rope_theta", fmt::format("cannot rotate {} of {} dimensions with base {}",
-                                          rotary.dimensions, head_size, rotary.theta));
+  if (!(rotary.theta > 0))
+    config.fail("rope_theta", fmt::format("expected a positive number, found {}", rotary.theta));
+  if (!(turned > 0 && turned <= 1) || rotary.dimensions < 2 || rotary.dimensions % 2 != 0)
+    config.fail("partial_rotary_factor",
+                fmt::format("expected a share that rotates an even number of {} dimensions, found "
+                            "{}, of {}",
+                            head_size, turned, rotary.dimensions));
   rope.ignore({"mrope_section", "mrope_interleaved"});
   rope.expect_or_null("factor", 1);
   rope.finish({});

@@ -31,16 +31,20 @@ struct StreamDefaults {
 };
 Architecture read_stream(ConfigReader& config, const StreamDefaults& defaults);
 
-// num_attention_heads, num_key_value_heads (`key_heads`; 0 or null: as many as heads) and head_dim
-// (`head_size`; 0 or null: hidden / heads), and the usual scale of scores.
+// num_attention_heads, num_key_value_heads (`key_heads`; 0: as many as heads) and head_dim
+// (`head_size`; 0: hidden / heads), and the usual scale of scores.
 struct AttentionDefaults {
   int heads = 32, key_heads = 8, head_size = 0;
+  bool null_key_heads = false;  // null is as many as heads, not an error
+  bool null_head_size = false;  // null is as good as absence, not an error
 };
 AttentionShape read_attention(ConfigReader& config, int hidden, const AttentionDefaults& defaults);
 
-// rope_theta and partial_rotary_factor inside rope_parameters, which win, or at the top level.
-// Other rope types than default are refused.
-Rotary read_plain_rotary(ConfigReader& config, int head_size, double theta, double share = 1);
+// rope_theta and partial_rotary_factor inside rope_parameters or rope_scaling, or at the top level,
+// or at both with one value. Other rope types than default are refused.
+// `share`: of a head that is rotated; nullopt: the family rotates all of it and knows no other.
+Rotary read_plain_rotary(ConfigReader& config, int head_size, double theta,
+                         std::optional<double> share = {});
 // The same keys where nothing turns: they are not read.
 void ignore_rotary(ConfigReader& config);
 

@@ -10,19 +10,23 @@
 namespace factflow {
 namespace {
 
-constexpr LlamaDefaults kLlama{
-    .vocabulary = 32000, .mlp_size = 11008, .positions = 2048, .key_heads = {}};
+constexpr LlamaDefaults kLlama{.vocabulary = 32000,
+                               .mlp_size = 11008,
+                               .positions = 2048,
+                               .key_heads = {},
+                               .null_head_size = true,
+                               .whole_heads = true};
 constexpr LlamaDefaults kMistral{.vocabulary = 32000,
                                  .mlp_size = 14336,
                                  .positions = 131072,
                                  .key_heads = 8,
                                  .null_key_heads = false,
+                                 .null_head_size = true,
                                  .null_dropout = false};
 constexpr LlamaDefaults kQwen2{.vocabulary = 151936,
                                .mlp_size = 22016,
                                .positions = 32768,
                                .key_heads = 32,
-                               .null_head_size = false,
                                .null_dropout = false};
 
 LlamaDecoder read_decoder(ConfigReader& config, const LlamaDefaults& defaults) {

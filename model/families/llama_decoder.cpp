@@ -24,6 +24,13 @@ int read_key_heads(ConfigReader& config, int heads, const LlamaDefaults& default
   return key_heads;
 }
 
+void expect_whole_heads(ConfigReader& config, int hidden, int heads) {
+  if (hidden % heads != 0)
+    config.fail("num_attention_heads",
+                fmt::format("expected a divisor of hidden_size = {}, found {}{}", hidden, heads,
+                            config.has("num_attention_heads") ? "" : ", the family's default"));
+}
+
 int read_head_size(ConfigReader& config, int hidden, int heads, const LlamaDefaults& defaults) {
   const bool given =
       config.has("head_dim") && !(defaults.null_head_size && config.is_null("head_dim"));
@@ -31,9 +38,7 @@ int read_head_size(ConfigReader& config, int hidden, int heads, const LlamaDefau
   if (defaults.head_size)
     return config.has("head_dim") ? *defaults.head_size
                                   : config.size("head_dim", *defaults.head_size);
-  if (hidden % heads != 0)
-    config.fail("num_attention_heads",
-                fmt::format("expected a divisor of hidden_size = {}", hidden));
+  expect_whole_heads(config, hidden, heads);
   return hidden / heads;
 }
 
@@ -188,6 +193,7 @@ LlamaDecoder read_llama_decoder(ConfigReader& config, const LlamaDefaults& defau
   attention.key_heads = read_key_heads(config, attention.heads, defaults);
   attention.head_size = read_head_size(config, architecture.hidden, attention.heads, defaults);
   config.check_width("head_dim", attention.queries());
+  if (defaults.whole_heads) expect_whole_heads(config, architecture.hidden, attention.heads);
   attention.scale = score_scale(attention.head_size);
   mlp.inner = config.size("intermediate_size", defaults.mlp_size);
   mlp.gated = true;

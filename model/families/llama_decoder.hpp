@@ -25,8 +25,9 @@ struct LlamaDefaults {
   bool tied = false;
   std::optional<int> head_size = {};  // nullopt = hidden_size / heads
   bool null_key_heads = true;         // null is one per head, not an error
-  bool null_head_size = true;         // null is as good as absence, not an error
+  bool null_head_size = false;        // null is as good as absence, not an error
   bool null_dropout = true;           // likewise
+  bool whole_heads = false;           // heads must divide hidden_size, also beside head_dim
   const char* activation_key = "hidden_act";
   const char* activation = "silu";
 };

@@ -25,7 +25,7 @@ const LayerNames& names() {
 
 Architecture read_mixtral(ConfigReader& config) {
   Architecture architecture = read_stream(config, {4096, 32, 32000});
-  AttentionShape attention = read_attention(config, architecture.hidden, {});
+  AttentionShape attention = read_attention(config, architecture.hidden, {.null_head_size = true});
   attention.rotary = read_plain_rotary(config, attention.head_size, 1e6);
   if (config.has("sliding_window") && !config.is_null("sliding_window"))
     attention.sliding_window = config.integer("sliding_window");

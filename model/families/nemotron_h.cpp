@@ -25,6 +25,10 @@ const LayerNames& names() {
   return all;
 }
 
+// The class's, where a file says nothing.
+const std::vector<LayerKind> kDefaultKinds = {LayerKind::kRecurrent, LayerKind::kExperts,
+                                              LayerKind::kAttention, LayerKind::kMlp};
+
 LayerKind kind_of(ConfigReader& config, char letter) {
   switch (letter) {
     case 'M':
@@ -44,10 +48,8 @@ LayerKind kind_of(ConfigReader& config, char letter) {
 // Either spelling, whose length rules over num_hidden_layers.
 std::vector<LayerKind> read_kinds(ConfigReader& config) {
   auto kinds = read_layer_kinds(config, "layers_block_type", 0);
-  if (!config.has("hybrid_override_pattern") || config.is_null("hybrid_override_pattern")) {
-    if (!kinds) config.fail("layers_block_type", "is missing");
-    return *kinds;
-  }
+  if (!config.has("hybrid_override_pattern") || config.is_null("hybrid_override_pattern"))
+    return kinds.value_or(kDefaultKinds);
   std::vector<LayerKind> pattern;
   for (const char letter : config.word("hybrid_override_pattern"))
     pattern.push_back(kind_of(config, letter));
@@ -135,7 +137,10 @@ Architecture read_nemotron_h(ConfigReader& config) {
   mlp.activation = kernels::Activation::kRelu;
   config.expect("mlp_hidden_act", "relu2");
   MixtureShape mixture;
-  if (std::find(kinds.begin(), kinds.end(), LayerKind::kExperts) != kinds.end())
+  const bool routes = std::find(kinds.begin(), kinds.end(), LayerKind::kExperts) != kinds.end();
+  if (routes && mlp.bias)  // the class gives some matrices of a mixture biases then, and some not
+    config.fail("mlp_bias", "is not supported in a model with experts");
+  if (routes)
     mixture = read_experts(config, architecture.hidden);
   else
     ignore_experts(config);

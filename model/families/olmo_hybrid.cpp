@@ -76,7 +76,8 @@ Rotary read_positions(ConfigReader& config, int head_size) {
 
 Architecture read_olmo_hybrid(ConfigReader& config) {
   Architecture architecture = read_stream(config, {3840, 32, 100352, 1e-6});
-  AttentionShape attention = read_attention(config, architecture.hidden, {30, 0, 0});
+  AttentionShape attention =
+      read_attention(config, architecture.hidden, {30, 0, 0, /*null_key_heads=*/true});
   attention.head_norms = AttentionShape::HeadNorms::kAllHeads;
   attention.query_key_value_bias = attention.output_bias = config.flag("attention_bias", false);
   attention.rotary = read_positions(config, attention.head_size);

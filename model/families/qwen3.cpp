@@ -22,6 +22,7 @@ Architecture read_qwen3(ConfigReader& config) {
   // Null is none; absent is the class's.
   const int window =
       config.is_null("sliding_window") || !may_slide ? 0 : config.integer("sliding_window", 4096);
+  if (!may_slide) config.ignore({"sliding_window"});
   const int full_layers = config.integer("max_window_layers", 28, 0);
   std::vector<bool> derived;
   for (int i = 0; i < decoder.architecture.layers; ++i)

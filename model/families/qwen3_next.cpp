@@ -178,7 +178,7 @@ Architecture read_qwen3_next(ConfigReader& config) {
   const AttentionShape attention = read_gated_attention(config, architecture.hidden, 16, 2);
   const GatedDeltaShape delta = read_delta(config);
   const std::shared_ptr<const MixerShape> mlp = std::make_shared<MlpShape>(read_mlp(config, 5632));
-  const int experts = config.integer("num_experts", 512, 0),
+  const int experts = config.says("num_experts", 0) ? 0 : config.size("num_experts", 512),
             step = config.integer("decoder_sparse_step", 1);
   std::shared_ptr<const MixerShape> mixture;
   const bool normalised = config.flag("norm_topk_prob", true);
@@ -187,7 +187,7 @@ Architecture read_qwen3_next(ConfigReader& config) {
     shape.routing.normalised = normalised;
     mixture = std::make_shared<MixtureShape>(shape);
   } else {
-    config.ignore(
+    config.ignore_unless_null(
         {"num_experts_per_tok", "moe_intermediate_size", "shared_expert_intermediate_size"});
   }
   const nlohmann::json& dense = config.raw("mlp_only_layers");

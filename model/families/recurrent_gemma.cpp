@@ -111,7 +111,7 @@ Architecture read_recurrent_gemma(ConfigReader& config) {
   if (!(architecture.logits_cap > 0))
     config.fail("logits_soft_cap",
                 fmt::format("expected a number above 0, found {}", architecture.logits_cap));
-  AttentionShape attention = read_attention(config, hidden, {10, 0, 0});
+  AttentionShape attention = read_attention(config, hidden, {10, 0, 0, /*null_key_heads=*/true});
   if (attention.head_size != hidden / attention.heads)
     config.fail("head_dim", "is not read by the class, which takes hidden_size / heads");
   attention.query_key_value_bias = config.flag("attention_bias", false);

@@ -86,6 +86,7 @@ void read_yarn(ConfigReader& rope, double positions, Rotary& rotary) {
   if (rotary.theta == 1) rope.fail("rope_theta", "yarn needs another base than 1");
   rotary.scaling = Rotary::Scaling::kYarn;
   rotary.original_max_positions = positive(rope, "original_max_position_embeddings", positions);
+  if (!rope.has("factor")) rope.fail("factor", "is missing");
   rotary.factor = positive(rope, "factor", positions / rotary.original_max_positions);
   rotary.fast_turns = positive(rope, "beta_fast", rotary.fast_turns);
   rotary.slow_turns = positive(rope, "beta_slow", rotary.slow_turns);
@@ -296,8 +297,9 @@ RotaryByKind read_rotary_by_kind(ConfigReader& config, int head_size,
   if (!kinds.at(full).contains("rope_theta")) kinds.at(full)["rope_theta"] = outer;
   if (!kinds.at(sliding).contains("rope_theta")) kinds.at(sliding)["rope_theta"] = sliding_theta;
   const double positions = config.number("max_position_embeddings", defaults.positions);
-  const auto read_one = [&](const char* kind) {
-    const std::string name = fmt::format("rope_parameters.{}", kind);
+  const bool older = gives(config, "rope_scaling") && !gives(config, "rope_parameters");
+  const auto read_one = [&](const std::string& kind) {
+    const std::string name = older && kind == full ? "rope_scaling" : "rope_parameters." + kind;
     const Rotary rotary = read_kind(config, name, kinds.at(kind), head_size, positions);
     check_turns(config, name.c_str(), rotary, head_size);
     return rotary;

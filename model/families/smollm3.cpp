@@ -55,6 +55,7 @@ Architecture read_smollm3(ConfigReader& config) {
                            : window == 0 ? "sliding_window is null"
                                          : "";
   config.ignore({"max_window_layers"});
+  if (!may_slide) config.ignore({"sliding_window"});
   const std::vector<bool> slides = sliding_layers(config, derived, none);
   Architecture architecture = decoder.architecture;
   for (size_t i = 0; i < rotates.size(); ++i) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <set>
 #include <stdexcept>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "model/check_intervention.hpp"
+#include "model/mixers/attention/attention_shape.hpp"
 #include "model/reference/reference_ops.hpp"
 #include "model/reference/reference_pass.hpp"
 
@@ -52,6 +54,23 @@ std::vector<std::int64_t> lengths_of(const std::vector<std::vector<int>>& rows) 
   return lengths;
 }
 
+// Numbers of tokens above which a prompt is rotated in another way.
+std::set<double> length_limits(const Architecture& architecture) {
+  std::set<double> limits;
+  for (const LayerShape& layer : architecture.blocks)
+    for (const BlockShape& block : layer)
+      if (const auto* attention = dynamic_cast<const AttentionShape*>(block.mixer.get());
+          attention != nullptr && !attention->rotary.long_factors.empty())
+        limits.insert(attention->rotary.original_max_positions);
+  return limits;
+}
+
+bool turn_alike(const std::set<double>& limits, std::int64_t one, std::int64_t other) {
+  return std::all_of(limits.begin(), limits.end(), [&](double limit) {
+    return (static_cast<double>(one) > limit) == (static_cast<double>(other) > limit);
+  });
+}
+
 template <class T>
 std::vector<T> some_of(const std::vector<T>& all, const std::vector<size_t>& which) {
   std::vector<T> some;
@@ -61,7 +80,9 @@ std::vector<T> some_of(const std::vector<T>& all, const std::vector<size_t>& whi
 
 }  // namespace
 
-std::vector<std::vector<size_t>> row_batches(const std::vector<std::int64_t>& lengths) {
+std::vector<std::vector<size_t>> row_batches(const std::vector<std::int64_t>& lengths,
+                                             const Architecture& architecture) {
+  const std::set<double> limits = length_limits(architecture);
   std::vector<size_t> order(lengths.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::stable_sort(order.begin(), order.end(),
@@ -70,7 +91,8 @@ std::vector<std::vector<size_t>> row_batches(const std::vector<std::int64_t>& le
   for (const size_t row : order) {
     if (batches.empty() ||
         static_cast<std::int64_t>(batches.back().size() + 1) * lengths[batches.back().front()] >
-            kTokensAtOnce)
+            kTokensAtOnce ||
+        !turn_alike(limits, lengths[batches.back().front()], lengths[row]))
       batches.emplace_back();
     batches.back().push_back(row);
   }
@@ -95,9 +117,13 @@ at::Tensor indices_on(const std::vector<std::int64_t>& indices, at::Device devic
 at::Tensor ReferenceRows::embedded(const std::vector<std::vector<int>>& rows) const {
   size_t longest = 0;
   for (const std::vector<int>& ids : rows) longest = std::max(longest, ids.size());
+  const std::set<double> limits = length_limits(network_.architecture());
   std::vector<at::Tensor> streams;
   for (std::vector<int> ids : rows) {
     if (ids.empty()) throw std::invalid_argument("a prompt without tokens");
+    if (!turn_alike(limits, static_cast<std::int64_t>(longest),
+                    static_cast<std::int64_t>(ids.size())))
+      throw std::invalid_argument("rows on two sides of a limit of LongRoPE in one batch");
     ids.resize(longest, ids.back());
     streams.push_back(network_.embedded(ids));
   }
@@ -171,7 +197,7 @@ std::vector<at::Tensor> ReferenceRows::values_at(std::span<const PromptToken> pl
     end = std::max(end, at.site == Site::kH ? at.layer : at.layer + 1);
   }
   std::vector<std::vector<at::Tensor>> found(sites.size(), std::vector<at::Tensor>(places.size()));
-  for (const std::vector<size_t>& batch : row_batches(lengths_of(prompts)))
+  for (const std::vector<size_t>& batch : row_batches(lengths_of(prompts), network_.architecture()))
     through(embedded(some_of(prompts, batch)), 0, end, [&](SiteAt at, const at::Tensor& value) {
       for (size_t i = 0; i < sites.size(); ++i)
         if (sites[i] == at)
@@ -188,7 +214,8 @@ std::vector<at::Tensor> ReferenceRows::streams(const std::vector<std::vector<int
                                                int layer) const {
   const at::NoGradGuard no_graph;
   std::vector<at::Tensor> found(prompts.size());
-  for (const std::vector<size_t>& batch : row_batches(lengths_of(prompts))) {
+  for (const std::vector<size_t>& batch :
+       row_batches(lengths_of(prompts), network_.architecture())) {
     const at::Tensor h = through(embedded(some_of(prompts, batch)), 0, layer);
     for (size_t row = 0; row < batch.size(); ++row)
       found[batch[row]] = h[static_cast<std::int64_t>(row)].narrow(

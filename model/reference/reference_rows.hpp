@@ -32,7 +32,10 @@ struct RowWrite {
 // that what is computed together depends on the rows alone.
 constexpr std::int64_t kTokensAtOnce = 2048;
 // Which of rows of these lengths make a batch, the longest rows first, equally long ones in order.
-std::vector<std::vector<size_t>> row_batches(const std::vector<std::int64_t>& lengths);
+// Rows on different sides of a limit of LongRoPE make none: its rotations are of the whole row, and
+// padding would turn the shorter ones as the longer ones are.
+std::vector<std::vector<size_t>> row_batches(const std::vector<std::int64_t>& lengths,
+                                             const Architecture& architecture);
 
 // [rows, longest, ..] of rows [length, ..], which go on with copies of their last entry.
 at::Tensor padded(const std::vector<at::Tensor>& rows);
@@ -44,7 +47,7 @@ class ReferenceRows {
   explicit ReferenceRows(const Network& network) : network_(network) {}
 
   // What enters layer 0. Throws std::invalid_argument for a row that is empty, or that the network
-  // cannot read.
+  // cannot read, and for rows that make no batch (row_batches()).
   at::Tensor embedded(const std::vector<std::vector<int>>& rows) const;
   // What enters layer `end` where h enters layer `begin`. `seen` is shown every site's value on the
   // way, h at `begin` and at `end` as well.

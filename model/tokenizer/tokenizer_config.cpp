@@ -87,7 +87,7 @@ const std::map<std::string_view, TokenizerClass>& known_classes() {
       {"PreTrainedTokenizer", TokenizerClass::kFile}, {"TokenizersBackend", TokenizerClass::kFile},
       {"LlamaTokenizer", TokenizerClass::kLlama},     {"GPT2Tokenizer", TokenizerClass::kGpt2},
       {"GPTNeoXTokenizer", TokenizerClass::kGptNeox}, {"Qwen2Tokenizer", TokenizerClass::kQwen2},
-      {"GemmaTokenizer", TokenizerClass::kGemma}};
+      {"Qwen3_5Tokenizer", TokenizerClass::kQwen35},  {"GemmaTokenizer", TokenizerClass::kGemma}};
   return classes;
 }
 
@@ -96,8 +96,16 @@ std::string without_fast(std::string name) {
   return name;
 }
 
+bool is_one_of(const std::string& model_type, std::initializer_list<const char*> families) {
+  return std::find(families.begin(), families.end(), model_type) != families.end();
+}
+
 bool is_gemma(const std::string& model_type) {
-  return model_type == "gemma2" || model_type == "gemma3_text";
+  return is_one_of(model_type, {"gemma2", "gemma3_text", "recurrent_gemma"});
+}
+
+bool is_qwen(TokenizerClass one) {
+  return one == TokenizerClass::kQwen2 || one == TokenizerClass::kQwen35;
 }
 
 // Families whose models were trained with a first token that is none of the text's, and answer
@@ -108,12 +116,13 @@ bool needs_first_token(const std::string& model_type) {
 
 // The class that both versions give to a model that names none.
 TokenizerClass class_of_model(const std::string& model_type) {
-  if (model_type == "gpt2" || model_type == "gptj" || model_type == "opt")
-    return TokenizerClass::kGpt2;
-  if (model_type == "qwen2" || model_type == "qwen3") return TokenizerClass::kQwen2;
+  if (is_one_of(model_type, {"gpt2", "gptj", "opt"})) return TokenizerClass::kGpt2;
+  if (is_one_of(model_type, {"qwen2", "qwen3", "qwen3_moe", "qwen3_next"}))
+    return TokenizerClass::kQwen2;
+  if (is_one_of(model_type, {"qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text"}))
+    return TokenizerClass::kQwen35;
   if (is_gemma(model_type)) return TokenizerClass::kGemma;
-  if (model_type == "gpt_neox" || model_type == "mamba" || model_type == "mamba2" ||
-      model_type == "falcon_mamba")
+  if (is_one_of(model_type, {"gpt_neox", "mamba", "mamba2", "falcon_mamba"}))
     return TokenizerClass::kGptNeox;
   return TokenizerClass::kFile;
 }
@@ -147,9 +156,13 @@ json byte_level(bool add_prefix_space, bool use_regex) {
 constexpr const char* kQwen2Pattern =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
-json split_of_qwen2(bool add_prefix_space) {
+// Marks belong to words.
+constexpr const char* kQwen35Pattern =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+json split_of_qwen(const char* pattern, bool add_prefix_space) {
   const json split = {{"type", "Split"},
-                      {"pattern", {{"Regex", kQwen2Pattern}}},
+                      {"pattern", {{"Regex", pattern}}},
                       {"behavior", "Isolated"},
                       {"invert", false}};
   return {{"type", "Sequence"}, {"pretokenizers", {split, byte_level(add_prefix_space, false)}}};
@@ -158,12 +171,13 @@ json split_of_qwen2(bool add_prefix_space) {
 json normalizer_of(TokenizerClass one) {
   if (one == TokenizerClass::kGemma)
     return {{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", "\u2581"}};
-  const bool composes = one == TokenizerClass::kGptNeox || one == TokenizerClass::kQwen2;
+  const bool composes = one == TokenizerClass::kGptNeox || is_qwen(one);
   return composes ? json{{"type", "NFC"}} : json();
 }
 
 json pre_tokenizer_of(TokenizerClass one, bool add_prefix_space, bool legacy) {
-  if (one == TokenizerClass::kQwen2) return split_of_qwen2(add_prefix_space);
+  if (one == TokenizerClass::kQwen2) return split_of_qwen(kQwen2Pattern, add_prefix_space);
+  if (one == TokenizerClass::kQwen35) return split_of_qwen(kQwen35Pattern, add_prefix_space);
   if (one == TokenizerClass::kGemma)
     return {{"type", "Split"},
             {"pattern", {{"String", " "}}},
@@ -300,8 +314,8 @@ std::optional<std::string> default_token(TokenizerClass one, std::string_view ke
     return "<" + std::string(key.substr(0, key.find('_'))) + ">";
   }
   if (key == "pad_token" && one == TokenizerClass::kGptNeox) return "<|padding|>";
-  if (key == "pad_token" && one == TokenizerClass::kQwen2) return "<|endoftext|>";
-  if (key == "bos_token" && one == TokenizerClass::kQwen2) return std::nullopt;
+  if (key == "pad_token" && is_qwen(one)) return "<|endoftext|>";
+  if (key == "bos_token" && is_qwen(one)) return std::nullopt;
   if (key == "bos_token" || key == "eos_token" || key == "unk_token") return "<|endoftext|>";
   return std::nullopt;
 }
@@ -396,7 +410,8 @@ std::map<int, JsonNode> TokenizerConfig::added_by_config() const {
 TokenizerClass TokenizerConfig::class_in_version_4() const {
   const json name = config_.value("tokenizer_class", json());
   if (name.is_null()) {
-    if (model_type_ == "llama" || model_type_ == "mistral") return TokenizerClass::kLlama;
+    if (is_one_of(model_type_, {"llama", "mistral", "mixtral", "phi3", "jamba"}))
+      return TokenizerClass::kLlama;
     return class_of_model(model_type_);
   }
   if (!name.is_string()) fail("tokenizer_class", "expected a name");
@@ -408,10 +423,13 @@ TokenizerClass TokenizerConfig::class_in_version_4() const {
 }
 
 TokenizerClass TokenizerConfig::class_in_version_5(const json& file) const {
-  if (model_type_ == "qwen2") return TokenizerClass::kQwen2;
   // What the files name for these is not the class that version 5 has for them.
-  for (const char* by_file : {"mistral", "phi3", "olmo2", "olmo3", "granite"})
-    if (model_type_ == by_file) return TokenizerClass::kFile;
+  if (model_type_ == "qwen2") return TokenizerClass::kQwen2;
+  if (is_one_of(model_type_, {"qwen3_5", "qwen3_5_moe", "qwen3_5_moe_text"}))
+    return TokenizerClass::kQwen35;
+  if (is_one_of(model_type_, {"mistral", "mixtral", "phi3", "olmo2", "olmo3", "olmo_hybrid",
+                              "granite", "granitemoehybrid", "jamba"}))
+    return TokenizerClass::kFile;
   if (config_.value("tokenizer_class", json()).is_null()) return class_of_model(model_type_);
   const TokenizerClass named = class_in_version_4();
   const bool byte_level = !all_of_type(part_of(file, "pre_tokenizer"), "ByteLevel").empty() ||
@@ -422,15 +440,19 @@ TokenizerClass TokenizerConfig::class_in_version_5(const json& file) const {
 
 void TokenizerConfig::check(const json& file) const {
   check_added_tokens(file);
-  if (needs_first_token(model_type_) && ends_of(file).before.empty())
-    throw InputError(file_,
-                     fmt::format("tokenizer.json puts no token before a text, and a model of the "
-                                 "family {} needs one",
-                                 model_type_),
-                     "take the files of the published model");
+  check_first_token(!ends_of(file).before.empty());
   if (!configured_) return;
   check_template(file);
   check_prefix_space(file);
+}
+
+void TokenizerConfig::check_first_token(bool puts_one) const {
+  if (needs_first_token(model_type_) && !puts_one)
+    throw InputError(file_,
+                     fmt::format("the tokenizer puts no token before a text, and a model of the "
+                                 "family {} needs one",
+                                 model_type_),
+                     "take the files of the published model");
 }
 
 // Version 4 makes a template for Llama's class whatever the file says, version 5 takes the file's;
@@ -563,7 +585,8 @@ json TokenizerConfig::components(const json& vocabulary) const {
   }
   const TokenizerClass one = class_in_version_4();
   if (one == TokenizerClass::kFile || one == TokenizerClass::kLlama ||
-      one == TokenizerClass::kGemma || (model_type_ == "qwen2" && one != TokenizerClass::kQwen2))
+      one == TokenizerClass::kGemma || (model_type_ == "qwen2" && one != TokenizerClass::kQwen2) ||
+      one == TokenizerClass::kQwen35)
     fail("tokenizer_class", "cannot be made of vocab.json and merges.txt");
   AddedList added(vocabulary);
   std::map<int, json> listed;
@@ -584,7 +607,7 @@ json TokenizerConfig::components(const json& vocabulary) const {
       for (const json& token : list)
         if (const auto content = content_of(token)) added.add_special(*content);
   std::vector<std::pair<std::string, int>> before, after;
-  const bool takes_bos = one != TokenizerClass::kQwen2, takes_eos = one == TokenizerClass::kGptNeox;
+  const bool takes_bos = !is_qwen(one), takes_eos = one == TokenizerClass::kGptNeox;
   const auto bos = named_token("bos_token"), eos = named_token("eos_token");
   if (flag("add_bos_token", false)) {
     if (!takes_bos || !bos) fail("add_bos_token", "versions of transformers differ in obeying it");
@@ -594,6 +617,7 @@ json TokenizerConfig::components(const json& vocabulary) const {
     if (!takes_eos || !eos) fail("add_eos_token", "versions of transformers differ in obeying it");
     after.emplace_back(*eos, added.id(*eos));
   }
+  check_first_token(!before.empty());
   return {{"normalizer", normalizer_of(one)},
           {"pre_tokenizer", pre_tokenizer_of(one, flag("add_prefix_space", false), false)},
           {"post_processor", template_of(before, after)},

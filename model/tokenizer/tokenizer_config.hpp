@@ -24,6 +24,7 @@ enum class TokenizerClass {
   kGpt2,
   kGptNeox,
   kQwen2,
+  kQwen35,
   kGemma
 };  // kFile: as the file says
 
@@ -51,6 +52,7 @@ class TokenizerConfig {
  private:
   nlohmann::json read(const std::filesystem::path& directory, const char* name);
   void check_keys() const;
+  void check_first_token(bool puts_one) const;
   void check_template(const nlohmann::json& file) const;
   void check_prefix_space(const nlohmann::json& file) const;
   void check_added_tokens(const nlohmann::json& file) const;

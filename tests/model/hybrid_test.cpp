@@ -368,9 +368,38 @@ TEST(HybridConfigs, RefusalsNameTheKey) {
       {"zamba2", R"({"num_attention_heads": 3})", "num_attention_heads: expected a divisor"},
       {"zamba2", R"({"num_key_value_heads": 2})", "num_key_value_heads: adapters"},
       {"zamba2", R"({"use_long_context": true})", "use_long_context: only"},
+      // What transformers' class refuses, or reads as no other one does.
+      {"mixtral", R"({"num_key_value_heads": null})", "num_key_value_heads: is null"},
+      {"qwen3_moe", R"({"head_dim": null})", "head_dim: is null"},
+      {"bamba", R"({"partial_rotary_factor": 0.25})", "partial_rotary_factor: only 0.5"},
+      {"mixtral", R"({"partial_rotary_factor": 0.5})", "partial_rotary_factor: only 1 is"},
+      {"lfm2", R"({"rope_theta": null})", "rope_theta: is null"},
+      {"lfm2", R"({"rope_theta": 5.0, "rope_parameters": {"rope_theta": 7.0}})",
+       "rope_parameters.rope_theta: is 7, but rope_theta outside is 5"},
+      {"lfm2", R"({"rope_scaling": {"type": "default"}, "rope_parameters": {"rope_theta": 7.0}})",
+       "rope_scaling: stands beside rope_parameters"},
+      {"nemotron_h", R"({"mlp_bias": true})", "mlp_bias: is not supported in a model with experts"},
   };
   for (const auto& [model, change, problem] : refusals)
     EXPECT_THAT(input_error_of(read(model, change)), HasSubstr(problem)) << model << change;
+}
+
+TEST(HybridConfigs, RefusesADefaultThatDoesNotFitTheRest) {
+  nlohmann::json config = small_hybrid_config("qwen3_5_moe");
+  config.erase("num_experts_per_tok");
+  EXPECT_THAT(input_error_of([&] { read_architecture(config, "config.json"); }),
+              HasSubstr("num_experts_per_tok: expected 1 to 4, found 8, the family's default"));
+}
+
+TEST(HybridConfigs, NemotronWithoutAListHasItsClassesFourLayers) {
+  nlohmann::json config = small_hybrid_config("nemotron_h");
+  config.erase("layers_block_type");
+  config.erase("hybrid_override_pattern");
+  const Architecture architecture = read_architecture(config, "config.json");
+  ASSERT_EQ(architecture.layers, 4);
+  std::vector<std::string> names;
+  for (const LayerShape& layer : architecture.blocks) names.push_back(layer.at(0).mixer->name());
+  EXPECT_THAT(names, testing::ElementsAre("mamba2", "mixture", "attention", "mlp"));
 }
 
 }  // namespace

@@ -103,13 +103,24 @@ at::Tensor NaiveDecoder::turned(int layer, const at::Tensor& heads) const {
         turning * rope.value("partial_rotary_factor", config_.value("partial_rotary_factor", 1.0)));
   if (is("gptj")) turning = config_.at("rotary_dim");
   const int pairs = turning / 2;
+  // LongRoPE, by the length of the whole prompt.
+  json scaling = config_.value("rope_scaling", json());
+  if (!scaling.is_object() || !scaling.contains("long_factor")) scaling = json::object();
+  std::vector<double> stretch(static_cast<size_t>(pairs), 1);
+  if (scaling.contains("long_factor"))
+    scaling
+        .at(heads.size(0) > config_.at("original_max_position_embeddings") ? "long_factor"
+                                                                           : "short_factor")
+        .get_to(stretch);
+  const double magnitude = scaling.value("attention_factor", 1.0);
   std::vector<double> angles;
   for (std::int64_t t = 0; t < heads.size(0); ++t)
     for (int i = 0; i < pairs; ++i)
-      angles.push_back(static_cast<double>(t) * std::pow(theta, -2.0 * i / turning));
+      angles.push_back(static_cast<double>(t) * std::pow(theta, -2.0 * i / turning) /
+                       stretch[static_cast<size_t>(i)]);
   const at::Tensor angle =
       at::tensor(angles, at::kDouble).reshape({heads.size(0), 1, pairs}).to(heads.device());
-  const at::Tensor cosine = angle.cos(), sine = angle.sin();
+  const at::Tensor cosine = angle.cos() * magnitude, sine = angle.sin() * magnitude;
   at::Tensor out = heads.clone();
   const auto half = [&](const at::Tensor& of, int which) {
     return is("gptj") ? of.slice(2, which, 2 * pairs, 2)

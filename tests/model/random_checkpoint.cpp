@@ -68,8 +68,16 @@ json small_decoder(const std::string& name) {
                                  {{"full_attention", {{"rope_theta", 300.0}}},
                                   {"sliding_attention", {{"rope_theta", 20.0}}}}}});
   if (name == "phi3")
-    return with("phi3",
-                {{"hidden_size", 20}, {"partial_rotary_factor", 0.8}, {"sliding_window", 4}});
+    return with("phi3", {{"hidden_size", 20},
+                         {"partial_rotary_factor", 0.8},
+                         {"sliding_window", 4},
+                         // Prompts of the tests lie on both sides of the limit.
+                         {"original_max_position_embeddings", 5},
+                         {"rope_scaling",
+                          {{"type", "longrope"},
+                           {"short_factor", {1.0, 1.5}},
+                           {"long_factor", {2.0, 4.0}},
+                           {"attention_factor", 1.1}}}});
   if (name == "smollm3")
     return with("smollm3", {{"attention_bias", true},
                             {"mlp_bias", true},

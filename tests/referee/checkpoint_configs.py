@@ -1,8 +1,10 @@
 """Random config.json of every family: unusual, but with a meaning in transformers. Sizes are small and odd."""
 
 import decoder_configs
+import hybrid_configs
 
-FAMILIES = ("gpt2", "gpt_neox", "llama", "mistral", "qwen2", "mamba", "falcon_mamba", "mamba2", "mamba_ssm", "mamba2_ssm", *decoder_configs.DECODERS)
+NEWER = (*decoder_configs.DECODERS, *hybrid_configs.HYBRIDS)
+FAMILIES = ("gpt2", "gpt_neox", "llama", "mistral", "qwen2", "mamba", "falcon_mamba", "mamba2", "mamba_ssm", "mamba2_ssm", *NEWER)
 ACTIVATIONS = ("silu", "swish", "gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "relu")
 OTHER_ACTIVATIONS = ("quick_gelu", "tanh", "mish", "relu2")
 # Keys that null is tried for: those of the classes, and old spellings.
@@ -19,6 +21,8 @@ NULLABLE = {
     "mamba": "state_size conv_kernel expand use_bias use_conv_bias time_step_rank layer_norm_epsilon hidden_act tie_word_embeddings "
              "intermediate_size residual_in_fp32 time_step_max sliding_window",
     "falcon_mamba": "mixer_rms_eps state_size use_bias use_conv_bias time_step_rank hidden_act tie_word_embeddings intermediate_size",
+    **decoder_configs.NULLABLE,
+    **hybrid_configs.NULLABLE,
     "mamba2": "num_heads head_dim n_groups state_size conv_kernel use_bias use_conv_bias time_step_limit hidden_act chunk_size "
               "layer_norm_epsilon tie_word_embeddings",
 }
@@ -225,8 +229,9 @@ def config_for(rng, family):
     library = {"mamba_ssm": "mamba", "mamba2_ssm": "mamba2"}.get(family, family)
     config, unusual = {"model_type": library, "vocab_size": rng.choice([16, 24, 32] if library != family else [11, 29, 40])}, set()
     bookkeeping(rng, config)
-    if library in decoder_configs.DECODERS:
-        getattr(decoder_configs, library)(rng, config, unusual)
+    if library in NEWER:
+        rows = decoder_configs if library in decoder_configs.DECODERS else hybrid_configs
+        getattr(rows, library)(rng, config, unusual)
         config.setdefault("pad_token_id", 0)  # the classes' own may be beyond a small vocabulary
         return config, unusual
     globals()[library](rng, config, unusual)

@@ -1,14 +1,20 @@
 """What is wrong or contradictory in a checkpoint on purpose, and the names of which one must stand in the refusal."""
 import torch
 
-from checkpoint_configs import NULLABLE
-from decoder_configs import DECODERS
+from checkpoint_configs import NEWER, NULLABLE
+from decoder_configs import NESTED
 
 PREFIXES = {"gpt2": "transformer.", "gptj": "transformer.", "gpt_neox": "gpt_neox.", "llama": "model.", "mistral": "model.", "qwen2": "model.",
-            **{family: "model." for family in DECODERS if family != "gptj"}}
+            **{family: "model." for family in NEWER if family not in ("gptj", "nemotron_h")}}
 EMBEDDINGS = {"gpt2": "transformer.wte.weight", "gptj": "transformer.wte.weight", "gpt_neox": "gpt_neox.embed_in.weight",
               "opt": "model.decoder.embed_tokens.weight"}
-TIED_BY_DEFAULT = ("gpt2", "mamba", "falcon_mamba", "gemma2", "gemma3_text", "smollm3", "opt")
+PARTLY = ("gpt_neox", "phi3", "bamba", "qwen3_next", "qwen3_5_text", "qwen3_5_moe_text", "recurrent_gemma")  # rotate a share of each head
+TIED_BY_DEFAULT = ("gpt2", "mamba", "falcon_mamba", "gemma2", "gemma3_text", "smollm3", "opt", "lfm2", "recurrent_gemma")
+
+
+# Keys that contradict the one that has become null.
+CONSEQUENCES = {"hidden_size": "n_embd", "mamba_d_ssm": "mamba_d_head mamba_n_heads", "mamba_expand": "mamba_d_head",
+                "linear_num_value_heads": "linear_num_key_heads"}
 
 
 class Checkpoint:
@@ -16,13 +22,17 @@ class Checkpoint:
         self.family, self.config, self.tensors = family, config, tensors
         self.unusual = set(unusual)  # keys that may be refused
         self.must_refuse = set()     # keys or tensors, one of which must be
+        self.reshaped = False        # by a key that the tensors were not made for
         self.story = ""
         self.head = "embed_out.weight" if "embed_out.weight" in tensors else "lm_head.weight"
         self.prefix = PREFIXES.get(family, "backbone.")
         self.embedding = EMBEDDINGS.get(family, "model.embed_tokens.weight" if family in PREFIXES else "backbone.embeddings.weight")
 
     def is_tied(self):
-        return self.config.get("tie_word_embeddings", self.config["model_type"] in TIED_BY_DEFAULT)
+        if self.family == "nemotron_h":  # which has a head whatever the file says
+            return False
+        tied = self.config.get("tie_word_embeddings", self.config["model_type"] in TIED_BY_DEFAULT)
+        return self.config.get("tie_embedding", tied)  # LFM2's
 
     def forbid(self, story, *names):
         self.story, self.must_refuse = story, set(names)
@@ -34,7 +44,8 @@ def null(checkpoint, rng):
         key = rng.choice(keys.split())
         checkpoint.config[key] = None
         checkpoint.unusual.update({key, "layer_types"} if key == "sliding_window" and "layer_types" in checkpoint.config else {key})
-        checkpoint.unusual.update({"n_embd"} if key == "hidden_size" and checkpoint.family == "gpt2" else set())
+        checkpoint.unusual.update(CONSEQUENCES.get(key, "").split())
+        checkpoint.reshaped = True
         checkpoint.story = f"with {key}: null"
 
 
@@ -80,24 +91,35 @@ def not_a_number(checkpoint, rng):
 def unknown_key(checkpoint, rng):
     key, value = rng.choice([("logit_scale", 2.0), ("attn_logit_softcapping", 30.0), ("num_local_experts", 4), ("text_config", {"hidden_size": 8}),
                              ("per_layer_config", {"0": {"hidden_act": "relu"}}), ("embedding_multiplier", 2.0)])
-    own = {"gemma2": "attn_logit_softcapping", "granite": "embedding_multiplier"}
+    own = {"gemma2": "attn_logit_softcapping", "granite": "embedding_multiplier", "granitemoehybrid": "embedding_multiplier",
+           "falcon_h1": "embedding_multiplier", "qwen3_moe": "num_local_experts", "mixtral": "num_local_experts", "jamba": "num_local_experts"}
     if not checkpoint.family.endswith("_ssm") and own.get(checkpoint.family) != key:
         checkpoint.config[key] = value
         checkpoint.forbid(f"with {key}", key)
 
 
+def rotates(checkpoint):
+    """Does the class read the keys of rotary embeddings, all of them flat?"""
+    config = checkpoint.config
+    if checkpoint.family == "granitemoehybrid":
+        return config.get("position_embedding_type") == "rope"
+    if checkpoint.family == "olmo_hybrid":
+        return (config.get("rope_parameters") or {}).get("rope_theta", 1) is not None
+    return checkpoint.family in PREFIXES and checkpoint.family not in ("gpt2", "gptj", "opt", "jamba", "nemotron_h", *NESTED)
+
+
 def key_inside(checkpoint, rng):
     place = rng.choice(["rope_parameters", "rope_scaling"])
-    if checkpoint.family in PREFIXES and checkpoint.family != "gpt2" and checkpoint.family not in DECODERS:
+    if rotates(checkpoint):
         keys = {"factor_of_mine": 2.0, "attention_factor": 0.5, "beta_fast": 16, "mscale": 1.0, "full_attention": {"rope_theta": 50.0}}
-        if checkpoint.family != "gpt_neox":
+        if checkpoint.family not in PARTLY:
             keys["partial_rotary_factor"] = 0.5
         key = rng.choice(sorted(keys))
         rope = dict(checkpoint.config.get(place) or {"rope_type": "default"})
-        if rope.get("rope_type", rope.get("type")) == "yarn":  # which has these
+        if rope.get("rope_type", rope.get("type")) in ("yarn", "longrope"):  # which have these
             key = "factor_of_mine"
         checkpoint.config[place] = {**rope, key: keys[key]}
-        checkpoint.forbid(f"with {place}.{key}", f"{place}.{key}", *checkpoint.unusual)
+        checkpoint.forbid(f"with {place}.{key}", f"{place}.{key}", key, place, "rope_scaling", *checkpoint.unusual)
 
 
 def two_spellings(checkpoint, rng):
@@ -107,7 +129,7 @@ def two_spellings(checkpoint, rng):
         config[key] = config.get(key, config.get(other))
         config[other] = 2 * config[key]
         checkpoint.forbid(f"with {key} and another {other}", key, other)
-    elif checkpoint.family in ("llama", "mistral", "qwen2"):
+    elif checkpoint.family != "gpt_neox" and rotates(checkpoint):
         config["rope_theta"] = 123.0
         place = rng.choice(["rope_parameters", "rope_scaling"])
         config[place] = {**(config.get(place) or {"rope_type": "default"}), "rope_theta": 77.0}

@@ -4,12 +4,15 @@ import subprocess
 import sys
 
 
-def arguments(description):
+def arguments(description, families=(), count=100):
+    """`families`: those that --families may choose from. `count`: of cases, if the command line does not say."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--factflow", required=True, help="the program")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--count", type=int, default=count)
     parser.add_argument("--only", type=int, help="the number of one case, to look at a disagreement")
+    if families:
+        parser.add_argument("--families", type=lambda words: words.split(","), help="only these of " + ", ".join(families))
     return parser.parse_args()
 
 

@@ -14,11 +14,20 @@ NORMALIZERS = [None, {"type": "NFC"}, {"type": "Prepend", "prepend": "▁"},
                {"type": "Replace", "pattern": {"String": "th"}, "content": "z"}, {"type": "NFKC"}, {"type": "Lowercase"}, {"type": "StripAccents"}]
 PATTERNS = [r"\w+|[^\w\s]+", r"\s+", r"\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+|\s+",
             r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
-            r"'s|'t| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"]
+            r"'s|'t| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+            # GPT-4's, as Llama-3, OLMo-2 and SmolLM3 have it; GPT-4o's, as Phi-4-mini has it; Qwen3.5's
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+            r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+            r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+            r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+            r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"]
 BEHAVIORS = ["Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous"]
-CLASSES = ["PreTrainedTokenizerFast", "TokenizersBackend", "LlamaTokenizer", "LlamaTokenizerFast", "GPT2Tokenizer", "GPTNeoXTokenizer", "Qwen2Tokenizer",
-           "BertTokenizer"]
-MODELS = ["llama", "mistral", "gpt2", "gpt_neox", "mamba", "mamba2", "falcon_mamba", "qwen2", None]
+PIECES = ("LlamaTokenizer", "LlamaTokenizerFast", "PreTrainedTokenizerFast", "GemmaTokenizer", "GemmaTokenizerFast")  # classes of sentencepiece files
+MODELS = ["llama", "mistral", "gpt2", "gpt_neox", "mamba", "mamba2", "falcon_mamba", "qwen2", None, "qwen3", "qwen3_moe", "qwen3_next", "qwen3_5_text",
+          "qwen3_5_moe_text", "olmo2", "olmo3", "olmo_hybrid", "phi3", "smollm3", "granite", "granitemoehybrid", "gptj", "opt", "mixtral", "jamba",
+          "bamba", "falcon_h1", "nemotron_h", "lfm2", "gemma2"]
+GEMMAS = ["gemma2", "gemma3_text", "recurrent_gemma", "llama", None]
+GEMMA_TOKENS = {"<s>": "<bos>", "</s>": "<eos>"}
 
 
 def byte_symbols():
@@ -119,10 +128,10 @@ def added_tokens_of(rng, vocabulary):
     return tokens
 
 
-def template_of(rng, vocabulary):
+def template_of(rng, vocabulary, ends=("<s>", "</s>")):
     single = [{"Sequence": {"id": "A", "type_id": 0}}]
     used = {}
-    for content, place in (("<s>", 0), ("</s>", len(single) + 1)):
+    for content, place in ((ends[0], 0), (ends[1], len(single) + 1)):
         if content in vocabulary and rng.random() < (0.7 if place == 0 else 0.15):
             single.insert(place, {"SpecialToken": {"id": content, "type_id": 0}})
             used[content] = {"id": content, "ids": [vocabulary[content]], "tokens": [content]}
@@ -158,14 +167,22 @@ def class_like(rng, file):
     """Makes the file what a class of transformers writes: so that its configuration can agree with it."""
     byte_style = "<0x41>" not in file["model"]["vocab"] and file["model"]["unk_token"] is None
     vocabulary = file["model"]["vocab"]
+    if not byte_style and rng.random() < 0.4:
+        return gemma_like(rng, file)
     if not byte_style:
         file["normalizer"] = {"type": "Sequence", "normalizers": NORMALIZERS[2:4]}
         file["pre_tokenizer"] = None
         file["post_processor"] = template_of(rng, vocabulary)
-        return rng.choice(["LlamaTokenizer", "LlamaTokenizerFast", "PreTrainedTokenizerFast"])
+        return rng.choice(PIECES[:3])
     name = rng.choice(["GPT2Tokenizer", "GPTNeoXTokenizer", "Qwen2Tokenizer", "PreTrainedTokenizerFast"])
     level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": name != "Qwen2Tokenizer"}
-    split = {"type": "Split", "pattern": {"Regex": PATTERNS[3]}, "behavior": "Isolated", "invert": False}
+    split = {"type": "Split", "pattern": {"Regex": rng.choice([PATTERNS[3], PATTERNS[-1]])}, "behavior": "Isolated", "invert": False}
+    if name == "PreTrainedTokenizerFast" and rng.random() < 0.6:  # Llama-3's kind
+        split["pattern"]["Regex"] = rng.choice(PATTERNS[-3:])
+        file["pre_tokenizer"] = sequence("Sequence", "pretokenizers", [split, {**level, "use_regex": False}])
+        file["normalizer"] = rng.choice([None, {"type": "NFC"}])
+        file["model"]["ignore_merges"] = rng.random() < 0.5
+        return name
     digits = {"type": "Digits", "individual_digits": True}
     before = [split] if name == "Qwen2Tokenizer" else [digits] if rng.random() < 0.3 else []
     file["pre_tokenizer"] = sequence("Sequence", "pretokenizers", [*before, level])
@@ -175,20 +192,35 @@ def class_like(rng, file):
     return name
 
 
+def gemma_like(rng, file):
+    """As Gemma's files are: no space in front, no words cut, a first token for nearly all."""
+    model = file["model"]
+    model["vocab"] = {GEMMA_TOKENS.get(token, token): number for token, number in model["vocab"].items()}
+    for token in file["added_tokens"]:
+        token["content"] = GEMMA_TOKENS.get(token["content"], token["content"])
+    model.update(unk_token="<unk>", fuse_unk=True, byte_fallback=True, ignore_merges=False)
+    file["normalizer"] = NORMALIZERS[3]
+    file["pre_tokenizer"] = {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious", "invert": False}
+    file["post_processor"] = template_of(rng, model["vocab"], ("<bos>", "<eos>"))
+    return rng.choice(PIECES[3:])
+
+
 def tokenizer_config(rng, file, class_name):
     """A tokenizer_config.json for the file, and a model_type (or nothing)."""
     contents = [token["content"] for token in file["added_tokens"] if token["content"].startswith("<")]
     config = {"model_max_length": 1024, "clean_up_tokenization_spaces": rng.random() < 0.5}
     if rng.random() < 0.9:
         config["tokenizer_class"] = class_name
-    for key, content in (("bos_token", "<s>"), ("eos_token", "</s>"), ("unk_token", "<unk>")):
+    gemma = class_name.startswith("Gemma")
+    bos, eos = ("<bos>", "<eos>") if gemma else ("<s>", "</s>")
+    for key, content in (("bos_token", bos), ("eos_token", eos), ("unk_token", "<unk>")):
         if content in contents:
             config[key] = content if rng.random() < 0.7 else {"__type": "AddedToken", "content": content, "lstrip": False, "normalized": True,
                                                               "rstrip": False, "single_word": False}
     for key, share in (("add_bos_token", 0.5), ("add_eos_token", 0.3)):
         if rng.random() < share:
             ends = str((file["post_processor"] or {}))
-            there = ("'<s>'" if key == "add_bos_token" else "'</s>'") in ends
+            there = repr(bos if key == "add_bos_token" else eos) in ends
             config[key] = there if rng.random() < 0.8 else not there
     if rng.random() < 0.4:
         config["add_prefix_space"] = rng.choice([False, False, None, True])
@@ -198,7 +230,7 @@ def tokenizer_config(rng, file, class_name):
         config["legacy"] = rng.choice([True, False, None])
     if rng.random() < 0.05:
         config["a_key_of_tomorrow"] = True
-    return config, rng.choice(MODELS)
+    return config, rng.choice(GEMMAS if gemma else MODELS)
 
 
 def text_of(rng):

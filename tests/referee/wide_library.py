@@ -1,54 +1,49 @@
-"""transformers' newer decoders in float64 throughout: made anew where float32 means float64, so that what follows from config.json (rotary
-frequencies of each kind of layer, embedding factors) is float64 as well. tests/oracle/float64.py does the same for the older families, in place.
+"""transformers in float64 throughout (tests/oracle/float64.py): models made where its float32 means float64, so that what follows from
+config.json (rotary frequencies of each kind of layer, embedding factors, multipliers) is float64 as well.
 """
 import contextlib
-import importlib
+import pathlib
+import sys
 
 import torch
 import transformers
-from transformers import modeling_rope_utils
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "oracle"))
+from float64 import lifted  # noqa: E402
 
-class Wide:
-    """torch as the library's modules see it."""
-    float = float32 = torch.float64
-
-    def __getattr__(self, name):
-        return getattr(torch, name)
+EAGER = {"dtype": torch.float64, "attn_implementation": "eager", "experts_implementation": "eager"}
 
 
 @contextlib.contextmanager
-def double_instead_of_float(module):
-    plain = torch.Tensor.float
-    torch.Tensor.float = torch.Tensor.double
-    module.torch = modeling_rope_utils.torch = Wide()
+def double_by_default():
     torch.set_default_dtype(torch.float64)
     try:
-        yield
+        with lifted():
+            yield
     finally:
-        torch.Tensor.float = plain
-        module.torch = modeling_rope_utils.torch = torch
         torch.set_default_dtype(torch.float32)
 
 
 class WideModel:
-    """Of a checkpoint's directory. Raises what the library raises, and ValueError for tensors that it makes up."""
+    """A model of `config`, with random weights until they are set."""
 
-    def __init__(self, folder):
-        plain, info = transformers.AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float64, attn_implementation="eager", output_loading_info=True)
+    def __init__(self, config):
+        with double_by_default():
+            self.model = transformers.AutoModelForCausalLM.from_config(config, **EAGER).eval()
+
+    @classmethod
+    def of(cls, folder):
+        """A checkpoint's. Raises what the library raises, and ValueError for tensors that it makes up."""
+        plain, info = transformers.AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, **EAGER)
         missing = info["missing_keys"] or info["mismatched_keys"]
         if missing:
             raise ValueError(f"makes up {sorted(missing)}")
-        self.module = importlib.import_module(type(plain).__module__)
-        with double_instead_of_float(self.module):
-            config = transformers.AutoConfig.from_pretrained(folder)
-            config._attn_implementation = "eager"
-            self.model = type(plain)(config)
-            self.model.load_state_dict(plain.state_dict(), strict=False)
-        self.model.eval()
+        wide = cls(transformers.AutoConfig.from_pretrained(folder))
+        wide.model.load_state_dict(plain.state_dict(), strict=False)
+        return wide
 
     @torch.no_grad()
     def logits(self, ids):
-        with double_instead_of_float(self.module):
+        """After the last token."""
+        with double_by_default():
             return self.model(torch.tensor([ids]), use_cache=False).logits[0, -1]

@@ -201,6 +201,27 @@ TEST_F(Vocabulary, HasTheSpecialTokensOfItsClass) {
   EXPECT_EQ(tokenizer.encode("1<|endoftext|>", false).ids, (std::vector<int>{0, 12}));
 }
 
+TEST_F(Vocabulary, HasAFirstTokenWhereTheModelNeedsOne) {
+  constexpr const char* kFirst = R"({"tokenizer_class": "GPT2Tokenizer", "add_bos_token": true,
+                                     "bos_token": "a"})";
+  EXPECT_EQ(load_directory(kFirst, "opt").encode("1").ids, (std::vector<int>{11, 0}));
+  try {
+    load_directory(R"({"tokenizer_class": "GPT2Tokenizer"})", "opt");
+    ADD_FAILURE() << "loaded";
+  } catch (const InputError& problem) {
+    EXPECT_THAT(problem.what(), HasSubstr("puts no token before a text, and a model of the family "
+                                          "opt needs one"));
+  }
+}
+
+// Version 5 makes the tokenizers of Qwen3.5 anew, whose words have marks in them.
+TEST_F(ConfigFiles, AClassThatIsMadeAnewIsHeldAgainstTheFile) {
+  const Tokenizer tokenizer = load(R"({"tokenizer_class": "Qwen2Tokenizer"})", "qwen3_5_moe");
+  EXPECT_THROW(tokenizer.require_agreement("ab\u2581"), InputError);
+  EXPECT_NO_THROW(load(R"({"tokenizer_class": "Qwen2Tokenizer"})", "olmo_hybrid")
+                      .require_agreement("ab\u2581"));
+}
+
 TEST(PublishedFiles, Load) {
   if (!std::filesystem::exists(kShared / "tokenizers")) GTEST_SKIP() << "no shared tokenizers";
   for (const char* name : {"llama-2", "llama-3", "qwen3"})
