@@ -133,8 +133,10 @@ void PartsPlanner::take_ranking(const RankingConfig& config, const std::string& 
   require_prompts(config.prompts, key);
   if (ranking_ && *ranking_ != config) refuse_other("ranking", key);
   ranking_ = config;
-  const int prompts = config.prompts > 0 ? config.prompts : kUsualRanking;
-  plan_.ranking = drawn_prompts(model_.prompts, static_cast<std::size_t>(prompts), config.seed);
+  const auto prompts =
+      static_cast<std::size_t>(config.prompts > 0 ? config.prompts : kUsualRanking);
+  plan_.ranking =
+      drawn_prompts(model_.prompts, std::min(prompts, model_.prompts.size()), config.seed);
 }
 
 void PartsPlanner::refuse_other(const char* what, const std::string& key) const {

@@ -440,6 +440,8 @@ TEST_P(Parts, PassOverWhatTheModelCannotHaveAndRefuseWhatIsTooMuch) {
     EXPECT_THAT(planned.skipped, IsEmpty());
   else
     EXPECT_THAT(planned.skipped, ElementsAre("subject->last/each head"));
+  // The usual number of ranking prompts is more than the eight that there are.
+  EXPECT_EQ(refused("{windows: {sizes: 2}, channels: each quantile of 2 by exp(A dt)}"), "");
   EXPECT_THAT(refused("{windows: {sizes: 2}, channels: each group of 999}"),
               HasSubstr("x.yaml: key parts.channels: model any cannot be divided into each group "
                         "of 999"));

@@ -9,6 +9,7 @@ Exit 0: all right; 1: wrong; 77: skipped, the package or the data set cannot be 
 import argparse
 import csv
 import hashlib
+import json
 import pathlib
 import subprocess
 import sys
@@ -49,12 +50,19 @@ def loads(program, model):
         sys.exit(f"the likeliest next token is not {ANSWER}")
 
 
+CAPITALS = {"France": "Paris", "Japan": "Tokyo", "Italy": "Rome", "Spain": "Madrid", "Germany": "Berlin", "Russia": "Moscow", "Egypt": "Cairo",
+            "China": "Beijing", "Greece": "Athens", "Peru": "Lima", "Portugal": "Lisbon", "Ireland": "Dublin", "Austria": "Vienna", "Poland": "Warsaw"}
+
+
 def beyond(program, model, scratch):
-    """Every kind beyond the papers that applies to it runs on a few of its right answers, and the analysis answers its questions."""
+    """Every kind beyond the papers that applies to it runs on capitals that it knows, and the analysis answers its questions."""
     (scratch / "models").mkdir()
+    facts = scratch / "capitals.jsonl"
+    facts.write_text("".join(json.dumps({"prompt": f"The capital of {country} is the city of", "subject": country, "answer": city, "relation": "capital"}) + "\n"
+                             for country, city in CAPITALS.items()))
     (scratch / "models" / "SmolLM2-135M-Instruct").symlink_to(model)
     run = scratch / "beyond"
-    for words in (["run", ROOT / "configs/beyond/published.yaml", "--dataset", COUNTERFACT, "--models-dir", scratch / "models", "--limit", "60", "--out", run],
+    for words in (["run", ROOT / "configs/beyond/published.yaml", "--dataset", facts, "--models-dir", scratch / "models", "--out", run],
                   ["analyse", run]):
         told = subprocess.run([program, *words], stdout=subprocess.PIPE, text=True)
         if told.returncode:
