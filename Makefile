@@ -26,13 +26,12 @@ demo: build
 	mpirun --bind-to none --oversubscribe -n 2 $(BUILD)/factflow run configs/demo.yaml
 	$(BUILD)/factflow analyse runs/demo
 
-# The questions beyond the papers (docs/beyond.md), and one report of all: runs/demo-beyond/report/report.html.
-BEYOND := $(patsubst configs/beyond/demo-%.yaml,%,$(sort $(wildcard configs/beyond/demo-*.yaml)))
+# The questions beyond the papers (docs/beyond.md) in one run, runs/demo-beyond/report.html; other tasks have prompts, and so a run, of their own.
 demo-beyond: build
-	@for question in $(BEYOND); do \
-	  mpirun --bind-to none --oversubscribe -n 2 $(BUILD)/factflow run configs/beyond/demo-$$question.yaml --out runs/demo-beyond/$$question || exit $$?; \
-	done
-	$(BUILD)/factflow compare $(BEYOND:%=runs/demo-beyond/%) --out runs/demo-beyond/report
+	mpirun --bind-to none --oversubscribe -n 2 $(BUILD)/factflow run configs/beyond/demo.yaml
+	mpirun --bind-to none --oversubscribe -n 2 $(BUILD)/factflow run configs/beyond/demo-tasks.yaml
+	$(BUILD)/factflow analyse runs/demo-tasks
+	$(BUILD)/factflow analyse runs/demo-beyond
 
 test: everything
 	@tools/run_tests.sh $(BUILD)

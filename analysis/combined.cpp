@@ -149,25 +149,6 @@ Combined combined_of(const WindowData& window, const Places& places, bool main,
   return all;
 }
 
-Judged adds_up(const Combined& c) {
-  if (c.n == 0) return cannot_tell("no prompt has all of its edges");
-  if (auto few = too_few(c.n, c.facts)) return *few;
-  const Measured& sum = c.points[c.strongest].sum;
-  if (!(sum.interval.high < 0)) return cannot_tell("the sum does not lower the probability");
-  const Interval& share = c.share.interval;
-  if (share.low > -kSmallShare && share.high < kSmallShare)
-    return {Verdict::kHolds,
-            fmt::format("the interaction is within {:.0f} % of the sum", 100 * kSmallShare)};
-  if (share.low > kSmallShare)
-    return {Verdict::kDoesNotHold, "together they do less than the sum: they overlap"};
-  if (share.high < -kSmallShare)
-    return {Verdict::kDoesNotHold,
-            "together they do more than the sum: each stands in for the "
-            "other"};
-  return cannot_tell(
-      fmt::format("the interval of the share reaches over {:.0f} %", 100 * kSmallShare));
-}
-
 std::string evidence_of(const Combined& c) {
   if (c.n == 0) return "";
   const CombinedPoint& point = c.points[c.strongest];
@@ -211,11 +192,30 @@ std::vector<Combined> study_combined(const RunData& run, std::int64_t common,
   return all;
 }
 
+Judged judge_combination(const Combined& c) {
+  if (c.n == 0) return cannot_tell("no prompt has all of its edges");
+  if (auto few = too_few(c.n, c.facts)) return *few;
+  const Measured& sum = c.points[c.strongest].sum;
+  if (!(sum.interval.high < 0)) return cannot_tell("the sum does not lower the probability");
+  const Interval& share = c.share.interval;
+  if (share.low > -kSmallShare && share.high < kSmallShare)
+    return {Verdict::kHolds,
+            fmt::format("the interaction is within {:.0f} % of the sum", 100 * kSmallShare)};
+  if (share.low > kSmallShare)
+    return {Verdict::kDoesNotHold, "together they do less than the sum: they overlap"};
+  if (share.high < -kSmallShare)
+    return {Verdict::kDoesNotHold,
+            "together they do more than the sum: each stands in for the "
+            "other"};
+  return cannot_tell(
+      fmt::format("the interval of the share reaches over {:.0f} %", 100 * kSmallShare));
+}
+
 std::string combined_in_words(const std::vector<Combined>& combined, const std::string& model) {
   std::vector<std::string> add_up, overlap, stand_in, open;
   for (const Combined& c : combined) {
     if (!c.main || c.model != model) continue;
-    const Verdict verdict = adds_up(c).verdict;
+    const Verdict verdict = judge_combination(c).verdict;
     const std::string name = name_of_row(c.label).display();
     if (verdict == Verdict::kHolds)
       add_up.push_back(name);
@@ -243,7 +243,7 @@ Claim judge_combined(const std::vector<Combined>& combined) {
   for (const Combined& c : combined) {
     if (!c.main) continue;
     if (!parts.contains(c.model)) models.push_back(c.model);
-    parts[c.model].push_back({name_of_row(c.label).display(), adds_up(c)});
+    parts[c.model].push_back({name_of_row(c.label).display(), judge_combination(c)});
     if (std::string text = evidence_of(c); !text.empty()) evidence[c.model].push_back(text);
   }
   std::vector<ModelVerdict> verdicts;

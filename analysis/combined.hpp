@@ -46,6 +46,8 @@ std::vector<Combined> study_combined(const RunData& run, std::int64_t common,
 // "subject->last" of the row "A & B" with A: the parts of a label, if it has several.
 std::vector<std::string> parts_of_row(const std::string& label);
 
+// Whether its parts add up: by the share, at the start where the mean sum is lowest.
+Judged judge_combination(const Combined& combined);
 // "Do two knockouts add up?"; without models where no such rows were asked for.
 Claim judge_combined(const std::vector<Combined>& combined);
 // "They add up: ...; they overlap: ...; cannot tell: ..." of a model's main set.

@@ -9,6 +9,7 @@
 
 #include "analysis/attribution_report.hpp"
 #include "analysis/baselines_report.hpp"
+#include "analysis/beyond_questions_report.hpp"
 #include "analysis/combined_report.hpp"
 #include "analysis/comparable.hpp"
 #include "analysis/coverage.hpp"
@@ -346,16 +347,28 @@ std::string questions_text(const Study& study) {
   return text;
 }
 
+// The first of them, with their answers.
+std::string beyond_questions_text(const Study& study) {
+  const std::vector<BeyondQuestion> questions = beyond_questions(study);
+  if (questions.empty()) return "";
+  std::string text =
+      fmt::format("Questions and answers\n\n{}", align(beyond_question_rows(questions)));
+  for (const BeyondQuestion& question : questions)
+    text += fmt::format("{}: {} Number: {}. Statement: {}\n", question.id, question.text,
+                        question.quantity, question.statement);
+  return text + "* of a model without a convolution: the change of p, %, with the scores cut.\n\n";
+}
+
 }  // namespace
 
 std::string findings_text(const Study& study) {
-  std::string text;
+  std::string text = beyond_questions_text(study);
   if (study.main_effects.empty()) {
-    text = "No knockouts in these results.\n";
+    text += "No knockouts in these results.\n";
   } else {
-    text = fmt::format("Findings, window of {}\n\n{}{}\n\n",
-                       counted(static_cast<std::size_t>(study.window), "layer"),
-                       table_text(study.main_effects, "edge"), correction(study.main_effects));
+    text += fmt::format("Findings, window of {}\n\n{}{}\n\n",
+                        counted(static_cast<std::size_t>(study.window), "layer"),
+                        table_text(study.main_effects, "edge"), correction(study.main_effects));
     for (const FindingSentence& sentence : finding_sentences(study))
       text += fmt::format("- {}\n", sentence.text);
   }

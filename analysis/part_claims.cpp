@@ -50,8 +50,7 @@ Claim slow_carry_more(const std::vector<ModelParts>& parts, std::int64_t window)
     const auto* of =
         of_window(model.contrasts, window, [](const SlowAgainstRandom&) { return true; });
     if (model.repeated || of == nullptr) continue;
-    const auto few = too_few(of->n, of->facts);
-    const Judged judged = few ? *few : judge_above(of->difference.interval, 0);
+    const Judged judged = judge_slow(*of);
     models.push_back(
         {model.model, judged.verdict, judged.reason,
          fmt::format("a slice of the slowest third {} %, of the fastest {} %, a random one {} %; "
@@ -161,17 +160,6 @@ Claim few_parts(const std::vector<ModelParts>& parts, std::int64_t window) {
       std::move(models));
 }
 
-Judged judge_missed(const MissedPath& of) {
-  if (auto none = no_effect(of.mixer, of.n, of.facts)) return *none;
-  const Interval& interval = of.missed.interval;
-  if (interval.low > 10) return {Verdict::kDoesNotHold, "more than a tenth is missed"};
-  if (interval.high < 10 && interval.low > -10)
-    return {Verdict::kHolds, "less than a tenth is missed"};
-  if (interval.high < -10)
-    return {Verdict::kDoesNotHold, "the state alone does more than both together by over a tenth"};
-  return cannot_tell("the interval holds a tenth");
-}
-
 Claim state_is_enough(const std::vector<ModelPaths>& paths, std::int64_t window) {
   std::vector<ModelVerdict> models;
   for (const ModelPaths& of : paths) {
@@ -203,6 +191,22 @@ Claim state_is_enough(const std::vector<ModelPaths>& paths, std::int64_t window)
 }
 
 }  // namespace
+
+Judged judge_slow(const SlowAgainstRandom& of) {
+  if (auto few = too_few(of.n, of.facts)) return *few;
+  return judge_above(of.difference.interval, 0);
+}
+
+Judged judge_missed(const MissedPath& of) {
+  if (auto none = no_effect(of.mixer, of.n, of.facts)) return *none;
+  const Interval& interval = of.missed.interval;
+  if (interval.low > 10) return {Verdict::kDoesNotHold, "more than a tenth is missed"};
+  if (interval.high < 10 && interval.low > -10)
+    return {Verdict::kHolds, "less than a tenth is missed"};
+  if (interval.high < -10)
+    return {Verdict::kDoesNotHold, "the state alone does more than both together by over a tenth"};
+  return cannot_tell("the interval holds a tenth");
+}
 
 std::vector<Claim> judge_part_claims(const std::vector<ModelParts>& parts, std::int64_t window) {
   std::vector<Claim> claims;

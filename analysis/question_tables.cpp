@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "analysis/beyond_questions_report.hpp"
 #include "base/text.hpp"
 
 namespace factflow {
@@ -198,6 +199,9 @@ CsvTable whole_answers_table(const Study& study) {
 
 std::vector<QuestionTable> question_tables(const Study& study) {
   return {
+      {"questions.csv",
+       "the first questions beyond the paper: every model's answer, number, interval and verdict",
+       beyond_questions_table(beyond_questions(study))},
       {"combined.csv",
        "knockouts together against the sum of each alone: every model, combination, window and "
        "start, with the interaction",

@@ -9,6 +9,7 @@
 
 #include "analysis/attribution_report.hpp"
 #include "analysis/baselines_report.hpp"
+#include "analysis/beyond_questions_report.hpp"
 #include "analysis/combined_report.hpp"
 #include "analysis/coverage.hpp"
 #include "analysis/edit_report.hpp"
@@ -70,6 +71,7 @@ std::string header_html(const Study& study) {
 // Links to the sections that `body` has.
 std::string navigation(const std::string& body) {
   constexpr std::pair<const char*, const char*> kSections[] = {
+      {"questions", "Questions"},
       {"findings", "Findings"},
       {"claims", "Claims"},
       {"figures", "Figures"},
@@ -167,10 +169,17 @@ std::string gaps_html(const Study& study) {
   return text;
 }
 
-std::string findings_html(const Study& study) {
-  std::string text = "<section id=\"findings\"><h2>Findings</h2>\n";
+// `questions`: whether the page answers others than those about knockouts at its head.
+std::string findings_html(const Study& study, bool questions) {
+  std::string notice;
   if (const std::string line = unfinished(study); !line.empty())
-    text += fmt::format("<p class=\"notice\"><strong>{}</strong></p>\n", escape(line));
+    notice = fmt::format("<p class=\"notice\"><strong>{}</strong></p>\n", escape(line));
+  if (study.main_effects.empty() && questions) {
+    const std::string missing = gaps_html(study);
+    if (notice.empty() && missing.empty()) return "";
+    return "<section id=\"findings\"><h2>Remarks</h2>\n" + notice + missing + "</section>\n";
+  }
+  std::string text = "<section id=\"findings\"><h2>Findings</h2>\n" + notice;
   if (study.main_effects.empty())
     return text + "<p>These results hold no knockouts.</p>\n" + gaps_html(study) + "</section>\n";
   text += "<ul class=\"findings\">\n";
@@ -519,7 +528,9 @@ std::string make_report(const Study& study, const ReportData& data, const Figure
       "factflow</title>\n"
       "<style>{}</style></head>\n<body><main>\n",
       kPolicy, escape(study.run.name), kReportStyle);
-  std::string body = findings_html(study);
+  const std::vector<BeyondQuestion> questions = beyond_questions(study);
+  std::string body = beyond_questions_html(questions, figures);
+  body += findings_html(study, !questions.empty());
   body += claims_html(study);
   if (!study.main_effects.empty()) body += kFigures + pairs_html(study);
   const std::string interventions = interventions_html(study);

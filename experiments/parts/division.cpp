@@ -14,12 +14,14 @@
 #include "base/random.hpp"
 #include "base/text.hpp"
 #include "model/mixers/attention/attention_shape.hpp"
+#include "model/network.hpp"
 
 namespace factflow {
 namespace {
 
 constexpr const char* kEachHead = "each head";
 constexpr const char* kSeed = " seed ";
+constexpr std::string_view kByHappened = " by exp(A dt)";
 constexpr std::uint64_t kUsualSeed = 1;
 
 const std::vector<std::pair<std::string, Division::Kind>>& kinds_in_slices() {
@@ -31,6 +33,7 @@ const std::vector<std::pair<std::string, Division::Kind>>& kinds_in_slices() {
 }
 
 std::string word_of(Division::Kind kind) {
+  if (kind == Division::Kind::kHappened) kind = Division::Kind::kQuantile;
   for (const auto& [word, one] : kinds_in_slices())
     if (one == kind) return word;
   return "head";
@@ -44,7 +47,7 @@ std::optional<T> whole_number_in(std::string_view text) {
   return value;
 }
 
-// "8" or "8 seed 3", behind "each random of ".
+// "8" or "8 seed 3", behind "each random of "; "8 by exp(A dt)" behind "each quantile of ".
 std::optional<Division> parse_slices(Division::Kind kind, std::string_view text) {
   Division division{kind, 0, kind == Division::Kind::kRandom ? kUsualSeed : 0};
   if (const std::size_t at = text.find(kSeed); at != std::string_view::npos) {
@@ -53,6 +56,10 @@ std::optional<Division> parse_slices(Division::Kind kind, std::string_view text)
     if (kind != Division::Kind::kRandom || !seed) return std::nullopt;
     division.seed = *seed;
     text = text.substr(0, at);
+  }
+  if (kind == Division::Kind::kQuantile && text.ends_with(kByHappened)) {
+    division.kind = Division::Kind::kHappened;
+    text.remove_suffix(kByHappened.size());
   }
   const auto count = whole_number_in<int>(text);
   if (!count || *count < 2) return std::nullopt;
@@ -84,13 +91,8 @@ std::vector<EdgePart> single_heads(int heads) {
   return parts;
 }
 
-Selection list_of_indices(std::vector<int> indices, PartOf what) {
-  if (what == PartOf::kHeads) return Heads{std::move(indices)};
-  return Channels{std::move(indices)};
-}
-
-Intervention block_of(const std::vector<int>& targets, const std::vector<int>& sources,
-                      Selection selection) {
+Block block_of(const std::vector<int>& targets, const std::vector<int>& sources,
+               Selection selection) {
   Block block;
   block.targets = targets;
   block.sources = sources;
@@ -103,8 +105,9 @@ Intervention block_of(const std::vector<int>& targets, const std::vector<int>& s
 std::string to_string(const Division& division) {
   if (division.kind == Division::Kind::kHead) return kEachHead;
   const std::string text = fmt::format("each {} of {}", word_of(division.kind), division.count);
-  return division.kind == Division::Kind::kRandom ? text + fmt::format("{}{}", kSeed, division.seed)
-                                                  : text;
+  if (division.kind == Division::Kind::kRandom)
+    return fmt::format("{}{}{}", text, kSeed, division.seed);
+  return division.kind == Division::Kind::kHappened ? fmt::format("{}{}", text, kByHappened) : text;
 }
 
 Division parse_division(const std::string& given) {
@@ -114,9 +117,9 @@ Division parse_division(const std::string& given) {
       if (const auto division = parse_slices(kind, std::string_view(given).substr(begin.size())))
         return *division;
   throw InputError("",
-                   fmt::format("expected each head, each quantile of K, each random of K, each "
-                               "random of K seed S or each group of K with K of at least 2, found "
-                               "{}",
+                   fmt::format("expected each head, each quantile of K, each quantile of K by "
+                               "exp(A dt), each random of K, each random of K seed S or each group "
+                               "of K with K of at least 2, found {}",
                                in_quotes(given)),
                    "write for instance 'each quantile of 12'");
 }
@@ -148,7 +151,7 @@ std::vector<EdgePart> parts_of(const Division& division, const Divisible& among)
     if (among.what != PartOf::kHeads) throw std::invalid_argument("it has channels, not heads");
     return single_heads(among.count);
   }
-  if (division.kind == Division::Kind::kQuantile && !among.by_decay)
+  if (division.by_decay() && !among.by_decay)
     throw std::invalid_argument("its heads have no decay");
   if (division.count > among.count)
     throw std::invalid_argument(
@@ -162,7 +165,9 @@ std::vector<EdgePart> parts_of(const Division& division, const Divisible& among)
     part.name = fmt::format("{} {}/{}", word_of(division.kind), k, division.count);
     if (division.kind == Division::Kind::kRandom)
       part.name += kSeed + std::to_string(division.seed);
-    if (division.kind == Division::Kind::kQuantile)
+    part.happened = division.kind == Division::Kind::kHappened;
+    if (part.happened) part.name += kByHappened;
+    if (division.by_decay())
       part.set = {ChannelSet::Kind::kQuantile, k, division.count};
     else
       part.indices = slice_of(order, k, division.count);
@@ -170,17 +175,45 @@ std::vector<EdgePart> parts_of(const Division& division, const Divisible& among)
   return parts;
 }
 
+Selection list_of_indices(std::vector<int> indices, PartOf what) {
+  if (what == PartOf::kHeads) return Heads{std::move(indices)};
+  return Channels{std::move(indices)};
+}
+
 std::vector<Intervention> losing(const std::vector<const EdgePart*>& parts, PartOf what,
                                  const std::vector<int>& targets, const std::vector<int>& sources) {
   std::vector<Intervention> together;
   std::vector<int> listed;
   for (const EdgePart* part : parts) {
+    if (part->happened) throw std::logic_error("a part by the decay that happens has no one list");
     if (part->indices.empty()) together.push_back(block_of(targets, sources, part->set));
     listed.insert(listed.end(), part->indices.begin(), part->indices.end());
   }
   std::sort(listed.begin(), listed.end());
   if (!listed.empty())
     together.push_back(block_of(targets, sources, list_of_indices(std::move(listed), what)));
+  return together;
+}
+
+std::vector<Intervention> losing_in_layers(const std::vector<const EdgePart*>& parts, PartOf what,
+                                           const std::vector<int>& targets,
+                                           const std::vector<int>& sources, const Window& window,
+                                           const std::vector<std::vector<float>>& decay) {
+  std::vector<Intervention> together;
+  for (int layer = window.begin; layer < window.end; ++layer) {
+    const std::vector<float>& of_layer = decay.at(static_cast<std::size_t>(layer));
+    std::vector<int> lost;
+    for (const EdgePart* part : parts) {
+      const std::vector<bool> loses =
+          channels_of(part->set, std::vector<double>(of_layer.begin(), of_layer.end()));
+      for (std::size_t i = 0; i < loses.size(); ++i)
+        if (loses[i]) lost.push_back(static_cast<int>(i));
+    }
+    std::sort(lost.begin(), lost.end());
+    Block block = block_of(targets, sources, list_of_indices(std::move(lost), what));
+    block.layers = {layer};
+    together.emplace_back(std::move(block));
+  }
   return together;
 }
 

@@ -19,15 +19,18 @@ struct Division {
   enum class Kind {
     kHead,      // every single head
     kQuantile,  // equal slices of the decay ranking, slowest first; another ranking in each layer
+    kHappened,  // the same of the ranking by the decay that happens in prompts
     kRandom,    // equal slices of a random order, which is the same in every layer
     kGroup      // equal groups of neighbours, by index
   };
   Kind kind = Kind::kHead;
   int count = 0;           // how many parts; kHead: as many as there are heads
   std::uint64_t seed = 0;  // kRandom
+  bool by_decay() const { return kind == Kind::kQuantile || kind == Kind::kHappened; }
   bool operator==(const Division&) const = default;
 };
-// "each head", "each quantile of 8", "each random of 8 seed 1", "each group of 8"
+// "each head", "each quantile of 8", "each quantile of 8 by exp(A dt)", "each random of 8 seed 1",
+// "each group of 8"
 std::string to_string(const Division& division);
 // The seed may be left out and is 1 then. Throws InputError.
 Division parse_division(const std::string& given);
@@ -45,18 +48,31 @@ Divisible divisible_of(const Architecture& architecture);
 
 // A part: a slice by decay, which is another one in each layer, or a list.
 struct EdgePart {
-  std::string name;  // "head 3", "quantile 2/8", "random 2/8 seed 1", "group 2/8"
+  // "head 3", "quantile 2/8", "quantile 2/8 by exp(A dt)", "random 2/8 seed 1", "group 2/8"
+  std::string name;
   ChannelSet set;
   std::vector<int> indices;  // if not empty, in place of the set
+  bool happened = false;     // the set is one of the decay that happens in prompts
   bool operator==(const EdgePart&) const = default;
 };
 // Disjoint, and together everything. Throws std::invalid_argument where there are too few for so
 // many parts, or none of the kind.
 std::vector<EdgePart> parts_of(const Division& division, const Divisible& among);
 
-// Edges through the state or the scores that several parts lose together.
+// What chooses them.
+Selection list_of_indices(std::vector<int> indices, PartOf what);
+
+// Edges through the state or the scores that several parts lose together. Throws std::logic_error
+// for parts by the decay that happens, which are other ones in each layer.
 std::vector<Intervention> losing(const std::vector<const EdgePart*>& parts, PartOf what,
                                  const std::vector<int>& targets, const std::vector<int>& sources);
+
+// Likewise, of such parts alone, in the layers of a window, by what is left of the state there
+// (model/reference/decay_in_prompts.hpp): [layer][channel or head].
+std::vector<Intervention> losing_in_layers(const std::vector<const EdgePart*>& parts, PartOf what,
+                                           const std::vector<int>& targets,
+                                           const std::vector<int>& sources, const Window& window,
+                                           const std::vector<std::vector<float>>& decay);
 
 // 0 .. count - 1 in an order that the seed draws.
 std::vector<int> random_order(int count, std::uint64_t seed);

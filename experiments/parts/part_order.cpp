@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <stdexcept>
 
 #include <fmt/format.h>
 
+#include "base/error.hpp"
 #include "experiments/experiment.hpp"
 #include "experiments/parts/parts_plan.hpp"
 
@@ -17,9 +19,11 @@ struct EffectSums {
   std::vector<std::vector<double>> log_change;  // [whole, parts][window]
   std::int64_t prompts = 0;
   void add(const ReplayResult& result) {
-    for (std::size_t i = 0; i < log_change.size(); ++i)
-      for (std::size_t w = 0; w < log_change[i].size(); ++w)
-        log_change[i][w] += result.knockouts[i][w].log_probability - result.clean.log_probability;
+    const std::vector<Answer> answers = answers_in_order(result);
+    std::size_t next = 0;
+    for (std::vector<double>& of_item : log_change)
+      for (double& sum : of_item)
+        sum += answers[next++].log_probability - result.clean.log_probability;
     ++prompts;
   }
 };
@@ -39,12 +43,13 @@ EffectSums effects_of(LoadedModel& model, const PartsPlan& plan, const PartItem&
   EffectSums right{std::vector(items.size(), std::vector<double>(windows.size(), 0)), 0};
   EffectSums all = right;
   const std::vector<TokenizedPrompt> prompts = model.tokenize_usable(plan.ordering);
+  const DecayInPrompts* decay = plan.ranking.empty() ? nullptr : &decay_of(model, plan);
   for (std::size_t first = 0; first < prompts.size(); first += kPromptsTogether) {
     std::vector<ReplayRequest> requests;
     for (std::size_t i = first; i < std::min(first + kPromptsTogether, prompts.size()); ++i) {
       ReplayRequest request{prompts[i].ids, prompts[i].answer};
       for (const PartItem* item : items)
-        request.series.push_back(series_of(plan, *item, {}, prompts[i], windows));
+        add_series(plan, *item, {}, decay, prompts[i], windows, request);
       requests.push_back(std::move(request));
     }
     for (const ReplayResult& result : model.replay(requests)) {
@@ -77,15 +82,44 @@ PartOrder make_order(LoadedModel& model, const PartsPlan& plan, const PartItem& 
 
 }  // namespace
 
-Series series_of(const PartsPlan& plan, const PartItem& edge,
-                 const std::vector<const EdgePart*>& parts, const TokenizedPrompt& prompt,
-                 std::vector<Window> windows) {
+void add_series(const PartsPlan& plan, const PartItem& edge,
+                const std::vector<const EdgePart*>& parts, const DecayInPrompts* decay,
+                const TokenizedPrompt& prompt, const std::vector<Window>& windows,
+                ReplayRequest& request) {
   const std::vector<int> targets = positions_of(edge.to, prompt),
                          sources = positions_of(edge.from, prompt);
-  if (count_edges(targets, sources) == 0) return {{}, {}, {}, std::move(windows)};
   std::vector<const EdgePart*> lost = parts;
   if (lost.empty()) lost.push_back(&edge.part);
-  return {losing(lost, plan.what, targets, sources), std::move(windows)};
+  if (count_edges(targets, sources) == 0)
+    request.series.emplace_back(std::vector<int>{}, std::vector<int>{}, ChannelSet{}, windows);
+  else if (!lost.front()->happened)
+    request.series.emplace_back(losing(lost, plan.what, targets, sources), windows);
+  else
+    for (const Window& window : windows)
+      request.series.emplace_back(
+          losing_in_layers(lost, plan.what, targets, sources, window, decay->mean), std::nullopt);
+}
+
+std::vector<Answer> answers_in_order(const ReplayResult& result) {
+  std::vector<Answer> answers;
+  for (const std::vector<Answer>& of_series : result.knockouts)
+    answers.insert(answers.end(), of_series.begin(), of_series.end());
+  return answers;
+}
+
+const DecayInPrompts& decay_of(LoadedModel& model, const PartsPlan& plan) {
+  std::string key = "decay in prompts";
+  for (const Prompt& prompt : plan.ranking) key += fmt::format(" {}", prompt.id);
+  return model.derived<DecayInPrompts>(key, [&] {
+    std::vector<std::vector<int>> prompts;
+    for (const TokenizedPrompt& prompt : model.tokenize_usable(plan.ranking))
+      prompts.push_back(prompt.ids);
+    try {
+      return decay_in_prompts(model.network(), prompts);
+    } catch (const std::invalid_argument& error) {
+      throw RunError(fmt::format("exp(A dt) cannot be measured: {}", error.what()));
+    }
+  });
 }
 
 PartOrder order_of(LoadedModel& model, const PartsPlan& plan, const PartItem& cumulation,

@@ -32,10 +32,14 @@ struct PromptParts {
   // Likewise; of one that cumulates [size, order, step].
   std::vector<std::vector<float>> log_change;
   std::vector<std::vector<PartOrder>> orders;  // [asked item][size], of those that cumulate
+  // What ranked the channels, of the first prompt of a unit where something is ranked by it; else
+  // without numbers.
+  DecayInPrompts decay;
 };
 template <class Archive>
 void serialize(Archive& archive, PromptParts& p) {
-  archive(p.touched, p.probability, p.rank, p.tied, p.log_change, p.orders);
+  archive(p.touched, p.probability, p.rank, p.tied, p.log_change, p.orders, p.decay.tokens,
+          p.decay.mean);
 }
 
 std::map<std::uint32_t, std::string> names_of(const std::vector<PartItem>& items) {
@@ -54,6 +58,7 @@ class PartsArrays final : public ArrayMaker {
 
   void add(std::uint32_t prompt, const Asked& asked, const std::string& values) override {
     const auto found = from_bytes<PromptParts>(values, "what parts of edges carry");
+    if (decay_.tokens == 0) decay_ = found.decay;
     for (std::size_t i = 0; i < asked.size(); ++i)
       if (plan_.items.at(asked[i].item).cumulates())
         add_cumulated(prompt, asked[i], i, found);
@@ -70,6 +75,9 @@ class PartsArrays final : public ArrayMaker {
     if (cells_.empty()) return {};
     std::vector<ArrayGroup> groups = {arrays_of(part_names(), cells_.axes())};
     cells_.add_windows(part_names(), groups);
+    if (decay_.tokens > 0)
+      groups.push_back(arrays_of_ranking(decay_.mean, decay_.tokens,
+                                         static_cast<std::int64_t>(plan_.ranking.size())));
     std::size_t index = 0;
     for (const auto& [key, cumulated] : cumulated_) groups.push_back(arrays_of(cumulated, index++));
     return groups;
@@ -117,6 +125,7 @@ class PartsArrays final : public ArrayMaker {
   const PartsPlan& plan_;
   CellCollector cells_;
   std::map<std::pair<std::uint32_t, std::uint32_t>, CumulatedParts> cumulated_;  // item, series
+  DecayInPrompts decay_;  // the same in all units
 };
 
 // ---- work
@@ -172,15 +181,11 @@ class PartsWork final : public Work {
     return {rows * kBytesPerRow, static_cast<double>(to_bytes(sample).size())};
   }
 
-  // Without the knockouts of several parts, whose order the model has to say.
+  // Without the knockouts of several parts, whose order the model has to say, and of those by the
+  // decay that happens in it.
   ReplayRequest request(const Asked& asked, const TokenizedPrompt& prompt,
                         std::span<const TokenizedPrompt>) const override {
-    ReplayRequest request{prompt.ids, prompt.answer};
-    for (const AskedItem& one : asked)
-      if (const PartItem& item = plan_.items.at(one.item); !item.cumulates())
-        request.series.push_back(
-            series_of(plan_, item, {}, prompt, windows_of(plan_.series, one.series)));
-    return request;
+    return request_of(asked, nullptr, prompt);
   }
   Finding record(const LoadedModel&, const Asked&, const TokenizedPrompt&,
                  std::span<const TokenizedPrompt>, const ReplayResult&) const override {
@@ -190,16 +195,23 @@ class PartsWork final : public Work {
   std::vector<Finding> compute(LoadedModel& model, const Asked& asked,
                                std::span<const TokenizedPrompt> prompts) const override {
     const Orders orders = orders_of(model, asked);
+    const DecayInPrompts* decay = by_decay_that_happens(asked) ? &decay_of(model, plan_) : nullptr;
     std::vector<ReplayRequest> requests;
     for (const TokenizedPrompt& prompt : prompts) {
-      requests.push_back(request(asked, prompt, {}));
-      add_cumulated(asked, orders, prompt, requests.back());
+      requests.push_back(request_of(asked, decay, prompt));
+      add_cumulated(asked, orders, decay, prompt, requests.back());
     }
     const std::vector<ReplayResult> results = model.replay(requests);
     std::vector<Finding> findings;
-    for (std::size_t i = 0; i < prompts.size(); ++i)
-      findings.push_back(is_finite(results[i]) ? found(asked, orders, prompts[i], results[i])
-                                               : Finding{kNotFinite, ""});
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+      if (!is_finite(results[i])) {
+        findings.push_back({kNotFinite, ""});
+        continue;
+      }
+      PromptParts parts = found(asked, orders, prompts[i], results[i]);
+      if (decay != nullptr) parts.decay = *std::exchange(decay, nullptr);
+      findings.push_back({"", to_bytes(parts)});
+    }
     return findings;
   }
 
@@ -208,6 +220,24 @@ class PartsWork final : public Work {
   }
 
  private:
+  bool by_decay_that_happens(const Asked& asked) const {
+    return std::any_of(asked.begin(), asked.end(), [&](const AskedItem& one) {
+      return plan_.items.at(one.item).part.happened;
+    });
+  }
+
+  // Of single parts; without `decay` not of those by it.
+  ReplayRequest request_of(const Asked& asked, const DecayInPrompts* decay,
+                           const TokenizedPrompt& prompt) const {
+    ReplayRequest request{prompt.ids, prompt.answer};
+    for (const AskedItem& one : asked) {
+      const PartItem& item = plan_.items.at(one.item);
+      if (item.cumulates() || (item.part.happened && decay == nullptr)) continue;
+      add_series(plan_, item, {}, decay, prompt, windows_of(plan_.series, one.series), request);
+    }
+    return request;
+  }
+
   using Orders = std::vector<std::vector<PartOrder>>;  // [asked item][size]
 
   Orders orders_of(LoadedModel& model, const Asked& asked) const {
@@ -222,8 +252,8 @@ class PartsWork final : public Work {
   }
 
   // Behind the single parts: of each item that cumulates [size][order][step].
-  void add_cumulated(const Asked& asked, const Orders& orders, const TokenizedPrompt& prompt,
-                     ReplayRequest& request) const {
+  void add_cumulated(const Asked& asked, const Orders& orders, const DecayInPrompts* decay,
+                     const TokenizedPrompt& prompt, ReplayRequest& request) const {
     for (std::size_t i = 0; i < asked.size(); ++i)
       for (std::size_t s = 0; s < orders[i].size(); ++s) {
         const PartItem& edge = plan_.items.at(plan_.items.at(asked[i].item).whole);
@@ -233,20 +263,21 @@ class PartsWork final : public Work {
           std::vector<const EdgePart*> lost;
           for (const std::uint32_t part : *sequence) {
             lost.push_back(&plan_.items.at(part).part);
-            request.series.push_back(series_of(plan_, edge, lost, prompt, {window}));
+            add_series(plan_, edge, lost, decay, prompt, {window}, request);
           }
         }
       }
   }
 
-  Finding found(const Asked& asked, const Orders& orders, const TokenizedPrompt& prompt,
-                const ReplayResult& result) const {
+  PromptParts found(const Asked& asked, const Orders& orders, const TokenizedPrompt& prompt,
+                    const ReplayResult& result) const {
     PromptParts parts;
     parts.orders = orders;
-    std::size_t single = 0;
-    auto together = static_cast<std::size_t>(
-        std::count_if(asked.begin(), asked.end(),
-                      [&](const AskedItem& one) { return !plan_.items.at(one.item).cumulates(); }));
+    const std::vector<Answer> answers = answers_in_order(result);
+    std::size_t single = 0, together = 0;  // places: single parts, then those that cumulate
+    for (const AskedItem& one : asked)
+      if (!plan_.items.at(one.item).cumulates())
+        together += windows_of(plan_.series, one.series).size();
     for (std::size_t i = 0; i < asked.size(); ++i) {
       const PartItem& item = plan_.items.at(asked[i].item);
       parts.touched.push_back(
@@ -259,10 +290,11 @@ class PartsWork final : public Work {
       };
       if (item.cumulates()) {
         for (std::size_t n = 2 * item.parts.size() * orders[i].size(); n > 0; --n)
-          log_change.push_back(change(result.knockouts.at(together++).at(0)));
+          log_change.push_back(change(answers.at(together++)));
         continue;
       }
-      for (const Answer& answer : result.knockouts.at(single++)) {
+      for (std::size_t n = windows_of(plan_.series, asked[i].series).size(); n > 0; --n) {
+        const Answer& answer = answers.at(single++);
         if (answer.rank == 0) parts.touched[i] = 0;
         probability.push_back(static_cast<float>(std::exp(answer.log_probability)));
         log_change.push_back(change(answer));
@@ -270,7 +302,7 @@ class PartsWork final : public Work {
         tied.push_back(answer.tied);
       }
     }
-    return {"", to_bytes(parts)};
+    return parts;
   }
 
   PartsPlan plan_;

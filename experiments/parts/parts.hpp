@@ -21,12 +21,21 @@ struct CumulateConfig {
   bool operator==(const CumulateConfig&) const = default;
 };
 
+// Prompts in whose tokens the decay that happens is measured, for divisions by exp(A dt).
+struct RankingConfig {
+  int prompts = 0;         // of the dataset; 0: kUsualRanking, or all where there are fewer
+  std::uint64_t seed = 1;  // draws them
+  bool operator==(const RankingConfig&) const = default;
+};
+inline constexpr int kUsualRanking = 64;
+
 struct PartsConfig : Entry {
   std::vector<TokenRole> from = {TokenRole::kSubject};
   std::vector<TokenRole> to = {TokenRole::kLast};
   WindowsConfig windows = {};
   std::vector<Division> channels = {};
   CumulateConfig cumulate;
+  RankingConfig ranking;
   bool operator==(const PartsConfig&) const = default;
 };
 Form<std::vector<PartsConfig>> parts_form();

@@ -1,6 +1,7 @@
 #include "experiments/parts/parts_arrays.hpp"
 
 #include <algorithm>
+#include <limits>
 
 #include <fmt/format.h>
 
@@ -71,6 +72,32 @@ ArrayGroup arrays_of(const CumulatedParts& parts, std::size_t index) {
        {"1",
         "natural logarithm of the answer's probability, less that of the clean run; NaN = not "
         "computed, failed or no such edge"}}};
+  return group;
+}
+
+ArrayGroup arrays_of_ranking(const std::vector<std::vector<float>>& decay, std::int64_t tokens,
+                             std::int64_t prompts) {
+  ArrayGroup group{fmt::format("{}/ranking", part_names().group)};
+  group.attributes = {{"tokens", tokens}, {"prompts", prompts}};
+  std::size_t widest = 0;
+  for (const std::vector<float>& layer : decay) widest = std::max(widest, layer.size());
+  std::vector<std::int32_t> layers, channels;
+  std::vector<float> all;
+  for (std::size_t layer = 0; layer < decay.size(); ++layer) {
+    layers.push_back(static_cast<std::int32_t>(layer));
+    all.insert(all.end(), decay[layer].begin(), decay[layer].end());
+    all.resize((layer + 1) * widest, std::numeric_limits<float>::quiet_NaN());
+  }
+  for (std::size_t i = 0; i < widest; ++i) channels.push_back(static_cast<std::int32_t>(i));
+  group.axes = {{"layer", layers, {"1", "layer"}},
+                {"channel", channels, {"1", "channel (Mamba-1) or head (Mamba-2)"}}};
+  group.arrays = {{"decay",
+                   {"layer", "channel"},
+                   all,
+                   {"1",
+                    "exp(A dt), of a channel summed over its states, mean over the tokens of the "
+                    "ranking prompts; the larger, the slower: slices by exp(A dt) are of this "
+                    "ranking, ties in the order of channels; NaN = no such channel"}}};
   return group;
 }
 

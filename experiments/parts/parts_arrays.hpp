@@ -38,6 +38,11 @@ struct CumulatedParts {
 };
 ArrayGroup arrays_of(const CumulatedParts& cumulated, std::size_t index);
 
+// What channels were ranked by, of slices by exp(A dt): MODEL/parts/ranking, with the mean of each
+// layer and channel or head (model/reference/decay_in_prompts.hpp).
+ArrayGroup arrays_of_ranking(const std::vector<std::vector<float>>& decay, std::int64_t tokens,
+                             std::int64_t prompts);
+
 bool has_parts(const ResultsReader& reader, const std::string& model);
 // Throws InputError for what the function above did not make.
 std::vector<CumulatedParts> read_cumulated_parts(const ResultsReader& reader,

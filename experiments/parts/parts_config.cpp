@@ -33,6 +33,15 @@ Fields<CumulateConfig> cumulate_fields() {
                                   "draws these prompts, and the order that is the control")};
 }
 
+Fields<RankingConfig> ranking_fields() {
+  using R = RankingConfig;
+  return {field("prompts", &R::prompts, whole_number<int>(1, kMostOrdering),
+                "in how many prompts of the dataset the decay is measured", kRequired),
+          field<R, std::uint64_t>("seed", &R::seed,
+                                  whole_number<std::uint64_t>(0, std::numeric_limits<int>::max()),
+                                  "draws these prompts")};
+}
+
 Fields<PartsConfig> parts_fields() {
   using P = PartsConfig;
   Fields<P> fields = {
@@ -41,10 +50,13 @@ Fields<PartsConfig> parts_fields() {
       field("windows", &P::windows, section(windows_fields()), "", kRequired),
       field("channels", &P::channels, list_of(division_form()),
             "what loses the edge, one part after the other: each head; each quantile of K (slices "
-            "of the decay ranking), each random of K, each group of K (neighbours)",
+            "of the decay ranking), each quantile of K by exp(A dt) (by the decay that happens in "
+            "prompts), each random of K, each group of K (neighbours)",
             kRequired),
       field("cumulate", &P::cumulate, word_or("none", CumulateConfig{}, section(cumulate_fields())),
             "knock parts out together, one more at a time, the largest first"),
+      field("ranking", &P::ranking, word_or("usual", RankingConfig{}, section(ranking_fields())),
+            "prompts in which exp(A dt) is measured; usually 64, drawn by seed 1"),
       field<P, std::int64_t>(
           "prompts", &P::prompts,
           word_or("all", std::int64_t{0}, whole_number<std::int64_t>(1, kMostPrompts)),

@@ -9,6 +9,7 @@
 #include "experiments/loaded_model.hpp"
 #include "experiments/parts/division.hpp"
 #include "experiments/windows.hpp"
+#include "model/reference/decay_in_prompts.hpp"
 
 namespace factflow {
 
@@ -31,7 +32,13 @@ struct PartsPlan {
   // Prompts by whose single effects parts are put in order; none where nothing is cumulated.
   std::vector<Prompt> ordering;
   std::uint64_t seed = 1;  // of the order that is the control
+  // Prompts in whose tokens exp(A dt) is measured; none where no part is one by it.
+  std::vector<Prompt> ranking = {};
 };
+
+// The decay that happens in the ranking prompts: the same on every rank, as it is the same prompts
+// in the same order. Throws RunError if none of them has two tokens.
+const DecayInPrompts& decay_of(LoadedModel& model, const PartsPlan& plan);
 
 // In which window parts are cumulated, and in which order.
 struct PartOrder {
@@ -47,15 +54,20 @@ struct PartOrder {
 PartOrder order_of(LoadedModel& model, const PartsPlan& plan, const PartItem& cumulation,
                    std::uint32_t series);
 
-// The knockout of an item that does not cumulate, in these windows; of a part of it where others
-// are given.
-Series series_of(const PartsPlan& plan, const PartItem& edge,
-                 const std::vector<const EdgePart*>& parts, const TokenizedPrompt& prompt,
-                 std::vector<Window> windows);
+// Adds the knockout of an item that does not cumulate, in these windows; of a part of it where
+// others are given. One series, or one for each window where parts are by the decay that happens,
+// which is in `decay`: answers come in the order of the windows in either case.
+void add_series(const PartsPlan& plan, const PartItem& edge,
+                const std::vector<const EdgePart*>& parts, const DecayInPrompts* decay,
+                const TokenizedPrompt& prompt, const std::vector<Window>& windows,
+                ReplayRequest& request);
+
+// Of all series, one behind the other.
+std::vector<Answer> answers_in_order(const ReplayResult& result);
 
 template <class Archive>
 void serialize(Archive& archive, EdgePart& p) {
-  archive(p.name, p.set, p.indices);
+  archive(p.name, p.set, p.indices, p.happened);
 }
 template <class Archive>
 void serialize(Archive& archive, PartItem& i) {
@@ -63,7 +75,7 @@ void serialize(Archive& archive, PartItem& i) {
 }
 template <class Archive>
 void serialize(Archive& archive, PartsPlan& p) {
-  archive(p.what, p.items, p.series, p.ordering, p.seed);
+  archive(p.what, p.items, p.series, p.ordering, p.seed, p.ranking);
 }
 template <class Archive>
 void serialize(Archive& archive, PartOrder& o) {

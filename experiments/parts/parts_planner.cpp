@@ -16,7 +16,13 @@ namespace {
 // Whether a model of its kind has such parts at all: others are passed over, as sweeps do.
 bool can_have(const Division& division, const Divisible& among) {
   if (division.kind == Division::Kind::kHead) return among.what == PartOf::kHeads;
-  return division.kind != Division::Kind::kQuantile || among.by_decay;
+  return !division.by_decay() || among.by_decay;
+}
+
+bool needs_ranking(const PartsConfig& entry) {
+  return std::any_of(entry.channels.begin(), entry.channels.end(), [](const Division& division) {
+    return division.kind == Division::Kind::kHappened;
+  });
 }
 
 void add_once(std::string name, std::vector<std::string>& names) {
@@ -31,6 +37,12 @@ Asked PartsPlanner::add(std::size_t index, const PartsConfig& entry,
   check_sizes(model_, key("windows.sizes"), entry.windows.sizes);
   const Divisible among = divisible(key("channels"));
   plan_.what = among.what;
+  if (entry.ranking != RankingConfig{} && !needs_ranking(entry))
+    throw InputError(
+        model_.file.string(),
+        fmt::format("key {}: no division of the entry is by exp(A dt)", key("ranking")),
+        "leave it out, or write for instance 'each quantile of 12 by exp(A dt)'");
+  if (among.by_decay && needs_ranking(entry)) take_ranking(entry.ranking, key("ranking"));
   if (entry.cumulate.prompts > 0) take_ordering(entry.cumulate, key("cumulate"));
   const std::vector<std::uint32_t> series = add_series(
       plan_.series, entry.windows.sizes, entry.windows.placement, model_.architecture.layers);
@@ -99,22 +111,39 @@ std::uint32_t PartsPlanner::place_of(PartItem item) {
   return index;
 }
 
-void PartsPlanner::take_ordering(const CumulateConfig& config, const std::string& key) {
+void PartsPlanner::require_prompts(int prompts, const std::string& key) const {
   const std::size_t there = model_.prompts.size();
-  if (static_cast<std::size_t>(config.prompts) > there)
+  if (static_cast<std::size_t>(prompts) > there)
     throw InputError(
         model_.file.string(),
         fmt::format("key {}.prompts: the dataset has only {}", key, counted(there, "prompt")),
         "ask for fewer");
-  if (ordering_ && *ordering_ != config)
-    throw InputError(model_.file.string(),
-                     fmt::format("key {}: model {} has other ordering prompts in an earlier entry",
-                                 key, model_.name),
-                     "give both entries the same");
+}
+
+void PartsPlanner::take_ordering(const CumulateConfig& config, const std::string& key) {
+  require_prompts(config.prompts, key);
+  if (ordering_ && *ordering_ != config) refuse_other("ordering", key);
   ordering_ = config;
   plan_.ordering =
       drawn_prompts(model_.prompts, static_cast<std::size_t>(config.prompts), config.seed);
   plan_.seed = config.seed;
+}
+
+void PartsPlanner::take_ranking(const RankingConfig& config, const std::string& key) {
+  require_prompts(config.prompts, key);
+  if (ranking_ && *ranking_ != config) refuse_other("ranking", key);
+  ranking_ = config;
+  const auto prompts =
+      static_cast<std::size_t>(config.prompts > 0 ? config.prompts : kUsualRanking);
+  plan_.ranking =
+      drawn_prompts(model_.prompts, std::min(prompts, model_.prompts.size()), config.seed);
+}
+
+void PartsPlanner::refuse_other(const char* what, const std::string& key) const {
+  throw InputError(model_.file.string(),
+                   fmt::format("key {}: model {} has other {} prompts in an earlier entry", key,
+                               model_.name, what),
+                   "give both entries the same");
 }
 
 }  // namespace factflow

@@ -30,11 +30,15 @@ class PartsPlanner {
                                       std::vector<EdgePart> edge_parts, bool cumulate,
                                       const Division& division);
   std::uint32_t place_of(PartItem item);
+  void require_prompts(int prompts, const std::string& key) const;
+  [[noreturn]] void refuse_other(const char* what, const std::string& key) const;
   void take_ordering(const CumulateConfig& config, const std::string& key);
+  void take_ranking(const RankingConfig& config, const std::string& key);
 
   const ModelToPlan& model_;
   std::size_t entries_;
   std::optional<CumulateConfig> ordering_;
+  std::optional<RankingConfig> ranking_;
   PartsPlan plan_;
 };
 

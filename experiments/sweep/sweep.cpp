@@ -4,10 +4,12 @@
 #include <cmath>
 #include <functional>
 #include <map>
+#include <stdexcept>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/error.hpp"
 #include "base/text.hpp"
 #include "experiments/bytes.hpp"
 #include "experiments/cell_collector.hpp"
@@ -19,7 +21,7 @@ namespace factflow {
 
 template <class Archive>
 void serialize(Archive& archive, EdgeSpec& e) {
-  archive(e.from, e.to, e.channels, e.path);
+  archive(e.from, e.to, e.channels, e.path, e.part, e.what, e.indices);
 }
 template <class Archive>
 void serialize(Archive& archive, SweepPlan& p) {
@@ -28,6 +30,7 @@ void serialize(Archive& archive, SweepPlan& p) {
 
 std::string label_of(const EdgeSpec& edge) {
   std::string label = to_string(edge.from) + "->" + to_string(edge.to);
+  if (!edge.part.empty()) label += "/" + edge.part;
   if (edge.channels.kind != ChannelSet::Kind::kAll) label += "/" + to_string(edge.channels);
   if (edge.path != Path::kBoth) label += fmt::format(" ({})", to_string(edge.path));
   return label;
@@ -143,7 +146,9 @@ class SweepWork final : public Work {
       const EdgeSpec& edge = plan_.edges.at(one.item);
       request.series.push_back({positions_of(edge.to, prompt), positions_of(edge.from, prompt),
                                 edge.channels, windows_of(plan_.series, one.series)});
-      std::get<Block>(request.series.back().interventions.front()).path = edge.path;
+      auto& block = std::get<Block>(request.series.back().interventions.front());
+      block.path = edge.path;
+      if (!edge.indices.empty()) block.selection = list_of_indices(edge.indices, edge.what);
     }
     return request;
   }
@@ -181,14 +186,42 @@ class SweepWork final : public Work {
 
 // ---- the kind
 
-std::vector<EdgeSpec> edges_of(const SweepConfig& sweep) {
+// What the model's heads or channels of a part are. Without any: the model cannot have the part.
+void take_part(const PartName& name, const ModelToPlan& model, const std::string& key,
+               EdgeSpec& edge) {
+  edge.part = to_string(name);
+  try {
+    const Divisible among = divisible_of(model.architecture);
+    edge.what = among.what;
+    if (const auto part = part_called(name, among)) edge.indices = part->indices;
+  } catch (const std::invalid_argument& error) {
+    throw InputError(
+        model.file.string(),
+        fmt::format("key {}: model {} has no {}: {}", key, model.name, edge.part, error.what()),
+        "leave it out, or give the model an entry of its own with models: [...]");
+  }
+}
+
+std::vector<EdgeSpec> edges_of(const SweepConfig& sweep, const ModelToPlan& model,
+                               const std::string& key) {
   std::vector<EdgeSpec> edges;
   for (const KnockoutConfig& knockout : sweep.knockouts)
     for (const TokenRole to : knockout.to)
-      for (const TokenRole from : knockout.from)
+      for (const TokenRole from : knockout.from) {
         for (const ChannelSet& channels : knockout.channels)
           for (const Path path : knockout.path) edges.push_back({from, to, channels, path});
+        for (const PartName& part : knockout.parts)
+          for (const Path path : knockout.path)
+            take_part(part, model, key, edges.emplace_back(EdgeSpec{from, to, {}, path}));
+      }
   return edges;
+}
+
+// Whether the model has such channels, and mixers on such a path.
+bool can_have(const EdgeSpec& edge, const Architecture& architecture) {
+  if (!architecture.has(edge.path)) return false;
+  if (!edge.part.empty()) return !edge.indices.empty();
+  return edge.channels.kind == ChannelSet::Kind::kAll || architecture.channels(edge.path) > 0;
 }
 
 // The index of the edge in `edges`, at whose end it is put if it is new.
@@ -221,7 +254,8 @@ class SweepKind final : public ExperimentKind {
       if (!is_for(sweep, model.name)) continue;
       check_sizes(model, key_in_entry(section(), i, entries.size(), "windows.sizes"),
                   sweep.windows.sizes);
-      asked = asked_by(sweep, model, plan, planned.skipped);
+      asked = asked_by(sweep, model, key_in_entry(section(), i, entries.size(), "knockouts.parts"),
+                       plan, planned.skipped);
     }
     planned.work = std::make_shared<SweepWork>(std::move(plan));
     planned.lacking = "state-space channels, or mixers on the path";
@@ -236,14 +270,13 @@ class SweepKind final : public ExperimentKind {
   }
 
  private:
-  static Asked asked_by(const SweepConfig& sweep, const ModelToPlan& model, SweepPlan& plan,
-                        std::vector<std::string>& skipped) {
+  static Asked asked_by(const SweepConfig& sweep, const ModelToPlan& model, const std::string& key,
+                        SweepPlan& plan, std::vector<std::string>& skipped) {
     const std::vector<std::uint32_t> series = add_series(
         plan.series, sweep.windows.sizes, sweep.windows.placement, model.architecture.layers);
     Asked asked;
-    for (const EdgeSpec& edge : edges_of(sweep)) {
-      const bool all = edge.channels.kind == ChannelSet::Kind::kAll;
-      if (model.architecture.has(edge.path) && (all || model.architecture.channels(edge.path) > 0))
+    for (const EdgeSpec& edge : edges_of(sweep, model, key)) {
+      if (can_have(edge, model.architecture))
         asked.push_back({place_in(plan.edges, edge), series});
       else if (const std::string label = label_of(edge);
                std::find(skipped.begin(), skipped.end(), label) == skipped.end())

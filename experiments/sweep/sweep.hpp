@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "experiments/experiment.hpp"
+#include "experiments/parts/part_name.hpp"
 #include "model/intervention.hpp"
 #include "model/knockout.hpp"
 
@@ -18,6 +19,7 @@ struct KnockoutConfig {
   std::vector<TokenRole> from;
   std::vector<TokenRole> to;
   std::vector<ChannelSet> channels = {ChannelSet{}};
+  std::vector<PartName> parts = {};  // beside these
   std::vector<Path> path = {Path::kBoth};
   bool operator==(const KnockoutConfig&) const = default;
 };
@@ -35,8 +37,12 @@ struct EdgeSpec {
   TokenRole to = TokenRole::kLast;
   ChannelSet channels;
   Path path = Path::kBoth;
+  // If it has indices, in place of the set: these heads or channels, in every layer.
+  std::string part = {};
+  PartOf what = PartOf::kChannels;
+  std::vector<int> indices = {};
 };
-// "subject->last", "subject->last/slow", "subject->last (attention)"
+// "subject->last", "subject->last/slow", "subject->last/group 2/3", "subject->last (attention)"
 std::string label_of(const EdgeSpec& edge);
 
 // What the sweeps ask of one model; what is asked of a prompt are items of `edges` and places in

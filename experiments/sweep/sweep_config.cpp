@@ -38,9 +38,18 @@ Fields<KnockoutConfig> knockout_fields() {
             "channels (Mamba-1) or heads (Mamba-2) that lose the edge: all, slow, fast, not-slow, "
             "not-fast, "
             "quantile k/K; in a model with attention as well they go with path: recurrent"),
+      field("parts", &K::parts, word_or("none", std::vector<PartName>{}, list_of(part_name_form())),
+            "likewise, beside `channels`: random k/K [seed S], group k/K (neighbours), head N"),
       field("path", &K::path, list_of(path_form()),
             "which mixers lose the edge: attention, recurrent (all others), or both"),
   };
+}
+
+std::vector<std::string> names_of_channels(const KnockoutConfig& knockout) {
+  std::vector<std::string> names;
+  for (const ChannelSet& channels : knockout.channels) names.push_back(to_string(channels));
+  for (const PartName& part : knockout.parts) names.push_back(to_string(part));
+  return names;
 }
 
 // Each edge is computed once, so the same edge from two lines would be a mistake of the
@@ -52,10 +61,10 @@ void check_edges(const std::vector<KnockoutConfig>& knockouts, const YamlNode& n
   for (std::size_t i = 0; i < knockouts.size(); ++i) {
     for (const TokenRole from : knockouts[i].from)
       for (const TokenRole to : knockouts[i].to)
-        for (const ChannelSet& channels : knockouts[i].channels)
+        for (const std::string& channels : names_of_channels(knockouts[i]))
           for (const Path path : knockouts[i].path) {
-            std::string edge = fmt::format("{} -> {}, channels {}", to_string(from), to_string(to),
-                                           to_string(channels));
+            std::string edge =
+                fmt::format("{} -> {}, channels {}", to_string(from), to_string(to), channels);
             if (path != Path::kBoth) edge += ", path " + to_string(path);
             const auto [first, is_new] = seen.emplace(edge, i);
             if (!is_new)

@@ -33,6 +33,15 @@ class ReferencePass {
   virtual at::Tensor unerased(int layer, std::int64_t width, at::Device device,
                               const Losing& losing) const = 0;
 
+  // How much of a state-space model's state is left from the token before: exp(A dt), [.., tokens,
+  // channels] summed over the states of a channel (Mamba-1), [.., tokens, heads] (Mamba-2). `left`
+  // is computed only where somebody listens.
+  using DecayListener = std::function<void(int layer, const at::Tensor& left)>;
+  void listen_to_decay(DecayListener listener) { decay_listener_ = std::move(listener); }
+  void decay(int layer, const std::function<at::Tensor()>& left) const {
+    if (decay_listener_) decay_listener_(layer, left());
+  }
+
   // The mixer that comes next is of this path.
   void enter(Path path) { path_ = path; }
 
@@ -48,6 +57,7 @@ class ReferencePass {
  private:
   Path path_ = Path::kBoth;
   at::Tensor carried_ = {};
+  DecayListener decay_listener_;
 };
 
 // [width] true at the indices; throws std::invalid_argument for one outside.

@@ -151,10 +151,45 @@ def check_whole_answers(file, folder):
         check(row, "later", cells.facts.ratio((cells.of(whole) - cells.of(first))[:, start], None, used), what)
 
 
+# The number of each answer in questions.csv, in the table that it is taken from: columns, factor, and which of the model's rows.
+ANSWERS = {
+    "path": [("missed_paths", ("missed", "missed_low", "missed_high"), 1, {"tokens": "subject", "target": "last"}),
+             ("paths", ("lowest", "lowest_low", "lowest_high"), 1, {"tokens": "subject", "target": "last", "path": "state"})],
+    "slow": [("part_contrasts", ("random_minus_slow", "random_minus_slow_low", "random_minus_slow_high"), 1, {"edge": "subject->last"})],
+    "surge": [("surges", ("value", "low", "high"), 1, {"what": "change of ln p"})],
+    "sum": [("combined", None, 100, {"strongest": "1"})],
+}
+
+
+def first_answers(row, folder):
+    """Candidates: what the tables say of the model, as (value, low, high)."""
+    for table, columns, factor, wanted in ANSWERS.get(row["question"], []):
+        for one in rows_of(folder, table):
+            if one["model"] != row["model"] or any(one.get(key, value) != value for key, value in wanted.items()):
+                continue
+            if columns is None:  # its interval is a ratio's, which no table has
+                yield (factor * float(one["interaction"]) / abs(float(one["sum"])), None, None)
+            elif all(column in one for column in columns):
+                yield tuple(factor * float(one[column]) for column in columns)
+
+
+def check_first_questions(_file, folder):
+    """Every answer's number is one of the tables', which are recomputed above or by check_tables.py; that it is the right one a test of the analysis says."""
+    global checked
+    for row in rows_of(folder, "questions"):
+        if row["question"] not in ANSWERS:
+            continue
+        checked += 1
+        found = (float(row["value"]), float(row["low"]), float(row["high"]))
+        same = lambda a, b: b is None or (math.isnan(a) and math.isnan(b)) or abs(a - b) <= 1e-9 * max(1.0, abs(b))
+        if not any(all(map(same, found, candidate)) for candidate in first_answers(row, folder)):
+            wrong.append(f"questions.csv: {row['question']} of {row['model']} is {found}, which no table has")
+
+
 def main():
     folder = sys.argv[1]
     with h5py.File(folder + "/results.h5", "r") as file:
-        for one in (check_combined, check_baselines, check_surges, check_positions, check_whole_answers):
+        for one in (check_combined, check_baselines, check_surges, check_positions, check_whole_answers, check_first_questions):
             one(file, folder)
     print(f"{checked} numbers checked, {len(wrong)} wrong")
     for line in wrong[:20]:

@@ -5,10 +5,12 @@
 #include <filesystem>
 #include <limits>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "analysis/analyse.hpp"
+#include "analysis/beyond_questions_report.hpp"
 #include "analysis/load_runs.hpp"
 #include "base/files.hpp"
 #include "experiments/answers/answers_arrays.hpp"
@@ -25,6 +27,7 @@ using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 
 constexpr std::size_t kPrompts = 12;  // each of a fact of its own: enough to decide claims
 constexpr std::int64_t kLayers = 4;
@@ -333,10 +336,63 @@ TEST_F(Questions, HaveFiguresTablesClaimsAndSections) {
               AllOf(HasSubstr("Knockouts together"), HasSubstr("The last token's surge")));
 }
 
+const BeyondQuestion* question_of(const std::vector<BeyondQuestion>& questions,
+                                  const std::string& id) {
+  for (const BeyondQuestion& question : questions)
+    if (question.id == id) return &question;
+  return nullptr;
+}
+
+TEST_F(Questions, AreAnsweredAtTheHeadOfTheReport) {
+  // State -0.5, with the convolution -1, subject and relation together less than their sum.
+  std::vector<ArrayGroup> groups =
+      cells(intervention_names(),
+            {"subject->last", "subject->last through mixer", "relation-minus-last->last",
+             "subject->last & relation-minus-last->last"},
+            {{-0.2, -0.5}, {-0.3, -1}, {-0.1, -0.5}, {-0.2, -0.6}});
+  groups.push_back(arrays_of(surge_of(ids_, 0.35)));
+  write(groups);
+  const Study studied = study();
+  const std::vector<BeyondQuestion> questions = beyond_questions(studied);
+  ASSERT_EQ(questions.size(), 4U);  // nothing was divided by decay
+  EXPECT_EQ(question_of(questions, "slow"), nullptr);
+
+  const QuestionAnswer& path = question_of(questions, "path")->models.at(0);
+  EXPECT_EQ(path.answer, "state and convolution");
+  EXPECT_EQ(path.judged.verdict, Verdict::kDoesNotHold);
+  EXPECT_NEAR(path.number.value, 100 * (1 - std::expm1(-0.5) / std::expm1(-1)), 0.1);
+  EXPECT_EQ(path.n, kPrompts);
+  const QuestionAnswer& depth = question_of(questions, "depth")->models.at(0);
+  const Combined& pair = studied.combined.at(0);
+  EXPECT_NEAR(depth.number.value, 2.5 / static_cast<double>(pair.layers), 1e-12);
+  EXPECT_EQ(depth.answer, fmt::format("layers 1 to 3 of {}", pair.layers));
+  const QuestionAnswer& surge = question_of(questions, "surge")->models.at(0);
+  EXPECT_EQ(surge.judged.verdict, Verdict::kHolds);
+  EXPECT_EQ(surge.answer, surge_in_words(studied.surges.at(0)));
+  const QuestionAnswer& sum = question_of(questions, "sum")->models.at(0);
+  EXPECT_EQ(sum.answer, "no: they overlap");
+  EXPECT_NEAR(sum.number.value, 40, 1);
+  EXPECT_EQ(sum.number.value, 100 * pair.share.value);
+  EXPECT_EQ(sum.judged.verdict, judge_combination(pair).verdict);
+
+  FigureSet figures;
+  const std::string without = beyond_questions_html(questions, figures);
+  EXPECT_THAT(without, AllOf(HasSubstr("data-model=\"tiny\""), HasSubstr("href=\"#combined\""),
+                             Not(HasSubstr("figures/"))));
+  Plot plot;
+  plot.stem = "combined_tiny";
+  figures.figures.push_back({"", {plot}});
+  EXPECT_THAT(beyond_questions_html(questions, figures),
+              HasSubstr("href=\"figures/combined_tiny.svg\""));
+  EXPECT_THAT(beyond_questions_table(questions).text(), HasSubstr("sum,tiny,no: they overlap,"));
+  EXPECT_EQ(beyond_question_rows(questions).size(), 5U);
+}
+
 TEST_F(Questions, WithoutThemThereAreNoClaimsAndNoSections) {
   write({});
   const Study studied = study();
   EXPECT_THAT(studied.combined, IsEmpty());
+  EXPECT_THAT(beyond_questions(studied), IsEmpty());
   for (const Claim& claim : studied.claims)
     EXPECT_THAT(claim.source, testing::Not(HasSubstr("beyond")));
 }

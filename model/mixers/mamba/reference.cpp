@@ -26,6 +26,14 @@ at::Tensor scanned(const at::Tensor& x, const at::Tensor& dt, const at::Tensor& 
   return at::stack(rows);
 }
 
+// exp(A dt), summed over the states: [.., tokens, channels]. One state after the other, so that it
+// takes no more memory than dt.
+at::Tensor left_of_state(const at::Tensor& dt, const at::Tensor& a) {
+  at::Tensor left = at::zeros_like(dt);
+  for (std::int64_t state = 0; state < a.size(0); ++state) left = left + (dt * a[state]).exp();
+  return left;
+}
+
 }  // namespace
 
 // [channels] true for those that a block takes.
@@ -61,6 +69,7 @@ at::Tensor MambaMixer::reference_mix(ReferencePass& pass, int layer,
   // libtorch's softplus is x itself above 20, and so is that of the library and of the kernels that
   // these models were trained with.
   const at::Tensor dt = at::softplus(raw);
+  pass.decay(layer, [&] { return left_of_state(dt, weights_.scan.a); });
   const at::Tensor skip = pass.at(Site::kSkip, layer, x * weights_.scan.d);
   const at::Tensor edges = cut(Block::Through::kState);
   const at::Tensor mixed = edges.defined()

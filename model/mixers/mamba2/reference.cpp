@@ -86,6 +86,7 @@ at::Tensor Mamba2Mixer::reference_mix(ReferencePass& pass, int layer,
   const at::Tensor x = xbc[0].unflatten(-1, {heads, shape.head_size});
   const at::Tensor raw = parts[4] + weights_.dual.dt_bias;
   const at::Tensor dt = at::softplus(raw).clamp(shape.dt_min, shape.dt_max);
+  pass.decay(layer, [&] { return (dt * weights_.dual.a).exp(); });
   const at::Tensor cut = pass.cut(Block::Through::kState, layer, heads, device,
                                   [&](const Block& block) { return losing_state(block, device); });
   const at::Tensor skip =
