@@ -19,13 +19,14 @@ constexpr const char* kBest = "W_o";
 constexpr std::size_t kFewestLayers = 2;
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
-// Edits of the main set in the first half of the layers: matrix -> layer -> edit.
+// ROME's edits of the main set in the first half of the layers: matrix -> layer -> edit.
 using EarlyEdits = std::map<std::string, std::map<std::int64_t, std::size_t>>;
 
 EarlyEdits early_edits(const ModelEdits& edits) {
   EarlyEdits early;
   for (const EditScore& score : edits.scores)
-    if (score.main_set && 2 * score.layer < edits.layers)
+    if (score.main_set && 2 * score.layer < edits.layers &&
+        edits.results.methods[score.edit] == kRomeMethod)
       early[score.matrix][score.layer] = score.edit;
   return early;
 }

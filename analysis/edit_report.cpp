@@ -64,7 +64,7 @@ std::string scores_html(const Study& study) {
       std::vector<std::string>& row = rows.emplace_back();
       row = {escape(edits.model), escape(score.matrix)};
       if (sets) row.push_back(escape(score.prompts));
-      row.push_back(std::to_string(score.layer));
+      row.push_back(score.layers);
       for (const EditMeasure measure : kShown) {
         const std::string value = estimate_cell(score.of(measure));
         const bool bold = is_best && measure == EditMeasure::kScore;
@@ -228,10 +228,13 @@ std::string share_text(const ModelEdits& edits, std::size_t edit, std::size_t pr
 std::string search_text(const EditResults& results, std::size_t at) {
   return fmt::format(
       "Search for the value: {}, loss {:.3f}; it moves by {:.1f}{}, {:.2f} of its own length; the "
-      "matrix changes by {:.3g} (Frobenius norm).",
+      "matrix changes by {:.3g} (Frobenius norm{}).",
       counted(static_cast<std::uint64_t>(std::max(results.steps[at], 0)), "step"), results.loss[at],
       results.delta_norm[at], results.clamped[at] == 1 ? ", as far as it may" : "",
-      results.delta_norm[at] / results.value_norm[at], results.update_norm[at]);
+      results.delta_norm[at] / results.value_norm[at], results.update_norm[at],
+      results.methods[at / results.prompts.size()] == kMemitMethod
+          ? ", of all layers and facts that were written together"
+          : "");
 }
 
 std::string sheet_html(const Study& study, const ModelEdits& edits,
@@ -339,7 +342,9 @@ std::string edits_html(const Study& study) {
   if (study.edits.empty()) return "";
   std::string text =
       "<section id=\"edits\"><h2>Edits</h2>\n<p>A fact's answer is rewritten in one matrix of one "
-      "layer, the model is asked, and the matrix is put back. ES: share of rewrite prompts after "
+      "layer, the model is asked, and the matrix is put back (memit: many facts at once in the "
+      "matrices of several layers; in charts they stand at the highest). ES: share of rewrite "
+      "prompts after "
       "which the new answer is likelier than the true one; PS: the same after paraphrases; NS: "
       "share of neighbours (prompts of other facts with the same answer) after which the true one "
       "stays likelier; equally likely ones count as failures. S: harmonic mean of the three. All "
@@ -369,7 +374,7 @@ std::vector<std::vector<std::string>> best_edit_rows(const Study& study) {
       }
       const EditEstimate& score = best->of(EditMeasure::kScore);
       rows.push_back(
-          {edits.model, matrix, fmt::format("{}/{}", best->layer, edits.layers), text(score),
+          {edits.model, matrix, fmt::format("{}/{}", best->layers, edits.layers), text(score),
            plain_interval(score.interval, "-"), text(best->of(EditMeasure::kEfficacy)),
            text(best->of(EditMeasure::kParaphrase)), text(best->of(EditMeasure::kNeighbourhood)),
            fixed(score.unedited, 1), std::to_string(best->of(EditMeasure::kEfficacy).n)});

@@ -14,6 +14,11 @@ void put(CsvTable& table, const Interval& interval) {
   table.cell(interval.low).cell(interval.high);
 }
 
+// Columns matrix and layer: "W_o" and "3", "memit W_o" and "3-5".
+void put_edit(CsvTable& table, const EditResults& results, std::size_t edit) {
+  table.cell(results.edited(edit)).cell(layers_in_words(results.layers_of(edit)));
+}
+
 // A whole number of the results file, where -1 says that there is none.
 double number_or_nan(std::int32_t number) {
   return number < 0 ? std::nan("") : static_cast<double>(number);
@@ -93,7 +98,7 @@ CsvTable edits_table(const Study& study) {
         table.cell(edits.model).cell(results.prompts[prompt]).cell(results.subjects[prompt]);
         table.cell(study.run.prompts.relation[edits.prompt_row[prompt]]);
         table.cell(results.true_answers[prompt]).cell(results.new_answers[prompt]);
-        table.cell(results.matrices[edit]).cell(std::int64_t{results.layers[edit]});
+        put_edit(table, results, edit);
         table.cell(std::int64_t{why.empty() ? 1 : 0}).cell(why);
         put_answers(table, edits, edit, prompt);
         put_search(table, results, results.at(edit, prompt));
@@ -113,7 +118,7 @@ CsvTable edit_scores_table(const Study& study) {
   for (const ModelEdits& edits : study.edits)
     for (const EditScore& score : edits.scores) {
       table.cell(edits.model).cell(edits.family).cell(edits.layers).cell(score.prompts);
-      table.cell(score.matrix).cell(score.layer);
+      put_edit(table, edits.results, score.edit);
       table.cell(score.asked).cell(score.without).cell(score.outside);
       for (const EditEstimate& measure : score.measures) {
         table.cell(measure.value).cell(measure.std);
@@ -132,8 +137,8 @@ CsvTable edit_moved_table(const Study& study) {
   for (const ModelEdits& edits : study.edits)
     for (const MovedPrompts& moved : edits.moved) {
       table.cell(edits.model).cell(moved.prompts);
-      table.cell(edits.results.matrices[moved.edit]);
-      table.cell(std::int64_t{edits.results.layers[moved.edit]}).cell(to_string(moved.kind));
+      put_edit(table, edits.results, moved.edit);
+      table.cell(to_string(moved.kind));
       table.cell(moved.n).cell(moved.facts).cell(moved.log_change);
       put(table, moved.interval);
       table.cell(moved.size).cell(moved.top_changed);

@@ -136,8 +136,9 @@ EditScore score_of(const ModelEdits& edits, std::size_t set, std::size_t edit,
   score.prompts = results.sets[set];
   score.main_set = set == 0;
   score.edit = edit;
-  score.matrix = results.matrices[edit];
+  score.matrix = results.edited(edit);
   score.layer = results.layers[edit];
+  score.layers = layers_in_words(results.layers_of(edit));
   for (std::size_t prompt = 0; prompt < results.prompts.size(); ++prompt) {
     if (!results.counts(set, edit, prompt)) continue;
     ++score.asked;
@@ -296,8 +297,9 @@ const EditScore* ModelEdits::best(const std::string& matrix) const {
 
 std::vector<std::string> ModelEdits::matrices() const {
   std::vector<std::string> names;
-  for (const std::string& name : results.matrices)
-    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  for (std::size_t edit = 0; edit < results.edits.size(); ++edit)
+    if (std::find(names.begin(), names.end(), results.edited(edit)) == names.end())
+      names.push_back(results.edited(edit));
   return names;
 }
 

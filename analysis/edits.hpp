@@ -53,13 +53,14 @@ struct EditEstimate {
   double unedited = 0;  // the same of the same prompts before any edit
 };
 
-// One edit (a matrix in a layer) of the prompts of a set.
+// One edit (a matrix in a layer, or in several at once) of the prompts of a set.
 struct EditScore {
   std::string prompts;  // name of the set
   bool main_set = true;
-  std::size_t edit = 0;  // on the axis of EditResults
-  std::string matrix;
-  std::int64_t layer = 0;
+  std::size_t edit = 0;                             // on the axis of EditResults
+  std::string matrix;                               // "W_o", "memit W_o"
+  std::int64_t layer = 0;                           // of several the highest
+  std::string layers;                               // "3", "3-5"
   std::size_t asked = 0, without = 0, outside = 0;  // prompts; failed or missing; clean limits
   std::array<EditEstimate, kEditMeasures> measures;
   const EditEstimate& of(EditMeasure measure) const {
@@ -106,7 +107,8 @@ struct ModelEdits {
   // Of the main set, the edit of the highest score of a matrix, the first of equals; nullptr if
   // none has a score.
   const EditScore* best(const std::string& matrix) const;
-  std::vector<std::string> matrices() const;  // in the order of the edits, each once
+  std::vector<std::string> matrices()
+      const;  // as in EditScore, in the order of the edits, each once
 };
 
 // "456 of 480 edits (12 of each of 40 prompts); left out: 24 without a value"

@@ -68,6 +68,7 @@ struct Replays {
 // How many prompts a unit holds: large ones first, small ones at the end of a list.
 struct UnitLimits {
   std::uint32_t largest = 1, smallest = 1;
+  bool whole = false;  // what is computed of its prompts depends on all of them: it is never split
 };
 inline constexpr std::uint32_t kMostPromptsPerUnit = 512;
 // A unit is large enough to keep matrix products busy, small enough to spread over ranks and to

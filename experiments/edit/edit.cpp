@@ -14,6 +14,7 @@
 #include "experiments/edit/edit_plan.hpp"
 #include "experiments/edit/edit_work.hpp"
 #include "experiments/stream_only.hpp"
+#include "model/edit/memit.hpp"
 
 namespace factflow {
 namespace {
@@ -44,10 +45,10 @@ bool has_matrix(const LayerShape& layer, EditedMatrix matrix) {
   return has_site(layer, site_of(layer, matrix));
 }
 
-EditPlan::Size size_of(const LayerShape& layer, EditedMatrix matrix, int hidden) {
+EditPlace::Size size_of(const LayerShape& layer, EditedMatrix matrix, int hidden) {
   const std::int64_t inner = site_width(layer, site_of(layer, matrix), hidden);
   const bool into_stream = matrix == EditedMatrix::kWo || matrix == EditedMatrix::kWdown;
-  return into_stream ? EditPlan::Size{inner, hidden} : EditPlan::Size{hidden, inner};
+  return into_stream ? EditPlace::Size{inner, hidden} : EditPlace::Size{hidden, inner};
 }
 
 class EditPlanner {
@@ -66,14 +67,12 @@ class EditPlanner {
       plan_.config = common;
       plan_.pool = fact_pool(model_.prompts, entry.seed);
     } else if (!(*first_ == common)) {
-      throw InputError(model_.file.string(),
-                       fmt::format("key {}: model {} has other settings in an earlier entry",
-                                   key("search"), model_.name),
-                       "entries for one model may differ in matrices, layers and prompts alone");
+      refuse_other_settings(key("search"));
     }
     first_ = common;
+    take_memit(entry, key("memit"));
     std::set<std::uint32_t> items;
-    for (const MatrixAt& place : places(entry, key("matrices"), key("layers")))
+    for (const EditPlace& place : places(entry, key("matrices"), key("layers")))
       items.insert(item_of(place));
     Asked asked;
     for (const std::uint32_t item : items) asked.push_back({item, {}});
@@ -85,9 +84,31 @@ class EditPlanner {
  private:
   static EditConfig in_common(EditConfig entry) {
     static_cast<Entry&>(entry) = Entry();
+    entry.method = {};
+    entry.memit = {};
     entry.matrices.clear();
     entry.layers.clear();
     return entry;
+  }
+
+  [[noreturn]] void refuse_other_settings(const std::string& key) const {
+    throw InputError(
+        model_.file.string(),
+        fmt::format("key {}: model {} has other settings in an earlier entry", key, model_.name),
+        "entries for one model may differ in method, matrices, layers and prompts "
+        "alone");
+  }
+
+  void take_memit(const EditConfig& entry, const std::string& key) {
+    if (entry.method != EditMethod::kMemit) {
+      if (!(entry.memit == MemitConfig()))
+        throw InputError(model_.file.string(),
+                         fmt::format("key {}: this entry's method is rome", key),
+                         "write method: memit, or leave it out");
+      return;
+    }
+    if (memit_.value_or(entry.memit) != entry.memit) refuse_other_settings(key);
+    memit_ = plan_.config.memit = entry.memit;
   }
 
   void check_precision() const {
@@ -110,36 +131,76 @@ class EditPlanner {
     }
   }
 
-  std::vector<MatrixAt> places(const EditConfig& entry, const std::string& matrices_key,
-                               const std::string& layers_key) const {
-    const int count = model_.architecture.layers;
+  std::vector<EditPlace> places(const EditConfig& entry, const std::string& matrices_key,
+                                const std::string& layers_key) const {
     std::vector<EditedMatrix> matrices = entry.matrices;
     if (matrices.empty()) matrices = {usual_matrix(matrices_key)};
-    std::vector<MatrixAt> places;
+    std::vector<EditPlace> places;
     for (const EditedMatrix matrix : matrices) {
-      const std::size_t before = places.size();
-      for (int layer = 0; layer < count; ++layer)
-        if (entry.layers == kAllLayers && has_matrix(shape(layer), matrix))
-          places.push_back({matrix, layer});
-      for (const int layer : layers_of(entry)) {
-        if (layer >= count)
-          refuse(layers_key, fmt::format("there is no layer {}; the model has {}", layer, count));
-        if (!has_matrix(shape(layer), matrix))
-          refuse(matrices_key, fmt::format("layer {} ({}) has no matrix {}", layer,
-                                           layer_name(shape(layer)), to_string(matrix)));
-        places.push_back({matrix, layer});
+      const std::set<std::int32_t> layers = layers_of(entry, matrix, matrices_key, layers_key);
+      if (entry.method == EditMethod::kMemit) {
+        places.push_back(spread(matrix, {layers.begin(), layers.end()}, matrices_key, layers_key));
+        continue;
       }
-      if (places.size() == before)
-        refuse(matrices_key, fmt::format("no layer has a matrix {}", to_string(matrix)));
+      for (const std::int32_t layer : layers)
+        places.push_back({entry.method, matrix, {layer}, size_at(layer, matrix)});
     }
     return places;
   }
 
   // Those that an entry names; Sharma et al. edit layer 15 of 64 by default.
-  std::vector<int> layers_of(const EditConfig& entry) const {
-    if (entry.layers == kAllLayers) return {};
-    if (!entry.layers.empty()) return entry.layers;
-    return {static_cast<int>(std::lround(15.0 * (model_.architecture.layers - 1) / 63))};
+  std::set<std::int32_t> layers_of(const EditConfig& entry, EditedMatrix matrix,
+                                   const std::string& matrices_key,
+                                   const std::string& layers_key) const {
+    const int count = model_.architecture.layers;
+    std::set<std::int32_t> layers(entry.layers.begin(), entry.layers.end());
+    if (layers.empty() && entry.method == EditMethod::kMemit)
+      refuse(layers_key, "memit spreads an edit over several layers, and has none by default",
+             "name them; Meng et al. take 3 to 8 of 28");
+    if (layers.empty()) layers = {static_cast<int>(std::lround(15.0 * (count - 1) / 63))};
+    if (entry.layers == kAllLayers) {
+      layers.clear();
+      for (int layer = 0; layer < count; ++layer)
+        if (has_matrix(shape(layer), matrix)) layers.insert(layer);
+      if (layers.empty())
+        refuse(matrices_key, fmt::format("no layer has a matrix {}", to_string(matrix)));
+    }
+    for (const std::int32_t layer : layers) {
+      if (layer >= count)
+        refuse(layers_key, fmt::format("there is no layer {}; the model has {}", layer, count));
+      if (!has_matrix(shape(layer), matrix))
+        refuse(matrices_key, fmt::format("layer {} ({}) has no matrix {}", layer,
+                                         layer_name(shape(layer)), to_string(matrix)));
+    }
+    return layers;
+  }
+
+  EditPlace spread(EditedMatrix matrix, const std::vector<std::int32_t>& layers,
+                   const std::string& matrices_key, const std::string& layers_key) const {
+    constexpr const char* kRemedy = "edit it by method: rome";
+    if (matrix != EditedMatrix::kWo && matrix != EditedMatrix::kWdown)
+      refuse(matrices_key,
+             fmt::format("memit edits what adds to the stream, W_o or W_down, not {}",
+                         to_string(matrix)),
+             kRemedy);
+    const EditPlace::Size size = size_at(layers.front(), matrix);
+    for (const std::int32_t layer : layers) {
+      if (!adds_to_the_stream(shape(layer)))
+        refuse(layers_key,
+               fmt::format("memit spreads over {} what the stream lacks, and in layer {} a norm or "
+                           "a factor stands between the two",
+                           to_string(matrix), layer),
+               kRemedy);
+      if (!(size_at(layer, matrix) == size))
+        refuse(layers_key,
+               fmt::format("memit wants matrices of one size, and {} of layers {} and {} differ",
+                           to_string(matrix), layers.front(), layer));
+    }
+    return {EditMethod::kMemit, matrix, layers, size};
+  }
+
+  EditPlace::Size size_at(int layer, EditedMatrix matrix) const {
+    return size_of(shape(layer), matrix, model_.architecture.hidden);
   }
 
   // W_o of a Mamba, W_down of a Transformer.
@@ -159,25 +220,25 @@ class EditPlanner {
     return model_.architecture.blocks[static_cast<std::size_t>(layer)];
   }
 
-  [[noreturn]] void refuse(const std::string& key, const std::string& problem) const {
+  [[noreturn]] void refuse(const std::string& key, const std::string& problem,
+                           const std::string& remedy =
+                               "leave it to models that have it by an entry with models: "
+                               "[...]") const {
     throw InputError(model_.file.string(),
-                     fmt::format("key {}: model {}: {}", key, model_.name, problem),
-                     "leave it to models that have it by an entry with models: [...]");
+                     fmt::format("key {}: model {}: {}", key, model_.name, problem), remedy);
   }
 
-  std::uint32_t item_of(const MatrixAt& place) {
+  std::uint32_t item_of(const EditPlace& place) {
     const auto found = std::find(plan_.places.begin(), plan_.places.end(), place);
     const auto item = static_cast<std::uint32_t>(found - plan_.places.begin());
-    if (found == plan_.places.end()) {
-      plan_.places.push_back(place);
-      plan_.sizes.push_back(size_of(shape(place.layer), place.matrix, model_.architecture.hidden));
-    }
+    if (found == plan_.places.end()) plan_.places.push_back(place);
     return item;
   }
 
   const ModelToPlan& model_;
   EditPlan plan_;
   std::optional<EditConfig> first_;
+  std::optional<MemitConfig> memit_;  // of the first entry of this method
 };
 
 class EditKind final : public ExperimentKind {

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <map>
+#include <sstream>
 #include <type_traits>
 
 #include <fmt/format.h>
@@ -16,6 +18,7 @@ using hdf5::Group;
 
 constexpr const char* kGroup = "edit";
 constexpr const char* kFactors = "edit_factors_";
+constexpr const char* kLayer = "layer";  // an axis where facts are written together
 constexpr EditQuestion kQuestions[] = {EditQuestion::kRewrite, EditQuestion::kParaphrase,
                                        EditQuestion::kNeighbour};
 // Attributes, in order; what is a number of another type is refused.
@@ -59,12 +62,19 @@ void each_array(Results& r, Visit visit) {
       answered{"edit", "prompt", "question"}, search{"edit", "prompt"}, other{"prompt", "other"},
       moved{"edit", "prompt", "other"};
   visit("matrix", edit, r.matrices, "1", "edited matrix");
-  visit("layer", edit, r.layers, "layer", "layer of the edited matrix");
+  visit("layer", edit, r.layers, "layer", "layer of the edited matrix; of several the highest");
+  visit("method", edit, r.methods, "1", "rome or memit");
+  visit("layers", edit, r.all_layers, "1", "layers whose matrix is edited at once");
   visit("subject", prompt, r.subjects, "1", "what the fact is about");
   visit("true_answer", prompt, r.true_answers, "1", "the dataset's answer");
   visit("new_answer", prompt, r.new_answers, "1", "what the edit writes in its place");
   visit("essence", prompt, r.essences, "1",
         "prompt of the subject whose next token shall stay; empty = failed");
+  visit("group", prompt, r.groups, "1",
+        "id of the first of the facts that memit wrote together; -1 = alone, or failed");
+  visit("outcome", search, r.outcomes, "1",
+        "1 = edited, 0 = not asked for or not computed, -1 = the prompt or its unit failed, -2 = "
+        "the edit is no finite number");
   visit("subject_last", prompt, r.subject_last, "token", "the subject's last token; -1 = failed");
   visit("tokens", prompt, r.tokens, "1", "vocabulary ids of the prompt's tokens");
   visit("new_tokens", prompt, r.new_tokens, "1", "vocabulary ids of the new answer's tokens");
@@ -99,8 +109,9 @@ void each_array(Results& r, Visit visit) {
   visit("delta_norm", search, r.delta_norm, "1", "norm of what the search adds to the value");
   visit("value_norm", search, r.value_norm, "1", "norm of the value before");
   visit("clamped", search, r.clamped, "1", "1 = the norm added is the largest allowed");
-  visit("key_product", search, r.key_product, "1", "u . k0");
-  visit("update_norm", search, r.update_norm, "1", "Frobenius norm of the change of the matrix");
+  visit("key_product", search, r.key_product, "1", "u . k0; NaN of memit");
+  visit("update_norm", search, r.update_norm, "1",
+        "Frobenius norm of the change of the matrix, or matrices");
   visit("other_prompt", other, r.other_prompts, "1",
         "id of a prompt that the edit is not about; -1 = there is none");
   visit("other_log_before", other, r.other_log_before, "nat",
@@ -118,10 +129,16 @@ void each_array(Results& r, Visit visit) {
   visit("asked", {"set", "edit"}, r.asked, "1", "1 = this edit of the set's prompts was asked for");
 }
 
+// What complete_as_romes() sets.
+constexpr const char* kNewer[] = {"method", "layers", "group", "outcome"};
+
 void check_edits(const Group& group, const EditResults& r) {
-  for (std::size_t e = 0; e < r.edits.size(); ++e)
-    if (r.layers[e] < 0 || r.edits[e] != edit_name(r.matrices[e], r.layers[e]))
+  for (std::size_t e = 0; e < r.edits.size(); ++e) {
+    const std::vector<std::int32_t> layers = r.layers_of(e);
+    if (layers.empty() || layers.front() < 0 || layers.back() != r.layers[e] ||
+        r.edits[e] != edit_name(r.methods[e], r.matrices[e], layers))
       inconsistent(group, "edit", "expected each edit's matrix and layer");
+  }
   const auto check = [&](const char* name, const std::vector<float>& values) {
     if (std::any_of(values.begin(), values.end(), [](float value) { return value < 0; }))
       inconsistent(group, name, "expected numbers of at least 0, or NaN");
@@ -160,8 +177,40 @@ std::string to_string(OtherFact kind) {
   return "unrelated";
 }
 
-std::string edit_name(const std::string& matrix, std::int64_t layer) {
-  return fmt::format("{} {}", matrix, layer);
+std::string layers_in_words(const std::vector<std::int32_t>& layers) {
+  std::string words;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const bool follows = i > 0 && layers[i] == layers[i - 1] + 1;
+    if (follows && i + 1 < layers.size() && layers[i + 1] == layers[i] + 1) continue;
+    words += fmt::format("{}{}", i == 0 ? "" : follows ? "-" : ", ", layers[i]);
+  }
+  return words;
+}
+
+std::string edited_name(const std::string& method, const std::string& matrix) {
+  return method == kRomeMethod ? matrix : fmt::format("{} {}", method, matrix);
+}
+
+std::string edit_name(const std::string& method, const std::string& matrix,
+                      const std::vector<std::int32_t>& layers) {
+  return fmt::format("{} {}", edited_name(method, matrix), layers_in_words(layers));
+}
+
+void complete_as_romes(EditResults& results) {
+  results.methods.assign(results.edits.size(), kRomeMethod);
+  results.all_layers.clear();
+  for (const std::int32_t layer : results.layers)
+    results.all_layers.push_back(std::to_string(layer));
+  results.groups.assign(results.prompts.size(), kAlone);
+  results.outcomes.clear();
+  for (const std::int32_t steps : results.steps)
+    results.outcomes.push_back(
+        static_cast<std::int32_t>(steps >= 0 ? EditOutcome::kEdited : EditOutcome::kNone));
+}
+
+std::vector<std::int32_t> EditResults::layers_of(std::size_t edit) const {
+  std::istringstream words(all_layers[edit]);
+  return {std::istream_iterator<std::int32_t>(words), {}};
 }
 
 std::vector<std::string> EditResults::question_names() const {
@@ -198,13 +247,24 @@ ArrayGroup arrays_of(const EditFactors& factors) {
     return numbers;
   };
   ArrayGroup group{fmt::format("{}{}", kFactors, factors.edit)};
-  group.attributes = {{"edit", factors.name}, {"matrix", factors.matrix}, {"layer", factors.layer}};
+  group.attributes = {{"edit", factors.name}, {"matrix", factors.matrix}};
   group.axes = {{"prompt", factors.prompts, {"1", "id of the prompt in the dataset"}},
                 {"in", count(factors.in), {"1", "place in a key, the matrix's input"}},
                 {"out", count(factors.out), {"1", "place in a value, the matrix's output"}}};
+  if (!factors.together) {
+    group.attributes.emplace_back("layer", std::int64_t{factors.layers.at(0)});
+    group.arrays = {
+        {"u", {"prompt", "in"}, factors.u, {"1", "unit vector of keys; NaN = none"}},
+        {"r", {"prompt", "out"}, factors.r, {"1", "the matrix changes by r u^T; NaN = none"}}};
+    return group;
+  }
+  group.axes.push_back({kLayer, factors.layers, {"layer", "whose matrix changes"}});
   group.arrays = {
-      {"u", {"prompt", "in"}, factors.u, {"1", "unit vector of keys; NaN = none"}},
-      {"r", {"prompt", "out"}, factors.r, {"1", "the matrix changes by r u^T; NaN = none"}}};
+      {"u", {"prompt", kLayer, "in"}, factors.u, {"1", "direction of keys; NaN = none"}},
+      {"r",
+       {"prompt", kLayer, "out"},
+       factors.r,
+       {"1", "a layer's matrix changes by the sum of r u^T over a group's prompts; NaN = none"}}};
   return group;
 }
 
@@ -218,7 +278,11 @@ EditResults read_edits(const ResultsReader& reader, const std::string& model) {
   for (const char* name : kTexts) results.settings.emplace_back(name, group.text_attribute(name));
   for (const char* name : kWholeNumbers)
     results.settings.emplace_back(name, group.integer_attribute(name));
+  if (group.has_attribute(kMemitFacts))
+    results.settings.emplace_back(kMemitFacts, group.integer_attribute(kMemitFacts));
   for (const char* name : kNumbers) results.settings.emplace_back(name, group.real_attribute(name));
+  if (group.has_attribute(kMemitWeight))
+    results.settings.emplace_back(kMemitWeight, group.real_attribute(kMemitWeight));
   results.edits = group.read_axis<std::string>("edit");
   check_unique(group, "edit", results.edits);
   results.prompts = group.read_axis<std::int64_t>("prompt");
@@ -234,13 +298,16 @@ EditResults read_edits(const ResultsReader& reader, const std::string& model) {
       {"other", results.other_kinds.size()},
       {"context", group.read_axis<std::int32_t>("context").size()},
       {"set", results.sets.size()}};
+  const bool older = !group.has(kNewer[0]);
   each_array(results, [&](const std::string& name, const std::vector<std::string>& axes,
                           auto& values, const char*, const std::string&) {
+    if (older && std::find(std::begin(kNewer), std::end(kNewer), name) != std::end(kNewer)) return;
     hdf5::Shape shape;
     for (const std::string& axis : axes) shape.push_back(lengths.at(axis));
     values =
         group.read<typename std::remove_reference_t<decltype(values)>::value_type>(name, shape);
   });
+  if (older) complete_as_romes(results);
   check_edits(group, results);
   return results;
 }
@@ -257,15 +324,23 @@ EditFactors read_edit_factors(const ResultsReader& reader, const std::string& mo
   factors.edit = edit;
   factors.name = group.text_attribute("edit");
   factors.matrix = group.text_attribute("matrix");
-  factors.layer = group.integer_attribute("layer");
+  factors.together = group.has(kLayer);
+  factors.layers = factors.together
+                       ? group.read_axis<std::int32_t>(kLayer)
+                       : std::vector{static_cast<std::int32_t>(group.integer_attribute("layer"))};
   factors.prompts = group.read_axis<std::int64_t>("prompt");
   reader.check_prompts(group, factors.prompts);
   const std::size_t in = group.read_axis<std::int32_t>("in").size(),
                     out = group.read_axis<std::int32_t>("out").size();
   factors.in = static_cast<std::int64_t>(in);
   factors.out = static_cast<std::int64_t>(out);
-  factors.u = group.read<float>("u", {factors.prompts.size(), in});
-  factors.r = group.read<float>("r", {factors.prompts.size(), out});
+  const auto rows = [&](const char* name, std::size_t width) {
+    hdf5::Shape shape = {factors.prompts.size(), width};
+    if (factors.together) shape.insert(shape.begin() + 1, factors.layers.size());
+    return group.read<float>(name, shape);
+  };
+  factors.u = rows("u", in);
+  factors.r = rows("r", out);
   return factors;
 }
 

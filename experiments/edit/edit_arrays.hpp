@@ -1,10 +1,10 @@
-// Edits of single facts in the results file: what the model says before and after each.
+// Edits of facts in the results file: what the model says before and after each.
 //
-// Group MODEL/edit: axes `edit` (a matrix in a layer), `prompt` (the fact), `question` (what is
-// asked after an edit: the prompt itself, its paraphrases, its neighbours), `other` (facts that the
-// edit is not about), `context`, `set`. With save: true, groups MODEL/edit_factors_K hold the
-// rank-one factors of the edit numbered K on the axis. docs/results.md lists the arrays,
-// docs/locate.md says how they are computed.
+// Group MODEL/edit: axes `edit` (a matrix in a layer, or in the layers that are edited together),
+// `prompt` (the fact), `question` (what is asked after an edit: the prompt itself, its paraphrases,
+// its neighbours), `other` (facts that the edit is not about), `context`, `set`. With save: true,
+// groups MODEL/edit_factors_K hold the rank-one factors of the edit numbered K on the axis.
+// docs/results.md lists the arrays, docs/locate.md says how they are computed.
 #pragma once
 
 #include <cstddef>
@@ -27,8 +27,21 @@ inline constexpr OtherFact kOtherFacts[] = {OtherFact::kSameRelation, OtherFact:
                                             OtherFact::kUnrelated};
 std::string to_string(EditQuestion kind);
 std::string to_string(OtherFact kind);
-// "W_o 3"
-std::string edit_name(const std::string& matrix, std::int64_t layer);
+inline constexpr const char *kRomeMethod = "rome", *kMemitMethod = "memit";
+// Settings that only runs with edits by MEMIT have: a whole number and a number.
+inline constexpr const char *kMemitFacts = "memit_facts", *kMemitWeight = "memit_weight";
+// "3", "3-5", "1, 3-5": of ascending layers.
+std::string layers_in_words(const std::vector<std::int32_t>& layers);
+// What is edited, and how where it is not by ROME: "W_o", "memit W_o".
+std::string edited_name(const std::string& method, const std::string& matrix);
+// "W_o 3", "memit W_o 3-5".
+std::string edit_name(const std::string& method, const std::string& matrix,
+                      const std::vector<std::int32_t>& layers);
+
+// What became of an edit of a prompt. kNone: not asked for, or not computed yet. kFailed: the
+// prompt or its unit; /failures says why. kNoNumbers: the edit, or what the model says after it.
+enum class EditOutcome : std::int32_t { kNone = 0, kEdited = 1, kFailed = -1, kNoNumbers = -2 };
+inline constexpr std::int64_t kAlone = -1;  // in place of a group of facts
 
 // How the two answers go on after a question. NLL: mean over an answer's tokens of -log p (natural
 // logarithm), NaN where there is no such question, or it was not computed. Greedy: 1 = every token
@@ -43,20 +56,27 @@ struct EditJudgement {
 struct EditResults {
   // Attributes: how edits were made; docs/results.md. Texts: method, covariance, covariance_source,
   // context_start. Whole numbers: covariance_tokens, seed, iterations, stop_probability_after.
-  // Numbers: shrinkage, lr, weight_decay, clamp_factor, kl_factor, stop_loss, stop_probability.
+  // Numbers: shrinkage, lr, weight_decay, clamp_factor, kl_factor, stop_loss, stop_probability (of
+  // ROME, where both methods are asked for). kMemitFacts after the whole numbers, kMemitWeight
+  // last.
   std::vector<std::pair<std::string, std::variant<std::int64_t, double, std::string>>> settings;
 
   // [edit]
   std::vector<std::string> edits;     // "W_o 3"; unique
+  std::vector<std::string> methods;   // kRomeMethod, kMemitMethod
   std::vector<std::string> matrices;  // "W_o"
-  std::vector<std::int32_t> layers;
+  std::vector<std::int32_t> layers;   // the highest
+  // Of all edited together, separated by spaces.
+  std::vector<std::string> all_layers;
 
   // [prompt]
   std::vector<std::int64_t> prompts;  // ids
   std::vector<std::string> subjects, true_answers, new_answers;
   std::vector<std::string> essences;       // the prompt whose next token shall stay; "" = failed
   std::vector<std::int32_t> subject_last;  // token; -1 = failed
-  std::vector<std::string> tokens;         // ids, separated by spaces
+  // Id of the first of the facts that were written together, kAlone = each by itself, or failed.
+  std::vector<std::int64_t> groups;
+  std::vector<std::string> tokens;                   // ids, separated by spaces
   std::vector<std::string> new_tokens, true_tokens;  // likewise, of the answers
 
   // [question]
@@ -66,13 +86,15 @@ struct EditResults {
   EditJudgement before;                             // [prompt, question]
   EditJudgement after;                              // [edit, prompt, question]
 
+  std::vector<std::int32_t> outcomes;  // [edit, prompt] as EditOutcome
+
   // [edit, prompt] how the search for the value ended.
   std::vector<std::int32_t> steps;  // of Adam
   std::vector<float> loss, nll, kl, mean_prob;
   std::vector<float> delta_norm, value_norm;  // ||v* - v0||, ||v0||
   std::vector<std::int32_t> clamped;          // 1 = ||v* - v0|| is as long as it may be
-  std::vector<float> key_product;             // u . k0
-  std::vector<float> update_norm;             // Frobenius norm of Delta = r u^T, which is ||r||
+  std::vector<float> key_product;             // u . k0; of MEMIT NaN
+  std::vector<float> update_norm;  // Frobenius norm of all that changes: Delta, of MEMIT's layers
 
   // [other]
   std::vector<OtherFact> other_kinds;
@@ -92,6 +114,10 @@ struct EditResults {
   std::vector<std::int32_t> members;  // [set, prompt] 1 = the prompt belongs to the set
   std::vector<std::int32_t> asked;  // [set, edit] 1 = this edit of the set's prompts was asked for
 
+  // "W_o", "memit W_o"; "3", "3-5".
+  std::string edited(std::size_t edit) const { return edited_name(methods[edit], matrices[edit]); }
+  std::vector<std::int32_t> layers_of(std::size_t edit) const;
+
   // Places in the arrays.
   std::size_t at(std::size_t edit, std::size_t prompt) const {
     return edit * prompts.size() + prompt;
@@ -103,18 +129,23 @@ struct EditResults {
   }
 };
 ArrayGroup arrays_of(const EditResults& results);
+// Sets methods, all_layers, groups and outcomes as of edits that ROME made one at a time: files
+// that were written before facts could be edited together lack them.
+void complete_as_romes(EditResults& results);
 
 // Delta = r u^T of one edit of each prompt, as [out, in]; float32. W + Delta is the edited matrix
-// (docs/locate.md says which rows of which weight).
+// (docs/locate.md says which rows of which weight). Of MEMIT in each layer the sum over the facts
+// that were written together.
 struct EditFactors {
-  std::int64_t edit = 0;  // place on the axis of EditResults
-  std::string name;       // there
-  std::string matrix;     // "W_o"
-  std::int64_t layer = 0;
+  std::int64_t edit = 0;              // place on the axis of EditResults
+  std::string name;                   // there
+  std::string matrix;                 // "W_o"
+  bool together = false;              // by MEMIT
+  std::vector<std::int32_t> layers;   // one, or those of MEMIT
   std::vector<std::int64_t> prompts;  // ids, as in EditResults
   std::int64_t in = 0, out = 0;       // of the matrix
-  std::vector<float> u;               // [prompt, in]; NaN = none
-  std::vector<float> r;               // [prompt, out]; likewise
+  std::vector<float> u;               // [prompt, layer, in]; NaN = none
+  std::vector<float> r;               // [prompt, layer, out]; likewise
 };
 ArrayGroup arrays_of(const EditFactors& factors);
 

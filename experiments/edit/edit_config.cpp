@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "experiments/edit/edit.hpp"
+#include "experiments/edit/edit_arrays.hpp"
 #include "experiments/forms.hpp"
 #include "experiments/text_documents.hpp"
 
@@ -12,6 +13,7 @@ namespace {
 constexpr double kLargest = 1e6;
 constexpr int kMostLayers = 1 << 20, kMostIterations = 10000, kMostContexts = 1000;
 constexpr int kMostTokens = 4096, kMostQuestions = 1000;
+constexpr double kRomesStop = 0.9, kNoStop = 1;  // probabilities
 constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
 
 Fields<EditSearch> search_fields() {
@@ -27,8 +29,10 @@ Fields<EditSearch> search_fields() {
       field("kl_factor", &S::kl_factor, number(0, kLargest),
             "weight of the divergence after a prompt of the subject that shall stay"),
       field("stop_loss", &S::stop_loss, number(0, kLargest), "the search ends below this loss"),
-      field("stop_probability", &S::stop_probability, number(0, 1),
-            "and above this mean probability of the new answer; 1 = this ends nothing"),
+      field("stop_probability", &S::stop_probability,
+            word_or("usual", EditSearch::kUsualStop, number(0, 1)),
+            "and above this mean probability of the new answer; 1 = this ends nothing; usual: 0.9 "
+            "of rome, 1 of memit"),
       field("stop_probability_after", &S::stop_probability_after,
             whole_number<int>(0, kMostIterations),
             "but not before the iteration after this one, counted from 0"),
@@ -87,16 +91,36 @@ Form<EditedMatrix> matrix() {
       [](EditedMatrix one) { return to_string(one); });
 }
 
+Fields<MemitConfig> memit_fields() {
+  using M = MemitConfig;
+  return {
+      field("facts", &M::facts, whole_number<int>(1, kMostPromptsPerUnit),
+            "that are written together: so many of the set's prompts, in the dataset's order"),
+      field("weight", &M::weight, number(0, kLargest * kLargest),
+            "of the text's keys against those of the facts"),
+  };
+}
+
+Form<EditMethod> method() {
+  return one_of<EditMethod>("a method",
+                            {{kRomeMethod, EditMethod::kRome}, {kMemitMethod, EditMethod::kMemit}});
+}
+
 Fields<EditConfig> edit_fields() {
   using T = EditConfig;
   Fields<T> fields = {
+      field("method", &T::method, method(),
+            "rome: each fact by itself, in one matrix of one layer; memit: many facts at once, "
+            "spread over all the layers"),
+      field("memit", &T::memit, section(memit_fields()), "which facts memit writes together"),
       field("matrices", &T::matrices,
             word_or("usual", std::vector<EditedMatrix>{}, list_of(matrix())),
             "what is edited, one at a time; usual: W_o of a Mamba, W_down of a Transformer"),
       field("layers", &T::layers,
             word_or("15 of 64", std::vector<int>{},
                     word_or("all", kAllLayers, list_of(whole_number<int>(0, kMostLayers)))),
-            "in which layers, one at a time; 15 of 64: the one as deep in the model"),
+            "in which layers, of rome one at a time; 15 of 64: the one as deep in the model, not "
+            "of memit"),
       field("search", &T::search, section(search_fields()), "the search for the new value"),
       field("contexts", &T::contexts, section(context_fields()), "texts before the prompt"),
       field("covariance", &T::covariance, section(covariance_fields()),
@@ -125,7 +149,11 @@ Fields<EditConfig> edit_fields() {
 
 }  // namespace
 
-EditSettings EditSearch::settings() const {
+std::string to_string(EditMethod method) {
+  return method == EditMethod::kMemit ? kMemitMethod : kRomeMethod;
+}
+
+EditSettings EditSearch::settings(EditMethod method) const {
   EditSettings settings;
   settings.lr = lr;
   settings.iterations = iterations;
@@ -133,7 +161,9 @@ EditSettings EditSearch::settings() const {
   settings.clamp_factor = clamp_factor;
   settings.kl_factor = kl_factor;
   settings.stop_loss = stop_loss;
-  settings.stop_prob = stop_probability;
+  settings.stop_prob = stop_probability != kUsualStop ? stop_probability
+                       : method == EditMethod::kMemit ? kNoStop
+                                                      : kRomesStop;
   settings.stop_prob_after = stop_probability_after;
   return settings;
 }

@@ -19,8 +19,8 @@
 namespace factflow {
 
 template <class Archive>
-void serialize(Archive& archive, MatrixAt& p) {
-  archive(p.matrix, p.layer);
+void serialize(Archive& archive, MemitConfig& m) {
+  archive(m.facts, m.weight);
 }
 template <class Archive>
 void serialize(Archive& archive, EditSearch& s) {
@@ -38,16 +38,29 @@ void serialize(Archive& archive, KeyText& k) {
 // What all edits of a model have in common: not for whom they are, nor which they are.
 template <class Archive>
 void serialize(Archive& archive, EditConfig& c) {
-  archive(c.search, c.contexts, c.covariance, c.paraphrases, c.neighbours, c.others, c.save,
-          c.seed);
+  archive(c.memit, c.search, c.contexts, c.covariance, c.paraphrases, c.neighbours, c.others,
+          c.save, c.seed);
 }
 
-struct EditPlan {
+// What is edited at once.
+struct EditPlace {
+  EditMethod method = EditMethod::kRome;
+  EditedMatrix matrix = EditedMatrix::kWo;
+  std::vector<std::int32_t> layers;  // ascending; of ROME one
   struct Size {
     std::int64_t in = 0, out = 0;
-  };
-  std::vector<MatrixAt> places;  // the items
-  std::vector<Size> sizes;       // [place] of the matrix
+    bool operator==(const Size&) const = default;
+  } size;  // of the matrix of each layer
+  bool operator==(const EditPlace&) const = default;
+
+  bool together() const { return method == EditMethod::kMemit; }  // facts, not each by itself
+  // Numbers of the factors of one fact: a vector for each layer.
+  std::int64_t in() const { return size.in * static_cast<std::int64_t>(layers.size()); }
+  std::int64_t out() const { return size.out * static_cast<std::int64_t>(layers.size()); }
+};
+
+struct EditPlan {
+  std::vector<EditPlace> places;  // the items
   EditConfig config;
   FactPool pool;
   std::int32_t layers = 0;
@@ -70,16 +83,17 @@ struct EditPlan {
            static_cast<std::size_t>(number);
   }
   std::string name(std::size_t item) const {
-    return edit_name(to_string(places.at(item).matrix), places.at(item).layer);
+    const EditPlace& place = places.at(item);
+    return edit_name(to_string(place.method), to_string(place.matrix), place.layers);
   }
 };
 template <class Archive>
-void serialize(Archive& archive, EditPlan::Size& s) {
-  archive(s.in, s.out);
+void serialize(Archive& archive, EditPlace& p) {
+  archive(p.method, p.matrix, p.layers, p.size.in, p.size.out);
 }
 template <class Archive>
 void serialize(Archive& archive, EditPlan& p) {
-  archive(p.places, p.sizes, p.config, p.pool.prompts, p.pool.seed, p.layers);
+  archive(p.places, p.config, p.pool.prompts, p.pool.seed, p.layers);
 }
 
 // What is found about one fact. Per question and per other fact, in the order of `questions` and
@@ -101,7 +115,7 @@ struct EditFound {
   JudgedAnswers after;
   std::vector<float> other_log_change, other_kl;
   std::vector<std::int32_t> other_top_changed;
-  std::vector<float> u, r;  // where they are kept
+  std::vector<float> u, r;  // where they are kept: [layer, in], [layer, out]
 };
 template <class Archive>
 void serialize(Archive& archive, EditFound& f) {
@@ -111,6 +125,7 @@ void serialize(Archive& archive, EditFound& f) {
 }
 
 struct PromptEdits {
+  std::int64_t group = kAlone;  // id of the first of the facts that were written together
   std::string essence;
   std::int32_t subject_last = 0;
   std::vector<std::int32_t> tokens, new_tokens, true_tokens;
@@ -130,9 +145,9 @@ struct PromptEdits {
 };
 template <class Archive>
 void serialize(Archive& archive, PromptEdits& p) {
-  archive(p.essence, p.subject_last, p.tokens, p.new_tokens, p.true_tokens, p.questions, p.texts,
-          p.before, p.others, p.other_ids, p.other_log_before, p.edits, p.contexts, p.context_texts,
-          p.context_start, p.covariance_tokens, p.covariance_digest);
+  archive(p.group, p.essence, p.subject_last, p.tokens, p.new_tokens, p.true_tokens, p.questions,
+          p.texts, p.before, p.others, p.other_ids, p.other_log_before, p.edits, p.contexts,
+          p.context_texts, p.context_start, p.covariance_tokens, p.covariance_digest);
 }
 
 }  // namespace factflow

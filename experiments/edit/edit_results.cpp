@@ -49,6 +49,7 @@ class EditArrays final : public ArrayMaker {
     const auto found = from_bytes<PromptEdits>(values, "edits of a prompt");
     const std::size_t place = places_.at(prompt);
     note_background(found);
+    results_.groups[place] = found.group;
     results_.essences[place] = found.essence;
     results_.subject_last[place] = found.subject_last;
     results_.tokens[place] = in_words(found.tokens);
@@ -67,6 +68,11 @@ class EditArrays final : public ArrayMaker {
       add_edit(asked[i].item, place, questions, others, found.edits.at(i));
   }
 
+  void add_failed(std::uint32_t prompt, const Asked& asked) override {
+    for (const AskedItem& one : asked)
+      put_outcome(one.item, places_.at(prompt), EditOutcome::kFailed);
+  }
+
   std::vector<ArrayGroup> groups() override {
     if (plan_.places.empty()) return {};
     results_.settings = settings();
@@ -78,7 +84,7 @@ class EditArrays final : public ArrayMaker {
   std::vector<std::string> warnings() const override {
     std::vector<std::string> lines;
     std::int64_t widest = 0;
-    for (const EditPlan::Size& size : plan_.sizes) widest = std::max(widest, size.in);
+    for (const EditPlace& place : plan_.places) widest = std::max(widest, place.size.in);
     const std::int64_t tokens = background_ ? background_->covariance_tokens : 0;
     if (tokens > 0 && tokens < kTokensPerNumber * widest)
       lines.push_back(fmt::format(
@@ -94,9 +100,12 @@ class EditArrays final : public ArrayMaker {
  private:
   void name_axes() {
     for (std::size_t i = 0; i < plan_.places.size(); ++i) {
+      const EditPlace& place = plan_.places[i];
       results_.edits.push_back(plan_.name(i));
-      results_.matrices.push_back(to_string(plan_.places[i].matrix));
-      results_.layers.push_back(plan_.places[i].layer);
+      results_.methods.push_back(to_string(place.method));
+      results_.matrices.push_back(to_string(place.matrix));
+      results_.layers.push_back(place.layers.back());
+      results_.all_layers.push_back(in_words(place.layers));
     }
     results_.question_kinds = {EditQuestion::kRewrite};
     const auto add = [](auto& kinds, auto kind, int count) {
@@ -138,6 +147,8 @@ class EditArrays final : public ArrayMaker {
          {&results_.essences, &results_.tokens, &results_.new_tokens, &results_.true_tokens})
       texts->assign(prompts, "");
     results_.subject_last.assign(prompts, -1);
+    results_.groups.assign(prompts, kAlone);
+    results_.outcomes.assign(all, static_cast<std::int32_t>(EditOutcome::kNone));
     results_.question_texts.assign(prompts * plan_.questions(), "");
     judged(results_.before, prompts * plan_.questions());
     judged(results_.after, all * plan_.questions());
@@ -153,16 +164,12 @@ class EditArrays final : public ArrayMaker {
     results_.other_top_changed.assign(all * plan_.others(), -1);
     if (!plan_.config.save) return;
     for (std::size_t i = 0; i < edits; ++i) {
-      EditFactors& factors = factors_.emplace_back();
-      factors.edit = static_cast<std::int64_t>(i);
-      factors.name = results_.edits[i];
-      factors.matrix = results_.matrices[i];
-      factors.layer = results_.layers[i];
-      factors.prompts = results_.prompts;
-      factors.in = plan_.sizes[i].in;
-      factors.out = plan_.sizes[i].out;
-      factors.u.assign(prompts * static_cast<std::size_t>(factors.in), kNaN);
-      factors.r.assign(prompts * static_cast<std::size_t>(factors.out), kNaN);
+      const EditPlace& place = plan_.places[i];
+      factors_.push_back({static_cast<std::int64_t>(i), results_.edits[i], results_.matrices[i],
+                          place.together(), place.layers, results_.prompts, place.size.in,
+                          place.size.out,
+                          std::vector(prompts * static_cast<std::size_t>(place.in()), kNaN),
+                          std::vector(prompts * static_cast<std::size_t>(place.out()), kNaN)});
     }
   }
 
@@ -187,8 +194,13 @@ class EditArrays final : public ArrayMaker {
     put(all.true_greedy, first, places, values.true_greedy);
   }
 
+  void put_outcome(std::uint32_t item, std::size_t prompt, EditOutcome outcome) {
+    results_.outcomes.at(results_.at(item, prompt)) = static_cast<std::int32_t>(outcome);
+  }
+
   void add_edit(std::uint32_t item, std::size_t prompt, const std::vector<std::size_t>& questions,
                 const std::vector<std::size_t>& others, const EditFound& found) {
+    put_outcome(item, prompt, found.finite ? EditOutcome::kEdited : EditOutcome::kNoNumbers);
     if (!found.finite) {
       not_finite_.push_back(
           fmt::format("{} of prompt {}", plan_.name(item), results_.prompts[prompt]));
@@ -244,21 +256,42 @@ class EditArrays final : public ArrayMaker {
   decltype(EditResults::settings) settings() const {
     const EditConfig& c = plan_.config;
     const bool text = c.covariance.text.source != KeyText::Source::kNone;
-    return {{"method", std::string("rome")},
-            {"covariance", to_string(c.covariance.text.source)},
-            {"covariance_source", c.covariance.text.file},
-            {"context_start", background_ ? background_->context_start : ""},
-            {"covariance_tokens", background_ ? background_->covariance_tokens : std::int64_t{0}},
-            {"seed", static_cast<std::int64_t>(c.seed)},
-            {"iterations", std::int64_t{c.search.iterations}},
-            {"stop_probability_after", std::int64_t{c.search.stop_probability_after}},
-            {"shrinkage", text ? c.covariance.shrinkage : 0.0},
-            {"lr", c.search.lr},
-            {"weight_decay", c.search.weight_decay},
-            {"clamp_factor", c.search.clamp_factor},
-            {"kl_factor", c.search.kl_factor},
-            {"stop_loss", c.search.stop_loss},
-            {"stop_probability", c.search.stop_probability}};
+    decltype(EditResults::settings) all = {
+        {"method", methods()},
+        {"covariance", to_string(c.covariance.text.source)},
+        {"covariance_source", c.covariance.text.file},
+        {"context_start", background_ ? background_->context_start : ""},
+        {"covariance_tokens", background_ ? background_->covariance_tokens : std::int64_t{0}},
+        {"seed", static_cast<std::int64_t>(c.seed)},
+        {"iterations", std::int64_t{c.search.iterations}},
+        {"stop_probability_after", std::int64_t{c.search.stop_probability_after}},
+        {"shrinkage", text ? c.covariance.shrinkage : 0.0},
+        {"lr", c.search.lr},
+        {"weight_decay", c.search.weight_decay},
+        {"clamp_factor", c.search.clamp_factor},
+        {"kl_factor", c.search.kl_factor},
+        {"stop_loss", c.search.stop_loss},
+        {"stop_probability", stop_probability()}};
+    if (!has(EditMethod::kMemit)) return all;
+    all.insert(all.begin() + 8, {kMemitFacts, std::int64_t{c.memit.facts}});
+    all.emplace_back(kMemitWeight, c.memit.weight);
+    return all;
+  }
+
+  // "rome", "memit", "rome, memit"
+  std::string methods() const {
+    std::string words;
+    for (const EditMethod method : {EditMethod::kRome, EditMethod::kMemit})
+      if (has(method)) words += (words.empty() ? "" : ", ") + to_string(method);
+    return words;
+  }
+  bool has(EditMethod method) const {
+    return std::any_of(plan_.places.begin(), plan_.places.end(),
+                       [&](const EditPlace& place) { return place.method == method; });
+  }
+  double stop_probability() const {
+    const EditMethod method = has(EditMethod::kRome) ? EditMethod::kRome : EditMethod::kMemit;
+    return *plan_.config.search.settings(method).stop_prob;
   }
 
   struct Background {

@@ -71,7 +71,8 @@ std::vector<std::string> FactPool::neighbours(const Prompt& of, std::size_t coun
   return texts_of(drawn(
       *this, of, count,
       [&](const Prompt& one) {
-        return one.relation == of.relation && one.subject != of.subject && one.answer == of.answer;
+        return one.relation == of.relation && one.subject != of.subject &&
+               one.answer == of.answer && !is_written(one);
       },
       [](const Prompt& one) { return one.subject; }));
 }
@@ -81,6 +82,7 @@ std::vector<const Prompt*> FactPool::others(const Prompt& of, OtherFact kind,
   return drawn(
       *this, of, count,
       [&](const Prompt& one) {
+        if (is_written(one)) return false;
         const bool known = !of.relation.empty(), relation = known && one.relation == of.relation,
                    subject = one.subject == of.subject;
         switch (kind) {

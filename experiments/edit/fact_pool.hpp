@@ -5,7 +5,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "experiments/edit/edit_arrays.hpp"
@@ -17,6 +19,9 @@ struct FactPool {
   // Of the dataset, without what edits of them would be asked.
   std::vector<Prompt> prompts;
   std::uint64_t seed = 0;
+  // Subject and relation of facts that are edited beside the one that is asked for: they are
+  // neither neighbours nor others, which should stay.
+  std::set<std::pair<std::string, std::string>> written = {};
 
   // The dataset's own, the first `count`; where it has none, other texts of the same subject,
   // relation and answer, drawn.
@@ -26,6 +31,8 @@ struct FactPool {
   // Facts that the edit is not about, each subject and relation once. kSameRelation: of other
   // subjects with other answers, so that none is a neighbour.
   std::vector<const Prompt*> others(const Prompt& of, OtherFact kind, std::size_t count) const;
+
+  bool is_written(const Prompt& one) const { return written.contains({one.subject, one.relation}); }
 };
 FactPool fact_pool(const std::vector<Prompt>& prompts, std::uint64_t seed);
 

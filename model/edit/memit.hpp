@@ -2,6 +2,7 @@
 // layers. Through the reference forward. Exact definitions: docs/locate.md.
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -28,6 +29,10 @@ struct MemitEdit {
   std::vector<MemitStep> steps;               // per layer, from below
 };
 
+// Whether what a layer's matrices give is what the stream gains: residuals of the stream are spread
+// over them, so no norm and no factor may stand between the two.
+bool adds_to_the_stream(const LayerShape& layer);
+
 struct MemitPlan {
   EditedMatrix matrix = EditedMatrix::kWdown;  // one that is added to the stream
   std::vector<int> layers;                     // ascending
@@ -40,6 +45,12 @@ struct MemitPlan {
 // the next is computed. Throws std::invalid_argument for no facts or layers that do not ascend, and
 // as EditSlot, optimise(), key_covariance() and solved() do.
 MemitEdit memit_edit(Network& network, const MemitPlan& plan,
+                     const std::vector<EditRequest>& requests, const EditSettings& settings);
+
+// The same with C' of each layer, as key_covariances() gives it, [in, in] on any device; undefined:
+// C' = I.
+MemitEdit memit_edit(Network& network, EditedMatrix matrix, const std::vector<int>& layers,
+                     std::span<const at::Tensor> covariances, double weight,
                      const std::vector<EditRequest>& requests, const EditSettings& settings);
 
 }  // namespace factflow

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <iostream>
 #include <memory>
+#include <set>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -66,35 +68,65 @@ std::int64_t edit_named(const ResultsReader& reader, const std::string& model,
   throw InputError(kOwn, unknown_word("edit", excerpt(name), known));
 }
 
-SavedEdit edit_of(const EditFactors& factors, std::int64_t fact, const std::string& model) {
+std::size_t row_of(const EditFactors& factors, std::int64_t fact, const std::string& model) {
   const auto found = std::find(factors.prompts.begin(), factors.prompts.end(), fact);
   if (found == factors.prompts.end())
     throw InputError(kOwn, fmt::format("fact {} was not edited in model {}", fact, model));
-  const std::int64_t row = found - factors.prompts.begin();
-  const auto vector_of = [&](const std::vector<float>& rows, std::int64_t size) {
+  return static_cast<std::size_t>(found - factors.prompts.begin());
+}
+
+// With each fact those that were written together with it: they are one edit. Ascending.
+std::vector<std::int64_t> whole_edits(const EditFactors& factors, const EditResults& results,
+                                      const std::vector<std::int64_t>& facts,
+                                      const std::string& model) {
+  std::set<std::int64_t> all;
+  for (const std::int64_t fact : facts) {
+    const std::size_t row = row_of(factors, fact, model);
+    all.insert(fact);
+    const std::int64_t group = results.groups.at(row);
+    for (std::size_t i = 0; factors.together && i < results.prompts.size(); ++i)
+      if (group != kAlone && results.groups[i] == group) all.insert(results.prompts[i]);
+  }
+  return {all.begin(), all.end()};
+}
+
+// Of every layer.
+std::vector<SavedEdit> edits_of(const EditFactors& factors, std::int64_t fact,
+                                const std::string& model) {
+  const std::size_t layers = factors.layers.size(), first = row_of(factors, fact, model) * layers;
+  const auto vector_of = [&](const std::vector<float>& rows, std::size_t row, std::int64_t size) {
     const at::Tensor vector =
-        at::from_blob(const_cast<float*>(rows.data()) + row * size, {size}, at::kFloat).clone();
+        at::from_blob(const_cast<float*>(rows.data()) + static_cast<std::int64_t>(row) * size,
+                      {size}, at::kFloat)
+            .clone();
     if (!at::isfinite(vector).all().item<bool>())
       throw InputError(kOwn, fmt::format("there is no edit {} of fact {} in model {}: it failed",
                                          factors.name, fact, model));
     return vector;
   };
-  return {parse_edited_matrix(factors.matrix), static_cast<int>(factors.layer),
-          vector_of(factors.u, factors.in), vector_of(factors.r, factors.out)};
+  std::vector<SavedEdit> edits;
+  for (std::size_t i = 0; i < layers; ++i)
+    edits.push_back({parse_edited_matrix(factors.matrix), factors.layers[i],
+                     vector_of(factors.u, first + i, factors.in),
+                     vector_of(factors.r, first + i, factors.out)});
+  return edits;
 }
 
-void print_facts(const EditResults& results, const std::string& edit,
+void print_facts(const EditResults& results, const EditFactors& factors,
                  const std::vector<std::int64_t>& facts) {
+  std::set<std::int64_t> edits;
   for (const std::int64_t fact : facts) {
     const auto row = static_cast<std::size_t>(
         std::find(results.prompts.begin(), results.prompts.end(), fact) - results.prompts.begin());
-    std::cout << fmt::format("{}  fact {}: {}{} instead of{}\n", edit, fact,
+    edits.insert(factors.together ? results.groups.at(row) : fact);
+    std::cout << fmt::format("{}  fact {}: {}{} instead of{}\n", factors.name, fact,
                              results.question_texts.at(row * results.question_kinds.size()),
                              results.new_answers.at(row), results.true_answers.at(row));
   }
-  if (facts.size() > 1)
-    std::cout << "each of them was computed as if it were the only one; together they may disturb "
-                 "each other\n";
+  if (edits.size() > 1)
+    std::cout << fmt::format(
+        "each {} was computed as if it were the only one; together they may disturb each other\n",
+        factors.together ? "group of facts" : "of them");
 }
 
 void print_tensors(const std::vector<EditedTensor>& tensors) {
@@ -113,8 +145,9 @@ int apply_edits_command(const std::vector<std::string>& arguments) {
       "edit", po::value<std::string>()->default_value(""),
       "which edit of the facts, if the run has several: \"W_o 3\"")(
       "facts", po::value<std::vector<std::int64_t>>()->multitoken()->required(),
-      "ids of the facts whose edits are written")("out", po::value<std::string>()->required(),
-                                                  "directory of the new checkpoint");
+      "ids of the facts whose edits are written; of memit with all that were written together "
+      "with one of them")("out", po::value<std::string>()->required(),
+                          "directory of the new checkpoint");
   po::variables_map values;
   const std::string epilogue =
       "The run's section edit needs save: true. The checkpoint that was edited is only read.\n";
@@ -128,10 +161,11 @@ int apply_edits_command(const std::vector<std::string>& arguments) {
   const std::int64_t place = edit_named(reader, model.name, values["edit"].as<std::string>());
   const EditFactors factors = read_edit_factors(reader, model.name, place);
   std::vector<std::int64_t> facts = values["facts"].as<std::vector<std::int64_t>>();
-  std::sort(facts.begin(), facts.end());
-  facts.erase(std::unique(facts.begin(), facts.end()), facts.end());
+  const EditResults results = read_edits(reader, model.name);
+  facts = whole_edits(factors, results, facts, model.name);
   std::vector<SavedEdit> edits;
-  for (const std::int64_t fact : facts) edits.push_back(edit_of(factors, fact, model.name));
+  for (const std::int64_t fact : facts)
+    for (SavedEdit& edit : edits_of(factors, fact, model.name)) edits.push_back(std::move(edit));
 
   const auto checkpoint = edited_one(model, reader.model(model.name).checkpoint_digest);
   const auto network = Network::load(checkpoint, at::Device(at::kCPU), Precision::kFp32,
@@ -139,7 +173,7 @@ int apply_edits_command(const std::vector<std::string>& arguments) {
   const std::string& out = values["out"].as<std::string>();
   const std::vector<EditedTensor> tensors =
       write_edited_checkpoint(*checkpoint, *network, edits, path_from_here(out));
-  print_facts(read_edits(reader, model.name), factors.name, facts);
+  print_facts(results, factors, facts);
   print_tensors(tensors);
   std::cout << fmt::format("written: {}\n", out);
   return 0;

@@ -263,8 +263,11 @@ std::vector<ExpectedWork> RunPlan::expected() const {
 
 std::vector<Task> RunPlan::split(std::uint64_t id) {
   UnitName unit = unit_named(id);
-  if (unit.count < 2) return {};
-  unit.selection = selection(kind_numbered(unit.kind).value(), unit.model);
+  const size_t kind = kind_numbered(unit.kind).value();
+  const Work& work = *planned_.models[unit.model].experiments[kind].work;
+  if (unit.count < 2 || work.limits(asked(kind, unit.model).part_of(unit.begin).asked).whole)
+    return {};
+  unit.selection = selection(kind, unit.model);
   std::vector<Task> halves;
   const std::uint32_t first = unit.count / 2;
   halves.push_back(task({unit.kind, unit.model, unit.begin, first, unit.selection}));

@@ -140,7 +140,9 @@ class Edits : public StudyTest {
     ResultsWriter writer(folder_ / "results.h5", RunInfo{}, prompts);
     writer.begin_model({"tiny", "mamba", "", 4, 8, 100, 1000, "", ""});
     writer.write(arrays_of(clean));
-    writer.write(arrays_of(results));
+    EditResults whole = results;
+    if (whole.methods.empty()) complete_as_romes(whole);
+    writer.write(arrays_of(whole));
     writer.publish({});
   }
 
@@ -289,6 +291,8 @@ void add_edit(ModelEdits& edits, const std::string& matrix, std::int64_t layer, 
   r.edits.push_back(matrix + " " + std::to_string(layer));
   r.matrices.push_back(matrix);
   r.layers.push_back(static_cast<std::int32_t>(layer));
+  r.methods.emplace_back(kRomeMethod);
+  r.all_layers.push_back(std::to_string(layer));
   r.asked.push_back(1);
   for (std::size_t i = 0; i < r.prompts.size(); ++i)
     for (const EditQuestion question : r.question_kinds) {

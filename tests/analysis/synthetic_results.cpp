@@ -563,6 +563,7 @@ class Generator {
         }
       }
     }
+    complete_as_romes(results);
     writer.write(arrays_of(results));
   }
 

@@ -15,6 +15,7 @@
 #include "experiments/edit/fact_pool.hpp"
 #include "fields/yaml_tree.hpp"
 #include "model/edit/edit_slot.hpp"
+#include "model/edit/memit.hpp"
 #include "model/edit/rome.hpp"
 #include "model/reference/reference.hpp"
 #include "model/threads.hpp"
@@ -149,6 +150,17 @@ TEST(EditSection, IsWrittenAsItIsRead) {
   const EditConfig usual = config_of(entries_in("{prompts: 3}"));
   EXPECT_EQ(usual.search, EditSearch());
   EXPECT_EQ(usual.search.iterations, 20);
+  EXPECT_EQ(usual.search.settings(EditMethod::kRome).stop_prob, 0.9);
+  EXPECT_EQ(usual.search.settings(EditMethod::kMemit).stop_prob, 1) << "stops nothing";
+  EXPECT_EQ(config_of(entries_in("search: {stop_probability: 0.5}\n"))
+                .search.settings(EditMethod::kMemit)
+                .stop_prob,
+            0.5);
+  const Entries memit = entries_in("{method: memit, memit: {facts: 7, weight: 0.5}, layers: [1]}");
+  EXPECT_EQ(config_of(memit).method, EditMethod::kMemit);
+  EXPECT_EQ(config_of(memit).memit, (MemitConfig{7, 0.5}));
+  EXPECT_EQ(config_of(memit), config_of(entries_in(write_yaml(
+                                  edit_kind().form().write(memit, Purpose::kResolved).value()))));
   EXPECT_FALSE(usual.save);
 }
 
@@ -168,6 +180,8 @@ TEST(EditSection, RefusesWhatIsNone) {
   EXPECT_THAT(refused("covariance: {shrinkage: nan}\n"), HasSubstr("edit.covariance.shrinkage"));
   EXPECT_THAT(refused("covariance: {corpus: x}\n"), HasSubstr("unknown key 'corpus'"));
   EXPECT_THAT(refused("others: 0\n"), HasSubstr("key edit.others"));
+  EXPECT_THAT(refused("method: memo\n"), HasSubstr("key edit.method"));
+  EXPECT_THAT(refused("memit: {facts: 513}\n"), HasSubstr("key edit.memit.facts"));
 }
 
 // ---- the results file
@@ -190,9 +204,13 @@ TEST(EditArrays, AreReadAsTheyAreWritten) {
                 {"kl_factor", 0.0625},
                 {"stop_loss", 0.05},
                 {"stop_probability", 0.9}};
-  r.edits = {"W_o 3", "W_a 0"};
+  r.edits = {"memit W_o 0-1, 3", "W_a 0"};
+  r.methods = {"memit", "rome"};
   r.matrices = {"W_o", "W_a"};
   r.layers = {3, 0};
+  r.all_layers = {"0 1 3", "0"};
+  r.groups = {11, 11, -1};
+  r.outcomes = {1, 1, -1, 0, 1, -2};
   r.prompts = {11, 12, 13};
   r.subjects = r.true_answers = r.new_answers = r.essences = r.tokens = r.new_tokens =
       r.true_tokens = {"a", "b", ""};
@@ -229,7 +247,10 @@ TEST(EditArrays, AreReadAsTheyAreWritten) {
   r.other_log_change = numbers(12);
   r.other_kl = numbers(12);
   r.other_top_changed.assign(12, 1);
-  EditFactors factors{1, "W_a 0", "W_a", 0, r.prompts, 2, 4, numbers(6), numbers(12)};
+  const EditFactors factors{1,         "W_a 0", "W_a", false,      {0},
+                            r.prompts, 2,       4,     numbers(6), numbers(12)};
+  const EditFactors spread{0, "memit W_o 0-1, 3", "W_o",      true, {0, 1, 3}, r.prompts, 2,
+                           4, numbers(18),        numbers(36)};
 
   const auto write = [&](const EditResults& results) {
     RunInfo info;
@@ -244,6 +265,7 @@ TEST(EditArrays, AreReadAsTheyAreWritten) {
     writer.begin_model(model);
     writer.write(arrays_of(results));
     writer.write(arrays_of(factors));
+    writer.write(arrays_of(spread));
     writer.publish({});
   };
   write(r);
@@ -267,11 +289,25 @@ TEST(EditArrays, AreReadAsTheyAreWritten) {
   EXPECT_FALSE(read.counts(0, 1, 1));
   EXPECT_TRUE(read.counts(1, 1, 2));
   EXPECT_FALSE(read.counts(1, 0, 0));
-  EXPECT_THAT(edits_with_factors(reader, "m"), ElementsAre(1));
+  EXPECT_EQ(read.methods, r.methods);
+  EXPECT_EQ(read.groups, r.groups);
+  EXPECT_EQ(read.outcomes, r.outcomes);
+  EXPECT_THAT(read.layers_of(0), ElementsAre(0, 1, 3));
+  EXPECT_EQ(read.edited(0), "memit W_o");
+  EXPECT_EQ(read.edited(1), "W_a");
+  EXPECT_THAT(edits_with_factors(reader, "m"), ElementsAre(0, 1));
+  const EditFactors several = read_edit_factors(reader, "m", 0);
+  EXPECT_TRUE(several.together);
+  EXPECT_EQ(several.layers, spread.layers);
+  EXPECT_EQ(several.u, spread.u);
+  EXPECT_EQ(several.r, spread.r);
   const EditFactors vectors = read_edit_factors(reader, "m", 1);
   EXPECT_EQ(vectors.u, factors.u);
   EXPECT_EQ(vectors.r, factors.r);
   EXPECT_EQ(vectors.name, "W_a 0");
+  EXPECT_EQ(vectors.layers, factors.layers);
+  EXPECT_FALSE(vectors.together);
+  EXPECT_EQ(layers_in_words({2, 3, 4, 6, 8, 9}), "2-4, 6, 8-9");
   r.layers = {3, 1};
   write(r);
   EXPECT_THROW(read_edits(ResultsReader(scratch / "results.h5"), "m"), InputError);
@@ -350,11 +386,12 @@ class Edit : public ::testing::TestWithParam<std::string> {
   }
 
   // What the kind says that it asked, as a request of its own.
-  EditRequest request_as_stored(size_t prompt) const {
+  EditRequest request_as_stored(size_t row) const { return request_as_stored(row, row); }
+  EditRequest request_as_stored(size_t row, size_t prompt) const {
     EditRequest request;
-    request.prompt = ids_in(text("tokens", prompt));
-    request.subject_last = array<std::int32_t>("edit", "subject_last").at(prompt);
-    request.target = ids_in(text("new_tokens", prompt));
+    request.prompt = ids_in(text("tokens", row));
+    request.subject_last = array<std::int32_t>("edit", "subject_last").at(row);
+    request.target = ids_in(text("new_tokens", row));
     for (const std::string& ids : array<std::string>("edit", "context_tokens"))
       request.contexts.push_back(ids_in(ids));
     Prompt behind = prompts_[prompt];
@@ -364,7 +401,7 @@ class Edit : public ::testing::TestWithParam<std::string> {
     request.continued = continued.ids;
     request.continued_subject_last = continued.subject.back();
     Prompt essence = prompts_[prompt];
-    essence.text = text("essence", prompt);
+    essence.text = text("essence", row);
     essence.subject_begin = 0;
     const TokenizedPrompt tokens = model_->tokenize_prompt(essence);
     request.essence = tokens.ids;
@@ -486,6 +523,89 @@ TEST_P(Edit, StoresWhatRomeAndTheReferenceForwardSay) {
     EXPECT_NEAR(stored("other_kl"), kl, 1e-4);
     EXPECT_EQ(array<std::int32_t>("edit", "other_top_changed").at(chosen * 3 + i),
               before[i].argmax().item<int>() == after.argmax().item<int>() ? 0 : 1);
+  }
+}
+
+constexpr const char* kQuickMemit =
+    "method: memit\nmemit: {facts: 3, weight: 0.5}\nsearch: {iterations: 3}\n"
+    "contexts: {count: 1, tokens: [2]}\nlayers: [3, 1]\n"
+    "covariance: {text: dataset, shrinkage: 0.1}\nothers: 2\nsave: true\n";
+
+TEST_P(Edit, StoresWhatMemitAndTheReferenceForwardSay) {
+  prompts_[1].new_answer = "";  // no part of the edit
+  const PlannedWork planned = plan(kQuickMemit);
+  Network& network = model_->network();
+  const EditedMatrix edited = parse_edited_matrix(matrix());
+  const at::Tensor weight = EditSlot(network, edited, 1).weight().clone();
+  const std::vector<std::uint32_t> chosen = {0, 1, 2, 6};
+  compute(planned, chosen);
+  EXPECT_TRUE(at::equal(weight, EditSlot(network, edited, 1).weight())) << "an edit is left behind";
+  EXPECT_THAT(findings_[1].failure, HasSubstr("no other answer"));
+  EXPECT_THAT(array<std::string>("edit", "layers"), ElementsAre("1 3"));
+  EXPECT_THAT(array<std::int64_t>("edit", "group"),
+              ElementsAre(prompts_[0].id, -1, prompts_[0].id, prompts_[0].id));
+  EXPECT_THAT(array<std::int32_t>("edit", "outcome"), ElementsAre(1, -1, 1, 1));
+
+  std::vector<EditRequest> requests;
+  for (const size_t row : {0, 2, 3}) requests.push_back(request_as_stored(row, chosen[row]));
+  MemitPlan by_hand{edited, {1, 3}, {}, 0.1, 0.5};
+  for (const Prompt& prompt : prompts_)
+    by_hand.runs.push_back(model_->tokenizer().encode(prompt.text).ids);
+  EditSettings settings;
+  settings.iterations = 3;
+  settings.stop_prob = std::nullopt;
+  const MemitEdit edit = memit_edit(network, by_hand, requests, settings);
+  std::vector<std::unique_ptr<AppliedEdit>> applied;
+  double squares = 0;
+  for (size_t layer = 0; layer < 2; ++layer) {
+    const MemitStep& step = edit.steps[layer];
+    const auto u = at::tensor(array<float>("edit_factors_0", "u")).view({4, 2, -1}),
+               r = at::tensor(array<float>("edit_factors_0", "r")).view({4, 2, -1});
+    const at::Tensor rows = at::tensor(std::vector<std::int64_t>{0, 2, 3});
+    const auto part = [&](const at::Tensor& all) {
+      return all.index_select(0, rows).select(1, static_cast<std::int64_t>(layer)).to(at::kDouble);
+    };
+    const at::Tensor delta = step.delta();
+    EXPECT_LT((part(r).t().matmul(part(u)) - delta).norm().item<double>(),
+              1e-5 * delta.norm().item<double>());
+    squares += delta.square().sum().item<double>();
+    applied.push_back(
+        std::make_unique<AppliedEdit>(network, EditSlot(network, edited, step.layer), delta));
+  }
+  for (size_t fact = 0; fact < 3; ++fact) {
+    const size_t row = std::vector<size_t>{0, 2, 3}[fact];
+    EXPECT_NEAR(array<float>("edit", "new_nll").at(row * 13),
+                nll(requests[fact].prompt, requests[fact].target), 1e-4);
+    EXPECT_NEAR(array<float>("edit", "update_norm").at(row) / std::sqrt(squares), 1, 1e-5);
+    EXPECT_NEAR(array<float>("edit", "loss").at(row), edit.traces[fact].back().loss, 1e-5);
+    EXPECT_TRUE(std::isnan(array<float>("edit", "key_product").at(row)));
+  }
+  // What is written beside a fact is none of those that should stay: Italy lies in Europe as well.
+  for (const std::int64_t id : array<std::int64_t>("edit", "other_prompt"))
+    EXPECT_THAT(id, ::testing::AllOf(::testing::Ne(prompts_[0].id), ::testing::Ne(prompts_[2].id),
+                                     ::testing::Ne(prompts_[6].id)));
+}
+
+TEST_P(Edit, MemitsFactsAreOneUnitThatIsNeverSplit) {
+  const PlannedWork planned = plan(kQuickMemit);
+  const UnitLimits limits = planned.work->limits(planned.asked[0]);
+  EXPECT_EQ(limits.largest, 3U);
+  EXPECT_EQ(limits.smallest, 3U);
+  EXPECT_TRUE(limits.whole);
+  EXPECT_EQ(planned.work->describe(planned.asked[0]), "edits, memit " + matrix() + " 1, 3");
+  EXPECT_GT(planned.work->bytes_of_prompt(planned.asked[0], 10).results, 0);
+  const PlannedWork alone = plan(kQuick);
+  EXPECT_FALSE(alone.work->limits(alone.asked[0]).whole);
+  EXPECT_THAT(refused("method: memit\n"), HasSubstr("key edit.layers: model any: memit spreads"));
+  EXPECT_THAT(refused("{layers: [1], memit: {facts: 3}}"),
+              HasSubstr("key edit.memit: this entry's method is rome"));
+  EXPECT_EQ(refused("[{layers: [1]}, {method: memit, layers: [1, 2], memit: {facts: 3}}]"), "");
+  EXPECT_THAT(refused("[{method: memit, layers: [1]}, {method: memit, layers: [2], memit: {facts: "
+                      "3}}]"),
+              HasSubstr("key edit[1].memit: model any has other settings"));
+  if (matrix() == "W_o") {
+    EXPECT_THAT(refused("{method: memit, layers: [1], matrices: [W_g]}"),
+                HasSubstr("memit edits what adds to the stream, W_o or W_down, not W_g"));
   }
 }
 

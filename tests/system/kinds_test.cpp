@@ -56,8 +56,12 @@ class Kinds : public ::testing::Test {
                        "texts: (if memory serves), prompts: 4}\n"
                        "answers: {windows: {sizes: 3}, from: [subject, pattern is$], "
                        "prompts: 4}\n"
-                       "edit: {layers: [1], search: {iterations: 2}, contexts: {count: 1}, "
-                       "covariance: {text: dataset}, prompts: 4, save: true}\n")
+                       "edit:\n"
+                       "  - {layers: [1], search: {iterations: 2}, contexts: {count: 1}, "
+                       "covariance: {text: dataset}, prompts: 4, save: true}\n"
+                       "  - {method: memit, memit: {facts: 3, weight: 1}, layers: [0, 1], search: "
+                       "{iterations: 2}, contexts: {count: 1}, covariance: {text: dataset}, "
+                       "prompts: 4, save: true}\n")
             .string();
   }
   std::string out(const std::string& name) const { return (scratch_ / name).string(); }
@@ -150,7 +154,7 @@ TEST_F(Kinds, AreToldOnlyWhereTheyAreAsked) {
   EXPECT_THAT(plan.out, HasSubstr("interventions, "));
   EXPECT_THAT(plan.out, HasSubstr("traces, restore h, restore o, break h, break o"));
   EXPECT_THAT(plan.out, HasSubstr("edits, W_down 1"));
-  EXPECT_THAT(plan.out, HasSubstr("edits, W_o 1"));
+  EXPECT_THAT(plan.out, HasSubstr("edits, W_o 1, memit W_o 0-1"));
   EXPECT_THAT(plan.out, HasSubstr("attributions, gradient and integrated in 2 steps of h, o"));
   EXPECT_THAT(plan.out, HasSubstr("severed paths, none at subject-last, o at subject-last"));
 }

@@ -166,6 +166,8 @@ void compare_edits(Comparison& c, const std::string& model, const ResultsReader&
   c.equal(group + "settings", ours.settings == theirs.settings);
   c.equal(group + "edit", ours.edits, theirs.edits);
   c.equal(group + "prompt", ours.prompts, theirs.prompts);
+  c.equal(group + "group", ours.groups, theirs.groups);
+  c.equal(group + "outcome", ours.outcomes, theirs.outcomes);
   c.equal(group + "question_text", ours.question_texts, theirs.question_texts);
   c.equal(group + "context_tokens", ours.context_tokens, theirs.context_tokens);
   c.equal(group + "new_nll_before", ours.before.new_nll, theirs.before.new_nll);

@@ -117,7 +117,7 @@ TEST(LocateConfigs, AskForSomethingUnderTheirNames) {
     EXPECT_TRUE(config.experiments.any()) << name;
     ++files;
   }
-  EXPECT_EQ(files, 9U);
+  EXPECT_EQ(files, 10U);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.hpp"
+#include "experiments/edit/edit.hpp"
 #include "tests/pipeline/clean_runs.hpp"
 #include "tests/source_dir.hpp"
 
@@ -123,6 +124,29 @@ TEST_F(Plan, AnotherSelectionHasUnitsOfOtherNames) {
   // Else the results that were computed while prompt 1 failed would count for other prompts once it
   // is repeated.
   for (const UnitKey& unit : without_one) EXPECT_FALSE(all.contains(unit));
+}
+
+TEST_F(Plan, FactsThatAreEditedTogetherAreAUnitOfTheirOwn) {
+  const Config config =
+      parse_config(fmt::format("{}edit: {{method: memit, layers: [0, 1], memit: {{facts: 5}}}}\n",
+                               fmt::format(kYaml, source_dir())),
+                   "plan.yaml");
+  const PlannedJob planned = build_job(config, dataset_.prompts, Completeness::kConfigOnly);
+  RunPlan plan(config, dataset_, planned);
+  const std::uint64_t first = plan.initial().at(0).id;
+  std::vector<std::uint32_t> facts;
+  bool others_split = false;
+  for (const Task& task : plan.completed(first, evaluation({3}))) {
+    const UnitName unit = unit_named(task.key());
+    if (unit.kind == edit_kind().number()) {
+      facts.push_back(unit.count);
+      EXPECT_TRUE(plan.split(task.id).empty());
+    } else {
+      others_split = others_split || plan.split(task.id).size() == 2;
+    }
+  }
+  EXPECT_EQ(facts, (std::vector<std::uint32_t>{5, 5, 1}));
+  EXPECT_TRUE(others_split);
 }
 
 TEST_F(Plan, SaysWhichResultsHoldFailures) {
