@@ -17,7 +17,7 @@ except ImportError as missing:
     sys.exit(77)
 
 from recompute import (INTERVENTIONS, QUESTIONS, SHARED, TRACE_GROUPS, TRACE_GUARD, Edits, Run, Traces, bootstrap, draws,
-                       half_carried_by, harmonic, holm, numbered, percentiles, t_band, t_test, wilson_band)
+                       half_carried_by, harmonic, holm, numbered, percentiles, standard_error, t_band, t_test, wilson_band)
 from recompute_parts import PartTables, PathTables
 from recompute_locate import Attributions, Relations
 
@@ -408,10 +408,8 @@ def names_of(file):
     return dict(zip(file["prompts/prompt"][:], zip(file["prompts/subject"][:], file["prompts/relation"][:])))
 
 
-def standard_error(values, facts):
-    """Of a mean, by clusters."""
-    sums = [sum(v - values.mean() for v, f in zip(values, facts) if f == fact) for fact in set(facts)]
-    return math.sqrt(np.square(sums).sum() * len(sums) / (len(sums) - 1)) / len(values) if len(sums) > 1 else math.nan
+def clustered_error(values, facts):
+    return standard_error(values, facts)[0] if len(set(facts)) > 1 else math.nan
 
 
 def check_mean_knockouts(file, folder):
@@ -433,7 +431,7 @@ def check_mean_knockouts(file, folder):
         close(row["facts"], len(set(facts)), what + " facts")
         close(row["change"], mean(changes), what)
         close_band(row, "change", t_band(changes, facts), what)
-        close(row["standard_error"], standard_error(changes, facts), what + " error")
+        close(row["standard_error"], clustered_error(changes, facts), what + " error")
         close(row["reference_prompts"], len(group["reference"]), what + " references")
         close(row["reference_tokens"], group.attrs["reference_tokens"], what + " tokens")
         close(row["reference_documents"], group.attrs.get("reference_documents", 0), what + " documents")
@@ -470,7 +468,7 @@ def check_severings(file, folder):
         close(row["facts"], len(set(facts)), what + " facts")
         close(row["effect"], mean(effects), what)
         close_band(row, "effect", t_band(effects, facts), what)
-        close(row["standard_error"], standard_error(effects, facts), what + " error")
+        close(row["standard_error"], clustered_error(effects, facts), what + " error")
     expected = sum(len(file[m]["sever/paths/at"]) * len(file[m]["sever/paths/severed"]) * len(file[m]["sever/paths/layer"])
                    for m in file if m not in ("prompts", "failures") and "sever" in file[m])
     if listed != expected:

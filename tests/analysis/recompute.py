@@ -24,8 +24,8 @@ FEWEST_CLUSTERS, FEWEST_FOR_T = 10, 3
 
 def standard_error(values, cluster):
     """Cluster-robust, of the mean; and the number of clusters."""
-    names = np.unique(cluster)
-    sums = np.array([(values[cluster == name] - values.mean()).sum() for name in names])
+    names, members = np.unique(cluster, return_inverse=True)
+    sums = np.bincount(members, weights=values - values.mean())
     return math.sqrt((sums**2).sum() * len(names) / (len(names) - 1)) / len(values), len(names)
 
 
@@ -108,6 +108,7 @@ def mersenne_twister_64(seed, count):
 
 
 @functools.lru_cache(maxsize=None)
+@functools.lru_cache(maxsize=8)
 def draws(clusters, resamples, seed):
     """How often each cluster is drawn: [resample, cluster]."""
     high = mersenne_twister_64(seed, resamples * clusters) >> np.uint64(32)

@@ -69,10 +69,9 @@ class Attributions:
         """Of a mean of cells: bootstrap over facts."""
         if not enough or not len(numerators):
             return NOTHING
-        member = np.zeros((len(numerators), times.shape[1]))
-        member[np.arange(len(numerators)), cluster] = 1
+        sums, members = (np.bincount(cluster, weights=w, minlength=times.shape[1]) for w in (numerators, None))
         with np.errstate(invalid="ignore"):
-            return percentiles((times @ (numerators @ member)) / (times @ member.sum(axis=0)))
+            return percentiles((times @ sums) / (times @ members))
 
     def row(self, site, method, layers, resamples, seed):
         cells = self.cells(site, method, layers)

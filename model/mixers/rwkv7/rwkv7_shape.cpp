@@ -21,8 +21,8 @@ std::string Rwkv7Shape::in_words() const {
   return fmt::format("{} RWKV-7 heads of {}", heads, head_size);
 }
 
-std::int64_t Rwkv7Shape::bytes_per_state(Precision precision) const {
-  return hidden() * head_size * wide_bytes(precision);
+SlotBytes Rwkv7Shape::slot_bytes(Precision precision) const {
+  return {.own = hidden() * head_size * wide_bytes(precision)};
 }
 
 std::vector<ColumnBuffer> Rwkv7Shape::buffers(Precision precision) const {

@@ -29,7 +29,7 @@ struct Rwkv7Shape final : MixerShape, Carries {
   }
   bool erases() const override { return true; }
   bool keeps_states() const override { return true; }
-  std::int64_t bytes_per_state(Precision precision) const override;
+  SlotBytes slot_bytes(Precision precision) const override;
   std::vector<ColumnBuffer> buffers(Precision precision) const override;
   std::vector<Site> sites() const override { return {Site::kS, Site::kG, Site::kY, Site::kO}; }
   void check_block(const Block& block) const override;

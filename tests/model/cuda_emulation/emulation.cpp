@@ -5,9 +5,10 @@
 #include <numeric>
 #include <random>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
-#include <ucontext.h>
+#include <boost/context/fiber.hpp>
 
 #include "cuda_pipeline_primitives.h"
 #include "cuda_runtime.h"
@@ -25,10 +26,22 @@ struct Copy {
 };
 using CopyGroup = std::vector<Copy>;
 
+// A fiber's memory, which outlives what runs on it.
+struct Stack {
+  char* begin;
+  boost::context::stack_context allocate() const {
+    boost::context::stack_context stack;
+    stack.size = kStackBytes;
+    stack.sp = begin + kStackBytes;
+    return stack;
+  }
+  void deallocate(boost::context::stack_context&) const noexcept {}
+};
+
 struct Fiber {
   enum class State { kReady, kAtBlock, kAtWarp, kDone };
-  ucontext_t context;
   std::unique_ptr<char[]> stack{new char[kStackBytes]};
+  boost::context::fiber thread, scheduler;  // each while it waits for the other
   State state = State::kReady;
   CopyGroup begun;
   std::deque<CopyGroup> committed;
@@ -37,7 +50,6 @@ struct Fiber {
 std::vector<std::unique_ptr<Fiber>> fibers;  // kept from block to block
 unsigned running = 0;                        // threads of the block
 unsigned current = 0;
-ucontext_t scheduler;
 const std::function<void()>* kernel = nullptr;
 std::vector<float> shared;
 bool late_copies = false;
@@ -45,15 +57,17 @@ float shuffled[1024];
 bool votes[1024];
 std::mt19937 orders;
 
-void run_fiber() {
+boost::context::fiber run_fiber(boost::context::fiber scheduler) {
+  fibers[current]->scheduler = std::move(scheduler);
   (*kernel)();
   fibers[current]->state = Fiber::State::kDone;
+  return std::move(fibers[current]->scheduler);
 }
 
 void wait(Fiber::State state) {
   Fiber& fiber = *fibers[current];
   fiber.state = state;
-  swapcontext(&fiber.context, &scheduler);
+  fiber.scheduler = std::move(fiber.scheduler).resume();
 }
 
 bool all(unsigned begin, unsigned end, Fiber::State state) {
@@ -74,11 +88,7 @@ void start_fibers() {
     fiber.state = Fiber::State::kReady;
     fiber.begun.clear();
     fiber.committed.clear();
-    getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = fiber.stack.get();
-    fiber.context.uc_stack.ss_size = kStackBytes;
-    fiber.context.uc_link = &scheduler;
-    makecontext(&fiber.context, run_fiber, 0);
+    fiber.thread = boost::context::fiber(std::allocator_arg, Stack{fiber.stack.get()}, run_fiber);
   }
 }
 
@@ -108,7 +118,7 @@ void run_warp(unsigned begin) {
     if (fibers[thread]->state != Fiber::State::kReady) continue;
     current = thread;
     threadIdx = dim3(thread, 0, 0);
-    swapcontext(&scheduler, &fibers[thread]->context);
+    fibers[thread]->thread = std::move(fibers[thread]->thread).resume();
   }
   if (all(begin, end_of(begin), Fiber::State::kAtWarp))
     release(begin, end_of(begin), Fiber::State::kAtWarp);
