@@ -1,6 +1,6 @@
-// Every file of configs/ has a test that runs it: those of configs/paper in paper_test.cpp, on
-// stand-ins for their models, the others here; of configs/beyond and configs/locate those for large
-// models plan.
+// Every file of configs/ has a test that runs it: those of configs/paper in paper_test.cpp and of
+// configs/hybrids in hybrids_test.cpp, on stand-ins for their models, the others here; of
+// configs/beyond and configs/locate those for large models plan.
 //
 // FACTFLOW_WHOLE=1: without --limit (tests/system/nightly.sh; `make demo` runs the largest daily).
 #include <cstdlib>
@@ -36,7 +36,7 @@ std::set<fs::path> files_of(const fs::path& folder) {
 // A file in a new folder needs a test of its own, and an entry here.
 TEST(Configurations, EveryFileIsInAFolderWhoseFilesAreTested) {
   std::set<fs::path> tested;
-  for (const char* folder : {"", "beyond", "locate", "paper", "slurm", "transformers"})
+  for (const char* folder : {"", "beyond", "hybrids", "locate", "paper", "slurm", "transformers"})
     tested.merge(files_of(kConfigs / folder));
   for (const auto& entry : fs::recursive_directory_iterator(kConfigs)) {
     const fs::path extension = entry.path().extension();

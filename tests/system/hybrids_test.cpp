@@ -1,0 +1,150 @@
+// Every file of configs/hybrids plans, and everything.yaml runs and is analysed, on small stand-ins
+// for its models: the same families, nine layers, random weights. Such models know nothing, so all
+// prompts are swept and not those that they get right.
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <set>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
+
+#include "experiments/sweep/knockout_arrays.hpp"
+#include "model/tokenizer/tokenizer.hpp"
+#include "results/results_file.hpp"
+#include "tests/model/hybrid_configs.hpp"
+#include "tests/model/random_checkpoint.hpp"
+#include "tests/source_dir.hpp"
+#include "tests/system/program.hpp"
+#include "tests/temporary_directory.hpp"
+
+namespace factflow::testing {
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+constexpr int kLayers = 9;
+const fs::path kSource = source_dir(), kConfigs = kSource / "configs/hybrids";
+
+// `kinds` over and over, of all layers.
+json in_turn(const json& kinds) {
+  json all = json::array();
+  for (size_t i = 0; i < kLayers; ++i) all.push_back(kinds[i % kinds.size()]);
+  return all;
+}
+
+json hybrid(const std::string& name, const json& more = json::object()) {
+  json config = small_hybrid_config(name);
+  config["num_hidden_layers"] = kLayers;
+  config.update(more);
+  return config;
+}
+
+json decoder(const std::string& name) {
+  json config = small_config(name);
+  config["num_hidden_layers"] = kLayers;
+  config["layer_types"] = in_turn({"full_attention"});
+  return config;
+}
+
+std::map<std::string, json> stand_ins() {
+  const json delta = {{"layer_types", in_turn({"linear_attention", "linear_attention",
+                                               "linear_attention", "full_attention"})}};
+  return {{"Qwen/Qwen3.5-0.8B", hybrid("qwen3_5", delta)},
+          {"Qwen/Qwen3-0.6B-Base", decoder("qwen3")},
+          {"ibm-granite/granite-4.0-h-micro",
+           hybrid("granite_hybrid", {{"layer_types", in_turn({"mamba", "mamba", "attention"})}})},
+          {"ibm-granite/granite-4.0-micro",
+           hybrid("granite_hybrid", {{"layer_types", in_turn({"attention"})}})},
+          {"tiiuae/Falcon-H1-0.5B-Base", hybrid("falcon_h1")},
+          {"tiiuae/Falcon-H1-1.5B-Base", hybrid("falcon_h1", {{"mamba_rms_norm", false}})},
+          {"ibm-ai-platform/Bamba-9B-v2", hybrid("bamba", {{"attn_layer_indices", {2, 5}}})},
+          {"nvidia/Nemotron-H-8B-Base-8K",
+           hybrid("nemotron_h", {{"hybrid_override_pattern", "M-M-*-M-M"}})},
+          {"Zyphra/Zamba2-2.7B",
+           hybrid("zamba2", {{"layers_block_type", in_turn({"mamba", "mamba", "hybrid"})}})},
+          {"allenai/Olmo-Hybrid-7B", hybrid("olmo_hybrid", delta)},
+          {"google/recurrentgemma-2b", hybrid("recurrent_gemma")},
+          {"LiquidAI/LFM2-350M",
+           hybrid("lfm2", {{"layer_types", in_turn({"conv", "conv", "full_attention"})}})},
+          {"RWKV/RWKV7-Goose-World3-1.5B-HF", hybrid("rwkv7")}};
+}
+
+class Hybrids : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    scratch_ = new factflow::TemporaryDirectory;
+    unsigned seed = 1;
+    for (auto [name, config] : stand_ins()) {
+      // Of families that need a first token, one that adds it.
+      const fs::path tokenizer = name.starts_with("google")
+                                     ? kSource / "tests/oracle/tokenizers/mistral-style"
+                                     : kSource / "demo/models/gpt2";
+      config["vocab_size"] = Tokenizer::load(tokenizer / "tokenizer.json").vocabulary_size();
+      const fs::path directory = scratch_->path() / "models" / name;
+      fs::create_directories(directory);
+      write_checkpoint(directory, config, random_tensors(config, seed++));
+      fs::copy_file(tokenizer / "tokenizer.json", directory / "tokenizer.json");
+    }
+    std::ofstream(scratch_->path() / "prompts.jsonl")
+        << R"({"id": 1, "prompt": "The capital of France is", "subject": "France", "answer": "Paris"})"
+        << "\n"
+        << R"({"id": 2, "prompt": "In Wallonia, people speak", "subject": "Wallonia", "answer": "French"})"
+        << "\n"
+        << R"({"id": 3, "prompt": "Marie Duval taught them in", "subject": "Marie Duval", "answer": "French"})"
+        << "\n";
+  }
+  static void TearDownTestSuite() { delete scratch_; }
+
+  static std::string in_scratch(const std::string& name) {
+    return (scratch_->path() / name).string();
+  }
+  static Ended start(const std::string& command, const std::string& config,
+                     const std::vector<std::string>& more = {}) {
+    std::vector<std::string> words = {command,        config,
+                                      "--models-dir", in_scratch("models"),
+                                      "--dataset",    in_scratch("prompts.jsonl")};
+    words.insert(words.end(), more.begin(), more.end());
+    return run_program(words, {.environment = {{"OMP_WAIT_POLICY", "passive"}}});
+  }
+
+  static factflow::TemporaryDirectory* scratch_;
+};
+factflow::TemporaryDirectory* Hybrids::scratch_ = nullptr;
+
+TEST_F(Hybrids, EveryFilePlans) {
+  for (const auto& entry : fs::directory_iterator(kConfigs)) {
+    const Ended ended = start("plan", entry.path().string());
+    EXPECT_EQ(ended.code, 0) << entry.path() << ended.all();
+    EXPECT_THAT(ended.out, ::testing::HasSubstr("units")) << entry.path();
+  }
+}
+
+TEST_F(Hybrids, EverythingRunsAndIsAnalysed) {
+  std::ifstream file(kConfigs / "everything.yaml");
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  for (const auto& [from, to] :
+       {std::pair<std::string, std::string>{"correct_for: self", "correct_for: none"},
+        {"precision: tf32", "precision: fp32"}}) {
+    ASSERT_NE(text.find(from), std::string::npos) << from;
+    text.replace(text.find(from), from.size(), to);
+  }
+  std::ofstream(in_scratch("everything.yaml")) << text;
+  const Ended run =
+      start("run", in_scratch("everything.yaml"), {"--out", in_scratch("out"), "--limit", "2"});
+  ASSERT_EQ(run.code, 0) << run.all();
+  const Ended analysed = run_program({"analyse", in_scratch("out")});
+  EXPECT_EQ(analysed.code, 0) << analysed.all();
+  const ResultsReader results(in_scratch("out") + "/results.h5");
+  EXPECT_TRUE(results.info().complete);
+  std::set<std::string> paths;
+  for (const std::string& item : knockout_axes(results, "granite4-h-micro", kAllPrompts).items)
+    paths.insert(item);
+  EXPECT_EQ(paths.size(), 12u);  // four roles on three paths
+}
+
+}  // namespace
+}  // namespace factflow::testing
