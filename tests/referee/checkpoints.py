@@ -195,13 +195,7 @@ def main():
             answers = [alone(options.factflow, folders[0], TOLERANCE)]
             print(json.dumps(made[0][0].config), made[0][1], *answers[0], sep="\n")
         for number, (checkpoint, error, _), (code, words) in zip(numbers, made, answers):
-            wrong = verdict(checkpoint, error, code, words)
-            if wrong is None:
-                tally.refuse()
-            elif wrong:
-                tally.fail(number, wrong)
-            else:
-                tally.agree()
+            tally.count(number, verdict(checkpoint, error, code, words))
     return tally.close(least_agreed=2 * len(numbers) // 5 if options.only is None else 0)
 
 

@@ -42,6 +42,15 @@ class Tally:
         self.failed += 1
         print(f"{self.what} {number} of seed {self.seed}: {line}", flush=True)
 
+    def count(self, number, wrong):
+        """wrong: None for a refusal with the reason, "" for agreement, else what is wrong."""
+        if wrong is None:
+            self.refuse()
+        elif wrong:
+            self.fail(number, wrong)
+        else:
+            self.agree()
+
     def close(self, least_agreed):
         """`least_agreed`: a referee that sees refusals alone has refereed nothing."""
         total = self.agreed + self.refused + self.failed
