@@ -183,16 +183,21 @@ void EditUnit::edit_together(const EditPlace& place) {
                  requests(), plan_.config.search.settings(place.method));
   std::vector<std::unique_ptr<AppliedEdit>> applied;
   bool finite = true;
+  double squares = 0;
   for (const MemitStep& step : edit.steps) {
     finite = finite && all_finite(step.resid) && all_finite(step.adj_k);
-    applied.push_back(std::make_unique<AppliedEdit>(
-        network, EditSlot(network, place.matrix, step.layer), step.delta()));
+    const at::Tensor delta = step.delta();
+    squares += delta.square().sum().item<double>();
+    applied.push_back(
+        std::make_unique<AppliedEdit>(network, EditSlot(network, place.matrix, step.layer), delta));
   }
   for (std::size_t i = 0; i < tasks_.size(); ++i) {
     EditFound& found = tasks_[i].found.edits.emplace_back();
     if (!finite) continue;
     const EditVerdict after = verdict(network, tasks_[i].fact);
-    if (is_finite(after)) found = found_edit(edit, i, after);
+    if (!is_finite(after)) continue;
+    found = found_edit(edit, i, after);
+    found.update_norm = static_cast<float>(std::sqrt(squares));
   }
 }
 
@@ -212,15 +217,12 @@ EditFound EditUnit::found_edit(const MemitEdit& edit, std::size_t row,
   const auto fact = static_cast<std::int64_t>(row);
   EditFound found = found_edit(edit.traces[row], edit.start[fact], tasks_[row], after);
   found.key_product = std::numeric_limits<float>::quiet_NaN();
-  double squares = 0;
+  if (!plan_.config.save) return found;
   for (const MemitStep& step : edit.steps) {
-    squares += step.delta().square().sum().item<double>();
-    if (!plan_.config.save) continue;
     const std::vector<float> u = floats(step.adj_k[fact]), r = floats(step.resid[fact]);
     found.u.insert(found.u.end(), u.begin(), u.end());
     found.r.insert(found.r.end(), r.begin(), r.end());
   }
-  found.update_norm = static_cast<float>(std::sqrt(squares));
   return found;
 }
 
