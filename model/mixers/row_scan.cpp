@@ -260,6 +260,26 @@ class Scan {
 
 }  // namespace
 
+at::Tensor Recurrence::part(const at::Tensor& share, const at::Tensor& value) {
+  if (!share.defined()) return value;
+  return value * (share.dim() < value.dim() ? share.unsqueeze(-1) : share);
+}
+
+at::Tensor filtered(const Step& step, const Convolution& convolution, const at::Tensor& x,
+                    const std::function<at::Tensor(std::int64_t back)>& lost) {
+  const RowTable table(step);
+  at::Tensor sum = at::zeros_like(x);
+  for (std::int64_t back = 0; back < convolution.weight.size(0); ++back) {
+    const at::Tensor seen = table.columns_back(back);
+    at::Tensor read = x.index_select(0, seen.clamp_min(0)) * convolution.weight[back] *
+                      (seen >= 0).to(x.scalar_type()).unsqueeze(1);
+    if (const at::Tensor without = lost(back); without.defined())
+      read = read.masked_fill(without, 0);
+    sum.add_(read);
+  }
+  return convolution.bias.defined() ? sum.add_(convolution.bias) : sum;
+}
+
 at::Tensor lost_edges(const Step& step, std::int64_t back) {
   const RowTable table(step);
   const at::Tensor all_flags = table.all_flags(), position = table.positions();

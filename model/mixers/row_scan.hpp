@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include <ATen/ATen.h>
 
@@ -27,6 +28,10 @@ class Recurrence {
   // entered.
   virtual at::Tensor read(const at::Tensor& state, const at::Tensor& columns) const = 0;
   virtual std::int64_t width() const = 0;
+
+ protected:
+  // What of `value` [sequences, channels, ..] enters; see after().
+  static at::Tensor part(const at::Tensor& share, const at::Tensor& value);
 };
 
 // [columns, channels, width]: what every column of the step reads, clean or replayed, without the
@@ -45,5 +50,10 @@ at::Tensor lost_edges(const Step& step, std::int64_t back);
 // [columns, width of the taps' masks] likewise which taps it loses by `step.tap_cut()`; undefined:
 // none.
 at::Tensor lost_taps(const Step& step, std::int64_t back);
+// [columns, width] a convolution without an activation, by libtorch operations: x [columns, width],
+// wide. lost(back): true for what of that tap a column loses, [columns, 1 or width]; undefined:
+// none.
+at::Tensor filtered(const Step& step, const Convolution& convolution, const at::Tensor& x,
+                    const std::function<at::Tensor(std::int64_t back)>& lost);
 
 }  // namespace factflow

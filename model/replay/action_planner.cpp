@@ -4,7 +4,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "model/mixers/row_flags.hpp"
+#include "model/replay/source_flags.hpp"
 
 namespace factflow {
 namespace {

@@ -12,9 +12,9 @@
 
 #include <fmt/format.h>
 
-#include "model/mixers/row_flags.hpp"
 #include "model/network.hpp"
 #include "model/replay/action_planner.hpp"
+#include "model/replay/source_flags.hpp"
 
 namespace factflow {
 namespace {

@@ -31,9 +31,6 @@ class DeltaRecurrence final : public Recurrence {
   at::Tensor after(const at::Tensor& state, const at::Tensor& columns, const at::Tensor& writes,
                    const at::Tensor& erases) const override {
     const auto of = [&](const at::Tensor& all) { return all.index_select(0, columns); };
-    const auto part = [&](const at::Tensor& share, const at::Tensor& value) {
-      return share.defined() ? value * share.unsqueeze(-1) : value;
-    };
     const at::Tensor keys = of(tokens_.keys), beta = of(tokens_.beta).unsqueeze(-1);
     const at::Tensor decayed = state * of(tokens_.decay).unsqueeze(-1).unsqueeze(-1);
     const at::Tensor found = keys.unsqueeze(-2).matmul(decayed).squeeze(-2);

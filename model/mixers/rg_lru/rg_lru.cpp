@@ -26,9 +26,8 @@ class RgLruRecurrence final : public Recurrence {
   }
   at::Tensor after(const at::Tensor& state, const at::Tensor& columns, const at::Tensor& writes,
                    const at::Tensor&) const override {
-    const at::Tensor input = tokens_.input.index_select(0, columns);
     return state * tokens_.decay.index_select(0, columns) +
-           (writes.defined() ? input * writes : input);
+           part(writes, tokens_.input.index_select(0, columns));
   }
   at::Tensor read(const at::Tensor& state, const at::Tensor&) const override {
     return state.unsqueeze(2);
@@ -71,17 +70,8 @@ at::Tensor RgLru::convolved(Step& step, const at::Tensor& a) const {
     filter(step.rows, weights_.convolution, /*cuts=*/false, a, x);
     return x;
   }
-  const RowTable table(step);
-  at::Tensor x = at::zeros_like(a);
-  for (std::int64_t back = 0; back < shape_.conv_kernel; ++back) {
-    const at::Tensor seen = table.columns_back(back);
-    at::Tensor read = a.index_select(0, seen.clamp_min(0)) * weights_.convolution.weight[back] *
-                      (seen >= 0).to(a.scalar_type()).unsqueeze(1);
-    if (const at::Tensor lost = lost_taps(step, back); lost.defined())
-      read = read.masked_fill(lost, 0);
-    x.add_(read);
-  }
-  return weights_.convolution.bias.defined() ? x.add_(weights_.convolution.bias) : x;
+  return filtered(step, weights_.convolution, a,
+                  [&](std::int64_t back) { return lost_taps(step, back); });
 }
 
 Factor RgLru::mix(Step& step, const Factor& input) const {

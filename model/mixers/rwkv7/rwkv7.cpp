@@ -27,9 +27,6 @@ class Rwkv7Recurrence final : public Recurrence {
   at::Tensor after(const at::Tensor& state, const at::Tensor& columns, const at::Tensor& writes,
                    const at::Tensor& erases) const override {
     const auto of = [&](const at::Tensor& all) { return all.index_select(0, columns); };
-    const auto part = [&](const at::Tensor& share, const at::Tensor& value) {
-      return share.defined() ? value * share.unsqueeze(-1) : value;
-    };
     const at::Tensor found =
         part(erases, state.matmul(of(tokens_.erased).unsqueeze(-1)).squeeze(-1));
     return state * of(tokens_.decay).unsqueeze(-2) -

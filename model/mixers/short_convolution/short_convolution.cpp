@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "model/mixers/row_scan.hpp"
-#include "model/mixers/row_table.hpp"
 #include "model/reference/reference_ops.hpp"
 
 namespace factflow {
@@ -23,16 +22,8 @@ at::Tensor ShortConvolution::convolved(Step& step, const at::Tensor& a) const {
     filter(step.rows, weights_.convolution, /*cuts=*/true, a, s);
     return s;
   }
-  const RowTable table(step);
-  at::Tensor s = at::zeros_like(a);
-  for (std::int64_t back = 0; back < shape_.conv_kernel; ++back) {
-    const at::Tensor seen = table.columns_back(back);
-    const at::Tensor reads = (seen >= 0) & lost_edges(step, back).logical_not();
-    s.add_(a.index_select(0, seen.clamp_min(0)) * weights_.convolution.weight[back] *
-           reads.to(a.scalar_type()).unsqueeze(1));
-  }
-  if (weights_.convolution.bias.defined()) s.add_(weights_.convolution.bias);
-  return s;
+  return filtered(step, weights_.convolution, a,
+                  [&](std::int64_t back) { return lost_edges(step, back).unsqueeze(1); });
 }
 
 Factor ShortConvolution::mix(Step& step, const Factor& input) const {

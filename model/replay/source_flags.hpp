@@ -1,4 +1,4 @@
-// What mixers read off a row's token flags beside what model/kernels/rows.hpp says.
+// The token flags of a cut's sources, as the plan writes them (model/kernels/rows.hpp).
 #pragma once
 
 #include <cstdint>
