@@ -7,7 +7,6 @@
 // explains, are an error (exit code 1).
 #include <algorithm>
 #include <chrono>
-#include <fstream>
 #include <iostream>
 #include <map>
 #include <random>
@@ -19,6 +18,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "bench/product_floor.hpp"
+#include "bench/rates.hpp"
 #include "bench/requests.hpp"
 #include "bench/run_main.hpp"
 #include "bench/shapes.hpp"
@@ -31,16 +31,6 @@ namespace factflow {
 namespace {
 
 namespace po = boost::program_options;
-
-// A line of the table from which `factflow plan` estimates times.
-void append_rate(const std::string& file, const Network& network, at::Device device,
-                 double flops_per_second) {
-  const Architecture& architecture = network.architecture();
-  std::ofstream out(file, std::ios::app);
-  out << fmt::format("\"{}\",{},{},{},{:.4g}\n", describe(device), to_string(network.precision()),
-                     architecture.mixing(), architecture.hidden, flops_per_second);
-  if (!out) throw RunError(fmt::format("{}: cannot be written", file));
-}
 
 // One line of the table: a shape in one precision.
 struct Measurement {
@@ -123,7 +113,7 @@ Measurement measure(const BenchShape& shape, const std::vector<ReplayRequest>& r
   const ReplayCost cost = engine.cost();
   m.knockouts = static_cast<double>(cost.knockouts);
   if (!settings.rates.empty())
-    append_rate(settings.rates, *network, settings.device, flops_of(*network, cost) / m.sweep);
+    append_rate(settings.rates, *network, flops_of(*network, cost) / m.sweep, "one");
   ProductFloor products(*network, cost, engine.logits_rows());
   m.floor = median_seconds(settings.repeats, settings.device, [&] { products.multiply_all(); });
   m.bound = time_whole_forwards(*network, engine, requests, settings.device, m) * m.knockouts /

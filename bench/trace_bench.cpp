@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "bench/product_floor.hpp"
+#include "bench/rates.hpp"
 #include "bench/requests.hpp"
 #include "bench/run_main.hpp"
 #include "bench/shapes.hpp"
@@ -67,6 +68,7 @@ struct Settings {
   at::Device device;
   Precision precision;
   int facts, repeats;
+  std::string rates;  // file, or empty
 };
 
 // Whether all answers were right.
@@ -91,6 +93,8 @@ bool bench_sites(const Network& network, const std::vector<ReplayRequest>& promp
   std::sort(seconds.begin(), seconds.end());
   const double median = seconds[seconds.size() / 2];
   const ReplayCost cost = engine.cost();
+  if (!settings.rates.empty() && sites == std::vector<Site>{Site::kH})
+    append_rate(settings.rates, network, flops_of(network, cost) / median, "several");
   ProductFloor products(network, cost, engine.logits_rows());
   products.multiply_all();
   const double floor =
@@ -117,6 +121,7 @@ int run_benchmark(int argc, char** argv) {
       ("device", po::value<std::string>()->default_value("auto"), "auto, cpu, cuda")
       ("precision", po::value<Words>()->multitoken()->default_value({"fp32"}, "fp32"), "of fp64, fp32, tf32x3, tf32 and bf16")
       ("threads", po::value<int>()->default_value(0), "0 = all cores")
+      ("rates", po::value<std::string>(), "append the rate of h of every shape to this CSV file, for `factflow plan --rates`")
       ("repeats", po::value<int>()->default_value(3), "times measured; the median counts");
   // clang-format on
   po::variables_map values;
@@ -141,7 +146,8 @@ int run_benchmark(int argc, char** argv) {
   for (const std::string& name : values["shapes"].as<Words>())
     for (const std::string& precision : values["precision"].as<Words>()) {
       const Settings settings{device, parse_precision(precision), values["facts"].as<int>(),
-                              values["repeats"].as<int>()};
+                              values["repeats"].as<int>(),
+                              values.count("rates") != 0 ? values["rates"].as<std::string>() : ""};
       const Architecture architecture = bench_architecture(shape_named(name, "trace_bench"));
       const auto network = Network::random(architecture, device, settings.precision, kBenchSeed);
       const std::vector<ReplayRequest> prompts = make_requests(settings.facts, architecture, {1});

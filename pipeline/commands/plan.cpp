@@ -90,7 +90,7 @@ int plan_command(const std::vector<std::string>& arguments) {
   add_overrides(options);
   options.add_options()(
       "rates", po::value<std::string>(),
-      "CSV file of rates measured by sweep_bench --rates, in place of the built-in ones");
+      "CSV file of rates measured by sweep_bench and trace_bench --rates, in place of the built-in ones");
   po::variables_map values;
   if (!parse_options(command_named("plan"), options, {"CONFIG"}, arguments, values)) return 0;
   auto [config, dataset, planned] = check_run(values["CONFIG"].as<std::string>(),

@@ -1,4 +1,4 @@
-// Measured by `sweep_bench --rates`; bench/RESULTS.md has the runs.
+// Measured by `sweep_bench --rates` and `trace_bench --rates`; bench/RESULTS.md has the runs.
 #pragma once
 
 #include <string_view>

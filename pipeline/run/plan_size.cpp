@@ -21,6 +21,7 @@ WorkEstimate estimate(const AskedPart& part, size_t units, const Work& work,
   e.units = static_cast<double>(units);
   e.rows = prompts * std::max(cost.rows, 1.0);
   e.flops = prompts * cost.flops;
+  e.flops_of_several = prompts * cost.flops_of_several;
   e.bytes = prompts * work.bytes_of_prompt(part.asked, tokens).results;
   e.journal = journal_bytes(part, e.units, work, model.architecture, tokens);
   return e;
@@ -42,6 +43,7 @@ void WorkEstimate::add(const WorkEstimate& other) {
   units += other.units;
   rows += other.rows;
   flops += other.flops;
+  flops_of_several += other.flops_of_several;
   bytes += other.bytes;
   journal += other.journal;
 }
@@ -100,7 +102,7 @@ PlanSize size_of_plan(const Config& config, const Dataset& dataset, const Planne
     for (const WorkLine& line : work_of_model(config, dataset, planned, m))
       of_model.add(line.estimate);
     size.total.add(of_model);
-    size.flops_of_model.push_back(of_model.flops);
+    size.of_model.push_back(of_model);
     weights =
         std::max(weights, bytes_of_weights(config.run.precision, planned.models[m].parameters));
     results = std::max(results, of_model.bytes);
@@ -116,10 +118,14 @@ PlanSize size_of_plan(const Config& config, const Dataset& dataset, const Planne
 double seconds_on(const std::string& device, const std::string& precision,
                   const PlannedJob& planned, const PlanSize& size, const RateTable& rates) {
   double seconds = 0;
-  for (size_t m = 0; m < size.flops_of_model.size(); ++m) {
-    const double rate = rates.flops_per_second(device, precision, planned.models[m].architecture);
-    if (rate <= 0) return 0;
-    seconds += size.flops_of_model[m] / rate;
+  for (size_t m = 0; m < size.of_model.size(); ++m) {
+    const auto rate = [&](RowLength rows) {
+      return rates.flops_per_second(device, precision, planned.models[m].architecture, rows);
+    };
+    const double one = rate(RowLength::kOneToken), several = rate(RowLength::kSeveralTokens);
+    if (one <= 0) return 0;
+    const WorkEstimate& of_model = size.of_model[m];
+    seconds += (of_model.flops - of_model.flops_of_several) / one + of_model.flops_of_several / several;
   }
   return seconds;
 }

@@ -13,6 +13,7 @@ namespace factflow {
 struct WorkEstimate {
   double units = 0, rows = 0;
   double flops = 0;    // of matrix products
+  double flops_of_several = 0;  // of these, of rows of several tokens
   double bytes = 0;    // of results
   double journal = 0;  // bytes
   void add(const WorkEstimate& other);
@@ -40,7 +41,7 @@ std::int64_t units_side_by_side(const Config& config, const Dataset& dataset,
 
 struct PlanSize {
   WorkEstimate total;
-  std::vector<double> flops_of_model;
+  std::vector<WorkEstimate> of_model;
   double kept = 0;  // bytes that a rank keeps of one model beside its weights, at most
   // Bytes that a rank needs beside the pages of mapped files, at most.
   std::int64_t host_memory = 0;

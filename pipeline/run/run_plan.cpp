@@ -86,14 +86,19 @@ PromptCost estimated_cost(const Asked& asked, const Work& work, const PlannedMod
   const double layer = 2.0 * (static_cast<double>(model.parameters) / architecture.layers -
                               (architecture.tied_head ? 1.0 : 2.0) * architecture.hidden *
                                   architecture.vocabulary / architecture.layers);
-  double column_layers = tokens * architecture.layers;
   PromptCost cost;
+  const auto add = [&](double column_layers, double rows, bool several) {
+    const double flops = column_layers * std::max(layer, 1.0) + rows * head;
+    cost.flops += flops;
+    if (several) cost.flops_of_several += flops;
+  };
+  add(tokens * architecture.layers, 1, false);
   for (const Replays& replays : work.replays(asked, tokens)) {
-    column_layers +=
-        replays.times * replays.columns * row_layers(replays.windows, architecture.layers);
-    cost.rows += replays.times * static_cast<double>(replays.windows.size());
+    const double rows = replays.times * static_cast<double>(replays.windows.size());
+    add(replays.times * replays.columns * row_layers(replays.windows, architecture.layers), rows,
+        replays.columns > 1);
+    cost.rows += rows;
   }
-  cost.flops = column_layers * std::max(layer, 1.0) + (1 + cost.rows) * head;
   return cost;
 }
 

@@ -44,6 +44,7 @@ struct PromptCost {
   double rows = 0;   // answers read, the clean run's left out
   double flops = 0;  // of the matrix products, for a prompt of `tokens` tokens whose knockouts
                      // replay one token
+  double flops_of_several = 0;  // of these, of rows of several tokens
 };
 PromptCost estimated_cost(const Asked& asked, const Work& work, const PlannedModel& model,
                           double tokens);

@@ -47,6 +47,20 @@ TEST_F(RateTableTest, FollowsAPowerLawBetweenMeasuredWidths) {
   EXPECT_DOUBLE_EQ(rates.flops_per_second("A, b", "fp32", mamba(5000)), 4e9);
 }
 
+// Measured at one width, for all.
+TEST_F(RateTableTest, RowsOfSeveralTokensAreAsMuchSlowerAsWhereBothWereMeasured) {
+  const RateTable rates = table(
+      "device,precision,kind,hidden,flops_per_second,rows\nA,fp32,mamba,100,1e9,one\n"
+      "A,fp32,mamba,400,4e9,one\nA,fp32,mamba,200,1.5e9,several\nA,fp32,mamba,800,1e9,several\n"
+      "B,fp32,mamba,100,1e9,one\n");
+  const auto several = RowLength::kSeveralTokens;
+  EXPECT_NEAR(rates.flops_per_second("A", "fp32", mamba(200), several), 1.5e9, 1);
+  EXPECT_NEAR(rates.flops_per_second("A", "fp32", mamba(100), several), 0.75e9, 1);
+  EXPECT_NEAR(rates.flops_per_second("A", "fp32", mamba(5000), several), 1e9, 1);
+  EXPECT_DOUBLE_EQ(rates.flops_per_second("A", "fp32", mamba(200)), 2e9);
+  EXPECT_DOUBLE_EQ(rates.flops_per_second("B", "fp32", mamba(100), several), 1e9);
+}
+
 // The demo's models are 128 wide: rates of wide models would promise them 20 times too much.
 TEST_F(RateTableTest, TheBuiltInRatesKnowNarrowModels) {
   const RateTable rates;
@@ -72,7 +86,7 @@ TEST_F(RateTableTest, BrokenLinesAreNamed) {
   for (const char* text :
        {"A,fp32,mamba,100,1e9\nA,fp32,mamba,-1,1e9\n", "A,fp32,mamba,100,1e9\nA,fp32,mamba,100\n",
         "A,fp32,mamba,100,1e9\nA,fp32,mamba,100,fast\n",
-        "A,fp32,mamba,100,1e9\nA,fp32,mamba,100,inf\n"}) {
+        "A,fp32,mamba,100,1e9\nA,fp32,mamba,100,inf\n", "A,fp32,mamba,100,1e9\nA,fp32,mamba,100,1e9,two\n"}) {
     try {
       table(text);
       FAIL() << text;
