@@ -36,7 +36,9 @@ void append_wrapped(std::string& out, std::string_view words, size_t margin, siz
 }  // namespace
 
 void reject(const Place& place, int line, const std::string& problem, const std::string& remedy) {
-  const std::string where = fmt::format("{}:{}", place.file.string(), line);
+  // Line 0: it was not read from the file (--set).
+  const std::string where =
+      line > 0 ? fmt::format("{}:{}", place.file.string(), line) : place.file.string();
   throw InputError(place.key.empty() ? where : where + ": key " + place.key, problem, remedy);
 }
 

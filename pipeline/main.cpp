@@ -8,33 +8,31 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/version.hpp"
 #include "pipeline/commands/command.hpp"
+#include "pipeline/commands/versions.hpp"
 #include "pipeline/run/stop_signals.hpp"
 
 namespace {
 
-constexpr std::size_t kNameWidth = 13;  // of commands in the help
-
-void print_help() {
-  std::cout << "factflow: where factual information flows inside language models\n\nUsage: "
-               "factflow COMMAND [arguments]\n\n";
-  for (const factflow::Command& command : factflow::commands()) {
-    std::string name = command.name;
-    name.resize(kNameWidth, ' ');
-    std::cout << "  " << name << command.summary << '\n';
-  }
-  std::cout << "\nfactflow COMMAND --help explains a command. Exit codes: 0 good, 1 failed, 2 "
-               "bad usage or input,\n3 stopped by a signal (the same command continues), 4 another "
-               "launch holds the directory.\n";
-}
-
 int dispatch(const std::vector<std::string>& arguments) {
-  if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h" ||
-      arguments[0] == "help") {
-    print_help();
+  const std::string first = arguments.empty() ? "" : arguments[0];
+  if (first == "--version" || first == "-V" || first == "version") {
+    std::cout << factflow::versions(factflow::commit());
+    return 0;
+  }
+  if (first == "help" && arguments.size() > 1) {
+    if (arguments.size() > 2)
+      throw factflow::InputError("factflow help", "explains one command at a time",
+                                 "see factflow --help");
+    std::cout << factflow::help_text(factflow::command_named(arguments[1]));
+    return 0;
+  }
+  if (arguments.empty() || first == "--help" || first == "-h" || first == "help") {
+    std::cout << factflow::help_text();
     return arguments.empty() ? 2 : 0;
   }
-  return factflow::command_named(arguments[0]).run({arguments.begin() + 1, arguments.end()});
+  return run(factflow::command_named(first), {arguments.begin() + 1, arguments.end()});
 }
 
 // Before main, and before the constructors of libtorch, which take most of a second in which a

@@ -8,7 +8,7 @@ packages="g++ clang-format cmake ninja-build pkg-config ccache
   libtorch-dev libopenblas0-openmp libopenmpi-dev openmpi-bin libhdf5-dev libyaml-cpp-dev libboost-program-options-dev
   libboost-math-dev libboost-context-dev nlohmann-json3-dev libfmt-dev libcereal-dev libpcre2-dev libutf8proc-dev libxxhash-dev zlib1g-dev
   libgtest-dev libgmock-dev gnuplot-nox fontconfig fonts-liberation fonts-noto-core fonts-wqy-microhei fonts-noto-color-emoji slurmctld slurmd slurm-client munge
-  python3-venv python3-h5py python3-scipy python3-xarray python3-h5netcdf python3-matplotlib chromium poppler-utils"
+  python3-venv python3-h5py python3-scipy python3-xarray python3-h5netcdf python3-matplotlib chromium poppler-utils groff-base"
 # Node.js brings npm except in Debian's own packages.
 command -v npm > /dev/null || packages="$packages npm"
 

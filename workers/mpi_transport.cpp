@@ -24,6 +24,15 @@
 #include "workers/local_transport.hpp"
 
 namespace factflow {
+
+std::string mpi_version() {
+  char text[MPI_MAX_LIBRARY_VERSION_STRING] = "";
+  int length = 0;
+  MPI_Get_library_version(text, &length);  // may be called before MPI_Init
+  const std::string whole(text, static_cast<size_t>(length));
+  return whole.substr(0, whole.find_first_of(",\n"));
+}
+
 namespace {
 
 using Clock = std::chrono::steady_clock;

@@ -17,6 +17,8 @@
 
 namespace factflow {
 
+std::string mpi_version();  // "Open MPI v4.1.4"
+
 class Launch {
  public:
   struct Options {

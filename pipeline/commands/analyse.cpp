@@ -5,11 +5,16 @@
 
 namespace factflow {
 
-int analyse_command(const std::vector<std::string>& arguments) {
-  boost::program_options::options_description options;
+Usage analyse_usage() {
+  Usage usage;
+  po::options_description& options = usage.options;
   add_analysis_options(options);
-  boost::program_options::variables_map values;
-  if (!parse_options(command_named("analyse"), options, {"DIR"}, arguments, values)) return 0;
+  usage.positional = {"DIR"};
+  usage.examples = {"analyse runs/demo"};
+  return usage;
+}
+
+int analyse_command(const po::variables_map& values) {
   const std::filesystem::path directory = values["DIR"].as<std::string>();
   require_results(directory);
   print(analyse(directory, analysis_options_of(values)));

@@ -22,8 +22,6 @@
 namespace factflow {
 namespace {
 
-namespace po = boost::program_options;
-
 constexpr const char* kOwn = "factflow apply-edits";
 
 const ModelConfig& model_named(const Config& config, const std::string& name) {
@@ -138,8 +136,9 @@ void print_tensors(const std::vector<EditedTensor>& tensors) {
 
 }  // namespace
 
-int apply_edits_command(const std::vector<std::string>& arguments) {
-  po::options_description options;
+Usage apply_edits_usage() {
+  Usage usage;
+  po::options_description& options = usage.options;
   options.add_options()("model", po::value<std::string>()->default_value(""),
                         "name of the model in the run, if it has several")(
       "edit", po::value<std::string>()->default_value(""),
@@ -148,11 +147,14 @@ int apply_edits_command(const std::vector<std::string>& arguments) {
       "ids of the facts whose edits are written; of memit with all that were written together "
       "with one of them")("out", po::value<std::string>()->required(),
                           "directory of the new checkpoint");
-  po::variables_map values;
-  const std::string epilogue =
+  usage.epilogue =
       "The run's section edit needs save: true. The checkpoint that was edited is only read.\n";
-  if (!parse_options(command_named("apply-edits"), options, {"DIR"}, arguments, values, epilogue))
-    return 0;
+  usage.positional = {"DIR"};
+  usage.examples = {"apply-edits runs/demo-edit --model gpt2 --facts 12 --out edited/gpt2"};
+  return usage;
+}
+
+int apply_edits_command(const po::variables_map& values) {
   const std::filesystem::path directory = values["DIR"].as<std::string>();
   require_results(directory);
   const Config config = read_config(directory / "config.yaml");

@@ -21,8 +21,6 @@
 namespace factflow {
 namespace {
 
-namespace po = boost::program_options;
-
 constexpr size_t kShown = 5;
 
 // "0 to 3, 5" of ascending numbers.
@@ -175,8 +173,9 @@ void check_dataset(const std::string& path, const std::optional<Tokenizer>& toke
 
 }  // namespace
 
-int check_command(const std::vector<std::string>& arguments) {
-  po::options_description options;
+Usage check_usage() {
+  Usage usage;
+  po::options_description& options = usage.options;
   options.add_options()("model", po::value<std::string>(),
                         "checkpoint: a directory or hf:ORG/NAME")(
       "tokenizer", po::value<std::string>(),
@@ -189,8 +188,12 @@ int check_command(const std::vector<std::string>& arguments) {
       "answer", po::value<std::string>()->default_value("continuation"),
       "which token is an answer's: continuation or first-token, as select.answer of a run");
   add_checkpoint_choices(options);
-  po::variables_map values;
-  if (!parse_options(command_named("check"), options, {}, arguments, values)) return 0;
+  usage.examples = {"check --model demo/models/mamba",
+                    "check --model demo/models/gpt2 --dataset demo/facts.jsonl"};
+  return usage;
+}
+
+int check_command(const po::variables_map& values) {
   if (values.count("model") + values.count("tokenizer") + values.count("dataset") == 0)
     throw InputError("factflow check", "name what to check",
                      "--model DIR, --tokenizer PATH or --dataset FILE");

@@ -1,7 +1,7 @@
 #include "pipeline/commands/command.hpp"
 
 #include <iostream>
-#include <stdexcept>
+#include <sstream>
 
 #include <fmt/format.h>
 
@@ -11,35 +11,44 @@
 
 namespace factflow {
 
-namespace po = boost::program_options;
-
 const std::vector<Command>& commands() {
   static const std::vector<Command> list = {
       {"run", "CONFIG [options]",
        "run the sweep of a configuration, alone or under mpirun/srun; continues where it stopped",
-       run_command},
+       run_usage, run_command},
       {"submit", "CONFIG --profile FILE [options]",
-       "hand the run to SLURM, with follow-up jobs and the analysis behind it", submit_command},
+       "hand the run to SLURM, with follow-up jobs and the analysis behind it", submit_usage,
+       submit_command},
       {"plan", "CONFIG",
        "stages, units, rows, estimated arithmetic, memory and disk, without loading weights",
-       plan_command},
+       plan_usage, plan_command},
       {"validate", "CONFIG",
-       "check everything about a configuration that can be checked without running",
+       "check everything about a configuration that can be checked without running", validate_usage,
        validate_command},
-      {"status", "DIR", "what a run has finished, what is left, what failed", status_command},
-      {"analyse", "DIR", "tables, figures, findings and the report of a run", analyse_command},
+      {"status", "DIR", "what a run has finished, what is left, what failed", status_usage,
+       status_command},
+      {"analyse", "DIR", "tables, figures, findings and the report of a run", analyse_usage,
+       analyse_command},
       {"compare", "RUN RUN... [options]",
-       "several runs together: tables, paired differences, figures and a report", compare_command},
+       "several runs together: tables, paired differences, figures and a report", compare_usage,
+       compare_command},
       {"apply-edits", "DIR --facts ID... --out DIR [options]",
-       "edits of a run, written into a copy of the checkpoint", apply_edits_command},
-      {"check", "--model DIR", "what a checkpoint, tokenizer or dataset is", check_command},
+       "edits of a run, written into a copy of the checkpoint", apply_edits_usage,
+       apply_edits_command},
+      {"check", "--model DIR", "what a checkpoint, tokenizer or dataset is", check_usage,
+       check_command},
       {"tokenize", "--model DIR", "lines of text in, token ids and byte offsets out, as JSON lines",
-       tokenize_command},
+       tokenize_usage, tokenize_command},
       {"conform", "--model NAME --path DIR --dataset FILE",
        "compare a checkpoint with the published numbers of the reference implementation",
-       conform_command},
+       conform_usage, conform_command},
       {"verify", "--model DIR --cases FILE", "compare with the answers of a float64 oracle",
-       verify_command},
+       verify_usage, verify_command},
+      {"ls", "WHAT [DIR]", "what there is: runs, models, families, kinds, roles, sites", list_usage,
+       list_command},
+      {"completion", "SHELL", "completions of bash or zsh, for the shell to read", completion_usage,
+       completion_command},
+      {"man", "", "the manual page, made of the help of all commands", man_usage, man_command},
   };
   return list;
 }
@@ -53,16 +62,23 @@ const Command& command_named(const std::string& name) {
   throw InputError("factflow", unknown_word("command", name, known), "see factflow --help");
 }
 
-bool parse_options(const Command& command, const po::options_description& options,
-                   const std::vector<std::string>& positional,
-                   const std::vector<std::string>& arguments, po::variables_map& values,
-                   const std::string& epilogue) {
+namespace {
+
+constexpr size_t kNameWidth = 13;  // of commands in the help
+
+po::options_description with_help(const Usage& usage) {
   po::options_description visible("Options");
-  visible.add(options).add_options()("help,h", "show this help");
+  visible.add(usage.options).add_options()("help,h", "show this help");
+  return visible;
+}
+
+// False: --help is among the arguments.
+bool parse(const Command& command, const Usage& usage, const std::vector<std::string>& arguments,
+           po::variables_map& values) {
   po::options_description all;
-  all.add(visible);
+  all.add(with_help(usage));
   po::positional_options_description positions;
-  for (const std::string& name : positional) {
+  for (const std::string& name : usage.positional) {
     const bool many = name.ends_with("...");
     if (many)
       all.add_options()(name.c_str(), po::value<std::vector<std::string>>());
@@ -71,28 +87,51 @@ bool parse_options(const Command& command, const po::options_description& option
     positions.add(name.c_str(), many ? -1 : 1);
   }
   const std::string where = fmt::format("factflow {}", command.name);
+  const std::string remedy = fmt::format("see {} --help", where);
   try {
     po::store(po::command_line_parser(arguments).options(all).positional(positions).run(), values);
-  } catch (const po::error& error) {
-    throw InputError(where, error.what(), fmt::format("see {} --help", where));
-  }
-  if (values.count("help") != 0) {
-    std::cout << "Usage: " << where << ' ' << command.arguments << "\n\n"
-              << command.summary << "\n\n"
-              << visible;
-    if (!epilogue.empty()) std::cout << '\n' << epilogue;
-    return false;
-  }
-  try {
+    if (values.count("help") != 0) return false;
     po::notify(values);
   } catch (const po::error& error) {
-    throw InputError(where, error.what(), fmt::format("see {} --help", where));
+    throw InputError(where, error.what(), remedy);
   }
-  for (const std::string& name : positional)
+  for (const std::string& name : usage.positional)
     if (values.count(name) == 0)
-      throw InputError(where, fmt::format("{} is missing", name),
-                       fmt::format("see {} --help", where));
+      throw InputError(where, fmt::format("{} is missing", name), remedy);
   return true;
+}
+
+}  // namespace
+
+int run(const Command& command, const std::vector<std::string>& arguments) {
+  po::variables_map values;
+  if (parse(command, command.usage(), arguments, values)) return command.run(values);
+  std::cout << help_text(command);
+  return 0;
+}
+
+std::string help_text() {
+  std::string text =
+      "factflow: where factual information flows inside language models\n\nUsage: factflow COMMAND "
+      "[arguments]\n\n";
+  for (const Command& command : commands())
+    text += fmt::format("  {:<{}}{}\n", command.name, kNameWidth, command.summary);
+  return text +
+         "\nfactflow help COMMAND explains a command; factflow --version says what this program is "
+         "made of.\nExit codes: 0 good, 1 failed, 2 bad usage or input, 3 stopped by a signal (the "
+         "same command continues),\n4 another launch holds the directory.\n";
+}
+
+std::string help_text(const Command& command) {
+  const Usage usage = command.usage();
+  std::ostringstream text;
+  text << "Usage: factflow " << command.name << ' ' << command.arguments << "\n\n"
+       << command.summary << "\n\n"
+       << with_help(usage);
+  if (!usage.examples.empty()) text << "\nExamples:\n";
+  for (const std::string& example : usage.examples) text << "  factflow " << example << '\n';
+  if (!usage.epilogue.empty()) text << '\n' << usage.epilogue;
+  return text.str();
 }
 
 void add_overrides(po::options_description& options) {
@@ -101,7 +140,10 @@ void add_overrides(po::options_description& options) {
       "dataset", po::value<std::string>()->default_value(""),
       "file of prompts (replaces dataset.path)")(
       "models-dir", po::value<std::string>()->default_value(""),
-      "where hf:ORG/NAME lies as ORG/NAME or NAME (replaces models_directory)");
+      "where hf:ORG/NAME lies as ORG/NAME or NAME (replaces models_directory)")(
+      "set", po::value<std::vector<std::string>>()->composing(),
+      "KEY=VALUE: any key of the configuration, as if it said so; VALUE is YAML; may be given "
+      "several times");
 }
 
 ConfigOverrides overrides_of(const po::variables_map& values) {
@@ -110,6 +152,7 @@ ConfigOverrides overrides_of(const po::variables_map& values) {
     return given.empty() || is_remote(given) ? given : path_from_here(given).string();
   };
   ConfigOverrides overrides{{}, path("dataset"), path("models-dir")};
+  if (values.count("set") != 0) overrides.set = values["set"].as<std::vector<std::string>>();
   if (values.count("limit") != 0) overrides.limit = values["limit"].as<std::int64_t>();
   if (overrides.limit && *overrides.limit < 1)
     throw InputError("factflow", "--limit expects a number of at least 1");

@@ -5,15 +5,18 @@
 
 namespace factflow {
 
-namespace po = boost::program_options;
-
-int compare_command(const std::vector<std::string>& arguments) {
-  po::options_description options;
+Usage compare_usage() {
+  Usage usage;
+  po::options_description& options = usage.options;
   options.add_options()("out", po::value<std::string>()->default_value("comparison"),
                         "directory for tables, figures and the report");
   add_analysis_options(options);
-  po::variables_map values;
-  if (!parse_options(command_named("compare"), options, {"RUN..."}, arguments, values)) return 0;
+  usage.positional = {"RUN..."};
+  usage.examples = {"compare runs/demo runs/other --out comparison"};
+  return usage;
+}
+
+int compare_command(const po::variables_map& values) {
   std::vector<std::filesystem::path> runs;
   for (const std::string& run : values["RUN..."].as<std::vector<std::string>>())
     require_results(runs.emplace_back(run));

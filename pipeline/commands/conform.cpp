@@ -16,10 +16,9 @@
 
 namespace factflow {
 
-namespace po = boost::program_options;
-
-int conform_command(const std::vector<std::string>& arguments) {
-  po::options_description options;
+Usage conform_usage() {
+  Usage usage;
+  po::options_description& options = usage.options;
   options.add_options()("model", po::value<std::string>()->required(),
                         "the published model: gpt2-355M, llama3.2-1B, mamba1-130M, mamba2-130M, "
                         "qwen2-0.5B or qwen2.5-0.5B")("path", po::value<std::string>()->required(),
@@ -37,13 +36,18 @@ int conform_command(const std::vector<std::string>& arguments) {
       "tolerance", po::value<double>()->default_value(1e-4),
       "largest |p - published| / (1 + published) that agrees");
   add_checkpoint_choices(options);
-  po::variables_map values;
-  const std::string epilogue =
+  usage.epilogue =
       "Exit code 0: every compared row agrees; 1: some do not. Rows that are no causal knockouts "
       "in the "
       "reference are named\n"
       "and not compared (docs/paper.md).\n";
-  if (!parse_options(command_named("conform"), options, {}, arguments, values, epilogue)) return 0;
+  usage.examples = {
+      "conform --model gpt2-355M --path hf:openai-community/gpt2-medium --dataset "
+      "counterfact.json"};
+  return usage;
+}
+
+int conform_command(const po::variables_map& values) {
   const std::string name = values["model"].as<std::string>(),
                     file = values["published"].as<std::string>();
   const PublishedModel published =

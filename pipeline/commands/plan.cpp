@@ -18,8 +18,6 @@
 namespace factflow {
 namespace {
 
-namespace po = boost::program_options;
-
 std::string line(const std::string& name, double prompts, const WorkEstimate& e) {
   return fmt::format("  {:<40} {:>8} {:>8} {:>14} {:>12} {:>12}\n", name, format_count(prompts),
                      format_count(e.units), format_count(e.rows), fmt::format("{:.3g}", e.flops),
@@ -85,14 +83,19 @@ void print_times(const Config& config, const PlannedJob& planned, const PlanSize
 
 }  // namespace
 
-int plan_command(const std::vector<std::string>& arguments) {
-  po::options_description options;
+Usage plan_usage() {
+  Usage usage;
+  po::options_description& options = usage.options;
   add_overrides(options);
-  options.add_options()(
-      "rates", po::value<std::string>(),
-      "CSV file of rates measured by sweep_bench and trace_bench --rates, in place of the built-in ones");
-  po::variables_map values;
-  if (!parse_options(command_named("plan"), options, {"CONFIG"}, arguments, values)) return 0;
+  options.add_options()("rates", po::value<std::string>(),
+                        "CSV file of rates measured by sweep_bench and trace_bench --rates, in "
+                        "place of the built-in ones");
+  usage.positional = {"CONFIG"};
+  usage.examples = {"plan configs/paper/everything.yaml --dataset counterfact.json"};
+  return usage;
+}
+
+int plan_command(const po::variables_map& values) {
   auto [config, dataset, planned] = check_run(values["CONFIG"].as<std::string>(),
                                               overrides_of(values), Completeness::kConfigOnly);
   measure_tokens(dataset, planned);
@@ -125,11 +128,16 @@ int plan_command(const std::vector<std::string>& arguments) {
   return 0;
 }
 
-int validate_command(const std::vector<std::string>& arguments) {
-  po::options_description options;
+Usage validate_usage() {
+  Usage usage;
+  po::options_description& options = usage.options;
   add_overrides(options);
-  po::variables_map values;
-  if (!parse_options(command_named("validate"), options, {"CONFIG"}, arguments, values)) return 0;
+  usage.positional = {"CONFIG"};
+  usage.examples = {"validate configs/demo.yaml"};
+  return usage;
+}
+
+int validate_command(const po::variables_map& values) {
   const auto [config, dataset, planned] =
       check_run(values["CONFIG"].as<std::string>(), overrides_of(values));
   std::cout << fmt::format("{}: good\n  {} ({})\n", config.file.string(),

@@ -9,14 +9,13 @@
 
 namespace factflow {
 
-namespace po = boost::program_options;
-
 namespace {
 constexpr int kLongestStop = 86400;
 }
 
-int run_command(const std::vector<std::string>& arguments) {
-  po::options_description options;
+Usage run_usage() {
+  Usage usage;
+  po::options_description& options = usage.options;
   add_overrides(options);
   options.add_options()("out", po::value<std::string>(),
                         "directory of the results; default runs/NAME")(
@@ -31,16 +30,20 @@ int run_command(const std::vector<std::string>& arguments) {
       "stop-within", po::value<int>()->default_value(30),
       "seconds that units in work may take after a signal (SIGINT, SIGTERM, SIGUSR1); what takes "
       "longer is dropped");
-  po::variables_map values;
-  const std::string epilogue =
+  usage.epilogue =
       "Run alone or under mpirun / srun: N ranks are N workers. The same command continues a run "
       "that was stopped.\n\n"
       "Exit codes: 0 complete; 1 failed: units failed, or the run could not go on; 2 bad usage or "
       "input; 3 stopped by a\n"
       "signal, the same command continues; 4 another launch holds the directory.\n\n" +
       config_help();
-  if (!parse_options(command_named("run"), options, {"CONFIG"}, arguments, values, epilogue))
-    return 0;
+  usage.positional = {"CONFIG"};
+  usage.examples = {"run configs/demo.yaml",
+                    "run configs/demo.yaml --limit 20 --set run.precision=fp64 --out runs/small"};
+  return usage;
+}
+
+int run_command(const po::variables_map& values) {
   RunOptions run_options;
   run_options.config = values["CONFIG"].as<std::string>();
   if (values.count("out") != 0) {

@@ -22,8 +22,6 @@
 namespace factflow {
 namespace {
 
-namespace po = boost::program_options;
-
 constexpr size_t kShownFailures = 10;
 
 // What the last launch knew to be asked; before it wrote that down, nothing is known of any stage.
@@ -132,13 +130,18 @@ void print_run(const std::filesystem::path& directory) {
 
 }  // namespace
 
-int status_command(const std::vector<std::string>& arguments) {
-  po::options_description options;
+Usage status_usage() {
+  Usage usage;
+  po::options_description& options = usage.options;
   options.add_options()(
       "complete", po::bool_switch(),
       "exit with 1 if units are left to compute (failed ones are not), for scripts");
-  po::variables_map values;
-  if (!parse_options(command_named("status"), options, {"DIR"}, arguments, values)) return 0;
+  usage.positional = {"DIR"};
+  usage.examples = {"status runs/demo", "status runs/demo --complete"};
+  return usage;
+}
+
+int status_command(const po::variables_map& values) {
   const std::filesystem::path directory = values["DIR"].as<std::string>();
   require_run(directory);
   const bool begun = std::filesystem::exists(directory / "run.json");

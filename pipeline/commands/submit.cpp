@@ -24,8 +24,6 @@
 namespace factflow {
 namespace {
 
-namespace po = boost::program_options;
-
 constexpr int kMostArrayJobs = 10000;
 
 // What would end the job after hours of waiting in the queue is found now.
@@ -175,8 +173,9 @@ void print(const Submission& submission, const BatchRun& run) {
 
 }  // namespace
 
-int submit_command(const std::vector<std::string>& arguments) {
-  po::options_description options;
+Usage submit_usage() {
+  Usage usage;
+  po::options_description& options = usage.options;
   add_overrides(options);
   options.add_options()("profile", po::value<std::string>()->required(),
                         "what the cluster wants to know: configs/slurm/*.yaml")(
@@ -186,12 +185,15 @@ int submit_command(const std::vector<std::string>& arguments) {
       "N independent jobs of one process each that share the units, in place of one MPI job")(
       "retry-failed", po::bool_switch(), "compute units again that failed before")(
       "dry-run", po::bool_switch(), "write the scripts and show what would be submitted");
-  po::variables_map values;
-  const std::string epilogue =
+  usage.epilogue =
       profile_help() +
       "\nThe job is continued by follow-ups until the sweep is complete; see docs/slurm.md.\n";
-  if (!parse_options(command_named("submit"), options, {"CONFIG"}, arguments, values, epilogue))
-    return 0;
+  usage.positional = {"CONFIG"};
+  usage.examples = {"submit configs/demo.yaml --profile configs/slurm/gpu.yaml --dry-run"};
+  return usage;
+}
+
+int submit_command(const po::variables_map& values) {
   const int array = values["array"].as<int>();
   if (array < 0 || array > kMostArrayJobs)
     throw InputError("factflow submit",

@@ -14,8 +14,6 @@ namespace factflow {
 
 namespace {
 
-namespace po = boost::program_options;
-
 void tokenize_lines(const Tokenizer& tokenizer, bool special_tokens) {
   std::string line;
   for (size_t number = 1; std::getline(std::cin, line); ++number) {
@@ -50,8 +48,9 @@ void tokenize_prompts(const Tokenizer& tokenizer, const std::string& path, Answe
 
 }  // namespace
 
-int tokenize_command(const std::vector<std::string>& arguments) {
-  po::options_description options;
+Usage tokenize_usage() {
+  Usage usage;
+  po::options_description& options = usage.options;
   options.add_options()("model", po::value<std::string>()->required(),
                         "checkpoint or tokenizer: a directory, a tokenizer.json, or hf:ORG/NAME")(
       "no-special", po::bool_switch(), "leave out special tokens such as BOS")(
@@ -59,15 +58,19 @@ int tokenize_command(const std::vector<std::string>& arguments) {
       "the prompts of this file, in place of lines from standard input")(
       "answer", po::value<std::string>()->default_value("continuation"),
       "which token is an answer's: continuation or first-token, as select.answer of a run");
-  po::variables_map values;
-  const std::string epilogue =
+  usage.epilogue =
       "Reads lines from standard input. Each gives {\"ids\": [...], \"offsets\": [[begin, end], "
       "...]}, offsets in bytes.\n"
       "A prompt of a dataset also gives its id, the positions of its subject's tokens, the "
       "answer's "
       "token, and whether\n"
       "the prompt's own tokens are others when the answer follows; or its id and a failure.\n";
-  if (!parse_options(command_named("tokenize"), options, {}, arguments, values, epilogue)) return 0;
+  usage.examples = {"tokenize --model demo/models/gpt2 < lines.txt",
+                    "tokenize --model demo/models/gpt2 --dataset demo/facts.jsonl"};
+  return usage;
+}
+
+int tokenize_command(const po::variables_map& values) {
   const bool has_dataset = values.count("dataset") != 0;
   if (has_dataset && values["no-special"].as<bool>())
     throw InputError("factflow tokenize", "--no-special is given beside --dataset",

@@ -24,7 +24,6 @@
 namespace factflow {
 namespace {
 
-namespace po = boost::program_options;
 namespace fs = std::filesystem;
 
 constexpr std::array kCasesNames = {"cases.json", "site_cases.json", "locate_cases.json"};
@@ -236,8 +235,9 @@ bool verify(const Subject& subject, const Settings& settings) {
 
 }  // namespace
 
-int verify_command(const std::vector<std::string>& arguments) {
-  po::options_description options;
+Usage verify_usage() {
+  Usage usage;
+  po::options_description& options = usage.options;
   options.add_options()("model", po::value<std::string>(),
                         "checkpoint: a directory or hf:ORG/NAME; not needed where --cases is a "
                         "directory that holds checkpoints")(
@@ -257,8 +257,11 @@ int verify_command(const std::vector<std::string>& arguments) {
       "fp32 "
       "1e-4 or three times the family's float32 floor (docs/precision.md)");
   add_checkpoint_choices(options);
-  po::variables_map values;
-  if (!parse_options(command_named("verify"), options, {}, arguments, values)) return 0;
+  usage.examples = {"verify --cases tests/oracle/cases/gpt2"};
+  return usage;
+}
+
+int verify_command(const po::variables_map& values) {
   set_threads(values["threads"].as<int>(), 1);
   const Settings settings = settings_of(values);
   const auto model = values.count("model") != 0

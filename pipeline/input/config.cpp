@@ -12,6 +12,7 @@
 #include "experiments/table.hpp"
 #include "fields/fields.hpp"
 #include "fields/plain_text.hpp"
+#include "fields/yaml_setting.hpp"
 #include "pipeline/input/config_paths.hpp"
 #include "pipeline/input/config_values.hpp"
 #include "pipeline/input/dataset.hpp"
@@ -345,9 +346,10 @@ Config parse_config(const std::string& yaml, const std::filesystem::path& file) 
   return config_of(parse_yaml(yaml, file), file);
 }
 
-Config read_config(const std::filesystem::path& file) {
+Config read_config(const std::filesystem::path& file, const std::vector<std::string>& set) {
   refuse_directory(file);
-  const YamlNode node = parse_yaml(read_text_file(file, size_t{1} << 20), file);
+  YamlNode node = parse_yaml(read_text_file(file, size_t{1} << 20), file);
+  for (const std::string& setting : set) set_key(node, setting);
   Config config = config_of(node, file);
   find_paths(config, node);
   return config;

@@ -93,6 +93,7 @@ struct ConfigOverrides {
   std::optional<std::int64_t> limit;  // dataset.limit
   std::string dataset;                // dataset.path
   std::string models_directory;
+  std::vector<std::string> set = {};  // "run.precision=tf32": keys of any kind (set_key())
 };
 void apply(const ConfigOverrides& overrides, Config& config);
 
@@ -105,7 +106,8 @@ Placement placement_of(const Config& config);
 // nearest known one), a wrong type, a value out of range, a duplicate, or a missing required key.
 // Paths (dataset.path, models_directory, path and tokenizer of models, select.ids) are relative to
 // the folder of the file, may begin with ~, and are absolute afterwards.
-Config read_config(const std::filesystem::path& file);
+// `set`: keys that are set as if the file said so.
+Config read_config(const std::filesystem::path& file, const std::vector<std::string>& set = {});
 // The same from text, whose paths stay as they are written.
 Config parse_config(const std::string& yaml, const std::filesystem::path& file);
 

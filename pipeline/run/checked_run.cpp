@@ -69,7 +69,7 @@ void remark_on_memory(const Config& config, std::vector<std::string>& remarks) {
 CheckedRun check_run(const std::filesystem::path& config, const ConfigOverrides& overrides,
                      Completeness completeness) {
   CheckedRun run;
-  run.config = read_config(config);
+  run.config = read_config(config, overrides.set);
   apply(overrides, run.config);
   run.dataset = read_prompts(run.config);
   run.planned = build_job(run.config, run.dataset.prompts, completeness);

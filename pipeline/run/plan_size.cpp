@@ -125,7 +125,8 @@ double seconds_on(const std::string& device, const std::string& precision,
     const double one = rate(RowLength::kOneToken), several = rate(RowLength::kSeveralTokens);
     if (one <= 0) return 0;
     const WorkEstimate& of_model = size.of_model[m];
-    seconds += (of_model.flops - of_model.flops_of_several) / one + of_model.flops_of_several / several;
+    seconds +=
+        (of_model.flops - of_model.flops_of_several) / one + of_model.flops_of_several / several;
   }
   return seconds;
 }

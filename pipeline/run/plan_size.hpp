@@ -12,10 +12,10 @@ namespace factflow {
 
 struct WorkEstimate {
   double units = 0, rows = 0;
-  double flops = 0;    // of matrix products
+  double flops = 0;             // of matrix products
   double flops_of_several = 0;  // of these, of rows of several tokens
-  double bytes = 0;    // of results
-  double journal = 0;  // bytes
+  double bytes = 0;             // of results
+  double journal = 0;           // bytes
   void add(const WorkEstimate& other);
 };
 

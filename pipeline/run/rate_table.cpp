@@ -75,10 +75,9 @@ double share_at_nearest(const std::map<int, double>& several, const std::map<int
   const auto distance = [&](int width) {
     return std::abs(std::log(static_cast<double>(width) / hidden));
   };
-  const auto nearest =
-      std::min_element(several.begin(), several.end(), [&](const auto& a, const auto& b) {
-        return distance(a.first) < distance(b.first);
-      });
+  const auto nearest = std::min_element(
+      several.begin(), several.end(),
+      [&](const auto& a, const auto& b) { return distance(a.first) < distance(b.first); });
   return nearest->second / at_width(one, nearest->first);
 }
 

@@ -1,7 +1,7 @@
-// How long a run takes, from measured rates. Rates are whole sweeps' (bench/sweep_bench), whose rows
-// are one token long, and whole traces' (bench/trace_bench), whose rows go on to the prompt's end:
-// the arithmetic of the matrix products divided by the time of everything, so kernels, planning and
-// transfers are in them.
+// How long a run takes, from measured rates. Rates are whole sweeps' (bench/sweep_bench), whose
+// rows are one token long, and whole traces' (bench/trace_bench), whose rows go on to the prompt's
+// end: the arithmetic of the matrix products divided by the time of everything, so kernels,
+// planning and transfers are in them.
 #pragma once
 
 #include <filesystem>

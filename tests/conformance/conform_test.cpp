@@ -134,8 +134,9 @@ class Conform : public ::testing::TestWithParam<const char*> {
   int command(const json& published, const std::string& name = "random") const {
     const std::string file = (directory_.path() / "published.json").string();
     std::ofstream(file) << published;
-    return conform_command({"--model", name, "--path", directory_.path().string(), "--dataset",
-                            kDemo + "facts.jsonl", "--published", file, "--device", "cpu"});
+    return run(command_named("conform"),
+               {"--model", name, "--path", directory_.path().string(), "--dataset",
+                kDemo + "facts.jsonl", "--published", file, "--device", "cpu"});
   }
 
   static bool has_channels() {

@@ -86,7 +86,8 @@ TEST_F(RateTableTest, BrokenLinesAreNamed) {
   for (const char* text :
        {"A,fp32,mamba,100,1e9\nA,fp32,mamba,-1,1e9\n", "A,fp32,mamba,100,1e9\nA,fp32,mamba,100\n",
         "A,fp32,mamba,100,1e9\nA,fp32,mamba,100,fast\n",
-        "A,fp32,mamba,100,1e9\nA,fp32,mamba,100,inf\n", "A,fp32,mamba,100,1e9\nA,fp32,mamba,100,1e9,two\n"}) {
+        "A,fp32,mamba,100,1e9\nA,fp32,mamba,100,inf\n",
+        "A,fp32,mamba,100,1e9\nA,fp32,mamba,100,1e9,two\n"}) {
     try {
       table(text);
       FAIL() << text;
