@@ -16,6 +16,7 @@
 #include "model/checkpoint/checkpoint.hpp"
 #include "model/checkpoint/hub_cache.hpp"
 #include "model/families/family.hpp"
+#include "model/kept_numbers.hpp"
 #include "model/limits.hpp"
 #include "model/network.hpp"
 #include "model/tokenizer/tokenizer.hpp"
@@ -109,7 +110,9 @@ void check_files(ModelJob& job, const TensorTable& table, Completeness completen
   if (whole || Checkpoint::has_weights(job.path)) {
     const Checkpoint checkpoint = Checkpoint::open(job.path);
     check_tensors(checkpoint, table);
-    job.converted = std::min(parameters_to_convert(checkpoint), planned.parameters);
+    const std::int64_t usable = planned.parameters - parameters_to_convert(checkpoint) -
+                                numbers_multiplied(planned.architecture);
+    job.converted = planned.kept - std::max<std::int64_t>(usable, 0);
   } else {
     planned.missing.push_back("weights");
   }
@@ -169,7 +172,7 @@ PlannedJob build_job(const Config& config, const std::vector<Prompt>& prompts,
     job.choices = choices;
     job.tokenizer = tokenizer_path(config, model);
     job.answer = config.select[0].answer;
-    job.parameters = one.parameters;
+    job.kept = one.kept;
     check_files(job, table, completeness, tokenizers, one);
     plan_experiments(config, prompts, one, job);
   }
@@ -177,3 +180,4 @@ PlannedJob build_job(const Config& config, const std::vector<Prompt>& prompts,
 }
 
 }  // namespace factflow
+    one.kept = numbers_kept(one.architecture, one.parameters);

@@ -13,6 +13,7 @@ namespace factflow {
 struct PlannedModel {
   Architecture architecture;
   std::int64_t parameters = 0;
+  std::int64_t kept = 0;                 // numbers in memory: numbers_kept()
   std::vector<std::string> missing;      // "weights", "a tokenizer"; only with kConfigOnly
   std::vector<PlannedWork> experiments;  // as experiment_kinds()
   double tokens = 0;  // of a prompt, on average; 0: not measured (measure_tokens())
