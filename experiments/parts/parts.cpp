@@ -333,6 +333,9 @@ class PartsKind final : public ExperimentKind {
     planned.lacking = "heads, or heads with a decay";
     return planned;
   }
+  void check(const Entries& entries, std::span<const ModelOfRun> models) const override {
+    refuse_impossible_divisions(entries, models);
+  }
   std::shared_ptr<const Work> work_from(const std::string& bytes) const override {
     return std::make_shared<PartsWork>(from_bytes<PartsPlan>(bytes, "the plan of parts of edges"));
   }

@@ -258,6 +258,9 @@ class SweepKind final : public ExperimentKind {
     planned.lacking = "state-space channels, or mixers on the path";
     return planned;
   }
+  void check(const Entries& entries, std::span<const ModelOfRun> models) const override {
+    refuse_what_blocks_nothing(entries, models);
+  }
   std::shared_ptr<const Work> work_from(const std::string& bytes) const override {
     return std::make_shared<SweepWork>(decode_sweep_plan(bytes));
   }

@@ -31,7 +31,8 @@ enum class Completeness {
 };
 
 // `prompts`: of the dataset. Reads every model's config.json, every tensor's name and shape, and
-// the tokenizer. Throws InputError for a model that cannot be used or cannot have what is asked;
+// the tokenizer. Throws InputError for a model that cannot be used or cannot have what is asked,
+// and for what would do nothing in any model and prompt;
 // models that are not there are all named at once, with the commands that download them.
 PlannedJob build_job(const Config& config, const std::vector<Prompt>& prompts,
                      Completeness completeness);
