@@ -1,19 +1,39 @@
 #include "analysis/curves.hpp"
 
+#include <algorithm>
+
 #include "analysis/parallel.hpp"
 
 namespace factflow {
 namespace {
 
+// Mean over cells of counts that may not be stored: NaN then.
+double mean_count(const std::vector<std::int32_t>& counts, const std::vector<std::size_t>& cells) {
+  std::vector<double> values;
+  if (!counts.empty())
+    for (const std::size_t cell : cells) values.push_back(counts[cell]);
+  return mean(values);
+}
+
+// How many of the cells have such a count; 0 where counts are not stored.
+template <typename Predicate>
+std::size_t count_where(const std::vector<std::int32_t>& counts,
+                        const std::vector<std::size_t>& cells, Predicate holds) {
+  if (counts.empty()) return 0;
+  return static_cast<std::size_t>(std::count_if(
+      cells.begin(), cells.end(), [&](std::size_t cell) { return holds(counts[cell]); }));
+}
+
 CurvePoint make_point(const WindowData& window, std::size_t edge, std::size_t start, double level) {
   std::vector<double> change, log_change, rank;
-  std::vector<std::size_t> fact;
+  std::vector<std::size_t> fact, cells;
   std::size_t hits = 0;
   for (std::size_t prompt = 0; prompt < window.model->clean.size(); ++prompt) {
     if (!window.valid(edge, prompt, start)) continue;
     change.push_back(window.change(edge, prompt, start));
     log_change.push_back(window.log_change(edge, prompt, start));
-    rank.push_back(window.cells.rank[window.cell(edge, prompt, start)]);
+    cells.push_back(window.cell(edge, prompt, start));
+    rank.push_back(window.cells.rank[cells.back()]);
     fact.push_back(window.model->fact[prompt]);
     hits += rank.back() == 1 ? 1 : 0;
   }
@@ -34,6 +54,11 @@ CurvePoint make_point(const WindowData& window, std::size_t edge, std::size_t st
   point.p_value = t_test(change, fact);
   point.half_carried_by = half_carried_by(change);
   point.median_change = median(std::move(change));
+  point.blocked_edges = mean_count(window.cells.blocked_edges, cells);
+  point.without_edges =
+      count_where(window.cells.blocked_edges, cells, [](int n) { return n == 0; });
+  point.rerouted_layers = mean_count(window.cells.rerouted, cells);
+  point.rerouted = count_where(window.cells.rerouted, cells, [](int n) { return n > 0; });
   return point;
 }
 

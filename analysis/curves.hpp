@@ -31,6 +31,14 @@ struct CurvePoint {
   // How few prompts hold half of the sum of |relative change|.
   std::size_t half_carried_by = 0;
   double mean_rank = 0;
+  // Of the n: mean of the edges that the window's layers lost, and how many lost none there; NaN
+  // and 0 where the results do not say.
+  double blocked_edges = 0;
+  std::size_t without_edges = 0;
+  // Of the n of a mixture of experts: mean of the layers in which some token goes to other experts,
+  // and in how many prompts any does; NaN and 0 for other models.
+  double rerouted_layers = 0;
+  std::size_t rerouted = 0;
   double p_value = 0;  // t test of "mean relative change = 0", clustered by fact
   double p_holm = 0;   // the same, Holm-corrected over all starts of the curves of its family
 };

@@ -10,6 +10,7 @@
 #include "analysis/attribution_report.hpp"
 #include "analysis/baselines_report.hpp"
 #include "analysis/beyond_questions_report.hpp"
+#include "analysis/blocked_edges.hpp"
 #include "analysis/combined_report.hpp"
 #include "analysis/comparable.hpp"
 #include "analysis/coverage.hpp"
@@ -272,6 +273,7 @@ std::vector<std::string> gaps(const Study& study) {
                       model.info.name, tied, counted(model.evaluation.tied.size(), "answer"),
                       tied == 1 ? "is" : "are"));
   for (std::string& line : coverage_gaps(study)) lines.push_back(std::move(line));
+  for (std::string& line : blocked_edges_in_words(study)) lines.push_back(std::move(line));
   for (std::size_t i = 0; const std::string& line : trace_counts(study))
     if (const ModelTraces& traces = study.traces[i++];
         traces.count(FactUse::kUsed) < traces.facts.size())

@@ -254,6 +254,8 @@ WindowData load_window(const ModelData& model, std::int64_t window) {
   keep_rows(model, data.cells.probability, data.starts());
   keep_rows(model, data.cells.rank, data.starts());
   keep_rows(model, data.cells.log_change, data.starts());
+  keep_rows(model, data.cells.blocked_edges, data.starts());
+  keep_rows(model, data.cells.rerouted, data.starts());
   return data;
 }
 

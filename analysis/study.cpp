@@ -64,8 +64,8 @@ ModelData with_common_prompts(const ModelData& model, const std::vector<std::int
   return restricted;
 }
 
-// The main set of a model: everything. Returns the window of the findings, without ranks, for
-// comparisons.
+// The main set of a model: everything. Returns the window of the findings, without ranks and
+// counts, for comparisons.
 std::optional<WindowData> study_model(const ModelData& model, const StudyOptions& options,
                                       Study& study) {
   std::optional<WindowData> compared;
@@ -81,7 +81,7 @@ std::optional<WindowData> study_model(const ModelData& model, const StudyOptions
       study_window(load_window(restricted, size), options.bootstrap, study);
     }
     if (size != study.window) continue;
-    window.cells.rank = {};
+    window.cells.rank = window.cells.blocked_edges = window.cells.rerouted = {};
     compared = std::move(window);
   }
   return compared;

@@ -96,37 +96,28 @@ void put_item(CsvTable& table, const T& of, Item item) {
 
 CsvTable curves_table(const std::vector<Curve>& curves, Item item) {
   std::vector<std::string> columns = columns_of(item);
-  columns.insert(columns.end(), {"start",
-                                 "relative_depth",
-                                 "n",
-                                 "facts",
-                                 "accuracy",
-                                 "accuracy_low",
-                                 "accuracy_high",
-                                 "change",
-                                 "change_low",
-                                 "change_high",
-                                 "change_low_by_fact",
-                                 "change_high_by_fact",
-                                 "change_low_by_relation",
-                                 "change_high_by_relation",
-                                 "median_change",
-                                 "log_probability_change",
-                                 "log_probability_change_low",
-                                 "log_probability_change_high",
-                                 "half_carried_by",
-                                 "mean_rank",
-                                 "p_value",
-                                 "p_holm"});
+  columns.insert(columns.end(), {"start", "relative_depth", "n", "facts"});
+  if (item == Item::kEdge)
+    columns.insert(columns.end(),
+                   {"blocked_edges", "without_edges", "rerouted_layers", "rerouted"});
+  columns.insert(
+      columns.end(),
+      {"accuracy", "accuracy_low", "accuracy_high", "change", "change_low", "change_high",
+       "change_low_by_fact", "change_high_by_fact", "change_low_by_relation",
+       "change_high_by_relation", "median_change", "log_probability_change",
+       "log_probability_change_low", "log_probability_change_high", "half_carried_by", "mean_rank",
+       "p_value", "p_holm"});
   CsvTable table(columns);
   for (const Curve& curve : curves)
     for (const CurvePoint& point : curve.points) {
       put_item(table, curve, item);
-      table.cell(point.start)
-          .cell(point.depth)
-          .cell(point.n)
-          .cell(point.facts)
-          .cell(point.accuracy);
+      table.cell(point.start).cell(point.depth).cell(point.n).cell(point.facts);
+      if (item == Item::kEdge)
+        table.cell(point.blocked_edges)
+            .cell(point.without_edges)
+            .cell(point.rerouted_layers)
+            .cell(point.rerouted);
+      table.cell(point.accuracy);
       put(table, point.accuracy_interval);
       table.cell(point.change);
       put(table, point.change_interval);

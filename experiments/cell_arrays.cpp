@@ -45,6 +45,16 @@ std::vector<std::int32_t> read_asked(const Group& cells, std::int64_t window,
       .read<std::int32_t>("asked", {axes.sets.size(), axes.items.size()});
 }
 
+// Counts that a cell has where something was computed, in files that store them.
+std::vector<std::int32_t> read_counts(const Group& group, const std::string& name,
+                                      const hdf5::Shape& shape) {
+  if (!group.has(name)) return {};
+  std::vector<std::int32_t> counts = group.read<std::int32_t>(name, shape);
+  if (std::any_of(counts.begin(), counts.end(), [](std::int32_t n) { return n < kNotCounted; }))
+    inconsistent(group, name, "expected numbers of at least 0, and -1 where nothing was computed");
+  return counts;
+}
+
 // The cells of one set of prompts: indices into the axes of all.
 struct Part {
   std::vector<std::size_t> items, prompts;
@@ -104,6 +114,8 @@ void keep_part(CellWindow& window, const Part& part, std::size_t set, const Cell
   keep(window.rank, 0);
   keep(window.tied, 0);
   keep(window.log_change, kNaN);
+  keep(window.blocked_edges, kNotCounted);
+  keep(window.rerouted, kNotCounted);
   window.asked = std::move(asked);
 }
 
@@ -151,6 +163,14 @@ ArrayGroup arrays_of(const CellNames& names, const CellAxes& axes, const CellWin
   if (!window.log_change.empty())
     cells("log_change", window.log_change,
           "natural logarithm of the answer's probability, less that of the clean run");
+  if (!window.blocked_edges.empty())
+    cells("blocked_edges", window.blocked_edges,
+          "(target, source) pairs that lost their edge, summed over the layers of the window and "
+          "their mixers; 0 = no layer of the window has such an edge, -1 = not computed or failed");
+  if (!window.rerouted.empty())
+    cells("rerouted", window.rerouted,
+          "layers in which some replayed token goes to other experts than in the clean run; -1 = "
+          "not computed or failed");
   return group;
 }
 
@@ -206,6 +226,8 @@ CellWindow cell_window(const CellNames& names, const ResultsReader& reader,
   const hdf5::Shape shape{all.items.size(), all.prompts.size(), result.starts.size()};
   read_answers(group, shape, result);
   if (group.has("log_change")) result.log_change = group.read<float>("log_change", shape);
+  result.blocked_edges = read_counts(group, "blocked_edges", shape);
+  result.rerouted = read_counts(group, "rerouted", shape);
   result.asked = read_asked(cells, window, all);
   if (all.sets.empty() || set == kAllPrompts) return result;
   keep_part(result, part_of(cells, all, set), set, all);

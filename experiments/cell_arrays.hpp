@@ -53,7 +53,15 @@ struct CellWindow {
   // [item, prompt, start] ln(p / p_clean), from logits in the model's wide numbers: it says
   // something where p is too small for a float; empty: not stored.
   std::vector<float> log_change = {};
+  // [item, prompt, start] how many edges (target, source) the layers of the window lost, summed
+  // layer by layer over their mixers; 0 = none of these layers has such an edge, kNotCounted = not
+  // computed or failed; empty: not stored.
+  std::vector<std::int32_t> blocked_edges = {};
+  // [item, prompt, start] in how many layers some token that was replayed goes to other experts
+  // than in the clean run, kNotCounted as above; empty: the model has no experts, or not stored.
+  std::vector<std::int32_t> rerouted = {};
 };
+inline constexpr std::int32_t kNotCounted = -1;
 
 ArrayGroup arrays_of(const CellNames& names, const CellAxes& axes);
 // After the axes.

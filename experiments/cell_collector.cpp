@@ -12,8 +12,8 @@ constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
 CellCollector::CellCollector(const std::map<std::uint32_t, std::string>& items,
                              const std::vector<WindowSeries>& series, const Subjects& subjects,
-                             bool log_changes)
-    : subjects_(subjects), log_changes_(log_changes) {
+                             StoredCells stored)
+    : subjects_(subjects), stored_(stored) {
   for (const auto& [item, name] : items) {
     places_[item] = axes_.items.size();
     axes_.items.push_back(name);
@@ -46,7 +46,9 @@ void CellCollector::add(std::uint32_t prompt, const AskedItem& asked, const Item
     copy(found.probability, window.probability);
     copy(found.rank, window.rank);
     copy(found.tied, window.tied);
-    if (log_changes_) copy(*found.log_change, window.log_change);
+    if (stored_.log_changes) copy(*found.log_change, window.log_change);
+    if (stored_.blocked_edges) copy(*found.blocked_edges, window.blocked_edges);
+    if (stored_.rerouted) copy(*found.rerouted, window.rerouted);
     from += starts;
   }
 }
@@ -67,7 +69,9 @@ void CellCollector::add_window(const WindowSeries& series) {
   window.placement = to_string(series.placement);
   window.starts = series.starts;
   window.probability.assign(axes_.blocked.size() * series.starts.size(), kNaN);
-  if (log_changes_) window.log_change = window.probability;
+  if (stored_.log_changes) window.log_change = window.probability;
+  if (stored_.blocked_edges) window.blocked_edges.assign(window.probability.size(), kNotCounted);
+  if (stored_.rerouted) window.rerouted.assign(window.probability.size(), kNotCounted);
   window.rank.assign(window.probability.size(), 0);
   window.tied = window.rank;
   window.asked = asked_for(number);

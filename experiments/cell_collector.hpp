@@ -18,7 +18,14 @@ struct ItemCells {
   std::int64_t touched = 0;  // CellAxes::blocked
   const std::vector<float>& probability;
   const std::vector<std::int32_t>&rank, &tied;
-  const std::vector<float>* log_change = nullptr;  // null: the kind stores none
+  // Null: the kind stores none.
+  const std::vector<float>* log_change = nullptr;
+  const std::vector<std::int32_t>*blocked_edges = nullptr, *rerouted = nullptr;
+};
+
+// What a kind stores of its cells beside the answer.
+struct StoredCells {
+  bool log_changes = false, blocked_edges = false, rerouted = false;
 };
 
 class CellCollector {
@@ -27,7 +34,7 @@ class CellCollector {
   // outlive the collector.
   CellCollector(const std::map<std::uint32_t, std::string>& items,
                 const std::vector<WindowSeries>& series, const Subjects& subjects,
-                bool log_changes);
+                StoredCells stored);
 
   bool empty() const { return axes_.items.empty(); }
   bool holds(std::uint32_t item) const { return places_.contains(item); }
@@ -49,7 +56,7 @@ class CellCollector {
   }
 
   const Subjects& subjects_;
-  bool log_changes_;
+  StoredCells stored_;
   std::map<std::uint32_t, std::size_t> places_;  // on the axis, by item
   std::map<std::uint32_t, std::size_t> rows_;    // on the axis, by prompt
   CellAxes axes_;

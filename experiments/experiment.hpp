@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -158,6 +159,13 @@ struct ModelToPlan {
   Precision precision = Precision::kFp32;
 };
 
+// A model of a run, and what its tokenizer makes of prompts.
+struct ModelOfRun {
+  ModelToPlan model;
+  // Nothing for a prompt that will fail; empty: there is no tokenizer (yet).
+  std::function<std::optional<TokenizedPrompt>(const Prompt&)> tokens;
+};
+
 struct PromptCount {
   std::int64_t computed = 0;
   std::int64_t failed = 0;  // alone, or with their unit
@@ -186,6 +194,9 @@ class ExperimentKind {
 
   // Throws InputError for an entry that the model cannot have.
   virtual PlannedWork plan(const Entries& entries, const ModelToPlan& model) const = 0;
+  // Afterwards, of all models together: throws InputError for what none of them can have, or what
+  // would do nothing in any prompt.
+  virtual void check(const Entries& /*entries*/, std::span<const ModelOfRun> /*models*/) const {}
   virtual std::shared_ptr<const Work> work_from(const std::string& bytes) const = 0;
 
   // "120 of 198 selected prompts swept, 78 missing" (in_words), or nothing. `asked`: prompts; 0 =

@@ -8,6 +8,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "model/replay/replay_plan.hpp"
+
 namespace factflow {
 namespace {
 
@@ -108,18 +110,26 @@ void check_intervention(const Architecture& architecture, const Intervention& in
   }
 }
 
-std::int64_t blocked_edges(const Architecture& architecture, const Block& block) {
+std::vector<std::int64_t> edges_by_layer(const Architecture& architecture, const Block& block) {
   using Through = Block::Through;
+  const MixerTraits mixers = traits_of(architecture);
+  std::vector<std::int64_t> edges;
+  for (int layer = 0; layer < architecture.layers; ++layer) {
+    const Window here{layer, layer + 1};
+    std::uint64_t count = 0;
+    if (block.through != Through::kConvolution)
+      count += edges_in(mixers, block.targets, block.sources, here, block.path);
+    if (block.through != Through::kState)
+      count += taps_in(mixers, block.targets, block.sources, here, block.path);
+    edges.push_back(static_cast<std::int64_t>(count));
+  }
+  return edges;
+}
+
+std::int64_t blocked_edges(const Architecture& architecture, const Block& block) {
+  const std::vector<std::int64_t> by_layer = edges_by_layer(architecture, block);
   std::int64_t edges = 0;
-  for (const int layer : block.layers)
-    for (const BlockShape& one : architecture.blocks.at(static_cast<size_t>(layer))) {
-      const MixerShape& mixer = *one.mixer;
-      if (!mixer.mixes_tokens() || !covers(block.path, mixer.path())) continue;
-      if (block.through != Through::kConvolution)
-        edges += count_edges(block.targets, block.sources, mixer.reach());
-      if (block.through != Through::kState && mixer.taps() > 0)
-        edges += count_taps(block.targets, block.sources, mixer.taps());
-    }
+  for (const int layer : block.layers) edges += by_layer.at(static_cast<size_t>(layer));
   return edges;
 }
 

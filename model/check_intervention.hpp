@@ -17,8 +17,11 @@ void check_write(const Architecture& architecture, const Write& write, int layer
 // In the layers that it names.
 void check_intervention(const Architecture& architecture, const Intervention& intervention);
 
-// How many edges (layer, target, source) it cuts in the layers that it names, of all mixers that
-// have any: through scores or a state those within reach, through a convolution its taps.
+// [layers] how many edges (target, source) a block cuts if it is on in the layer, whatever layers
+// it names, of all mixers on its path: through scores or a state those within reach, through a
+// convolution its taps. What the planner expects of the kernels, which count them.
+std::vector<std::int64_t> edges_by_layer(const Architecture& architecture, const Block& block);
+// Their sum over the layers that it names.
 std::int64_t blocked_edges(const Architecture& architecture, const Block& block);
 
 // check_intervention for many series: what was found possible is not looked up again.

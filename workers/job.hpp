@@ -13,8 +13,9 @@ namespace factflow {
 
 struct ModelJob : ModelSource {
   std::string name = {};
-  // Of the checkpoint, and how many of them are not stored as float32; 0 = not known.
-  std::int64_t parameters = 0, converted = 0;
+  // Numbers that the loaded model keeps, and how many of them cannot be used where they lie in the
+  // files, as float32 can; 0 = not known.
+  std::int64_t kept = 0, converted = 0;
   // What each kind of experiment does with the model, as in experiment_kinds(): Work::bytes().
   std::vector<std::string> work = {};
   std::vector<Asked> asked = {};  // of each kind: all that it asks of any prompt

@@ -11,8 +11,7 @@ void serialize(Archive& archive, CheckpointChoices& c) {
 }
 template <class Archive>
 void serialize(Archive& archive, ModelJob& m) {
-  archive(m.name, m.path, m.choices, m.tokenizer, m.answer, m.parameters, m.converted, m.work,
-          m.asked);
+  archive(m.name, m.path, m.choices, m.tokenizer, m.answer, m.kept, m.converted, m.work, m.asked);
 }
 template <class Archive>
 void serialize(Archive& archive, Job& j) {

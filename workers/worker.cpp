@@ -85,9 +85,9 @@ void Worker::check_memory() const {
   const std::int64_t there = cpu ? host_memory() : device_memory(device_->device);
   for (const ModelJob& model : job_.models) {
     const std::int64_t mapped = cpu && device_->precision == Precision::kFp32
-                                    ? model.parameters - model.converted
+                                    ? model.kept - model.converted
                                     : 0,
-                       needed = (model.parameters - mapped) * weight_bytes(device_->precision);
+                       needed = (model.kept - mapped) * weight_bytes(device_->precision);
     if (needed > there)
       throw InputError(fmt::format("model {}", model.name),
                        fmt::format("its weights take {} in {}, and {} has {}",
@@ -134,7 +134,7 @@ LoadedModel& Worker::load(const Unit& unit) {
 
 void Worker::fail_loading(const ModelJob& model, const std::string& reason, bool memory) {
   release_cached_memory(device_->device);
-  const std::int64_t bytes = model.parameters * weight_bytes(device_->precision);
+  const std::int64_t bytes = model.kept * weight_bytes(device_->precision);
   std::string line = fmt::format("model {} cannot be loaded on {}: {}", model.name, device_name_,
                                  reason.substr(0, reason.find('\n')));
   if (memory && bytes > 0)

@@ -90,7 +90,7 @@ std::map<std::uint32_t, std::string> names_of(const std::vector<EdgeSpec>& edges
 class AnswersArrays final : public ArrayMaker {
  public:
   AnswersArrays(const AnswersPlan& plan, const Subjects& subjects)
-      : cells_(names_of(plan.edges), plan.series, subjects, true) {
+      : cells_(names_of(plan.edges), plan.series, subjects, {.log_changes = true}) {
     answers_.tokens.assign(subjects.asked.size(), 0);
     answers_.clean_first.assign(subjects.asked.size(), kNaN);
     answers_.clean_whole.assign(subjects.asked.size(), kNaN);

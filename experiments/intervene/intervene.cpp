@@ -94,7 +94,7 @@ class InterventionArrays final : public ArrayMaker {
   InterventionArrays(const IntervenePlan& plan, const Subjects& subjects)
       : plan_(plan),
         subjects_(subjects),
-        cells_(rows_with_cells(plan.rows), plan.series, subjects, true),
+        cells_(rows_with_cells(plan.rows), plan.series, subjects, {.log_changes = true}),
         donors_(subjects.asked.size(), kNoDonor) {
     for (std::uint32_t row = 0; row < plan.rows.size(); ++row)
       if (plan.rows[row].one_by_one()) maps_.emplace(row, std::vector<HeatmapResult>{});

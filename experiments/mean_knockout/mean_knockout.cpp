@@ -173,7 +173,7 @@ std::map<std::uint32_t, std::string> labels_of(const std::vector<KnockoutSpec>& 
 class MeanKnockoutArrays final : public ArrayMaker {
  public:
   MeanKnockoutArrays(const MeanKnockoutPlan& plan, const Subjects& subjects)
-      : cells_(labels_of(plan.knockouts), plan.series, subjects, true) {
+      : cells_(labels_of(plan.knockouts), plan.series, subjects, {.log_changes = true}) {
     for (const Prompt& prompt : plan.references) references_.prompts.push_back(prompt.id);
     references_.documents = static_cast<std::int64_t>(plan.documents.size());
   }

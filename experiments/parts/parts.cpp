@@ -54,7 +54,7 @@ std::map<std::uint32_t, std::string> names_of(const std::vector<PartItem>& items
 class PartsArrays final : public ArrayMaker {
  public:
   PartsArrays(const PartsPlan& plan, const Subjects& subjects)
-      : plan_(plan), cells_(names_of(plan.items), plan.series, subjects, true) {}
+      : plan_(plan), cells_(names_of(plan.items), plan.series, subjects, {.log_changes = true}) {}
 
   void add(std::uint32_t prompt, const Asked& asked, const std::string& values) override {
     const auto found = from_bytes<PromptParts>(values, "what parts of edges carry");
@@ -332,6 +332,9 @@ class PartsKind final : public ExperimentKind {
     planned.work = std::make_shared<PartsWork>(planner.take());
     planned.lacking = "heads, or heads with a decay";
     return planned;
+  }
+  void check(const Entries& entries, std::span<const ModelOfRun> models) const override {
+    refuse_impossible_divisions(entries, models);
   }
   std::shared_ptr<const Work> work_from(const std::string& bytes) const override {
     return std::make_shared<PartsWork>(from_bytes<PartsPlan>(bytes, "the plan of parts of edges"));

@@ -31,6 +31,28 @@ void add_once(std::string name, std::vector<std::string>& names) {
 
 }  // namespace
 
+void refuse_impossible_divisions(const Entries& entries, std::span<const ModelOfRun> models) {
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const auto& entry = static_cast<const PartsConfig&>(*entries[i]);
+    for (const Division& division : entry.channels) {
+      const ModelToPlan* one = nullptr;
+      bool any = false;
+      for (const ModelOfRun& of : models)
+        if (is_for(entry, of.model.name)) {
+          one = &of.model;
+          any = any || can_have(division, divisible_of(of.model.architecture));
+        }
+      if (one != nullptr && !any)
+        throw InputError(
+            one->file.string(),
+            fmt::format("key {}: {} knocks nothing out: no model that it is for has {}",
+                        key_in_entry("parts", i, entries.size(), "channels"), to_string(division),
+                        division.by_decay() ? "heads or channels with a decay" : "heads"),
+            "leave it out; `factflow check MODEL` says what a model has");
+    }
+  }
+}
+
 Asked PartsPlanner::add(std::size_t index, const PartsConfig& entry,
                         std::vector<std::string>& skipped) {
   const auto key = [&](const char* name) { return key_in_entry("parts", index, entries_, name); };

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +13,10 @@
 #include "experiments/parts/parts_plan.hpp"
 
 namespace factflow {
+
+// Throws InputError naming the key of a division that no model of its entry can have. After each
+// model was planned.
+void refuse_impossible_divisions(const Entries& entries, std::span<const ModelOfRun> models);
 
 class PartsPlanner {
  public:

@@ -87,7 +87,8 @@ std::map<std::uint32_t, std::string> names_of(const std::vector<PositionSpec>& i
 class PositionArrays final : public ArrayMaker {
  public:
   PositionArrays(const PositionPlan& plan, const Subjects& subjects)
-      : cells_(names_of(plan.items), plan.series, subjects, true), prompts_(subjects.asked.size()) {
+      : cells_(names_of(plan.items), plan.series, subjects, {.log_changes = true}),
+        prompts_(subjects.asked.size()) {
     const std::size_t cells = plan.items.size() * prompts_;
     places_.clean_log_probability.assign(cells, kNaN);
     places_.clean_rank.assign(cells, 0);

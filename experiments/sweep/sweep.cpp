@@ -4,7 +4,7 @@
 #include <cmath>
 #include <functional>
 #include <map>
-#include <stdexcept>
+#include <numeric>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -15,7 +15,7 @@
 #include "experiments/cell_collector.hpp"
 #include "experiments/planning.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
-#include "model/check_intervention.hpp"
+#include "experiments/sweep/sweep_edges.hpp"
 
 namespace factflow {
 
@@ -25,7 +25,7 @@ void serialize(Archive& archive, EdgeSpec& e) {
 }
 template <class Archive>
 void serialize(Archive& archive, SweepPlan& p) {
-  archive(p.edges, p.series);
+  archive(p.edges, p.series, p.routes);
 }
 
 std::string label_of(const EdgeSpec& edge) {
@@ -42,7 +42,8 @@ SweepPlan decode_sweep_plan(const std::string& bytes) {
 
 namespace {
 
-constexpr double kBytesPerRow = 12;  // a probability, a rank, a number of ties
+// A probability, a rank, a number of ties, blocked edges; and how many layers route differently.
+constexpr double kBytesPerRow = 16, kBytesOfRouting = 4;
 
 // What is found about one prompt.
 struct PromptSweep {
@@ -51,10 +52,20 @@ struct PromptSweep {
   // [asked edge][start], its window sizes after each other; NaN = no edge.
   std::vector<std::vector<float>> probability;
   std::vector<std::vector<std::int32_t>> rank, tied;  // likewise; 0 = no edge
+  // [asked edge][layer] edges that a window loses for each of its layers.
+  std::vector<std::vector<std::int32_t>> by_layer;
+  // [asked edge][start] layers in which a replayed token goes to other experts; nothing where the
+  // model has none.
+  std::vector<std::vector<std::int32_t>> rerouted;
 };
 template <class Archive>
 void serialize(Archive& archive, PromptSweep& p) {
-  archive(p.blocked, p.probability, p.rank, p.tied);
+  archive(p.blocked, p.probability, p.rank, p.tied, p.by_layer, p.rerouted);
+}
+
+std::int32_t sum_over(const std::vector<std::int32_t>& by_layer, const Window& window) {
+  return std::accumulate(by_layer.begin() + window.begin, by_layer.begin() + window.end,
+                         std::int32_t{0});
 }
 
 // ---- results
@@ -69,14 +80,24 @@ std::map<std::uint32_t, std::string> labels_of(const std::vector<EdgeSpec>& edge
 class SweepArrays final : public ArrayMaker {
  public:
   SweepArrays(const SweepPlan& plan, const Subjects& subjects)
-      : cells_(labels_of(plan.edges), plan.series, subjects, false) {}
+      : series_(plan.series),
+        cells_(labels_of(plan.edges), plan.series, subjects,
+               {.blocked_edges = true, .rerouted = plan.routes}) {}
 
   void add(std::uint32_t prompt, const Asked& asked, const std::string& values) override {
     const auto found = from_bytes<PromptSweep>(values, "a sweep result");
-    for (std::size_t e = 0; e < asked.size(); ++e)
-      cells_.add(
-          prompt, asked[e],
-          {found.blocked.at(e), found.probability.at(e), found.rank.at(e), found.tied.at(e)});
+    for (std::size_t e = 0; e < asked.size(); ++e) {
+      std::vector<std::int32_t> blocked;
+      for (const Window& window : windows_of(series_, asked[e].series))
+        blocked.push_back(sum_over(found.by_layer.at(e), window));
+      cells_.add(prompt, asked[e],
+                 {.touched = found.blocked.at(e),
+                  .probability = found.probability.at(e),
+                  .rank = found.rank.at(e),
+                  .tied = found.tied.at(e),
+                  .blocked_edges = &blocked,
+                  .rerouted = found.rerouted.empty() ? nullptr : &found.rerouted.at(e)});
+    }
   }
   void add_failed(std::uint32_t prompt, const Asked& asked) override {
     cells_.add_failed(prompt, asked);
@@ -90,19 +111,17 @@ class SweepArrays final : public ArrayMaker {
   }
 
  private:
+  std::vector<WindowSeries> series_;
   CellCollector cells_;
 };
 
 // ---- work
 
 // Whether any window has a layer with such an edge: layers that slide may not reach so far.
-bool exists_somewhere(const Architecture& architecture, const std::vector<int>& targets,
-                      const std::vector<int>& sources, Path path,
+bool exists_somewhere(const std::vector<std::int32_t>& by_layer,
                       const std::vector<Window>& windows) {
   return std::any_of(windows.begin(), windows.end(), [&](const Window& window) {
-    Block block = knockout(targets, sources, {}, window);
-    block.path = path;
-    return window.begin == window.end || blocked_edges(architecture, block) > 0;
+    return window.begin == window.end || sum_over(by_layer, window) > 0;
   });
 }
 
@@ -134,9 +153,12 @@ class SweepWork final : public Work {
       sample.probability.emplace_back(windows);
       sample.rank.emplace_back(windows);
       sample.tied.emplace_back(windows);
+      if (plan_.routes) sample.rerouted.emplace_back(windows);
+      sample.by_layer.emplace_back(layers_of(edge));
       rows += static_cast<double>(windows);
     }
-    return {rows * kBytesPerRow, static_cast<double>(to_bytes(sample).size())};
+    return {rows * (kBytesPerRow + (plan_.routes ? kBytesOfRouting : 0)),
+            static_cast<double>(to_bytes(sample).size())};
   }
 
   ReplayRequest request(const Asked& asked, const TokenizedPrompt& prompt,
@@ -160,18 +182,22 @@ class SweepWork final : public Work {
       const EdgeSpec& edge = plan_.edges.at(asked[e].item);
       const std::vector<int> targets = positions_of(edge.to, prompt),
                              sources = positions_of(edge.from, prompt);
-      const bool exists = exists_somewhere(model.network().architecture(), targets, sources,
-                                           edge.path, windows_of(plan_.series, asked[e].series));
+      std::vector<std::int32_t>& by_layer =
+          sweep.by_layer.emplace_back(edges_lost(edge, prompt, model.network().architecture()));
+      const bool exists = exists_somewhere(by_layer, windows_of(plan_.series, asked[e].series));
       sweep.blocked.push_back(exists ? count_edges(targets, sources) : 0);
       std::vector<float>& probability = sweep.probability.emplace_back();
       std::vector<std::int32_t>&rank = sweep.rank.emplace_back(), &tied = sweep.tied.emplace_back();
+      if (plan_.routes) sweep.rerouted.emplace_back();
       for (const Answer& answered : result.knockouts[e]) {
         const Answer answer = exists ? answered : Answer{};
         if (answer.rank == 0) sweep.blocked[e] = 0;  // an empty set of channels, say
         probability.push_back(static_cast<float>(std::exp(answer.log_probability)));
         rank.push_back(answer.rank);
         tied.push_back(answer.tied);
+        if (plan_.routes) sweep.rerouted.back().push_back(answer.rerouted);
       }
+      if (sweep.blocked[e] == 0) std::fill(by_layer.begin(), by_layer.end(), 0);
     }
     return {"", to_bytes(sweep)};
   }
@@ -181,48 +207,18 @@ class SweepWork final : public Work {
   }
 
  private:
+  // Of the model: windows of every size reach its last one.
+  std::size_t layers_of(const AskedItem& edge) const {
+    std::size_t layers = 0;
+    for (const Window& window : windows_of(plan_.series, edge.series))
+      layers = std::max(layers, static_cast<std::size_t>(window.end));
+    return layers;
+  }
+
   SweepPlan plan_;
 };
 
 // ---- the kind
-
-// What the model's heads or channels of a part are. Without any: the model cannot have the part.
-void take_part(const PartName& name, const ModelToPlan& model, const std::string& key,
-               EdgeSpec& edge) {
-  edge.part = to_string(name);
-  try {
-    const Divisible among = divisible_of(model.architecture);
-    edge.what = among.what;
-    if (const auto part = part_called(name, among)) edge.indices = part->indices;
-  } catch (const std::invalid_argument& error) {
-    throw InputError(
-        model.file.string(),
-        fmt::format("key {}: model {} has no {}: {}", key, model.name, edge.part, error.what()),
-        "leave it out, or give the model an entry of its own with models: [...]");
-  }
-}
-
-std::vector<EdgeSpec> edges_of(const SweepConfig& sweep, const ModelToPlan& model,
-                               const std::string& key) {
-  std::vector<EdgeSpec> edges;
-  for (const KnockoutConfig& knockout : sweep.knockouts)
-    for (const TokenRole to : knockout.to)
-      for (const TokenRole from : knockout.from) {
-        for (const ChannelSet& channels : knockout.channels)
-          for (const Path path : knockout.path) edges.push_back({from, to, channels, path});
-        for (const PartName& part : knockout.parts)
-          for (const Path path : knockout.path)
-            take_part(part, model, key, edges.emplace_back(EdgeSpec{from, to, {}, path}));
-      }
-  return edges;
-}
-
-// Whether the model has such channels, and mixers on such a path.
-bool can_have(const EdgeSpec& edge, const Architecture& architecture) {
-  if (!architecture.has(edge.path)) return false;
-  if (!edge.part.empty()) return !edge.indices.empty();
-  return edge.channels.kind == ChannelSet::Kind::kAll || architecture.channels(edge.path) > 0;
-}
 
 // The index of the edge in `edges`, at whose end it is put if it is new.
 std::uint32_t place_in(std::vector<EdgeSpec>& edges, const EdgeSpec& edge) {
@@ -247,6 +243,7 @@ class SweepKind final : public ExperimentKind {
 
   PlannedWork plan(const Entries& entries, const ModelToPlan& model) const override {
     SweepPlan plan;
+    plan.routes = model.architecture.routes();
     PlannedWork planned;
     for (std::size_t i = 0; i < entries.size(); ++i) {
       Asked& asked = planned.asked.emplace_back();
@@ -260,6 +257,9 @@ class SweepKind final : public ExperimentKind {
     planned.work = std::make_shared<SweepWork>(std::move(plan));
     planned.lacking = "state-space channels, or mixers on the path";
     return planned;
+  }
+  void check(const Entries& entries, std::span<const ModelOfRun> models) const override {
+    refuse_what_blocks_nothing(entries, models);
   }
   std::shared_ptr<const Work> work_from(const std::string& bytes) const override {
     return std::make_shared<SweepWork>(decode_sweep_plan(bytes));
@@ -275,13 +275,14 @@ class SweepKind final : public ExperimentKind {
     const std::vector<std::uint32_t> series = add_series(
         plan.series, sweep.windows.sizes, sweep.windows.placement, model.architecture.layers);
     Asked asked;
-    for (const EdgeSpec& edge : edges_of(sweep, model, key)) {
-      if (can_have(edge, model.architecture))
-        asked.push_back({place_in(plan.edges, edge), series});
-      else if (const std::string label = label_of(edge);
-               std::find(skipped.begin(), skipped.end(), label) == skipped.end())
-        skipped.push_back(label);
-    }
+    for (const KnockoutConfig& knockout : sweep.knockouts)
+      for (const EdgeSpec& edge : edges_of(knockout, model, key)) {
+        if (can_have(edge, model.architecture))
+          asked.push_back({place_in(plan.edges, edge), series});
+        else if (const std::string label = label_of(edge);
+                 std::find(skipped.begin(), skipped.end(), label) == skipped.end())
+          skipped.push_back(label);
+      }
     std::sort(asked.begin(), asked.end());
     return asked;
   }

@@ -50,6 +50,7 @@ std::string label_of(const EdgeSpec& edge);
 struct SweepPlan {
   std::vector<EdgeSpec> edges;
   std::vector<WindowSeries> series;
+  bool routes = false;  // whether the model has experts among which tokens choose
 };
 SweepPlan decode_sweep_plan(const std::string& bytes);  // of the kind's Work::bytes()
 

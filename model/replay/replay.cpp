@@ -15,6 +15,7 @@
 #include "base/text.hpp"
 #include "model/check_intervention.hpp"
 #include "model/device.hpp"
+#include "model/kept_numbers.hpp"
 
 namespace factflow {
 namespace {
@@ -69,7 +70,8 @@ ReplayEngine::ReplayEngine(const Network& network, std::int64_t memory_limit,
   synchronise(network.device());  // lanes do not wait for the stream that brings the weights
   if (memory_limit_ <= 0)
     memory_limit_ = activation_memory(network.device(),
-                                      network.parameters() * weight_bytes(network.precision()));
+                                      numbers_kept(network.architecture(), network.parameters()) *
+                                          weight_bytes(network.precision()));
   if (rows_per_pass_ <= 0) rows_per_pass_ = defaults.rows_per_pass;
 }
 

@@ -32,7 +32,7 @@ void print_model(const Config& config, const Dataset& dataset, const PlannedJob&
       model.architecture.family,
       counted(static_cast<std::uint64_t>(model.architecture.layers), "layer"),
       format_count(static_cast<double>(model.parameters)),
-      format_bytes(static_cast<double>(bytes_of_weights(config.run.precision, model.parameters))),
+      format_bytes(static_cast<double>(bytes_of_weights(config.run.precision, model.kept))),
       format_bytes(static_cast<double>(activations_of_model(config, dataset, planned, m))));
   for (const WorkLine& work : work_of_model(config, dataset, planned, m))
     std::cout << line(model.experiments[work.kind].work->describe(work.part.asked), work.part.count,

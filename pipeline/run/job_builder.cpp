@@ -16,6 +16,7 @@
 #include "model/checkpoint/checkpoint.hpp"
 #include "model/checkpoint/hub_cache.hpp"
 #include "model/families/family.hpp"
+#include "model/kept_numbers.hpp"
 #include "model/limits.hpp"
 #include "model/network.hpp"
 #include "model/tokenizer/tokenizer.hpp"
@@ -109,7 +110,9 @@ void check_files(ModelJob& job, const TensorTable& table, Completeness completen
   if (whole || Checkpoint::has_weights(job.path)) {
     const Checkpoint checkpoint = Checkpoint::open(job.path);
     check_tensors(checkpoint, table);
-    job.converted = std::min(parameters_to_convert(checkpoint), planned.parameters);
+    const std::int64_t usable = planned.parameters - parameters_to_convert(checkpoint) -
+                                numbers_multiplied(planned.architecture);
+    job.converted = planned.kept - std::max<std::int64_t>(usable, 0);
   } else {
     planned.missing.push_back("weights");
   }
@@ -123,16 +126,48 @@ void check_files(ModelJob& job, const TensorTable& table, Completeness completen
   require_vocabulary(tokenizer->second, planned.architecture.vocabulary, job.path);
 }
 
+ModelToPlan model_to_plan(const Config& config, const std::vector<Prompt>& prompts,
+                          const PlannedModel& planned, const ModelJob& job) {
+  return {job.name,
+          planned.architecture,
+          placement_of(config),
+          config.file,
+          prompts,
+          parse_precision(config.run.precision)};
+}
+
+// Nothing for a prompt that the model cannot be asked.
+std::optional<TokenizedPrompt> tokens_of(const Tokenizer& tokenizer, const Prompt& prompt,
+                                         AnswerRule rule) {
+  try {
+    return tokenize(tokenizer, prompt, rule);
+  } catch (const InputError&) {
+    return std::nullopt;
+  }
+}
+
+// What takes all models to know.
+void check_experiments(const Config& config, const std::vector<Prompt>& prompts,
+                       const PlannedJob& planned, const Tokenizers& tokenizers) {
+  std::vector<ModelOfRun> models;
+  for (std::size_t m = 0; m < planned.models.size(); ++m) {
+    const ModelJob& job = planned.job.models[m];
+    ModelOfRun& one = models.emplace_back(
+        ModelOfRun{model_to_plan(config, prompts, planned.models[m], job), nullptr});
+    if (const auto tokenizer = tokenizers.find(job.tokenizer); tokenizer != tokenizers.end())
+      one.tokens = [&tokenizer = tokenizer->second, rule = job.answer](const Prompt& prompt) {
+        return tokens_of(tokenizer, prompt, rule);
+      };
+  }
+  for (size_t kind = 0; kind < experiment_kinds().size(); ++kind)
+    experiment_kinds()[kind]->check(config.experiments[kind], models);
+}
+
 }  // namespace
 
 void plan_experiments(const Config& config, const std::vector<Prompt>& prompts,
                       PlannedModel& planned, ModelJob& job) {
-  const ModelToPlan model{job.name,
-                          planned.architecture,
-                          placement_of(config),
-                          config.file,
-                          prompts,
-                          parse_precision(config.run.precision)};
+  const ModelToPlan model = model_to_plan(config, prompts, planned, job);
   for (size_t kind = 0; kind < experiment_kinds().size(); ++kind) {
     planned.experiments.push_back(experiment_kinds()[kind]->plan(config.experiments[kind], model));
     job.work.push_back(planned.experiments.back().work->bytes());
@@ -163,16 +198,18 @@ PlannedJob build_job(const Config& config, const std::vector<Prompt>& prompts,
       check_cuda_limits(one.architecture, CudaLimits{}, path);
     const TensorTable table = family_named(one.architecture.family).tensors(one.architecture);
     one.parameters = table.parameters();
+    one.kept = numbers_kept(one.architecture, one.parameters);
     ModelJob& job = planned.job.models.emplace_back();
     job.name = model.name;
     job.path = path;
     job.choices = choices;
     job.tokenizer = tokenizer_path(config, model);
     job.answer = config.select[0].answer;
-    job.parameters = one.parameters;
+    job.kept = one.kept;
     check_files(job, table, completeness, tokenizers, one);
     plan_experiments(config, prompts, one, job);
   }
+  check_experiments(config, prompts, planned, tokenizers);
   return planned;
 }
 

@@ -13,6 +13,7 @@ namespace factflow {
 struct PlannedModel {
   Architecture architecture;
   std::int64_t parameters = 0;
+  std::int64_t kept = 0;                 // numbers in memory: numbers_kept()
   std::vector<std::string> missing;      // "weights", "a tokenizer"; only with kConfigOnly
   std::vector<PlannedWork> experiments;  // as experiment_kinds()
   double tokens = 0;  // of a prompt, on average; 0: not measured (measure_tokens())
@@ -30,7 +31,8 @@ enum class Completeness {
 };
 
 // `prompts`: of the dataset. Reads every model's config.json, every tensor's name and shape, and
-// the tokenizer. Throws InputError for a model that cannot be used or cannot have what is asked;
+// the tokenizer. Throws InputError for a model that cannot be used or cannot have what is asked,
+// and for what would do nothing in any model and prompt;
 // models that are not there are all named at once, with the commands that download them.
 PlannedJob build_job(const Config& config, const std::vector<Prompt>& prompts,
                      Completeness completeness);

@@ -71,11 +71,10 @@ at::Device planned_device(const Config& config) {
   return {at::kCUDA, 0};
 }
 
-std::int64_t memory_limit_of(const Config& config, at::Device device, std::int64_t parameters) {
+std::int64_t memory_limit_of(const Config& config, at::Device device, std::int64_t kept) {
   if (config.run.memory_limit > 0) return config.run.memory_limit;
   if (!device.is_cpu() && visible_gpus().empty()) return std::numeric_limits<std::int64_t>::max();
-  return activation_memory(device,
-                           parameters * weight_bytes(parse_precision(config.run.precision)));
+  return activation_memory(device, kept * weight_bytes(parse_precision(config.run.precision)));
 }
 
 // ---- the journal
@@ -106,7 +105,7 @@ std::int64_t activations_of_model(const Config& config, const Dataset& dataset,
   const at::Device device = planned_device(config);
   const PassShape shape =
       pass_shape(one.architecture, parse_precision(config.run.precision), device);
-  const std::int64_t limit = memory_limit_of(config, device, one.parameters);
+  const std::int64_t limit = memory_limit_of(config, device, one.kept);
   const std::optional<Tokenizer> tokenizer = tokenizer_of(job);
   std::int64_t largest = 0;
   for (const WorkLine& work : work_of_model(config, dataset, planned, model)) {

@@ -103,8 +103,7 @@ PlanSize size_of_plan(const Config& config, const Dataset& dataset, const Planne
       of_model.add(line.estimate);
     size.total.add(of_model);
     size.of_model.push_back(of_model);
-    weights =
-        std::max(weights, bytes_of_weights(config.run.precision, planned.models[m].parameters));
+    weights = std::max(weights, bytes_of_weights(config.run.precision, planned.models[m].kept));
     results = std::max(results, of_model.bytes);
     size.kept = std::max(size.kept, bytes_kept(planned.models[m]));
   }
@@ -133,9 +132,9 @@ double seconds_on(const std::string& device, const std::string& precision,
 
 // tf32x3 keeps its weights in two parts; in bf16 the embedding stays float32, which is left out
 // here.
-std::int64_t bytes_of_weights(const std::string& precision, std::int64_t parameters) {
-  if (precision == "bf16") return parameters * 2;
-  return parameters * (precision == "fp64" || precision == "tf32x3" ? 8 : 4);
+std::int64_t bytes_of_weights(const std::string& precision, std::int64_t kept) {
+  if (precision == "bf16") return kept * 2;
+  return kept * (precision == "fp64" || precision == "tf32x3" ? 8 : 4);
 }
 
 }  // namespace factflow

@@ -54,6 +54,7 @@ PlanSize size_of_plan(const Config& config, const Dataset& dataset, const Planne
 double seconds_on(const std::string& device, const std::string& precision,
                   const PlannedJob& planned, const PlanSize& size, const RateTable& rates);
 
-std::int64_t bytes_of_weights(const std::string& precision, std::int64_t parameters);
+// Of so many numbers that a model keeps.
+std::int64_t bytes_of_weights(const std::string& precision, std::int64_t kept);
 
 }  // namespace factflow

@@ -109,6 +109,7 @@ def check_curves(run, folder):
             close(row["start"], starts[s], what + " start")
             close(row["relative_depth"], starts[s] / swept.layers, what + " depth")
             ok = ~np.isnan(change[:, s])
+            check_counts(row, swept, window, edge, (ok, s), f"{what} {starts[s]}")
             families.setdefault(family_of(row), []).append((row, t_test(change[ok, s], swept.facts[ok])))
             close_band(row, "change", percentiles(by_fact[:, s]), what, ("_low_by_fact", "_high_by_fact"))
             close_band(row, "change", percentiles(by_relation[:, s]), what, ("_low_by_relation", "_high_by_relation"))
@@ -116,6 +117,18 @@ def check_curves(run, folder):
         p_values = np.array([p for _, p in family])
         for (row, p), adjusted in zip(family, holm(p_values)):
             close_p(row, p, adjusted, f"{run.kind.curves} {name}")
+
+
+def check_counts(row, swept, window, edge, cells, what):
+    """Edges that were really blocked, and layers in which a knockout changed the routing: of knockouts alone."""
+    for stored, total, some, counts in (("blocked_edges", "blocked_edges", "without_edges", lambda n: n == 0),
+                                        ("rerouted", "rerouted_layers", "rerouted", lambda n: n > 0)):
+        if total not in row:
+            continue
+        values = swept.counts(window, edge, stored)
+        values = values[cells] if values is not None else np.array([])
+        close(row[total], mean(values), f"{what} {total}")
+        close(row[some], counts(values).sum(), f"{what} {some}")
 
 
 def check_point(row, s, facts, change, rank, logs, what):

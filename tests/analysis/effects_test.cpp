@@ -4,8 +4,10 @@
 #include <cmath>
 #include <limits>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "analysis/blocked_edges.hpp"
 #include "analysis/curves.hpp"
 #include "analysis/groups.hpp"
 #include "analysis/paired.hpp"
@@ -66,6 +68,41 @@ std::vector<Curve> curves_of(const WindowData& window) {
 
 std::vector<float> one_edge() {
   return {0.5F, 0.25F, 0.5F, 0.5F, 0.375F, 0.5F, 0.5F, 0.25F, 0.5F, 0.5F, 0.125F, 0.5F};
+}
+
+// Of valid cells alone; files that do not store counts have none.
+TEST(Curves, CountEdgesAndRouting) {
+  Example example({"subject->last"}, one_edge());
+  const CurvePoint unknown = curves_of(example.window)[0].points[0];
+  EXPECT_TRUE(std::isnan(unknown.blocked_edges));
+  EXPECT_TRUE(std::isnan(unknown.rerouted_layers));
+  EXPECT_EQ(unknown.without_edges, 0U);
+  EXPECT_EQ(unknown.rerouted, 0U);
+  example.window.cells.blocked_edges = {0, 3, 6, 0, 3, 6, 5, 3, 6, -1, -1, -1};
+  example.window.cells.rerouted = {2, 0, 0, 0, 0, 0, 1, 0, 0, -1, -1, -1};
+  example.window.cells.probability[9] = kNan;
+  const Curve curve = curves_of(example.window)[0];
+  EXPECT_EQ(curve.points[0].n, 3U);
+  EXPECT_DOUBLE_EQ(curve.points[0].blocked_edges, 5.0 / 3);
+  EXPECT_EQ(curve.points[0].without_edges, 2U);
+  EXPECT_DOUBLE_EQ(curve.points[0].rerouted_layers, 1);
+  EXPECT_EQ(curve.points[0].rerouted, 2U);
+  Study study;
+  study.run.models = {example.model};
+  study.run.models[0].windows = {3};
+  study.window = 3;
+  study.curves = {curve};
+  study.curves[0].points.resize(1);
+  EXPECT_THAT(
+      blocked_edges_in_words(study),
+      testing::ElementsAre(
+          testing::AllOf(testing::StartsWith("tiny: in some windows of 3 layers no layer has"),
+                         testing::HasSubstr("subject \u2192 last (66.7 % of the cells)")),
+          testing::StartsWith("tiny: in 66.7 % of the knockouts in windows of 3 layers some "
+                              "token goes to other experts than in the clean run, in 1.5 of "
+                              "the 8 layers on average")));
+  study.curves[0].main_set = false;
+  EXPECT_THAT(blocked_edges_in_words(study), testing::IsEmpty());
 }
 
 TEST(Curves, MeansMediansAndDepths) {

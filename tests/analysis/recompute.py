@@ -206,6 +206,10 @@ class Swept:
             log = np.log(np.maximum(p, np.finfo(np.float32).tiny) / self.clean)
         return np.where(np.isnan(self.change(window, edge)), np.nan, log)
 
+    def counts(self, window, edge, name):
+        """Stored numbers of the cells, None where there are none."""
+        return self.cells(window, edge, name) if name in self.done[f"window_{window}"] else None
+
     def rank(self, window, edge):
         return self.cells(window, edge, "rank")
 

@@ -727,10 +727,28 @@ class Generator {
           result.probability.push_back(none ? kNan : static_cast<float>(p));
           const double rank = -3 * change - 1.2 + 0.5 * normal();
           result.rank.push_back(none ? 0 : 1 + static_cast<std::int32_t>(std::max(0.0, rank)));
+          count(axes.blocked[e * axes.prompts.size() + i], none, edge, i, window, start, result);
         }
       }
     }
+    // Of a run that says nothing of routing, and as older files are.
+    if (model.family != "llama") result.rerouted.clear();
+    if (model.family == "gpt2") result.blocked_edges.clear();
     return result;
+  }
+
+  // The edges of some prompts from their first token on are out of reach in the lowest window.
+  static void count(std::int64_t pairs, bool none, const Edge& edge, std::size_t prompt, int window,
+                    int start, CellWindow& result) {
+    const bool beyond = edge.source == "first" && start == 0 && prompt % 5 == 2;
+    const bool unknown = pairs < 0 || (none && pairs > 0);
+    result.blocked_edges.push_back(unknown  ? kNotCounted
+                                   : beyond ? 0
+                                            : static_cast<std::int32_t>(pairs) * window);
+    result.rerouted.push_back(
+        unknown ? kNotCounted
+        : none  ? 0
+                : static_cast<std::int32_t>(prompt + static_cast<std::size_t>(start)) % 3);
   }
 
   HeatmapResult heat_map(const SyntheticModel& model, const EvaluationResult& clean,

@@ -47,9 +47,11 @@ class DemoFacts : public ::testing::TestWithParam<std::string> {
           std::pair("Kenya", " Nairobi"), std::pair("Cuba", " Havana")})
       prompts_.push_back(capital_of(++id, subject, answer));
     ModelSource source;
-    source.path = source.tokenizer = source_dir() + "/demo/models/" + GetParam();
+    source.path = source.tokenizer = model_directory();
     model_ = std::make_unique<LoadedModel>(source, at::kCPU, Precision::kFp64, 0, "here");
   }
+
+  virtual std::string model_directory() { return source_dir() + "/demo/models/" + GetParam(); }
 
   Entries entries_in(const std::string& section) const {
     return kind_.form().read(parse_yaml(section, file_), Place{file_, kind_.section()});
@@ -62,6 +64,19 @@ class DemoFacts : public ::testing::TestWithParam<std::string> {
   std::string refused(const std::string& section) const {
     try {
       plan(section);
+    } catch (const InputError& error) {
+      return error.what();
+    }
+    return "";
+  }
+
+  // The same of a run of this model alone.
+  std::string refused_for_all(const std::string& section) const {
+    const ModelOfRun run = {
+        {name_, model_->network().architecture(), Placement::kFit, file_, prompts_},
+        [this](const Prompt& prompt) { return model_->tokenize_prompt(prompt); }};
+    try {
+      kind_.check(entries_in(section), {&run, 1});
     } catch (const InputError& error) {
       return error.what();
     }

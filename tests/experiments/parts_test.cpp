@@ -431,6 +431,20 @@ TEST_P(Parts, OfOneEdgeCostAsManyRowsAsTheyAre) {
   EXPECT_EQ(cost(both), clean + 3 * (rows + shorter));
 }
 
+TEST_P(Parts, RefuseDivisionsThatNoModelHas) {
+  const std::string heads = "{windows: {sizes: 2}, channels: [each group of 2, each head]}",
+                    decay = "{windows: {sizes: 2}, channels: each quantile of 2}";
+  if (transformer())
+    EXPECT_THAT(refused_for_all(decay),
+                HasSubstr("key parts.channels: each quantile of 2 knocks nothing out"));
+  else
+    EXPECT_EQ(refused_for_all(decay), "");
+  if (transformer() || has_heads())
+    EXPECT_EQ(refused_for_all(heads), "");
+  else
+    EXPECT_THAT(refused_for_all(heads), HasSubstr("key parts.channels: each head"));
+}
+
 TEST_P(Parts, PassOverWhatTheModelCannotHaveAndRefuseWhatIsTooMuch) {
   const PlannedWork planned =
       plan("{windows: {sizes: 2}, channels: [each head, each quantile of 2, each group of 2]}");

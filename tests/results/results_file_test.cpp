@@ -430,7 +430,19 @@ TEST_F(RunResults, InconsistentContentIsRefused) {
     };
   };
   EXPECT_EQ(with(knockout({7}, {0, 1}, 0.5F, 2)), "read");
-  EXPECT_TRUE(knockout_window(ResultsReader(path_), "tiny", 2).tied.empty());  // not counted
+  const CellWindow older = knockout_window(ResultsReader(path_), "tiny", 2);
+  EXPECT_TRUE(older.tied.empty());  // not counted
+  EXPECT_TRUE(older.blocked_edges.empty());
+  EXPECT_TRUE(older.rerouted.empty());
+  for (const char* counts : {"blocked_edges", "rerouted"})
+    EXPECT_NE(with([&](Group& model) {
+                knockout({7}, {0, 1}, 0.5F, 2)(model);
+                model.open_group("knockout")
+                    .open_group("window_2")
+                    .write(counts, {1, 1, 2}, std::vector<std::int32_t>{3, -2}, {"1", "d"});
+              }).find("at least 0, and -1"),
+              std::string::npos)
+        << counts;
   EXPECT_NE(with(knockout({7}, {0, 1}, kNan, 2)).find("0 where there is no answer"),
             std::string::npos);
   EXPECT_NE(with([&](Group& model) {

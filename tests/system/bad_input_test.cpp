@@ -34,6 +34,7 @@ class BadInput : public ::testing::Test {
     scenario.name = "bad";
     scenario.limit = 4;
     scenario.models = {"gpt2"};
+    scenario.knockouts = kKnockoutsOfTransformers;
     scenario.heatmaps = 0;
     return scenario;
   }
@@ -323,6 +324,32 @@ TEST_F(BadInput, ATokenBeyondTheVocabularyFailsItsPromptOnly) {
   ASSERT_EQ(reader.failures().size(), 1U);
   EXPECT_THAT(reader.failures()[0].reason, HasSubstr("has the token 1024, the model only 1024"));
   EXPECT_EQ(knockout_axes(reader, "damaged").prompts.size(), 1U);
+}
+
+// By every command that looks at a configuration; what one model has, others may lack.
+TEST_F(BadInput, KnockoutsThatBlockNothing) {
+  for (const auto& [line, words] :
+       {std::pair("{from: subject, to: last, channels: slow}",
+                  "key sweep.knockouts[1].channels: slow blocks no edge"),
+        std::pair("{from: subject, to: last, path: recurrent}",
+                  "key sweep.knockouts[1].path: recurrent blocks no edge"),
+        std::pair("{from: last, to: first}",
+                  "key sweep.knockouts[1]: last->first blocks no edge in any of 4 prompts")}) {
+    Scenario scenario = small();
+    scenario.knockouts = fmt::format("    - {{from: first, to: last}}\n    - {}\n", line);
+    expect_text_refused(scenario.yaml(), {words});
+    for (const char* command : {"validate", "plan"}) {
+      const Ended ended = run_program({command, scratch_.write("bad.yaml", scenario.yaml())});
+      EXPECT_EQ(ended.code, 2) << command << ended.all();
+      ASSERT_THAT(ended.complaints(), SizeIs(1)) << ended.all();
+      EXPECT_THAT(ended.complaints()[0], HasSubstr(words));
+    }
+    if (std::string(line).find("first") != std::string::npos) continue;
+    scenario.models = {"gpt2", "mamba"};
+    const Ended both = run_program({"plan", scratch_.write("bad.yaml", scenario.yaml())});
+    EXPECT_EQ(both.code, 0) << both.all();
+    EXPECT_THAT(both.out, HasSubstr("skips subject->last"));
+  }
 }
 
 TEST_F(BadInput, AListOfIdsThatNoPromptHas) {

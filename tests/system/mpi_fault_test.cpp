@@ -17,6 +17,7 @@ class MpiFault : public ::testing::TestWithParam<const char*> {
     Scenario scenario;
     scenario.limit = 2;
     scenario.models = {"gpt2"};
+    scenario.knockouts = kKnockoutsOfTransformers;
     scenario.heatmaps = 0;
     const std::string config = scratch_.write("config.yaml", scenario.yaml());
     return run_program({"run", config, "--out", (scratch_.path() / "out").string()},

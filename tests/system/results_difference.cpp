@@ -114,6 +114,8 @@ void compare_cells(Comparison& c, const CellNames& names, const std::string& mod
     c.equal(window + "tied", x.tied, y.tied);
     c.equal(window + "asked", x.asked, y.asked);
     c.equal(window + "log_change", x.log_change, y.log_change);
+    c.equal(window + "blocked_edges", x.blocked_edges, y.blocked_edges);
+    c.equal(window + "rerouted", x.rerouted, y.rerouted);
   }
 }
 

@@ -14,6 +14,11 @@ inline std::string demo_path(const std::string& name) {
   return source_dir() + "/demo/" + name;
 }
 
+// Of models without channels to choose: those that a Transformer alone is refused are left out.
+inline const char* const kKnockoutsOfTransformers =
+    "    - {from: [subject, last], to: last}\n"
+    "    - {from: context, to: subject}\n";
+
 struct Scenario {
   std::string name = "short";
   std::string dataset = demo_path("facts.jsonl");

@@ -82,6 +82,7 @@ class Submit : public ::testing::Test {
     Scenario scenario;
     scenario.limit = 4;
     scenario.models = {"gpt2"};
+    scenario.knockouts = kKnockoutsOfTransformers;
     config_ = scratch_.write("config.yaml", scenario.yaml());
     profile_ = scratch_.write("profile.yaml",
                               "time: 4h\nmemory: 2G\nfollow_ups: 1\nenvironment: "

@@ -139,6 +139,7 @@ class WriteFault : public ::testing::TestWithParam<Fault> {
     Scenario scenario;
     scenario.limit = 4;
     scenario.models = {"gpt2"};
+    scenario.knockouts = kKnockoutsOfTransformers;
     scenario.windows = "[5]";
     config_ = scratch_.write("fault.yaml", scenario.yaml());
     whole_ = forked("whole");

@@ -102,7 +102,7 @@ TEST_F(MemoryShort, AModelThatCannotBeLoadedIsNoUnitThatIsTooLarge) {
   ModelJob& model = job.models.emplace_back();
   model.name = "small";
   model.path = model.tokenizer = source_dir() + "/demo/models/gpt2";
-  model.parameters = 2'500'000;
+  model.kept = 2'500'000;
   model.work.resize(experiment_kinds().size());
   Worker worker(job, "cpu", 1, "here");
   Prompt prompt;
@@ -135,8 +135,8 @@ TEST(WorkerStart, WhatNoDeviceCouldHoldIsRefusedAtOnce) {
   job.device = "cpu";
   ModelJob& model = job.models.emplace_back();
   model.name = "huge";
-  model.parameters = std::int64_t{1} << 50;
-  model.converted = model.parameters;
+  model.kept = std::int64_t{1} << 50;
+  model.converted = model.kept;
   try {
     Worker worker(job, "cpu", 1, "here");
     FAIL() << "4 PiB of weights";

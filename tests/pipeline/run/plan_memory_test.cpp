@@ -8,11 +8,13 @@
 #include <gtest/gtest.h>
 
 #include "experiments/table.hpp"
+#include "model/kept_numbers.hpp"
 #include "model/replay/replay.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 #include "pipeline/coordination/journal_format.hpp"
 #include "tests/pipeline/clean_runs.hpp"
 #include "tests/source_dir.hpp"
+#include "tests/temporary_directory.hpp"
 #include "workers/worker.hpp"
 
 namespace factflow {
@@ -147,6 +149,54 @@ TEST_P(PlannedMemory, TheJournalIsThatOfTheResults) {
     found += static_cast<double>(worker.compute(task.id, task.payload, cancelled).size() +
                                  kRecordBytes + kFrameHeaderBytes);
   EXPECT_NEAR(expected / found, 1, 0.1);
+}
+
+// OPT-350m's embedding of 512 numbers a token is multiplied into two matrices of 1,024 each.
+TEST(PlannedWeights, CountWhatProjectionsAreMultipliedInto) {
+  const TemporaryDirectory model;
+  const auto kept = [&](const std::string& more) {
+    model.write("config.json",
+                R"({"model_type": "opt", "num_hidden_layers": 24, "hidden_size": 1024,
+      "ffn_dim": 4096, "num_attention_heads": 16, "do_layer_norm_before": false, "vocab_size": 50272)" +
+                    more + "}");
+    const Config config =
+        parse_config(fmt::format("name: x\ndataset: {{path: '{}/demo/facts.jsonl'}}\n"
+                                 "models: [{{name: opt, path: '{}'}}]\n"
+                                 "run: {{device: cpu}}\n",
+                                 source_dir(), model.path().string()),
+                     "x.yaml");
+    const PlannedJob planned = build_job(config, {}, Completeness::kConfigOnly);
+    EXPECT_EQ(planned.job.models[0].kept, planned.models[0].kept);
+    return std::pair(planned.models[0].parameters, planned.models[0].kept);
+  };
+  const auto [whole, kept_whole] = kept("");
+  EXPECT_EQ(kept_whole, whole);
+  for (const bool tied : {true, false}) {
+    const auto [parameters, numbers] =
+        kept(fmt::format(", \"word_embed_proj_dim\": 512, \"tie_word_embeddings\": {}", tied));
+    // The layers are the same; two matrices stand in place of one, or of two, and of the
+    // projections.
+    EXPECT_EQ(numbers, whole + 50272 * 1024) << tied;
+    EXPECT_EQ(parameters, whole - 50272 * 1024 + (tied ? 1 : 2) * 50272 * 512 + 2 * 512 * 1024);
+  }
+  // 0.33 billion parameters; 1.6 GB in float32, not 1.3.
+  const std::int64_t numbers = kept(", \"word_embed_proj_dim\": 512").second;
+  EXPECT_NEAR(static_cast<double>(bytes_of_weights("fp32", numbers)), 1.63e9, 0.01e9);
+}
+
+// What is counted is what a loaded model has.
+TEST(PlannedWeights, AreThoseOfALoadedModel) {
+  const nlohmann::json config = {
+      {"model_type", "opt"}, {"num_hidden_layers", 1},        {"hidden_size", 8},
+      {"ffn_dim", 12},       {"num_attention_heads", 2},      {"word_embed_proj_dim", 6},
+      {"vocab_size", 40},    {"max_position_embeddings", 16}, {"do_layer_norm_before", false}};
+  const Architecture architecture = read_architecture(config, "config.json");
+  const auto network = Network::random(architecture, at::kCPU, Precision::kFp32, 1);
+  EXPECT_EQ(network->head().inputs(), 8);
+  EXPECT_EQ(network->embedded({0, 39}).size(1), 8);
+  EXPECT_EQ(numbers_kept(architecture, network->parameters()),
+            network->parameters() - (40 * 6 + 2 * 6 * 8) + 40 * 8 +
+                network->head().inputs() * network->head().outputs());
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, PlannedMemory,
