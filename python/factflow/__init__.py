@@ -10,7 +10,7 @@
 Reading runs needs h5py and numpy; pandas, xarray and matplotlib are imported where they are asked for. docs/python.md has more.
 """
 
-from .arrays import Array, Group, Model
+from .arrays import Array, Group, ModelInfo
 from .cells import CellKind
 from .errors import (
     DamagedFileError,
@@ -41,7 +41,7 @@ __all__ = [
     "Heatmap",
     "MissingPackageError",
     "MissingResultsError",
-    "Model",
+    "ModelInfo",
     "ModelVerdict",
     "NotAnalysedError",
     "ResultsError",

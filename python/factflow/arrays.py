@@ -94,7 +94,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelInfo:
     """A model of a run.
 
     family: the checkpoint's model_type; path; layers, hidden_size, vocabulary, parameters: numbers; digests of checkpoint
@@ -117,7 +117,7 @@ class Store(Protocol):
     """Where labelled arrays are: a results file, or the memory of this process."""
 
     @property
-    def models(self) -> Mapping[str, Model]:
+    def models(self) -> Mapping[str, ModelInfo]:
         """In the order of the configuration."""
 
     def groups(self, model: str) -> tuple[str, ...]:

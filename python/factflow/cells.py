@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import statistics
-from .arrays import Group, Model, Store, Values
+from .arrays import Group, ModelInfo, Store, Values
 from .errors import UnknownNameError
 from .packages import needed
 from .table import Table, joined
@@ -76,7 +76,7 @@ class Cells:
     p_clean [prompt]: the answer's probability in the clean run, NaN where it is not what p is compared with.
     """
 
-    model: Model
+    model: ModelInfo
     kind: CellKind
     prompt_set: str
     window: int
@@ -155,7 +155,7 @@ def prompt_sets(store: Store, kind: CellKind) -> tuple[str, ...]:
 
 def _models_with(
     store: Store, kind: CellKind, models: Sequence[str] | None
-) -> Iterator[tuple[Model, Group, dict[int, Group]]]:
+) -> Iterator[tuple[ModelInfo, Group, dict[int, Group]]]:
     """Models that have cells of the kind, the group of the kind, and its windows by size, ascending."""
     for name in models or ():
         if name not in store.models:
@@ -313,7 +313,7 @@ def cells_dataset(all_cells: Iterable[Cells], units: Mapping[str, tuple[str, str
     """All models and window sizes in one dataset; NaN where a model or a size has no such cell."""
     xr = needed("xarray", "dataset()")
     of_model: dict[str, list[xarray.Dataset]] = {}
-    about: dict[str, Model] = {}
+    about: dict[str, ModelInfo] = {}
     for cells in all_cells:
         item = cells.kind.item
         axes = (item, "prompt", "start")

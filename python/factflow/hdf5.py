@@ -10,7 +10,7 @@ from functools import cached_property, partial
 import h5py
 import numpy as np
 
-from .arrays import Array, Attribute, Group, Model, Values
+from .arrays import Array, Attribute, Group, ModelInfo, Values
 from .errors import ForeignFileError, MissingResultsError, SchemaError, UnfinishedRunError, UnknownNameError
 from .seal import check_seal
 
@@ -112,14 +112,14 @@ class ResultsFile:
             raise ForeignFileError(self.path, f"has no attribute {error}", _DAMAGED) from None
 
     @cached_property
-    def models(self) -> Mapping[str, Model]:
+    def models(self) -> Mapping[str, ModelInfo]:
         """Models that have results, in the order of the configuration."""
         return {name: self._read_model(name) for name in _members(self._file) if name not in RESERVED}
 
-    def _read_model(self, name: str) -> Model:
+    def _read_model(self, name: str) -> ModelInfo:
         stored = _attributes(self._file[name])
         blocks = str(stored.get("layer_blocks", ""))
-        return Model(
+        return ModelInfo(
             name=name,
             family=str(stored["family"]),
             path=str(stored["path"]),

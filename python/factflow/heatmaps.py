@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import Group, Model, Store, Values
+from .arrays import Group, ModelInfo, Store, Values
 from .errors import UnknownNameError
 from .packages import needed
 from .table import Table, joined
@@ -32,7 +32,7 @@ class TokenMap:
     the last one; subject: range of tokens, end exclusive.
     """
 
-    model: Model
+    model: ModelInfo
     kind: str
     prompt: int
     window: int

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .arrays import Group, Model, Store
+from .arrays import Group, ModelInfo, Store
 from .cells import CellKind, Cells, cell_kinds, cells_dataset, cells_table, curves_table, prompt_sets, read_cells
 from .errors import NotAnalysedError, UnknownNameError
 from .heatmaps import Heatmap, maps_table, read_heatmap
@@ -63,7 +63,7 @@ class Arrays:
         self._store = store
 
     @property
-    def models(self) -> Mapping[str, Model]:
+    def models(self) -> Mapping[str, ModelInfo]:
         """Models with results, by name, in the order of the configuration."""
         return self._store.models
 
