@@ -173,7 +173,7 @@ constexpr const char* kDefinitions =
     "<li><strong>Each carries a part</strong>: each alone gives less than half, and only together "
     "less than half as well: they add up, more or less.</li>"
     "<li><strong>Cannot tell</strong>: an interval reaches over one half, or cutting both does not "
-    "surely lower the probability.</li></ul>\n"
+    "surely lower the probability by 10 %.</li></ul>\n"
     "<p>Shares are ratios of mean relative changes of p; only together = 100 % less both shares; "
     "interaction = both \u2212 (attention + state), in percentage points and of mean log changes: "
     "below 0 each makes up for the other, above 0 both take away the same. Intervals: 95 % "
@@ -283,7 +283,11 @@ std::string carriers_html(const Study& study) {
 
 std::vector<std::vector<std::string>> carrier_rows(const Study& study) {
   std::vector<std::vector<std::string>> rows;
-  const auto ends = [](const Resampled& of) { return interval_text(of.interval, "-", 0); };
+  const auto ends = [](const Resampled& of) {
+    std::string text = interval_text(of.interval, "-", 0);
+    if (text.size() > 1) std::erase(text, '+');
+    return text;
+  };
   for (const bool control : {false, true})
     for (const CarriedEdge& edge : study.carriers) {
       if (!edge.widest || edge.is_control() != control) continue;

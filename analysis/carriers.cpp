@@ -288,9 +288,13 @@ std::vector<Condition> conditions_of(const CarriedEdge& edge, Carrier carrier) {
 std::optional<Judged> no_verdict(const CarriedEdge& edge) {
   if (!edge.missing.empty()) return cannot_tell(edge.missing);
   if (auto few = too_few(edge.n, edge.facts)) return few;
-  if (!(edge.both.interval.high < 0))
-    return cannot_tell("cutting both does not surely lower the probability");
-  return std::nullopt;
+  const Interval& both = edge.both.interval;
+  if (both.high < -kSmallEffect) return std::nullopt;
+  return cannot_tell(
+      both.low > -kSmallEffect
+          ? fmt::format("cutting both lowers the probability by less than {:g} %", kSmallEffect)
+          : fmt::format("cutting both does not surely lower the probability by {:g} %",
+                        kSmallEffect));
 }
 
 std::string statement(Carrier carrier, const std::string& edge) {
@@ -327,8 +331,8 @@ std::string rule(Carrier carrier) {
   return fmt::format(
       "Of what cutting both does at the widest window, {} (95 % bootstrap intervals over facts; "
       "the window is chosen on one half of the facts, among those with mixers of both kinds, and "
-      "measured on the other).",
-      conditions);
+      "measured on the other). Cutting both lowers the probability by {:g} % at least.",
+      conditions, kSmallEffect);
 }
 
 std::string evidence_of(const CarriedEdge& edge) {

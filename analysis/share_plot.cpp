@@ -29,6 +29,7 @@ struct Region {
   const char* color;
   std::vector<std::pair<double, double>> corners;
   std::pair<double, double> label;  // its middle
+  bool along_diagonal = false;
 };
 
 const std::vector<Region>& regions() {
@@ -51,7 +52,7 @@ const std::vector<Region>& regions() {
        "#DFF2E8",
        {{kLow, kLow}, {kHalf, kLow}, {kHalf, 0}, {0, kHalf}, {kLow, kHalf}},
        {12.5, -17}},
-      {Carrier::kParts, "#F4F4F4", {{kHalf, 0}, {kHalf, kHalf}, {0, kHalf}}, {33, 44}}};
+      {Carrier::kParts, "#F4F4F4", {{kHalf, 0}, {kHalf, kHalf}, {0, kHalf}}, {28.5, 28.5}, true}};
   return kRegions;
 }
 
@@ -144,9 +145,10 @@ std::string regions_script() {
       corners += fmt::format("{}{},{}", corners.empty() ? "" : " to ", x, y);
     script += fmt::format(
         "set object polygon from {} to {},{} fc rgb '{}' fs solid noborder behind\n"
-        "set label '{}' at first {},{} center font ',7' textcolor rgb '#555555'\n",
+        "set label '{}' at first {},{} center{} font ',7' textcolor rgb '#555555'\n",
         corners, region.corners[0].first, region.corners[0].second, region.color,
-        to_string(region.carrier), region.label.first, region.label.second);
+        to_string(region.carrier), region.label.first, region.label.second,
+        region.along_diagonal ? " rotate by -45" : "");
   }
   return script;
 }
@@ -235,8 +237,11 @@ std::string regions_svg() {
       corners += fmt::format("{:.1f},{:.1f} ", across(x), down(y));
     text += fmt::format(
         "<polygon points=\"{}\" fill=\"{}\"/><text x=\"{:.1f}\" y=\"{:.1f}\" "
-        "text-anchor=\"middle\" font-size=\"9\" fill=\"#555555\">{}</text>\n",
+        "text-anchor=\"middle\" font-size=\"9\" fill=\"#555555\"{}>{}</text>\n",
         corners, region.color, across(region.label.first), down(region.label.second) + 3,
+        region.along_diagonal ? fmt::format(" transform=\"rotate(45 {:.1f} {:.1f})\"",
+                                            across(region.label.first), down(region.label.second))
+                              : "",
         to_string(region.carrier));
   }
   for (const double share : {0.0, 50.0, 100.0})

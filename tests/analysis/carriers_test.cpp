@@ -327,7 +327,7 @@ TEST_F(Carriers, WhatCannotBeToldSaysWhy) {
   EXPECT_EQ(reason("few", "subject->last"), "9 prompts of 9 facts, asked are 10 facts");
   EXPECT_EQ(reason("one", "subject->last"), "1 prompt of 1 fact, asked are 10 facts");
   EXPECT_EQ(reason("lone", "subject->last"), "not swept with path: recurrent");
-  EXPECT_EQ(reason("weak", "last->last"), "cutting both does not surely lower the probability");
+  EXPECT_EQ(reason("weak", "last->last"), "cutting both lowers the probability by less than 10 %");
   // Numbers without intervals all the same.
   EXPECT_NEAR(edge(study, "subject->last", "one").both.value, -60, 1e-4);
   EXPECT_TRUE(std::isnan(edge(study, "subject->last", "few").both.interval.low));

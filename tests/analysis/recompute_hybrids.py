@@ -108,7 +108,7 @@ class HybridTables:
 
     @staticmethod
     def verdict(found, facts):
-        if facts < FEWEST_CLUSTERS or not found["both"][2] < 0:
+        if facts < FEWEST_CLUSTERS or not found["both"][2] < -10:
             return "cannot tell"
 
         def side(name):  # 1: surely more than half, -1: surely less
