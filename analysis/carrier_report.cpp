@@ -105,25 +105,17 @@ std::string name_of(const CarriedEdge& edge) {
 }
 
 std::vector<std::string> table_row(const CarriedEdge& edge) {
-  std::vector<std::string> row = {escape(name_of(edge)), escape(mixers_in_words(edge)),
-                                  escape(edge.edge.display()), verdict_html(edge)};
-  if (!edge.missing.empty()) {
-    row.insert(row.end(), {std::to_string(edge.window), escape(edge.missing)});
-    row.resize(13);
-    return row;
-  }
-  const bool control = edge.is_control();
-  const auto share = [&](const Resampled& of) {
-    return control ? "" : with_interval(of, 0, false);
+  std::vector<std::string> row = {escape(name_of(edge)), escape(edge.edge.display()),
+                                  verdict_html(edge)};
+  const auto number = [&](const Resampled& of, int digits, bool signs) {
+    return std::isnan(of.value) ? "" : with_interval(of, digits, signs);
   };
-  const auto points = [&](const Resampled& of, int digits) {
-    return control ? "" : with_interval(of, digits, true);
-  };
-  row.insert(row.end(),
-             {std::to_string(edge.window), chosen_in_words(edge), with_interval(edge.both, 1, true),
-              share(edge.attention_share), share(edge.recurrent_share), share(edge.together_share),
-              points(edge.interaction, 1), points(edge.log_interaction, 2),
-              count_text(edge.n, edge.facts)});
+  row.insert(row.end(), {number(edge.both, 1, true), number(edge.attention_share, 0, false),
+                         number(edge.recurrent_share, 0, false),
+                         number(edge.together_share, 0, false), number(edge.interaction, 1, true),
+                         number(edge.log_interaction, 2, true), std::to_string(edge.window),
+                         edge.missing.empty() ? chosen_in_words(edge) : escape(edge.missing),
+                         std::to_string(edge.n), std::to_string(edge.facts)});
   return row;
 }
 
@@ -134,18 +126,18 @@ std::string table_html(const Study& study) {
     for (const CarriedEdge& edge : study.carriers)
       if (edge.widest && edge.is_control() == control) rows.push_back(table_row(edge));
   return html::table(
-      {"Model", "Mixers", "Edge", "Who carries it", "Window", "Measured at", "Both cut (%)",
-       "Attention alone (% of both)", "State alone (% of both)", "Only together (% of both)",
-       "Interaction (points)", "of log changes", "Prompts"},
-      rows, 4);
+      {"Model", "Edge", "Who carries it", "Both cut (%)", "Attention (%)", "State (%)",
+       "Only together (%)", "Interaction", "in logs", "Window", "Measured at", "Prompts", "Facts"},
+      rows, 3);
 }
 
 std::string model_html(const Study& study, const std::string& model, bool open) {
   const std::int64_t widest = carrier_windows(study, model).back();
   LinePlot depth = carrier_depth_plot(study, model, widest),
            layers = carrier_layers_plot(study, model);
-  std::string text = fmt::format("<details{}><summary>{}, by depth and layer</summary>\n",
-                                 open ? " open" : "", escape(model));
+  std::string text =
+      fmt::format("<details{}><summary>{}, by depth and layer: {}</summary>\n", open ? " open" : "",
+                  escape(model), escape(mixers_in_words(*edges_of(study, model, widest).front())));
   for (const auto& [plot, caption] : {std::pair(&layers, carrier_layers_caption(study, model)),
                                       std::pair(&depth, carrier_depth_caption(model, widest))}) {
     if (plot->panels.empty()) continue;
@@ -174,7 +166,8 @@ constexpr const char* kDefinitions =
     "less than half as well: they add up, more or less.</li>"
     "<li><strong>Cannot tell</strong>: an interval reaches over one half, or cutting both does not "
     "surely lower the probability by 10 %.</li></ul>\n"
-    "<p>Shares are ratios of mean relative changes of p; only together = 100 % less both shares; "
+    "<p>Attention, state and only together are shares of what cutting both does, ratios of mean "
+    "relative changes of p; only together = 100 % less both shares; "
     "interaction = both \u2212 (attention + state), in percentage points and of mean log changes: "
     "below 0 each makes up for the other, above 0 both take away the same. Intervals: 95 % "
     "bootstraps over facts. The window is chosen on half of the facts, among those with mixers of "

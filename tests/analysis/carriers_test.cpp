@@ -350,9 +350,10 @@ TEST_F(Carriers, ModelsOfOneKindAreControlsAndMakeNoClaims) {
   // Its only path stands for both where nothing else was swept.
   EXPECT_NEAR(edge(study, "subject->last", "rwkv").both.value, -6, 0.01);
   EXPECT_THAT(models_with_carriers(study), ElementsAre("tiny"));
-  for (const Claim& claim : study.claims)
-    if (claim.source.starts_with("hybrids"))
-      for (const ModelVerdict& model : claim.models) EXPECT_EQ(model.model, "tiny");
+  for (const Claim& claim : study.claims) {
+    if (!claim.source.starts_with("hybrids")) continue;
+    for (const ModelVerdict& model : claim.models) EXPECT_EQ(model.model, "tiny");
+  }
   const std::string page = carriers_html(study);
   EXPECT_THAT(page, HasSubstr("control: attention only"));
   EXPECT_THAT(page, HasSubstr("control: recurrent only"));
