@@ -10,7 +10,7 @@ const CHANNEL_ORDER = ['all', 'slow', 'not-fast', 'fast', 'not-slow'];
 const state = {
   view: wholeEdges.length > 0 ? 'models' : 'paths', window: data.window, metric: 'change', axis: 'relative', bands: true, set: 0,
   family: 'all', model: sweptModels[0], flow: null, target: 'last',
-  off: {models: new Set(), edges: new Set(), windows: new Set(), channels: new Set()},
+  off: {models: new Set(), edges: new Set(), windows: new Set(), channels: new Set(), paths: new Set()},
 };
 
 const targets = unique(wholeEdges.map((edge) => data.edges[edge].target));
@@ -69,11 +69,11 @@ const views = {
         .map((e) => makeLine(`${data.edges[e].channels} channels`, channelStyle(e), m, state.window, e)))),
   },
   paths: {
-    title: 'Paths', switches: ['model', 'window', 'set'],
+    title: 'Paths', switches: ['model', 'window', 'set', 'pathLines'],
     available: () => pathEnds.length > 0,
     note: () => `Each edge cut on attention alone, on the recurrent mixers alone and on both. Layers of ${data.models[state.model].name} `
       + `(A attention, R recurrent, B both): ${data.models[state.model].mixers}.`,
-    panels: () => pathEnds.map((ends) => panelOf(ends, Object.keys(PATH_STYLES).map((path) => {
+    panels: () => pathEnds.map((ends) => panelOf(ends, Object.keys(PATH_STYLES).filter((path) => !state.off.paths.has(path)).map((path) => {
       const edge = data.edges.findIndex((e) => e.ends === ends && e.path === path && e.channels === 'all');
       return edge < 0 ? null : makeLine(`${path} cut`, PATH_STYLES[path], state.model, state.window, edge);
     }))),
@@ -119,6 +119,7 @@ const switches = {
   modelLines: () => legend('Models', inFamily().map((m) => modelItem(m, true)), state.off.models),
   windowLines: () => legend('Windows', windowSizes.map((size) => (
       {key: size, name: `${size}`, style: windowStyle(size)})), state.off.windows),
+  pathLines: () => legend('Cut', Object.entries(PATH_STYLES).map(([path, style]) => ({key: path, name: path, style})), state.off.paths),
   channelLines: () => legend('Channels', channelsOf(state.flow).map((e) => (
       {key: data.edges[e].channels, name: data.edges[e].channels, style: channelStyle(e)})), state.off.channels),
 };
