@@ -198,5 +198,20 @@ TEST_F(Hybrids, EverythingRunsAndIsAnalysed) {
   expect_answers(fs::path(in_scratch("out")));
 }
 
+// The demo's two hybrids, whose answer is known: attention.
+TEST_F(Hybrids, TheDemoSaysWhoCarriesItsFacts) {
+  const std::string out = in_scratch("demo");
+  const Ended run = run_program(
+      {"run", (kConfigs / "demo.yaml").string(), "--out", out, "--limit", "20"}, {.ranks = 2});
+  ASSERT_EQ(run.code, 0) << run.all();
+  const Ended analysed = run_program({"analyse", out});
+  ASSERT_EQ(analysed.code, 0) << analysed.all();
+  EXPECT_THAT(
+      analysed.out,
+      ::testing::HasSubstr("Attention carries subject \u2192 last: holds (in qwen3.5, falcon-h1)"));
+  EXPECT_THAT(analysed.out, ::testing::HasSubstr("control: attention only"));
+  EXPECT_THAT(analysed.out, ::testing::HasSubstr("control: recurrent only"));
+}
+
 }  // namespace
 }  // namespace factflow::testing
