@@ -4,7 +4,7 @@ NPROC := $(shell nproc)
 export OMPI_ALLOW_RUN_AS_ROOT := 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
 
-.PHONY: all install configure build everything demo demo-beyond test clean format
+.PHONY: all install configure build everything demo demo-beyond demo-hybrids test clean format
 
 all: build
 
@@ -32,6 +32,11 @@ demo-beyond: build
 	mpirun --bind-to none --oversubscribe -n 2 $(BUILD)/factflow run configs/beyond/demo-tasks.yaml
 	$(BUILD)/factflow analyse runs/demo-tasks
 	$(BUILD)/factflow analyse runs/demo-beyond
+
+# Who carries the facts (docs/hybrids.md): two hybrids beside their controls, runs/demo-hybrids/report.html.
+demo-hybrids: build
+	mpirun --bind-to none --oversubscribe -n 2 $(BUILD)/factflow run configs/hybrids/demo.yaml
+	$(BUILD)/factflow analyse runs/demo-hybrids
 
 test: everything
 	@tools/run_tests.sh $(BUILD)

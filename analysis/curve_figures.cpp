@@ -43,8 +43,12 @@ std::string bands_in_words(const LinePlot& figure) {
   const bool accuracy = std::any_of(figure.panels.begin(), figure.panels.end(), [](const Panel& p) {
     return p.axis.label == accuracy_axis().label;
   });
-  return fmt::format("; bands are 95 % intervals (t{}), prompts of one fact as one cluster{}",
-                     accuracy ? ", of accuracy Wilson's" : "",
+  const bool whiskers = std::any_of(figure.panels.begin(), figure.panels.end(), [](const Panel& p) {
+    return std::any_of(p.lines.begin(), p.lines.end(),
+                       [](const Line& line) { return line.shape != Shape::kLine; });
+  });
+  return fmt::format("; {} are 95 % intervals (t{}), prompts of one fact as one cluster{}",
+                     whiskers ? "whiskers" : "bands", accuracy ? ", of accuracy Wilson's" : "",
                      cuts_bands(figure) ? ", cut at the frame where they are wider" : "");
 }
 

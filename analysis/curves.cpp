@@ -80,8 +80,11 @@ std::vector<Curve> make_curves(const WindowData& window, const std::vector<EdgeE
              window.model->prompt_set,
              window.model->main_set,
              {}};
+    const std::vector<LayerMixers> mixers = mixers_of(info);
     for (std::size_t start = 0; start < window.starts(); ++start) {
       curve.points.push_back(make_point(window, edge, start, level));
+      curve.points.back().mixers = count_mixers(mixers, window.cells.placement, window.cells.window,
+                                                window.cells.starts[start]);
       curve.points.back().change_by_fact = effects[i].starts[start].by_fact;
       curve.points.back().change_by_relation = effects[i].starts[start].by_relation;
     }

@@ -16,7 +16,8 @@ namespace factflow {
 // (WindowData::valid).
 struct CurvePoint {
   std::int64_t start = 0;
-  double depth = 0;  // start / layers
+  double depth = 0;   // start / layers
+  MixerCount mixers;  // of the window's layers
   std::size_t n = 0;
   std::size_t facts = 0;       // of those prompts
   double accuracy = 0;         // percent of the n with rank 1

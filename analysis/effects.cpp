@@ -351,7 +351,7 @@ std::vector<std::pair<std::size_t, std::size_t>> channel_pairs(const WindowData&
       const EdgeName& a = window.model->edges[window.edges[top]];
       const EdgeName& b = window.model->edges[window.edges[bottom]];
       const bool compared =
-          (!a.whole() && b.whole()) || (a.channels == "slow" && b.channels == "fast");
+          (!a.all_channels() && b.all_channels()) || (a.channels == "slow" && b.channels == "fast");
       if (compared && a.flow() == b.flow()) pairs.emplace_back(top, bottom);
     }
   return pairs;

@@ -28,6 +28,7 @@ FigureSet make_figures(const Study& study, const FigureOptions& options) {
   FigureSet set;
   Stems stems;
   add_line_figures(study, options, stems, set);
+  add_carrier_figures(study, options, stems, set);
   add_intervention_figures(study, options, stems, set);
   add_heatmap_figures(study, options, stems, set);
   add_trace_figures(study, options, stems, set);

@@ -75,6 +75,8 @@ void add_part_figures(const Study& study, const FigureOptions& options, Stems& s
                       FigureSet& set);
 void add_path_figures(const Study& study, const FigureOptions& options, Stems& stems,
                       FigureSet& set);
+void add_carrier_figures(const Study& study, const FigureOptions& options, Stems& stems,
+                         FigureSet& set);
 void add_linear_relation_figures(const Study& study, const FigureOptions& options, Stems& stems,
                                  FigureSet& set);
 void add_question_figures(const Study& study, const FigureOptions& options, Stems& stems,

@@ -11,6 +11,7 @@
 #include "analysis/baselines_report.hpp"
 #include "analysis/beyond_questions_report.hpp"
 #include "analysis/blocked_edges.hpp"
+#include "analysis/carrier_report.hpp"
 #include "analysis/combined_report.hpp"
 #include "analysis/comparable.hpp"
 #include "analysis/coverage.hpp"
@@ -228,7 +229,7 @@ std::string correction(const std::vector<EdgeEffect>& effects) {
 std::vector<FindingSentence> finding_sentences(const Study& study) {
   std::vector<std::string> labels;
   for (const EdgeEffect& effect : study.main_effects)
-    if (effect.edge.whole() &&
+    if (effect.edge.all_channels() &&
         std::find(labels.begin(), labels.end(), effect.edge.label) == labels.end())
       labels.push_back(effect.edge.label);
   std::vector<FindingSentence> sentences;
@@ -374,6 +375,13 @@ std::string findings_text(const Study& study) {
     for (const FindingSentence& sentence : finding_sentences(study))
       text += fmt::format("- {}\n", sentence.text);
   }
+  if (const auto rows = carrier_rows(study); !rows.empty())
+    text += fmt::format(
+        "\nWho carries the facts\n\n{}Cut on attention alone, on the state alone, and what only "
+        "both "
+        "cuts together take away, in percent of what cutting both does; of the widest windows. "
+        "Every window: tables/carriers.csv.\n",
+        align(rows));
   text += claims_text(study);
   if (!study.main_interventions.empty())
     text += fmt::format("\nInterventions, no part of the findings and claims\n\n{}{}\n",

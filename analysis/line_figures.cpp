@@ -142,7 +142,7 @@ class LineFigures {
     std::vector<std::string> flows;
     for (const ModelData* model : all())
       for (const Curve* curve : curves_of(set, *model))
-        if (!curve->edge.whole() &&
+        if (!curve->edge.all_channels() &&
             std::find(flows.begin(), flows.end(), curve->edge.flow()) == flows.end())
           flows.push_back(curve->edge.flow());
     for (const std::string& flow : flows) {
@@ -150,7 +150,7 @@ class LineFigures {
       for (const ModelData* model : all()) {
         const std::vector<const Curve*>& curves = curves_of(set, *model);
         if (std::none_of(curves.begin(), curves.end(), [&](const Curve* c) {
-              return c->edge.flow() == flow && !c->edge.whole();
+              return c->edge.flow() == flow && !c->edge.all_channels();
             }))
           continue;
         figure.panels.push_back({{titled(*model)}, kChannelsAxis, {}});
@@ -163,7 +163,9 @@ class LineFigures {
       figure.columns = figure.panels.size() == 4 ? 2 : 3;
       figure.header = fmt::format("{}, window of {}{}", parse_edge(flow).display(),
                                   layers_in_words(study_.window), among(set));
-      add("channels_" + parse_edge(flow).source + "-" + parse_edge(flow).target + ending(set),
+      const EdgeName name = parse_edge(flow);
+      add("channels_" + name.source + "-" + name.target +
+              (name.path == "both" ? "" : "_" + name.path) + ending(set),
           fmt::format("{} blocked for sets of channels only (slow = context-dependent, fast = "
                       "context-independent), one panel per model; window of {}{}",
                       parse_edge(flow).display(), layers_in_words(study_.window), among(set)),

@@ -25,6 +25,7 @@ constexpr double kLegendRow = 0.17, kLegendPadding = 0.05, kLegendMark = 0.28, k
 constexpr double kNameOffset = 0.15;                  // of the x axis' name above the legend
 constexpr double kNameLeft = 0.13;                    // of the y axis' name
 constexpr double kDepthTic = 0.28, kLayerTic = 0.26;  // room for a number
+constexpr double kStrip = 0.04, kStripGap = 0.015;    // of layers under the x axis
 constexpr std::size_t kMostValueTics = 7;
 
 Range round_outwards(const Range& range, double span) {
@@ -42,6 +43,7 @@ bool has_band(const Line& line, const LinePoint& point) {
 struct LegendEntry {
   std::string label;
   LineStyle style;
+  Shape shape = Shape::kLine;
 };
 
 // Below all panels.
@@ -58,7 +60,7 @@ std::vector<LegendEntry> legend_of(const LinePlot& figure) {
                 : line.label;
       if (std::none_of(entries.begin(), entries.end(),
                        [&](const LegendEntry& e) { return e.label == label; }))
-        entries.push_back({label, line.style});
+        entries.push_back({label, line.style, line.shape});
     }
   return entries;
 }
@@ -72,15 +74,8 @@ struct LineLayout {
   std::vector<LegendEntry> legend;
   bool own_labels = false;  // at each panel, since they differ
   double deepest = 0;       // end of the x axis
+  double strips = 0;        // height of those under a panel
 };
-
-double deepest_of(const LinePlot& figure) {
-  double deepest = 0;
-  for (const Panel& panel : figure.panels)
-    for (const Line& line : panel.lines)
-      for (const LinePoint& point : line.points) deepest = std::max(deepest, point.x);
-  return deepest > 0 ? deepest : 1;
-}
 
 void lay_out_legend(LineLayout& layout) {
   std::size_t longest = 1;
@@ -139,24 +134,35 @@ LineLayout lay_out(const LinePlot& figure, double width, std::size_t columns) {
   layout.gap = layout.own_labels ? kLabelledGap : kSharedGap;
   const auto across = static_cast<double>(layout.columns), rows = static_cast<double>(layout.rows);
   layout.panel_width = (layout.width - kLeft - kRight - layout.gap * (across - 1)) / across;
-  layout.deepest = deepest_of(figure);
+  layout.deepest = deepest_of(figure.panels);
+  for (const Panel& panel : figure.panels)
+    layout.strips =
+        std::max(layout.strips, (kStrip + kStripGap) * static_cast<double>(panel.strips.size()));
   layout.legend = legend_of(figure);
   lay_out_legend(layout);
   lay_out_texts(figure, layout);
   layout.height = kTop + layout.header_height + kPanelHeight * rows + kRowGap * (rows - 1) +
-                  kBottom + layout.legend_height;
+                  layout.strips * rows + kBottom + layout.legend_height;
   for (const double height : layout.title_heights) layout.height += height;
   return layout;
 }
 
 // A short line that begins at x inches; its name stands kLegendMark + kNameGap to the right.
-std::string legend_mark(const LineStyle& style, double x, double y, const LineLayout& layout) {
+std::string legend_mark(const LineStyle& style, Shape shape, double x, double y,
+                        const LineLayout& layout) {
+  if (shape == Shape::kDots)
+    return fmt::format("set label '' at screen {:.4f},{:.4f} point pt 7 ps 0.5 lc rgb '{}'\n",
+                       (x + 0.5 * kLegendMark) / layout.width, y / layout.height, style.color);
   // The svg terminal forgets a change of dashes unless colour or width changes with it.
   return fmt::format(
       "set arrow from screen {:.4f},{:.4f} to screen {:.4f},{:.4f} nohead lc rgb '{}' lw {} dt "
       "{}\n",
       x / layout.width, y / layout.height, (x + kLegendMark) / layout.width, y / layout.height,
-      style.color, style.dash == 1 ? 1.8 : 1.7, style.dash);
+      style.color,
+      shape == Shape::kBars ? 6.0
+      : style.dash == 1     ? 1.8
+                            : 1.7,
+      style.dash);
 }
 
 // Labels and short lines at fixed places of the canvas; they belong to the first panel's plot
@@ -168,7 +174,7 @@ std::string legend_script(const LineLayout& layout) {
     const double x = kLeft + step * static_cast<double>(i % layout.legend_columns);
     const double y =
         layout.legend_height - kLegendRow * (0.5 + static_cast<double>(i / layout.legend_columns));
-    script += legend_mark(layout.legend[i].style, x, y, layout);
+    script += legend_mark(layout.legend[i].style, layout.legend[i].shape, x, y, layout);
     script += fmt::format("set label {} at screen {:.4f},{:.4f} left noenhanced\n",
                           gnuplot_quote(layout.legend[i].label),
                           (x + kLegendMark + kNameGap) / layout.width, y / layout.height);
@@ -182,7 +188,7 @@ std::string own_legend(const Panel& panel, double left, double top, const LineLa
   for (const Line& line : panel.lines) {
     const std::vector<std::string> name = own_name(line, layout);
     const double middle = top - 0.5 * kLegendRow;
-    script += legend_mark(line.style, left, middle, layout);
+    script += legend_mark(line.style, line.shape, left, middle, layout);
     script +=
         text_script(name, {left + kOwnName, middle + 0.5 * kLineHeight, layout.panel_width, false},
                     layout.width, layout.height);
@@ -198,7 +204,7 @@ std::string name_of_y(const std::string& name, double x, double y, const LineLay
 
 // The header and the names of the axes, once for all panels.
 std::string common_texts(const LinePlot& figure, const LineLayout& layout) {
-  const double bottom = layout.legend_height + kBottom,
+  const double bottom = layout.legend_height + kBottom + layout.strips,
                top = layout.height - kTop - layout.header_height - layout.title_heights[0];
   std::string script;
   if (!figure.header.empty())
@@ -219,8 +225,8 @@ std::string data_block(const std::string& name, const Line& line) {
   std::string block = fmt::format("${} << EOD\n", name);
   for (const LinePoint& point : line.points)
     if (std::isfinite(point.y))
-      fmt::format_to(std::back_inserter(block), "{:.6g} {:.6g} {:.6g} {:.6g}\n", point.x, point.y,
-                     std::isfinite(point.low) ? point.low : point.y,
+      fmt::format_to(std::back_inserter(block), "{:.6g} {:.6g} {:.6g} {:.6g}\n",
+                     place_of(line, point), point.y, std::isfinite(point.low) ? point.low : point.y,
                      std::isfinite(point.high) ? point.high : point.y);
   return block + "EOD\n";
 }
@@ -230,17 +236,56 @@ bool has_points(const Line& line) {
                      [](const LinePoint& p) { return std::isfinite(p.y); });
 }
 
+// Bars or dots with their whiskers. Whiskers are lines, since error bars leave a white gap around
+// the value whatever their points are.
+void add_shape(const Line& line, const std::string& data, std::vector<std::string>& parts) {
+  if (line.shape == Shape::kBars)
+    parts.push_back(fmt::format("{} using 1:2:({:.6g}) with boxes fc rgb '{}' fs solid noborder",
+                                data, line.width / static_cast<double>(line.layers),
+                                line.style.color));
+  if (line.band)
+    parts.push_back(fmt::format("{} using 1:3:(0):($4-$3) with vectors nohead lc rgb '{}' lw 0.8",
+                                data, line.shape == Shape::kBars ? "#222222" : line.style.color));
+  if (line.shape == Shape::kDots)
+    parts.push_back(
+        fmt::format("{} using 1:2 with points pt 7 ps 0.35 lc rgb '{}'", data, line.style.color));
+}
+
+// Coloured where the strip has layers, which reach from one to the next.
+std::string strips_script(const Panel& panel) {
+  std::string script;
+  double top = -kStripGap / kPanelHeight;
+  for (const LayerStrip& strip : panel.strips) {
+    const std::size_t layers = strip.layers.size();
+    for (std::size_t first = 0, end = 0; first < layers; first = end + 1) {
+      for (end = first; end < layers && strip.layers[end];) ++end;
+      if (end > first)
+        script += fmt::format(
+            "set object rectangle from first {:.6g}, graph {:.4f} to first {:.6g}, graph {:.4f} "
+            "fc rgb '{}' fs solid noborder noclip\n",
+            static_cast<double>(first) / static_cast<double>(layers), top - kStrip / kPanelHeight,
+            static_cast<double>(end) / static_cast<double>(layers), top, strip.color);
+    }
+    top -= (kStrip + kStripGap) / kPanelHeight;
+  }
+  return script;
+}
+
 // Bands first, so that no band hides a line.
 std::string plot_command(const Panel& panel, std::size_t index) {
   std::vector<std::string> parts;
   for (std::size_t i = 0; i < panel.lines.size(); ++i)
-    if (panel.lines[i].band && has_points(panel.lines[i]))
+    if (panel.lines[i].band && panel.lines[i].shape == Shape::kLine && has_points(panel.lines[i]))
       parts.push_back(fmt::format(
           "$p{}_{} using 1:3:4 with filledcurves fc rgb '{}' fs transparent solid 0.15 noborder",
           index, i, panel.lines[i].style.color));
   for (std::size_t i = 0; i < panel.lines.size(); ++i) {
     const Line& line = panel.lines[i];
     if (!has_points(line)) continue;
+    if (line.shape != Shape::kLine) {
+      add_shape(line, fmt::format("$p{}_{}", index, i), parts);
+      continue;
+    }
     // A short line needs its points to be seen as what it is.
     const std::string points = line.points.size() <= 12 ? "linespoints pt 7 ps 0.35" : "lines";
     parts.push_back(fmt::format("$p{}_{} using 1:2 with {} lc rgb '{}' lw 1.6 dt {}", index, i,
@@ -284,7 +329,7 @@ std::string panel_script(const LinePlot& figure, const LineLayout& layout, std::
   const double left = kLeft + static_cast<double>(column) * (layout.panel_width + layout.gap);
   double row_top = layout.height - kTop - layout.header_height;
   for (std::size_t above = 0; above < row; ++above)
-    row_top -= layout.title_heights[above] + kPanelHeight + kRowGap;
+    row_top -= layout.title_heights[above] + kPanelHeight + kRowGap + layout.strips;
   const double top = row_top - layout.title_heights[row];
   std::string script = fmt::format(
       "set lmargin at screen {:.4f}\nset rmargin at screen {:.4f}\nset tmargin at screen "
@@ -301,7 +346,8 @@ std::string panel_script(const LinePlot& figure, const LineLayout& layout, std::
     script += own_legend(panel, left,
                          title_top - kLineHeight * static_cast<double>(panel.title.size()), layout);
   script += tics("xtics", value_tics(0, layout.deepest, fitting(layout.panel_width, kDepthTic)),
-                 "offset 0,0.3");
+                 layout.strips > 0 ? "offset 0,-0.3" : "offset 0,0.3");
+  script += strips_script(panel);
   script += tics("ytics", value_tics(range.low, range.high, kMostValueTics), "");
   script += layer_axis(panel, layout, column == 0, left, top);
   script += fmt::format(
@@ -311,7 +357,7 @@ std::string panel_script(const LinePlot& figure, const LineLayout& layout, std::
   if (layout.own_labels)
     script +=
         name_of_y(panel.axis.label, left - kLeft + kNameLeft, top - 0.5 * kPanelHeight, layout);
-  return script + plot_command(panel, index) + "unset label\nunset arrow\n";
+  return script + plot_command(panel, index) + "unset label\nunset arrow\nunset object\n";
 }
 
 constexpr const char* kAxes =
@@ -357,6 +403,21 @@ std::int64_t common_layers(const Panel& panel) {
     return line.layers == panel.lines[0].layers;
   });
   return same && !panel.lines.empty() ? panel.lines[0].layers : 0;
+}
+
+double deepest_of(const std::vector<Panel>& panels) {
+  double deepest = 0;
+  for (const Panel& panel : panels) {
+    if (!panel.strips.empty()) return 1;
+    for (const Line& line : panel.lines)
+      for (const LinePoint& point : line.points) deepest = std::max(deepest, point.x);
+  }
+  return deepest > 0 ? deepest : 1;
+}
+
+double place_of(const Line& line, const LinePoint& point) {
+  return line.shape == Shape::kLine ? point.x
+                                    : point.x + line.shift / static_cast<double>(line.layers);
 }
 
 Range range_of(const LinePlot& figure, const ValueAxis& axis) {

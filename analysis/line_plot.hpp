@@ -19,12 +19,25 @@ struct LinePoint {
   std::size_t n = 0;  // prompts
 };
 
+// How the points of a line are drawn. Bars begin at 0; bars and dots have whiskers where lines have
+// bands.
+enum class Shape { kLine, kBars, kDots };
+
 struct Line {
   std::string label;  // lines of one label share a legend entry
   LineStyle style;
   std::int64_t layers = 0;        // of its model
   bool band = true;               // low .. high behind the line
   std::vector<LinePoint> points;  // points whose y is NaN are left out
+  Shape shape = Shape::kLine;
+  // Of bars and dots, in layers: where their middle stands within a layer, and how wide a bar is.
+  double shift = 0, width = 0;
+};
+
+// A strip under the x axis that is coloured below some layers of the model.
+struct LayerStrip {
+  std::string color;
+  std::vector<bool> layers = {};  // [layer]
 };
 
 // What a panel's values are. Panels whose axis has one label share one range.
@@ -41,6 +54,7 @@ struct Panel {
   std::vector<std::string> title;  // lines
   ValueAxis axis;
   std::vector<Line> lines;
+  std::vector<LayerStrip> strips = {};  // with some, the x axis has the whole depth, 0 to 1
 };
 
 struct LinePlot {
@@ -64,6 +78,10 @@ struct Range {
 // What the y axis of panels with this axis shows: the usual range if all means lie in it, wider for
 // bands that reach no further than half the span of the means beyond them; else what holds both.
 Range range_of(const LinePlot& figure, const ValueAxis& axis);
+// The end of the x axis of panels: 1 with strips, else that of the lines.
+double deepest_of(const std::vector<Panel>& panels);
+// Where a point of the line stands on the x axis.
+double place_of(const Line& line, const LinePoint& point);
 // Whether a band reaches out of its panel, so that the frame cuts it.
 bool cuts_bands(const LinePlot& figure);
 

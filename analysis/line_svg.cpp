@@ -17,6 +17,7 @@ namespace {
 using html::escape;
 
 constexpr double kLeft = 46, kArea = 292, kRight = 12, kTop = 8, kHeight = 170, kBottom = 34;
+constexpr double kStrip = 2.5;  // of layers, under the frame
 
 const char* dash_of(int dash) {
   switch (dash) {
@@ -37,9 +38,7 @@ class PanelPicture {
  public:
   PanelPicture(const LinePlot& figure, const Panel& panel, std::int64_t layer_shift)
       : figure_(figure), panel_(panel), shift_(layer_shift), range_(range_of(figure, panel.axis)) {
-    for (const Line& line : panel.lines)
-      for (const LinePoint& point : line.points) deepest_ = std::max(deepest_, point.x);
-    if (!(deepest_ > 0)) deepest_ = 1;
+    deepest_ = deepest_of({panel});
   }
 
   std::string html() const {
@@ -48,9 +47,11 @@ class PanelPicture {
         "font-size=\"11\" role=\"img\" aria-label=\"{}\">\n",
         escape(join(panel_.title)), kLeft + kArea + kRight, kTop + kHeight + kBottom,
         escape(join(panel_.title)));
-    text += value_axis() + layer_axis();
-    for (const Line& line : panel_.lines) text += band(line);
-    for (const Line& line : panel_.lines) text += curve(line);
+    text += value_axis() + layer_axis() + strips();
+    for (const Line& line : panel_.lines)
+      if (line.shape == Shape::kLine) text += band(line);
+    for (const Line& line : panel_.lines)
+      text += line.shape == Shape::kLine ? curve(line) : shapes(line);
     return text + "</svg>" + legend() + "</div>\n";
   }
 
@@ -86,12 +87,61 @@ class PanelPicture {
     const std::size_t last = line.points.size() - 1;
     for (const std::size_t i : std::set<std::size_t>{0, last / 2, last})
       text += fmt::format("<text x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-                          across(line.points[i].x), kTop + kHeight + 14,
+                          across(place_of(line, line.points[i])), kTop + kHeight + 14,
                           html::prose(std::to_string(layer_of(line, line.points[i]))));
     return text + "\n";
   }
   std::int64_t layer_of(const Line& line, const LinePoint& point) const {
     return std::llround(point.x * static_cast<double>(line.layers)) + shift_;
+  }
+
+  // Under the frame, above the numbers of layers.
+  std::string strips() const {
+    std::string text;
+    double top = kTop + kHeight;
+    for (const LayerStrip& strip : panel_.strips) {
+      const auto layers = static_cast<double>(strip.layers.size());
+      for (std::size_t layer = 0; layer < strip.layers.size(); ++layer)
+        if (strip.layers[layer])
+          text += fmt::format(
+              "<rect x=\"{:.1f}\" y=\"{}\" width=\"{:.1f}\" height=\"{}\" fill=\"{}\"/>",
+              across(static_cast<double>(layer) / layers), top, kArea / layers, kStrip,
+              strip.color);
+      top += kStrip;
+    }
+    return text + "\n";
+  }
+
+  // Bars from 0, or dots, with whiskers.
+  std::string shapes(const Line& line) const {
+    std::string text;
+    for (const LinePoint& point : line.points) {
+      if (!std::isfinite(point.y)) continue;
+      const double x = across(place_of(line, point));
+      const std::string title = fmt::format("<title>{}</title>", escape(in_words(line, point)));
+      if (line.shape == Shape::kBars) {
+        const double width = kArea * line.width / static_cast<double>(line.layers);
+        text += fmt::format(
+            "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" "
+            "fill=\"{}\">{}</rect>",
+            x - 0.5 * width, std::min(down(0), down(point.y)), width,
+            std::abs(down(point.y) - down(0)), line.style.color, title);
+      }
+      if (line.band && std::isfinite(point.low) && std::isfinite(point.high))
+        text += fmt::format(
+            "<line x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\" "
+            "stroke=\"#222222\" stroke-width=\"0.8\"/>",
+            x, down(point.low), down(point.high));
+      if (line.shape == Shape::kDots)
+        text += fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"2\" fill=\"{}\">{}</circle>",
+                            x, down(point.y), line.style.color, title);
+    }
+    return text + "\n";
+  }
+
+  std::string in_words(const Line& line, const LinePoint& point) const {
+    return fmt::format("{}, layer {}: {:.3f} [{:.3f}, {:.3f}], n = {}", line.label,
+                       layer_of(line, point), point.y, point.low, point.high, point.n);
   }
 
   std::string band(const Line& line) const {
@@ -113,9 +163,7 @@ class PanelPicture {
       points += fmt::format("{:.1f},{:.1f} ", across(point.x), down(point.y));
       marks += fmt::format(
           "<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"1.5\" fill=\"{}\"><title>{}</title></circle>",
-          across(point.x), down(point.y), line.style.color,
-          escape(fmt::format("{}, layer {}: {:.3f} [{:.3f}, {:.3f}], n = {}", line.label,
-                             layer_of(line, point), point.y, point.low, point.high, point.n)));
+          across(point.x), down(point.y), line.style.color, escape(in_words(line, point)));
     }
     return fmt::format(
         "<polyline points=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"1.8\"{}/>{}\n", points,
@@ -127,8 +175,9 @@ class PanelPicture {
     for (const Line& line : panel_.lines)
       text += fmt::format(
           "<span><svg class=\"swatch\" viewBox=\"0 0 26 10\"><line x1=\"0\" x2=\"26\" y1=\"5\" "
-          "y2=\"5\" stroke=\"{}\" stroke-width=\"2.2\"{}/></svg>{}</span>",
-          line.style.color, dash_of(line.style.dash), escape(line.label));
+          "y2=\"5\" stroke=\"{}\" stroke-width=\"{}\"{}/></svg>{}</span>",
+          line.style.color, line.shape == Shape::kLine ? "2.2" : "7", dash_of(line.style.dash),
+          escape(line.label));
     return text + "</p>";
   }
 

@@ -72,6 +72,12 @@ std::string ordered_color(std::size_t index, std::size_t count) {
   return hex(mix({140, 190, 235}, {8, 35, 105}, share_of(index, count)));
 }
 
+LineStyle path_style(const std::string& path) {
+  if (path == "attention") return {"#D55E00", 1};
+  if (path == "recurrent") return {"#0072B2", 2};
+  return {"#000000", 4};
+}
+
 LineStyle channel_style(const std::string& channels) {
   const std::string slow = "#D55E00", fast = "#0072B2";
   if (channels == "all") return {"#000000", 1};

@@ -28,6 +28,9 @@ std::string ordered_color(std::size_t index, std::size_t count);
 // are dashed.
 LineStyle channel_style(const std::string& channels);
 
+// The mixers that lose an edge ("attention", "recurrent", "both"): orange, blue, black.
+LineStyle path_style(const std::string& path);
+
 // gnuplot's "defined (...)" list of a diverging colour map: "RdYlGn" (the field's habit) or "RdBu"
 // (for all eyes). Throws InputError for another name.
 std::string diverging_palette(const std::string& name);

@@ -10,6 +10,7 @@
 #include "analysis/attribution_report.hpp"
 #include "analysis/baselines_report.hpp"
 #include "analysis/beyond_questions_report.hpp"
+#include "analysis/carrier_report.hpp"
 #include "analysis/combined_report.hpp"
 #include "analysis/coverage.hpp"
 #include "analysis/edit_report.hpp"
@@ -73,6 +74,7 @@ std::string navigation(const std::string& body) {
   constexpr std::pair<const char*, const char*> kSections[] = {
       {"questions", "Questions"},
       {"findings", "Findings"},
+      {"carriers", "Who carries it"},
       {"claims", "Claims"},
       {"figures", "Figures"},
       {"prompts", "Prompts"},
@@ -531,6 +533,7 @@ std::string make_report(const Study& study, const ReportData& data, const Figure
   const std::vector<BeyondQuestion> questions = beyond_questions(study);
   std::string body = beyond_questions_html(questions, figures);
   body += findings_html(study, !questions.empty());
+  body += carriers_html(study);
   body += claims_html(study);
   if (!study.main_effects.empty()) body += kFigures + pairs_html(study);
   const std::string interventions = interventions_html(study);

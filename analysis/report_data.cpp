@@ -111,6 +111,7 @@ class DataMaker {
                       {"family", info.family},
                       {"stateSpace", mixing_of(info) == Mixing::kState},
                       {"layers", info.layers},
+                      {"mixers", mixers_in_letters(info)},
                       {"color", style.color},
                       {"dash", style.dash}});
     }
@@ -145,6 +146,8 @@ class DataMaker {
                       {"source", edge.source},
                       {"target", edge.target},
                       {"channels", edge.channels},
+                      {"path", edge.path},
+                      {"ends", parse_edge(edge.ends()).display()},
                       {"color", role.color},
                       {"dash", role.dash},
                       {"channelColor", channels.color},

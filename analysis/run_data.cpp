@@ -24,14 +24,21 @@ std::string with_arrows(const std::string& label) {
 
 }  // namespace
 
-std::string EdgeName::flow() const {
+std::string EdgeName::ends() const {
   return target.empty() ? source : fmt::format("{}->{}", source, target);
+}
+
+std::string EdgeName::flow() const {
+  return path == "both" ? ends() : fmt::format("{} ({})", ends(), path);
 }
 
 std::string EdgeName::display() const {
   const std::string arrow =
       target.empty() ? with_arrows(source) : fmt::format("{} \u2192 {}", source, target);
-  return whole() ? arrow : fmt::format("{} ({} channels)", arrow, channels);
+  std::vector<std::string> words;
+  if (!all_channels()) words.push_back(channels + " channels");
+  if (path != "both") words.push_back(path);
+  return words.empty() ? arrow : fmt::format("{} ({})", arrow, join(words));
 }
 
 EdgeName parse_edge(const std::string& label) {
@@ -42,10 +49,17 @@ EdgeName parse_edge(const std::string& label) {
     edge.source = label;
     return edge;
   }
-  const std::size_t slash = label.find('/', arrow);
-  edge.source = label.substr(0, arrow);
-  edge.target = label.substr(arrow + 2, slash == std::string::npos ? slash : slash - arrow - 2);
-  if (slash != std::string::npos) edge.channels = label.substr(slash + 1);
+  std::string rest = label;
+  for (const char* path : {"attention", "recurrent"})
+    if (const std::string words = fmt::format(" ({})", path); rest.ends_with(words)) {
+      rest.resize(rest.size() - words.size());
+      edge.path = path;
+      break;
+    }
+  const std::size_t slash = rest.find('/', arrow);
+  edge.source = rest.substr(0, arrow);
+  edge.target = rest.substr(arrow + 2, slash == std::string::npos ? slash : slash - arrow - 2);
+  if (slash != std::string::npos) edge.channels = rest.substr(slash + 1);
   return edge;
 }
 
@@ -67,15 +81,45 @@ std::size_t count_tied(const EvaluationResult& evaluation) {
                                                 [](std::int32_t tied) { return tied > 0; }));
 }
 
-Mixing mixing_of(const ModelInfo& info) {
-  bool attends = false, keeps_state = false;
+std::vector<LayerMixers> mixers_of(const ModelInfo& info) {
+  std::vector<LayerMixers> mixers;
   for (const std::string& layer : info.layer_blocks) {
+    LayerMixers& of = mixers.emplace_back();
     std::istringstream words(layer);
     for (std::string word; words >> word;) {
       if (word.ends_with(',')) word.pop_back();
-      if (word == "+" || word == "mlp") continue;
-      (word == "attention" ? attends : keeps_state) = true;
+      // Blocks that mix no tokens; Zamba2's shared block is attention with an MLP behind it.
+      if (word == "+" || word == "mlp" || word == "mixture" || word == "channel_mix") continue;
+      (word == "attention" || word == "shared_block" ? of.attention : of.recurrent) = true;
     }
+  }
+  return mixers;
+}
+
+std::string mixers_in_letters(const ModelInfo& info) {
+  std::string letters;
+  for (const LayerMixers& layer : mixers_of(info))
+    letters += layer.attention ? (layer.recurrent ? 'B' : 'A') : (layer.recurrent ? 'R' : '-');
+  return letters;
+}
+
+MixerCount count_mixers(const std::vector<LayerMixers>& mixers, const std::string& placement,
+                        std::int64_t window, std::int64_t start) {
+  const std::int64_t begin = placement == "centred" ? start - window / 2 : start;
+  const std::int64_t end = std::min(begin + window, static_cast<std::int64_t>(mixers.size()));
+  MixerCount count;
+  for (std::int64_t layer = std::max<std::int64_t>(begin, 0); layer < end; ++layer) {
+    count.attention += mixers[static_cast<std::size_t>(layer)].attention ? 1 : 0;
+    count.recurrent += mixers[static_cast<std::size_t>(layer)].recurrent ? 1 : 0;
+  }
+  return count;
+}
+
+Mixing mixing_of(const ModelInfo& info) {
+  bool attends = false, keeps_state = false;
+  for (const LayerMixers& layer : mixers_of(info)) {
+    attends = attends || layer.attention;
+    keeps_state = keeps_state || layer.recurrent;
   }
   if (attends && keeps_state) return Mixing::kBoth;
   return keeps_state ? Mixing::kState : Mixing::kAttention;

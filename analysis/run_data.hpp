@@ -16,14 +16,19 @@
 
 namespace factflow {
 
-// "subject->last/slow" in its parts. A label of another form becomes a source without a target.
+// "subject->last/slow (recurrent)" in its parts. A label of another form becomes a source without a
+// target.
 struct EdgeName {
   std::string label;
   std::string source, target;
   std::string channels = "all";  // the channels that lose the edge
-  bool whole() const { return channels == "all"; }
-  std::string flow() const;     // "subject->last"
-  std::string display() const;  // "subject → last", "subject → last (slow channels)"
+  std::string path = "both";     // the mixers that do: "attention", "recurrent" or "both"
+  bool all_channels() const { return channels == "all"; }
+  bool whole() const { return all_channels() && path == "both"; }
+  std::string ends() const;  // "subject->last"
+  std::string flow() const;  // without the channels: "subject->last", "subject->last (recurrent)"
+  // "subject → last", "subject → last (slow channels)", "subject → last (attention)"
+  std::string display() const;
 };
 EdgeName parse_edge(const std::string& label);
 // The name of a row of interventions, which may be any text: nothing is taken out of it, "->" is
@@ -33,6 +38,21 @@ EdgeName name_of_row(const std::string& label);
 // How many answers of the clean runs are exactly as likely as another token, which counts against
 // them.
 std::size_t count_tied(const EvaluationResult& evaluation);
+
+// Which mixers of tokens a layer has. Recurrent are all but attention, as `path` has it.
+struct LayerMixers {
+  bool attention = false, recurrent = false;
+  bool operator==(const LayerMixers&) const = default;
+};
+std::vector<LayerMixers> mixers_of(const ModelInfo& info);  // [layer]
+// A letter for each layer: A attention, R recurrent, B both, - none.
+std::string mixers_in_letters(const ModelInfo& info);
+// How many layers of a window have each kind.
+struct MixerCount {
+  std::int64_t attention = 0, recurrent = 0;
+};
+MixerCount count_mixers(const std::vector<LayerMixers>& mixers, const std::string& placement,
+                        std::int64_t window, std::int64_t start);
 
 // How the layers of a model mix tokens.
 enum class Mixing { kAttention, kState, kBoth };

@@ -285,6 +285,7 @@ Study make_study(RunData run, const StudyOptions& options) {
       study_window(load_window(model, size), options.bootstrap, study);
   study_interventions(options.bootstrap, study);
   study.paths = study_paths(study.run, options.bootstrap);
+  study.carriers = study_carriers(study.run, options.bootstrap);
   study_questions(options, study);
   const double level = options.bootstrap.level;
   study_pairs(compared, level, study);
@@ -297,6 +298,7 @@ Study make_study(RunData run, const StudyOptions& options) {
   append(study.claims, judge_relation_claims(without_repeats(study), level));
   append(study.claims, judge_part_claims(study.parts, study.window));
   append(study.claims, judge_path_claims(study.paths, study.window));
+  append(study.claims, judge_carriers(study.carriers));
   judge_questions(study);
   append(study.claims, judge_attribution_claims(study.attributions, options.bootstrap));
   return study;

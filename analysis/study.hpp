@@ -9,6 +9,7 @@
 
 #include "analysis/attributions.hpp"
 #include "analysis/baselines.hpp"
+#include "analysis/carriers.hpp"
 #include "analysis/claims.hpp"
 #include "analysis/combined.hpp"
 #include "analysis/curves.hpp"
@@ -87,6 +88,8 @@ struct Study {
   std::vector<ModelParts> parts;          // likewise
   // Of each model, set of prompts and window size whose rows of interventions are about paths.
   std::vector<ModelPaths> paths;
+  // Of models of which some run cut edges on one path alone: hybrids, and their controls.
+  std::vector<CarriedEdge> carriers;
   // Questions beyond the paper (docs/beyond.md), of the models that have answers.
   std::vector<Combined> combined;
   std::vector<Baselines> baselines;

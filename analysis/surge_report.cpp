@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -155,13 +156,14 @@ LinePlot surge_plot(const Surge& s) {
                             layers_text(s.window), s.n);
   plot.x_label = "Relative depth (layer / layers)";
   plot.own_legends = true;
-  plot.panels.push_back(
-      {{"read off the stream"},
-       {"Mean ln p", -8, 0, 0},
-       {lens_line(s, "answer, clean", {"#0072B2", 1}, s.lens_answer[kClean]),
-        lens_line(s, "answer, blocked", {"#0072B2", 2}, s.lens_answer[kKnocked]),
-        lens_line(s, "competitor, clean", {"#D55E00", 1}, s.lens_competitor[kClean]),
-        lens_line(s, "competitor, blocked", {"#D55E00", 2}, s.lens_competitor[kKnocked])}});
+  Panel read;
+  read.title = {"read off the stream"};
+  read.axis = {"Mean ln p", -8, 0, 0};
+  read.lines = {lens_line(s, "answer, clean", {"#0072B2", 1}, s.lens_answer[kClean]),
+                lens_line(s, "answer, blocked", {"#0072B2", 2}, s.lens_answer[kKnocked]),
+                lens_line(s, "competitor, clean", {"#D55E00", 1}, s.lens_competitor[kClean]),
+                lens_line(s, "competitor, blocked", {"#D55E00", 2}, s.lens_competitor[kKnocked])};
+  plot.panels.push_back(std::move(read));
   Panel written;
   written.title = {"written more to the answer"};
   written.axis = {"Logit, blocked less clean", -0.5, 0.5, 0};

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "analysis/attribution_tables.hpp"
+#include "analysis/carrier_report.hpp"
 #include "analysis/csv.hpp"
 #include "analysis/edit_tables.hpp"
 #include "analysis/part_tables.hpp"
@@ -35,9 +36,25 @@ void add_columns(std::vector<std::string>& columns, const std::string& estimate)
 }
 
 CsvTable models_table(const Study& study) {
-  CsvTable table({"model", "family", "path", "layers", "hidden_size", "vocabulary", "parameters",
-                  "prompts", "failed", "facts", "accuracy", "accuracy_low", "accuracy_high", "tied",
-                  "mean_probability", "selected_prompts", "checkpoint_digest", "tokenizer_digest",
+  CsvTable table({"model",
+                  "family",
+                  "path",
+                  "layers",
+                  "mixers",
+                  "hidden_size",
+                  "vocabulary",
+                  "parameters",
+                  "prompts",
+                  "failed",
+                  "facts",
+                  "accuracy",
+                  "accuracy_low",
+                  "accuracy_high",
+                  "tied",
+                  "mean_probability",
+                  "selected_prompts",
+                  "checkpoint_digest",
+                  "tokenizer_digest",
                   "same_checkpoint_as"});
   std::map<std::int64_t, std::pair<std::string, std::string>> facts_by_id;
   const PromptTable& prompts = study.run.prompts;
@@ -58,6 +75,7 @@ CsvTable models_table(const Study& study) {
         .cell(info.family)
         .cell(info.path)
         .cell(info.layers)
+        .cell(mixers_in_letters(info))
         .cell(info.hidden_size);
     table.cell(info.vocabulary).cell(info.parameters).cell(model.evaluation.prompt.size());
     table.cell(model.evaluation.prompt.size() - hit.size()).cell(facts.size());
@@ -79,7 +97,7 @@ enum class Item { kEdge, kRow };
 std::vector<std::string> columns_of(Item item) {
   std::vector<std::string> columns = {"model", "family", "layers"};
   if (item == Item::kEdge)
-    columns.insert(columns.end(), {"edge", "source", "target", "channels"});
+    columns.insert(columns.end(), {"edge", "source", "target", "channels", "path"});
   else
     columns.emplace_back("row");
   columns.insert(columns.end(), {"prompts", "window", "placement"});
@@ -90,13 +108,15 @@ std::vector<std::string> columns_of(Item item) {
 template <typename T>
 void put_item(CsvTable& table, const T& of, Item item) {
   table.cell(of.model).cell(of.family).cell(of.layers).cell(of.edge.label);
-  if (item == Item::kEdge) table.cell(of.edge.source).cell(of.edge.target).cell(of.edge.channels);
+  if (item == Item::kEdge)
+    table.cell(of.edge.source).cell(of.edge.target).cell(of.edge.channels).cell(of.edge.path);
   table.cell(of.prompts).cell(of.window).cell(of.placement);
 }
 
 CsvTable curves_table(const std::vector<Curve>& curves, Item item) {
   std::vector<std::string> columns = columns_of(item);
-  columns.insert(columns.end(), {"start", "relative_depth", "n", "facts"});
+  columns.insert(columns.end(), {"start", "relative_depth", "attention_layers",
+                                 "recurrent_layers", "n", "facts"});
   if (item == Item::kEdge)
     columns.insert(columns.end(),
                    {"blocked_edges", "without_edges", "rerouted_layers", "rerouted"});
@@ -111,7 +131,12 @@ CsvTable curves_table(const std::vector<Curve>& curves, Item item) {
   for (const Curve& curve : curves)
     for (const CurvePoint& point : curve.points) {
       put_item(table, curve, item);
-      table.cell(point.start).cell(point.depth).cell(point.n).cell(point.facts);
+      table.cell(point.start)
+        .cell(point.depth)
+        .cell(point.mixers.attention)
+        .cell(point.mixers.recurrent)
+        .cell(point.n)
+        .cell(point.facts);
       if (item == Item::kEdge)
         table.cell(point.blocked_edges)
             .cell(point.without_edges)
@@ -502,6 +527,9 @@ std::vector<TableFile> write_tables(const Study& study, Staging& staging) {
   write("missed_paths.csv",
         "what a knockout of the state alone misses of state and convolution together",
         missed_paths_table(study));
+  write("carriers.csv",
+        "edges cut on attention, on the recurrent mixers and on both: shares, interaction, verdict",
+        carriers_table(study));
   write("parts.csv", "every part of an edge, window and start: change with the part cut alone",
         parts_table(study));
   write("part_sums.csv",

@@ -30,7 +30,7 @@ function unique(values) {
 
 const sweptModels = unique(data.windows.map((group) => group.model));
 const windowSizes = unique(data.windows.map((group) => group.window)).sort((a, b) => a - b);
-const wholeEdges = data.edges.map((_, i) => i).filter((i) => data.edges[i].channels === 'all');
+const wholeEdges = data.edges.map((_, i) => i).filter((i) => data.edges[i].channels === 'all' && data.edges[i].path === 'both');
 
 // The window size nearest to the finding window that a model has.
 function windowOf(model, wanted) {

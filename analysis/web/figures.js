@@ -2,18 +2,23 @@
 'use strict';
 
 const MOST_BANDS = 8;  // more of them hide each other
+const PATH_STYLES = {  // as in analysis/palette.cpp
+  attention: {color: '#D55E00', dash: 1}, recurrent: {color: '#0072B2', dash: 2}, both: {color: '#000000', dash: 4},
+};
 const CHANNEL_ORDER = ['all', 'slow', 'not-fast', 'fast', 'not-slow'];
 
 const state = {
-  view: 'models', window: data.window, metric: 'change', axis: 'relative', bands: true, set: 0,
+  view: wholeEdges.length > 0 ? 'models' : 'paths', window: data.window, metric: 'change', axis: 'relative', bands: true, set: 0,
   family: 'all', model: sweptModels[0], flow: null, target: 'last',
-  off: {models: new Set(), edges: new Set(), windows: new Set(), channels: new Set()},
+  off: {models: new Set(), edges: new Set(), windows: new Set(), channels: new Set(), paths: new Set()},
 };
 
 const targets = unique(wholeEdges.map((edge) => data.edges[edge].target));
 if (!targets.includes(state.target)) state.target = targets[0];
 const splitFlows = unique(data.edges.filter((edge) => edge.channels !== 'all').map((edge) => edge.flow));
 state.flow = splitFlows[0];
+// Edges that were cut on one path alone, by their ends.
+const pathEnds = unique(data.edges.filter((edge) => edge.path !== 'both' && edge.channels === 'all').map((edge) => edge.ends));
 
 function shade(i, count) {  // light to dark blue, as in analysis/palette.cpp
   const share = count < 2 ? 1 : i / (count - 1);
@@ -63,6 +68,16 @@ const views = {
         .filter((e) => !state.off.channels.has(data.edges[e].channels))
         .map((e) => makeLine(`${data.edges[e].channels} channels`, channelStyle(e), m, state.window, e)))),
   },
+  paths: {
+    title: 'Paths', switches: ['model', 'window', 'set', 'pathLines'],
+    available: () => pathEnds.length > 0,
+    note: () => `Each edge cut on attention alone, on the recurrent mixers alone and on both. Layers of ${data.models[state.model].name} `
+      + `(A attention, R recurrent, B both): ${data.models[state.model].mixers}.`,
+    panels: () => pathEnds.map((ends) => panelOf(ends, Object.keys(PATH_STYLES).filter((path) => !state.off.paths.has(path)).map((path) => {
+      const edge = data.edges.findIndex((e) => e.ends === ends && e.path === path && e.channels === 'all');
+      return edge < 0 ? null : makeLine(`${path} cut`, PATH_STYLES[path], state.model, state.window, edge);
+    }))),
+  },
   windows: {
     title: 'Window sizes', switches: ['model', 'target', 'set', 'edges', 'windowLines'],
     available: () => windowSizes.length > 1,
@@ -104,6 +119,7 @@ const switches = {
   modelLines: () => legend('Models', inFamily().map((m) => modelItem(m, true)), state.off.models),
   windowLines: () => legend('Windows', windowSizes.map((size) => (
       {key: size, name: `${size}`, style: windowStyle(size)})), state.off.windows),
+  pathLines: () => legend('Cut', Object.entries(PATH_STYLES).map(([path, style]) => ({key: path, name: path, style})), state.off.paths),
   channelLines: () => legend('Channels', channelsOf(state.flow).map((e) => (
       {key: data.edges[e].channels, name: data.edges[e].channels, style: channelStyle(e)})), state.off.channels),
 };

@@ -73,7 +73,7 @@ TEST_F(Analyse, WritesEverythingAndSaysWhatItFound) {
   if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
   write_synthetic_results(folder_ / "results.h5", small());
   const AnalysisSummary summary = analyse(folder_, quick());
-  EXPECT_EQ(summary.tables, 41U);
+  EXPECT_EQ(summary.tables, 42U);
   EXPECT_THAT(summary.findings, HasSubstr("mamba  subject->last"));
   EXPECT_THAT(summary.findings,
               HasSubstr("Blocking subject \u2192 last lowers the answer's probability in 1 of 1 "
@@ -372,7 +372,7 @@ TEST_F(Analyse, WhateverGnuplotDoesTheTablesAndTheReportAreThere) {
     }
     EXPECT_THAT(summary.problem, HasSubstr(words)) << script;
     EXPECT_EQ(summary.figures, 0U) << script;
-    EXPECT_EQ(summary.tables, 41U) << script;
+    EXPECT_EQ(summary.tables, 42U) << script;
     EXPECT_TRUE(std::filesystem::exists(folder_ / "tables" / "curves.csv")) << script;
     const std::string page = text("report.html");
     EXPECT_THAT(page, HasSubstr("The figures are not all drawn: ")) << script;

@@ -18,6 +18,7 @@ except ImportError as missing:
 
 from recompute import (INTERVENTIONS, QUESTIONS, SHARED, TRACE_GROUPS, TRACE_GUARD, Edits, Run, Traces, bootstrap, draws,
                        half_carried_by, harmonic, holm, numbered, percentiles, standard_error, t_band, t_test, wilson_band)
+from recompute_hybrids import HybridTables
 from recompute_parts import PartTables, PathTables
 from recompute_locate import Attributions, Relations
 
@@ -717,6 +718,7 @@ def main():
         check_edit_moved(file, folder)
         check_edits(file, folder)
         PartTables(file, functools.partial(rows_of, folder), close, wrong).check()
+        HybridTables(run, functools.partial(rows_of, folder), close, wrong).check()
         PathTables(intervened, functools.partial(rows_of, folder), close).check()
     print(f"{checked} numbers checked, {len(wrong)} wrong")
     for line in wrong[:20]:

@@ -67,18 +67,61 @@ bool is_state_space(const std::string& family) {
 
 // "subject->last/slow" in its parts.
 struct Edge {
-  std::string source, target, channels = "all";
+  std::string source, target, channels = "all", path = "both";
 };
 
-Edge parse(const std::string& label) {
+Edge parse(std::string label) {
+  std::string path = "both";
+  for (const std::string one : {"attention", "recurrent"})
+    if (label.ends_with(" (" + one + ")")) {
+      label.resize(label.size() - one.size() - 3);
+      path = one;
+    }
   const std::size_t arrow = label.find("->"), slash = label.find('/');
-  Edge edge{label.substr(0, arrow), label.substr(arrow + 2, slash - arrow - 2), "all"};
+  Edge edge{label.substr(0, arrow), label.substr(arrow + 2, slash - arrow - 2), "all", path};
   if (slash != std::string::npos) edge.channels = label.substr(slash + 1);
   return edge;
 }
 
 double bump(double depth, double centre, double width) {
   return std::exp(-(depth - centre) * (depth - centre) / (2 * width * width));
+}
+
+// Whether the window [start, start + window) has a mixer of a kind; without letters it has all.
+bool has_mixer(const std::string& mixers, char kind, int start, int window) {
+  const int layers = static_cast<int>(mixers.size());
+  bool has = mixers.empty();
+  for (int layer = std::max(0, start); layer < std::min(layers, start + window); ++layer)
+    has = has || mixers[static_cast<std::size_t>(layer)] == kind ||
+          mixers[static_cast<std::size_t>(layer)] == 'B';
+  return has;
+}
+
+bool is_hybrid(const SyntheticModel& model) {
+  const int layers = model.layers;
+  return !model.mixers.empty() && has_mixer(model.mixers, 'A', 0, layers) &&
+         has_mixer(model.mixers, 'R', 0, layers);
+}
+
+// The part of an edge's effect that its path has in a window of a model.
+double share_of_path(const std::string& path, const SyntheticModel& model, int start, int window) {
+  if (!is_hybrid(model)) return 1;
+  const bool attends = has_mixer(model.mixers, 'A', start, window),
+             keeps_state = has_mixer(model.mixers, 'R', start, window);
+  const double attention = attends ? model.attention_share : 0,
+               state = keeps_state ? model.state_share : 0;
+  if (path == "attention") return attention;
+  if (path == "recurrent") return state;
+  return attends && keeps_state ? 1 : attention + state;
+}
+
+std::vector<std::string> blocks_of(const std::string& mixers) {
+  std::vector<std::string> blocks;
+  for (const char letter : mixers)
+    blocks.push_back(letter == 'A'   ? "attention, mlp"
+                     : letter == 'R' ? "gated_delta, mlp"
+                                     : "attention + mamba2, mlp");
+  return blocks;
 }
 
 // The change of log p that an edge makes at a relative depth, before noise.
@@ -165,6 +208,7 @@ class Generator {
                    static_cast<std::int64_t>(model.parameters),
                    fmt::format("xxh3:{:016x}", model.parameters > 0 ? random_() : 0),
                    "xxh3:00000000cafecafe"};
+    info.layer_blocks = blocks_of(model.mixers);
     writer.begin_model(info);
     const EvaluationResult clean = evaluate(model);
     writer.write(arrays_of(clean));
@@ -630,7 +674,9 @@ class Generator {
   std::vector<std::string> edges_of(const SyntheticModel& model) const {
     std::vector<std::string> edges;
     for (const std::string& edge : options_.edges)
-      if (is_state_space(model.family) || parse(edge).channels == "all") edges.push_back(edge);
+      if ((is_state_space(model.family) || parse(edge).channels == "all") &&
+          (parse(edge).path == "both" || is_hybrid(model)))
+        edges.push_back(edge);
     return edges;
   }
 
@@ -721,8 +767,9 @@ class Generator {
         for (int start = 0; start < starts; ++start) {
           const double depth =
               (start + (options_.placement == "fit" ? 0.5 * (window - 1) : 0.0)) / model.layers;
-          const double change =
-              effect(edge, model, depth, window) * tastes_[e * axes.prompts.size() + i];
+          const double change = effect(edge, model, depth, window) *
+                                tastes_[e * axes.prompts.size() + i] *
+                                share_of_path(edge.path, model, first_layer(start, window), window);
           const double p = std::min(0.999, clean_p * std::exp(change + 0.02 * normal()));
           result.probability.push_back(none ? kNan : static_cast<float>(p));
           const double rank = -3 * change - 1.2 + 0.5 * normal();
@@ -749,6 +796,10 @@ class Generator {
         unknown ? kNotCounted
         : none  ? 0
                 : static_cast<std::int32_t>(prompt + static_cast<std::size_t>(start)) % 3);
+  }
+
+  int first_layer(int start, int window) const {
+    return options_.placement == "fit" ? start : start - window / 2;
   }
 
   HeatmapResult heat_map(const SyntheticModel& model, const EvaluationResult& clean,
@@ -889,6 +940,25 @@ SyntheticOptions synthetic_report() {
                    "first->last",   "context->last",  "relation-minus-last->last"};
   for (const char* channels : {"slow", "fast", "not-slow", "not-fast"})
     options.edges.push_back(fmt::format("subject->last/{}", channels));
+  return options;
+}
+
+SyntheticOptions synthetic_hybrids() {
+  SyntheticOptions options = synthetic_report();
+  const std::string in_turn = "RRRARRRARRRARRRARRRARRRA";
+  options.models = {{"in-turn-attention", "qwen3_5_text", 24, 8e8, in_turn, 0.85, 0.05},
+                    {"in-turn-state", "qwen3_5_text", 24, 2e9, in_turn, 0.05, 0.8},
+                    {"parallel-either", "falcon_h1", 16, 5e8, std::string(16, 'B'), 0.1, 0.05},
+                    {"parallel-needed", "falcon_h1", 24, 1.5e9, std::string(24, 'B'), 0.9, 0.75},
+                    {"parallel-parts", "falcon_h1", 12, 1e8, std::string(12, 'B'), 0.25, 0.35},
+                    {"transformer", "qwen3", 28, 6e8, std::string(28, 'A')},
+                    {"recurrent", "rwkv7", 24, 1.5e9, std::string(24, 'R')}};
+  options.edges = {};
+  for (const char* source : {"subject", "relation-minus-last", "last", "first"})
+    for (const char* path : {"", " (attention)", " (recurrent)"})
+      options.edges.push_back(fmt::format("{}->last{}", source, path));
+  options.windows = {1, 5};
+  options.heatmap_windows = {5};
   return options;
 }
 

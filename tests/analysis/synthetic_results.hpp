@@ -15,6 +15,10 @@ struct SyntheticModel {
   std::string family;
   int layers = 12;
   double parameters = 1e8;
+  // A letter for each layer: A attention, R recurrent, B both; "": what the family says. With both
+  // kinds it has edges on single paths, of which these are the shares of what both do.
+  std::string mixers = {};
+  double attention_share = 0.85, state_share = 0.1;
 };
 
 struct SyntheticOptions {
@@ -78,6 +82,8 @@ void add_attributions(SyntheticOptions& options);
 void add_relations(SyntheticOptions& options);
 // Five families, six edges and all channel sets: small enough for a test, rich enough for a report.
 SyntheticOptions synthetic_report();
+// Hybrids of each verdict and controls, edges on paths.
+SyntheticOptions synthetic_hybrids();
 // 15 models, 574 prompts, six windows, every source, channel sets, heat maps at four windows: a
 // published sweep and its appendix, about 150 MB.
 SyntheticOptions synthetic_sweep();

@@ -1,7 +1,7 @@
 // Makes a run directory with made-up results and analyses it: for looking at figures and for
 // timing. Usage: synthetic_run DIR
 // [report|one|partial|own|sets|scripts|hostile|sweep|rows|only_rows|traces|only_traces|edits|
-// only_edits] [--no-analysis]
+// only_edits|hybrids] [--no-analysis]
 #include <chrono>
 #include <cstdio>
 #include <exception>
@@ -26,7 +26,7 @@ int main(int argc, char** argv) {
         "usage: synthetic_run DIR "
         "[report|one|partial|own|sets|scripts|hostile|sweep|rows|only_rows|traces|only_traces|"
         "edits|"
-        "only_edits] [--no-analysis]\n",
+        "only_edits|hybrids] [--no-analysis]\n",
         stderr);
     return 2;
   }
@@ -34,8 +34,9 @@ int main(int argc, char** argv) {
   const std::string kind = argc > 2 ? argv[2] : "report";
   try {
     std::filesystem::create_directories(folder);
-    factflow::SyntheticOptions options =
-        kind == "sweep" ? factflow::synthetic_sweep() : factflow::synthetic_report();
+    factflow::SyntheticOptions options = kind == "sweep"     ? factflow::synthetic_sweep()
+                                         : kind == "hybrids" ? factflow::synthetic_hybrids()
+                                                             : factflow::synthetic_report();
     options.complete = kind != "partial";
     options.own_prompts = kind == "own";
     options.named_sets = kind == "sets";

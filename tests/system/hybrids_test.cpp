@@ -11,6 +11,7 @@
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 
+#include "base/files.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 #include "results/results_file.hpp"
@@ -123,6 +124,56 @@ TEST_F(Hybrids, EveryFilePlans) {
   }
 }
 
+// A letter for each layer, as tables have them: A attention, R recurrent, B both, - neither.
+const std::map<std::string, std::string> kMixers = {
+    {"qwen3.5-0.8B", "RRRARRRAR"},      {"qwen3-0.6B", "AAAAAAAAA"},
+    {"granite4-h-micro", "RRARRARRA"},  {"granite4-micro", "AAAAAAAAA"},
+    {"falcon-h1-0.5B", "BBBBBBBBB"},    {"falcon-h1-1.5B", "BBBBBBBBB"},
+    {"bamba-9B", "RRARRARRR"},          {"nemotron-h-8B", "R-R-A-R-R"},
+    {"zamba2-2.7B", "RRBRRBRRB"},       {"olmo-hybrid-7B", "RRRARRRAR"},
+    {"recurrentgemma-2B", "RARARARAR"}, {"lfm2-350M", "RRARRARRA"},
+    {"rwkv7-1.5B", "RRRRRRRRR"}};
+
+bool is_hybrid(const std::string& mixers) {
+  return mixers.find('B') != std::string::npos ||
+         (mixers.find('A') != std::string::npos && mixers.find('R') != std::string::npos);
+}
+
+// Claims, tables and figures of who carries the facts: of every hybrid, and of no control.
+void expect_answers(const fs::path& run) {
+  const std::string models = read_file(run / "tables/models.csv"),
+                    carriers = read_file(run / "tables/carriers.csv"),
+                    claims = read_file(run / "tables/claims.csv"),
+                    page = read_file(run / "report.html");
+  std::size_t hybrids = 0;
+  for (const auto& [model, mixers] : kMixers) {
+    EXPECT_THAT(models, ::testing::HasSubstr(",9," + mixers + ",")) << model;
+    EXPECT_THAT(carriers, ::testing::HasSubstr("\n" + model + ",")) << model;
+    const bool hybrid = is_hybrid(mixers);
+    hybrids += hybrid ? 1 : 0;
+    for (const char* figure : {"carriers_layers_", "carriers_depth_"})
+      for (const char* window : {"_w1", "_w5", "_w9"}) {
+        const bool of_layers = std::string(figure) == "carriers_layers_";
+        const fs::path file =
+            run / "figures" / (figure + model + (of_layers ? "" : window) + ".svg");
+        EXPECT_EQ(fs::exists(file), hybrid) << file;
+      }
+    EXPECT_EQ(page.find("<summary>" + model + ", by depth and layer") != std::string::npos, hybrid)
+        << model;
+  }
+  EXPECT_EQ(hybrids, 10u);
+  EXPECT_TRUE(fs::exists(run / "figures/carriers.svg"));
+  EXPECT_THAT(page, ::testing::HasSubstr("<section id=\"carriers\">"));
+  EXPECT_THAT(page, ::testing::HasSubstr("control: recurrent only"));
+  // Four statements of each of four edges, about each hybrid. Two facts decide nothing.
+  for (const char* statement :
+       {"Attention carries ", "The state carries ", "Either attention or the state suffices for ",
+        "Both attention and the state are needed for "})
+    for (const char* edge : {"subject", "relation-minus-last", "last", "first"})
+      EXPECT_THAT(claims, ::testing::HasSubstr(statement + std::string(edge) + " \u2192 last"));
+  EXPECT_THAT(claims, ::testing::HasSubstr("2 prompts of 2 facts, asked are 10 facts"));
+}
+
 TEST_F(Hybrids, EverythingRunsAndIsAnalysed) {
   std::ifstream file(kConfigs / "everything.yaml");
   std::string text{std::istreambuf_iterator<char>(file), {}};
@@ -144,6 +195,22 @@ TEST_F(Hybrids, EverythingRunsAndIsAnalysed) {
   for (const std::string& item : knockout_axes(results, "granite4-h-micro", kAllPrompts).items)
     paths.insert(item);
   EXPECT_EQ(paths.size(), 12u);  // four roles on three paths
+  expect_answers(fs::path(in_scratch("out")));
+}
+
+// The demo's two hybrids, whose answer is known: attention.
+TEST_F(Hybrids, TheDemoSaysWhoCarriesItsFacts) {
+  const std::string out = in_scratch("demo");
+  const Ended run = run_program(
+      {"run", (kConfigs / "demo.yaml").string(), "--out", out, "--limit", "20"}, {.ranks = 2});
+  ASSERT_EQ(run.code, 0) << run.all();
+  const Ended analysed = run_program({"analyse", out});
+  ASSERT_EQ(analysed.code, 0) << analysed.all();
+  EXPECT_THAT(
+      analysed.out,
+      ::testing::HasSubstr("Attention carries subject \u2192 last: holds (in qwen3.5, falcon-h1)"));
+  EXPECT_THAT(analysed.out, ::testing::HasSubstr("control: attention only"));
+  EXPECT_THAT(analysed.out, ::testing::HasSubstr("control: recurrent only"));
 }
 
 }  // namespace
