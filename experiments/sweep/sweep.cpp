@@ -14,8 +14,8 @@
 #include "experiments/bytes.hpp"
 #include "experiments/cell_collector.hpp"
 #include "experiments/planning.hpp"
+#include "experiments/reach.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
-#include "model/check_intervention.hpp"
 
 namespace factflow {
 
@@ -95,17 +95,6 @@ class SweepArrays final : public ArrayMaker {
 
 // ---- work
 
-// Whether any window has a layer with such an edge: layers that slide may not reach so far.
-bool exists_somewhere(const Architecture& architecture, const std::vector<int>& targets,
-                      const std::vector<int>& sources, Path path,
-                      const std::vector<Window>& windows) {
-  return std::any_of(windows.begin(), windows.end(), [&](const Window& window) {
-    Block block = knockout(targets, sources, {}, window);
-    block.path = path;
-    return window.begin == window.end || blocked_edges(architecture, block) > 0;
-  });
-}
-
 class SweepWork final : public Work {
  public:
   explicit SweepWork(SweepPlan plan) : plan_(std::move(plan)) {}
@@ -161,7 +150,7 @@ class SweepWork final : public Work {
       const std::vector<int> targets = positions_of(edge.to, prompt),
                              sources = positions_of(edge.from, prompt);
       const bool exists = exists_somewhere(model.network().architecture(), targets, sources,
-                                           edge.path, windows_of(plan_.series, asked[e].series));
+                                           windows_of(plan_.series, asked[e].series), edge.path);
       sweep.blocked.push_back(exists ? count_edges(targets, sources) : 0);
       std::vector<float>& probability = sweep.probability.emplace_back();
       std::vector<std::int32_t>&rank = sweep.rank.emplace_back(), &tied = sweep.tied.emplace_back();
