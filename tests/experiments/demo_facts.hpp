@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -46,9 +47,20 @@ class DemoFacts : public ::testing::TestWithParam<std::string> {
           std::pair("Egypt", " Cairo"), std::pair("Italy", " Rome"), std::pair("Spain", " Madrid"),
           std::pair("Kenya", " Nairobi"), std::pair("Cuba", " Havana")})
       prompts_.push_back(capital_of(++id, subject, answer));
+    // Once for all tests of a program: none changes it.
+    static std::map<std::string, std::shared_ptr<LoadedModel>> loaded;
+    std::shared_ptr<LoadedModel>& model = loaded[GetParam()];
+    if (!model) model = load();
+    model_ = model;
+  }
+
+  virtual std::shared_ptr<LoadedModel> load() const {
     ModelSource source;
     source.path = source.tokenizer = source_dir() + "/demo/models/" + GetParam();
-    model_ = std::make_unique<LoadedModel>(source, at::kCPU, Precision::kFp64, 0, "here");
+    return load_from(source);
+  }
+  static std::shared_ptr<LoadedModel> load_from(const ModelSource& source) {
+    return std::make_shared<LoadedModel>(source, at::kCPU, Precision::kFp64, 0, "here");
   }
 
   Entries entries_in(const std::string& section) const {
@@ -122,7 +134,7 @@ class DemoFacts : public ::testing::TestWithParam<std::string> {
   const std::string name_ = "any";
   const std::filesystem::path file_ = "x.yaml";
   std::vector<Prompt> prompts_;
-  std::unique_ptr<LoadedModel> model_;
+  std::shared_ptr<LoadedModel> model_;
   std::vector<Finding> findings_;
   std::vector<ArrayGroup> groups_;
 };
