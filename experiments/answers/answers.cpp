@@ -18,6 +18,7 @@
 #include "experiments/intervene/group_bytes.hpp"
 #include "experiments/intervene/intervene.hpp"
 #include "experiments/planning.hpp"
+#include "experiments/reach.hpp"
 
 namespace factflow {
 namespace {
@@ -180,9 +181,9 @@ class AnswersWork final : public Work {
     std::size_t first = 0;
     for (std::size_t i = 0; i < prompts.size(); ++i) {
       findings.push_back(
-          counts[i] == 0
-              ? Finding{"prompt and answer are longer than the model's positions", ""}
-              : finding_of(asked, prompts[i], std::span(results).subspan(first, counts[i])));
+          counts[i] == 0 ? Finding{"prompt and answer are longer than the model's positions", ""}
+                         : finding_of(model.network().architecture(), asked, prompts[i],
+                                      std::span(results).subspan(first, counts[i])));
       first += counts[i];
     }
     return findings;
@@ -218,8 +219,8 @@ class AnswersWork final : public Work {
     return request;
   }
 
-  Finding finding_of(const Asked& asked, const TokenizedPrompt& prompt,
-                     std::span<const ReplayResult> tokens) const {
+  Finding finding_of(const Architecture& architecture, const Asked& asked,
+                     const TokenizedPrompt& prompt, std::span<const ReplayResult> tokens) const {
     if (!std::all_of(tokens.begin(), tokens.end(), is_finite)) return {kNotFinite, ""};
     PromptAnswers found;
     found.tokens = static_cast<std::int32_t>(tokens.size());
@@ -230,8 +231,12 @@ class AnswersWork final : public Work {
     std::size_t series = 0;
     for (std::size_t i = 0; i < asked.size(); i += 2, ++series) {
       const EdgeSpec& edge = plan_.edges.at(asked[i].item / 2);
-      const std::int64_t edges =
-          count_edges(positions_of(edge.to, prompt, 0), positions_of(edge.from, prompt, 0));
+      const std::vector<int> targets = positions_of(edge.to, prompt, 0),
+                             sources = positions_of(edge.from, prompt, 0);
+      const std::int64_t edges = exists_somewhere(architecture, targets, sources,
+                                                  windows_of(plan_.series, asked[i].series))
+                                     ? count_edges(targets, sources)
+                                     : 0;
       std::vector<Answer> first, whole;
       for (std::size_t w = 0; w < tokens[0].knockouts[series].size(); ++w) {
         std::vector<Answer> of_tokens;

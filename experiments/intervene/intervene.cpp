@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
+#include <utility>
 
 #include <cereal/types/variant.hpp>
 #include <fmt/format.h>
@@ -15,6 +17,8 @@
 #include "experiments/drawn_prompts.hpp"
 #include "experiments/intervene/group_bytes.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
+#include "experiments/parts/parts_arrays.hpp"
+#include "experiments/parts/ranking.hpp"
 #include "experiments/planning.hpp"
 
 namespace factflow {
@@ -25,7 +29,8 @@ void serialize(Archive& archive, ValueSpec& v) {
 }
 template <class Archive>
 void serialize(Archive& archive, BlockSpec& b) {
-  archive(b.from, b.to, b.through, b.channels, b.heads, b.channel_list, b.parts, b.path, b.erase);
+  archive(b.from, b.to, b.through, b.channels, b.heads, b.channel_list, b.parts, b.path, b.erase,
+          b.happened);
 }
 template <class Archive>
 void serialize(Archive& archive, WriteSpec& w) {
@@ -48,10 +53,13 @@ struct IntervenePlan {
   std::vector<WindowSeries> series;
   std::vector<Prompt> references;
   int taps = 0;  // of the model's longest convolution
+  // Prompts in whose tokens exp(A dt) is measured, and what it ranks; none where no row is by it.
+  std::vector<Prompt> ranking;
+  PartOf ranked = PartOf::kHeads;
 };
 template <class Archive>
 void serialize(Archive& archive, IntervenePlan& p) {
-  archive(p.rows, p.series, p.references, p.taps);
+  archive(p.rows, p.series, p.references, p.taps, p.ranking, p.ranked);
 }
 
 // What is found about one prompt. A row has a value for each start of its window sizes, one size
@@ -64,10 +72,14 @@ struct PromptFinding {
   std::int64_t donor = kNoDonor;                      // id of the prompt that lends values
   std::vector<std::string> tokens;                    // texts and ids, for maps alone
   std::vector<std::int32_t> token_ids;
+  // What ranked the channels, of the first prompt of a unit where a row is by it; else without
+  // numbers.
+  DecayInPrompts decay;
 };
 template <class Archive>
 void serialize(Archive& archive, PromptFinding& p) {
-  archive(p.touched, p.probability, p.log_change, p.rank, p.tied, p.donor, p.tokens, p.token_ids);
+  archive(p.touched, p.probability, p.log_change, p.rank, p.tied, p.donor, p.tokens, p.token_ids,
+          p.decay.tokens, p.decay.mean);
 }
 
 // The tokens whose turn it is in the runs of a row.
@@ -103,6 +115,7 @@ class InterventionArrays final : public ArrayMaker {
   void add(std::uint32_t prompt, const Asked& asked, const std::string& values) override {
     const auto found = from_bytes<PromptFinding>(values, "what interventions did");
     donors_[cells_.row_of(prompt)] = found.donor;
+    if (decay_.tokens == 0) decay_ = found.decay;
     for (std::size_t i = 0; i < asked.size(); ++i) {
       if (plan_.rows.at(asked[i].item).one_by_one())
         add_maps(prompt, asked[i], i, found);
@@ -122,6 +135,11 @@ class InterventionArrays final : public ArrayMaker {
       groups.push_back(arrays_of(intervention_names(), cells_.axes()));
       add_references(groups.back());
       cells_.add_windows(intervention_names(), groups);
+    }
+    if (decay_.tokens > 0) {
+      groups.push_back(arrays_of_ranking(decay_.mean, decay_.tokens,
+                                         static_cast<std::int64_t>(plan_.ranking.size())));
+      groups.back().path = fmt::format("{}/ranking", intervention_names().group);
     }
     std::int64_t index = 0;
     for (auto& [row, maps] : maps_)
@@ -172,6 +190,7 @@ class InterventionArrays final : public ArrayMaker {
   const IntervenePlan& plan_;
   const Subjects& subjects_;
   CellCollector cells_;
+  DecayInPrompts decay_;                                      // the same in all units
   std::vector<std::int64_t> donors_;                          // [prompt]
   std::map<std::uint32_t, std::vector<HeatmapResult>> maps_;  // by row with maps
 };
@@ -225,8 +244,54 @@ class InterveneWork final : public Work {
     return plan_.references;
   }
 
+  // Without the rows by the decay that happens in the model.
   ReplayRequest request(const Asked& asked, const TokenizedPrompt& prompt,
                         std::span<const TokenizedPrompt> references) const override {
+    return request_of(asked, prompt, references, nullptr);
+  }
+
+  std::vector<Finding> compute(LoadedModel& model, const Asked& asked,
+                               std::span<const TokenizedPrompt> prompts) const override {
+    const bool by_decay = std::any_of(asked.begin(), asked.end(), [&](const AskedItem& one) {
+      return plan_.rows.at(one.item).by_decay_that_happens();
+    });
+    if (!by_decay) return Work::compute(model, asked, prompts);
+    const DecayInPrompts& decay = decay_of(model, plan_.ranking);
+    const std::vector<TokenizedPrompt> others = model.tokenize_usable(references(prompts));
+    std::vector<ReplayRequest> requests;
+    for (const TokenizedPrompt& prompt : prompts)
+      requests.push_back(request_of(asked, prompt, others, &decay));
+    std::vector<ReplayResult> results = model.replay(requests);
+    std::vector<Finding> findings;
+    bool first = true;
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+      if (!is_finite(results[i])) {
+        findings.push_back({kNotFinite, ""});
+        continue;
+      }
+      join_windows(asked, prompts[i], results[i]);
+      PromptFinding finding = finding_of(model, asked, prompts[i], others, results[i]);
+      if (std::exchange(first, false)) finding.decay = decay;
+      findings.push_back({"", to_bytes(finding)});
+    }
+    return findings;
+  }
+
+  Finding record(const LoadedModel& model, const Asked& asked, const TokenizedPrompt& prompt,
+                 std::span<const TokenizedPrompt> references,
+                 const ReplayResult& result) const override {
+    return {"", to_bytes(finding_of(model, asked, prompt, references, result))};
+  }
+
+  std::unique_ptr<ArrayMaker> arrays(const Subjects& subjects) const override {
+    return std::make_unique<InterventionArrays>(plan_, subjects);
+  }
+
+ private:
+  // Without `decay` not of the rows by it.
+  ReplayRequest request_of(const Asked& asked, const TokenizedPrompt& prompt,
+                           std::span<const TokenizedPrompt> references,
+                           const DecayInPrompts* decay) const {
     // Means and draws are over all of them.
     if (references.size() != plan_.references.size())
       throw InputError("intervene.references",
@@ -237,8 +302,18 @@ class InterveneWork final : public Work {
     for (const AskedItem& one : asked) {
       const RowSpec& row = plan_.rows.at(one.item);
       const std::vector<Window> windows = windows_of(plan_.series, one.series);
+      const bool by_decay = row.by_decay_that_happens();
+      if (by_decay && decay == nullptr) continue;
       for (int each = 0; each < turns_of(row, prompt.ids.size()); ++each) {
         RowInPrompt found = in_prompt(row, prompt, references, each, plan_.taps);
+        if (by_decay) {
+          for (const Window& window : windows)
+            request.series.push_back(
+                found.touched > 0
+                    ? Series(in_layers(found, plan_.ranked, window, decay->mean), std::nullopt)
+                    : Series({}, {}, {}, {window}));
+          continue;
+        }
         // Nothing to touch is an edge of no tokens, which the engine answers with "none".
         request.series.push_back(found.touched > 0 ? Series(std::move(found.interventions), windows)
                                                    : Series({}, {}, {}, windows));
@@ -247,18 +322,40 @@ class InterveneWork final : public Work {
     return request;
   }
 
-  Finding record(const LoadedModel& model, const Asked& asked, const TokenizedPrompt& prompt,
-                 std::span<const TokenizedPrompt> references,
-                 const ReplayResult& result) const override {
+  // Rows by the decay that happens have a series for each window: one for all of them, as others.
+  void join_windows(const Asked& asked, const TokenizedPrompt& prompt, ReplayResult& result) const {
+    std::vector<std::vector<Answer>> joined;
+    auto next = result.knockouts.begin();
+    for (const AskedItem& one : asked) {
+      const RowSpec& row = plan_.rows.at(one.item);
+      const std::size_t series =
+          row.by_decay_that_happens() ? windows_of(plan_.series, one.series).size() : 1;
+      for (int each = 0; each < turns_of(row, prompt.ids.size()); ++each) {
+        std::vector<Answer>& answers = joined.emplace_back();
+        for (std::size_t i = 0; i < series; ++i, ++next)
+          answers.insert(answers.end(), next->begin(), next->end());
+      }
+    }
+    result.knockouts = std::move(joined);
+  }
+
+  PromptFinding finding_of(const LoadedModel& model, const Asked& asked,
+                           const TokenizedPrompt& prompt,
+                           std::span<const TokenizedPrompt> references,
+                           const ReplayResult& result) const {
     PromptFinding found;
     std::size_t series = 0;
     for (const AskedItem& one : asked) {
       const RowSpec& row = plan_.rows.at(one.item);
-      const auto turns = static_cast<std::size_t>(turns_of(row, prompt.ids.size()));
       found.touched.push_back(in_prompt(row, prompt, references, 0, plan_.taps).touched);
-      add_answers({result.knockouts.begin() + static_cast<std::ptrdiff_t>(series), turns},
-                  result.clean, one, found);
-      series += turns;
+      const std::vector<Window> windows = windows_of(plan_.series, one.series);
+      std::vector<std::vector<Answer>> turns;
+      for (int each = 0; each < turns_of(row, prompt.ids.size()); ++each, ++series) {
+        turns.push_back(result.knockouts.at(series));
+        if (!reaches(row, prompt, each, model.network().architecture(), windows))
+          turns.back().assign(turns.back().size(), Answer{});
+      }
+      add_answers(turns, result.clean, one, found);
       if (row.needs(ValueSpec::Kind::kResample))
         if (const auto donor = donor_of(row, prompt, references))
           found.donor = plan_.references.at(*donor).id;
@@ -268,16 +365,11 @@ class InterveneWork final : public Work {
         found.tokens.push_back(model.tokenizer().token_text(id));
         found.token_ids.push_back(id);
       }
-    return {"", to_bytes(found)};
+    return found;
   }
 
-  std::unique_ptr<ArrayMaker> arrays(const Subjects& subjects) const override {
-    return std::make_unique<InterventionArrays>(plan_, subjects);
-  }
-
- private:
   // Of a row's turns, each with the windows of all asked sizes: sorted by size, then by turn.
-  void add_answers(std::span<const std::vector<Answer>> turns, const Answer& clean,
+  void add_answers(const std::vector<std::vector<Answer>>& turns, const Answer& clean,
                    const AskedItem& row, PromptFinding& found) const {
     std::vector<float>&probability = found.probability.emplace_back(),
     &log_change = found.log_change.emplace_back();
@@ -326,14 +418,23 @@ class IntervenePlanner {
     const std::vector<std::uint32_t> series = add_series(
         plan_.series, entry.windows.sizes, entry.windows.placement, model_.architecture.layers);
     Asked asked;
+    bool by_decay = false;
     for (std::size_t i = 0; i < entry.rows.size(); ++i)
       for (RowSpec& row : rows_of(entry.rows[i], entry.references)) {
         const std::string key = fmt::format("{}rows[{}]", section_key, i);
         fit(row, windows_of(plan_.series, series), key);
+        by_decay = by_decay || row.by_decay_that_happens();
         if (row.needs(ValueSpec::Kind::kMean) || row.needs(ValueSpec::Kind::kResample))
           take_references(entry.references, section_key + "references");
         asked.push_back({place_of(std::move(row), key), series});
       }
+    if (by_decay)
+      take_ranking(entry.ranking, section_key + "ranking");
+    else if (entry.ranking != RankingConfig{})
+      throw InputError(
+          model_.file.string(),
+          fmt::format("key {}ranking: no row of the entry is by exp(A dt)", section_key),
+          "leave it out, or write for instance channels: quantile 1/3 by exp(A dt)");
     std::sort(asked.begin(), asked.end());
     return asked;
   }
@@ -371,6 +472,23 @@ class IntervenePlanner {
     plan_.references = std::move(references);
   }
 
+  // All entries of a model rank by the same prompts.
+  void take_ranking(const RankingConfig& config, const std::string& key) {
+    if (static_cast<std::size_t>(config.prompts) > model_.prompts.size())
+      throw InputError(model_.file.string(),
+                       fmt::format("key {}.prompts: the dataset has only {}", key,
+                                   counted(model_.prompts.size(), "prompt")),
+                       "ask for fewer");
+    if (ranking_ && *ranking_ != config)
+      throw InputError(model_.file.string(),
+                       fmt::format("key {}: model {} has other ranking prompts in an earlier entry",
+                                   key, model_.name),
+                       "give both entries the same");
+    ranking_ = config;
+    plan_.ranking = ranking_prompts(config, model_.prompts);
+    plan_.ranked = divisible_of(model_.architecture).what;
+  }
+
   // Its place among the rows, at whose end it is put if it is new.
   std::uint32_t place_of(RowSpec row, const std::string& key) {
     const auto found = std::find_if(plan_.rows.begin(), plan_.rows.end(),
@@ -388,6 +506,7 @@ class IntervenePlanner {
   }
 
   const ModelToPlan& model_;
+  std::optional<RankingConfig> ranking_;
   IntervenePlan plan_;
 };
 

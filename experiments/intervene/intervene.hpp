@@ -8,16 +8,24 @@
 
 #include "experiments/experiment.hpp"
 #include "experiments/intervene/rows.hpp"
+#include "experiments/parts/parts.hpp"
 
 namespace factflow {
 
 const ExperimentKind& intervene_kind();
 
+// A set of channels by decay, or a slice by the decay that happens in prompts.
+struct EdgeChannels {
+  ChannelSet set = {};
+  bool happened = false;
+  bool operator==(const EdgeChannels&) const = default;
+};
+
 // One `block` of a row: every combination is an action of its own.
 struct BlockConfig {
   std::vector<TokenGroup> from, to;
   std::vector<Block::Through> through = {Block::Through::kState};
-  std::vector<ChannelSet> channels = {ChannelSet{}};
+  std::vector<EdgeChannels> channels = {EdgeChannels{}};
   std::vector<int> heads = {}, channel_list = {};  // all of them together
   std::vector<std::string> parts = {};
   std::vector<Path> path = {Path::kBoth};
@@ -61,6 +69,7 @@ struct InterveneConfig : Entry {
   WindowsConfig windows = {};
   std::vector<RowConfig> rows = {};
   ReferencesConfig references = {};
+  RankingConfig ranking = {};
   bool operator==(const InterveneConfig&) const = default;
 };
 Form<std::vector<InterveneConfig>> intervene_form();

@@ -6,6 +6,7 @@
 #include "base/error.hpp"
 #include "experiments/forms.hpp"
 #include "experiments/intervene/intervene.hpp"
+#include "experiments/parts/ranking.hpp"
 #include "fields/plain_text.hpp"
 
 namespace factflow {
@@ -46,6 +47,26 @@ Form<Block::Through> through() {
 
 Form<std::vector<int>> indices() {
   return word_or("none", std::vector<int>{}, list_of(whole_number<int>(0, kMostIndices)));
+}
+
+// "slow", "quantile 2/8", "quantile 2/8 by exp(A dt)"
+EdgeChannels parse_edge_channels(const std::string& given) {
+  if (!given.ends_with(kByHappened)) return {parse_channel_set(given), false};
+  const std::string_view name(given.data(), given.size() - kByHappened.size());
+  const ChannelSet set = parse_channel_set(name);
+  if (set.kind != ChannelSet::Kind::kQuantile)
+    throw InputError("", fmt::format("only slices are by exp(A dt), found {}", in_quotes(given)),
+                     "write for instance 'quantile 1/3 by exp(A dt)'");
+  return {set, true};
+}
+
+Form<EdgeChannels> edge_channels() {
+  return text_form(
+      "channel set", [](const std::string& given) { return parse_edge_channels(given); },
+      [](const EdgeChannels& channels) {
+        return channels.happened ? fmt::format("{}{}", to_string(channels.set), kByHappened)
+                                 : to_string(channels.set);
+      });
 }
 
 // ---- values
@@ -121,8 +142,9 @@ Fields<BlockConfig> block_fields() {
             "target tokens, which no longer read the sources", kRequired),
       field("through", &B::through, list_of(through()),
             "scores or state, the convolution, or both"),
-      field("channels", &B::channels, list_of(channel_set_form()),
-            "sets of channels (Mamba-1) or heads (Mamba-2) by decay that lose the edge"),
+      field("channels", &B::channels, list_of(edge_channels()),
+            "sets of channels (Mamba-1) or heads (Mamba-2) by decay that lose the edge; quantile "
+            "k/K by exp(A dt) is one by the decay that happens in prompts"),
       field("heads", &B::heads, indices(), "these heads lose it, together"),
       field("channel_list", &B::channel_list, indices(), "these channels lose it, together"),
       field("parts", &B::parts,
@@ -137,7 +159,7 @@ Fields<BlockConfig> block_fields() {
 }
 
 void check_block_config(const BlockConfig& block, const YamlNode& node, const Place& place) {
-  const bool sets = block.channels != std::vector<ChannelSet>{ChannelSet{}};
+  const bool sets = block.channels != std::vector<EdgeChannels>{EdgeChannels{}};
   if (int{sets} + int{!block.heads.empty()} + int{!block.channel_list.empty()} > 1)
     reject(place, node.line, "gives more than one of channels, heads and channel_list",
            "choose in one way what loses the edge");
@@ -259,6 +281,8 @@ Fields<InterveneConfig> intervene_fields() {
       field("rows", &I::rows,
             checked(list_of(checked(section(row_fields()), check_row)), check_rows), "", kRequired),
       field("references", &I::references, section(references_fields()), ""),
+      field("ranking", &I::ranking, ranking_form(),
+            "prompts in which exp(A dt) is measured; usually 64, drawn by seed 1"),
       field<I, std::int64_t>(
           "prompts", &I::prompts,
           word_or("all", std::int64_t{0}, whole_number<std::int64_t>(1, kMostPrompts)),
@@ -274,11 +298,12 @@ std::vector<ActionSpec> actions_of(const BlockConfig& block) {
   std::vector<ActionSpec> actions;
   for (const TokenGroup& to : block.to)
     for (const TokenGroup& from : block.from)
-      for (const ChannelSet& channels : block.channels)
+      for (const EdgeChannels& channels : block.channels)
         for (const Block::Through one : block.through)
           for (const Path path : block.path)
-            actions.push_back(BlockSpec{from, to, one, channels, block.heads, block.channel_list,
-                                        block.parts, path, block.erase});
+            actions.push_back(BlockSpec{from, to, one, channels.set, block.heads,
+                                        block.channel_list, block.parts, path, block.erase,
+                                        channels.happened});
   return actions;
 }
 

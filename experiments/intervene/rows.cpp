@@ -13,6 +13,8 @@
 #include "base/error.hpp"
 #include "base/random.hpp"
 #include "base/text.hpp"
+#include "experiments/parts/ranking.hpp"
+#include "experiments/reach.hpp"
 #include "fields/plain_text.hpp"
 #include "model/check_intervention.hpp"
 
@@ -116,7 +118,9 @@ std::vector<int> positions_of_text(const TokenGroup& group, const TokenizedPromp
 
 std::string name_of(const BlockSpec& block) {
   std::string name = to_string(block.from) + "->" + to_string(block.to);
-  if (block.channels.kind != ChannelSet::Kind::kAll) name += "/" + to_string(block.channels);
+  if (block.channels.kind != ChannelSet::Kind::kAll)
+    name += fmt::format("/{}", to_string(block.channels));
+  if (block.happened) name += kByHappened;
   if (block.through == Block::Through::kConvolution) name += " through convolution";
   if (block.through == Block::Through::kMixer) name += " through mixer";
   if (block.path != Path::kBoth) name += fmt::format(" ({})", to_string(block.path));
@@ -227,8 +231,9 @@ class InPrompt {
     const std::int64_t edges = block.through == Block::Through::kConvolution
                                    ? count_taps(targets, sources, taps_)
                                    : count_edges(targets, sources);
-    if (edges > 0)
-      found_.interventions.push_back(block_of(block, std::move(targets), std::move(sources)));
+    if (edges == 0) return 0;
+    if (block.happened) found_.happened.push_back(found_.interventions.size());
+    found_.interventions.push_back(block_of(block, std::move(targets), std::move(sources)));
     return edges;
   }
 
@@ -414,6 +419,13 @@ bool RowSpec::one_by_one() const {
   });
 }
 
+bool RowSpec::by_decay_that_happens() const {
+  return std::any_of(together.begin(), together.end(), [](const ActionSpec& action) {
+    const auto* block = std::get_if<BlockSpec>(&action);
+    return block != nullptr && block->happened;
+  });
+}
+
 bool RowSpec::needs(ValueSpec::Kind kind) const {
   return std::any_of(together.begin(), together.end(), [&](const ActionSpec& action) {
     const auto* write = std::get_if<WriteSpec>(&action);
@@ -427,6 +439,8 @@ void fit_to(const Architecture& architecture, const std::vector<Window>& windows
   for (const ActionSpec& action : row.together) {
     std::int64_t& width = row.widths.emplace_back(0);
     if (const auto* block = std::get_if<BlockSpec>(&action)) {
+      if (block->happened && !divisible_of(architecture).by_decay)
+        throw std::invalid_argument("attention has no decay to rank its heads by");
       check.series({{block_of(*block, {0}, {0})}, windows});
       continue;
     }
@@ -458,6 +472,42 @@ std::optional<std::size_t> donor_of(const RowSpec& row, const TokenizedPrompt& p
 RowInPrompt in_prompt(const RowSpec& row, const TokenizedPrompt& prompt,
                       std::span<const TokenizedPrompt> references, int each, int taps) {
   return InPrompt(row, prompt, references, each, taps).all();
+}
+
+bool reaches(const RowSpec& row, const TokenizedPrompt& prompt, int each,
+             const Architecture& architecture, const std::vector<Window>& windows) {
+  return std::all_of(row.together.begin(), row.together.end(), [&](const ActionSpec& action) {
+    const auto* block = std::get_if<BlockSpec>(&action);
+    return block == nullptr ||
+           exists_somewhere(architecture,
+                            block_of(*block, positions_of(block->to, prompt, each),
+                                     positions_of(block->from, prompt, each)),
+                            windows);
+  });
+}
+
+std::vector<Intervention> in_layers(const RowInPrompt& found, PartOf what, const Window& window,
+                                    const std::vector<std::vector<float>>& decay) {
+  std::vector<int> layers;
+  for (int layer = window.begin; layer < window.end; ++layer) layers.push_back(layer);
+  std::vector<Intervention> together;
+  for (std::size_t i = 0; i < found.interventions.size(); ++i) {
+    const Intervention& one = found.interventions[i];
+    if (!std::binary_search(found.happened.begin(), found.happened.end(), i)) {
+      together.push_back(one);
+      std::visit([&](auto& in) { in.layers = layers; }, together.back());
+      continue;
+    }
+    for (const int layer : layers) {
+      Block block = std::get<Block>(one);
+      block.layers = {layer};
+      block.selection = list_of_indices(slice_by_decay(std::get<ChannelSet>(block.selection),
+                                                       decay.at(static_cast<std::size_t>(layer))),
+                                        what);
+      together.emplace_back(std::move(block));
+    }
+  }
+  return together;
 }
 
 }  // namespace factflow

@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "experiments/parts/division.hpp"
 #include "model/architecture.hpp"
 #include "model/intervention.hpp"
 #include "model/prompt.hpp"
@@ -64,6 +65,7 @@ struct BlockSpec {
   std::vector<std::string> parts;
   Path path = Path::kBoth;
   bool erase = false;
+  bool happened = false;  // `channels` is a slice by the decay that happens in prompts
   bool operator==(const BlockSpec&) const = default;
 };
 
@@ -88,6 +90,7 @@ struct RowSpec {
   std::uint64_t seed = 1;  // of noise and of the draw among the reference prompts
   bool one_by_one() const;
   bool needs(ValueSpec::Kind kind) const;
+  bool by_decay_that_happens() const;  // any of it
   bool operator==(const RowSpec&) const = default;
 };
 
@@ -111,8 +114,18 @@ std::optional<std::size_t> donor_of(const RowSpec& row, const TokenizedPrompt& p
 struct RowInPrompt {
   std::vector<Intervention> interventions;
   std::int64_t touched = 0;
+  std::vector<std::size_t> happened = {};  // blocks of slices by the decay that happens, ascending
 };
 RowInPrompt in_prompt(const RowSpec& row, const TokenizedPrompt& prompt,
                       std::span<const TokenizedPrompt> references, int each, int taps);
+
+// Whether every edge that it cuts in the prompt exists somewhere in the windows: layers may slide.
+bool reaches(const RowSpec& row, const TokenizedPrompt& prompt, int each,
+             const Architecture& architecture, const std::vector<Window>& windows);
+
+// The same in the layers of one window, where such a slice is another list in each layer: by what
+// is left of the state there (model/reference/decay_in_prompts.hpp), [layer][channel or head].
+std::vector<Intervention> in_layers(const RowInPrompt& found, PartOf what, const Window& window,
+                                    const std::vector<std::vector<float>>& decay);
 
 }  // namespace factflow

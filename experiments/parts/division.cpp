@@ -13,6 +13,7 @@
 #include "base/error.hpp"
 #include "base/random.hpp"
 #include "base/text.hpp"
+#include "experiments/parts/ranking.hpp"
 #include "model/mixers/attention/attention_shape.hpp"
 #include "model/network.hpp"
 
@@ -21,7 +22,6 @@ namespace {
 
 constexpr const char* kEachHead = "each head";
 constexpr const char* kSeed = " seed ";
-constexpr std::string_view kByHappened = " by exp(A dt)";
 constexpr std::uint64_t kUsualSeed = 1;
 
 const std::vector<std::pair<std::string, Division::Kind>>& kinds_in_slices() {
@@ -204,10 +204,8 @@ std::vector<Intervention> losing_in_layers(const std::vector<const EdgePart*>& p
     const std::vector<float>& of_layer = decay.at(static_cast<std::size_t>(layer));
     std::vector<int> lost;
     for (const EdgePart* part : parts) {
-      const std::vector<bool> loses =
-          channels_of(part->set, std::vector<double>(of_layer.begin(), of_layer.end()));
-      for (std::size_t i = 0; i < loses.size(); ++i)
-        if (loses[i]) lost.push_back(static_cast<int>(i));
+      const std::vector<int> slice = slice_by_decay(part->set, of_layer);
+      lost.insert(lost.end(), slice.begin(), slice.end());
     }
     std::sort(lost.begin(), lost.end());
     Block block = block_of(targets, sources, list_of_indices(std::move(lost), what));

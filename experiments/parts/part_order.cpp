@@ -5,9 +5,10 @@
 
 #include <fmt/format.h>
 
-#include "base/error.hpp"
 #include "experiments/experiment.hpp"
 #include "experiments/parts/parts_plan.hpp"
+#include "experiments/parts/ranking.hpp"
+#include "experiments/reach.hpp"
 
 namespace factflow {
 namespace {
@@ -28,12 +29,10 @@ struct EffectSums {
   }
 };
 
-bool has_edge(const ReplayResult& result) {
-  return std::all_of(result.knockouts.begin(), result.knockouts.end(),
-                     [](const std::vector<Answer>& answers) {
-                       return std::all_of(answers.begin(), answers.end(),
-                                          [](const Answer& answer) { return answer.rank > 0; });
-                     });
+bool has_edge(const LoadedModel& model, const PartItem& edge, const TokenizedPrompt& prompt,
+              const std::vector<Window>& windows) {
+  return exists_somewhere(model.network().architecture(), positions_of(edge.to, prompt),
+                          positions_of(edge.from, prompt), windows);
 }
 
 EffectSums effects_of(LoadedModel& model, const PartsPlan& plan, const PartItem& cumulation,
@@ -43,17 +42,18 @@ EffectSums effects_of(LoadedModel& model, const PartsPlan& plan, const PartItem&
   EffectSums right{std::vector(items.size(), std::vector<double>(windows.size(), 0)), 0};
   EffectSums all = right;
   const std::vector<TokenizedPrompt> prompts = model.tokenize_usable(plan.ordering);
-  const DecayInPrompts* decay = plan.ranking.empty() ? nullptr : &decay_of(model, plan);
+  const DecayInPrompts* decay = plan.ranking.empty() ? nullptr : &decay_of(model, plan.ranking);
   for (std::size_t first = 0; first < prompts.size(); first += kPromptsTogether) {
     std::vector<ReplayRequest> requests;
     for (std::size_t i = first; i < std::min(first + kPromptsTogether, prompts.size()); ++i) {
+      if (!has_edge(model, plan.items.at(cumulation.whole), prompts[i], windows)) continue;
       ReplayRequest request{prompts[i].ids, prompts[i].answer};
       for (const PartItem* item : items)
         add_series(plan, *item, {}, decay, prompts[i], windows, request);
       requests.push_back(std::move(request));
     }
     for (const ReplayResult& result : model.replay(requests)) {
-      if (!is_finite(result) || !has_edge(result)) continue;
+      if (!is_finite(result)) continue;
       all.add(result);
       if (result.clean.rank == 1) right.add(result);
     }
@@ -105,21 +105,6 @@ std::vector<Answer> answers_in_order(const ReplayResult& result) {
   for (const std::vector<Answer>& of_series : result.knockouts)
     answers.insert(answers.end(), of_series.begin(), of_series.end());
   return answers;
-}
-
-const DecayInPrompts& decay_of(LoadedModel& model, const PartsPlan& plan) {
-  std::string key = "decay in prompts";
-  for (const Prompt& prompt : plan.ranking) key += fmt::format(" {}", prompt.id);
-  return model.derived<DecayInPrompts>(key, [&] {
-    std::vector<std::vector<int>> prompts;
-    for (const TokenizedPrompt& prompt : model.tokenize_usable(plan.ranking))
-      prompts.push_back(prompt.ids);
-    try {
-      return decay_in_prompts(model.network(), prompts);
-    } catch (const std::invalid_argument& error) {
-      throw RunError(fmt::format("exp(A dt) cannot be measured: {}", error.what()));
-    }
-  });
 }
 
 PartOrder order_of(LoadedModel& model, const PartsPlan& plan, const PartItem& cumulation,

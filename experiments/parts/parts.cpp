@@ -15,7 +15,9 @@
 #include "experiments/parts/parts_arrays.hpp"
 #include "experiments/parts/parts_plan.hpp"
 #include "experiments/parts/parts_planner.hpp"
+#include "experiments/parts/ranking.hpp"
 #include "experiments/planning.hpp"
+#include "experiments/reach.hpp"
 
 namespace factflow {
 namespace {
@@ -195,7 +197,8 @@ class PartsWork final : public Work {
   std::vector<Finding> compute(LoadedModel& model, const Asked& asked,
                                std::span<const TokenizedPrompt> prompts) const override {
     const Orders orders = orders_of(model, asked);
-    const DecayInPrompts* decay = by_decay_that_happens(asked) ? &decay_of(model, plan_) : nullptr;
+    const DecayInPrompts* decay =
+        by_decay_that_happens(asked) ? &decay_of(model, plan_.ranking) : nullptr;
     std::vector<ReplayRequest> requests;
     for (const TokenizedPrompt& prompt : prompts) {
       requests.push_back(request_of(asked, decay, prompt));
@@ -208,7 +211,8 @@ class PartsWork final : public Work {
         findings.push_back({kNotFinite, ""});
         continue;
       }
-      PromptParts parts = found(asked, orders, prompts[i], results[i]);
+      PromptParts parts =
+          found(model.network().architecture(), asked, orders, prompts[i], results[i]);
       if (decay != nullptr) parts.decay = *std::exchange(decay, nullptr);
       findings.push_back({"", to_bytes(parts)});
     }
@@ -269,8 +273,8 @@ class PartsWork final : public Work {
       }
   }
 
-  PromptParts found(const Asked& asked, const Orders& orders, const TokenizedPrompt& prompt,
-                    const ReplayResult& result) const {
+  PromptParts found(const Architecture& architecture, const Asked& asked, const Orders& orders,
+                    const TokenizedPrompt& prompt, const ReplayResult& result) const {
     PromptParts parts;
     parts.orders = orders;
     const std::vector<Answer> answers = answers_in_order(result);
@@ -280,8 +284,11 @@ class PartsWork final : public Work {
         together += windows_of(plan_.series, one.series).size();
     for (std::size_t i = 0; i < asked.size(); ++i) {
       const PartItem& item = plan_.items.at(asked[i].item);
-      parts.touched.push_back(
-          count_edges(positions_of(item.to, prompt), positions_of(item.from, prompt)));
+      const std::vector<int> targets = positions_of(item.to, prompt),
+                             sources = positions_of(item.from, prompt);
+      const bool exists = exists_somewhere(architecture, targets, sources,
+                                           windows_of(plan_.series, asked[i].series));
+      parts.touched.push_back(exists ? count_edges(targets, sources) : 0);
       std::vector<float>&probability = parts.probability.emplace_back(),
       &log_change = parts.log_change.emplace_back();
       std::vector<std::int32_t>&rank = parts.rank.emplace_back(), &tied = parts.tied.emplace_back();
@@ -289,12 +296,15 @@ class PartsWork final : public Work {
         return static_cast<float>(answer.log_probability - result.clean.log_probability);
       };
       if (item.cumulates()) {
-        for (std::size_t n = 2 * item.parts.size() * orders[i].size(); n > 0; --n)
-          log_change.push_back(change(answers.at(together++)));
+        for (std::size_t n = 2 * item.parts.size() * orders[i].size(); n > 0; --n) {
+          const Answer& answer = answers.at(together++);
+          log_change.push_back(change(exists ? answer : Answer{}));
+        }
         continue;
       }
       for (std::size_t n = windows_of(plan_.series, asked[i].series).size(); n > 0; --n) {
-        const Answer& answer = answers.at(single++);
+        const Answer& answered = answers.at(single++);
+        const Answer answer = exists ? answered : Answer{};
         if (answer.rank == 0) parts.touched[i] = 0;
         probability.push_back(static_cast<float>(std::exp(answer.log_probability)));
         log_change.push_back(change(answer));

@@ -3,6 +3,7 @@
 
 #include "experiments/forms.hpp"
 #include "experiments/parts/parts.hpp"
+#include "experiments/parts/ranking.hpp"
 
 namespace factflow {
 namespace {
@@ -33,15 +34,6 @@ Fields<CumulateConfig> cumulate_fields() {
                                   "draws these prompts, and the order that is the control")};
 }
 
-Fields<RankingConfig> ranking_fields() {
-  using R = RankingConfig;
-  return {field("prompts", &R::prompts, whole_number<int>(1, kMostOrdering),
-                "in how many prompts of the dataset the decay is measured", kRequired),
-          field<R, std::uint64_t>("seed", &R::seed,
-                                  whole_number<std::uint64_t>(0, std::numeric_limits<int>::max()),
-                                  "draws these prompts")};
-}
-
 Fields<PartsConfig> parts_fields() {
   using P = PartsConfig;
   Fields<P> fields = {
@@ -55,7 +47,7 @@ Fields<PartsConfig> parts_fields() {
             kRequired),
       field("cumulate", &P::cumulate, word_or("none", CumulateConfig{}, section(cumulate_fields())),
             "knock parts out together, one more at a time, the largest first"),
-      field("ranking", &P::ranking, word_or("usual", RankingConfig{}, section(ranking_fields())),
+      field("ranking", &P::ranking, ranking_form(),
             "prompts in which exp(A dt) is measured; usually 64, drawn by seed 1"),
       field<P, std::int64_t>(
           "prompts", &P::prompts,

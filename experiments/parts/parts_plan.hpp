@@ -36,10 +36,6 @@ struct PartsPlan {
   std::vector<Prompt> ranking = {};
 };
 
-// The decay that happens in the ranking prompts: the same on every rank, as it is the same prompts
-// in the same order. Throws RunError if none of them has two tokens.
-const DecayInPrompts& decay_of(LoadedModel& model, const PartsPlan& plan);
-
 // In which window parts are cumulated, and in which order.
 struct PartOrder {
   std::uint32_t start = 0;                    // place among the windows of the series

@@ -9,6 +9,7 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "experiments/drawn_prompts.hpp"
+#include "experiments/parts/ranking.hpp"
 
 namespace factflow {
 namespace {
@@ -155,10 +156,7 @@ void PartsPlanner::take_ranking(const RankingConfig& config, const std::string& 
   require_prompts(config.prompts, key);
   if (ranking_ && *ranking_ != config) refuse_other("ranking", key);
   ranking_ = config;
-  const auto prompts =
-      static_cast<std::size_t>(config.prompts > 0 ? config.prompts : kUsualRanking);
-  plan_.ranking =
-      drawn_prompts(model_.prompts, std::min(prompts, model_.prompts.size()), config.seed);
+  plan_.ranking = ranking_prompts(config, model_.prompts);
 }
 
 void PartsPlanner::refuse_other(const char* what, const std::string& key) const {

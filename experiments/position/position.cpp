@@ -19,6 +19,7 @@
 #include "experiments/intervene/group_bytes.hpp"
 #include "experiments/intervene/intervene.hpp"
 #include "experiments/planning.hpp"
+#include "experiments/reach.hpp"
 #include "model/check_intervention.hpp"
 
 namespace factflow {
@@ -255,7 +256,8 @@ class PositionWork final : public Work {
     for (std::size_t v = 0; v < variants.size(); ++v) {
       if (!is_finite(results[v])) return {kNotFinite, ""};
       for (std::size_t i = 0; i < variants[v].asked.size(); ++i)
-        take(results[v], i, longer[v], asked, variants[v].asked[i], found);
+        take(model.network().architecture(), results[v], i, longer[v], asked, variants[v].asked[i],
+             found);
     }
     return {"", to_bytes(found)};
   }
@@ -279,15 +281,20 @@ class PositionWork final : public Work {
     return found;
   }
 
-  void take(const ReplayResult& result, std::size_t series, const TokenizedPrompt& prompt,
-            const Asked& asked, std::size_t i, PromptPositions& found) const {
+  void take(const Architecture& architecture, const ReplayResult& result, std::size_t series,
+            const TokenizedPrompt& prompt, const Asked& asked, std::size_t i,
+            PromptPositions& found) const {
     const PositionSpec& item = plan_.items.at(asked[i].item);
-    found.edges[i] =
-        count_edges(positions_of(item.to, prompt, 0), positions_of(item.from, prompt, 0));
+    const std::vector<int> targets = positions_of(item.to, prompt, 0),
+                           sources = positions_of(item.from, prompt, 0);
     found.clean_log_probability[i] = result.clean.log_probability;
     found.clean_rank[i] = result.clean.rank;
     found.subject_at[i] = prompt.subject.front();
     found.distance[i] = static_cast<std::int32_t>(prompt.ids.size()) - 1 - prompt.subject.back();
+    if (!exists_somewhere(architecture, targets, sources,
+                          windows_of(plan_.series, asked[i].series)))
+      return;
+    found.edges[i] = count_edges(targets, sources);
     for (std::size_t w = 0; w < result.knockouts[series].size(); ++w) {
       const Answer& answer = result.knockouts[series][w];
       found.probability[i][w] = static_cast<float>(std::exp(answer.log_probability));

@@ -313,6 +313,7 @@ class SurgePlanner {
     };
     check_sizes(model_, key("layers"), entry.layers);
     check_edges(key("layers"));
+    check_logits(key("layers"));
     if (plan_.losers != 0 && plan_.losers != entry.losers)
       throw InputError(model_.file.string(),
                        fmt::format("key {}: model {} has other losers in an earlier entry",
@@ -345,6 +346,14 @@ class SurgePlanner {
                        fmt::format("key {}: model {}: {}", key, model_.name, error.what()),
                        "leave the model out by an entry with models: [...]");
     }
+  }
+
+  void check_logits(const std::string& key) const {
+    if (model_.architecture.logits_cap != 0)
+      throw InputError(
+          model_.file.string(),
+          fmt::format("key {}: model {} caps its logits: {}", key, model_.name, kNotLinear),
+          "leave the model out by an entry with models: [...]");
   }
 
   const ModelToPlan& model_;

@@ -25,6 +25,7 @@ at::Tensor head_of(const Network& network, const at::Tensor& states) {
 }
 
 at::Tensor centred(const Norm& norm, const at::Tensor& x) {
+  if (norm.identity) return x;
   return norm.subtract_mean ? x - x.mean(-1, /*keepdim=*/true) : x;
 }
 
@@ -55,7 +56,7 @@ std::optional<SplitLogits> split_logits(const Network& network, const at::Tensor
   const Norm& norm = network.final_norm();
   const at::Tensor x = centred(norm, stream);
   SplitLogits split;
-  split.scale = 1 / std::sqrt(x.square().mean().item<double>() + norm.epsilon);
+  if (!norm.identity) split.scale = 1 / std::sqrt(x.square().mean().item<double>() + norm.epsilon);
   split.direct = direct_of(network, stream.unsqueeze(0))[0];
   split.constant = constant_of(network, stream.size(0));
   const at::Tensor expected = lens(network, stream.unsqueeze(0))[0],

@@ -18,7 +18,7 @@ namespace factflow {
 // Logits as scale * direct + constant, float64 on the host: `direct` is linear in the stream, and
 // its mean over the vocabulary is 0, which no probability notices.
 struct SplitLogits {
-  double scale = 0;             // what the final norm multiplies by, 1 / rms
+  double scale = 1;             // what the final norm multiplies by, 1 / rms; 1: there is none
   at::Tensor direct, constant;  // [vocabulary]
   at::Tensor logits() const { return scale * direct + constant; }
 };

@@ -14,6 +14,7 @@
 #include "experiments/bytes.hpp"
 #include "experiments/cell_collector.hpp"
 #include "experiments/planning.hpp"
+#include "experiments/reach.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 #include "experiments/sweep/sweep_edges.hpp"
 
@@ -117,14 +118,6 @@ class SweepArrays final : public ArrayMaker {
 
 // ---- work
 
-// Whether any window has a layer with such an edge: layers that slide may not reach so far.
-bool exists_somewhere(const std::vector<std::int32_t>& by_layer,
-                      const std::vector<Window>& windows) {
-  return std::any_of(windows.begin(), windows.end(), [&](const Window& window) {
-    return window.begin == window.end || sum_over(by_layer, window) > 0;
-  });
-}
-
 class SweepWork final : public Work {
  public:
   explicit SweepWork(SweepPlan plan) : plan_(std::move(plan)) {}
@@ -184,7 +177,8 @@ class SweepWork final : public Work {
                              sources = positions_of(edge.from, prompt);
       std::vector<std::int32_t>& by_layer =
           sweep.by_layer.emplace_back(edges_lost(edge, prompt, model.network().architecture()));
-      const bool exists = exists_somewhere(by_layer, windows_of(plan_.series, asked[e].series));
+      const bool exists = exists_somewhere(model.network().architecture(), targets, sources,
+                                           windows_of(plan_.series, asked[e].series), edge.path);
       sweep.blocked.push_back(exists ? count_edges(targets, sources) : 0);
       std::vector<float>& probability = sweep.probability.emplace_back();
       std::vector<std::int32_t>&rank = sweep.rank.emplace_back(), &tied = sweep.tied.emplace_back();

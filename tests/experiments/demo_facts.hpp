@@ -4,9 +4,11 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <typeinfo>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -46,12 +48,28 @@ class DemoFacts : public ::testing::TestWithParam<std::string> {
           std::pair("Egypt", " Cairo"), std::pair("Italy", " Rome"), std::pair("Spain", " Madrid"),
           std::pair("Kenya", " Nairobi"), std::pair("Cuba", " Havana")})
       prompts_.push_back(capital_of(++id, subject, answer));
-    ModelSource source;
-    source.path = source.tokenizer = model_directory();
-    model_ = std::make_unique<LoadedModel>(source, at::kCPU, Precision::kFp64, 0, "here");
+    if (!shares_models()) {
+      model_ = load();
+      return;
+    }
+    static std::map<std::string, std::shared_ptr<LoadedModel>> loaded;
+    std::shared_ptr<LoadedModel>& model = loaded[typeid(*this).name() + GetParam()];
+    if (!model) model = load();
+    model_ = model;
   }
 
-  virtual std::string model_directory() { return source_dir() + "/demo/models/" + GetParam(); }
+  // Whether a model is loaded once for all tests of a program: none changes it.
+  virtual bool shares_models() const { return true; }
+  virtual std::shared_ptr<LoadedModel> load() const {
+    ModelSource source;
+    source.path = source.tokenizer = model_directory();
+    return load_from(source);
+  }
+  static std::shared_ptr<LoadedModel> load_from(const ModelSource& source) {
+    return std::make_shared<LoadedModel>(source, at::kCPU, Precision::kFp64, 0, "here");
+  }
+
+  virtual std::string model_directory() const { return source_dir() + "/demo/models/" + GetParam(); }
 
   Entries entries_in(const std::string& section) const {
     return kind_.form().read(parse_yaml(section, file_), Place{file_, kind_.section()});
@@ -137,7 +155,7 @@ class DemoFacts : public ::testing::TestWithParam<std::string> {
   const std::string name_ = "any";
   const std::filesystem::path file_ = "x.yaml";
   std::vector<Prompt> prompts_;
-  std::unique_ptr<LoadedModel> model_;
+  std::shared_ptr<LoadedModel> model_;
   std::vector<Finding> findings_;
   std::vector<ArrayGroup> groups_;
 };

@@ -4,14 +4,17 @@
 
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "base/error.hpp"
 #include "base/files.hpp"
+#include "experiments/drawn_prompts.hpp"
 #include "experiments/intervene/intervention_arrays.hpp"
 #include "fields/yaml_tree.hpp"
+#include "model/reference/decay_in_prompts.hpp"
 #include "model/reference/reference.hpp"
 #include "model/threads.hpp"
 #include "tests/source_dir.hpp"
@@ -59,6 +62,9 @@ TEST(InterveneRows, AreNamedByWhatTheyDo) {
                           "first->last through mixer"));
   EXPECT_THAT(names_in("{block: {from: subject, to: last, channels: [all, quantile 2/5]}}"),
               ElementsAre("subject->last", "subject->last/quantile 2/5"));
+  EXPECT_THAT(names_in("{block: {from: subject, to: last, through: convolution, channels: "
+                       "quantile 2/5 by exp(A dt)}}"),
+              ElementsAre("subject->last/quantile 2/5 by exp(A dt) through convolution"));
   EXPECT_THAT(names_in("{block: {from: subject, to: last, heads: [0, 3]}}"),
               ElementsAre("subject->last heads 0 3"));
   EXPECT_THAT(names_in("{set: {site: [s, o], tokens: subject-last, value: [zero, mean]}}"),
@@ -82,7 +88,9 @@ TEST(InterveneRows, AreWrittenAsTheyAreRead) {
       "  - {add: {site: s, tokens: -1, value: {noise: 0.1}, scale: -2}}\n"
       "  - {name: two, together: [{block: {from: first, to: last}}, "
       "{set: {site: o, tokens: subject, value: resample}}]}\n"
+      "  - {block: {from: last, to: last, channels: [slow, quantile 1/3 by exp(A dt)]}}\n"
       "references: {prompts: 3, seed: 7}\n"
+      "ranking: {prompts: 9, seed: 4}\n"
       "prompts: 4\n"
       "models: [a]\n");
   const YamlNode written = intervene_kind().form().write(entries, Purpose::kResolved).value();
@@ -390,6 +398,103 @@ TEST_P(Intervene, RefusesWhatTheModelDoesNotHave) {
   EXPECT_THAT(problem_of("windows: {sizes: 2}\nrows: {block: {from: 0, to: last}}\n"
                          "references: {prompts: 65}\n"),
               HasSubstr("references.prompts"));
+}
+
+// Slices by exp(A dt): other channels in each layer, by the stored means; alone, through the
+// convolution, and together with other interventions.
+TEST_P(Intervene, SlicesByTheDecayThatHappensAreWhatTheReferenceForwardSays) {
+  const std::string section =
+      "windows: {sizes: [1, 3]}\n"
+      "rows:\n"
+      "  - {block: {from: subject, to: last, through: [state, mixer], channels: [quantile 2/3 by "
+      "exp(A dt)]}}\n"
+      "  - {block: {from: each, to: last, channels: quantile 1/3 by exp(A dt)}}\n"
+      "  - {block: {from: first, to: last}}\n"
+      "  - {block: {from: context, to: last, channels: quantile 1/3 by exp(A dt)}}\n"
+      "  - {name: both, together: [{set: {site: o, tokens: -2, value: zero}}, "
+      "{block: {from: subject, to: last, channels: quantile 1/3 by exp(A dt)}}]}\n"
+      "ranking: {prompts: 3, seed: 2}\n";
+  if (is_attention()) {
+    EXPECT_THAT([&] { plan(section); },
+                ::testing::ThrowsMessage<InputError>(HasSubstr(
+                    "key intervene.rows[0] (subject->last/quantile 2/3 by exp(A dt)): model any: "
+                    "attention has no decay")));
+    return;
+  }
+  stored(plan(section), {1, 3});  // the last prompt begins with its subject
+  std::vector<std::vector<int>> ranking;
+  for (const TokenizedPrompt& one : model().tokenize_usable(drawn_prompts(prompts_, 3, 2)))
+    ranking.push_back(one.ids);
+  const DecayInPrompts decay = decay_in_prompts(model().network(), ranking);
+  std::vector<float> means;
+  for (const std::vector<float>& layer : decay.mean)
+    means.insert(means.end(), layer.begin(), layer.end());
+  EXPECT_EQ(array<float>("intervention/ranking", "decay"), means);
+
+  const bool heads = GetParam() == "mamba2";
+  const TokenizedPrompt prompt = model().tokenize_prompt(prompts_[1]);
+  const int last = static_cast<int>(prompt.ids.size()) - 1;
+  const double clean = log_probability(prompt, {});
+  // The slice of each layer, cut out of its own order.
+  const auto slice = [&](int k, std::vector<int> sources, Block::Through through,
+                         const std::vector<int>& layers) {
+    std::vector<Intervention> together;
+    for (const int layer : layers) {
+      const std::vector<float>& here = decay.mean.at(static_cast<size_t>(layer));
+      std::vector<int> order(here.size());
+      std::iota(order.begin(), order.end(), 0);
+      std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
+        return here[static_cast<size_t>(a)] > here[static_cast<size_t>(b)];
+      });
+      const auto end = [&](int of) {
+        return order.begin() + static_cast<std::ptrdiff_t>(here.size()) * of / 3;
+      };
+      const std::vector<int> lost(end(k - 1), end(k));
+      Block block{through, {layer}, {last}, sources, Channels{lost}, {}};
+      if (heads) block.selection = Heads{lost};
+      together.emplace_back(block);
+    }
+    return together;
+  };
+  const int layers = model().network().architecture().layers;
+  for (const int size : {1, 3}) {
+    const std::string window = "intervention/window_" + std::to_string(size);
+    const size_t starts = static_cast<size_t>(layers - size + 1);
+    for (const size_t start : {size_t{1}, starts - 1}) {
+      const std::vector<int> in = layers_from(static_cast<int>(start), size);
+      std::vector<Intervention> both = slice(1, prompt.subject, Block::Through::kState, in);
+      both.emplace_back(Write{Site::kO, in, {last - 1}, std::nullopt, Zero{}});
+      const std::vector<std::pair<size_t, std::vector<Intervention>>> rows = {
+          {0, slice(2, prompt.subject, Block::Through::kState, in)},
+          {1, slice(2, prompt.subject, Block::Through::kMixer, in)},
+          {2, {Block{Block::Through::kState, in, {last}, {0}, ChannelSet{}, {}}}},
+          {4, both}};
+      for (const auto& [row, interventions] : rows)
+        EXPECT_NEAR(array<float>(window, "log_change").at(row * 2 * starts + start),
+                    log_probability(prompt, interventions) - clean, 1e-5)
+            << row << " " << size << " " << start;
+      // Nothing stands before the subject of the last prompt.
+      EXPECT_EQ(array<std::int32_t>(window, "rank").at((3 * 2 + 1) * starts + start), 0);
+      const auto& map = array<float>("intervention_map_0/window_" + std::to_string(size),
+                                     std::to_string(prompts_[1].id));
+      for (const int token : {0, last})
+        EXPECT_NEAR(
+            map.at(static_cast<size_t>(token) * starts + start),
+            std::exp(log_probability(prompt, slice(1, {token}, Block::Through::kState, in))), 1e-6);
+    }
+  }
+}
+
+TEST_P(Intervene, RefusesRankingsThatNothingIsBy) {
+  EXPECT_THAT(
+      [&] {
+        plan("windows: {sizes: 2}\nrows: {block: {from: 0, to: last}}\nranking: {prompts: 2}\n");
+      },
+      ::testing::ThrowsMessage<InputError>(
+          HasSubstr("key intervene.ranking: no row of the entry is by exp(A dt)")));
+  EXPECT_THAT(problem_of("windows: {sizes: 2}\nrows: {block: {from: 0, to: last, channels: slow by "
+                         "exp(A dt)}}\n"),
+              HasSubstr("only slices are by exp(A dt), found 'slow by exp(A dt)'"));
 }
 
 // Prompts that a row finds nothing in have no number, and the others are as they are without them.

