@@ -1,6 +1,7 @@
 #include "model/block.hpp"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <stdexcept>
 
@@ -33,12 +34,29 @@ std::string edges_in_words(const LayerShape& layer) {
   return join(edges, "; ");
 }
 
+SiteSet branched_sites(const LayerShape& layer) {
+  std::map<Site, std::array<int, 2>> mixers_with;  // by path
+  for (const BlockShape& block : layer)
+    if (block.mixer->mixes_tokens())
+      for (const Site site : block.mixer->sites())
+        ++mixers_with[site][static_cast<size_t>(block.mixer->path())];
+  SiteSet branched = 0;
+  for (const auto& [site, count] : mixers_with)
+    if (count == std::array{1, 1} && has_branches(site)) branched |= site_bit(site);
+  return branched;
+}
+
+Site named_in(const LayerShape& layer, const MixerShape& mixer, Site site) {
+  const bool branched = mixer.mixes_tokens() && (branched_sites(layer) & site_bit(site)) != 0;
+  return branched ? branch_site(site, mixer.path()) : site;
+}
+
 std::vector<Site> sites_of(const LayerShape& layer) {
   std::map<Site, int> blocks_with{{Site::kH, 1}};
   for (const BlockShape& block : layer)
-    for (const Site site : block.mixer->sites()) ++blocks_with[site];
+    for (const Site site : block.mixer->sites()) ++blocks_with[named_in(layer, *block.mixer, site)];
   for (const BlockShape& block : layer)
-    if (const Site last = block.mixer->sites().back();
+    if (const Site last = named_in(layer, *block.mixer, block.mixer->sites().back());
         block.has_raw_site() && blocks_with.at(last) == 1)
       blocks_with[raw_site(last)] = 1;
   std::vector<Site> sites;
@@ -48,12 +66,39 @@ std::vector<Site> sites_of(const LayerShape& layer) {
 }
 
 std::int64_t site_width(const LayerShape& layer, Site site, int hidden) {
-  for (const BlockShape& block : layer) {
-    const std::vector<Site> sites = block.mixer->sites();
-    if (std::find(sites.begin(), sites.end(), site) == sites.end()) continue;
-    if (const std::int64_t width = block.mixer->site_width(site); width > 0) return width;
-  }
+  for (const BlockShape& block : layer)
+    for (const Site own : block.mixer->sites())
+      if (named_in(layer, *block.mixer, own) == site)
+        if (const std::int64_t width = block.mixer->site_width(own); width > 0) return width;
   return hidden;
+}
+
+size_t end_of_parallel(const LayerShape& layer, size_t begin) {
+  while (begin + 1 < layer.size() && layer[begin].parallel_with_next) ++begin;
+  return begin + 1;
+}
+
+std::vector<LayerMatrixShape> matrices_of(const LayerShape& layer) {
+  const size_t from_h = end_of_parallel(layer, 0);
+  std::vector<LayerMatrixShape> all;
+  for (size_t b = 0; b < layer.size(); ++b) {
+    const MixerShape& mixer = *layer[b].mixer;
+    for (MatrixShape matrix : mixer.matrices()) {
+      if (!matrix.key && b >= from_h) continue;
+      const bool last = matrix.value == mixer.sites().back();
+      matrix.value = named_in(layer, mixer, matrix.value);
+      if (last && layer[b].has_raw_site()) matrix.value = raw_site(matrix.value);
+      if (matrix.key) matrix.key = named_in(layer, mixer, *matrix.key);
+      const auto same = std::find_if(all.begin(), all.end(), [&](const LayerMatrixShape& known) {
+        return known.matrix.name == matrix.name;
+      });
+      if (same == all.end())
+        all.push_back({matrix, b});
+      else if (mixer.mixes_tokens() && mixer.path() == Path::kRecurrent)
+        *same = {matrix, b};
+    }
+  }
+  return all;
 }
 
 bool concerns(const Block& block, const MixerShape& mixer) {

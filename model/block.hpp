@@ -40,10 +40,30 @@ std::string in_words(const LayerShape& layer);
 // "attention: scores, ...": what interventions can block there.
 std::string edges_in_words(const LayerShape& layer);
 
+// Sites that attention and exactly one other mixer of the layer both have, and so each in its
+// branch: a bit for each.
+using SiteSet = std::uint32_t;
+static_assert(kSites <= 32);
+constexpr SiteSet site_bit(Site site) {
+  return SiteSet{1} << static_cast<unsigned>(site);
+}
+SiteSet branched_sites(const LayerShape& layer);
+// What a site of one of the layer's mixers is called there.
+Site named_in(const LayerShape& layer, const MixerShape& mixer, Site site);
 // Sites that name one value: h, and those that exactly one block of the layer has.
 std::vector<Site> sites_of(const LayerShape& layer);
 // Numbers of a token at one of them, `hidden` where it is the stream's or like it.
 std::int64_t site_width(const LayerShape& layer, Site site, int hidden);
+// Where the blocks in parallel with the one at `begin` end.
+size_t end_of_parallel(const LayerShape& layer, size_t begin);
+// The matrices that an edit may change, at the layer's sites. One whose input is the block's, after
+// the norm, is there in blocks that read the stream at h; W_o of a layer of two branches is that of
+// the recurrent one.
+struct LayerMatrixShape {
+  MatrixShape matrix;
+  size_t block = 0;  // whose it is
+};
+std::vector<LayerMatrixShape> matrices_of(const LayerShape& layer);
 // Whether a mixer has edges of a block's kind: it mixes tokens, is on the block's path, and has a
 // convolution where that is all that the block goes through.
 bool concerns(const Block& block, const MixerShape& mixer);

@@ -1,6 +1,7 @@
 #include "model/check_intervention.hpp"
 
 #include <algorithm>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -15,6 +16,22 @@ namespace {
 
 bool contains(const std::vector<Site>& sites, Site site) {
   return std::find(sites.begin(), sites.end(), site) != sites.end();
+}
+
+// Instead of a site that it has not, where another number of branches is why.
+std::string what_there_is(const LayerShape& layer, Site site) {
+  const std::vector<Site> sites = sites_of(layer);
+  if (const std::optional<Branch> branch = branch_of(site))
+    return contains(sites, branch->site)
+               ? fmt::format(": it has one branch, with {}", to_string(branch->site))
+               : "";
+  if (!has_branches(site)) return "";
+  const Site attention = branch_site(site, Path::kAttention),
+             recurrent = branch_site(site, Path::kRecurrent);
+  return contains(sites, attention) && contains(sites, recurrent)
+             ? fmt::format(": its two branches have {} and {}", to_string(attention),
+                           to_string(recurrent))
+             : "";
 }
 
 // Of a site that the layer has.
@@ -87,8 +104,9 @@ void check_site(const Architecture& architecture, SiteAt at) {
   if (at.layer == layers) return;
   const LayerShape& layer = architecture.blocks[static_cast<size_t>(at.layer)];
   if (!contains(sites_of(layer), at.site))
-    throw std::invalid_argument(fmt::format("layer {} ({}) has no site {}", at.layer,
-                                            layer_name(layer), to_string(at.site)));
+    throw std::invalid_argument(fmt::format("layer {} ({}) has no site {}{}", at.layer,
+                                            layer_name(layer), to_string(at.site),
+                                            what_there_is(layer, at.site)));
 }
 
 void check_write(const Architecture& architecture, const Write& write, int layer) {

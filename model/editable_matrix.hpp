@@ -4,27 +4,14 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
-#include <string_view>
 
 #include <ATen/ATen.h>
 
+#include "model/edited_matrix.hpp"
 #include "model/intervention.hpp"
 #include "model/projection.hpp"
 
 namespace factflow {
-
-// Names of Sharma et al. 2024, section 4, and of Meng et al. 2022.
-enum class EditedMatrix {
-  kWa,    // Mamba: the rows of the input projection that give a
-  kWxbc,  // Mamba-2: those that give a, B and C
-  kWg,    // Mamba: those that give the gate, before SiLU
-  kWo,    // Mamba: the output projection
-  kWdown  // the MLP's down projection
-};
-
-std::string to_string(EditedMatrix matrix);               // "W_a"
-EditedMatrix parse_edited_matrix(std::string_view name);  // throws InputError
 
 // What a mixer says about one of them. The mixer owns the projection.
 struct EditableMatrix {

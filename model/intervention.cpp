@@ -1,6 +1,7 @@
 #include "model/intervention.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
 #include <stdexcept>
 
@@ -10,9 +11,28 @@
 namespace factflow {
 
 const std::vector<std::string>& site_names() {
-  static const std::vector<std::string> names = {
-      "h", "a",     "xbc", "qkv",    "conv",       "skip",    "s",   "g",
-      "y", "o_raw", "o",   "mlp_in", "mlp_hidden", "mlp_raw", "mlp", "norm"};
+  static const std::vector<std::string> names = {"h",
+                                                 "a",
+                                                 "xbc",
+                                                 "qkv",
+                                                 "conv",
+                                                 "skip",
+                                                 "s",
+                                                 "s.attention",
+                                                 "s.recurrent",
+                                                 "g",
+                                                 "y",
+                                                 "o_raw",
+                                                 "o_raw.attention",
+                                                 "o_raw.recurrent",
+                                                 "o",
+                                                 "o.attention",
+                                                 "o.recurrent",
+                                                 "mlp_in",
+                                                 "mlp_hidden",
+                                                 "mlp_raw",
+                                                 "mlp",
+                                                 "norm"};
   return names;
 }
 
@@ -22,6 +42,8 @@ std::string to_string(Site site) {
 
 Site raw_site(Site site) {
   if (site == Site::kO) return Site::kORaw;
+  if (const std::optional<Branch> branch = branch_of(site); branch && branch->site == Site::kO)
+    return branch_site(Site::kORaw, branch->path);
   if (site == Site::kMlp) return Site::kMlpRaw;
   throw std::logic_error("nothing stands behind the site " + to_string(site));
 }
@@ -31,6 +53,37 @@ Site parse_site(std::string_view name) {
   if (found == site_names().end())
     throw InputError("site", unknown_word("site", name, site_names()), "");
   return static_cast<Site>(found - site_names().begin());
+}
+
+namespace {
+
+struct Branched {
+  Site site, attention, recurrent;
+};
+constexpr Branched kBranched[] = {{Site::kS, Site::kSAttention, Site::kSRecurrent},
+                                  {Site::kORaw, Site::kORawAttention, Site::kORawRecurrent},
+                                  {Site::kO, Site::kOAttention, Site::kORecurrent}};
+
+}  // namespace
+
+bool has_branches(Site site) {
+  return std::any_of(std::begin(kBranched), std::end(kBranched),
+                     [&](const Branched& one) { return one.site == site; });
+}
+
+Site branch_site(Site site, Path path) {
+  for (const Branched& one : kBranched)
+    if (one.site == site && path != Path::kBoth)
+      return path == Path::kAttention ? one.attention : one.recurrent;
+  throw std::logic_error("no branch has a site " + to_string(site) + " of its own");
+}
+
+std::optional<Branch> branch_of(Site site) {
+  for (const Branched& one : kBranched) {
+    if (one.attention == site) return Branch{one.site, Path::kAttention};
+    if (one.recurrent == site) return Branch{one.site, Path::kRecurrent};
+  }
+  return std::nullopt;
 }
 
 const std::vector<std::string>& path_names() {

@@ -17,17 +17,23 @@ namespace factflow {
 // A place in a layer where a value [tokens, width] can be read or written, in the order of the
 // computation. A site's value is the true one: biases and factors included.
 enum class Site {
-  kH,          // residual stream that enters the layer; layer L: before the final norm
-  kA,          // Mamba: x before the convolution
-  kXbc,        // Mamba-2: all that enters the convolution, x, B and C
-  kQkv,        // gated delta rule: all that enters the convolution, q, k and v
-  kConv,       // Mamba: the convolution's output after SiLU, what enters the scan
-  kSkip,       // Mamba: D x alone
-  kS,          // output of the scan, skip included, or of the attention heads side by side
-  kG,          // Mamba: SiLU of the gate
-  kY,          // Mamba: input of the output projection
-  kORaw,       // the same as kO before what stands behind the block: a norm, or a factor
-  kO,          // what the mixer adds to the residual stream
+  kH,     // residual stream that enters the layer; layer L: before the final norm
+  kA,     // Mamba: x before the convolution
+  kXbc,   // Mamba-2: all that enters the convolution, x, B and C
+  kQkv,   // gated delta rule: all that enters the convolution, q, k and v
+  kConv,  // Mamba: the convolution's output after SiLU, what enters the scan
+  kSkip,  // Mamba: D x alone
+  kS,     // output of the scan, skip included, or of the attention heads side by side
+  kSAttention,
+  kSRecurrent,  // the same in a layer of two branches; see branch_site()
+  kG,           // Mamba: SiLU of the gate
+  kY,           // Mamba: input of the output projection
+  kORaw,        // the same as kO before what stands behind the block: a norm, or a factor
+  kORawAttention,
+  kORawRecurrent,
+  kO,  // what the mixer adds to the residual stream
+  kOAttention,
+  kORecurrent,
   kMlpIn,      // input of the MLP, after its norm
   kMlpHidden,  // input of the MLP's down projection
   kMlpRaw,     // the same as kMlp before what stands behind the block
@@ -42,6 +48,33 @@ std::string to_string(Site site);
 // kORaw of kO, kMlpRaw of kMlp; throws std::logic_error for another site.
 Site raw_site(Site site);
 Site parse_site(std::string_view name);  // throws InputError with the nearest known name
+
+// Which mixers of tokens a block cuts, where a model has attention and others.
+enum class Path {
+  kAttention,
+  kRecurrent,  // every mixer that is not attention
+  kBoth
+};
+inline constexpr std::array<Path, 2> kMixerPaths = {Path::kAttention, Path::kRecurrent};
+const std::vector<std::string>& path_names();  // "attention", "recurrent", "both"
+std::string to_string(Path path);
+Path parse_path(std::string_view name);  // throws InputError with the nearest known name
+// Whether a block of path `asked` cuts a mixer of path `has`.
+constexpr bool covers(Path asked, Path has) {
+  return asked == Path::kBoth || asked == has;
+}
+
+// Where attention and another mixer of one layer both have a site, it is one of each branch:
+// "o.attention" and "o.recurrent" for o. path: one of the two; throws std::logic_error for a site
+// that has no branches.
+bool has_branches(Site site);
+Site branch_site(Site site, Path path);
+// The opposite; nothing for a site that is not of a branch.
+struct Branch {
+  Site site;  // kO of kOAttention
+  Path path;
+};
+std::optional<Branch> branch_of(Site site);
 
 // A site in a layer.
 struct SiteAt {
@@ -66,21 +99,6 @@ struct ConvolutionParts {
   bool x = true, b = true, c = true;
   bool operator==(const ConvolutionParts&) const = default;
 };
-
-// Which mixers of tokens a block cuts, where a model has attention and others.
-enum class Path {
-  kAttention,
-  kRecurrent,  // every mixer that is not attention
-  kBoth
-};
-inline constexpr std::array<Path, 2> kMixerPaths = {Path::kAttention, Path::kRecurrent};
-const std::vector<std::string>& path_names();  // "attention", "recurrent", "both"
-std::string to_string(Path path);
-Path parse_path(std::string_view name);  // throws InputError with the nearest known name
-// Whether a block of path `asked` cuts a mixer of path `has`.
-constexpr bool covers(Path asked, Path has) {
-  return asked == Path::kBoth || asked == has;
-}
 
 // No target may read a source, directly: every pair with source <= target loses its edge. A layer
 // without a mixer on the path is left alone.

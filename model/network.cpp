@@ -31,12 +31,6 @@ at::Tensor with_padding(const at::Tensor& head) {
   return padded;
 }
 
-// Where the blocks in parallel with the one at `begin` end.
-size_t end_of_parallel(const LayerShape& layer, size_t begin) {
-  while (begin + 1 < layer.size() && layer[begin].parallel_with_next) ++begin;
-  return begin + 1;
-}
-
 }  // namespace
 
 std::unique_ptr<Network> Network::load(std::shared_ptr<const Checkpoint> checkpoint,
@@ -151,6 +145,7 @@ void Network::layer(Step& step) const {
   const LayerShape& shape = architecture_.blocks[static_cast<size_t>(step.layer)];
   const std::vector<NetworkBlock>& blocks = layers_[static_cast<size_t>(step.layer)];
   at::Tensor read = step.hidden;  // by the next blocks, before their norms
+  step.branched_sites = branched_sites(shape);
   for (size_t begin = 0; begin < blocks.size();) {
     const size_t end = end_of_parallel(shape, begin);
     std::vector<Factor> inputs;
@@ -201,7 +196,7 @@ at::Tensor Network::fed_to_next(Step& step, const NetworkBlock& block, const Fac
 void Network::add_output(Step& step, const BlockShape& shape, const NetworkBlock& block,
                          const Factor& mixed) const {
   const OutputProjection& output = block.mixer->output();
-  const Site site = block.mixer->shape().sites().back();
+  const Site site = step.named(block.mixer->shape().sites().back());
   const at::Tensor none, &added_bias = output.bias_in_norms ? none : output.bias,
                          &folded_bias = output.bias_in_norms ? output.bias : none;
   const bool raw = shape.has_raw_site() && step.touches(raw_site(site));
@@ -251,15 +246,16 @@ at::Tensor Network::embedded(const std::vector<int>& ids) const {
 at::Tensor Network::reference_layer(ReferencePass& pass, int layer, const at::Tensor& h) const {
   const LayerShape& shape = architecture_.blocks[static_cast<size_t>(layer)];
   const std::vector<NetworkBlock>& blocks = layers_[static_cast<size_t>(layer)];
+  const SiteSet branched = branched_sites(shape);
   at::Tensor stream = h, fed;
   for (size_t begin = 0; begin < blocks.size();) {
     const at::Tensor before = fed.defined() ? stream + fed : stream;
     fed = at::Tensor();
     for (const size_t end = end_of_parallel(shape, begin); begin < end; ++begin) {
       const NetworkBlock& block = blocks[begin];
-      const Site site = block.mixer->shape().sites().back();
+      const Site site = named_in(shape, block.mixer->shape(), block.mixer->shape().sites().back());
       const OutputProjection& output = block.mixer->output();
-      pass.enter(block.mixer->shape().path());
+      pass.enter(block.mixer->shape().path(), branched);
       at::Tensor added =
           block.mixer->reference_mix(pass, layer, reference::normalised(before, block.norm));
       if (output.weight.defined()) added = reference::projected(added, output.weight, output.bias);
@@ -334,19 +330,18 @@ LayerMatrix Network::editable(int layer, EditedMatrix name) const {
         fmt::format("layer {} of a model of {}", layer, architecture_.layers));
   const LayerShape& shape = architecture_.blocks[static_cast<size_t>(layer)];
   const std::vector<NetworkBlock>& blocks = layers_[static_cast<size_t>(layer)];
-  const size_t from_h = end_of_parallel(shape, 0);  // blocks before it read the stream at h
   std::vector<std::string> names;
-  for (size_t b = 0; b < blocks.size(); ++b)
-    for (const EditableMatrix& matrix : blocks[b].mixer->editable()) {
-      if (!matrix.key && b >= from_h) continue;
-      names.push_back(to_string(matrix.name));
+  for (const LayerMatrixShape& one : matrices_of(shape)) {
+    names.push_back(to_string(one.matrix.name));
+    if (one.matrix.name != name) continue;
+    const NetworkBlock& block = blocks[one.block];
+    for (EditableMatrix matrix : block.mixer->editable()) {
       if (matrix.name != name) continue;
-      LayerMatrix found{matrix, &blocks[b].norm};
-      // Before what stands behind the block.
-      if (matrix.value == blocks[b].mixer->shape().sites().back() && shape[b].has_raw_site())
-        found.matrix.value = raw_site(matrix.value);
-      return found;
+      matrix.key = one.matrix.key;
+      matrix.value = one.matrix.value;
+      return {matrix, &block.norm};
     }
+  }
   throw std::invalid_argument(fmt::format("layer {} ({}) has no matrix {}; it has {}", layer,
                                           layer_name(shape), to_string(name), join(names)));
 }

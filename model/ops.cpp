@@ -147,6 +147,28 @@ void delta_rule(const kernels::Rows& rows, const DeltaRule& rule, const at::Tens
   });
 }
 
+void dplr_delta(const kernels::Rows& rows, const DplrDelta& of, const at::Tensor& channel_masks,
+                const DeltaScratch& scratch, at::Tensor out) {
+  with_type(out.scalar_type(), [&](auto type) {
+    using T = decltype(type);
+    kernels::DplrDeltaArgs<Wide<T>> args;
+    args.receptance = input<Wide<T>>(of.receptance);
+    args.decay = input<Wide<T>>(of.decay);
+    args.keys = input<Wide<T>>(of.keys);
+    args.values = input<Wide<T>>(of.values);
+    args.erased = input<Wide<T>>(of.erased);
+    args.erasing = input<Wide<T>>(of.erasing);
+    args.out = output<Wide<T>>(out);
+    args.removed = output<Wide<T>>(scratch.changes);
+    args.kept_removed = output<Wide<T>>(scratch.kept_changes);
+    args.slot_removed = data_of<Wide<T>>(scratch.slot_changes);
+    args.lose = pointer<std::uint8_t>(channel_masks);
+    args.heads = of.heads;
+    args.head_size = static_cast<int>(out.size(1) / of.heads);
+    table_for<T>(out.device()).dplr_delta(rows, args);
+  });
+}
+
 void linear_scan(const kernels::Rows& rows, const at::Tensor& in, const at::Tensor& decay,
                  const at::Tensor& channel_masks, at::Tensor states, at::Tensor out) {
   with_type(in.scalar_type(), [&](auto type) {
@@ -303,12 +325,17 @@ void write_rows(const kernels::Rows& plan, Workspace& workspace, const Factor& f
        parts.parts.narrow(1, parts.distance, width));
 }
 
+Site Step::named(Site site) const {
+  const bool branched = (branched_sites >> static_cast<unsigned>(site) & 1U) != 0;
+  return branched ? branch_site(site, path) : site;
+}
+
 bool Step::touches(Site site) const {
-  return actions != nullptr && actions->touches({site, layer});
+  return actions != nullptr && actions->touches({named(site), layer});
 }
 
 void Step::at(Site site, const Factor& value, const at::Tensor& offset) {
-  if (touches(site)) actions->apply({site, layer}, rows, value, offset);
+  if (touches(site)) actions->apply({named(site), layer}, rows, value, offset);
 }
 
 void Step::enter(Path of_block) {

@@ -49,6 +49,9 @@ struct Step {
   // the clean row's. Undefined: nobody counts.
   at::Tensor rerouted = {};
   Path path = Path::kBoth;  // of the block, if it mixes tokens
+  // Sites that two mixers of the layer have, a bit for each (model/block.hpp): each is that of the
+  // block's branch.
+  std::uint32_t branched_sites = 0;
   // [columns, hidden] wide: what columns carry beside the stream, if some mixer does
   // (model/mixers/mixer_roles.hpp).
   at::Tensor carried = {};
@@ -56,6 +59,8 @@ struct Step {
   // The block that comes next is a mixer of this path.
   void enter(Path of_block);
 
+  // What a site of the block's is called in the layer.
+  Site named(Site site) const;
   // The value of a site, [columns, width] + offset [width], is complete: here it is read, and here
   // it changes.
   void at(Site site, const Factor& value, const at::Tensor& offset = {});
@@ -144,6 +149,15 @@ struct DeltaScratch {
 };
 void delta_rule(const kernels::Rows& rows, const DeltaRule& rule, const at::Tensor& qkv,
                 const at::Tensor& b, const at::Tensor& a, const at::Tensor& channel_masks,
+                const DeltaScratch& scratch, at::Tensor out);
+
+// All [columns, heads * head size], wide; kernels::DplrDeltaArgs says what they are.
+struct DplrDelta {
+  at::Tensor receptance, decay, keys, values, erased, erasing;
+  int heads = 0;
+};
+// Scratch and out likewise; see delta_rule.
+void dplr_delta(const kernels::Rows& rows, const DplrDelta& of, const at::Tensor& channel_masks,
                 const DeltaScratch& scratch, at::Tensor out);
 
 // input, decay, out [columns, channels], states [slots, channels]; all wide.

@@ -14,7 +14,6 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "experiments/counterfactual_draw.hpp"
-#include "experiments/stream_only.hpp"
 #include "experiments/trace/token_patches.hpp"
 
 namespace factflow {
@@ -302,8 +301,8 @@ Fields<AttributionConfig> attribution_fields() {
   using T = AttributionConfig;
   Fields<T> fields = {
       field("sites", &T::sites, word_or("all", std::vector<Site>{}, list_of(site_form())),
-            "what is patched, one layer at a time; all: h, a, s, g, y, o and mlp, as far as a "
-            "model has them"),
+            "what is patched, one layer at a time; all: h, a, s, g, y, o and mlp, as far as every "
+            "layer has them"),
       field("methods", &T::methods,
             list_of(one_of<EstimateMethod>(
                 "method", {{to_string(EstimateMethod::kGradient), EstimateMethod::kGradient},
@@ -342,7 +341,6 @@ class AttributionKind final : public ExperimentKind {
       };
       draw.add(i, entry.candidates, entry.seed);
       check_precision(model);
-      require_stream_only(model, key("models"));
       take_methods(entry, key, model, plan);
       asked = asked_by(entry, key("sites"), model, plan);
     }

@@ -13,42 +13,31 @@
 #include "base/text_file.hpp"
 #include "experiments/edit/edit_plan.hpp"
 #include "experiments/edit/edit_work.hpp"
-#include "experiments/stream_only.hpp"
 #include "model/edit/memit.hpp"
 
 namespace factflow {
 namespace {
 
-bool has_site(const LayerShape& layer, Site site) {
-  const std::vector<Site> sites = sites_of(layer);
-  return std::find(sites.begin(), sites.end(), site) != sites.end();
-}
-
-// Where a layer's matrix has its input, for layers that have the matrix.
-Site site_of(const LayerShape& layer, EditedMatrix matrix) {
-  switch (matrix) {
-    case EditedMatrix::kWa:
-      return Site::kA;
-    case EditedMatrix::kWxbc:
-      return Site::kXbc;
-    case EditedMatrix::kWg:
-      return Site::kG;
-    case EditedMatrix::kWo:
-      return has_site(layer, Site::kY) ? Site::kY : Site::kS;  // Mamba, or attention
-    case EditedMatrix::kWdown:
-      break;
-  }
-  return Site::kMlpHidden;
+// Nothing: the layer has none.
+std::optional<MatrixShape> matrix_of(const LayerShape& layer, EditedMatrix matrix) {
+  for (const LayerMatrixShape& one : matrices_of(layer))
+    if (one.matrix.name == matrix) return one.matrix;
+  return std::nullopt;
 }
 
 bool has_matrix(const LayerShape& layer, EditedMatrix matrix) {
-  return has_site(layer, site_of(layer, matrix));
+  return matrix_of(layer, matrix).has_value();
 }
 
 EditPlace::Size size_of(const LayerShape& layer, EditedMatrix matrix, int hidden) {
-  const std::int64_t inner = site_width(layer, site_of(layer, matrix), hidden);
-  const bool into_stream = matrix == EditedMatrix::kWo || matrix == EditedMatrix::kWdown;
-  return into_stream ? EditPlace::Size{inner, hidden} : EditPlace::Size{hidden, inner};
+  const MatrixShape of = matrix_of(layer, matrix).value();
+  return {of.key ? site_width(layer, *of.key, hidden) : hidden,
+          site_width(layer, of.value, hidden)};
+}
+
+bool is_gated(const LayerShape& layer) {
+  const std::vector<Site> sites = sites_of(layer);
+  return std::find(sites.begin(), sites.end(), Site::kY) != sites.end();
 }
 
 class EditPlanner {
@@ -209,8 +198,7 @@ class EditPlanner {
     const auto some = [&](const auto& has) {
       return std::any_of(layers.begin(), layers.end(), has);
     };
-    if (some([](const LayerShape& layer) { return has_site(layer, Site::kY); }))
-      return EditedMatrix::kWo;
+    if (some(is_gated)) return EditedMatrix::kWo;
     for (const EditedMatrix matrix : {EditedMatrix::kWdown, EditedMatrix::kWo})
       if (some([&](const LayerShape& layer) { return has_matrix(layer, matrix); })) return matrix;
     refuse(key, "the model has neither W_o nor W_down");
@@ -259,7 +247,6 @@ class EditKind final : public ExperimentKind {
       const auto key = [&](const char* of) {
         return key_in_entry(section(), i, entries.size(), of);
       };
-      require_stream_only(model, key("models"));
       asked = planner.asked_by(entry, key);
     }
     planned.work = edit_work(planner.plan());

@@ -39,7 +39,8 @@ std::vector<at::Tensor> next_tokens(const Network& network,
       last.push_back(lengths[i] - 1);
       ids.push_back(prompts[i].prompt.ids);
     }
-    const at::Tensor top = forward.through(forward.embedded(ids), 0, network.architecture().layers);
+    const at::Tensor top =
+        forward.through(forward.embedded(ids), 0, network.architecture().layers).h;
     const at::Tensor states =
         top.index({indices_on(rows, network.device()), indices_on(last, network.device())});
     const at::Tensor log_p = forward.logits(states).to(at::kDouble).log_softmax(1).cpu();

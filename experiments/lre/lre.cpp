@@ -13,7 +13,6 @@
 #include "experiments/lre/lre_arrays.hpp"
 #include "experiments/lre/lre_plan.hpp"
 #include "experiments/lre/relation_unit.hpp"
-#include "experiments/stream_only.hpp"
 
 namespace factflow {
 namespace {
@@ -255,7 +254,6 @@ class LreKind final : public ExperimentKind {
                                      fmt::format("{}[{}]", section(), i), model.name),
                          "entries of one model may differ in their prompts alone");
       asked = settings;
-      require_stream_only(model, key_in_entry(section(), i, entries.size(), "models"));
       check(entry.layers, model.architecture.layers, key("layers"), "layer", model);
       check(entry.ranks, model.architecture.hidden, key("ranks"), "rank", model);
       planned.asked.back() = {{0, {}}};

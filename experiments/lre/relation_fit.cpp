@@ -36,20 +36,24 @@ Slopes slopes_of(const Network& network, const RelationPrompt& prompt,
                      rows = std::clamp<std::int64_t>(kTokensAtOnce / tokens, 1, width);
   const int first = *std::min_element(layers.begin(), layers.end());
   const ReferenceRows reference(network);
-  at::Tensor h;
+  ReferenceStream entering;
   {
     const at::NoGradGuard no_graph;
-    h = reference.through(reference.embedded({prompt.ids}), 0, first)
-            .expand({rows, tokens, width})
-            .contiguous();
+    const ReferenceStream one = reference.through(reference.embedded({prompt.ids}), 0, first);
+    const auto repeated = [&](const at::Tensor& stream) {
+      return stream.defined() ? stream.expand({rows, tokens, width}).contiguous() : stream;
+    };
+    entering = {repeated(one.h), repeated(one.carried)};
   }
+  entering.h.requires_grad_(true);
   const at::AutoGradMode graph(true);
   std::map<int, at::Tensor> stream_of;
-  const at::Tensor top =
-      reference.through(h.requires_grad_(true), first, network.architecture().layers,
-                        [&](SiteAt at, const at::Tensor& value) {
-                          if (at.site == Site::kH) stream_of[at.layer] = value;
-                        });
+  const at::Tensor top = reference
+                             .through(entering, first, network.architecture().layers,
+                                      [&](SiteAt at, const at::Tensor& value) {
+                                        if (at.site == Site::kH) stream_of[at.layer] = value;
+                                      })
+                             .h;
   Slopes slopes;
   slopes.z = top.detach()[0][tokens - 1];
   std::vector<at::Tensor> streams;

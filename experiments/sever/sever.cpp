@@ -362,7 +362,13 @@ std::vector<SeveredSites> sites_to_sever(const Architecture& architecture) {
   const bool gated = std::find(there.begin(), there.end(), Site::kG) != there.end();
   std::vector<SeveredSites> all;
   for (const SeveredSites& sites :
-       gated ? std::vector<SeveredSites>{{Site::kS}, {Site::kG}, {Site::kO}}
+       gated ? std::vector<SeveredSites>{{Site::kS},
+                                         {Site::kSAttention},
+                                         {Site::kSRecurrent},
+                                         {Site::kG},
+                                         {Site::kO},
+                                         {Site::kOAttention},
+                                         {Site::kORecurrent}}
              : std::vector<SeveredSites>{{Site::kO}, {Site::kMlp}, {Site::kO, Site::kMlp}})
     try {
       check_severed(architecture, sites);

@@ -9,17 +9,22 @@
 
 #include "experiments/surge/surge_arrays.hpp"
 #include "model/mixers/attention/attention_shape.hpp"
+#include "model/mixers/mixer_roles.hpp"
 
 namespace factflow {
 namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-// What blocks add to the stream, in order: `o` and `mlp`, as far as they name one value.
+// What blocks add to the stream, in order, as far as it has a site.
 std::vector<Site> added_in(const LayerShape& layer) {
   std::vector<Site> added;
   for (const Site site : sites_of(layer))
-    if (site == Site::kO || site == Site::kMlp) added.push_back(site);
+    if (std::any_of(layer.begin(), layer.end(), [&](const BlockShape& block) {
+          return !feeds_next(block) &&
+                 named_in(layer, *block.mixer, block.mixer->sites().back()) == site;
+        }))
+      added.push_back(site);
   return added;
 }
 

@@ -16,10 +16,16 @@ WindowSeries centred_series(Site site, int size, int layers) {
 }
 
 std::vector<Site> sites_to_trace(const Architecture& architecture) {
-  const std::vector<Site> there = architecture.sites();
   std::vector<Site> sites;
-  for (const Site site : {Site::kH, Site::kA, Site::kS, Site::kG, Site::kY, Site::kO, Site::kMlp})
-    if (std::find(there.begin(), there.end(), site) != there.end()) sites.push_back(site);
+  for (const Site site :
+       {Site::kH, Site::kA, Site::kS, Site::kSAttention, Site::kSRecurrent, Site::kG, Site::kY,
+        Site::kO, Site::kOAttention, Site::kORecurrent, Site::kMlp})
+    if (std::all_of(architecture.blocks.begin(), architecture.blocks.end(),
+                    [&](const LayerShape& layer) {
+                      const std::vector<Site> there = sites_of(layer);
+                      return std::find(there.begin(), there.end(), site) != there.end();
+                    }))
+      sites.push_back(site);
   return sites;
 }
 

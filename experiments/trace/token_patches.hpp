@@ -14,7 +14,8 @@ namespace factflow {
 // last of which is read by the final norm alone.
 WindowSeries centred_series(Site site, int size, int layers);
 
-// What the papers trace, as far as a model has it: h, a, s, g, y, o, mlp.
+// What the papers trace, as far as every layer has it: h, a, s, g, y, o, mlp; s and o of both
+// branches where a layer has two.
 std::vector<Site> sites_to_trace(const Architecture& architecture);
 
 // Throws InputError "FILE: key KEY: model NAME: ..." where a layer of the windows lacks the site.

@@ -411,7 +411,7 @@ Fields<TraceConfig> trace_fields() {
   using T = TraceConfig;
   Fields<T> fields = {
       field("sites", &T::sites, word_or("all", std::vector<Site>{}, list_of(site_form())),
-            "what is patched; all: h, a, s, g, y, o and mlp, as far as a model has them"),
+            "what is patched; all: h, a, s, g, y, o and mlp, as far as every layer has them"),
       field("window", &T::window, word_or("10 of 64", 0, whole_number<int>(1, kMostWindow)),
             "layers around the centre that are patched together, of every site but h; by default "
             "as large a part of the model as 10 of 64"),

@@ -100,25 +100,26 @@ std::vector<std::int64_t> lengths_of(const std::vector<PromptPair>& pairs) {
 
 // What comes out of one layer, and the values of sites on the way.
 struct LayerRun {
-  at::Tensor out;  // of layer L, which is nothing but its h: that
+  ReferenceStream out;  // of layer L, which is nothing but its h: that
   SiteValues values;
 };
-LayerRun run_layer(const Network& network, const at::Tensor& h, int layer,
+LayerRun run_layer(const Network& network, const ReferenceStream& stream, int layer,
                    const std::vector<Site>& sites) {
   LayerRun run;
   const int end = std::min(layer + 1, network.architecture().layers);
-  run.out = ReferenceRows(network).through(h, layer, end, [&](SiteAt at, const at::Tensor& value) {
-    if (at.layer == layer && std::find(sites.begin(), sites.end(), at.site) != sites.end())
-      run.values[at] = value;
-  });
+  run.out =
+      ReferenceRows(network).through(stream, layer, end, [&](SiteAt at, const at::Tensor& value) {
+        if (at.layer == layer && std::find(sites.begin(), sites.end(), at.site) != sites.end())
+          run.values[at] = value;
+      });
   return run;
 }
 
 // What enters every layer, 0 .. L.
-std::vector<at::Tensor> entering_layers(const Network& network, const Prompts& prompts) {
+std::vector<ReferenceStream> entering_layers(const Network& network, const Prompts& prompts) {
   const at::NoGradGuard no_graph;
   const ReferenceRows forward(network);
-  std::vector<at::Tensor> entering = {forward.embedded(prompts)};
+  std::vector<ReferenceStream> entering = {forward.embedded(prompts)};
   for (int layer = 0; layer < network.architecture().layers; ++layer)
     entering.push_back(forward.through(entering.back(), layer, layer + 1));
   return entering;
@@ -127,10 +128,9 @@ std::vector<at::Tensor> entering_layers(const Network& network, const Prompts& p
 // Of one batch, from the last layer down: each layer is computed again with a graph of its own.
 void add_gradients(const Network& network, const Batch& batch, const std::vector<size_t>& which,
                    const std::vector<Site>& sites, EstimateMaps& maps) {
-  using torch::autograd::grad;
-  const std::vector<at::Tensor> clean = entering_layers(network, batch.clean()),
-                                corrupted = entering_layers(network, batch.corrupted());
-  at::Tensor behind;  // gradient with respect to what comes out of the layer
+  const std::vector<ReferenceStream> clean = entering_layers(network, batch.clean()),
+                                     corrupted = entering_layers(network, batch.corrupted());
+  ReferenceStream behind;  // gradient with respect to what comes out of the layer
   for (int layer = network.architecture().layers; layer >= 0; --layer) {
     const auto place = static_cast<size_t>(layer);
     SiteValues to;
@@ -139,13 +139,21 @@ void add_gradients(const Network& network, const Batch& batch, const std::vector
       to = run_layer(network, clean[place], layer, sites).values;
     }
     const at::AutoGradMode graph(true);
-    const at::Tensor in = corrupted[place].detach().requires_grad_(true);
+    const auto leaf = [](const at::Tensor& of) {
+      return of.defined() ? of.detach().requires_grad_(true) : of;
+    };
+    const ReferenceStream in{leaf(corrupted[place].h), leaf(corrupted[place].carried)};
     const LayerRun run = run_layer(network, in, layer, sites);
-    std::vector<at::Tensor> asked = {in};  // h of the layer
+    ReferenceStream out = run.out;
+    if (!behind.h.defined()) {  // the top
+      out = {batch.answered(in.h)};
+      behind = {at::ones_like(out.h)};
+    }
+    std::vector<at::Tensor> asked = {in.h};
     for (const auto& [at, value] : run.values)
       if (at.site != Site::kH) asked.push_back(value);
-    const std::vector<at::Tensor> gradients =
-        behind.defined() ? grad({run.out}, asked, {behind}) : grad({batch.answered(in)}, asked);
+    if (in.carried.defined()) asked.push_back(in.carried);
+    const std::vector<at::Tensor> gradients = gradients_before(out, behind, asked);
     size_t next = 1;
     for (const auto& [at, value] : run.values) {
       const at::Tensor& gradient = gradients[at.site == Site::kH ? 0 : next++];
@@ -160,7 +168,7 @@ void add_gradients(const Network& network, const Batch& batch, const std::vector
             column[static_cast<std::int64_t>(row)].narrow(0, 0, map.size(0)));
       }
     }
-    behind = gradients[0];
+    behind = {gradients[0], in.carried.defined() ? gradients.back() : at::Tensor()};
   }
 }
 
@@ -184,7 +192,7 @@ std::vector<Midpoint> midpoints_of(const std::vector<PromptPair>& pairs, int ste
 
 // What all pairs' runs have at one layer, [tokens, width] of each.
 struct LayerOfPairs {
-  std::vector<at::Tensor> streams;                 // h entering
+  std::vector<ReferenceStream> streams;            // entering
   std::map<Site, std::vector<at::Tensor>> values;  // [pair] by site
 };
 
@@ -210,15 +218,21 @@ class Climb {
     LayerOfPairs all;
     all.streams.resize(count_);
     for (size_t i = 0; i < batches_.size(); ++i) {
-      const auto rows_of = [&](const at::Tensor& values, std::vector<at::Tensor>& to) {
-        to.resize(count_);
-        for (size_t row = 0; row < batches_[i].size(); ++row)
-          to[batches_[i][row]] =
-              values[static_cast<std::int64_t>(row)].narrow(0, 0, lengths_[batches_[i][row]]);
+      const auto row_of = [&](const at::Tensor& values, size_t row) {
+        return values.defined()
+                   ? values[static_cast<std::int64_t>(row)].narrow(0, 0, lengths_[batches_[i][row]])
+                   : values;
       };
-      rows_of(streams_[i], all.streams);
       LayerRun run = run_layer(network_, streams_[i], layer_, sites_);
-      for (const auto& [at, value] : run.values) rows_of(value, all.values[at.site]);
+      for (size_t row = 0; row < batches_[i].size(); ++row) {
+        const size_t prompt = batches_[i][row];
+        all.streams[prompt] = {row_of(streams_[i].h, row), row_of(streams_[i].carried, row)};
+        for (const auto& [at, value] : run.values) {
+          std::vector<at::Tensor>& to = all.values[at.site];
+          to.resize(count_);
+          to[prompt] = row_of(value, row);
+        }
+      }
       streams_[i] = std::move(run.out);
     }
     ++layer_;
@@ -231,7 +245,7 @@ class Climb {
   size_t count_;
   std::vector<std::int64_t> lengths_;
   std::vector<std::vector<size_t>> batches_;
-  std::vector<at::Tensor> streams_;  // [batch]
+  std::vector<ReferenceStream> streams_;  // [batch]
   int layer_ = 0;
 };
 
@@ -246,7 +260,8 @@ std::vector<double> slopes_at(const Network& network, const std::vector<PromptPa
   for (const std::vector<size_t>& batch : row_batches(lengths, network.architecture())) {
     std::vector<size_t> which;
     std::vector<std::int64_t> tokens;
-    std::vector<at::Tensor> streams, values, ways;
+    std::vector<ReferenceStream> streams;
+    std::vector<at::Tensor> values, ways;
     for (const size_t i : batch) {
       const Midpoint& one = midpoints[i];
       const at::Tensor from = corrupted.values.at(at.site)[one.pair][one.token],

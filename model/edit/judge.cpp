@@ -54,7 +54,8 @@ std::vector<ContinuationOutcome> continuations(const Network& network,
       }
       ids.push_back(joined(all[i].prompt, all_but_last(all[i].target)));
     }
-    const at::Tensor top = forward.through(forward.embedded(ids), 0, network.architecture().layers);
+    const at::Tensor top =
+        forward.through(forward.embedded(ids), 0, network.architecture().layers).h;
     const at::Device device = network.device();
     const at::Tensor found =
         judged(forward, top.index({indices_on(rows, device), indices_on(tokens, device)}),

@@ -48,11 +48,11 @@ void check(const EditRequest& request) {
 // A prompt of the loss.
 struct Row {
   size_t fact = 0;
-  PromptToken place;        // where the delta is added
-  std::vector<int> target;  // empty: the essence prompt, whose next token there is looked at
-  std::int64_t first = 0;   // where the target's first token is predicted
-  double weight = 1;        // of the row in its fact's means
-  at::Tensor stream = {};   // [tokens, hidden] that enters the edited layer
+  PromptToken place;            // where the delta is added
+  std::vector<int> target;      // empty: the essence prompt, whose next token there is looked at
+  std::int64_t first = 0;       // where the target's first token is predicted
+  double weight = 1;            // of the row in its fact's means
+  ReferenceStream stream = {};  // that enters the edited layer
 };
 
 // What a batch's losses are read from: places (row, token) of its top, those of targets before
@@ -95,7 +95,7 @@ class Search {
       prompts.push_back(row.place.ids);
     }
     values_ = edited.clean(places).to(at::kDouble);
-    const std::vector<at::Tensor> streams = forward_.streams(prompts, edited.at.layer);
+    const std::vector<ReferenceStream> streams = forward_.streams(prompts, edited.at.layer);
     std::vector<at::Tensor> starts;
     for (size_t i = 0; i < rows_.size(); ++i) {
       rows_[i].stream = streams[i];
@@ -216,7 +216,7 @@ class Search {
     const at::Tensor none = at::zeros({facts()}, delta.options().requires_grad(false));
     Losses sums{none, none.clone(), none.clone()};
     std::vector<std::int64_t> lengths;
-    for (const Row& row : rows_) lengths.push_back(row.stream.size(0));
+    for (const Row& row : rows_) lengths.push_back(row.stream.h.size(0));
     for (const std::vector<size_t>& batch : row_batches(lengths, network_.architecture())) {
       const at::Tensor more = evaluate(batch, delta, sums);
       if (differentiate) gradient = gradient + more;
@@ -227,7 +227,7 @@ class Search {
 
   // The gradient of a batch's losses; undefined without a graph.
   at::Tensor evaluate(const std::vector<size_t>& batch, const at::Tensor& delta, Losses& sums) {
-    std::vector<at::Tensor> streams;
+    std::vector<ReferenceStream> streams;
     std::vector<std::int64_t> rows, tokens;
     std::vector<std::int64_t> of_facts;
     for (const size_t i : batch) {
@@ -244,7 +244,7 @@ class Search {
             .to(network_.type());
     const RowWrite write{edited_.at, indices_on(tokens, device), written.detach()};
     const LossPlaces places = places_of(batch);
-    const at::Tensor h = padded(streams);
+    const ReferenceStream h = padded(streams);
     const auto loss_of = [&](const at::Tensor& top) { return loss(places, top, sums); };
     if (!delta.requires_grad()) {
       loss_of(forward_.top(h, write));

@@ -142,6 +142,28 @@ struct DeltaArgs {
   double norm_floor = 0;  // inside the root of the norms of queries and keys
 };
 
+// The generalised delta rule of RWKV-7 (Peng et al. 2025, "Goose", eq. 17 and 18), whose transition
+// is a diagonal matrix plus one of rank one; for each head, with S = 0 before the first token:
+//   e[t] = -S[t-1] kk[t];  S[t] = S[t-1] diag(w[t]) + e[t] z[t]^T + v[t] k[t]^T;  out[t] = S[t]
+//   r[t]
+// unrolled over the tokens that a column sees, S[t] = sum_{s <= t} (v[s] k[s]^T + e[s] z[s]^T)
+// diag(w[s+1] .. w[t]), so that what a token takes away, e, is all that is kept of it. Target
+// columns of a cut read, in the heads that lose the edge, a second state whose sources have v = 0,
+// and with kErase e = 0 too. T is wide.
+template <class T>
+struct DplrDeltaArgs {
+  Matrix<const T> receptance, decay;   // [columns, heads * head_size] r, w
+  Matrix<const T> keys, values;        // k, v
+  Matrix<const T> erased, erasing;     // kk, z
+  Matrix<T> out;                       // [columns, heads * head_size]
+  Matrix<T> removed;                   // [columns, heads * head_size] e of each column's full state
+  Matrix<T> kept_removed;              // the same of the kept state of its row
+  T* slot_removed = nullptr;           // [slots, longest, heads * head_size] of kept states
+  const std::uint8_t* lose = nullptr;  // [masks, heads]
+  int heads = 0, head_size = 0;
+};
+inline constexpr int kLargestDplrHead = 256;  // on CUDA
+
 // A diagonal linear recurrence, h[t] = decay[t] h[t-1] + input[t] and out[t] = h[t], with h = 0
 // before the first token (RG-LRU: De et al. 2024, eq. 4). Target columns of a cut read, on the
 // channels that lose the edge, a second h that skips the sources' inputs. T is wide.

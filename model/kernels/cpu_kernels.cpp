@@ -547,9 +547,9 @@ void answer(const Rows&, const AnswerArgs<T>& a) {
 }
 
 template <class T>
-constexpr KernelTable<T> kTable{norm<T>,      norm<T>,        conv<T>,   scan<T>,       dual<T>,
-                                delta<T>,     linear_scan<T>, filter<T>, gated_norm<T>, rotary<T>,
-                                attention<T>, activation<T>,  gather<T>, answer<T>};
+constexpr KernelTable<T> kTable{norm<T>,   norm<T>,       conv<T>,        scan<T>,   dual<T>,
+                                delta<T>,  dplr_delta<T>, linear_scan<T>, filter<T>, gated_norm<T>,
+                                rotary<T>, attention<T>,  activation<T>,  gather<T>, answer<T>};
 
 }  // namespace
 

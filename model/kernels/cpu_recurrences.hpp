@@ -1,4 +1,4 @@
-// Recurrences other than Mamba's on a CPU: the gated delta rule, diagonal linear recurrences, and
+// Recurrences other than Mamba's on a CPU: the delta rules, diagonal linear recurrences, and
 // convolutions whose taps are edges. A part of cpu_kernels.cpp, compiled once per instruction set.
 #pragma once
 
@@ -167,6 +167,146 @@ void delta(const Rows& rows, const DeltaArgs<T>& a) {
       for (int h = 0; h < a.heads; ++h) {
         const Row& row = rows.rows[r];
         DeltaHead<T> head(rows, a, h, memory);
+        const bool cut = in_window(row, rows.layer);
+        const bool loses = cut && a.lose[row.channels * a.heads + h] != 0;
+        const bool only_kept =
+            loses && row.count == 1 && (rows.flags[row.flags + row.first_token] & kTarget) != 0;
+        if (!only_kept) head.mix_fully(row);
+        if (loses) head.mix_kept(row);
+        if (cut && h == 0) count_blocked(rows, edges_read_from_kept_state(rows, row));
+      }
+    delete[] memory;
+  }
+}
+
+// One head of the generalised delta rule, with scratch for one token at a time.
+template <class T>
+struct DplrHead {
+  const Rows& rows;
+  const DplrDeltaArgs<T>& a;
+  int size;
+  std::int64_t channel;
+  T* probes;  // [2][size] vectors that the state before a token is multiplied by, as they decay
+  T* found;   // [2][size] and what that gives
+
+  static std::int64_t scratch(const DplrDeltaArgs<T>& a) { return 4 * std::int64_t{a.head_size}; }
+  DplrHead(const Rows& all, const DplrDeltaArgs<T>& args, int head, T* memory)
+      : rows(all),
+        a(args),
+        size(args.head_size),
+        channel(static_cast<std::int64_t>(head) * args.head_size),
+        probes(memory),
+        found(memory + 2 * static_cast<std::int64_t>(args.head_size)) {}
+
+  template <class Number>
+  Number* at(const Matrix<Number>& matrix, std::int32_t column) const {
+    return matrix.data + column * matrix.stride + channel;
+  }
+
+  // What S[t-1] gives for `count` probes. flags: of the row's tokens, null: all enters;
+  // removed_of(s) is e of token s.
+  template <int count, class RemovedOf>
+  void look(const Row& row, std::int32_t t, const std::uint8_t* flags, RemovedOf removed_of) {
+    for (int j = 0; j < count * size; ++j) found[j] = T(0);
+    for (std::int32_t s = t - 1; s >= 0; --s) {
+      const std::int32_t column = column_of(row, s);
+      const T *k = at(a.keys, column), *z = at(a.erasing, column), *v = at(a.values, column),
+              *w = at(a.decay, column), *e = removed_of(s);
+      const T enters = T(flags != nullptr && (flags[s] & kSource) != 0 ? 0 : 1);
+      for (int p = 0; p < count; ++p) {
+        T *probe = probes + p * size, *sum = found + p * size;
+        const T written = enters * dot(probe, k, size), removed = dot(probe, z, size);
+#pragma omp simd
+        for (int j = 0; j < size; ++j) sum[j] += written * v[j] + removed * e[j];
+#pragma omp simd
+        for (int j = 0; j < size; ++j) probe[j] *= w[j];
+      }
+    }
+  }
+
+  // Reads token t into `out`, and what it takes away into `removed`, or not where they are null.
+  template <class RemovedOf>
+  void mix(const Row& row, std::int32_t t, const std::uint8_t* flags, RemovedOf removed_of, T* out,
+           T* removed) {
+    const std::int32_t column = column_of(row, t);
+    const T *r = at(a.receptance, column), *w = at(a.decay, column), *k = at(a.keys, column),
+            *v = at(a.values, column), *kk = at(a.erased, column), *z = at(a.erasing, column);
+    const std::uint8_t flag = flags == nullptr ? std::uint8_t{0} : flags[t];
+    const T writes = T((flag & kSource) != 0 ? 0 : 1), erases = T((flag & kErase) != 0 ? 0 : 1);
+    const T written = writes * dot(r, k, size), turned = dot(r, z, size);
+    if (out == nullptr) {
+      for (int j = 0; j < size; ++j) probes[j] = kk[j];
+      look<1>(row, t, flags, removed_of);
+      for (int j = 0; j < size; ++j) removed[j] = -erases * found[j];
+    } else if (removed == nullptr) {  // S[t] r = S[t-1] (w r - (z . r) kk) + (k . r) v
+      for (int j = 0; j < size; ++j) probes[j] = w[j] * r[j] - erases * turned * kk[j];
+      look<1>(row, t, flags, removed_of);
+      for (int j = 0; j < size; ++j) out[j] = found[j] + written * v[j];
+    } else {
+      for (int j = 0; j < size; ++j) probes[j] = w[j] * r[j];
+      for (int j = 0; j < size; ++j) probes[size + j] = kk[j];
+      look<2>(row, t, flags, removed_of);
+      for (int j = 0; j < size; ++j) removed[j] = -erases * found[size + j];
+      for (int j = 0; j < size; ++j) out[j] = found[j] + turned * removed[j] + written * v[j];
+    }
+  }
+
+  T* slot_removed(std::int32_t slot, std::int32_t token) const {
+    const std::int64_t place = static_cast<std::int64_t>(slot) * rows.longest + token;
+    return a.slot_removed + place * a.heads * size + channel;
+  }
+
+  // All tokens of a row from its first on, in the full state. Nobody asks what the last one takes.
+  void mix_fully(const Row& row) {
+    for (std::int32_t i = 0; i < row.count; ++i)
+      mix(
+          row, row.first_token + i, nullptr,
+          [&](std::int32_t s) { return at(a.removed, column_of(row, s)); },
+          at(a.out, row.column + i), i + 1 < row.count ? at(a.removed, row.column + i) : nullptr);
+  }
+  // The tokens of a slot, in its kept state.
+  void fill_slot(const Row& clean, std::int32_t index) {
+    const StateSlot& slot = rows.slots[index];
+    for (std::int32_t t = 0; t < slot.tokens; ++t)
+      mix(
+          clean, t, rows.flags + slot.flags, [&](std::int32_t s) { return slot_removed(index, s); },
+          nullptr, slot_removed(index, t));
+  }
+  // The targets of a row in its kept state.
+  void mix_kept(const Row& row) {
+    const bool apart = row.kept_state >= 0 && rows.slots[row.kept_state].flags >= 0;
+    const std::uint8_t* flags = rows.flags + row.flags;
+    const auto removed_of = [&](std::int32_t s) -> const T* {
+      if (s >= row.first_token) return at(a.kept_removed, row.column + s - row.first_token);
+      return apart ? slot_removed(row.kept_state, s) : at(a.removed, row.clean_column + s);
+    };
+    for (std::int32_t i = 0; i < row.count; ++i) {
+      const bool target = (flags[row.first_token + i] & kTarget) != 0, last = i + 1 == row.count;
+      if (!target && last) continue;
+      mix(row, row.first_token + i, flags, removed_of, target ? at(a.out, row.column + i) : nullptr,
+          last ? nullptr : at(a.kept_removed, row.column + i));
+    }
+  }
+};
+
+template <class T>
+void dplr_delta(const Rows& rows, const DplrDeltaArgs<T>& a) {
+#pragma omp parallel
+  {
+    T* memory = new T[static_cast<size_t>(DplrHead<T>::scratch(a))];
+#pragma omp for schedule(dynamic, 4) collapse(2)
+    for (std::int32_t r = 0; r < rows.clean_count; ++r)
+      for (int h = 0; h < a.heads; ++h) {
+        DplrHead<T> head(rows, a, h, memory);
+        head.mix_fully(rows.rows[r]);
+        for (std::int32_t slot = rows.slot_begin[r]; slot < rows.slot_begin[r + 1]; ++slot)
+          if (rows.slots[slot].flags >= 0) head.fill_slot(rows.rows[r], slot);
+      }
+#pragma omp for schedule(dynamic, 16) collapse(2)
+    for (std::int32_t r = rows.clean_count; r < rows.count; ++r)
+      for (int h = 0; h < a.heads; ++h) {
+        const Row& row = rows.rows[r];
+        DplrHead<T> head(rows, a, h, memory);
         const bool cut = in_window(row, rows.layer);
         const bool loses = cut && a.lose[row.channels * a.heads + h] != 0;
         const bool only_kept =

@@ -3,6 +3,7 @@
 // matrices are libtorch's.
 #include "model/kernels/cuda_attention.cuh"
 #include "model/kernels/cuda_delta.cuh"
+#include "model/kernels/cuda_dplr.cuh"
 #include "model/kernels/cuda_dual.cuh"
 #include "model/kernels/cuda_interventions.cuh"
 #include "model/kernels/cuda_linear.cuh"
@@ -24,10 +25,10 @@ constexpr InterventionTable<T> kInterventions{
     {conv_cut<T>, scan_cut<T>, dual_cut<T>, attention_cut<T>}};
 
 template <class T>
-constexpr KernelTable<T> kTable{
-    norm<T>,      norm<Head<T>>,      conv<T>,       scan<T>,        dual<T>,
-    delta<T>,     linear_scan<float>, filter<float>, gated_norm<T>,  rotary<T>,
-    attention<T>, activation<T>,      gather,        answer<Head<T>>};
+constexpr KernelTable<T> kTable{norm<T>,       norm<Head<T>>, conv<T>,        scan<T>,
+                                dual<T>,       delta<T>,      dplr_delta,     linear_scan<float>,
+                                filter<float>, gated_norm<T>, rotary<T>,      attention<T>,
+                                activation<T>, gather,        answer<Head<T>>};
 
 }  // namespace
 

@@ -12,8 +12,8 @@
 
 namespace factflow::kernels {
 
-// Clean columns must be complete before replayed ones are started: scan(), delta() and
-// linear_scan() do both, in this order.
+// Clean columns must be complete before replayed ones are started: scan(), delta(),
+// dplr_delta() and linear_scan() do both, in this order.
 template <class T>
 struct KernelTable {
   void (*norm)(const Rows&, const NormArgs<T>&);
@@ -22,6 +22,7 @@ struct KernelTable {
   void (*scan)(const Rows&, const ScanArgs<T>&);
   void (*dual)(const Rows&, const DualArgs<T>&);
   void (*delta)(const Rows&, const DeltaArgs<T>&);
+  void (*dplr_delta)(const Rows&, const DplrDeltaArgs<Wide<T>>&);
   void (*linear_scan)(const Rows&, const LinearScanArgs<Wide<T>>&);
   void (*filter)(const Rows&, const FilterArgs<Wide<T>>&);
   void (*gated_norm)(const Rows&, const GatedNormArgs<T>&);

@@ -52,7 +52,7 @@ class Mixer {
   // of tokens alone.
   virtual at::Tensor losing_state(const Block& block, at::Device device) const;
   virtual at::Tensor losing_taps(const Block& block, at::Device device) const;
-  // Which of its matrices an edit of facts may change.
+  // What shape().matrices() names, in the same order.
   virtual std::vector<EditableMatrix> editable() const { return {}; }
 
  protected:

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "model/edited_matrix.hpp"
 #include "model/intervention.hpp"
 #include "model/precision.hpp"
 
@@ -69,6 +70,8 @@ class MixerShape {
   virtual std::vector<Site> sites() const = 0;
   // Numbers of a token at one of them; 0 = as many as the residual stream has.
   virtual std::int64_t site_width(Site /*site*/) const { return 0; }
+  // Which of its matrices an edit of facts may change.
+  virtual std::vector<MatrixShape> matrices() const { return {}; }
   // Throws std::invalid_argument if there are no such edges (targets, sources and layers aside).
   virtual void check_block(const Block& block) const = 0;
 

@@ -80,15 +80,6 @@ class Scan {
         all_flags_(table_.all_flags()),
         out_(std::move(out)) {}
 
-  void run() {
-    scan_clean_rows();
-    scan_slots();
-    const std::int64_t first = table_.clean_rows(), rows = table_.rows() - first;
-    for (std::int64_t begin = 0; begin < rows; begin += at_once())
-      replay(first + begin, std::min(at_once(), rows - begin));
-    count_row_cuts(first, rows);
-  }
-
   // Columns that lose edges beside their row's cut: from their first token on.
   void recompute(const kernels::CutArgs& cut) {
     const std::optional<Losses> losses = losses_of(step_, cut);
@@ -104,11 +95,6 @@ class Scan {
     return std::max<std::int64_t>(1, kStateBytes / static_cast<std::int64_t>(one.nbytes()));
   }
 
-  // [sequences, channels] 1 where a token is not one of those with this bit.
-  at::Tensor without(const at::Tensor& flags, std::uint8_t bit) const {
-    return has(flags, bit).logical_not().to(step_.hidden.scalar_type()).unsqueeze(1);
-  }
-
   // Where `active` is false, the old state.
   at::Tensor advanced(const at::Tensor& state, const at::Tensor& columns, const at::Tensor& active,
                       const at::Tensor& writes, const at::Tensor& erases) const {
@@ -121,90 +107,6 @@ class Scan {
     const at::Tensor some = active.nonzero().select(1, 0);
     out_.index_copy_(0, columns.index_select(0, some),
                      values.index_select(0, some).to(out_.scalar_type()));
-  }
-
-  void scan_clean_rows() {
-    for (std::int64_t begin = 0; begin < table_.clean_rows(); begin += at_once()) {
-      const std::int64_t rows = std::min(at_once(), table_.clean_rows() - begin);
-      const at::Tensor first = table_.column().narrow(0, begin, rows),
-                       count = table_.count().narrow(0, begin, rows);
-      at::Tensor state = recurrence_.initial(rows);
-      for (std::int64_t t = 0; t < step_.rows.longest; ++t) {
-        const at::Tensor active = count > t, columns = first + (count - 1).clamp_max(t);
-        state = advanced(state, columns, active, {}, {});
-        put(columns, active, recurrence_.read(state, columns));
-      }
-    }
-  }
-
-  // The state of each slot's tokens of its clean row, without what the sources of its cut write.
-  void scan_slots() {
-    const std::int64_t slots = step_.rows.slot_count;
-    if (slots == 0) return;
-    slots_ = recurrence_.initial(slots);
-    const at::Tensor tokens = table_.slot_tokens(), flags = table_.slot_flags();
-    const at::Tensor first = table_.column().index_select(0, table_.slot_row());
-    for (std::int64_t t = 0; t < step_.rows.longest; ++t) {
-      const at::Tensor active = tokens > t;
-      const at::Tensor at_token = flags_at(all_flags_, flags, at::full_like(flags, t));
-      slots_ = advanced(slots_, first + (tokens - 1).clamp(0, t), active,
-                        without(at_token, kernels::kSource), without(at_token, kernels::kErase));
-    }
-  }
-
-  // Of slots, or the one before the first token where there is none.
-  at::Tensor states_of(const at::Tensor& slots) const {
-    if (!slots_.defined()) return recurrence_.initial(slots.size(0));
-    std::vector<std::int64_t> shape(static_cast<size_t>(slots_.dim()), 1);
-    shape[0] = slots.size(0);
-    return slots_.index_select(0, slots.clamp_min(0)) *
-           (slots >= 0).to(slots_.scalar_type()).view(shape);
-  }
-
-  // Rows that replay their tokens, with the full state and the kept one side by side.
-  void replay(std::int64_t begin, std::int64_t rows) {
-    const auto some = [&](const at::Tensor& of) { return of.narrow(0, begin, rows); };
-    const at::Tensor column = some(table_.column()), count = some(table_.count());
-    const at::Tensor first = some(table_.first_token());
-    const at::Tensor on = some(table_.cut_is_on());
-    const at::Tensor flags = at::where(on, some(table_.flags()), at::full_like(first, -1));
-    const bool cuts = step_.channel_masks.defined() && on.any().item<bool>();
-    const at::Tensor loses =
-        cuts ? step_.channel_masks.index_select(0, some(table_.selection())).to(at::kBool)
-             : at::Tensor();
-    at::Tensor full = states_of(some(table_.full_state())),
-               kept = cuts ? states_of(some(table_.kept_state())) : at::Tensor();
-    const std::int64_t steps = step_.rows.suffixes ? step_.rows.longest : 1;
-    for (std::int64_t j = 0; j < steps; ++j) {
-      const at::Tensor active = count > j, columns = column + (count - 1).clamp_max(j);
-      full = advanced(full, columns, active, {}, {});
-      at::Tensor read = recurrence_.read(full, columns);
-      if (cuts) {
-        const at::Tensor here = flags_at(all_flags_, flags, first + j);
-        kept = advanced(kept, columns, active, without(here, kernels::kSource),
-                        without(here, kernels::kErase));
-        const at::Tensor reads_kept =
-            (has(here, kernels::kTarget).unsqueeze(1) & loses).unsqueeze(2);
-        read = at::where(reads_kept, recurrence_.read(kept, columns), read);
-      }
-      put(columns, active, read);
-    }
-  }
-
-  // Pairs of a target and a source that is not later, of the rows' own cuts.
-  void count_row_cuts(std::int64_t begin, std::int64_t rows) const {
-    if (rows == 0) return;
-    const auto some = [&](const at::Tensor& of) { return of.narrow(0, begin, rows).unsqueeze(1); };
-    const at::Tensor tokens =
-        at::arange(static_cast<std::int64_t>(step_.rows.longest), table_.count().options());
-    const at::Tensor end = some(table_.first_token()) + some(table_.count());
-    const at::Tensor flags =
-        at::where(some(table_.cut_is_on()), some(table_.flags()), at::full_like(end, -1));
-    const at::Tensor here =
-        flags_at(all_flags_, flags.expand({rows, tokens.size(0)}), tokens.unsqueeze(0)) *
-        (tokens < end).to(at::kLong);
-    const at::Tensor sources = has(here, kernels::kSource).to(at::kLong).cumsum(1);
-    table_.count_blocked((sources * has(here, kernels::kTarget).to(at::kLong)).sum());
   }
 
   void count_losses(const Losses& losses) const {
@@ -255,7 +157,6 @@ class Scan {
   RowTable table_;
   at::Tensor all_flags_;
   at::Tensor out_;
-  at::Tensor slots_;
 };
 
 }  // namespace
@@ -318,15 +219,6 @@ at::Tensor lost_taps(const Step& step, std::int64_t back) {
   table.count_blocked(cuts.sum());
   const at::Tensor lost = (cuts.unsqueeze(1) & losses->loses).to(at::kInt);
   return at::zeros({step.columns(), lost.size(1)}, lost.options()).index_add_(0, column, lost) > 0;
-}
-
-at::Tensor scan_rows(Step& step, const Recurrence& recurrence) {
-  const at::Tensor out =
-      at::zeros({step.columns(), recurrence.channels(), recurrence.width()}, step.hidden.options());
-  const FullProducts full;
-  Scan(step, recurrence, out).run();
-  recompute_cut(step, recurrence, out);
-  return out;
 }
 
 void recompute_cut(Step& step, const Recurrence& recurrence, const at::Tensor& out) {

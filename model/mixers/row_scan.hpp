@@ -16,7 +16,6 @@ class Recurrence {
  public:
   virtual ~Recurrence() = default;
 
-  virtual std::int64_t channels() const = 0;
   // Before the first token, [sequences, channels, ..].
   virtual at::Tensor initial(std::int64_t sequences) const = 0;
   // After one token more, each sequence's being one of the step's columns, int64 [sequences]. What
@@ -27,21 +26,15 @@ class Recurrence {
   // [sequences, channels, width]: what the column reads in the state that its own token has
   // entered.
   virtual at::Tensor read(const at::Tensor& state, const at::Tensor& columns) const = 0;
-  virtual std::int64_t width() const = 0;
 
  protected:
   // What of `value` [sequences, channels, ..] enters; see after().
   static at::Tensor part(const at::Tensor& share, const at::Tensor& value);
 };
 
-// [columns, channels, width]: what every column of the step reads, clean or replayed, without the
-// edges that its row's cut and `step.state_cut()` take from it, which are counted. A clean row is
-// scanned from its first token; a replayed one from the plan's state slots, the full state and the
-// kept one side by side; a column with cuts beside its row's anew from the first token.
-at::Tensor scan_rows(Step& step, const Recurrence& recurrence);
-
-// The last of it alone: what columns with cuts beside their row's read, without the edges that they
-// lose, into out [columns, channels, width] of any number type.
+// What columns with cuts beside their row's read without the edges that they lose, which are
+// counted, into out [columns, channels, width] of any number type: what no kernel leaves out. Each
+// is scanned anew from its first token, by libtorch operations.
 void recompute_cut(Step& step, const Recurrence& recurrence, const at::Tensor& out);
 
 // [columns] whether each column loses its edge to the token so many tokens before its own, on all

@@ -5,7 +5,6 @@ namespace {
 
 constexpr std::int64_t kFields = sizeof(kernels::Row) / sizeof(std::int32_t);
 static_assert(sizeof(kernels::Row) == kFields * sizeof(std::int32_t));
-constexpr std::int64_t kSlotFields = sizeof(kernels::StateSlot) / sizeof(std::int32_t);
 
 }  // namespace
 
@@ -51,23 +50,6 @@ at::Tensor RowTable::all_flags() const {
   const auto options = at::TensorOptions().device(step_.hidden.device()).dtype(at::kByte);
   if (step_.flag_count == 0) return at::zeros({1}, options);
   return at::from_blob(const_cast<std::uint8_t*>(step_.rows.flags), {step_.flag_count}, options);
-}
-
-at::Tensor RowTable::slot_tokens() const {
-  return integers(step_.rows.slots, step_.rows.slot_count, kSlotFields).select(1, 0);
-}
-
-at::Tensor RowTable::slot_flags() const {
-  return integers(step_.rows.slots, step_.rows.slot_count, kSlotFields).select(1, 1);
-}
-
-// Slots stand in the order of clean rows: row r's end at slot_begin[r + 1].
-at::Tensor RowTable::slot_row() const {
-  const at::Tensor ends = integers(step_.rows.slot_begin, clean_rows() + 1, 1).select(1, 0);
-  const at::Tensor slots =
-      at::arange(static_cast<std::int64_t>(step_.rows.slot_count), ends.options());
-  return at::searchsorted(ends.narrow(0, 1, clean_rows()).contiguous(), slots, /*out_int32=*/false,
-                          /*right=*/true);
 }
 
 void RowTable::count_blocked(const at::Tensor& count) const {

@@ -17,17 +17,12 @@ class RowTable {
   explicit RowTable(const Step& step);
 
   std::int64_t rows() const { return step_.rows.count; }
-  std::int64_t clean_rows() const { return step_.rows.clean_count; }
 
   // Per row; see kernels::Row.
   at::Tensor column() const { return field(0); }
   at::Tensor first_token() const { return field(1); }
-  at::Tensor count() const { return field(2); }
   at::Tensor clean_column() const { return field(3); }
   at::Tensor flags() const { return field(4); }
-  at::Tensor selection() const { return field(7); }
-  at::Tensor full_state() const { return field(8); }
-  at::Tensor kept_state() const { return field(9); }
   at::Tensor cut_is_on() const;  // bool: whether the row's own cut is on in this layer
 
   // Per column: its row, its token position, and the clean row's column of the same token.
@@ -39,10 +34,6 @@ class RowTable {
 
   // kTarget | kSource | kErase of all cuts, uint8.
   at::Tensor all_flags() const;
-  // Per state slot: its tokens, where its cut's flags begin or -1, and its clean row.
-  at::Tensor slot_tokens() const;
-  at::Tensor slot_flags() const;
-  at::Tensor slot_row() const;
 
   // Adds to the number of blocked edges. count: a number of any integer type.
   void count_blocked(const at::Tensor& count) const;

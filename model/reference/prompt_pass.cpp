@@ -83,11 +83,11 @@ at::Tensor PromptPass::after_write(const TensorWrite& write, const at::Tensor& v
                          write.add ? value[write.token] + written : written);
 }
 
-at::Tensor PromptPass::at(Site site, int layer, at::Tensor value) {
-  const SiteAt here{site, layer};
+at::Tensor PromptPass::visited(SiteAt here, at::Tensor value) {
   for (const Intervention& intervention : interventions_) {
     const auto* write = std::get_if<Write>(&intervention);
-    if (write == nullptr || write->site != site || !contains(write->layers, layer)) continue;
+    if (write == nullptr || write->site != here.site || !contains(write->layers, here.layer))
+      continue;
     value = after_write(*write, here, value);
   }
   for (const TensorWrite& write : tensors_)

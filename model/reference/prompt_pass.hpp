@@ -31,7 +31,6 @@ class PromptPass final : public ReferencePass {
              std::span<const TensorWrite> tensors, std::span<const SiteAt> reads,
              CleanValue clean_value);
 
-  at::Tensor at(Site site, int layer, at::Tensor value) override;
   at::Tensor cut(Block::Through through, int layer, std::int64_t width, at::Device device,
                  const Losing& losing) const override;
   at::Tensor unerased(int layer, std::int64_t width, at::Device device,
@@ -39,6 +38,9 @@ class PromptPass final : public ReferencePass {
 
   // What was read, [tokens, width].
   const std::map<SiteAt, at::Tensor>& values() const { return values_; }
+
+ protected:
+  at::Tensor visited(SiteAt at, at::Tensor value) override;
 
  private:
   // Of the blocks of the mixer's path in a layer that `concerned` is true of.

@@ -1,6 +1,7 @@
 // What the layers of the reference forward ask as they go, about what happens in it besides.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <utility>
 #include <vector>
@@ -21,7 +22,10 @@ class ReferencePass {
 
   // The value of a site, as the forward goes on with it. Throws std::invalid_argument for what is
   // to be written and does not fit the width.
-  virtual at::Tensor at(Site site, int layer, at::Tensor value) = 0;
+  at::Tensor at(Site site, int layer, at::Tensor value) {
+    const bool branched = (branched_sites_ >> static_cast<unsigned>(site) & 1U) != 0;
+    return visited({branched ? branch_site(site, path_) : site, layer}, std::move(value));
+  }
 
   // [tokens, tokens, width] true = (target, source) loses the edge `through` in this layer, on the
   // columns that `losing` gives for a block, [width] bool. Undefined: no edge can be lost, and no
@@ -42,8 +46,12 @@ class ReferencePass {
     if (decay_listener_) decay_listener_(layer, left());
   }
 
-  // The mixer that comes next is of this path.
-  void enter(Path path) { path_ = path; }
+  // The mixer that comes next is of this path, and which sites are those of its branch
+  // (Step::branched_sites).
+  void enter(Path path, std::uint32_t branched_sites) {
+    path_ = path;
+    branched_sites_ = branched_sites;
+  }
 
   // What the tokens carry beside the stream (model/mixers/mixer_roles.hpp), [.., tokens, hidden].
   // Throws std::logic_error in a pass that has begun above the embedding, where nobody knows it.
@@ -52,10 +60,12 @@ class ReferencePass {
 
  protected:
   ReferencePass() = default;
+  virtual at::Tensor visited(SiteAt at, at::Tensor value) = 0;
   Path path() const { return path_; }
 
  private:
   Path path_ = Path::kBoth;
+  std::uint32_t branched_sites_ = 0;
   at::Tensor carried_ = {};
   DecayListener decay_listener_;
 };

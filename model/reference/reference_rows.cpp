@@ -12,6 +12,7 @@
 
 #include "model/check_intervention.hpp"
 #include "model/mixers/attention/attention_shape.hpp"
+#include "model/mixers/mixer_roles.hpp"
 #include "model/reference/reference_ops.hpp"
 #include "model/reference/reference_pass.hpp"
 
@@ -24,15 +25,17 @@ class RowsPass final : public ReferencePass {
   RowsPass(const RowWrite* write, ReferenceRows::Seen seen)
       : write_(write), seen_(std::move(seen)) {}
 
-  at::Tensor at(Site site, int layer, at::Tensor value) override {
-    if (write_ != nullptr && write_->at == SiteAt{site, layer}) value = after_write(value);
-    if (seen_) seen_({site, layer}, value);
-    return value;
-  }
   at::Tensor cut(Block::Through, int, std::int64_t, at::Device, const Losing&) const override {
     return {};
   }
   at::Tensor unerased(int, std::int64_t, at::Device, const Losing&) const override { return {}; }
+
+ protected:
+  at::Tensor visited(SiteAt at, at::Tensor value) override {
+    if (write_ != nullptr && write_->at == at) value = after_write(value);
+    if (seen_) seen_(at, value);
+    return value;
+  }
 
  private:
   at::Tensor after_write(const at::Tensor& value) const {
@@ -110,11 +113,34 @@ at::Tensor padded(const std::vector<at::Tensor>& rows) {
   return at::stack(equal);
 }
 
+ReferenceStream padded(const std::vector<ReferenceStream>& rows) {
+  std::vector<at::Tensor> streams, carried;
+  for (const ReferenceStream& row : rows) {
+    streams.push_back(row.h);
+    if (row.carried.defined()) carried.push_back(row.carried);
+  }
+  return {padded(streams), carried.empty() ? at::Tensor() : padded(carried)};
+}
+
+std::vector<at::Tensor> gradients_before(const ReferenceStream& out, const ReferenceStream& of_out,
+                                         const std::vector<at::Tensor>& asked) {
+  std::vector<at::Tensor> outputs, gradients;
+  const auto add = [&](const at::Tensor& output, const at::Tensor& gradient) {
+    if (!gradient.defined() || !output.requires_grad()) return;
+    outputs.push_back(output);
+    gradients.push_back(gradient);
+  };
+  add(out.h, of_out.h);
+  add(out.carried, of_out.carried);
+  return torch::autograd::grad(outputs, asked, gradients, /*retain_graph=*/c10::nullopt,
+                               /*create_graph=*/false, /*allow_unused=*/true);
+}
+
 at::Tensor indices_on(const std::vector<std::int64_t>& indices, at::Device device) {
   return at::tensor(indices, at::kLong).to(device);
 }
 
-at::Tensor ReferenceRows::embedded(const std::vector<std::vector<int>>& rows) const {
+ReferenceStream ReferenceRows::embedded(const std::vector<std::vector<int>>& rows) const {
   size_t longest = 0;
   for (const std::vector<int>& ids : rows) longest = std::max(longest, ids.size());
   const std::set<double> limits = length_limits(network_.architecture());
@@ -127,58 +153,69 @@ at::Tensor ReferenceRows::embedded(const std::vector<std::vector<int>>& rows) co
     ids.resize(longest, ids.back());
     streams.push_back(network_.embedded(ids));
   }
-  return at::stack(streams);
+  const at::Tensor h = at::stack(streams);
+  return {h, carries(network_.architecture()) ? h : at::Tensor()};
 }
 
-at::Tensor ReferenceRows::through(const at::Tensor& h, int begin, int end, const Seen& seen) const {
-  RowsPass pass(nullptr, seen);
-  if (begin == 0) pass.carry(h);
-  at::Tensor stream = h;
-  for (int layer = begin; layer < end; ++layer)
-    stream = network_.reference_layer(pass, layer, pass.at(Site::kH, layer, stream));
-  return pass.at(Site::kH, end, stream);
+// One layer; layer L is what comes after the last one: nothing but its h.
+ReferenceStream ReferenceRows::layer(const ReferenceStream& stream, int layer,
+                                     const RowWrite* write, const Seen& seen) const {
+  RowsPass pass(write, seen);
+  if (stream.carried.defined()) pass.carry(stream.carried);
+  at::Tensor h = pass.at(Site::kH, layer, stream.h);
+  if (layer < network_.architecture().layers) h = network_.reference_layer(pass, layer, h);
+  return {h, stream.carried.defined() ? pass.carried() : at::Tensor()};
+}
+
+ReferenceStream ReferenceRows::through(const ReferenceStream& stream, int begin, int end,
+                                       const Seen& seen) const {
+  ReferenceStream at = stream;
+  for (int one = begin; one < end; ++one) at = layer(at, one, nullptr, seen);
+  if (seen) seen({Site::kH, end}, at.h);
+  return at;
 }
 
 at::Tensor ReferenceRows::logits(const at::Tensor& stream) const {
   return network_.reference_logits(reference::normalised(stream, network_.final_norm()));
 }
 
-at::Tensor ReferenceRows::top(const at::Tensor& h, const RowWrite& write) const {
-  RowsPass pass(&write, {});
-  const int layers = network_.architecture().layers;
-  at::Tensor stream = h;
-  for (int layer = write.at.layer; layer < layers; ++layer)
-    stream = network_.reference_layer(pass, layer, pass.at(Site::kH, layer, stream));
-  return pass.at(Site::kH, layers, stream);
+at::Tensor ReferenceRows::top(const ReferenceStream& stream, const RowWrite& write) const {
+  ReferenceStream at = stream;
+  for (int one = write.at.layer; one <= network_.architecture().layers; ++one)
+    at = layer(at, one, &write, {});
+  return at.h;
 }
 
-at::Tensor ReferenceRows::gradient(const at::Tensor& h, const RowWrite& write,
+at::Tensor ReferenceRows::gradient(const ReferenceStream& stream, const RowWrite& write,
                                    const Loss& loss) const {
-  using torch::autograd::grad;
   const int first = write.at.layer, layers = network_.architecture().layers;
   const RowWrite written{write.at, write.tokens, write.values.detach().requires_grad_(true)};
-  RowsPass pass(&written, {});
-  // Layer `layers` is what comes after the last one: nothing but its h.
-  const auto layer_of = [&](int layer, const at::Tensor& in) {
-    const at::Tensor stream = pass.at(Site::kH, layer, in);
-    return layer == layers ? stream : network_.reference_layer(pass, layer, stream);
-  };
-  std::vector<at::Tensor> entering = {h};
+  std::vector<ReferenceStream> entering = {stream};
   {
     const at::NoGradGuard no_graph;
-    for (int layer = first; layer < layers; ++layer)
-      entering.push_back(layer_of(layer, entering.back()));
+    for (int one = first; one < layers; ++one)
+      entering.push_back(layer(entering.back(), one, &written, {}));
   }
   const at::AutoGradMode graph(true);
-  at::Tensor gradient;  // with respect to what comes out of `layer`
-  for (int layer = layers; layer >= first; --layer) {
-    const at::Tensor in = entering.back().detach().requires_grad_(layer > first);
+  ReferenceStream gradient;  // with respect to what comes out of the layer
+  for (int one = layers; one >= first; --one) {
+    const auto leaf = [&](const at::Tensor& of) {
+      return of.defined() ? of.detach().requires_grad_(one > first) : of;
+    };
+    const ReferenceStream in{leaf(entering.back().h), leaf(entering.back().carried)},
+        out = layer(in, one, &written, {});
     entering.pop_back();
-    const at::Tensor out = layer_of(layer, in), &asked = layer > first ? in : written.values;
-    gradient =
-        layer == layers ? grad({loss(out)}, {asked})[0] : grad({out}, {asked}, {gradient})[0];
+    std::vector<at::Tensor> asked = {one > first ? in.h : written.values};
+    if (one > first && in.carried.defined()) asked.push_back(in.carried);
+    ReferenceStream of = out;
+    if (one == layers) {
+      of = {loss(out.h)};
+      gradient = {at::ones_like(of.h)};
+    }
+    const std::vector<at::Tensor> found = gradients_before(of, gradient, asked);
+    gradient = {found[0], found.size() > 1 ? found[1] : at::Tensor()};
   }
-  return gradient;
+  return gradient.h;
 }
 
 std::vector<at::Tensor> ReferenceRows::values_at(std::span<const PromptToken> places,
@@ -210,16 +247,21 @@ std::vector<at::Tensor> ReferenceRows::values_at(std::span<const PromptToken> pl
   return values;
 }
 
-std::vector<at::Tensor> ReferenceRows::streams(const std::vector<std::vector<int>>& prompts,
-                                               int layer) const {
+std::vector<ReferenceStream> ReferenceRows::streams(const std::vector<std::vector<int>>& prompts,
+                                                    int layer) const {
   const at::NoGradGuard no_graph;
-  std::vector<at::Tensor> found(prompts.size());
+  std::vector<ReferenceStream> found(prompts.size());
   for (const std::vector<size_t>& batch :
        row_batches(lengths_of(prompts), network_.architecture())) {
-    const at::Tensor h = through(embedded(some_of(prompts, batch)), 0, layer);
-    for (size_t row = 0; row < batch.size(); ++row)
-      found[batch[row]] = h[static_cast<std::int64_t>(row)].narrow(
-          0, 0, static_cast<std::int64_t>(prompts[batch[row]].size()));
+    const ReferenceStream at = through(embedded(some_of(prompts, batch)), 0, layer);
+    for (size_t row = 0; row < batch.size(); ++row) {
+      const auto of_row = [&](const at::Tensor& all) {
+        return all.defined() ? all[static_cast<std::int64_t>(row)].narrow(
+                                   0, 0, static_cast<std::int64_t>(prompts[batch[row]].size()))
+                             : all;
+      };
+      found[batch[row]] = {of_row(at.h), of_row(at.carried)};
+    }
   }
   return found;
 }

@@ -244,7 +244,7 @@ class ColumnsByLayer {
 }  // namespace
 
 void ActionPlanner::find_columns_before_gate() {
-  const auto between = {Site::kSkip, Site::kS, Site::kG};
+  const auto between = {Site::kSkip, Site::kS, Site::kSRecurrent, Site::kG};
   if (!mixer_.gates ||
       std::all_of(between.begin(), between.end(), [&](Site at) { return site(at).empty(); }))
     return;

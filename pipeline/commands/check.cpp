@@ -66,6 +66,12 @@ void print_blocks(const Architecture& architecture) {
                              return join(names);
                            }));
   std::cout << fmt::format("edges    {}\n", by_layers(architecture, edges_in_words));
+  std::cout << fmt::format("edits    {}\n", by_layers(architecture, [](const LayerShape& one) {
+                             std::vector<std::string> names;
+                             for (const LayerMatrixShape& of : matrices_of(one))
+                               names.push_back(to_string(of.matrix.name));
+                             return names.empty() ? "no matrix" : join(names);
+                           }));
 }
 
 void print_decay(const Network& network) {

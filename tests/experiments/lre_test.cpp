@@ -295,6 +295,23 @@ TEST_P(Lre, FitsOfSeveralLayersAreThoseOfEachAlone) {
   EXPECT_THROW(fit_relation_at(network(), {{{5, 90}, 2}}, at), std::invalid_argument);
 }
 
+// A forward that begins in the middle has what their tokens carry beside the stream.
+TEST(LreOfHybrids, FitsOfSeveralLayersAreThoseOfEachAlone) {
+  const std::vector<RelationPrompt> prompts = {{{5, 20, 14, 7}, 2}, {{11, 3, 12, 13, 8}, 1}};
+  const std::vector<int> at = {0, 1, 2};
+  for (const char* name : {"rwkv7", "zamba2", "falcon_h1"}) {
+    const auto network = random_network(name, 3, Precision::kFp64);
+    for (const std::vector<int>& layers : {at, {1}}) {
+      const std::vector<RelationFit> fits = fit_relation_at(*network, prompts, layers);
+      for (std::size_t k = 0; k < layers.size(); ++k) {
+        const LinearRelation alone = fit_relation(*network, prompts, layers[k]);
+        EXPECT_LT(largest_difference(fits[k].w, alone.w), 1e-10) << name << " " << layers[k];
+        EXPECT_LT(largest_difference(fits[k].b, alone.b), 1e-10) << name << " " << layers[k];
+      }
+    }
+  }
+}
+
 TEST_P(Lre, FittedOnOnePromptItIsExactThere) {
   const RelationPrompt prompt{{11, 300, 12, 13, 8}, 1};
   const std::vector<int> at = {0, 1, 2};

@@ -152,8 +152,8 @@ TEST_P(Side, TheGradientIsThatOfSinglePrompts) {
       }
       return sum;
     };
-    const at::Tensor h = padded(forward.streams(prompts, at.layer)),
-                     places_of_rows = at::tensor(tokens, at::kLong);
+    const ReferenceStream h = padded(forward.streams(prompts, at.layer));
+    const at::Tensor places_of_rows = at::tensor(tokens, at::kLong);
     const at::Tensor gradient = forward.gradient(h, {at, places_of_rows, values}, loss);
     const auto moved = [&](double step) {
       const at::NoGradGuard no_graph;
@@ -519,6 +519,9 @@ TEST_P(Side, Fp32IsCloseToFp64) {
 INSTANTIATE_TEST_SUITE_P(Families, Side,
                          testing::Values("gpt2", "llama", "mistral", "qwen2", "gpt_neox", "mamba",
                                          "falcon_mamba", "mamba2", "mamba_ssm", "mamba_ssm2"),
+                         [](const auto& test) { return test.param; });
+// Whose layers are alike: two branches in each, and those that carry more than the stream.
+INSTANTIATE_TEST_SUITE_P(Hybrids, Side, testing::Values("falcon_h1", "rwkv7", "zamba2_shared"),
                          [](const auto& test) { return test.param; });
 INSTANTIATE_TEST_SUITE_P(Decoders, Side, testing::ValuesIn(small_decoders()),
                          [](const auto& test) { return test.param; });

@@ -367,11 +367,14 @@ TEST_P(AnyFamily, GradientEstimatesAreSlopes) {
   PromptPair pair{kPrompt, kPrompt, 5};
   pair.corrupted[1] = 15;
   const ReferenceForward reference(*network_);
-  const at::Tensor integrated = integrated_maps(*network_, {pair}, {Site::kO}, 2)[0][0],
-                   gradient = gradient_maps(*network_, {pair}, {Site::kO})[0][0];
+  const std::vector<Site> there = network_->architecture().sites();
+  const bool branches = std::count(there.begin(), there.end(), Site::kO) == 0;
+  const Site added = branches ? Site::kORecurrent : Site::kO;
+  const at::Tensor integrated = integrated_maps(*network_, {pair}, {added}, 2)[0][0],
+                   gradient = gradient_maps(*network_, {pair}, {added})[0][0];
   for (int layer = 0; layer < layers(); ++layer) {
     const at::NoGradGuard no_graph;
-    const SiteAt at{Site::kO, layer};
+    const SiteAt at{added, layer};
     const at::Tensor from = reference.run(pair.corrupted, {}, {&at, 1}).values.at(at),
                      to = reference.run(pair.clean, {}, {&at, 1}).values.at(at);
     for (int token = 0; token <= last(); ++token) {
@@ -415,6 +418,9 @@ TEST_P(AnyFamily, TheStreamAtTheLastTokenCarriesEverything) {
 INSTANTIATE_TEST_SUITE_P(Families, AnyFamily,
                          testing::Values("gpt2", "llama", "mistral", "qwen2", "gpt_neox", "mamba",
                                          "falcon_mamba", "mamba2", "mamba_ssm", "mamba_ssm2"),
+                         [](const auto& test) { return test.param; });
+// Whose layers are alike: two branches in each, and those that carry more than the stream.
+INSTANTIATE_TEST_SUITE_P(Hybrids, AnyFamily, testing::Values("falcon_h1", "rwkv7", "zamba2_shared"),
                          [](const auto& test) { return test.param; });
 INSTANTIATE_TEST_SUITE_P(Decoders, AnyFamily, testing::ValuesIn(small_decoders()),
                          [](const auto& test) { return test.param; });

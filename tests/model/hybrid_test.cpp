@@ -3,12 +3,14 @@
 #include <cmath>
 #include <filesystem>
 #include <iostream>
+#include <set>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "hybrid_configs.hpp"
 #include "model/check_intervention.hpp"
+#include "model/edit/edit_slot.hpp"
 #include "model/mixers/mixture/mixture.hpp"
 #include "model/oracle_cases.hpp"
 #include "model/reference/reference.hpp"
@@ -234,6 +236,129 @@ TEST_P(Hybrid, SitesAgreeWithReference) {
 
 INSTANTIATE_TEST_SUITE_P(Families, Hybrid, testing::ValuesIn(small_hybrids()),
                          [](const auto& test) { return test.param; });
+
+// ---- the sites of two branches
+
+TEST(Branches, EachHasSitesOfItsOwn) {
+  using testing::IsSupersetOf;
+  const Architecture falcon = read_architecture(small_hybrid_config("falcon_h1"), "config.json"),
+                     zamba = read_architecture(small_hybrid_config("zamba2"), "config.json");
+  EXPECT_THAT(sites_of(falcon.blocks[1]),
+              IsSupersetOf({Site::kSAttention, Site::kSRecurrent, Site::kORawAttention,
+                            Site::kORawRecurrent, Site::kOAttention, Site::kORecurrent}));
+  EXPECT_THAT(sites_of(zamba.blocks[0]), IsSupersetOf({Site::kSAttention, Site::kSRecurrent,
+                                                       Site::kOAttention, Site::kORecurrent}));
+  const auto problem = [](const Architecture& of, SiteAt at) -> std::string {
+    try {
+      check_site(of, at);
+    } catch (const std::invalid_argument& error) {
+      return error.what();
+    }
+    return "";
+  };
+  EXPECT_THAT(problem(falcon, {Site::kO, 1}), HasSubstr("falcon_h1 has no site o; it has"));
+  EXPECT_THAT(problem(falcon, {Site::kO, 1}), HasSubstr("o.attention, o.recurrent"));
+  EXPECT_THAT(problem(zamba, {Site::kO, 0}),
+              HasSubstr("has no site o: its two branches have o.attention and o.recurrent"));
+  EXPECT_THAT(problem(zamba, {Site::kOAttention, 1}),
+              HasSubstr("layer 1 (mamba2) has no site o.attention: it has one branch, with o"));
+  const Architecture bamba = read_architecture(small_hybrid_config("bamba"), "config.json");
+  EXPECT_THAT(problem(bamba, {Site::kSRecurrent, 0}), HasSubstr("bamba has no site s.recurrent"));
+  EXPECT_EQ(site_width(falcon.blocks[0], Site::kSAttention, 16), 24);
+  EXPECT_EQ(site_width(falcon.blocks[0], Site::kOAttention, 16), 16);
+  EXPECT_EQ(parse_site("o.recurrent"), Site::kORecurrent);
+}
+
+// h of the next layer is h of this one and all that its blocks add: both branches of Falcon-H1, and
+// of Zamba2's the recurrent one, which alone reads what the other gives.
+TEST(Branches, AddUpToTheStream) {
+  const c10::InferenceMode inference;
+  set_threads(1, 1);
+  const std::vector<int> ids = {3, 17, 8, 21, 0};
+  for (const char* name : {"falcon_h1", "zamba2"}) {
+    const auto network = random_hybrid(name, 6);
+    const bool falcon = std::string(name) == "falcon_h1";
+    std::vector<SiteAt> reads = {
+        {Site::kH, 0}, {Site::kORecurrent, 0}, {Site::kOAttention, 0}, {Site::kH, 1}};
+    if (falcon) reads.push_back({Site::kMlp, 0});
+    const auto sum_of = [&](const auto& value) {
+      at::Tensor sum = value(reads[0]) + value(reads[1]);
+      return falcon ? sum + value(reads[2]) + value(reads[4]) : sum;
+    };
+    const auto values = ReferenceForward(*network).run(ids, {}, reads).values;
+    const auto of_reference = [&](SiteAt at) { return values.at(at); };
+    EXPECT_LT((sum_of(of_reference) - of_reference(reads[3])).abs().max().item<double>(), 1e-12);
+    ReplayRequest request{ids, 4};
+    for (const SiteAt at : reads) request.reads.push_back({at, 3, std::nullopt});
+    const ReplayResult result = ReplayEngine(*network, 0).run({&request, 1})[0];
+    for (std::size_t i = 0; i < reads.size(); ++i) {
+      const at::Tensor found = result.reads[i].value();
+      EXPECT_LT((found - of_reference(reads[i])[3]).abs().max().item<double>(), 1e-11)
+          << name << " " << to_string(reads[i].site);
+    }
+  }
+}
+
+// ---- edits
+
+// What the shapes name is what the mixers have.
+TEST_P(Hybrid, MatricesAreThoseOfTheShapes) {
+  const auto network = random_hybrid(GetParam(), 6);
+  const Architecture& architecture = network->architecture();
+  for (int layer = 0; layer < architecture.layers; ++layer) {
+    const LayerShape& shape = architecture.blocks[static_cast<size_t>(layer)];
+    std::set<EditedMatrix> there;
+    for (const LayerMatrixShape& one : matrices_of(shape)) {
+      there.insert(one.matrix.name);
+      const EditableMatrix matrix = network->editable(layer, one.matrix.name).matrix;
+      EXPECT_EQ(matrix.value, one.matrix.value);
+      EXPECT_EQ(matrix.key, one.matrix.key);
+      EXPECT_EQ(matrix.rows, site_width(shape, matrix.value, architecture.hidden));
+      EXPECT_EQ(matrix.columns, matrix.key ? site_width(shape, *matrix.key, architecture.hidden)
+                                           : architecture.hidden);
+    }
+    for (const auto matrix : {EditedMatrix::kWa, EditedMatrix::kWxbc, EditedMatrix::kWg,
+                              EditedMatrix::kWo, EditedMatrix::kWdown})
+      if (!there.contains(matrix))
+        EXPECT_THROW(network->editable(layer, matrix), std::invalid_argument)
+            << to_string(matrix) << " " << layer;
+  }
+}
+
+// A matrix W + D gives at every token W k + D k: the edited model is the plain one with that
+// written where the matrix's output stands; for the engine as well.
+TEST_P(Hybrid, AnEditIsWhatItGivesAtItsSite) {
+  const c10::InferenceMode inference;
+  const auto network = random_hybrid(GetParam(), 6);
+  const Architecture& architecture = network->architecture();
+  const ReferenceForward reference(*network);
+  const std::vector<int> ids = {3, 17, 8, 21, 0};
+  std::vector<PromptToken> places;
+  for (int t = 0; t < static_cast<int>(ids.size()); ++t) places.push_back({ids, t});
+  const ReplayRequest request{ids, 4};
+  const at::Tensor clean = reference.log_probabilities(ids);
+  for (int layer = 0; layer < architecture.layers; ++layer)
+    for (const LayerMatrixShape& one :
+         matrices_of(architecture.blocks[static_cast<size_t>(layer)])) {
+      SCOPED_TRACE(to_string(one.matrix.name) + " " + std::to_string(layer));
+      const EditSlot slot(*network, one.matrix.name, layer);
+      const SlotValues values = slot.values(places);
+      EXPECT_LT((slot.applied(values.keys) - values.outputs).abs().max().item<double>(), 1e-12);
+      const at::Tensor weight = slot.weight();
+      const at::Tensor delta =
+          0.1 * at::sin(at::arange(weight.numel(), at::kDouble)).reshape(weight.sizes());
+      const at::Tensor given = slot.written(values.outputs + values.keys.matmul(delta.t()));
+      std::vector<TensorWrite> writes;
+      for (const PromptToken& place : places)
+        writes.push_back({slot.edited().at, place.token, given[place.token]});
+      const at::Tensor expected = reference.run(ids, {}, {}, writes).logits[4].log_softmax(0);
+      EXPECT_GT((expected - clean).abs().max().item<double>(), 1e-6);
+      const AppliedEdit applied(*network, slot, delta);
+      EXPECT_LT((reference.log_probabilities(ids) - expected).abs().max().item<double>(), 1e-10);
+      EXPECT_NEAR(ReplayEngine(*network, 0).run({&request, 1})[0].clean.log_probability,
+                  expected[4].item<double>(), 1e-9);
+    }
+}
 
 // ---- paths
 

@@ -5,6 +5,7 @@
 #include <random>
 #include <stdexcept>
 
+#include "hybrid_configs.hpp"
 #include "model/families/family.hpp"
 
 namespace factflow {
@@ -167,6 +168,7 @@ json small_config(const std::string& name) {
                         {"d_ssm", 24},
                         {"ngroups", 2},
                         {"norm_before_gate", true}}}});
+  if (json hybrid = small_hybrid_config(name); !hybrid.is_null()) return hybrid;
   throw std::invalid_argument("no small model named " + name);
 }
 

@@ -24,9 +24,9 @@ struct NamedTensor {
 // The newer Transformers among them, with what is special about each.
 const std::vector<std::string>& small_decoders();
 
-// config.json of a small model: those, "gpt2", "llama", "mistral" (sliding window), "qwen2",
-// "gpt_neox", "mamba", "falcon_mamba", "mamba2", "mamba_ssm" (Mamba-1), "mamba_ssm2" (groups, gated
-// MLP, norm before gate).
+// config.json of a small model: those, those of hybrid_configs.hpp, "gpt2", "llama", "mistral"
+// (sliding window), "qwen2", "gpt_neox", "mamba", "falcon_mamba", "mamba2", "mamba_ssm" (Mamba-1),
+// "mamba_ssm2" (groups, gated MLP, norm before gate).
 nlohmann::json small_config(const std::string& name);
 
 // Random values for every tensor that the family asks for, with scales that keep activations near

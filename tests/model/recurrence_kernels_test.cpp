@@ -1,5 +1,5 @@
-// The kernels of the hybrids' mixers by themselves: the gated delta rule against the recurrence
-// that it unrolls, diagonal recurrences and convolutions against their definitions, the instruction
+// The kernels of the hybrids' mixers by themselves: the delta rules against the recurrences that
+// they unroll, diagonal recurrences and convolutions against their definitions, the instruction
 // sets against each other, and the CUDA kernels, emulated (cuda_emulation/), against them.
 #include <cmath>
 #include <functional>
@@ -135,6 +135,112 @@ TEST(DeltaRule, UnrolledItIsTheRecurrence) {
   }
 }
 
+// Heads and their sizes: what no warp divides, and one for every number of channels that a lane may
+// have.
+struct DplrSizes {
+  int heads, size;
+};
+constexpr DplrSizes kDplrSizes[] = {{6, 7}, {2, 64}, {1, 100}, {5, 130}};
+
+// T is wide. Decays in (1/2, 1), erased directions of length one, erasing ones a part of them.
+template <class T>
+struct DplrInputs {
+  DplrInputs(const ReplayPlan& plan, const DplrSizes& of)
+      : sizes(of),
+        width(of.heads * of.size),
+        r(plan.columns(), width, 61),
+        w(plan.columns(), width, 62),
+        k(plan.columns(), width, 63, 0.3f),
+        v(plan.columns(), width, 64),
+        erased(plan.columns(), width, 65),
+        erasing(plan.columns(), width, 66),
+        out(Values<T>::unwritten(plan.columns(), width)),
+        removed(Values<T>::unwritten(plan.columns(), width)),
+        kept_removed(Values<T>::unwritten(plan.columns(), width)),
+        slot_removed(Values<T>::unwritten(
+            static_cast<std::int64_t>(plan.slots.size()) * plan.longest, width)) {
+    for (std::int64_t i = 0; i < std::int64_t{plan.columns()} * width; ++i)
+      w.data()[i] = T(0.5) + T(0.5) / (T(1) + std::abs(w.data()[i]));
+    for (std::int64_t begin = 0; begin < std::int64_t{plan.columns()} * width; begin += of.size) {
+      T square = 0;
+      for (int n = 0; n < of.size; ++n)
+        square += erased.data()[begin + n] * erased.data()[begin + n];
+      for (int n = 0; n < of.size; ++n) {
+        T &direction = erased.data()[begin + n], &other = erasing.data()[begin + n];
+        direction /= std::sqrt(square);
+        other = direction / (T(1) + std::abs(other));
+      }
+    }
+    for (size_t i = 0; i < plan.selections.size() * static_cast<size_t>(of.heads); ++i)
+      lose.push_back(of.heads == 1 || i * i % 3 == 1 ? 1 : 0);
+  }
+  kernels::DplrDeltaArgs<T> args() {
+    kernels::DplrDeltaArgs<T> args{r.in(),    w.in(),        k.in(),
+                                   v.in(),    erased.in(),   erasing.in(),
+                                   out.out(), removed.out(), kept_removed.out()};
+    args.slot_removed = slot_removed.data(), args.lose = lose.data();
+    args.heads = sizes.heads, args.head_size = sizes.size;
+    return args;
+  }
+  DplrSizes sizes;
+  int width;
+  Values<T> r, w, k, v, erased, erasing;
+  Values<T> out, removed, kept_removed, slot_removed;
+  std::vector<std::uint8_t> lose;
+};
+
+// Token t of a row in one head, by the recurrence over a state [values][keys].
+std::vector<double> by_recurrence(const Pass& pass, const DplrInputs<double>& in, const Row& row,
+                                  std::int32_t t, int head) {
+  const int size = in.sizes.size, first = head * size;
+  const bool kept = (pass.flag(row, t) & kernels::kTarget) != 0 &&
+                    in.lose[static_cast<size_t>(row.channels * in.sizes.heads + head)] != 0;
+  std::vector<double> read(static_cast<size_t>(size));
+  for (int j = 0; j < size; ++j) {  // rows of the state know nothing of each other
+    std::vector<double> state(static_cast<size_t>(size));
+    for (std::int32_t s = 0; s <= t; ++s) {
+      const std::int32_t column = seen_by(row, s);
+      const std::uint8_t flag = kept ? pass.flag(row, s) : std::uint8_t{0};
+      double found = 0;
+      for (int n = 0; n < size; ++n)
+        found += state[static_cast<size_t>(n)] * in.erased.at(column, first + n);
+      if ((flag & kernels::kErase) != 0) found = 0;
+      const double value = (flag & kernels::kSource) != 0 ? 0 : in.v.at(column, first + j);
+      for (int n = 0; n < size; ++n) {
+        double& at = state[static_cast<size_t>(n)];
+        at = at * in.w.at(column, first + n) - found * in.erasing.at(column, first + n) +
+             value * in.k.at(column, first + n);
+      }
+    }
+    for (int n = 0; n < size; ++n)
+      read[static_cast<size_t>(j)] +=
+          state[static_cast<size_t>(n)] * in.r.at(seen_by(row, t), first + n);
+  }
+  return read;
+}
+
+TEST(DplrDelta, UnrolledItIsTheRecurrence) {
+  Pass pass;
+  pass.erase_some();
+  for (const DplrSizes& sizes : kDplrSizes) {
+    DplrInputs<double> in(pass.plan(), sizes);
+    const std::uint64_t before = pass.blocked();
+    kernels::cpu_kernels<double>().dplr_delta(pass.rows(), in.args());
+    for (const Row& row : pass.plan().rows)
+      for (std::int32_t i = 0; i < row.count; ++i)
+        for (int head = 0; head < sizes.heads; ++head) {
+          const std::vector<double> expected =
+              by_recurrence(pass, in, row, row.first_token + i, head);
+          for (int j = 0; j < sizes.size; ++j)
+            ASSERT_NEAR(in.out.at(row.column + i, head * sizes.size + j),
+                        expected[static_cast<size_t>(j)], 1e-12)
+                << "row of " << row.count << " tokens from " << row.first_token << ", token " << i
+                << ", head " << head << " of " << sizes.heads;
+        }
+    EXPECT_EQ(pass.blocked() - before, pass.plan().blocked_edges);
+  }
+}
+
 template <class T>
 struct LinearInputs {
   LinearInputs(const ReplayPlan& plan, int width)
@@ -224,6 +330,11 @@ Outputs outputs_of(const KernelTable<T>& table, const Sizes& sizes = kOdd) {
     table.delta(pass.rows(), in.args());
     outputs["delta " + std::to_string(delta.heads)] = in.out.all();
   }
+  for (const DplrSizes& dplr : kDplrSizes) {
+    DplrInputs<Wide<T>> in(pass.plan(), dplr);
+    table.dplr_delta(pass.rows(), in.args());
+    outputs["dplr " + std::to_string(dplr.size)] = in.out.all();
+  }
   for (const int channels : {9, 150}) {
     LinearInputs<Wide<T>> in(pass.plan(), channels);
     table.linear_scan(pass.rows(), in.args());
@@ -269,10 +380,12 @@ TEST_P(RecurrencesEmulated, LongPromptsAgreeWithGeneric) {
     Pass pass(requests, 1, 8, true);
     DeltaInputs<float> in(pass.plan(), kNarrow);
     table.delta(pass.rows(), in.args());
-    return in.out.all();
+    DplrInputs<float> dplr(pass.plan(), kDplrSizes[0]);
+    table.dplr_delta(pass.rows(), dplr.args());
+    return Outputs{{"delta", in.out.all()}, {"dplr", dplr.out.all()}};
   };
-  expect_near({{"delta", read(kernels::emulated_kernels<float>())}},
-              {{"delta", read(kernels::generic::float_table())}}, 2e-5);
+  expect_near(read(kernels::emulated_kernels<float>()), read(kernels::generic::float_table()),
+              2e-5);
 }
 
 }  // namespace

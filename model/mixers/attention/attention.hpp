@@ -31,7 +31,7 @@ class AttentionMixer final : public Mixer {
   at::Tensor reference_mix(ReferencePass& pass, int layer, const at::Tensor& x) const override;
   std::vector<LayerProduct> products() const override { return {{&query_key_value_}}; }
   std::vector<EditableMatrix> editable() const override {
-    return {whole_output(EditedMatrix::kWo, Site::kS, Site::kO)};
+    return {whole_output(EditedMatrix::kWo, shape_.gated ? Site::kY : Site::kS, Site::kO)};
   }
   at::Tensor losing_state(const Block& block, at::Device device) const override;
 

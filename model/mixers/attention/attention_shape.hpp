@@ -45,6 +45,9 @@ struct AttentionShape final : MixerShape {
   std::vector<Site> sites() const override;
   std::int64_t site_width(Site site) const override { return site == Site::kO ? 0 : queries(); }
   int reach() const override { return sliding_window; }
+  std::vector<MatrixShape> matrices() const override {
+    return {{EditedMatrix::kWo, gated ? Site::kY : Site::kS, Site::kO}};
+  }
   void check_block(const Block& block) const override;
 };
 

@@ -24,6 +24,9 @@ class ChannelMix final : public Mixer {
   std::vector<LayerProduct> products() const override {
     return {{&weights_.key, LayerProduct::Into::kWide}};
   }
+  std::vector<EditableMatrix> editable() const override {
+    return {whole_output(EditedMatrix::kWdown, Site::kMlpHidden, Site::kMlp)};
+  }
 
  private:
   ChannelMixShape shape_;

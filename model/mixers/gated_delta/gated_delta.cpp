@@ -22,8 +22,6 @@ class DeltaRecurrence final : public Recurrence {
   DeltaRecurrence(const GatedDeltaShape& shape, DeltaTokens tokens)
       : shape_(shape), tokens_(std::move(tokens)) {}
 
-  std::int64_t channels() const override { return shape_.value_heads; }
-  std::int64_t width() const override { return shape_.value_size; }
   at::Tensor initial(std::int64_t sequences) const override {
     return at::zeros({sequences, shape_.value_heads, shape_.key_size, shape_.value_size},
                      tokens_.values.options());

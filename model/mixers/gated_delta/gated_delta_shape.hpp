@@ -40,6 +40,9 @@ struct GatedDeltaShape final : MixerShape {
     return {Site::kQkv, Site::kConv, Site::kS, Site::kG, Site::kY, Site::kO};
   }
   std::int64_t site_width(Site site) const override;
+  std::vector<MatrixShape> matrices() const override {
+    return {{EditedMatrix::kWo, Site::kY, Site::kO}};
+  }
   void check_block(const Block& block) const override;
 };
 

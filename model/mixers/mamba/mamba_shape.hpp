@@ -30,6 +30,11 @@ struct MambaShape final : MixerShape {
   void check_cuda(const CudaLimits& limits, const std::string& model) const override;
   std::vector<Site> sites() const override;
   std::int64_t site_width(Site site) const override;
+  std::vector<MatrixShape> matrices() const override {
+    return {{EditedMatrix::kWa, {}, Site::kA},
+            {EditedMatrix::kWg, {}, Site::kG},
+            {EditedMatrix::kWo, Site::kY, Site::kO}};
+  }
   void check_block(const Block& block) const override;
 };
 

@@ -54,6 +54,12 @@ struct Mamba2Shape final : MixerShape {
   void check_cuda(const CudaLimits& limits, const std::string& model) const override;
   std::vector<Site> sites() const override;
   std::int64_t site_width(Site site) const override;
+  std::vector<MatrixShape> matrices() const override {
+    return {{EditedMatrix::kWa, {}, Site::kA},
+            {EditedMatrix::kWxbc, {}, Site::kXbc},
+            {EditedMatrix::kWg, {}, Site::kG},
+            {EditedMatrix::kWo, Site::kY, Site::kO}};
+  }
   void check_block(const Block& block) const override;
 };
 

@@ -21,6 +21,9 @@ struct MlpShape final : MixerShape {
   std::vector<ColumnBuffer> buffers(Precision precision) const override;
   std::vector<Site> sites() const override { return {Site::kMlpIn, Site::kMlpHidden, Site::kMlp}; }
   std::int64_t site_width(Site site) const override { return site == Site::kMlpHidden ? inner : 0; }
+  std::vector<MatrixShape> matrices() const override {
+    return {{EditedMatrix::kWdown, Site::kMlpHidden, Site::kMlp}};
+  }
   void check_block(const Block& block) const override;
 };
 

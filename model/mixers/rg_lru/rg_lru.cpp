@@ -19,10 +19,8 @@ class RgLruRecurrence final : public Recurrence {
  public:
   explicit RgLruRecurrence(RgLruTokens tokens) : tokens_(std::move(tokens)) {}
 
-  std::int64_t channels() const override { return tokens_.input.size(1); }
-  std::int64_t width() const override { return 1; }
   at::Tensor initial(std::int64_t sequences) const override {
-    return at::zeros({sequences, channels()}, tokens_.input.options());
+    return at::zeros({sequences, tokens_.input.size(1)}, tokens_.input.options());
   }
   at::Tensor after(const at::Tensor& state, const at::Tensor& columns, const at::Tensor& writes,
                    const at::Tensor&) const override {

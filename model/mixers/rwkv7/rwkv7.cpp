@@ -18,8 +18,6 @@ class Rwkv7Recurrence final : public Recurrence {
   Rwkv7Recurrence(const Rwkv7Shape& shape, const Rwkv7Tokens& tokens)
       : shape_(shape), tokens_(tokens) {}
 
-  std::int64_t channels() const override { return shape_.heads; }
-  std::int64_t width() const override { return shape_.head_size; }
   at::Tensor initial(std::int64_t sequences) const override {
     return at::zeros({sequences, shape_.heads, shape_.head_size, shape_.head_size},
                      tokens_.values.options());
@@ -97,6 +95,24 @@ at::Tensor Rwkv7::gated(const at::Tensor& s, const Rwkv7Tokens& of, const at::Te
          g;
 }
 
+at::Tensor Rwkv7::mixed_tokens(Step& step, const Rwkv7Tokens& of) const {
+  const auto side_by_side = [](const at::Tensor& heads) { return heads.flatten(1).contiguous(); };
+  const std::int64_t hidden = shape_.hidden();
+  const at::Tensor s = step.wide_matrix("s", hidden);
+  dplr_delta(
+      step.rows,
+      {side_by_side(of.receptance), side_by_side(of.decay), side_by_side(of.keys),
+       side_by_side(of.values), side_by_side(of.erased), side_by_side(of.erasing), shape_.heads},
+      step.channel_masks,
+      {step.wide_matrix("changes", hidden), step.wide_matrix("kept changes", hidden),
+       step.workspace.wide_matrix("slot changes", step.rows.slot_count,
+                                  step.rows.longest * hidden)},
+      s);
+  recompute_cut(step, Rwkv7Recurrence(shape_, of),
+                s.unflatten(1, {shape_.heads, shape_.head_size}));
+  return s;
+}
+
 Factor Rwkv7::mix(Step& step, const Factor& input) const {
   const at::Tensor x = wide_input(step, input);
   const Rwkv7Tokens of =
@@ -105,7 +121,7 @@ Factor Rwkv7::mix(Step& step, const Factor& input) const {
                return wide_product(step, values, matrix);
              });
   if (shape_.first) step.carried.copy_(of.values.flatten(-2));
-  const at::Tensor s = scan_rows(step, Rwkv7Recurrence(shape_, of)).flatten(1);
+  const at::Tensor s = mixed_tokens(step, of);
   step.at(Site::kS, {s});
   step.at(Site::kG, {of.gate});
   const Factor y = factor_of(step.rows, step.workspace,

@@ -33,7 +33,7 @@ struct Rwkv7Tokens {
   at::Tensor gate;             // [.., hidden]
 };
 
-// Computed by libtorch operations on any device (model/mixers/row_scan.hpp).
+// The recurrence is a kernel; what stands around it is computed by libtorch operations.
 class Rwkv7 final : public Mixer {
  public:
   Rwkv7(const Rwkv7Shape& shape, Rwkv7Weights weights);
@@ -42,6 +42,9 @@ class Rwkv7 final : public Mixer {
   Factor mix(Step& step, const Factor& input) const override;
   at::Tensor reference_mix(ReferencePass& pass, int layer, const at::Tensor& x) const override;
   std::vector<LayerProduct> products() const override;
+  std::vector<EditableMatrix> editable() const override {
+    return {whole_output(EditedMatrix::kWo, Site::kY, Site::kO)};
+  }
   at::Tensor losing_state(const Block& block, at::Device device) const override;
 
  private:
@@ -49,6 +52,8 @@ class Rwkv7 final : public Mixer {
   // x, before [.., hidden]; first [.., hidden]: the first layer's values, undefined in that layer.
   Rwkv7Tokens tokens(const at::Tensor& x, const at::Tensor& before, const at::Tensor& first,
                      const Product& product) const;
+  // [columns, hidden] o of all heads, without the edges that columns lose.
+  at::Tensor mixed_tokens(Step& step, const Rwkv7Tokens& of) const;
   // [.., hidden] what the output projection multiplies: norm of each head, bonus and gate.
   at::Tensor gated(const at::Tensor& s, const Rwkv7Tokens& of, const at::Tensor& g) const;
 

@@ -5,6 +5,9 @@
 
 #include <fmt/format.h>
 
+#include "model/kernels/arguments.hpp"
+#include "model/limits.hpp"
+
 namespace factflow {
 namespace {
 
@@ -22,14 +25,21 @@ std::string Rwkv7Shape::in_words() const {
 }
 
 SlotBytes Rwkv7Shape::slot_bytes(Precision precision) const {
-  return {.own = hidden() * head_size * wide_bytes(precision)};
+  return {.per_token = hidden() * wide_bytes(precision)};
 }
 
 std::vector<ColumnBuffer> Rwkv7Shape::buffers(Precision precision) const {
   const std::int64_t ranks = std::int64_t{decay_rank} + rate_rank + value_rank + gate_rank;
   return {{"rwkv7", (kValues * hidden() + ranks) * wide_bytes(precision)},
+          {"s", hidden() * wide_bytes(precision)},
+          {"changes", hidden() * wide_bytes(precision)},
+          {"kept changes", hidden() * wide_bytes(precision)},
           {"converted", hidden() * factor_bytes(precision)},
           {"carried", hidden() * wide_bytes(precision)}};
+}
+
+void Rwkv7Shape::check_cuda(const CudaLimits&, const std::string& model) const {
+  expect_at_most(kernels::kLargestDplrHead, head_size, "dimensions in an RWKV-7 head", model);
 }
 
 void Rwkv7Shape::check_block(const Block& block) const {

@@ -31,7 +31,11 @@ struct Rwkv7Shape final : MixerShape, Carries {
   bool keeps_states() const override { return true; }
   SlotBytes slot_bytes(Precision precision) const override;
   std::vector<ColumnBuffer> buffers(Precision precision) const override;
+  void check_cuda(const CudaLimits& limits, const std::string& model) const override;
   std::vector<Site> sites() const override { return {Site::kS, Site::kG, Site::kY, Site::kO}; }
+  std::vector<MatrixShape> matrices() const override {
+    return {{EditedMatrix::kWo, Site::kY, Site::kO}};
+  }
   void check_block(const Block& block) const override;
 };
 

@@ -21,6 +21,9 @@ struct ShortConvolutionShape final : MixerShape {
     return {Site::kA, Site::kS, Site::kG, Site::kY, Site::kO};
   }
   std::int64_t site_width(Site site) const override { return site == Site::kO ? 0 : width; }
+  std::vector<MatrixShape> matrices() const override {
+    return {{EditedMatrix::kWo, Site::kY, Site::kO}};
+  }
   void check_block(const Block& block) const override;
 };
 

@@ -1,4 +1,4 @@
-#include "model/editable_matrix.hpp"
+#include "model/edited_matrix.hpp"
 
 #include <algorithm>
 #include <vector>
