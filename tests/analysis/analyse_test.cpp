@@ -195,9 +195,9 @@ TEST_F(Analyse, SetsOfPromptsAreKeptApart) {
   write_synthetic_results(folder_ / "results.h5", options);
   analyse(folder_, quick());
   const std::string effects = text("tables/effects.csv");
-  EXPECT_THAT(effects, HasSubstr("gpt2,gpt2,8,subject->last,subject,last,all,half,"));
-  EXPECT_THAT(effects, HasSubstr("gpt2,gpt2,8,subject->last,subject,last,all,own,"));
-  EXPECT_THAT(effects, Not(HasSubstr("mamba2,mamba2,8,subject->last,subject,last,all,half,")));
+  EXPECT_THAT(effects, HasSubstr("gpt2,gpt2,8,subject->last,subject,last,all,both,half,"));
+  EXPECT_THAT(effects, HasSubstr("gpt2,gpt2,8,subject->last,subject,last,all,both,own,"));
+  EXPECT_THAT(effects, Not(HasSubstr("mamba2,mamba2,8,subject->last,subject,last,all,both,half,")));
   // Window 3 was asked of the other set only.
   EXPECT_THAT(effects, Not(HasSubstr(",own,3,")));
   EXPECT_THAT(text("tables/findings.csv"), Not(HasSubstr(",own,")));  // the main set only
