@@ -94,14 +94,13 @@ __global__ void norm_wide_kernel(NormArgs<T> a) {
   const std::int64_t row = RowThreads<kWarp>::row();
   if (row >= a.rows) return;
   HeldRow<kWarp> held(a.width);
-  held.each([&](int j, float4& v) {
-    v = load4(a.x.data + row * a.x.stride + j);
-    if (a.offset != nullptr) v = plus(v, load4(a.offset + j));
-  });
+  held.read(a.x.data + row * a.x.stride);
+  // Asked once for the whole row: a branch between two loads would keep the second one waiting.
+  if (a.offset != nullptr) held.each([&](int j, float4& v) { v = plus(v, load4(a.offset + j)); });
   held.normalise(a.subtract_mean, a.epsilon);
+  if (a.weight != nullptr) held.each([&](int j, float4& v) { v = times(v, load4(a.weight + j)); });
+  if (a.bias != nullptr) held.each([&](int j, float4& v) { v = plus(v, load4(a.bias + j)); });
   held.each([&](int j, float4 v) {
-    if (a.weight != nullptr) v = times(v, load4(a.weight + j));
-    if (a.bias != nullptr) v = plus(v, load4(a.bias + j));
     if (kAdds) {
       float* const to = a.residual.data + row * a.residual.stride + j;
       store4(to, plus(load4(to), v));

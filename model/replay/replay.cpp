@@ -22,6 +22,8 @@ namespace {
 
 // Parameters, below which planning takes long beside a pass.
 constexpr std::int64_t kQuickModel = 1'000'000'000;
+// How many passes of such a model are short, each twice as long as the one before.
+constexpr int kShortPasses = 4;
 
 // Indices that would otherwise be read from outside a tensor.
 void check_ids(const std::vector<int>& ids, const Architecture& architecture) {
@@ -81,8 +83,8 @@ std::int64_t ReplayEngine::logits_rows() const {
 
 // Nothing runs while the first pass is planned, so quick models begin with short ones.
 std::int64_t ReplayEngine::rows_of_pass(int index) const {
-  const bool short_ones = index < 2 && network_.parameters() < kQuickModel;
-  return short_ones ? rows_per_pass_ >> (2 - index) : rows_per_pass_;
+  const bool short_ones = index < kShortPasses && network_.parameters() < kQuickModel;
+  return short_ones ? rows_per_pass_ >> (kShortPasses - index) : rows_per_pass_;
 }
 
 std::vector<ReplayResult> ReplayEngine::run(std::span<const ReplayRequest> requests, int top_tokens,
