@@ -22,7 +22,9 @@ ProductFloor::ProductFloor(const Network& network, const ReplayCost& cost, std::
   const at::InferenceMode inference;
   for (const ReplayCost::Pass& pass : cost.passes)
     most_ = std::max<std::int64_t>(most_, pass.columns_alive.back());
-  for (const LayerProduct& product : network.products(0)) prepare(*product.projection);
+  // Layers of several kinds differ in what their products read.
+  for (int l = 0; l < network.architecture().layers; ++l)
+    for (const LayerProduct& product : network.products(l)) prepare(*product.projection);
   head_factor_ = workspace_.head_factor("states", logits_rows, network.head().inputs());
   fill(head_factor_);
   residual_ = workspace_.wide_matrix("residual", most_, network.architecture().hidden);

@@ -20,7 +20,7 @@ std::vector<ColumnBuffer> SharedBlockShape::buffers(Precision precision) const {
                                    {"shared input", 2 * width * (wide + factor_bytes(precision))},
                                    {"shared attention", width * wide},
                                    {"shared mlp input", width * factor_bytes(precision)},
-                                   {"shared output", width * activation_bytes(precision)},
+                                   {"shared output", width * wide},
                                    {"converted", width * factor_bytes(precision)}};
   for (const std::vector<ColumnBuffer>& more :
        {attention.buffers(precision), mlp.buffers(precision)})
@@ -51,7 +51,8 @@ Factor SharedBlock::mix(Step& step, const Factor&) const {
   const Factor mlp_in = step.factor("shared mlp input", hidden);
   apply_norm(step.rows, mlp_norm_, attended, mlp_in);
   const Factor inner = mlp_.mix(step, mlp_in);
-  const at::Tensor out = step.matrix("shared output", hidden);
+  // The bias is as wide as the stream, which bfloat16's products into bfloat16 do not take.
+  const at::Tensor out = step.wide_matrix("shared output", hidden);
   multiply(inner, mlp_.output().weight, mlp_.output().bias, out);
   return factor_of(step.rows, step.workspace, out);
 }
@@ -72,7 +73,7 @@ std::vector<LayerProduct> SharedBlock::products() const {
   std::vector<LayerProduct> products = attention_.products();
   products.push_back({&attention_.output().weight, LayerProduct::Into::kWide});
   for (const LayerProduct& product : mlp_.products()) products.push_back(product);
-  products.push_back({&mlp_.output().weight});
+  products.push_back({&mlp_.output().weight, LayerProduct::Into::kWide});
   return products;
 }
 
