@@ -5,7 +5,7 @@
 
 namespace factflow {
 
-inline constexpr std::string_view kMeasuredRates = R"(device,precision,kind,hidden,flops_per_second
+inline constexpr std::string_view kMeasuredRates = R"(device,precision,kind,hidden,flops_per_second,rows
 "NVIDIA H100 80GB HBM3",fp32,attention,768,4.536e+13
 "NVIDIA H100 80GB HBM3",fp32,mamba,768,4.183e+13
 "NVIDIA H100 80GB HBM3",fp32,attention,1024,4.68e+13
@@ -90,6 +90,23 @@ inline constexpr std::string_view kMeasuredRates = R"(device,precision,kind,hidd
 "NVIDIA H200",bf16,mamba2,128,1.113e+13
 "NVIDIA H200",bf16,mamba2,768,3.425e+14
 "NVIDIA H200",bf16,mamba2,2560,4.861e+14
+"NVIDIA H200",fp32,mamba,2560,4.606e+13,several
+"NVIDIA H200",tf32x3,mamba,2560,1.259e+14,several
+"NVIDIA H200",tf32,mamba,2560,2.391e+14,several
+"NVIDIA H200",bf16,mamba,2560,4.344e+14,several
+"NVIDIA H200",fp32,mamba,768,3.835e+13,several
+"NVIDIA H200",tf32x3,mamba,768,7.398e+13,several
+"NVIDIA H200",tf32,mamba,768,1.181e+14,several
+"NVIDIA H200",bf16,mamba,768,1.773e+14,several
+"NVIDIA H200",fp32,attention,768,4.225e+13,several
+"NVIDIA H200",tf32x3,attention,768,1.098e+14,several
+"NVIDIA H200",tf32,attention,768,1.761e+14,several
+"NVIDIA H200",bf16,attention,768,2.8e+14,several
+"NVIDIA H200",fp32,attention,1600,4.764e+13,several
+"NVIDIA H200",tf32x3,attention,1600,1.347e+14,several
+"NVIDIA H200",tf32,attention,1600,2.406e+14,several
+"NVIDIA H200",bf16,attention,1600,5.172e+14,several
+"NVIDIA H200",fp32,attention,2048,4.675e+13,several
 "CPU, avx512, 2 threads",fp32,mamba,768,1.65e+11
 "CPU, avx512, 2 threads",fp32,attention,768,1.59e+11
 "CPU, avx512, 2 threads",fp32,mamba2,768,1.534e+11

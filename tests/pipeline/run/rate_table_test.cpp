@@ -71,6 +71,19 @@ TEST_F(RateTableTest, TheBuiltInRatesKnowNarrowModels) {
           << device << " in " << precision;
 }
 
+// Where both were measured, on an H200: rows that go on are never the faster ones by more than
+// noise.
+TEST_F(RateTableTest, TheBuiltInRatesKnowRowsOfSeveralTokens) {
+  const RateTable rates;
+  for (const char* precision : {"fp32", "tf32x3", "tf32", "bf16"}) {
+    const double one = rates.flops_per_second("NVIDIA H200", precision, mamba(2560)),
+                 several = rates.flops_per_second("NVIDIA H200", precision, mamba(2560),
+                                                  RowLength::kSeveralTokens);
+    EXPECT_LT(several, one) << precision;
+    EXPECT_GT(several, one / 2) << precision;
+  }
+}
+
 TEST_F(RateTableTest, KnowsNothingOfWhatWasNotMeasured) {
   const RateTable rates = table("A,fp32,mamba,100,1e9\n");
   EXPECT_EQ(rates.flops_per_second("A", "tf32", mamba(100)), 0);
