@@ -25,6 +25,7 @@ everything: configure
 demo: build
 	mpirun --bind-to none --oversubscribe -n 2 $(BUILD)/factflow run configs/demo.yaml
 	$(BUILD)/factflow analyse runs/demo
+	@$(MAKE) -s demo-hybrids
 
 # The questions beyond the papers (docs/beyond.md) in one run, runs/demo-beyond/report.html; other tasks have prompts, and so a run, of their own.
 demo-beyond: build
