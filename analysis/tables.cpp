@@ -115,8 +115,8 @@ void put_item(CsvTable& table, const T& of, Item item) {
 
 CsvTable curves_table(const std::vector<Curve>& curves, Item item) {
   std::vector<std::string> columns = columns_of(item);
-  columns.insert(columns.end(), {"start", "relative_depth", "attention_layers",
-                                 "recurrent_layers", "n", "facts"});
+  columns.insert(columns.end(),
+                 {"start", "relative_depth", "attention_layers", "recurrent_layers", "n", "facts"});
   if (item == Item::kEdge)
     columns.insert(columns.end(),
                    {"blocked_edges", "without_edges", "rerouted_layers", "rerouted"});
@@ -132,11 +132,11 @@ CsvTable curves_table(const std::vector<Curve>& curves, Item item) {
     for (const CurvePoint& point : curve.points) {
       put_item(table, curve, item);
       table.cell(point.start)
-        .cell(point.depth)
-        .cell(point.mixers.attention)
-        .cell(point.mixers.recurrent)
-        .cell(point.n)
-        .cell(point.facts);
+          .cell(point.depth)
+          .cell(point.mixers.attention)
+          .cell(point.mixers.recurrent)
+          .cell(point.n)
+          .cell(point.facts);
       if (item == Item::kEdge)
         table.cell(point.blocked_edges)
             .cell(point.without_edges)

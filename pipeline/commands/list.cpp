@@ -47,7 +47,7 @@ std::vector<Line> explained(const std::vector<std::string>& names,
 }
 
 std::vector<Line> sites() {
-  static const std::array<const char*, kSites> meanings = {
+  static constexpr std::array meanings = {
       "the residual stream that enters the layer; of layer L, behind the last: before the final "
       "norm",
       "Mamba: x before the convolution",
@@ -56,27 +56,34 @@ std::vector<Line> sites() {
       "what leaves the convolution, after SiLU",
       "Mamba: D x alone",
       "what the scan or the attention heads give, side by side, the skip included",
+      "s of the attention, in a layer that has a recurrent state beside it",
+      "s of the recurrent state, in a layer that has attention beside it",
       "SiLU of the gate",
       "input of the output projection",
       "o before what stands behind the block: a norm, or a factor",
+      "o_raw of the attention, likewise",
+      "o_raw of the recurrent state, likewise",
       "what the mixer adds to the residual stream",
+      "o of the attention, likewise",
+      "o of the recurrent state, likewise",
       "input of the MLP, after its norm",
       "input of the MLP's down projection",
       "mlp before what stands behind the block",
       "what the MLP adds to the residual stream",
       "output of the final norm"};
+  static_assert(meanings.size() == kSites);
   return explained(site_names(), meanings);
 }
 
 std::vector<Line> roles() {
-  static const std::array<const char*, 8> meanings = {"the last token, at which the answer is read",
-                                                      "the first token",
-                                                      "all tokens that overlap the subject",
-                                                      "all tokens that are not the subject's",
-                                                      "the relation's tokens but the last",
-                                                      "the tokens before the subject",
-                                                      "all tokens",
-                                                      "each token by itself"};
+  static constexpr std::array meanings = {"the last token, at which the answer is read",
+                                          "the first token",
+                                          "all tokens that overlap the subject",
+                                          "all tokens that are not the subject's",
+                                          "the relation's tokens but the last",
+                                          "the tokens before the subject",
+                                          "all tokens",
+                                          "each token by itself"};
   return explained(token_role_names(), meanings);
 }
 

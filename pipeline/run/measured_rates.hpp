@@ -5,7 +5,8 @@
 
 namespace factflow {
 
-inline constexpr std::string_view kMeasuredRates = R"(device,precision,kind,hidden,flops_per_second,rows
+inline constexpr std::string_view kMeasuredRates =
+    R"(device,precision,kind,hidden,flops_per_second,rows
 "NVIDIA H100 80GB HBM3",fp32,attention,768,4.536e+13
 "NVIDIA H100 80GB HBM3",fp32,mamba,768,4.183e+13
 "NVIDIA H100 80GB HBM3",fp32,attention,1024,4.68e+13

@@ -69,7 +69,9 @@ class DemoFacts : public ::testing::TestWithParam<std::string> {
     return std::make_shared<LoadedModel>(source, at::kCPU, Precision::kFp64, 0, "here");
   }
 
-  virtual std::string model_directory() const { return source_dir() + "/demo/models/" + GetParam(); }
+  virtual std::string model_directory() const {
+    return source_dir() + "/demo/models/" + GetParam();
+  }
 
   Entries entries_in(const std::string& section) const {
     return kind_.form().read(parse_yaml(section, file_), Place{file_, kind_.section()});

@@ -126,14 +126,15 @@ TEST(Hybrid, EachLayerSaysWhatItIs) {
   EXPECT_EQ(architecture.channels(), 0);
 }
 
-// What two mixers of a layer have is no one value, and so no site.
+// What two mixers of a layer have is no one value: a branch each has its own.
 TEST(Hybrid, ASiteNamesOneValueOfALayer) {
   const Architecture architecture = hybrid();
   EXPECT_THAT(sites_of(architecture.blocks[0]), ElementsAre(Site::kH, Site::kS, Site::kO));
   EXPECT_THAT(sites_of(architecture.blocks[2]),
               ElementsAre(Site::kH, Site::kMlpIn, Site::kMlpHidden, Site::kMlp));
   EXPECT_THAT(sites_of(architecture.blocks[3]),
-              ElementsAre(Site::kH, Site::kA, Site::kConv, Site::kSkip, Site::kG, Site::kY));
+              ElementsAre(Site::kH, Site::kSAttention, Site::kOAttention, Site::kA, Site::kConv,
+                          Site::kSkip, Site::kSRecurrent, Site::kG, Site::kY, Site::kORecurrent));
 }
 
 TEST(Hybrid, EdgesAreThoseOfEveryMixerOfTheLayer) {

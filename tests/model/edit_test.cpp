@@ -25,7 +25,8 @@ namespace factflow {
 namespace {
 
 const std::vector<int> kPrompt = {3, 11, 7, 19, 2, 23};
-constexpr int kSubjectLast = 2;
+// Within reach of the last token in every layer: the windows of small Gemmas are three tokens wide.
+constexpr int kSubjectLast = 3;
 const std::vector<PromptToken> kSubject = {{kPrompt, kSubjectLast}};
 
 EditRequest request() {

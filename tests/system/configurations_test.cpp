@@ -29,6 +29,7 @@ const fs::path kConfigs = fs::path(source_dir()) / "configs";
 // --limit of a run: more than the ten facts that intervals are of, and as many as a file draws.
 std::string few_prompts(const fs::path& config) {
   if (config.stem() == "demo-lre") return "30";                      // facts of one relation
+  if (config.stem() == "demo-mean-knockout") return "24";            // references.prompts
   return config.parent_path().filename() == "beyond" ? "24" : "14";  // parts.cumulate
 }
 
