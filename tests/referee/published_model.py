@@ -54,7 +54,9 @@ def loads(program, model):
 
 
 CAPITALS = {"France": "Paris", "Japan": "Tokyo", "Italy": "Rome", "Spain": "Madrid", "Germany": "Berlin", "Russia": "Moscow", "Egypt": "Cairo",
-            "China": "Beijing", "Greece": "Athens", "Peru": "Lima", "Portugal": "Lisbon", "Ireland": "Dublin", "Austria": "Vienna", "Poland": "Warsaw"}
+            "China": "Beijing", "Greece": "Athens", "Peru": "Lima", "Portugal": "Lisbon", "Ireland": "Dublin", "Austria": "Vienna", "Poland": "Warsaw",
+            # Of several tokens: what the first of them says is compared with the whole answer.
+            "Argentina": "Buenos Aires", "Ethiopia": "Addis Ababa", "India": "New Delhi"}
 
 
 # What the analysis makes of a Transformer: a figure of each kind, by the beginning of its name, and the claims that it judges.
