@@ -133,8 +133,9 @@ TEST(Hybrid, ASiteNamesOneValueOfALayer) {
   EXPECT_THAT(sites_of(architecture.blocks[2]),
               ElementsAre(Site::kH, Site::kMlpIn, Site::kMlpHidden, Site::kMlp));
   EXPECT_THAT(sites_of(architecture.blocks[3]),
-              ElementsAre(Site::kH, Site::kSAttention, Site::kOAttention, Site::kA, Site::kConv,
-                          Site::kSkip, Site::kSRecurrent, Site::kG, Site::kY, Site::kORecurrent));
+              ElementsAre(Site::kH, Site::kA, Site::kConv, Site::kSkip, Site::kSAttention,
+                          Site::kSRecurrent, Site::kG, Site::kY, Site::kORawRecurrent,
+                          Site::kOAttention, Site::kORecurrent));
 }
 
 TEST(Hybrid, EdgesAreThoseOfEveryMixerOfTheLayer) {
