@@ -14,7 +14,6 @@
 #include "experiments/bytes.hpp"
 #include "experiments/cell_collector.hpp"
 #include "experiments/planning.hpp"
-#include "experiments/reach.hpp"
 #include "experiments/sweep/knockout_arrays.hpp"
 #include "experiments/sweep/sweep_edges.hpp"
 
@@ -177,8 +176,11 @@ class SweepWork final : public Work {
                              sources = positions_of(edge.from, prompt);
       std::vector<std::int32_t>& by_layer =
           sweep.by_layer.emplace_back(edges_lost(edge, prompt, model.network().architecture()));
-      const bool exists = exists_somewhere(model.network().architecture(), targets, sources,
-                                           windows_of(plan_.series, asked[e].series), edge.path);
+      const std::vector<Window> windows = windows_of(plan_.series, asked[e].series);
+      // Layers that slide may not reach so far.
+      const bool exists = std::any_of(windows.begin(), windows.end(), [&](const Window& window) {
+        return sum_over(by_layer, window) > 0;
+      });
       sweep.blocked.push_back(exists ? count_edges(targets, sources) : 0);
       std::vector<float>& probability = sweep.probability.emplace_back();
       std::vector<std::int32_t>&rank = sweep.rank.emplace_back(), &tied = sweep.tied.emplace_back();
