@@ -60,20 +60,23 @@ Coverage coverage_of(const CellAxes& axes) {
   Coverage coverage;
   coverage.asked = axes.prompts.size();
   for (std::size_t prompt = 0; prompt < axes.prompts.size(); ++prompt) {
-    std::size_t failed = 0, missing = 0, absent = 0;
+    std::size_t failed = 0, missing = 0, absent = 0, asked = 0;
     for (std::size_t edge = 0; edge < axes.items.size(); ++edge) {
       const std::int64_t blocked = axes.blocked[edge * axes.prompts.size() + prompt];
+      asked += blocked == kNotAsked ? 0 : 1;
       failed += blocked == kFailedPrompt ? 1 : 0;
       missing += blocked == kNotKnown ? 1 : 0;
       absent += blocked == 0 ? 1 : 0;
     }
-    if (missing > 0) {
+    if (asked == 0 && !axes.items.empty()) {  // only another set of prompts has it asked
+      --coverage.asked;
+    } else if (missing > 0) {
       ++coverage.missing;
     } else if (failed > 0) {
       ++coverage.failed;
     } else {
       ++coverage.computed;
-      coverage.pairs += axes.items.size();
+      coverage.pairs += asked;
       coverage.absent += absent;
     }
   }

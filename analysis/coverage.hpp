@@ -12,10 +12,11 @@ namespace factflow {
 
 // Of the prompts that a model is swept over, or that its interventions are about (one set of them).
 struct Coverage {
-  std::size_t asked = 0;     // prompts; computed + failed + missing
-  std::size_t computed = 0;  // with all their knockouts or rows, or with nothing to touch
-  std::size_t failed = 0;    // see the failures
-  std::size_t missing = 0;   // not computed yet
+  std::size_t asked = 0;  // prompts; computed + failed + missing
+  // With all knockouts or rows that were asked for of them, or with nothing to touch.
+  std::size_t computed = 0;
+  std::size_t failed = 0;   // see the failures
+  std::size_t missing = 0;  // not computed yet
   // (edge or row, prompt) of computed prompts; those of them with no such edge, or nothing to touch
   std::size_t pairs = 0, absent = 0;
 };

@@ -168,10 +168,13 @@ Change change_over(const WindowData& window, std::size_t edge,
 // Why no prompt is valid at every start.
 std::string why_missing(const WindowData& window, std::size_t edge) {
   const std::size_t prompts = window.model->axes.prompts.size();
-  const auto begin =
-      window.model->axes.blocked.begin() + static_cast<std::ptrdiff_t>(edge * prompts);
-  const auto end = begin + static_cast<std::ptrdiff_t>(prompts);
-  if (prompts == 0) return "no prompt is selected";
+  std::vector<std::int64_t> asked;
+  for (std::size_t prompt = 0; prompt < prompts; ++prompt)
+    if (const std::int64_t pairs = window.model->axes.blocked[edge * prompts + prompt];
+        pairs != kNotAsked)
+      asked.push_back(pairs);
+  const auto begin = asked.begin(), end = asked.end();
+  if (asked.empty()) return "no prompt is selected";
   if (std::all_of(begin, end, [](std::int64_t pairs) { return pairs == 0; }))
     return window.model->kind == &intervention_names() ? "no prompt has anything to touch"
                                                        : "no prompt has this edge";

@@ -27,6 +27,8 @@ class SurgeStudy {
              const BootstrapOptions& options, Surge& surge)
       : result_(result), options_(options), surge_(surge) {
     for (std::size_t i = 0; i < result.prompts.size(); ++i) {
+      if (result.status[i] == kSurgeNotAsked) continue;
+      ++surge.prompts;
       if (result.status[i] != 1) {
         ++surge.failed;
       } else if (!prompts[i].used) {
@@ -208,7 +210,6 @@ std::vector<Surge> study_surges(const RunData& run, const CleanLimits& limits,
       surge.family = model.info.family;
       surge.layers = model.info.layers;
       surge.window = window;
-      surge.prompts = result.prompts.size();
       SurgeStudy study(result, cell_prompts(run, model, result.prompts, limits), options, surge);
       if (surge.n > 0) study.compute();
     }

@@ -125,7 +125,10 @@ ArrayGroup arrays_of(const CellNames& names, const CellAxes& axes) {
   ArrayGroup group{names.group};
   group.axes = {item_axis(names, axes), prompt_axis(axes)};
   group.arrays.push_back(
-      {names.size, {names.item, "prompt"}, axes.blocked, {"1", names.size_means}});
+      {names.size,
+       {names.item, "prompt"},
+       axes.blocked,
+       {"1", names.size_means + ", -1 = not computed yet, -2 = failed, -3 = not asked for"}});
   if (axes.sets.empty()) return group;
   group.axes.push_back(set_axis(axes));
   group.arrays.push_back(

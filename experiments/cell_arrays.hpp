@@ -17,7 +17,7 @@ struct CellNames {
   std::string item;        // the axis: "edge"
   std::string item_means;  // what its names are
   std::string size;        // the array [item, prompt] of what an item touches: "edges"
-  std::string size_means;
+  std::string size_means;  // what its numbers are from 0 on; arrays_of() says what -1 to -3 are
   // Words of descriptions.
   std::string done;     // "with the edge blocked"
   std::string nothing;  // "no such edge"
@@ -29,14 +29,15 @@ struct CellAxes {
   std::vector<std::string> items;     // "subject->last", "subject->last/slow"; unique
   std::vector<std::int64_t> prompts;  // ids of the selected prompts
   // [item, prompt] what it touches there: blocked (target, source) pairs, say; 0 = nothing,
-  // kFailedPrompt = it failed, kNotKnown = nobody asked for it, or it is not computed yet
+  // kNotKnown = it is not computed yet, kFailedPrompt = it failed, kNotAsked = nobody asked for it.
+  // Older files have kNotKnown where nobody asked, too.
   std::vector<std::int64_t> blocked;
   // The sets of prompts that were asked about, the main one first. Empty: all prompts are one set.
   std::vector<std::string> sets = {};  // names; unique
   // [set, prompt] 1 = the prompt belongs to the set, else 0.
   std::vector<std::int32_t> members = {};
 };
-inline constexpr std::int64_t kNotKnown = -1, kFailedPrompt = -2;
+inline constexpr std::int64_t kNotKnown = -1, kFailedPrompt = -2, kNotAsked = -3;
 
 // All cells of one window size. NaN and rank 0: not computed, failed, or nothing to touch.
 struct CellWindow {

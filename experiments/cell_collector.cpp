@@ -22,7 +22,12 @@ CellCollector::CellCollector(const std::map<std::uint32_t, std::string>& items,
     rows_[prompt] = axes_.prompts.size();
     axes_.prompts.push_back(subjects.prompts[prompt].id);
   }
-  axes_.blocked.assign(axes_.items.size() * axes_.prompts.size(), kNotKnown);
+  axes_.blocked.assign(axes_.items.size() * axes_.prompts.size(),
+                       subjects.parts.empty() ? kNotKnown : kNotAsked);
+  for (const Subjects::Part& part : subjects.parts)
+    for (const AskedItem& one : part.asked)
+      for (const std::uint32_t prompt : part.prompts)
+        if (holds(one.item)) axes_.blocked[cell_of(one.item, prompt)] = kNotKnown;
   for (const Subjects::Set& set : subjects.sets) {
     axes_.sets.push_back(set.name);
     for (const std::uint32_t prompt : subjects.asked)

@@ -41,6 +41,13 @@ struct Subjects {
     Asked asked;
   };
   std::vector<OfEntry> entries;
+  // What all entries together ask of which prompts: each of `asked` is in one of them. Without any,
+  // everything may have been asked of every prompt.
+  struct Part {
+    std::vector<std::uint32_t> prompts;
+    Asked asked;
+  };
+  std::vector<Part> parts = {};
 };
 
 // Makes arrays out of the values of a model's prompts, which come in any order and may be missing.

@@ -16,8 +16,7 @@ const CellNames& answers_names() {
       "item",
       "edge that is blocked, and what is judged",
       "edges",
-      "(target, source) pairs that are blocked in the prompt; 0 = no such edge, -1 = not asked for "
-      "or not computed yet, -2 = failed",
+      "(target, source) pairs that are blocked in the prompt; 0 = no such edge",
       "with the edge blocked, at the last token and at the answer's tokens behind it",
       "no such edge",
       "section"};

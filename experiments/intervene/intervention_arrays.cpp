@@ -18,7 +18,7 @@ const CellNames& intervention_names() {
       "what is done to the run, by the name of its row in the configuration",
       "touched",
       "(target, source) token pairs that lose their edge and tokens that are written, in one "
-      "layer; 0 = the prompt has none, -1 = not asked for, not computed yet, or failed",
+      "layer; 0 = the prompt has none",
       "under the interventions",
       "nothing to touch",
       "configuration"};

@@ -5,16 +5,14 @@
 namespace factflow {
 
 const CellNames& mean_knockout_names() {
-  static const CellNames names = {
-      "mean_knockout",
-      "knockout",
-      "what is done, and to which tokens of the prompt",
-      "positions",
-      "tokens that are taken out; 0 = the prompt has none, -1 = not asked for or not computed yet, "
-      "-2 = failed",
-      "with the tokens taken out",
-      "no such token",
-      "section"};
+  static const CellNames names = {"mean_knockout",
+                                  "knockout",
+                                  "what is done, and to which tokens of the prompt",
+                                  "positions",
+                                  "tokens that are taken out; 0 = the prompt has none",
+                                  "with the tokens taken out",
+                                  "no such token",
+                                  "section"};
   return names;
 }
 

@@ -43,8 +43,7 @@ const CellNames& part_names() {
       "part",
       "what loses its edge: sources->targets, then /the heads or channels unless all lose it",
       "edges",
-      "blocked (target, source) token pairs in one layer; 0 = the prompt has no such edge, "
-      "-1 = not asked for, not computed yet, or failed",
+      "blocked (target, source) token pairs in one layer; 0 = the prompt has no such edge",
       "with the edge of the part blocked",
       "no such edge",
       "section"};

@@ -20,7 +20,7 @@ const CellNames& position_names() {
       "edge that is blocked, where the neutral text stands and how many tokens it has",
       "edges",
       "(target, source) pairs that are blocked; 0 = no such edge, or a prompt longer than the "
-      "model's positions, -1 = not asked for or not computed yet, -2 = failed",
+      "model's positions",
       "with the edge blocked, in the prompt with the neutral text",
       "no such edge, or too long",
       "section"};

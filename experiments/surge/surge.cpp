@@ -170,9 +170,14 @@ class SurgeArrays final : public ArrayMaker {
       result.components = plan.shape.components();
       for (const std::uint32_t prompt : subjects.asked)
         result.prompts.push_back(subjects.prompts[prompt].id);
-      result.status.assign(result.prompts.size(), kNotComputed);
+      result.status.assign(result.prompts.size(),
+                           subjects.parts.empty() ? kNotComputed : kSurgeNotAsked);
       result.found.resize(result.prompts.size());
     }
+    for (const Subjects::Part& part : subjects.parts)
+      for (const AskedItem& one : part.asked)
+        for (const std::uint32_t prompt : part.prompts)
+          results_.at(one.item).status[rows_.at(prompt)] = kNotComputed;
   }
 
   void add(std::uint32_t prompt, const Asked& asked, const std::string& values) override {

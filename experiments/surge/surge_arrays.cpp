@@ -121,7 +121,10 @@ ArrayGroup arrays_of(const SurgeResult& r) {
       {"source", surge_source_names(), {"1", "token that the last one reads"}},
   };
   group.arrays.push_back(
-      {"status", {"prompt"}, r.status, {"1", "1 = computed, 0 = not computed, -2 = failed"}});
+      {"status",
+       {"prompt"},
+       r.status,
+       {"1", "1 = computed, 0 = not computed yet, -2 = failed, -3 = not asked for"}});
   std::vector<std::int32_t> competitors, halves;
   std::vector<std::string> texts;
   std::vector<double> lost;

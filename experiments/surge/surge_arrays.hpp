@@ -20,6 +20,8 @@ inline constexpr std::size_t kOwnLogit = 0, kCompetitor = 1, kOtherTokens = 2, k
                              kParts = 4;
 const std::vector<std::string>& surge_part_names();
 
+inline constexpr std::int32_t kSurgeNotAsked = -3;
+
 // From where the last token reads in a layer.
 inline constexpr std::size_t kFromFirst = 0, kFromItself = 1, kFromOthers = 2, kSources = 3;
 const std::vector<std::string>& surge_source_names();
@@ -50,8 +52,9 @@ struct SurgeResult {
   std::vector<std::int64_t> prompts;  // ids
   std::int64_t layers = 0, losers = 0;
   std::vector<std::string> components;  // "embedding", "0 o", "0 mlp", ..., "rest"
-  std::vector<std::int32_t> status;     // [prompt] 1 = there, 0 = not computed, -2 = failed
-  std::vector<SurgeFinding> found;      // [prompt]; without numbers unless status is 1
+  // [prompt] 1 = there, 0 = not computed yet, -2 = failed, kSurgeNotAsked = nobody asked for it
+  std::vector<std::int32_t> status;
+  std::vector<SurgeFinding> found;  // [prompt]; without numbers unless status is 1
 };
 ArrayGroup arrays_of(const SurgeResult& result);
 

@@ -8,8 +8,7 @@ const CellNames& knockout_names() {
       "edge",
       "blocked flow: sources->targets, then /channels unless all channels lose it",
       "edges",
-      "blocked (target, source) token pairs in one layer; 0 = the prompt has no such edge, "
-      "-1 = not asked for, not computed yet, or failed",
+      "blocked (target, source) token pairs in one layer; 0 = the prompt has no such edge",
       "with the edge blocked",
       "no such edge",
       "sweep"};

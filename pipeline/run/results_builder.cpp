@@ -167,6 +167,11 @@ class Builder {
             std::find(sets.begin(), sets.end(), prompt_set(s_.config, entry.select)) -
             sets.begin());
     }
+    const AskedPrompts& all = s_.plan.asked(kind, m);
+    for (const AskedPart& part : all.parts) {
+      const auto first = all.prompts.begin() + part.begin;
+      subjects.parts.push_back({{first, first + part.count}, part.asked});
+    }
     return subjects;
   }
 

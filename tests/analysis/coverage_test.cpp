@@ -40,6 +40,22 @@ TEST(Coverage, CountsEveryPromptOnceAndPairsOnlyOfComputedOnes) {
   EXPECT_EQ(coverage.absent, 1U);  // a quarter, not seven tenths
 }
 
+// A second entry asks for one edge more, of the first two prompts alone.
+TEST(Coverage, WhatNobodyAskedForIsNotMissing) {
+  CellAxes asked = axes();
+  asked.items.push_back("first->last");
+  asked.blocked.insert(asked.blocked.end(), {1, kNotKnown, kNotAsked, kNotAsked, kNotAsked});
+  for (const size_t cell : {size_t{3}, size_t{8}}) asked.blocked[cell] = 2;
+  for (const size_t cell : {size_t{4}, size_t{9}}) asked.blocked[cell] = kNotAsked;
+  const Coverage coverage = coverage_of(asked);
+  EXPECT_EQ(coverage.asked, 4U);     // nothing of the last one
+  EXPECT_EQ(coverage.computed, 2U);  // of the first everything, of the fourth all but the new edge
+  EXPECT_EQ(coverage.failed, 1U);
+  EXPECT_EQ(coverage.missing, 1U);
+  EXPECT_EQ(coverage.pairs, 5U);
+  EXPECT_EQ(coverage.absent, 0U);
+}
+
 TEST(Coverage, IsSaidInWords) {
   RunData run;
   run.models = {swept()};

@@ -1,6 +1,8 @@
 // Whole runs of interventions, traces, severed paths, knockouts by means, gradient estimates and
 // edits: the same numbers on any number of ranks and after a kill, and what is said of them.
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <thread>
 
 #include <fmt/format.h>
@@ -9,7 +11,9 @@
 #include <signal.h>
 
 #include "base/exit_codes.hpp"
+#include "experiments/intervene/intervention_arrays.hpp"
 #include "experiments/lre/lre_arrays.hpp"
+#include "experiments/surge/surge_arrays.hpp"
 #include "results/results_file.hpp"
 #include "tests/source_dir.hpp"
 #include "tests/system/program.hpp"
@@ -138,6 +142,41 @@ TEST_F(Kinds, LinearRelationsGiveTheSameNumbersOnAnyRanksAndAfterAKill) {
   const Ended continued = run("killed", 1);
   ASSERT_EQ(continued.code, 0) << continued.all();
   EXPECT_EQ(difference("alone", "killed"), "");
+}
+
+// Entries that ask for different prompts: what one of them does not ask for is not missing.
+TEST_F(Kinds, WhatNobodyAskedForIsNotWaitedFor) {
+  Scenario scenario = tiny();
+  scenario.heatmaps = 0;
+  scenario.limit = 12;
+  config_ = scratch_
+                .write("others.yaml",
+                       scenario.yaml() +
+                           "intervene:\n"
+                           "  - {windows: {sizes: 1}, prompts: 6, rows: {block: {from: subject, "
+                           "to: last}}}\n"
+                           "  - {windows: {sizes: 1}, prompts: 2, rows: {block: {from: first, to: "
+                           "last}}}\n"
+                           "surge: [{layers: 2, prompts: 4}, {layers: 3, prompts: 3}]\n")
+                .string();
+  ASSERT_EQ(run("others", 0).code, 0);
+  const ResultsReader reader(out("others") + "/results.h5");
+  const CellAxes axes = cell_axes(intervention_names(), reader, "gpt2", kAllPrompts);
+  ASSERT_EQ(axes.items, (std::vector<std::string>{"subject->last", "first->last"}));
+  ASSERT_EQ(axes.blocked.size(), 12U);
+  for (size_t prompt = 0; prompt < 6; ++prompt) {
+    EXPECT_GT(axes.blocked[prompt], 0);
+    EXPECT_EQ(axes.blocked[6 + prompt], prompt < 2 ? 1 : kNotAsked);
+  }
+  EXPECT_EQ(read_surge(reader, "gpt2", 3).status,
+            (std::vector<std::int32_t>{1, 1, 1, kSurgeNotAsked}));
+  const Ended analysed = run_program({"analyse", out("others")});
+  EXPECT_EQ(analysed.code, 0) << analysed.all();
+  EXPECT_THAT(analysed.all(), Not(HasSubstr("not computed yet")));
+  std::ifstream file(out("others") + "/report.html");
+  const std::string report{std::istreambuf_iterator<char>(file), {}};
+  EXPECT_THAT(report, HasSubstr("asked were 3, of which 0 failed"));
+  EXPECT_THAT(report, Not(HasSubstr(", 4 not computed yet")));
 }
 
 TEST_F(Kinds, AreToldOnlyWhereTheyAreAsked) {
