@@ -1,6 +1,6 @@
 // The engine on a GPU against the engine on the CPU at published widths, where blocks of threads
 // have many warps and prompts many replays: three layers, a small vocabulary, random weights.
-// Needs a CUDA build and a device, 16 GiB of host memory, and a minute of 16 cores.
+// Needs a CUDA build and a device, 48 GiB of host memory, and a few minutes of 16 cores.
 #include <algorithm>
 #include <cmath>
 #include <ostream>
@@ -37,6 +37,84 @@ json mamba2(int hidden, int layers = kLayers) {
           {"state_size", 128},
           {"vocab_size", kVocabulary},
           {"tie_word_embeddings", true}};
+}
+
+// Mixtures of experts: widths and experts of config.json, but for those whose few experts are as
+// wide as a 7B's MLP, of which there are four. `mixed` are layers of linear and full attention.
+std::vector<json> mixtures(const json& mixed) {
+  return {{{"name", "mixtral_4x7B"},
+           {"model_type", "mixtral"},
+           {"hidden_size", 4096},
+           {"num_attention_heads", 32},
+           {"num_key_value_heads", 8},
+           {"intermediate_size", 14336},
+           {"num_local_experts", 4},
+           {"num_experts_per_tok", 2},
+           {"rope_theta", 1e6}},
+          {{"name", "qwen3_30B_A3B"},
+           {"model_type", "qwen3_moe"},
+           {"hidden_size", 2048},
+           {"num_attention_heads", 32},
+           {"num_key_value_heads", 4},
+           {"head_dim", 128},
+           {"num_experts", 128},
+           {"num_experts_per_tok", 8},
+           {"norm_topk_prob", true},
+           {"moe_intermediate_size", 768},
+           {"rope_theta", 1e6}},
+          {{"name", "qwen3_5_35B_A3B"},
+           {"model_type", "qwen3_5_moe_text"},
+           {"hidden_size", 2048},
+           {"num_attention_heads", 16},
+           {"num_key_value_heads", 2},
+           {"head_dim", 256},
+           {"linear_num_key_heads", 16},
+           {"linear_num_value_heads", 32},
+           {"num_experts", 256},
+           {"num_experts_per_tok", 8},
+           {"moe_intermediate_size", 512},
+           {"shared_expert_intermediate_size", 512},
+           {"layer_types", mixed}},
+          {{"name", "granite_4_h_tiny"},
+           {"model_type", "granitemoehybrid"},
+           {"hidden_size", 1536},
+           {"num_attention_heads", 12},
+           {"num_key_value_heads", 4},
+           {"mamba_n_heads", 48},
+           {"mamba_d_state", 128},
+           {"intermediate_size", 512},
+           {"shared_intermediate_size", 1024},
+           {"num_local_experts", 64},
+           {"num_experts_per_tok", 6},
+           {"attention_multiplier", 0.0078125},
+           {"layer_types", {"mamba", "attention", "mamba"}}},
+          {{"name", "nemotron_h_30B_A3B"},
+           {"model_type", "nemotron_h"},
+           {"hidden_size", 2688},
+           {"hybrid_override_pattern", "ME*"},
+           {"num_attention_heads", 32},
+           {"num_key_value_heads", 2},
+           {"head_dim", 128},
+           {"mamba_num_heads", 64},
+           {"mamba_head_dim", 64},
+           {"n_groups", 8},
+           {"ssm_state_size", 128},
+           {"n_routed_experts", 128},
+           {"num_experts_per_tok", 6},
+           {"routed_scaling_factor", 2.5},
+           {"moe_intermediate_size", 1856},
+           {"moe_shared_expert_intermediate_size", 3712}},
+          {{"name", "jamba_of_4"},
+           {"model_type", "jamba"},
+           {"hidden_size", 4096},
+           {"num_attention_heads", 32},
+           {"num_key_value_heads", 8},
+           {"intermediate_size", 14336},
+           {"attn_layer_period", 3},
+           {"attn_layer_offset", 1},
+           {"num_experts", 4},
+           {"mamba_d_state", 16},
+           {"mamba_dt_rank", 256}}};
 }
 
 // The widths of config.json; windows that slide are short enough to leave something out.
@@ -263,7 +341,35 @@ const std::vector<Published>& published() {
                                         {"shared_intermediate_size", 8192},
                                         {"num_local_experts", 0},
                                         {"attention_multiplier", 0.015625},
-                                        {"layer_types", {"mamba", "attention", "mamba"}}}}) {
+                                        {"layer_types", {"mamba", "attention", "mamba"}}},
+                                       {{"name", "bamba_9B"},
+                                        {"model_type", "bamba"},
+                                        {"hidden_size", 4096},
+                                        {"num_attention_heads", 32},
+                                        {"num_key_value_heads", 8},
+                                        {"mamba_n_heads", 128},
+                                        {"mamba_d_state", 128},
+                                        {"intermediate_size", 14336},
+                                        {"attn_layer_indices", {1}}},
+                                       {{"name", "zamba2_1200M"},
+                                        {"model_type", "zamba2"},
+                                        {"hidden_size", 2048},
+                                        {"num_attention_heads", 32},
+                                        {"num_key_value_heads", 32},
+                                        {"n_mamba_heads", 64},
+                                        {"mamba_d_state", 128},
+                                        {"mamba_ngroups", 1},
+                                        {"intermediate_size", 8192},
+                                        {"num_mem_blocks", 1},
+                                        {"use_shared_attention_adapter", true},
+                                        {"adapter_rank", 128},
+                                        {"use_mem_rope", true},
+                                        {"layers_block_type", {"mamba", "hybrid", "hybrid"}}}}) {
+      const std::string name = more.at("name");
+      more.erase("name");
+      all.push_back({name, decoder(more)});
+    }
+    for (json& more : mixtures(mixed)) {
       const std::string name = more.at("name");
       more.erase("name");
       all.push_back({name, decoder(more)});
