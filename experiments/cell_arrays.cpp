@@ -45,16 +45,6 @@ std::vector<std::int32_t> read_asked(const Group& cells, std::int64_t window,
       .read<std::int32_t>("asked", {axes.sets.size(), axes.items.size()});
 }
 
-// Counts that a cell has where something was computed, in files that store them.
-std::vector<std::int32_t> read_counts(const Group& group, const std::string& name,
-                                      const hdf5::Shape& shape) {
-  if (!group.has(name)) return {};
-  std::vector<std::int32_t> counts = group.read<std::int32_t>(name, shape);
-  if (std::any_of(counts.begin(), counts.end(), [](std::int32_t n) { return n < kNotCounted; }))
-    inconsistent(group, name, "expected numbers of at least 0, and -1 where nothing was computed");
-  return counts;
-}
-
 // The cells of one set of prompts: indices into the axes of all.
 struct Part {
   std::vector<std::size_t> items, prompts;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "experiments/stored_arrays.hpp"
 #include "results/results_file.hpp"
 
 namespace factflow {
@@ -56,13 +57,12 @@ struct CellWindow {
   std::vector<float> log_change = {};
   // [item, prompt, start] how many edges (target, source) the layers of the window lost, summed
   // layer by layer over their mixers; 0 = none of these layers has such an edge, kNotCounted = not
-  // computed or failed; empty: not stored.
+  // computed or failed; empty: an older file.
   std::vector<std::int32_t> blocked_edges = {};
   // [item, prompt, start] in how many layers some token that was replayed goes to other experts
-  // than in the clean run, kNotCounted as above; empty: the model has no experts, or not stored.
+  // than in the clean run, kNotCounted as above; empty: the model has no experts.
   std::vector<std::int32_t> rerouted = {};
 };
-inline constexpr std::int32_t kNotCounted = -1;
 
 ArrayGroup arrays_of(const CellNames& names, const CellAxes& axes);
 // After the axes.

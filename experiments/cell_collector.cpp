@@ -37,7 +37,7 @@ CellCollector::CellCollector(const std::map<std::uint32_t, std::string>& items,
   for (const WindowSeries& one : series) add_window(one);
 }
 
-void CellCollector::add(std::uint32_t prompt, const AskedItem& asked, const ItemCells& found) {
+void CellCollector::add(std::uint32_t prompt, const AskedItem& asked, const CellValues& found) {
   const std::size_t cell = cell_of(asked.item, prompt);
   axes_.blocked[cell] = found.touched;
   std::ptrdiff_t from = 0;
@@ -51,9 +51,9 @@ void CellCollector::add(std::uint32_t prompt, const AskedItem& asked, const Item
     copy(found.probability, window.probability);
     copy(found.rank, window.rank);
     copy(found.tied, window.tied);
-    if (stored_.log_changes) copy(*found.log_change, window.log_change);
-    if (stored_.blocked_edges) copy(*found.blocked_edges, window.blocked_edges);
-    if (stored_.rerouted) copy(*found.rerouted, window.rerouted);
+    copy(found.blocked_edges, window.blocked_edges);
+    if (stored_.log_changes) copy(found.log_change, window.log_change);
+    if (stored_.rerouted) copy(found.rerouted, window.rerouted);
     from += starts;
   }
 }
@@ -74,8 +74,8 @@ void CellCollector::add_window(const WindowSeries& series) {
   window.placement = to_string(series.placement);
   window.starts = series.starts;
   window.probability.assign(axes_.blocked.size() * series.starts.size(), kNaN);
+  window.blocked_edges.assign(window.probability.size(), kNotCounted);
   if (stored_.log_changes) window.log_change = window.probability;
-  if (stored_.blocked_edges) window.blocked_edges.assign(window.probability.size(), kNotCounted);
   if (stored_.rerouted) window.rerouted.assign(window.probability.size(), kNotCounted);
   window.rank.assign(window.probability.size(), 0);
   window.tied = window.rank;

@@ -9,24 +9,10 @@
 #include <vector>
 
 #include "experiments/cell_arrays.hpp"
+#include "experiments/cell_values.hpp"
 #include "experiments/experiment.hpp"
 
 namespace factflow {
-
-// One item's numbers of one prompt: for each start of its window sizes, one size after the other.
-struct ItemCells {
-  std::int64_t touched = 0;  // CellAxes::blocked
-  const std::vector<float>& probability;
-  const std::vector<std::int32_t>&rank, &tied;
-  // Null: the kind stores none.
-  const std::vector<float>* log_change = nullptr;
-  const std::vector<std::int32_t>*blocked_edges = nullptr, *rerouted = nullptr;
-};
-
-// What a kind stores of its cells beside the answer.
-struct StoredCells {
-  bool log_changes = false, blocked_edges = false, rerouted = false;
-};
 
 class CellCollector {
  public:
@@ -40,7 +26,7 @@ class CellCollector {
   bool holds(std::uint32_t item) const { return places_.contains(item); }
   std::size_t row_of(std::uint32_t prompt) const { return rows_.at(prompt); }  // on the axis
 
-  void add(std::uint32_t prompt, const AskedItem& asked, const ItemCells& found);
+  void add(std::uint32_t prompt, const AskedItem& asked, const CellValues& found);
   // Of those items that have cells.
   void add_failed(std::uint32_t prompt, const Asked& asked);
 

@@ -23,6 +23,15 @@ void check_probabilities(const Group& group, const std::string& name,
     inconsistent(group, name, "expected probabilities between 0 and 1, or NaN");
 }
 
+std::vector<std::int32_t> read_counts(const hdf5::Group& group, const std::string& name,
+                                      const hdf5::Shape& shape) {
+  if (!group.has(name)) return {};
+  std::vector<std::int32_t> counts = group.read<std::int32_t>(name, shape);
+  if (std::any_of(counts.begin(), counts.end(), [](std::int32_t n) { return n < kNotCounted; }))
+    inconsistent(group, name, "expected numbers of at least 0, and -1 where nothing was computed");
+  return counts;
+}
+
 ArrayAxis start_axis(const std::string& placement, const std::vector<std::int32_t>& starts) {
   return {"start",
           starts,

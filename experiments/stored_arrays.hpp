@@ -43,6 +43,11 @@ void read_answers(const hdf5::Group& group, const hdf5::Shape& shape, Answers& a
   }
 }
 
+// Counts where something was computed, kNotCounted where not; empty where the file has none.
+inline constexpr std::int32_t kNotCounted = -1;
+std::vector<std::int32_t> read_counts(const hdf5::Group& group, const std::string& name,
+                                      const hdf5::Shape& shape);
+
 // The axis "start" of a group window_N.
 ArrayAxis start_axis(const std::string& placement, const std::vector<std::int32_t>& starts);
 

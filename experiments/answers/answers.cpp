@@ -1,7 +1,6 @@
 #include "experiments/answers/answers.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <map>
 #include <stdexcept>
@@ -18,13 +17,11 @@
 #include "experiments/intervene/group_bytes.hpp"
 #include "experiments/intervene/intervene.hpp"
 #include "experiments/planning.hpp"
-#include "experiments/reach.hpp"
 
 namespace factflow {
 namespace {
 
-constexpr double kBytesPerCell = 16;  // a probability, a rank, ties, a log change
-constexpr double kUsualTokens = 3;    // of an answer, for estimates
+constexpr double kUsualTokens = 3;  // of an answer, for estimates
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 struct EdgeSpec {
@@ -43,27 +40,30 @@ struct AnswersPlan {
   std::vector<EdgeSpec> edges;
   std::vector<WindowSeries> series;
   std::int64_t positions = 0;  // that the model has; 0 = no limit
+  bool routes = false;         // whether it has experts
 };
 template <class Archive>
 void serialize(Archive& archive, AnswersPlan& p) {
-  archive(p.edges, p.series, p.positions);
+  archive(p.edges, p.series, p.positions, p.routes);
 }
 
-// What is found about one prompt: [asked item], and in it [window of all series].
+StoredCells stored_by(const AnswersPlan& plan) {
+  return {.log_changes = true, .rerouted = plan.routes};
+}
+
+// What is found about one prompt.
 struct PromptAnswers {
   std::int32_t tokens = 0;
   double clean_first = kNaN, clean_whole = kNaN;
-  std::vector<std::int64_t> edges;
-  std::vector<std::vector<float>> probability, log_change;
-  std::vector<std::vector<std::int32_t>> rank, tied;
+  std::vector<CellValues> items;  // [asked item]
 };
 template <class Archive>
 void serialize(Archive& archive, PromptAnswers& p) {
-  archive(p.tokens, p.clean_first, p.clean_whole, p.edges, p.probability, p.log_change, p.rank,
-          p.tied);
+  archive(p.tokens, p.clean_first, p.clean_whole, p.items);
 }
 
-// The answers of several runs as that of all of them: none where one is none.
+// The answers of several runs as that of all of them: none where one is none. The last run has the
+// edges of all the others.
 Answer joined(const std::vector<Answer>& tokens) {
   Answer all{0, 0, 0};
   for (const Answer& token : tokens) {
@@ -73,6 +73,8 @@ Answer joined(const std::vector<Answer>& tokens) {
       all.rank = token.rank;
       all.tied = token.tied;
     }
+    all.blocked_edges = token.blocked_edges;
+    all.rerouted = std::max(all.rerouted, token.rerouted);
   }
   return all;
 }
@@ -91,7 +93,7 @@ std::map<std::uint32_t, std::string> names_of(const std::vector<EdgeSpec>& edges
 class AnswersArrays final : public ArrayMaker {
  public:
   AnswersArrays(const AnswersPlan& plan, const Subjects& subjects)
-      : cells_(names_of(plan.edges), plan.series, subjects, {.log_changes = true}) {
+      : cells_(names_of(plan.edges), plan.series, subjects, stored_by(plan)) {
     answers_.tokens.assign(subjects.asked.size(), 0);
     answers_.clean_first.assign(subjects.asked.size(), kNaN);
     answers_.clean_whole.assign(subjects.asked.size(), kNaN);
@@ -103,10 +105,7 @@ class AnswersArrays final : public ArrayMaker {
     answers_.tokens[row] = found.tokens;
     answers_.clean_first[row] = found.clean_first;
     answers_.clean_whole[row] = found.clean_whole;
-    for (std::size_t i = 0; i < asked.size(); ++i)
-      cells_.add(prompt, asked[i],
-                 {found.edges.at(i), found.probability.at(i), found.rank.at(i), found.tied.at(i),
-                  &found.log_change.at(i)});
+    for (std::size_t i = 0; i < asked.size(); ++i) cells_.add(prompt, asked[i], found.items.at(i));
   }
   void add_failed(std::uint32_t prompt, const Asked& asked) override {
     cells_.add_failed(prompt, asked);
@@ -152,7 +151,7 @@ class AnswersWork final : public Work {
     double cells = 0;
     for (const AskedItem& one : asked)
       cells += static_cast<double>(windows_of(plan_.series, one.series).size());
-    return {cells * kBytesPerCell, cells * kBytesPerCell};
+    return {cells * stored_by(plan_).bytes(), cells * stored_by(plan_).bytes()};
   }
 
   // Of the answer's first token; also for the self-check and for estimates.
@@ -181,9 +180,9 @@ class AnswersWork final : public Work {
     std::size_t first = 0;
     for (std::size_t i = 0; i < prompts.size(); ++i) {
       findings.push_back(
-          counts[i] == 0 ? Finding{"prompt and answer are longer than the model's positions", ""}
-                         : finding_of(model.network().architecture(), asked, prompts[i],
-                                      std::span(results).subspan(first, counts[i])));
+          counts[i] == 0
+              ? Finding{"prompt and answer are longer than the model's positions", ""}
+              : finding_of(asked, prompts[i], std::span(results).subspan(first, counts[i])));
       first += counts[i];
     }
     return findings;
@@ -219,8 +218,8 @@ class AnswersWork final : public Work {
     return request;
   }
 
-  Finding finding_of(const Architecture& architecture, const Asked& asked,
-                     const TokenizedPrompt& prompt, std::span<const ReplayResult> tokens) const {
+  Finding finding_of(const Asked& asked, const TokenizedPrompt& prompt,
+                     std::span<const ReplayResult> tokens) const {
     if (!std::all_of(tokens.begin(), tokens.end(), is_finite)) return {kNotFinite, ""};
     PromptAnswers found;
     found.tokens = static_cast<std::int32_t>(tokens.size());
@@ -233,35 +232,18 @@ class AnswersWork final : public Work {
       const EdgeSpec& edge = plan_.edges.at(asked[i].item / 2);
       const std::vector<int> targets = positions_of(edge.to, prompt, 0),
                              sources = positions_of(edge.from, prompt, 0);
-      const std::int64_t edges = exists_somewhere(architecture, targets, sources,
-                                                  windows_of(plan_.series, asked[i].series))
-                                     ? count_edges(targets, sources)
-                                     : 0;
       std::vector<Answer> first, whole;
       for (std::size_t w = 0; w < tokens[0].knockouts[series].size(); ++w) {
         std::vector<Answer> of_tokens;
         for (const ReplayResult& token : tokens) of_tokens.push_back(token.knockouts[series][w]);
-        first.push_back(edges > 0 ? of_tokens.front() : Answer{});
-        whole.push_back(edges > 0 ? joined(of_tokens) : Answer{});
+        first.push_back(of_tokens.front());
+        whole.push_back(joined(of_tokens));
       }
-      add_answers(first, found.clean_first, edges, found);
-      add_answers(whole, found.clean_whole, edges, found);
+      const std::int64_t edges = count_edges(targets, sources);
+      found.items.push_back(cells_of_edge(first, found.clean_first, edges, stored_by(plan_)));
+      found.items.push_back(cells_of_edge(whole, found.clean_whole, edges, stored_by(plan_)));
     }
     return {"", to_bytes(found)};
-  }
-
-  static void add_answers(const std::vector<Answer>& answers, double clean, std::int64_t edges,
-                          PromptAnswers& found) {
-    found.edges.push_back(edges);
-    std::vector<float>&probability = found.probability.emplace_back(),
-    &log_change = found.log_change.emplace_back();
-    std::vector<std::int32_t>&rank = found.rank.emplace_back(), &tied = found.tied.emplace_back();
-    for (const Answer& answer : answers) {
-      probability.push_back(static_cast<float>(std::exp(answer.log_probability)));
-      log_change.push_back(static_cast<float>(answer.log_probability - clean));
-      rank.push_back(answer.rank);
-      tied.push_back(answer.tied);
-    }
   }
 
   AnswersPlan plan_;
@@ -295,6 +277,7 @@ class AnswersPlanner {
  public:
   AnswersPlanner(const ModelToPlan& model, std::size_t entries) : model_(model), entries_(entries) {
     plan_.positions = model.architecture.max_positions;
+    plan_.routes = model.architecture.routes();
   }
 
   Asked add(std::size_t index, const AnswersConfig& entry) {

@@ -8,25 +8,38 @@
 #include <fmt/ranges.h>
 
 #include "experiments/bytes.hpp"
+#include "experiments/cell_values.hpp"
 #include "experiments/heatmap/heatmap_arrays.hpp"
 
 namespace factflow {
 namespace {
 
 constexpr UnitLimits kPromptsPerUnit = {8, 8};
-constexpr double kBytesPerRow = 12;
 constexpr std::size_t kTokenText = 6;  // bytes, for estimates
 constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
 
+struct HeatmapPlan {
+  std::vector<WindowSeries> series;
+  bool routes = false;  // whether the model has experts
+};
+template <class Archive>
+void serialize(Archive& archive, HeatmapPlan& p) {
+  archive(p.series, p.routes);
+}
+
+StoredCells stored_by(const HeatmapPlan& plan) {
+  return {.rerouted = plan.routes};
+}
+
 // What is found about one prompt.
 struct PromptHeatmap {
-  std::vector<std::string> tokens;              // texts
-  std::vector<std::int32_t> token_ids;          // in the vocabulary
-  std::vector<std::vector<float>> probability;  // [asked window size][token * starts + start]
+  std::vector<std::string> tokens;      // texts
+  std::vector<std::int32_t> token_ids;  // in the vocabulary
+  std::vector<CellValues> maps;         // [asked window size], each [token * starts + start]
 };
 template <class Archive>
 void serialize(Archive& archive, PromptHeatmap& p) {
-  archive(p.tokens, p.token_ids, p.probability);
+  archive(p.tokens, p.token_ids, p.maps);
 }
 
 // All maps are one item; the window sizes are what is asked.
@@ -46,8 +59,16 @@ class HeatmapArrays final : public ArrayMaker {
     const std::vector<std::uint32_t> drawn = series_in(asked);
     for (std::size_t w = 0; w < drawn.size(); ++w) {
       const WindowSeries& series = series_.at(drawn[w]);
-      maps_.push_back({series.size, to_string(series.placement), subjects_.prompts.at(prompt).id,
-                       found.tokens, series.starts, found.probability.at(w), found.token_ids});
+      const CellValues& cells = found.maps.at(w);
+      maps_.push_back({.window = series.size,
+                       .placement = to_string(series.placement),
+                       .prompt = subjects_.prompts.at(prompt).id,
+                       .tokens = found.tokens,
+                       .starts = series.starts,
+                       .probability = cells.probability,
+                       .token_ids = found.token_ids,
+                       .blocked_edges = cells.blocked_edges,
+                       .rerouted = cells.rerouted});
     }
   }
 
@@ -63,18 +84,19 @@ class HeatmapArrays final : public ArrayMaker {
 
 class HeatmapWork final : public Work {
  public:
-  explicit HeatmapWork(std::vector<WindowSeries> series) : series_(std::move(series)) {}
-  std::string bytes() const override { return to_bytes(series_); }
+  explicit HeatmapWork(HeatmapPlan plan) : plan_(std::move(plan)) {}
+  std::string bytes() const override { return to_bytes(plan_); }
 
   std::string describe(const Asked& asked) const override {
     std::vector<int> sizes;
-    for (const std::uint32_t series : series_in(asked)) sizes.push_back(series_.at(series).size);
+    for (const std::uint32_t series : series_in(asked))
+      sizes.push_back(plan_.series.at(series).size);
     std::sort(sizes.begin(), sizes.end());
     return fmt::format("heat maps, windows {}", fmt::join(sizes, " "));
   }
 
   std::vector<Replays> replays(const Asked& asked, double tokens) const override {
-    return {{tokens, windows_of(series_, series_in(asked))}};
+    return {{tokens, windows_of(plan_.series, series_in(asked))}};
   }
   UnitLimits limits(const Asked&) const override { return kPromptsPerUnit; }
   PromptBytes bytes_of_prompt(const Asked& asked, double tokens) const override {
@@ -84,17 +106,17 @@ class HeatmapWork final : public Work {
     sample.token_ids.resize(count);
     double rows = 0;
     for (const std::uint32_t series : series_in(asked)) {
-      const std::size_t starts = series_.at(series).starts.size();
-      sample.probability.emplace_back(count * starts);
+      const std::size_t starts = plan_.series.at(series).starts.size();
+      sample.maps.push_back(no_answers(count * starts, stored_by(plan_)));
       rows += tokens * static_cast<double>(starts);
     }
-    return {rows * kBytesPerRow, static_cast<double>(to_bytes(sample).size())};
+    return {rows * stored_by(plan_).bytes(), static_cast<double>(to_bytes(sample).size())};
   }
 
   ReplayRequest request(const Asked& asked, const TokenizedPrompt& prompt,
                         std::span<const TokenizedPrompt>) const override {
     ReplayRequest request{prompt.ids, prompt.answer, {}};
-    const std::vector<Window> windows = windows_of(series_, series_in(asked));
+    const std::vector<Window> windows = windows_of(plan_.series, series_in(asked));
     const std::vector<int> last = positions_of(TokenRole::kLast, prompt);
     for (int token = 0; token < static_cast<int>(prompt.ids.size()); ++token)
       request.series.push_back({last, {token}, {}, windows});
@@ -110,23 +132,23 @@ class HeatmapWork final : public Work {
     }
     std::size_t first = 0;
     for (const std::uint32_t series : series_in(asked)) {
-      const std::size_t starts = series_.at(series).windows.size();
-      std::vector<float>& probability = heatmap.probability.emplace_back();
+      const std::size_t starts = plan_.series.at(series).windows.size();
+      CellValues& map = heatmap.maps.emplace_back();
       for (std::size_t token = 0; token < prompt.ids.size(); ++token)
         for (std::size_t i = 0; i < starts; ++i)
-          probability.push_back(
-              static_cast<float>(std::exp(result.knockouts[token][first + i].log_probability)));
+          map.add(result.knockouts[token][first + i], result.clean.log_probability,
+                  stored_by(plan_));
       first += starts;
     }
     return {"", to_bytes(heatmap)};
   }
 
   std::unique_ptr<ArrayMaker> arrays(const Subjects& subjects) const override {
-    return std::make_unique<HeatmapArrays>(series_, subjects);
+    return std::make_unique<HeatmapArrays>(plan_.series, subjects);
   }
 
  private:
-  std::vector<WindowSeries> series_;
+  HeatmapPlan plan_;
 };
 
 // ---- the kind
@@ -170,22 +192,22 @@ class HeatmapKind final : public ExperimentKind {
   Form<Entries> form() const override { return section_form(one_or_several(heatmaps_form())); }
 
   PlannedWork plan(const Entries& entries, const ModelToPlan& model) const override {
-    std::vector<WindowSeries> series;
+    HeatmapPlan plan;
+    plan.routes = model.architecture.routes();
     PlannedWork planned;
     for (std::size_t i = 0; i < entries.size(); ++i) {
       Asked& asked = planned.asked.emplace_back();
       const auto& heatmaps = static_cast<const HeatmapsConfig&>(*entries[i]);
       if (!is_for(heatmaps, model.name)) continue;
       check_sizes(model, key_in_entry(section(), i, entries.size(), "window"), heatmaps.windows);
-      asked = {
-          {0, add_series(series, heatmaps.windows, model.placement, model.architecture.layers)}};
+      asked = {{0, add_series(plan.series, heatmaps.windows, model.placement,
+                              model.architecture.layers)}};
     }
-    planned.work = std::make_shared<HeatmapWork>(std::move(series));
+    planned.work = std::make_shared<HeatmapWork>(std::move(plan));
     return planned;
   }
   std::shared_ptr<const Work> work_from(const std::string& bytes) const override {
-    return std::make_shared<HeatmapWork>(
-        from_bytes<std::vector<WindowSeries>>(bytes, "the plan of heat maps"));
+    return std::make_shared<HeatmapWork>(from_bytes<HeatmapPlan>(bytes, "the plan of heat maps"));
   }
 
   std::string progress(const PromptCount& count, std::uint32_t asked) const override {

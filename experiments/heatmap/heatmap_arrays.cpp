@@ -29,6 +29,11 @@ void add_map(ArrayGroup& group, const HeatmapResult& map, const MapNames& names)
                     names.done));
   cells(fmt::format("log_change_{}", map.prompt), map.log_change,
         "natural logarithm of the answer's probability, less that of the clean run");
+  cells(fmt::format("blocked_edges_{}", map.prompt), map.blocked_edges,
+        "(target, source) pairs that lost their edge, summed over the layers of the window and "
+        "their mixers; 0 = no layer of the window has such an edge");
+  cells(fmt::format("rerouted_{}", map.prompt), map.rerouted,
+        "layers in which some replayed token goes to other experts than in the clean run");
   if (!map.token_ids.empty())
     group.arrays.push_back({fmt::format("token_ids_{}", map.prompt),
                             {token},
@@ -89,6 +94,8 @@ HeatmapResult read_heatmap(const ResultsReader& reader, const std::string& model
     result.rank = group.read<std::int32_t>(ranks, shape);
   if (const std::string changes = fmt::format("log_change_{}", prompt); group.has(changes))
     result.log_change = group.read<float>(changes, shape);
+  result.blocked_edges = read_counts(group, fmt::format("blocked_edges_{}", prompt), shape);
+  result.rerouted = read_counts(group, fmt::format("rerouted_{}", prompt), shape);
   return result;
 }
 

@@ -23,6 +23,7 @@ struct HeatmapResult {
   // [token, start], as in CellWindow; empty: not stored.
   std::vector<std::int32_t> rank = {};
   std::vector<float> log_change = {};
+  std::vector<std::int32_t> blocked_edges = {}, rerouted = {};
 };
 
 // How a kind of experiment calls its maps.

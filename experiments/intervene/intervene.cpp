@@ -43,7 +43,6 @@ void serialize(Archive& archive, RowSpec& r) {
 
 namespace {
 
-constexpr double kBytesPerRow = 16;    // a probability, a rank, a number of ties, a log change
 constexpr std::size_t kTokenText = 6;  // bytes, for estimates
 constexpr std::int64_t kNoDonor = -1;
 
@@ -56,21 +55,23 @@ struct IntervenePlan {
   // Prompts in whose tokens exp(A dt) is measured, and what it ranks; none where no row is by it.
   std::vector<Prompt> ranking;
   PartOf ranked = PartOf::kHeads;
+  bool routes = false;  // whether the model has experts
 };
 template <class Archive>
 void serialize(Archive& archive, IntervenePlan& p) {
-  archive(p.rows, p.series, p.references, p.taps, p.ranking, p.ranked);
+  archive(p.rows, p.series, p.references, p.taps, p.ranking, p.ranked, p.routes);
 }
 
-// What is found about one prompt. A row has a value for each start of its window sizes, one size
-// after the other; a row that takes one token after the other has [token, start] of each size.
+StoredCells stored_by(const IntervenePlan& plan) {
+  return {.log_changes = true, .rerouted = plan.routes};
+}
+
+// What is found about one prompt.
 struct PromptFinding {
-  std::vector<std::int64_t> touched;            // [asked row]; 0 = nothing
-  std::vector<std::vector<float>> probability;  // [asked row]; NaN = nothing to touch
-  std::vector<std::vector<float>> log_change;
-  std::vector<std::vector<std::int32_t>> rank, tied;  // 0 = nothing to touch
-  std::int64_t donor = kNoDonor;                      // id of the prompt that lends values
-  std::vector<std::string> tokens;                    // texts and ids, for maps alone
+  // [asked row]; of a row that takes one token after the other [token, start] of each size.
+  std::vector<CellValues> rows;
+  std::int64_t donor = kNoDonor;    // id of the prompt that lends values
+  std::vector<std::string> tokens;  // texts and ids, for maps alone
   std::vector<std::int32_t> token_ids;
   // What ranked the channels, of the first prompt of a unit where a row is by it; else without
   // numbers.
@@ -78,8 +79,7 @@ struct PromptFinding {
 };
 template <class Archive>
 void serialize(Archive& archive, PromptFinding& p) {
-  archive(p.touched, p.probability, p.log_change, p.rank, p.tied, p.donor, p.tokens, p.token_ids,
-          p.decay.tokens, p.decay.mean);
+  archive(p.rows, p.donor, p.tokens, p.token_ids, p.decay.tokens, p.decay.mean);
 }
 
 // The tokens whose turn it is in the runs of a row.
@@ -106,7 +106,7 @@ class InterventionArrays final : public ArrayMaker {
   InterventionArrays(const IntervenePlan& plan, const Subjects& subjects)
       : plan_(plan),
         subjects_(subjects),
-        cells_(rows_with_cells(plan.rows), plan.series, subjects, {.log_changes = true}),
+        cells_(rows_with_cells(plan.rows), plan.series, subjects, stored_by(plan)),
         donors_(subjects.asked.size(), kNoDonor) {
     for (std::uint32_t row = 0; row < plan.rows.size(); ++row)
       if (plan.rows[row].one_by_one()) maps_.emplace(row, std::vector<HeatmapResult>{});
@@ -120,9 +120,7 @@ class InterventionArrays final : public ArrayMaker {
       if (plan_.rows.at(asked[i].item).one_by_one())
         add_maps(prompt, asked[i], i, found);
       else
-        cells_.add(prompt, asked[i],
-                   {found.touched.at(i), found.probability.at(i), found.rank.at(i),
-                    found.tied.at(i), &found.log_change.at(i)});
+        cells_.add(prompt, asked[i], found.rows.at(i));
     }
   }
   void add_failed(std::uint32_t prompt, const Asked& asked) override {
@@ -177,12 +175,15 @@ class InterventionArrays final : public ArrayMaker {
       map.token_ids = found.token_ids;
       map.starts = of_size.starts;
       const auto cells = static_cast<std::ptrdiff_t>(map.tokens.size() * map.starts.size());
-      const auto copy = [&](const auto& of_rows, auto& to) {
-        to.assign(of_rows.at(i).begin() + from, of_rows.at(i).begin() + from + cells);
+      const CellValues& of_row = found.rows.at(i);
+      const auto copy = [&](const auto& values, auto& to) {
+        to.assign(values.begin() + from, values.begin() + from + cells);
       };
-      copy(found.probability, map.probability);
-      copy(found.log_change, map.log_change);
-      copy(found.rank, map.rank);
+      copy(of_row.probability, map.probability);
+      copy(of_row.log_change, map.log_change);
+      copy(of_row.rank, map.rank);
+      copy(of_row.blocked_edges, map.blocked_edges);
+      if (plan_.routes) copy(of_row.rerouted, map.rerouted);
       from += cells;
     }
   }
@@ -223,21 +224,17 @@ class InterveneWork final : public Work {
     PromptFinding sample;
     const auto count = static_cast<std::size_t>(std::llround(tokens));
     double rows = 0;
-    sample.touched.resize(asked.size());
     for (const AskedItem& row : asked) {
       const std::size_t cells = windows_of(plan_.series, row.series).size() *
                                 static_cast<std::size_t>(turns_of(plan_.rows.at(row.item), count));
-      sample.probability.emplace_back(cells);
-      sample.log_change.emplace_back(cells);
-      sample.rank.emplace_back(cells);
-      sample.tied.emplace_back(cells);
+      sample.rows.push_back(no_answers(cells, stored_by(plan_)));
       rows += static_cast<double>(cells);
     }
     if (any_maps(plan_, asked)) {
       sample.tokens.assign(count, std::string(kTokenText, 'x'));
       sample.token_ids.resize(count);
     }
-    return {rows * kBytesPerRow, static_cast<double>(to_bytes(sample).size())};
+    return {rows * stored_by(plan_).bytes(), static_cast<double>(to_bytes(sample).size())};
   }
 
   std::vector<Prompt> references(std::span<const TokenizedPrompt>) const override {
@@ -347,7 +344,8 @@ class InterveneWork final : public Work {
     std::size_t series = 0;
     for (const AskedItem& one : asked) {
       const RowSpec& row = plan_.rows.at(one.item);
-      found.touched.push_back(in_prompt(row, prompt, references, 0, plan_.taps).touched);
+      CellValues& values = found.rows.emplace_back();
+      values.touched = in_prompt(row, prompt, references, 0, plan_.taps).touched;
       const std::vector<Window> windows = windows_of(plan_.series, one.series);
       std::vector<std::vector<Answer>> turns;
       for (int each = 0; each < turns_of(row, prompt.ids.size()); ++each, ++series) {
@@ -355,7 +353,7 @@ class InterveneWork final : public Work {
         if (!reaches(row, prompt, each, model.network().architecture(), windows))
           turns.back().assign(turns.back().size(), Answer{});
       }
-      add_answers(turns, result.clean, one, found);
+      add_answers(turns, result.clean, one, values);
       if (row.needs(ValueSpec::Kind::kResample))
         if (const auto donor = donor_of(row, prompt, references))
           found.donor = plan_.references.at(*donor).id;
@@ -370,21 +368,15 @@ class InterveneWork final : public Work {
 
   // Of a row's turns, each with the windows of all asked sizes: sorted by size, then by turn.
   void add_answers(const std::vector<std::vector<Answer>>& turns, const Answer& clean,
-                   const AskedItem& row, PromptFinding& found) const {
-    std::vector<float>&probability = found.probability.emplace_back(),
-    &log_change = found.log_change.emplace_back();
-    std::vector<std::int32_t>&rank = found.rank.emplace_back(), &tied = found.tied.emplace_back();
+                   const AskedItem& row, CellValues& values) const {
     std::size_t first = 0;
     for (const std::uint32_t series : row.series) {
       const std::size_t starts = plan_.series.at(series).windows.size();
       for (const std::vector<Answer>& answers : turns)
         for (std::size_t i = first; i < first + starts; ++i) {
           const Answer& answer = answers.at(i);
-          if (answer.rank == 0) found.touched.back() = 0;  // an empty set of channels, say
-          probability.push_back(static_cast<float>(std::exp(answer.log_probability)));
-          log_change.push_back(static_cast<float>(answer.log_probability - clean.log_probability));
-          rank.push_back(answer.rank);
-          tied.push_back(answer.tied);
+          if (answer.rank == 0) values.touched = 0;  // an empty set of channels, say
+          values.add(answer, clean.log_probability, stored_by(plan_));
         }
       first += starts;
     }
@@ -412,6 +404,7 @@ class IntervenePlanner {
  public:
   explicit IntervenePlanner(const ModelToPlan& model) : model_(model) {
     plan_.taps = model.architecture.taps();
+    plan_.routes = model.architecture.routes();
   }
 
   Asked add(const InterveneConfig& entry, const std::string& section_key) {

@@ -1,7 +1,6 @@
 #include "experiments/mean_knockout/mean_knockout.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <map>
 #include <optional>
@@ -26,7 +25,6 @@
 namespace factflow {
 namespace {
 
-constexpr double kBytesPerCell = 16;  // a probability, a rank, ties, a log change
 constexpr int kUsualReferences = 128, kMostReferences = 100000, kMostWindow = 10000;
 constexpr int kLongestDocument = 128;  // tokens, as published
 // Every run holds the means that it writes: so many prompts go through the engine together.
@@ -50,22 +48,25 @@ struct MeanKnockoutPlan {
   // What means are of: one of both; none where no knockout needs means.
   std::vector<Prompt> references;
   std::vector<std::string> documents;
+  bool routes = false;  // whether the model has experts
 };
 template <class Archive>
 void serialize(Archive& archive, MeanKnockoutPlan& p) {
-  archive(p.knockouts, p.series, p.layers, p.references, p.documents);
+  archive(p.knockouts, p.series, p.layers, p.references, p.documents, p.routes);
 }
 
-// What is found about one prompt: [asked item][window], the windows of all its series.
+StoredCells stored_by(const MeanKnockoutPlan& plan) {
+  return {.log_changes = true, .rerouted = plan.routes};
+}
+
+// What is found about one prompt.
 struct PromptKnockouts {
-  std::vector<std::int64_t> positions;  // [asked item] how many
-  std::vector<std::vector<float>> probability, log_change;
-  std::vector<std::vector<std::int32_t>> rank, tied;
+  std::vector<CellValues> items;  // [asked item]
   std::int64_t reference_tokens = 0;
 };
 template <class Archive>
 void serialize(Archive& archive, PromptKnockouts& p) {
-  archive(p.positions, p.probability, p.log_change, p.rank, p.tied, p.reference_tokens);
+  archive(p.items, p.reference_tokens);
 }
 
 std::string label_of(const KnockoutSpec& knockout) {
@@ -173,7 +174,7 @@ std::map<std::uint32_t, std::string> labels_of(const std::vector<KnockoutSpec>& 
 class MeanKnockoutArrays final : public ArrayMaker {
  public:
   MeanKnockoutArrays(const MeanKnockoutPlan& plan, const Subjects& subjects)
-      : cells_(labels_of(plan.knockouts), plan.series, subjects, {.log_changes = true}) {
+      : cells_(labels_of(plan.knockouts), plan.series, subjects, stored_by(plan)) {
     for (const Prompt& prompt : plan.references) references_.prompts.push_back(prompt.id);
     references_.documents = static_cast<std::int64_t>(plan.documents.size());
   }
@@ -181,10 +182,7 @@ class MeanKnockoutArrays final : public ArrayMaker {
   void add(std::uint32_t prompt, const Asked& asked, const std::string& values) override {
     const auto found = from_bytes<PromptKnockouts>(values, "a knockout by means");
     references_.tokens = found.reference_tokens;
-    for (std::size_t i = 0; i < asked.size(); ++i)
-      cells_.add(prompt, asked[i],
-                 {found.positions.at(i), found.probability.at(i), found.rank.at(i),
-                  found.tied.at(i), &found.log_change.at(i)});
+    for (std::size_t i = 0; i < asked.size(); ++i) cells_.add(prompt, asked[i], found.items.at(i));
   }
   void add_failed(std::uint32_t prompt, const Asked& asked) override {
     cells_.add_failed(prompt, asked);
@@ -234,16 +232,12 @@ class MeanKnockoutWork final : public Work {
   PromptBytes bytes_of_prompt(const Asked& asked, double) const override {
     PromptKnockouts sample;
     double cells = 0;
-    sample.positions.resize(asked.size());
     for (const AskedItem& one : asked) {
       const std::size_t windows = windows_of(plan_.series, one.series).size();
-      sample.probability.emplace_back(windows);
-      sample.log_change.emplace_back(windows);
-      sample.rank.emplace_back(windows);
-      sample.tied.emplace_back(windows);
+      sample.items.push_back(no_answers(windows, stored_by(plan_)));
       cells += static_cast<double>(windows);
     }
-    return {cells * kBytesPerCell, static_cast<double>(to_bytes(sample).size())};
+    return {cells * stored_by(plan_).bytes(), static_cast<double>(to_bytes(sample).size())};
   }
 
   // For estimates: the same writes with zeros, since the model has to say what the means are.
@@ -384,19 +378,14 @@ class MeanKnockoutWork final : public Work {
   }
 
   // False: some answer is not finite. An answer of rank 0 is none.
-  static bool add_answers(const Answer& clean, const std::vector<Answer>& answers,
-                          std::int64_t touched, PromptKnockouts& found) {
-    found.positions.push_back(touched);
-    std::vector<float>&probability = found.probability.emplace_back(),
-    &log_change = found.log_change.emplace_back();
-    std::vector<std::int32_t>&rank = found.rank.emplace_back(), &tied = found.tied.emplace_back();
+  bool add_answers(const Answer& clean, const std::vector<Answer>& answers, std::int64_t touched,
+                   PromptKnockouts& found) const {
+    CellValues& values = found.items.emplace_back();
+    values.touched = touched;
     bool finite = clean.rank != kernels::kNoRank;
     for (const Answer& answer : answers) {
       finite = finite && answer.rank != kernels::kNoRank;
-      probability.push_back(static_cast<float>(std::exp(answer.log_probability)));
-      log_change.push_back(static_cast<float>(answer.log_probability - clean.log_probability));
-      rank.push_back(answer.rank);
-      tied.push_back(answer.tied);
+      values.add(answer, clean.log_probability, stored_by(plan_));
     }
     return finite;
   }
@@ -486,6 +475,7 @@ class MeanKnockoutPlanner {
   MeanKnockoutPlanner(const ModelToPlan& model, std::size_t entries)
       : model_(model), entries_(entries) {
     plan_.layers = model.architecture.layers;
+    plan_.routes = model.architecture.routes();
   }
 
   Asked add(std::size_t index, const MeanKnockoutConfig& entry) {

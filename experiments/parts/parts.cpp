@@ -1,7 +1,6 @@
 #include "experiments/parts/parts.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <map>
 #include <stdexcept>
@@ -17,22 +16,20 @@
 #include "experiments/parts/parts_planner.hpp"
 #include "experiments/parts/ranking.hpp"
 #include "experiments/planning.hpp"
-#include "experiments/reach.hpp"
 
 namespace factflow {
 namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-constexpr double kBytesPerRow = 16;  // a probability, a rank, a number of ties, a log change
+
+StoredCells stored_by(const PartsPlan& plan) {
+  return {.log_changes = true, .rerouted = plan.routes};
+}
 
 // What is found about one prompt.
 struct PromptParts {
-  std::vector<std::int64_t> touched;  // [asked item] (target, source) pairs; 0 = no such edge
-  // [asked item][window], its sizes after each other; of one that cumulates nothing.
-  std::vector<std::vector<float>> probability;
-  std::vector<std::vector<std::int32_t>> rank, tied;
-  // Likewise; of one that cumulates [size, order, step].
-  std::vector<std::vector<float>> log_change;
+  // [asked item]; of one that cumulates [size, order, step].
+  std::vector<CellValues> items;
   std::vector<std::vector<PartOrder>> orders;  // [asked item][size], of those that cumulate
   // What ranked the channels, of the first prompt of a unit where something is ranked by it; else
   // without numbers.
@@ -40,8 +37,7 @@ struct PromptParts {
 };
 template <class Archive>
 void serialize(Archive& archive, PromptParts& p) {
-  archive(p.touched, p.probability, p.rank, p.tied, p.log_change, p.orders, p.decay.tokens,
-          p.decay.mean);
+  archive(p.items, p.orders, p.decay.tokens, p.decay.mean);
 }
 
 std::map<std::uint32_t, std::string> names_of(const std::vector<PartItem>& items) {
@@ -56,7 +52,7 @@ std::map<std::uint32_t, std::string> names_of(const std::vector<PartItem>& items
 class PartsArrays final : public ArrayMaker {
  public:
   PartsArrays(const PartsPlan& plan, const Subjects& subjects)
-      : plan_(plan), cells_(names_of(plan.items), plan.series, subjects, {.log_changes = true}) {}
+      : plan_(plan), cells_(names_of(plan.items), plan.series, subjects, stored_by(plan)) {}
 
   void add(std::uint32_t prompt, const Asked& asked, const std::string& values) override {
     const auto found = from_bytes<PromptParts>(values, "what parts of edges carry");
@@ -65,9 +61,7 @@ class PartsArrays final : public ArrayMaker {
       if (plan_.items.at(asked[i].item).cumulates())
         add_cumulated(prompt, asked[i], i, found);
       else
-        cells_.add(prompt, asked[i],
-                   {found.touched.at(i), found.probability.at(i), found.rank.at(i),
-                    found.tied.at(i), &found.log_change.at(i)});
+        cells_.add(prompt, asked[i], found.items.at(i));
   }
   void add_failed(std::uint32_t prompt, const Asked& asked) override {
     cells_.add_failed(prompt, asked);
@@ -120,7 +114,7 @@ class PartsArrays final : public ArrayMaker {
       for (std::size_t order = 0; order < parts.orders.size(); ++order)
         for (std::size_t step = 0; step < parts.steps.size(); ++step)
           parts.log_change[parts.cell(order, step, cells_.row_of(prompt))] =
-              found.log_change.at(i).at(next++);
+              found.items.at(i).log_change.at(next++);
     }
   }
 
@@ -167,20 +161,16 @@ class PartsWork final : public Work {
   PromptBytes bytes_of_prompt(const Asked& asked, double) const override {
     PromptParts sample;
     double rows = 0;
-    sample.touched.resize(asked.size());
     for (const AskedItem& one : asked) {
       const PartItem& item = plan_.items.at(one.item);
       const std::size_t windows = item.cumulates() ? 2 * item.parts.size() * one.series.size()
                                                    : windows_of(plan_.series, one.series).size();
-      sample.log_change.emplace_back(windows);
-      sample.probability.emplace_back(item.cumulates() ? 0 : windows);
-      sample.rank.emplace_back(sample.probability.back().size());
-      sample.tied.emplace_back(sample.probability.back().size());
+      sample.items.push_back(no_answers(windows, stored_by(plan_)));
       sample.orders.emplace_back(item.cumulates() ? one.series.size() : 0,
                                  PartOrder{0, 0, item.parts, item.parts});
       rows += static_cast<double>(windows);
     }
-    return {rows * kBytesPerRow, static_cast<double>(to_bytes(sample).size())};
+    return {rows * stored_by(plan_).bytes(), static_cast<double>(to_bytes(sample).size())};
   }
 
   // Without the knockouts of several parts, whose order the model has to say, and of those by the
@@ -211,8 +201,7 @@ class PartsWork final : public Work {
         findings.push_back({kNotFinite, ""});
         continue;
       }
-      PromptParts parts =
-          found(model.network().architecture(), asked, orders, prompts[i], results[i]);
+      PromptParts parts = found(asked, orders, prompts[i], results[i]);
       if (decay != nullptr) parts.decay = *std::exchange(decay, nullptr);
       findings.push_back({"", to_bytes(parts)});
     }
@@ -273,8 +262,8 @@ class PartsWork final : public Work {
       }
   }
 
-  PromptParts found(const Architecture& architecture, const Asked& asked, const Orders& orders,
-                    const TokenizedPrompt& prompt, const ReplayResult& result) const {
+  PromptParts found(const Asked& asked, const Orders& orders, const TokenizedPrompt& prompt,
+                    const ReplayResult& result) const {
     PromptParts parts;
     parts.orders = orders;
     const std::vector<Answer> answers = answers_in_order(result);
@@ -286,31 +275,13 @@ class PartsWork final : public Work {
       const PartItem& item = plan_.items.at(asked[i].item);
       const std::vector<int> targets = positions_of(item.to, prompt),
                              sources = positions_of(item.from, prompt);
-      const bool exists = exists_somewhere(architecture, targets, sources,
-                                           windows_of(plan_.series, asked[i].series));
-      parts.touched.push_back(exists ? count_edges(targets, sources) : 0);
-      std::vector<float>&probability = parts.probability.emplace_back(),
-      &log_change = parts.log_change.emplace_back();
-      std::vector<std::int32_t>&rank = parts.rank.emplace_back(), &tied = parts.tied.emplace_back();
-      const auto change = [&](const Answer& answer) {
-        return static_cast<float>(answer.log_probability - result.clean.log_probability);
-      };
-      if (item.cumulates()) {
-        for (std::size_t n = 2 * item.parts.size() * orders[i].size(); n > 0; --n) {
-          const Answer& answer = answers.at(together++);
-          log_change.push_back(change(exists ? answer : Answer{}));
-        }
-        continue;
-      }
-      for (std::size_t n = windows_of(plan_.series, asked[i].series).size(); n > 0; --n) {
-        const Answer& answered = answers.at(single++);
-        const Answer answer = exists ? answered : Answer{};
-        if (answer.rank == 0) parts.touched[i] = 0;
-        probability.push_back(static_cast<float>(std::exp(answer.log_probability)));
-        log_change.push_back(change(answer));
-        rank.push_back(answer.rank);
-        tied.push_back(answer.tied);
-      }
+      std::size_t& first = item.cumulates() ? together : single;
+      const std::size_t count = item.cumulates() ? 2 * item.parts.size() * orders[i].size()
+                                                 : windows_of(plan_.series, asked[i].series).size();
+      parts.items.push_back(cells_of_edge(std::span(answers).subspan(first, count),
+                                          result.clean.log_probability,
+                                          count_edges(targets, sources), stored_by(plan_)));
+      first += count;
     }
     return parts;
   }

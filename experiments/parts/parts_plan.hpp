@@ -34,6 +34,7 @@ struct PartsPlan {
   std::uint64_t seed = 1;  // of the order that is the control
   // Prompts in whose tokens exp(A dt) is measured; none where no part is one by it.
   std::vector<Prompt> ranking = {};
+  bool routes = false;  // whether the model has experts
 };
 
 // In which window parts are cumulated, and in which order.
@@ -71,7 +72,7 @@ void serialize(Archive& archive, PartItem& i) {
 }
 template <class Archive>
 void serialize(Archive& archive, PartsPlan& p) {
-  archive(p.what, p.items, p.series, p.ordering, p.seed, p.ranking);
+  archive(p.what, p.items, p.series, p.ordering, p.seed, p.ranking, p.routes);
 }
 template <class Archive>
 void serialize(Archive& archive, PartOrder& o) {

@@ -60,6 +60,7 @@ Asked PartsPlanner::add(std::size_t index, const PartsConfig& entry,
   check_sizes(model_, key("windows.sizes"), entry.windows.sizes);
   const Divisible among = divisible(key("channels"));
   plan_.what = among.what;
+  plan_.routes = model_.architecture.routes();
   if (entry.ranking != RankingConfig{} && !needs_ranking(entry))
     throw InputError(
         model_.file.string(),

@@ -1,7 +1,6 @@
 #include "experiments/position/position.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <map>
 #include <set>
@@ -19,13 +18,11 @@
 #include "experiments/intervene/group_bytes.hpp"
 #include "experiments/intervene/intervene.hpp"
 #include "experiments/planning.hpp"
-#include "experiments/reach.hpp"
 #include "model/check_intervention.hpp"
 
 namespace factflow {
 namespace {
 
-constexpr double kBytesPerCell = 16;  // a probability, a rank, ties, a log change
 constexpr int kLongest = 100000;
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
@@ -50,6 +47,7 @@ struct PositionPlan {
   std::vector<std::string> texts;
   std::uint64_t seed = 1;
   std::int64_t positions = 0;  // that the model has; 0 = no limit
+  bool routes = false;         // whether it has experts
   std::int32_t longest() const {
     std::int32_t longest = 0;
     for (const PositionSpec& item : items) longest = std::max(longest, item.length);
@@ -58,22 +56,23 @@ struct PositionPlan {
 };
 template <class Archive>
 void serialize(Archive& archive, PositionPlan& p) {
-  archive(p.items, p.series, p.texts, p.seed, p.positions);
+  archive(p.items, p.series, p.texts, p.seed, p.positions, p.routes);
 }
 
-// What is found about one prompt: [asked item], and in it [window of all series].
+StoredCells stored_by(const PositionPlan& plan) {
+  return {.log_changes = true, .rerouted = plan.routes};
+}
+
+// What is found about one prompt: [asked item].
 struct PromptPositions {
-  std::vector<std::int64_t> edges;
-  std::vector<std::vector<float>> probability, log_change;
-  std::vector<std::vector<std::int32_t>> rank, tied;
+  std::vector<CellValues> items;
   std::vector<double> clean_log_probability;
   std::vector<std::int32_t> clean_rank, subject_at, distance;
   std::vector<std::int32_t> neutral;  // token ids
 };
 template <class Archive>
 void serialize(Archive& archive, PromptPositions& p) {
-  archive(p.edges, p.probability, p.log_change, p.rank, p.tied, p.clean_log_probability,
-          p.clean_rank, p.subject_at, p.distance, p.neutral);
+  archive(p.items, p.clean_log_probability, p.clean_rank, p.subject_at, p.distance, p.neutral);
 }
 
 // ---- results
@@ -88,7 +87,7 @@ std::map<std::uint32_t, std::string> names_of(const std::vector<PositionSpec>& i
 class PositionArrays final : public ArrayMaker {
  public:
   PositionArrays(const PositionPlan& plan, const Subjects& subjects)
-      : cells_(names_of(plan.items), plan.series, subjects, {.log_changes = true}),
+      : cells_(names_of(plan.items), plan.series, subjects, stored_by(plan)),
         prompts_(subjects.asked.size()) {
     const std::size_t cells = plan.items.size() * prompts_;
     places_.clean_log_probability.assign(cells, kNaN);
@@ -106,9 +105,7 @@ class PositionArrays final : public ArrayMaker {
               places_.neutral.begin() +
                   static_cast<std::ptrdiff_t>(row * static_cast<std::size_t>(places_.longest)));
     for (std::size_t i = 0; i < asked.size(); ++i) {
-      cells_.add(prompt, asked[i],
-                 {found.edges.at(i), found.probability.at(i), found.rank.at(i), found.tied.at(i),
-                  &found.log_change.at(i)});
+      cells_.add(prompt, asked[i], found.items.at(i));
       const std::size_t cell = asked[i].item * prompts_ + row;
       places_.clean_log_probability[cell] = found.clean_log_probability.at(i);
       places_.clean_rank[cell] = found.clean_rank.at(i);
@@ -168,7 +165,8 @@ class PositionWork final : public Work {
     for (const AskedItem& one : asked)
       cells += static_cast<double>(windows_of(plan_.series, one.series).size());
     const double beside = 20.0 * static_cast<double>(asked.size()) + 4.0 * plan_.longest();
-    return {cells * kBytesPerCell + beside, cells * kBytesPerCell + beside};
+    const double bytes = cells * stored_by(plan_).bytes() + beside;
+    return {bytes, bytes};
   }
 
   // For the self-check and for estimates: the edges in the prompt itself, since the model's
@@ -256,8 +254,7 @@ class PositionWork final : public Work {
     for (std::size_t v = 0; v < variants.size(); ++v) {
       if (!is_finite(results[v])) return {kNotFinite, ""};
       for (std::size_t i = 0; i < variants[v].asked.size(); ++i)
-        take(model.network().architecture(), results[v], i, longer[v], asked, variants[v].asked[i],
-             found);
+        take(results[v], i, longer[v], asked, variants[v].asked[i], found);
     }
     return {"", to_bytes(found)};
   }
@@ -266,14 +263,9 @@ class PositionWork final : public Work {
   PromptPositions no_positions(const Asked& asked) const {
     PromptPositions found;
     const std::size_t count = asked.size();
-    found.edges.assign(count, 0);
-    for (const AskedItem& one : asked) {
-      const std::size_t windows = windows_of(plan_.series, one.series).size();
-      found.probability.emplace_back(windows, std::numeric_limits<float>::quiet_NaN());
-      found.log_change.push_back(found.probability.back());
-      found.rank.emplace_back(windows, 0);
-      found.tied.emplace_back(windows, 0);
-    }
+    for (const AskedItem& one : asked)
+      found.items.push_back(
+          no_answers(windows_of(plan_.series, one.series).size(), stored_by(plan_)));
     found.clean_log_probability.assign(count, kNaN);
     found.clean_rank.assign(count, 0);
     found.subject_at.assign(count, -1);
@@ -281,28 +273,17 @@ class PositionWork final : public Work {
     return found;
   }
 
-  void take(const Architecture& architecture, const ReplayResult& result, std::size_t series,
-            const TokenizedPrompt& prompt, const Asked& asked, std::size_t i,
-            PromptPositions& found) const {
+  void take(const ReplayResult& result, std::size_t series, const TokenizedPrompt& prompt,
+            const Asked& asked, std::size_t i, PromptPositions& found) const {
     const PositionSpec& item = plan_.items.at(asked[i].item);
-    const std::vector<int> targets = positions_of(item.to, prompt, 0),
-                           sources = positions_of(item.from, prompt, 0);
     found.clean_log_probability[i] = result.clean.log_probability;
     found.clean_rank[i] = result.clean.rank;
     found.subject_at[i] = prompt.subject.front();
     found.distance[i] = static_cast<std::int32_t>(prompt.ids.size()) - 1 - prompt.subject.back();
-    if (!exists_somewhere(architecture, targets, sources,
-                          windows_of(plan_.series, asked[i].series)))
-      return;
-    found.edges[i] = count_edges(targets, sources);
-    for (std::size_t w = 0; w < result.knockouts[series].size(); ++w) {
-      const Answer& answer = result.knockouts[series][w];
-      found.probability[i][w] = static_cast<float>(std::exp(answer.log_probability));
-      found.log_change[i][w] =
-          static_cast<float>(answer.log_probability - result.clean.log_probability);
-      found.rank[i][w] = answer.rank;
-      found.tied[i][w] = answer.tied;
-    }
+    found.items[i] = cells_of_edge(
+        result.knockouts[series], result.clean.log_probability,
+        count_edges(positions_of(item.to, prompt, 0), positions_of(item.from, prompt, 0)),
+        stored_by(plan_));
   }
 
   PositionPlan plan_;
@@ -350,6 +331,7 @@ class PositionPlanner {
   PositionPlanner(const ModelToPlan& model, std::size_t entries)
       : model_(model), entries_(entries) {
     plan_.positions = model.architecture.max_positions;
+    plan_.routes = model.architecture.routes();
   }
 
   Asked add(std::size_t index, const PositionConfig& entry) {

@@ -1,10 +1,7 @@
 #include "experiments/sweep/sweep.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <functional>
 #include <map>
-#include <numeric>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -42,30 +39,11 @@ SweepPlan decode_sweep_plan(const std::string& bytes) {
 
 namespace {
 
-// A probability, a rank, a number of ties, blocked edges; and how many layers route differently.
-constexpr double kBytesPerRow = 16, kBytesOfRouting = 4;
+// What is found about one prompt: [asked edge].
+using PromptSweep = std::vector<CellValues>;
 
-// What is found about one prompt.
-struct PromptSweep {
-  // [asked edge] (target, source) pairs; 0 = no such edge.
-  std::vector<std::int64_t> blocked;
-  // [asked edge][start], its window sizes after each other; NaN = no edge.
-  std::vector<std::vector<float>> probability;
-  std::vector<std::vector<std::int32_t>> rank, tied;  // likewise; 0 = no edge
-  // [asked edge][layer] edges that a window loses for each of its layers.
-  std::vector<std::vector<std::int32_t>> by_layer;
-  // [asked edge][start] layers in which a replayed token goes to other experts; nothing where the
-  // model has none.
-  std::vector<std::vector<std::int32_t>> rerouted;
-};
-template <class Archive>
-void serialize(Archive& archive, PromptSweep& p) {
-  archive(p.blocked, p.probability, p.rank, p.tied, p.by_layer, p.rerouted);
-}
-
-std::int32_t sum_over(const std::vector<std::int32_t>& by_layer, const Window& window) {
-  return std::accumulate(by_layer.begin() + window.begin, by_layer.begin() + window.end,
-                         std::int32_t{0});
+StoredCells stored_by(const SweepPlan& plan) {
+  return {.rerouted = plan.routes};
 }
 
 // ---- results
@@ -80,24 +58,11 @@ std::map<std::uint32_t, std::string> labels_of(const std::vector<EdgeSpec>& edge
 class SweepArrays final : public ArrayMaker {
  public:
   SweepArrays(const SweepPlan& plan, const Subjects& subjects)
-      : series_(plan.series),
-        cells_(labels_of(plan.edges), plan.series, subjects,
-               {.blocked_edges = true, .rerouted = plan.routes}) {}
+      : cells_(labels_of(plan.edges), plan.series, subjects, stored_by(plan)) {}
 
   void add(std::uint32_t prompt, const Asked& asked, const std::string& values) override {
     const auto found = from_bytes<PromptSweep>(values, "a sweep result");
-    for (std::size_t e = 0; e < asked.size(); ++e) {
-      std::vector<std::int32_t> blocked;
-      for (const Window& window : windows_of(series_, asked[e].series))
-        blocked.push_back(sum_over(found.by_layer.at(e), window));
-      cells_.add(prompt, asked[e],
-                 {.touched = found.blocked.at(e),
-                  .probability = found.probability.at(e),
-                  .rank = found.rank.at(e),
-                  .tied = found.tied.at(e),
-                  .blocked_edges = &blocked,
-                  .rerouted = found.rerouted.empty() ? nullptr : &found.rerouted.at(e)});
-    }
+    for (std::size_t e = 0; e < asked.size(); ++e) cells_.add(prompt, asked[e], found.at(e));
   }
   void add_failed(std::uint32_t prompt, const Asked& asked) override {
     cells_.add_failed(prompt, asked);
@@ -111,7 +76,6 @@ class SweepArrays final : public ArrayMaker {
   }
 
  private:
-  std::vector<WindowSeries> series_;
   CellCollector cells_;
 };
 
@@ -139,18 +103,12 @@ class SweepWork final : public Work {
   PromptBytes bytes_of_prompt(const Asked& asked, double) const override {
     PromptSweep sample;
     double rows = 0;
-    sample.blocked.resize(asked.size());
     for (const AskedItem& edge : asked) {
       const std::size_t windows = windows_of(plan_.series, edge.series).size();
-      sample.probability.emplace_back(windows);
-      sample.rank.emplace_back(windows);
-      sample.tied.emplace_back(windows);
-      if (plan_.routes) sample.rerouted.emplace_back(windows);
-      sample.by_layer.emplace_back(layers_of(edge));
+      sample.push_back(no_answers(windows, stored_by(plan_)));
       rows += static_cast<double>(windows);
     }
-    return {rows * (kBytesPerRow + (plan_.routes ? kBytesOfRouting : 0)),
-            static_cast<double>(to_bytes(sample).size())};
+    return {rows * stored_by(plan_).bytes(), static_cast<double>(to_bytes(sample).size())};
   }
 
   ReplayRequest request(const Asked& asked, const TokenizedPrompt& prompt,
@@ -167,33 +125,15 @@ class SweepWork final : public Work {
     return request;
   }
 
-  Finding record(const LoadedModel& model, const Asked& asked, const TokenizedPrompt& prompt,
+  Finding record(const LoadedModel&, const Asked& asked, const TokenizedPrompt& prompt,
                  std::span<const TokenizedPrompt>, const ReplayResult& result) const override {
     PromptSweep sweep;
     for (std::size_t e = 0; e < asked.size(); ++e) {
       const EdgeSpec& edge = plan_.edges.at(asked[e].item);
-      const std::vector<int> targets = positions_of(edge.to, prompt),
-                             sources = positions_of(edge.from, prompt);
-      std::vector<std::int32_t>& by_layer =
-          sweep.by_layer.emplace_back(edges_lost(edge, prompt, model.network().architecture()));
-      const std::vector<Window> windows = windows_of(plan_.series, asked[e].series);
-      // Layers that slide may not reach so far.
-      const bool exists = std::any_of(windows.begin(), windows.end(), [&](const Window& window) {
-        return sum_over(by_layer, window) > 0;
-      });
-      sweep.blocked.push_back(exists ? count_edges(targets, sources) : 0);
-      std::vector<float>& probability = sweep.probability.emplace_back();
-      std::vector<std::int32_t>&rank = sweep.rank.emplace_back(), &tied = sweep.tied.emplace_back();
-      if (plan_.routes) sweep.rerouted.emplace_back();
-      for (const Answer& answered : result.knockouts[e]) {
-        const Answer answer = exists ? answered : Answer{};
-        if (answer.rank == 0) sweep.blocked[e] = 0;  // an empty set of channels, say
-        probability.push_back(static_cast<float>(std::exp(answer.log_probability)));
-        rank.push_back(answer.rank);
-        tied.push_back(answer.tied);
-        if (plan_.routes) sweep.rerouted.back().push_back(answer.rerouted);
-      }
-      if (sweep.blocked[e] == 0) std::fill(by_layer.begin(), by_layer.end(), 0);
+      sweep.push_back(
+          cells_of_edge(result.knockouts[e], result.clean.log_probability,
+                        count_edges(positions_of(edge.to, prompt), positions_of(edge.from, prompt)),
+                        stored_by(plan_)));
     }
     return {"", to_bytes(sweep)};
   }
@@ -203,14 +143,6 @@ class SweepWork final : public Work {
   }
 
  private:
-  // Of the model: windows of every size reach its last one.
-  std::size_t layers_of(const AskedItem& edge) const {
-    std::size_t layers = 0;
-    for (const Window& window : windows_of(plan_.series, edge.series))
-      layers = std::max(layers, static_cast<std::size_t>(window.end));
-    return layers;
-  }
-
   SweepPlan plan_;
 };
 

@@ -2,6 +2,7 @@
 // mixing kernels cannot leave out. A part of plan_replay().
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <span>
 #include <vector>
@@ -27,10 +28,24 @@ struct EffectiveSeries {
   std::vector<Window> windows;       // of the runs; ascending, unique, none empty
   size_t first_window = 0;           // of all series' windows
 
+  // Likewise what blocks in `beside` cut, of a series as written in their own layers; empty: none.
+  std::vector<std::uint64_t> beside_below;
+
   // How many edges rows with this cut in a window lose.
-  std::uint64_t edges_in(const Window& window) const {
-    return edges_below[static_cast<size_t>(window.end)] -
-           edges_below[static_cast<size_t>(window.begin)];
+  std::uint64_t edges_in(const Window& window) const { return between(edges_below, window); }
+  // How many edges the series' run in a window loses, by its rows' own cut and beside it.
+  std::uint64_t all_edges_in(const Window& window) const {
+    return between(edges_below, as_written ? cut_window : window) + between(beside_below, window);
+  }
+
+ private:
+  // A window may reach beyond the last layer, to what is written into the stream behind it.
+  static std::uint64_t between(const std::vector<std::uint64_t>& below, const Window& window) {
+    if (below.empty()) return 0;
+    const auto at = [&](int layer) {
+      return below[std::min(static_cast<size_t>(layer), below.size() - 1)];
+    };
+    return at(window.end) - at(window.begin);
   }
 };
 

@@ -306,7 +306,8 @@ void Pass::read_answers(const Network& network, const Factor& states, Workspace&
 Answer Pass::answer_of(std::int64_t row) const {
   return {answers_.log_probability.data_ptr<double>()[row],
           answers_.rank.data_ptr<std::int32_t>()[row], answers_.tied.data_ptr<std::int32_t>()[row],
-          rerouted_.defined() ? rerouted_.data_ptr<std::int32_t>()[row] : 0};
+          rerouted_.defined() ? rerouted_.data_ptr<std::int32_t>()[row] : 0,
+          plan_.edges_of[static_cast<size_t>(row)]};
 }
 
 std::vector<ReplayResult> Pass::collect(ReadsOn reads) {

@@ -255,6 +255,7 @@ class Planner {
     if (effective_series.beside.empty()) return -1;
     find_extent(effective_series);
     take_row_cut(effective_series);
+    count_edges_beside(effective_series);
     const auto known =
         std::find_if(series_.begin() + static_cast<std::ptrdiff_t>(first), series_.end(),
                      [&](const EffectiveSeries& other) { return equal(other, effective_series); });
@@ -354,6 +355,32 @@ class Planner {
     }
   }
 
+  // Of the blocks that are left to do beside the rows' own cut.
+  void count_edges_beside(EffectiveSeries& series) const {
+    const auto edges_of = [&](const Block& block, int layer) {
+      if (series.as_written &&
+          std::find(block.layers.begin(), block.layers.end(), layer) == block.layers.end())
+        return std::uint64_t{0};
+      const Window here{layer, layer + 1};
+      std::uint64_t edges = 0;
+      if (block.through != Block::Through::kConvolution)
+        edges += edges_in(mixer_, block.targets, block.sources, here, block.path);
+      if (block.through != Block::Through::kState)
+        edges += taps_in(mixer_, block.targets, block.sources, here, block.path);
+      return edges;
+    };
+    for (const Intervention& one : series.beside) {
+      const auto* block = std::get_if<Block>(&one);
+      if (block == nullptr) continue;
+      series.beside_below.resize(static_cast<size_t>(mixer_.layers) + 1);
+      std::uint64_t below = 0;
+      for (int layer = 0; layer < mixer_.layers; ++layer) {
+        below += edges_of(*block, layer);
+        series.beside_below[static_cast<size_t>(layer) + 1] += below;
+      }
+    }
+  }
+
   int selection_index(const StateSelection& selection) {
     const auto found = std::find(plan_.selections.begin(), plan_.selections.end(), selection);
     const auto index = static_cast<int>(found - plan_.selections.begin());
@@ -409,6 +436,7 @@ class Planner {
       if (!clean_row_of_.contains(ids)) add_clean_row(ids, -1);
     plan_.clean_columns = plan_.columns();
     clean_rows_ = plan_.rows.size();
+    plan_.edges_of.assign(clean_rows_, 0);
   }
 
   // Token flags of each series' cut, and the states that its rows start from: of each prompt first
@@ -539,6 +567,7 @@ class Planner {
               .column;
     }
     row_of_window_[series.first_window + birth.window] = index;
+    plan_.edges_of.push_back(static_cast<std::int32_t>(series.all_edges_in(window)));
     for (std::int32_t i = 0; i < row.count; ++i) plan_.parent.push_back(parent + i);
     add_row(row, series.request);
     birth_of_.push_back({birth.layer, parent});

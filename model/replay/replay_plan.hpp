@@ -155,6 +155,7 @@ struct ReplayPlan {
 
   // Every row answers for its prompt with its last column; -1: for none.
   std::vector<std::int32_t> request_of;  // per row
+  std::vector<std::int32_t> edges_of;    // per row, as Answer::blocked_edges
   // The series changes nothing in this prompt.
   static constexpr std::int32_t kNoEdge = -1;
   // [request][series][run] row, or kNoEdge.

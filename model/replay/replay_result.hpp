@@ -18,6 +18,8 @@ struct Answer {
   std::int32_t tied = 0;  // how many of these are exactly as likely: they have the same logit
   // In how many layers some token of the run goes to other experts than in the clean run.
   std::int32_t rerouted = 0;
+  // How many edges (target, source) the run loses, summed over its layers and their mixers.
+  std::int32_t blocked_edges = 0;
 
   // What the reference counts: 1 + how many tokens are likelier.
   std::int32_t published_rank() const { return rank - tied; }

@@ -24,7 +24,7 @@ namespace factflow {
 
 // Units of another plan have other contents under the same names: a change to the sizes or names of
 // run_plan.cpp or unit_sizes.cpp must change this.
-inline constexpr const char* kPlanVersion = "plan 12";
+inline constexpr const char* kPlanVersion = "plan 13";
 
 struct RunDirectory {
   std::filesystem::path path;

@@ -143,6 +143,25 @@ class OfEveryFamily : public DemoFacts {
     return static_cast<double>(array<float>(fmt::format("{}/window_{}", group, size), "log_change")
                                    .at((item * prompts_.size() + fact) * starts(size) + start));
   }
+  // How many edges are stored as lost: all that the blocks cut, or none where one of them cuts
+  // nothing in any layer. In how many layers routing changes is stored for models with experts.
+  void expect_edges(const std::string& group, size_t item, size_t fact, size_t size, size_t start,
+                    const std::vector<Intervention>& together, const std::string& what) const {
+    const std::string path = fmt::format("{}/window_{}", group, size);
+    std::int64_t expected = 0;
+    bool all_exist = true;
+    for (const Intervention& one : together)
+      if (const auto* block = std::get_if<Block>(&one)) {
+        all_exist = all_exist && exists(*block);
+        expected += blocked_edges(architecture(), *block);
+      }
+    const size_t at = (item * prompts_.size() + fact) * starts(size) + start;
+    EXPECT_EQ(array<std::int32_t>(path, "blocked_edges").at(at), all_exist ? expected : 0) << what;
+    if (architecture().routes())
+      EXPECT_GE(array<std::int32_t>(path, "rerouted").at(at), 0) << what;
+    else
+      EXPECT_THROW(array<std::int32_t>(path, "rerouted"), std::out_of_range);
+  }
   // Where no layer has the edge, since windows slide and convolutions are short, there is no
   // number.
   bool exists(Block block) const {
@@ -249,6 +268,7 @@ TEST_P(PartsOfEveryFamily, AreWhatTheReferenceForwardSaysOrAreRefused) {
         expect_change(cell("parts", place("parts", "part", name), fact, size, start),
                       log_of(prompt.ids, prompt.answer, together) - clean, edge,
                       fmt::format("{} {} {}", name, size, start));
+        expect_edges("parts", place("parts", "part", name), fact, size, start, together, name);
       }
   EXPECT_GT(largest_, kSomething);
 
@@ -382,6 +402,7 @@ TEST_P(PositionOfEveryFamily, IsWhatTheReferenceForwardSays) {
           expect_change(cell("position", item, fact, 2, start),
                         log_of(ids, prompt.answer, {block}) - clean, block,
                         fmt::format("{} {}", name, start));
+          expect_edges("position", item, fact, 2, start, {block}, name);
         }
       }
     }
@@ -434,6 +455,8 @@ TEST_P(AnswersOfEveryFamily, AreWhatTheReferenceForwardSays) {
         expect_change(
             cell("answers", place("answers", "item", edge + "first token"), fact, 2, start), first,
             block, edge + "first");
+        expect_edges("answers", place("answers", "item", edge + "first token"), fact, 2, start,
+                     {block}, edge);
         if (exists(block))
           expect_change(
               cell("answers", place("answers", "item", edge + "whole answer"), fact, 2, start),
@@ -486,6 +509,7 @@ class InterveneOfEveryFamily : public OfEveryFamily {
             EXPECT_NEAR(stored, expected, kClose) << what;
           else
             EXPECT_TRUE(std::isnan(stored)) << what;
+          expect_edges("intervention", row, fact, size, start, together, what);
           if (all_exist) largest_ = std::max(largest_, std::abs(expected));
         }
     }

@@ -60,9 +60,11 @@ Errors errors_of(const std::string& name, Precision precision) {
   const std::vector<ReplayResult> results = ReplayEngine(*network, 0).run(requests);
   Errors errors{network->architecture().family, {}};
   for (size_t i = 0; i < cases.size(); ++i) {
-    for (size_t k = 0; k < cases[i].edges.size(); ++k)
+    for (size_t k = 0; k < cases[i].edges.size(); ++k) {
       EXPECT_EQ(blocked_edges(network->architecture(), requests[i].series[k].block()),
                 cases[i].edges[k]);
+      EXPECT_EQ(results[i].knockouts[k][0].blocked_edges, cases[i].edges[k]);
+    }
     errors.all.push_back(oracle_error(std::exp(results[i].clean.log_probability), cases[i].clean));
     for (size_t k = 0; k < results[i].knockouts.size(); ++k)
       errors.all.push_back(oracle_error(probability_of(results[i], k), cases[i].probabilities[k]));

@@ -71,6 +71,7 @@ TEST(ReplayPlan, AReplayedRowHoldsTheTokensFromTheFirstTargetOn) {
   EXPECT_THAT(plan.before[6].column, ElementsAre(5, 2, 1));
   EXPECT_THAT(plan.columns_alive, ElementsAre(5, 5, 7, 7, 7, 7));
   EXPECT_EQ(plan.blocked_edges, 2u * 2u);  // two targets, one source, two layers
+  EXPECT_THAT(plan.edges_of, ElementsAre(0, 4));
 }
 
 // What blocks of a part count on that share its replays by number.
@@ -99,7 +100,36 @@ TEST(ReplayPlan, WindowsOfOneStartShareTheirTrajectory) {
   }
   EXPECT_THAT(plan.rows_alive, ElementsAre(1, 2, 3, 4, 4, 4));
   EXPECT_THAT(plan.answer_row[0][0], ElementsAre(2, 1, 3));
-  EXPECT_EQ(plan.blocked_edges, 4u);  // the trajectory's four layers, once
+  EXPECT_EQ(plan.blocked_edges, 4u);                    // the trajectory's four layers, once
+  EXPECT_THAT(plan.edges_of, ElementsAre(0, 4, 1, 2));  // of each window
+}
+
+// Each run's edges are its blocks' in its own layers, whichever of them its rows cut themselves. A
+// window may end behind the last layer, where the stream can be written.
+TEST(ReplayPlan, RunsKnowWhatAllTheirBlocksCut) {
+  Block first, second;
+  first.targets = second.targets = {4};
+  first.sources = {0, 1};
+  second.sources = {2};
+  Write behind;
+  behind.site = Site::kH;
+  behind.tokens = {4};
+  const ReplayPlan windows =
+      plan_of({prompt(5, {{{first, second}, {{{1, 3}, {2, kLayers}}}},
+                          {{first, behind}, {{{4, kLayers + 1}, {kLayers, kLayers + 1}}}}})});
+  const auto edges = [](const ReplayPlan& plan, size_t series, size_t run) {
+    return plan.edges_of[static_cast<size_t>(plan.answer_row[0][series][run])];
+  };
+  EXPECT_EQ(edges(windows, 0, 0), 3 * 2);
+  EXPECT_EQ(edges(windows, 0, 1), 3 * 4);
+  EXPECT_EQ(edges(windows, 1, 0), 2 * 2);
+  EXPECT_EQ(edges(windows, 1, 1), 0);
+  first.layers = {0, 1, 2};
+  second.layers = {5};
+  const ReplayPlan written =
+      plan_of({prompt(5, {{{first}, std::nullopt}, {{first, second}, std::nullopt}})});
+  EXPECT_EQ(edges(written, 0, 0), 2 * 3);
+  EXPECT_EQ(edges(written, 1, 0), 2 * 3 + 1);
 }
 
 TEST(ReplayPlan, CostsWhatTheFormulaSays) {
