@@ -138,11 +138,8 @@ double CudaComparison::amplified_rounding(const std::vector<ReplayRequest>& requ
   const double of_answers = share(Precision::kFp32);
   double noise = std::max(1e-6, distance(ReplayEngine(*fp32).run(requests), expected, of_answers));
   for (unsigned seed = 1; seed <= nudges_; ++seed) {
-    std::mt19937 random(seed);
     RandomTensors moved = tensors_;
-    for (auto& [name, tensor] : moved)
-      for (float& value : tensor.values)
-        value = std::nextafter(value, (random() & 1u) != 0 ? INFINITY : -INFINITY);
+    move_to_neighbours(moved, seed);
     const auto network = Network::load(written(moved), at::kCPU, Precision::kFp64);
     noise = std::max(noise, distance(ReplayEngine(*network).run(requests), expected, of_answers));
   }

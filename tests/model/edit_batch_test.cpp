@@ -483,11 +483,26 @@ TEST_P(Side, AnEditInFp32ReachesTheEngineAndIsUndoneToTheBit) {
   }
 }
 
-// Relative; docs/locate.md has what was measured.
+// The model in fp64 with every weight moved to a neighbouring float32.
+std::unique_ptr<Network> nudged_network(const std::string& name, unsigned nudge) {
+  const TemporaryDirectory directory;
+  auto tensors = random_tensors(small_config(name), 1);
+  move_to_neighbours(tensors, nudge);
+  write_checkpoint(directory.path(), small_config(name), tensors);
+  return Network::load(
+      std::make_shared<const Checkpoint>(Checkpoint::open(directory.path().string())), at::kCPU,
+      Precision::kFp64);
+}
+
+// Relative; docs/locate.md has what was measured. A gradient may be as far off as what its model
+// makes of rounded weights, which Zamba2's shared blocks in a row make much of.
 TEST_P(Side, Fp32IsCloseToFp64) {
   const auto rough = random_network(GetParam(), 1, Precision::kFp32);
+  std::vector<std::unique_ptr<Network>> neighbours;
+  for (unsigned nudge = 1; nudge <= 3; ++nudge)
+    neighbours.push_back(nudged_network(GetParam(), nudge));
   const std::vector<EditRequest> asked = requests();
-  double first = 0, deltas = 0, directions = 0, covariance = 0;
+  double first = 0, deltas = 0, directions = 0, covariance = 0, noise = 0;
   int compared = 0;
   for (const EditedMatrix matrix : matrices()) {
     const at::Tensor c = key_covariance(EditSlot(*network_, matrix, 1), runs(12), 0.05),
@@ -496,6 +511,9 @@ TEST_P(Side, Fp32IsCloseToFp64) {
     covariance = std::max(covariance, distance(c32, c));
     const std::vector<RomeEdit> edits = rome_edits(*network_, matrix, 1, asked, c, settings()),
                                 found = rome_edits(*rough, matrix, 1, asked, c32, settings());
+    std::vector<std::vector<RomeEdit>> nudged;
+    for (const auto& network : neighbours)
+      nudged.push_back(rome_edits(*network, matrix, 1, asked, c, settings()));
     for (size_t i = 0; i < asked.size(); ++i) {
       ASSERT_EQ(found[i].delta().scalar_type(), at::kDouble);
       directions = std::max(directions, distance(found[i].u, edits[i].u));
@@ -503,16 +521,18 @@ TEST_P(Side, Fp32IsCloseToFp64) {
       if (edits[i].first_gradient.norm().item<double>() < 1e-9) continue;
       ++compared;
       first = std::max(first, distance(found[i].first_gradient, edits[i].first_gradient));
+      for (const std::vector<RomeEdit>& other : nudged)
+        noise = std::max(noise, distance(other[i].first_gradient, edits[i].first_gradient));
       deltas =
           std::max(deltas, distance(found[i].v_star - found[i].v0, edits[i].v_star - edits[i].v0));
     }
   }
   std::cout << "| " << GetParam() << " | " << covariance << " | " << directions << " | " << first
-            << " | " << deltas << " |\n";
+            << " | " << deltas << " | " << noise << " |\n";
   EXPECT_GE(compared, 2);
   EXPECT_LE(covariance, 1e-5);
   EXPECT_LE(directions, 2e-5);
-  EXPECT_LE(first, 2e-4);
+  EXPECT_LE(first, std::max(2e-5, 8 * noise));
   EXPECT_LE(deltas, 1e-2);
 }
 

@@ -189,6 +189,13 @@ std::map<std::string, NamedTensor> random_tensors(const json& config, unsigned s
   return tensors;
 }
 
+void move_to_neighbours(std::map<std::string, NamedTensor>& tensors, unsigned seed) {
+  std::mt19937 random(seed);
+  for (auto& [name, tensor] : tensors)
+    for (float& value : tensor.values)
+      value = std::nextafter(value, (random() & 1u) != 0 ? INFINITY : -INFINITY);
+}
+
 void write_tensors(const std::filesystem::path& directory,
                    const std::map<std::string, NamedTensor>& tensors) {
   json header = json::object();

@@ -33,6 +33,10 @@ nlohmann::json small_config(const std::string& name);
 // one.
 std::map<std::string, NamedTensor> random_tensors(const nlohmann::json& config, unsigned seed);
 
+// Every value moved up or down to the neighbouring float32: what answers differ by then is the
+// least that rounding can cost, since weights themselves are rounded.
+void move_to_neighbours(std::map<std::string, NamedTensor>& tensors, unsigned seed);
+
 // Writes model.safetensors.
 void write_tensors(const std::filesystem::path& directory,
                    const std::map<std::string, NamedTensor>& tensors);
