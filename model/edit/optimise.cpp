@@ -1,6 +1,7 @@
 #include "model/edit/optimise.hpp"
 
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <utility>
 
@@ -10,6 +11,9 @@
 
 namespace factflow {
 namespace {
+
+// A loss that changes by less where the value changes by its own size does not depend on it.
+constexpr double kRoundings = 16;
 
 // Adam (Kingma & Ba 2015, algorithm 1) on rows that know nothing of each other.
 class Adam {
@@ -110,10 +114,13 @@ class Search {
     Adam adam(delta_, settings_.lr);
     for (int step = 0;; ++step) {
       const bool last = step >= settings_.iterations - 1;
-      const at::Tensor gradient = evaluate(/*differentiate=*/!last);
+      at::Tensor gradient = evaluate(/*differentiate=*/!last);
       for (size_t fact = 0; fact < found_.size(); ++fact)
         if (searching_[fact] && stops(step, found_[fact].trace.back())) finish(fact);
       if (rows_.empty()) return std::move(found_);
+      if (step == 0) find_pulled(gradient);
+      // Not a product: of a fact that is not a number nothing is moved either.
+      gradient = at::where(pulled_, gradient, at::zeros_like(gradient));
       if (step == 0) keep_first(gradient);
       // Of facts that have stopped nothing is looked at any more.
       delta_ = clamped(delta_ + adam.step(gradient));
@@ -288,6 +295,15 @@ class Search {
     if (!kept.empty()) values_ = values_.index_select(0, indices_on(kept, values_.device()));
   }
 
+  // A value that reaches the answer through no layer (windows slide) has a gradient of rounding
+  // alone. Adam would make whole steps of it, each pulled back by the decay, in a direction that
+  // depends on the machine and on the facts beside it.
+  void find_pulled(const at::Tensor& gradient) {
+    const double epsilon = network_.type() == at::kDouble ? std::numeric_limits<double>::epsilon()
+                                                          : std::numeric_limits<float>::epsilon();
+    pulled_ = (gradient.norm(2, 1) * start_norm_ > kRoundings * epsilon).unsqueeze(1);
+  }
+
   void keep_first(const at::Tensor& gradient) {
     for (size_t fact = 0; fact < found_.size(); ++fact)
       if (searching_[fact])
@@ -310,6 +326,7 @@ class Search {
   at::Tensor values_;                  // [rows, width] of their clean runs
   at::Tensor start_, start_norm_;      // v0 [facts, width], [facts]
   at::Tensor delta_;                   // [facts, width]
+  at::Tensor pulled_;                  // [facts, 1] whether the loss depends on the value at all
 };
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <c10/core/CPUAllocator.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <torch/version.h>
 
 #include "base/error.hpp"
 #include "experiments/evaluate/evaluate.hpp"
@@ -25,14 +26,14 @@ class SmallMemory final : public at::Allocator {
  public:
   explicit SmallMemory(size_t largest) : largest_(largest) { c10::SetCPUAllocator(this, 1); }
   ~SmallMemory() override { c10::SetCPUAllocator(c10::GetDefaultCPUAllocator(), 1); }
-  at::DataPtr allocate(size_t bytes) const override {
-    if (bytes > largest_) {
-      ++refused;
-      TORCH_CHECK(false, "DefaultCPUAllocator: can't allocate memory: you tried to allocate ",
-                  bytes, " bytes");
-    }
-    return c10::GetDefaultCPUAllocator()->allocate(bytes);
+#if TORCH_VERSION_MAJOR >= 2
+  at::DataPtr allocate(size_t bytes) override { return refuse_or_allocate(bytes); }
+  void copy_data(void* to, const void* from, std::size_t bytes) const override {
+    default_copy_data(to, from, bytes);
   }
+#else
+  at::DataPtr allocate(size_t bytes) const override { return refuse_or_allocate(bytes); }
+#endif
   at::DeleterFnPtr raw_deleter() const override {
     return c10::GetDefaultCPUAllocator()->raw_deleter();
   }
@@ -40,6 +41,15 @@ class SmallMemory final : public at::Allocator {
   mutable int refused = 0;
 
  private:
+  at::DataPtr refuse_or_allocate(size_t bytes) const {
+    if (bytes > largest_) {
+      ++refused;
+      TORCH_CHECK(false, "DefaultCPUAllocator: can't allocate memory: you tried to allocate ",
+                  bytes, " bytes");
+    }
+    return c10::GetDefaultCPUAllocator()->allocate(bytes);
+  }
+
   size_t largest_;
 };
 
