@@ -25,10 +25,10 @@ struct EditedValue {
 
 // float64, whatever the network computes in.
 struct OptimisedValue {
-  at::Tensor start;           // v0 [width]: of the first context's row
-  at::Tensor delta;           // [width]
-  // Of the loss at delta = 0; undefined if there was no step. Zero where the loss does not depend on
-  // the value, up to rounding (windows slide): then delta is zero too.
+  at::Tensor start;  // v0 [width]: of the first context's row
+  at::Tensor delta;  // [width]
+  // Of the loss at delta = 0; undefined if there was no step. Zero where the loss does not depend
+  // on the value, up to rounding (windows slide): then delta is zero too.
   at::Tensor first_gradient;
   std::vector<EditStep> trace;
 };

@@ -27,12 +27,16 @@ class SmallMemory final : public at::Allocator {
   explicit SmallMemory(size_t largest) : largest_(largest) { c10::SetCPUAllocator(this, 1); }
   ~SmallMemory() override { c10::SetCPUAllocator(c10::GetDefaultCPUAllocator(), 1); }
 #if TORCH_VERSION_MAJOR >= 2
-  at::DataPtr allocate(size_t bytes) override { return refuse_or_allocate(bytes); }
+  at::DataPtr allocate(size_t bytes) override {
+    return refuse_or_allocate(bytes);
+  }
   void copy_data(void* to, const void* from, std::size_t bytes) const override {
     default_copy_data(to, from, bytes);
   }
 #else
-  at::DataPtr allocate(size_t bytes) const override { return refuse_or_allocate(bytes); }
+  at::DataPtr allocate(size_t bytes) const override {
+    return refuse_or_allocate(bytes);
+  }
 #endif
   at::DeleterFnPtr raw_deleter() const override {
     return c10::GetDefaultCPUAllocator()->raw_deleter();
