@@ -252,7 +252,7 @@ class LineFigures {
     for (std::size_t i = 0; i < model.windows.size(); ++i)
       for (const Curve* curve : curves_of("", model, model.windows[i]))
         if (curve->edge.whole()) {
-          const LineStyle style{ordered_color(i, model.windows.size()), 1};
+          const LineStyle style = ordered_style(i, model.windows.size());
           panel_named(figure, curve->edge.display(), kWindowsAxis)
               .lines.push_back(make_line(
                   fmt::format("window of {}", layers_in_words(model.windows[i])), style, *curve));

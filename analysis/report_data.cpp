@@ -113,7 +113,8 @@ class DataMaker {
                       {"layers", info.layers},
                       {"mixers", mixers_in_letters(info)},
                       {"color", style.color},
-                      {"dash", style.dash}});
+                      {"dash", style.dash},
+                      {"marker", style.marker}});
     }
     return list;
   }
@@ -151,7 +152,8 @@ class DataMaker {
                       {"color", role.color},
                       {"dash", role.dash},
                       {"channelColor", channels.color},
-                      {"channelDash", channels.dash}});
+                      {"channelDash", channels.dash},
+                      {"channelMarker", channels.marker}});
     }
     return list;
   }
@@ -241,7 +243,8 @@ class DataMaker {
     return with_numbers({{"name", curve.edge.display()},
                          {"panel", place.panel},
                          {"color", style.color},
-                         {"dash", style.dash}},
+                         {"dash", style.dash},
+                         {"marker", style.marker}},
                         curve);
   }
 

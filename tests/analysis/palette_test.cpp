@@ -7,6 +7,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/error.hpp"
+
 namespace factflow {
 namespace {
 
@@ -94,6 +96,41 @@ TEST(Palette, PlainLinesDifferForAllEyes) {
   }
   expect_different(colors, 15);
   EXPECT_EQ(dashes.size(), 5U);
+}
+
+// In grey there are lightness, dashes and markers: neighbours differ in all three.
+TEST(Palette, OrderedLinesDifferInGrey) {
+  for (const std::size_t count : {2U, 3U, 5U, 6U, 12U}) {
+    std::set<std::pair<int, int>> looks;
+    for (std::size_t i = 0; i < count; ++i) {
+      const LineStyle style = ordered_style(i, count);
+      EXPECT_TRUE(looks.insert({style.dash, style.marker}).second) << i << " of " << count;
+      EXPECT_GE(style.marker, 1);
+      EXPECT_LE(style.marker, kMarkers);
+      if (i > 0) EXPECT_NE(style.dash, ordered_style(i - 1, count).dash);
+      if (i > 0) EXPECT_NE(style.color, ordered_style(i - 1, count).color);
+    }
+  }
+  EXPECT_EQ(ordered_style(0, 1).marker, 0);
+  EXPECT_NE(family_style("mamba", 0, 3).marker, family_style("mamba", 1, 3).marker);
+  EXPECT_NE(channel_style("quantile 1/5").dash, channel_style("quantile 2/5").dash);
+}
+
+double luminance(const Vector& rgb) {
+  return 0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2];
+}
+
+TEST(Palette, TheMapForAllEyesGrowsLighterAllTheWay) {
+  const std::string list = diverging_palette(kPaletteForAll);
+  for (const auto& [eye, matrix] : kEyes) {
+    double before = -1;
+    for (std::size_t at = list.find('#'); at != std::string::npos; at = list.find('#', at + 1)) {
+      const double now = luminance(matrix * linear_rgb(list.substr(at, 7)));
+      EXPECT_GT(now, before + 0.005) << eye << " " << list.substr(at, 7);
+      before = now;
+    }
+  }
+  EXPECT_THROW(diverging_palette("jet"), InputError);
 }
 
 TEST(Palette, ChannelSetsDifferForAllEyes) {
