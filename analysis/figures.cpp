@@ -114,7 +114,8 @@ std::string caption_text(const Figure& figure, const Study& study) {
   std::string text;
   std::set<std::string> said;
   const auto add = [&](const std::string& line) {
-    if (!line.empty() && said.insert(line).second) text += line + "\n\n";
+    if (line.empty() || !said.insert(line).second) return;
+    text += line + (line.ends_with('.') ? "\n\n" : ".\n\n");
   };
   for (const Plot& plot : figure.plots) add(plot.title);
   add(figure.caption);

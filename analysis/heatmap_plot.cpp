@@ -405,6 +405,7 @@ std::vector<Plot> render_at(const HeatmapPlot& figure, const FigureOptions& opti
     first += count;
     if (std::all_of(page.panels.begin(), page.panels.end(), is_gap)) continue;
     plots.push_back(plot_of(page, options, lay_out(page, options.fonts, width, fitting)));
+    plots.back().title = figure.header;
     plots.back().stem =
         figure.stem + (plots.size() == 1 ? "" : fmt::format("_page{}", plots.size())) + ending;
   }

@@ -1,6 +1,8 @@
 // The figures of curves, each from the study's curves alone.
 #include <algorithm>
 #include <map>
+#include <set>
+#include <string>
 #include <tuple>
 #include <utility>
 
@@ -115,7 +117,13 @@ class LineFigures {
   // Figure 1 of the paper.
   void add_models(const std::string& set) {
     LinePlot figure = model_lines(set, all(), kChangeAxis);
-    figure.header = fmt::format("Window of {}{}", layers_in_words(study_.window), among(set));
+    std::set<std::string> names;
+    for (const Panel& panel : figure.panels)
+      for (const Line& line : panel.lines) names.insert(line.label);
+    figure.header =
+        fmt::format("{}, window of {}{}",
+                    names.size() == 1 ? *names.begin() : fmt::format("{} models", names.size()),
+                    layers_in_words(study_.window), among(set));
     add("models" + ending(set),
         fmt::format("Models against each other, one panel per edge; window of {}{}",
                     layers_in_words(study_.window), among(set)),

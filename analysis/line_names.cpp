@@ -86,6 +86,8 @@ class Placer {
     const double near = touch + side * kOwnGap, far = near + side * kHeight;
     const Box name{left, left + width, std::min(near, far), std::max(near, far)};
     if (name.bottom < kEdge || name.top > box_.height - kEdge) return std::nullopt;
+    const double base = box_.height * (box_.base - box_.low) / (box_.high - box_.low);
+    if (name.bottom < base + kEdge && base - kEdge < name.top) return std::nullopt;
     const bool free = std::none_of(taken_.begin(), taken_.end(), [&](const Box& other) {
       return name.left < other.right && other.left < name.right && name.bottom < other.top &&
              other.bottom < name.top;

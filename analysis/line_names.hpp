@@ -13,6 +13,7 @@ struct PanelBox {
   double width = 0, height = 0;
   double deepest = 1;  // right end of the x axis
   double low = 0, high = 1;
+  double base = 0;  // where a line crosses the panel from end to end, if it is within it
 };
 
 struct PlacedName {
@@ -21,8 +22,8 @@ struct PlacedName {
 };
 
 // The names of those lines beside which a name of small letters (kSmallFont) covers no line, no
-// other name and not the frame, and is nearer to its own line than to any other. Lines that are
-// crowded have none: the legend names all. Bars and dots have none.
+// other name, not the base and not the frame, and is nearer to its own line than to any other.
+// Lines that are crowded have none: the legend names all. Bars and dots have none.
 std::vector<PlacedName> place_names(const std::vector<Line>& lines, const PanelBox& box);
 
 }  // namespace factflow

@@ -345,7 +345,8 @@ std::string layer_axis(const Panel& panel, const LineLayout& layout, bool named,
 std::string line_names(const Panel& panel, const Range& range, const LineLayout& layout,
                        double left, double top) {
   std::string script;
-  const PanelBox box{layout.panel_width, kPanelHeight, layout.deepest, range.low, range.high};
+  const PanelBox box{layout.panel_width, kPanelHeight, layout.deepest,
+                     range.low,          range.high,   panel.axis.base};
   for (const PlacedName& name : place_names(panel.lines, box))
     script += fmt::format(
         "set label {} at screen {:.4f},{:.4f} center noenhanced font ',{}' textcolor rgb "
@@ -404,9 +405,12 @@ constexpr const char* kAxes =
 // What the panels are, with their counts.
 std::vector<std::string> notes_of(const LinePlot& figure) {
   std::vector<std::string> notes;
-  for (const Panel& panel : figure.panels)
-    notes.push_back(fmt::format("Panel {}: {}, {}.", join(panel.title), panel.axis.label,
-                                count_of(panel.lines)));
+  for (const Panel& panel : figure.panels) {
+    const std::string title = join(panel.title), count = count_of(panel.lines);
+    const bool counted = title.find(count) != std::string::npos;
+    notes.push_back(
+        fmt::format("Panel {}: {}{}.", title, panel.axis.label, counted ? "" : ", " + count));
+  }
   return notes;
 }
 
@@ -531,6 +535,7 @@ std::vector<Plot> pages_of(const LinePlot& figure, double width, std::size_t col
       page.header += fmt::format(" (page {})", plots.size() + 1);
     }
     plots.push_back(render_at(page, width, columns));
+    plots.back().title = figure.header;
     plots.back().stem =
         figure.stem + (plots.size() == 1 ? "" : fmt::format("_page{}", plots.size())) + ending;
     first += count;

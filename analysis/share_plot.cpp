@@ -310,6 +310,7 @@ std::vector<Plot> pages_of(const SharePlot& figure, double width, std::size_t co
     page.panels = {begin, begin + static_cast<std::ptrdiff_t>(count)};
     if (count < figure.panels.size()) page.header += fmt::format(" (page {})", plots.size() + 1);
     plots.push_back(render_at(page, width, columns));
+    plots.back().title = figure.header;
     plots.back().stem =
         figure.stem + (plots.size() == 1 ? "" : fmt::format("_page{}", plots.size())) + ending;
     first += count;

@@ -178,7 +178,8 @@ TEST(LinePlots, NothingIsTallerThanAPageAndAllPagesHaveOneRange) {
       EXPECT_LE(std::stod(page.script.substr(at + 12)), 12);
     }
     EXPECT_THAT(page.script, HasSubstr("set xrange [0:0.75]"));
-    EXPECT_THAT(page.title, HasSubstr("(page "));
+    EXPECT_EQ(page.title, "gpt2");
+    EXPECT_THAT(page.script, HasSubstr("'gpt2 (page "));
   }
   EXPECT_GE(pages, 2U);
   EXPECT_EQ(panels, 20U);
@@ -186,7 +187,7 @@ TEST(LinePlots, NothingIsTallerThanAPageAndAllPagesHaveOneRange) {
 }
 
 TEST(LinePlots, NamesStandBesideLinesWhereThereIsRoomAndNowhereElse) {
-  const PanelBox box{2, 1.5, 1, -100, 0};
+  const PanelBox box{2, 1.5, 1, -100, 0, 0};
   Line high = line_of("high", {at(0, -10, 0, 0, 1), at(0.5, -10, 0, 0, 1), at(1, -10, 0, 0, 1)}),
        low = line_of("low", {at(0, -80, 0, 0, 1), at(0.5, -80, 0, 0, 1), at(1, -80, 0, 0, 1)});
   const std::vector<PlacedName> names = place_names({high, low}, box);

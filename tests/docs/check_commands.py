@@ -21,7 +21,7 @@ SHELLS = {"sh", "bash", ""}
 # First words by which a block without a language, or an indented one, is known to be commands.
 PROGRAMS = {"factflow", "build/factflow", "build/cuda/factflow", "make", "cmake", "mpirun", "pip", "python3", "sbatch", "ctest", "ninja", "docker", "apptainer",
             "apt-get", "apt", "dpkg", "source", "man", "git"}
-SECONDS = 100  # of one command
+SECONDS = 240  # of one command, on a busy machine; all together take about a minute of processor time
 
 # What a reader has and the scratch folder has not, and what a test can do with less of. In order: (pattern, replacement).
 SMALLER = [
