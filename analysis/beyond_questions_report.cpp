@@ -99,9 +99,9 @@ std::string link_of(const BeyondQuestion& question, const QuestionAnswer& answer
     for (const Plot& plot : figure.plots)
       if (plot.stem == Stems::plain(answer.figure))
         return fmt::format(
-            "<a href=\"figures/{0}.svg\">figure</a> \u00B7 <a "
-            "href=\"#{1}\">numbers</a>",
-            escape(plot.stem), question.section);
+            "<a href=\"figures/{}\">figure</a> \u00B7 <a "
+            "href=\"#{}\">numbers</a>",
+            escape(plot.files().at(0)), question.section);
   return fmt::format("<a href=\"#{}\">numbers</a>", question.section);
 }
 

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "analysis/curve_figures.hpp"
+#include "analysis/model_styles.hpp"
 #include "base/text.hpp"
 
 namespace factflow {
@@ -90,13 +91,12 @@ class LineFigures {
   // family in the run.
   LinePlot model_lines(const std::string& set, const Models& models, const ValueAxis& axis) const {
     LinePlot figure;
-    std::map<std::string, std::size_t> size, index;
-    for (const ModelData* model : all()) ++size[model->info.family];
+    const Models every = all();
+    std::vector<std::string> families;
+    for (const ModelData* model : every) families.push_back(model->info.family);
+    const std::vector<LineStyle> looks = model_styles(families);
     std::map<const ModelData*, LineStyle> styles;
-    for (const ModelData* model : all()) {
-      const std::string& family = model->info.family;
-      styles[model] = family_style(family, index[family]++, size[family]);
-    }
+    for (std::size_t i = 0; i < looks.size(); ++i) styles[every[i]] = looks[i];
     for (const ModelData* model : models)
       for (const Curve* curve : curves_of(set, *model, study_.window))
         if (curve->edge.whole())

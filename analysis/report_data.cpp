@@ -13,6 +13,7 @@
 #include "analysis/figures.hpp"
 #include "analysis/html.hpp"
 #include "analysis/load_runs.hpp"
+#include "analysis/model_styles.hpp"
 #include "analysis/palette.hpp"
 #include "base/text.hpp"
 
@@ -101,12 +102,13 @@ class DataMaker {
   }
 
   Json models() {
-    std::map<std::string, std::size_t> size, index;
-    for (const ModelData& model : study_.run.models) ++size[model.info.family];
+    std::vector<std::string> families;
+    for (const ModelData& model : study_.run.models) families.push_back(model.info.family);
+    const std::vector<LineStyle> styles = model_styles(families);
     Json list = Json::array();
-    for (const ModelData& model : study_.run.models) {
-      const ModelInfo& info = model.info;
-      const LineStyle style = family_style(info.family, index[info.family]++, size[info.family]);
+    for (std::size_t i = 0; i < styles.size(); ++i) {
+      const ModelInfo& info = study_.run.models[i].info;
+      const LineStyle& style = styles[i];
       list.push_back({{"name", info.name},
                       {"family", info.family},
                       {"stateSpace", mixing_of(info) == Mixing::kState},

@@ -4,9 +4,14 @@
 #include <array>
 #include <cmath>
 #include <set>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
+#include "analysis/model_styles.hpp"
 #include "base/error.hpp"
 
 namespace factflow {
@@ -85,6 +90,20 @@ TEST(Palette, FamiliesOfThePaperDifferForAllEyes) {
   for (const char* family : {"mamba", "mamba2", "falcon_mamba", "gpt2"})
     colors.push_back(family_style(family, 0, 1).color);
   expect_different(colors, 15);
+}
+
+TEST(Palette, NoTwoModelsOfARunLookAlike) {
+  const std::vector<LineStyle> styles =
+      model_styles({"mamba", "falcon_h1", "mamba", "qwen3_5", "gpt2", "jamba", "zamba2", "rwkv7"});
+  std::set<std::tuple<std::string, int, int>> looks;
+  for (const LineStyle& style : styles)
+    EXPECT_TRUE(looks.insert({style.color, style.dash, style.marker}).second) << style.color;
+  EXPECT_EQ(styles[4].color, family_style("gpt2", 0, 1).color);
+  EXPECT_EQ(styles[0].color, family_style("mamba", 0, 2).color);
+  // In grey there are dashes and markers.
+  std::set<std::pair<int, int>> grey;
+  for (const std::size_t i : {1U, 3U, 5U, 6U, 7U})
+    EXPECT_TRUE(grey.insert({styles[i].dash, styles[i].marker}).second) << i;
 }
 
 TEST(Palette, PlainLinesDifferForAllEyes) {
