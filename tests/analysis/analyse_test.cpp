@@ -188,18 +188,18 @@ TEST_F(Analyse, OnlyTheFiguresThatAreAskedForAreDrawnWithTheirCaptions) {
   AnalysisOptions options = quick();
   options.figures.only = {"models", "heatmap_*"};
   options.figures.formats = {"svg"};
-  options.figures.prompts = {101};
+  options.figures.prompts = {114};
   EXPECT_EQ(analyse(folder_, options).problem, "");
   EXPECT_THAT(figures_in(folder_),
               testing::UnorderedElementsAre("models.svg", "models_column.svg", "models.txt",
-                                            "heatmap_101.svg", "heatmap_101_column.svg",
-                                            "heatmap_101_for_all_eyes.svg", "heatmap_101.txt"));
+                                            "heatmap_114.svg", "heatmap_114_column.svg",
+                                            "heatmap_114_for_all_eyes.svg", "heatmap_114.txt"));
   // Title, what is drawn, n, and where it comes from.
   EXPECT_THAT(text("figures/models.txt"),
-              testing::AllOf(HasSubstr("window of 3 layers"), HasSubstr("n = "),
+              testing::AllOf(HasSubstr("2 models, window of 1 layer."), HasSubstr("n = "),
                              HasSubstr("Panel subject \u2192 last"), HasSubstr("results digest")));
-  EXPECT_THAT(text("figures/heatmap_101.txt"),
-              testing::AllOf(HasSubstr("Prompt 101: "), HasSubstr("p(clean)"),
+  EXPECT_THAT(text("figures/heatmap_114.txt"),
+              testing::AllOf(HasSubstr("Prompt 114: "), HasSubstr("p(clean)"),
                              HasSubstr("Colour: p \u2212 p(clean)")));
   EXPECT_THAT(text("report.html"), HasSubstr("figures/models.txt"));
   const auto refused = [&](AnalysisOptions wrong, const std::string& words) {
@@ -215,7 +215,7 @@ TEST_F(Analyse, OnlyTheFiguresThatAreAskedForAreDrawnWithTheirCaptions) {
   refused(wrong, "no figure is called 'modles'; the figures are: models, ");
   wrong = quick();
   wrong.figures.prompts = {7};
-  refused(wrong, "no map of prompt 7 is stored; there are maps of: 100, 101, 102");
+  refused(wrong, "no map of prompt 7 is stored; there are maps of: 100, 114");
 }
 
 TEST_F(Analyse, OnlyTheModelsThatAreAskedForAreAnalysedUnderTheirLabels) {
@@ -487,7 +487,11 @@ TEST_F(Analyse, OfATerminalThatIsMissingTheOtherFormatsAreDrawn) {
 }
 
 TEST_F(Analyse, AGnuplotThatHangsIsNotWaitedForForever) {
-  const Plot plot{{"svg"}, "plot", 3, 3, "", "plot NaN\n"};
+  Plot plot;
+  plot.formats = {"svg"};
+  plot.stem = "plot";
+  plot.width = 3;
+  plot.script = "plot NaN\n";
   const OtherGnuplot other(folder_ / "bin", "sleep 600");
   const Drawing drawing = draw({plot}, folder_, 1, std::chrono::seconds(10));
   EXPECT_THAT(drawing.problem, HasSubstr("gnuplot gave no answer within 1.0 s"));

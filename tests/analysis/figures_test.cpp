@@ -261,7 +261,7 @@ TEST(HeatmapPlots, AreDrawnInThePublishedColoursAndForAllEyes) {
 TEST(HeatmapPlots, NothingIsTallerThanAPage) {
   HeatmapPlot tall = map_of(std::vector<float>(120, 0.4F), std::vector<std::string>(120, "word"));
   for (const Plot& plot : render(tall, {})) EXPECT_LE(plot.height, kPageHeight + 1e-9);
-  EXPECT_THAT(render(tall, {})[0].script, HasSubstr("font ',4."));
+  EXPECT_THAT(render(tall, {})[0].script, HasSubstr("font ',3.8'"));
   HeatmapPlot many = map_of(std::vector<float>(14, 0.4F), std::vector<std::string>(14, "word"));
   many.panels.resize(18, many.panels[0]);
   std::size_t panels = 0;
