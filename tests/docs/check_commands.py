@@ -25,12 +25,14 @@ SECONDS = 240  # of one command, on a busy machine; all together take about a mi
 
 # What a reader has and the scratch folder has not, and what a test can do with less of. In order: (pattern, replacement).
 SMALLER = [
-    (r"/models/mamba-130m-hf\b", "demo/models/mamba"),
-    (r"/models\b", "demo/models"),
+    (r"(?<![\w.])/models/mamba-130m-hf\b", "demo/models/mamba"),
+    (r"(?<![\w.])/models\b", "demo/models"),
     (r"\bcounterfact\.jsonl?\b", "counterfact.json"),
     # Every run is one of a few prompts.
-    (r"(factflow run (?!.*--limit)(?!.*dataset\.limit)\S+)", r"\1 --limit 6"),
-    (r"--set dataset\.limit=100", "--set dataset.limit=6"),
+    (r"(factflow run (?!.*--limit)(?!.*dataset\.limit)\S+)", r"\1 --limit 4"),
+    (r"--set dataset\.limit=100", "--set dataset.limit=4"),
+    # The directory of its name holds a run of fewer prompts.
+    (r"(factflow submit (?!.*--out)\S+)", r"\1 --out runs/submitted"),
 ]
 
 # Commands that are not run here: (pattern of the whole command, reason).
@@ -40,7 +42,7 @@ NOT_RUN = [
     (r"(cmake|ctest|ninja)\b.*", "builds; .ci/run does"),
     (r".*build/cuda/.*", "needs a GPU"),
     (r"(?!.*--dry-run).*configs/slurm/gpu.*", "asks for GPUs of a cluster; tests/system/slurm_test.sh submits"),
-    (r".*factflow run configs/(locate|beyond|paper|transformers)/.*", "minutes or large checkpoints; validated here, and run by tests/system"),
+    (r".*factflow run configs/(hybrids|locate|beyond|paper|transformers)/.*", "minutes or large checkpoints; validated here, and run by tests/system"),
     (r".*factflow analyse runs/(everything|locate-demo|demo-beyond|demo-tasks|demo-hybrids)\b.*", "needs such a run"),
     (r".*factflow apply-edits .*", "needs a run of edits; tests/model/edited_checkpoint_test.cpp writes some"),
     (r".*factflow conform .*", "needs published checkpoints"),
@@ -168,6 +170,8 @@ class Checker:
         """Command and options of what looks like a call of factflow."""
         call = re.search(r"(?:^|\s)(?:\S*/)?factflow\s+([a-z][a-z-]*)(.*)", command)
         if not call:
+            return
+        if call.group(1) == "help":  # of a command; without one it lists all
             return
         options = self.options_of(call.group(1))
         if options is None:
