@@ -110,6 +110,8 @@ void write_all(const std::filesystem::path& folder, const Study& study, FigureSe
   const Drawing drawing = draw(plots, staging.make_folder("figures"), processes);
   for (const std::string& file : drawing.files) staging.add("figures/" + file);
   keep_drawn(figures, drawing);
+  for (const Figure& figure : figures.figures)
+    staging.write(fmt::format("figures/{}.txt", figure.plots[0].stem), caption_text(figure, study));
   staging.write(page, make_report(study, data, figures, tables));
   staging.publish();
   summary.figures = figures.figures.size();
@@ -120,7 +122,9 @@ void write_all(const std::filesystem::path& folder, const Study& study, FigureSe
 AnalysisSummary analyse_into(const std::filesystem::path& folder,
                              const std::vector<const ResultsReader*>& readers,
                              const AnalysisOptions& options) {
-  const Study study = make_study(load_runs(readers), options.study);
+  RunData run = load_runs(readers);
+  choose_models(options.models, run);
+  const Study study = make_study(std::move(run), options.study);
   FigureOptions look = options.figures;
   look.fonts = FontCoverage::installed();
   FigureSet figures = make_figures(study, look);

@@ -122,6 +122,7 @@ Plot render_at(const BarPlot& figure, double width) {
   const BarLayout layout = lay_out(figure, width);
   Plot plot;
   plot.stem = figure.stem;
+  plot.title = figure.header;
   plot.width = layout.width;
   plot.height = layout.height;
   std::vector<std::string> bars, whiskers;

@@ -46,6 +46,54 @@ const T* at_window(const std::vector<T>& all, std::int64_t window, const Wanted&
   return best;
 }
 
+// ---- attention or the state, of hybrids (docs/hybrids.md)
+
+const CarriedEdge* carried_edge(const Study& study, const std::string& model) {
+  for (const CarriedEdge& edge : study.carriers)
+    if (edge.model == model && edge.main_set && edge.widest && edge.edge.label == kEdge)
+      return &edge;
+  return nullptr;
+}
+
+// Whether attention is needed: one half of the two shares that the verdict is made of.
+Judged judge_attention(const CarriedEdge& of) {
+  if (auto few = too_few(of.n, of.facts)) return *few;
+  if (of.both.interval.high >= -kSmallEffect)
+    return cannot_tell("cutting both does not surely lower the probability by 10 %");
+  if (of.attention_share.interval.low > kHalfOfEffect)
+    return {Verdict::kHolds, "cutting attention alone does more than half of it"};
+  if (of.attention_share.interval.high < kHalfOfEffect)
+    return {Verdict::kDoesNotHold, "cutting attention alone does less than half of it"};
+  return cannot_tell("the interval reaches over one half");
+}
+
+QuestionAnswer carrier_answer(const Study& study, const std::string& model) {
+  const CarriedEdge* of = carried_edge(study, model);
+  if (of == nullptr) return {};
+  QuestionAnswer answer;
+  if (of->is_control()) {
+    answer.answer =
+        of->mixing == Mixing::kState ? "control: recurrent layers only" : "control: attention only";
+    answer.applies = false;
+    return answer;
+  }
+  if (!of->missing.empty()) {
+    answer.answer = of->missing;
+    answer.applies = false;
+    return answer;
+  }
+  answer.answer = to_string(carrier_of(*of));
+  answer.number = of->attention_share;
+  answer.digits = 0;
+  answer.judged = judge_attention(*of);
+  answer.n = of->n;
+  answer.facts = of->facts;
+  answer.beside = fmt::format("both cut {} %; {}; window of {}, {}", number_text(of->both, 1),
+                              shares_in_words(*of), of->window, chosen_in_words(*of));
+  answer.figure = "carriers_layers_" + model;
+  return answer;
+}
+
 // ---- which path
 
 // "gate -31.0 %, skip D x -12.4 %": what sites of the subject's tokens do, and their names.
@@ -319,6 +367,17 @@ void add(const Study& study, BeyondQuestion question, Answering answering,
 
 std::vector<BeyondQuestion> beyond_questions(const Study& study) {
   std::vector<BeyondQuestion> questions;
+  add(study,
+      {kCarrierQuestion,
+       "Attention or the state: who carries subject \u2192 last?",
+       "Attention is needed: cutting it alone does more than half of what cutting attention and "
+       "state does.",
+       "% of what cutting both does, done by cutting attention alone",
+       "carriers",
+       {kHalfOfEffect, kInfinite},
+       false,
+       {}},
+      carrier_answer, questions);
   add(study,
       {"path",
        "Which path carries subject \u2192 last?",

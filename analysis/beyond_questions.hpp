@@ -1,7 +1,7 @@
 // The questions beyond the paper that a reader asks first, answered for every model by one number
-// with its interval and a verdict: which path carries subject -> last, at which depth, do slow
-// channels carry more than random ones, what does the last token's surge remove, do two knockouts
-// add up. docs/beyond.md says what each number is.
+// with its interval and a verdict: who carries the facts of a hybrid, which path carries subject ->
+// last, at which depth, do slow channels carry more than random ones, what does the last token's
+// surge remove, do two knockouts add up. docs/beyond.md says what each number is.
 #pragma once
 
 #include <cstddef>
@@ -30,7 +30,7 @@ struct QuestionAnswer {
 };
 
 struct BeyondQuestion {
-  std::string id;         // "path", "depth", "slow", "surge", "sum"
+  std::string id;         // "carrier", "path", "depth", "slow", "surge", "sum"
   std::string text;       // the question
   std::string statement;  // what the verdicts are about
   std::string quantity;   // what the numbers are, with their unit
@@ -40,6 +40,8 @@ struct BeyondQuestion {
   bool differences = true;             // whether the numbers are, and have a sign
   std::vector<QuestionAnswer> models;  // each model of the run, in order
 };
+
+inline constexpr const char* kCarrierQuestion = "carrier";
 
 // Those of which the run says something about some model. Of the edge subject -> last, each model's
 // main set, at the window of the findings or the model's largest.

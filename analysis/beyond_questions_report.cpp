@@ -97,11 +97,11 @@ std::string link_of(const BeyondQuestion& question, const QuestionAnswer& answer
                     const FigureSet& figures) {
   for (const Figure& figure : figures.figures)
     for (const Plot& plot : figure.plots)
-      if (plot.stem == answer.figure)
+      if (plot.stem == Stems::plain(answer.figure))
         return fmt::format(
-            "<a href=\"figures/{0}.svg\">figure</a> \u00B7 <a "
-            "href=\"#{1}\">numbers</a>",
-            escape(plot.stem), question.section);
+            "<a href=\"figures/{}\">figure</a> \u00B7 <a "
+            "href=\"#{}\">numbers</a>",
+            escape(plot.files().at(0)), question.section);
   return fmt::format("<a href=\"#{}\">numbers</a>", question.section);
 }
 
@@ -163,6 +163,9 @@ std::string beside_html(const std::vector<BeyondQuestion>& questions) {
 std::string beyond_questions_html(const std::vector<BeyondQuestion>& questions,
                                   const FigureSet& figures) {
   if (questions.empty()) return "";
+  const bool other_edges =
+      std::any_of(questions.begin(), questions.end(),
+                  [](const BeyondQuestion& question) { return question.id == kCarrierQuestion; });
   std::string text =
       "<section id=\"questions\"><h2>The questions and their answers</h2>\n<table "
       "class=\"questions\"><thead><tr><th scope=\"col\">Question</th>";
@@ -172,7 +175,11 @@ std::string beyond_questions_html(const std::vector<BeyondQuestion>& questions,
   for (const BeyondQuestion& question : questions) text += question_html(question, figures);
   return text +
          "</tbody></table>\n<p class=\"weak\">Of the edge subject \u2192 last; layers are counted "
-         "from 0. Dot and line: the number with its 95 % bootstrap interval over facts, on one "
+         "from 0. " +
+         std::string(other_edges ? "Who carries it: at the widest window; <a "
+                                   "href=\"#carriers\">all edges and all shares</a>. "
+                                 : "") +
+         "Dot and line: the number with its 95 % bootstrap interval over facts, on one "
          "axis "
          "a question; shaded: where the statement would be true. <span class=\"verdict "
          "holds\">holds</span>: the whole interval lies there; <span class=\"verdict fails\">does "

@@ -88,7 +88,7 @@ Values values_of(const RunData& run, std::string RunInfo::*field) {
 }
 
 bool is_of(const ModelData& model, const RunSource& source) {
-  return model.info.name == source.name + "/" + model.stored_name;
+  return model.reader != nullptr && model.reader->digest() == source.digest;
 }
 
 // Adds the sizes that a run has, if it has some.

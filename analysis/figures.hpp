@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <set>
 #include <string>
 #include <vector>
@@ -19,8 +20,13 @@ struct FigureOptions {
   std::size_t heatmap_prompts = 20;  // likewise for the prompts of heat maps
   // Colour range of p - p_clean; values beyond it take the end colours.
   double heatmap_limit = 0.3;
-  std::string palette = "RdYlGn";  // or "RdBu"
-  FontCoverage fonts;              // what texts may be made of
+  std::string palette = "RdYlGn";  // as in diverging_palette()
+  // Of single prompts only these, by id; none = the first of them.
+  std::vector<std::int64_t> prompts;
+  // Shell patterns of names of figures (`*`, `?`), of which only these are drawn; none = all.
+  std::vector<std::string> only;
+  std::vector<std::string> formats = {"svg", "pdf", "png"};  // at least one of these
+  FontCoverage fonts;                                        // what texts may be made of
 };
 
 struct Figure {
@@ -35,12 +41,23 @@ struct FigureSet {
   std::string problem;               // why some are not drawn; "" if all are
 };
 
+// Throws InputError for options.only that no figure matches and for options.prompts of which
+// nothing of single prompts is stored.
 FigureSet make_figures(const Study& study, const FigureOptions& options);
+
+// What stands beside a figure as figures/NAME.txt: its title, caption and notes, and where its
+// numbers come from.
+std::string caption_text(const Figure& figure, const Study& study);
+
+// Whether a figure of this prompt is wanted.
+bool wants_prompt(const FigureOptions& options, std::int64_t prompt);
 
 // File names out of texts of any kind, each used once.
 class Stems {
  public:
   std::string unique(const std::string& text);
+  // The same letters, whether they are used or not.
+  static std::string plain(const std::string& text);
 
  private:
   std::set<std::string> used_;

@@ -15,14 +15,19 @@ namespace factflow {
 // are made visible.
 std::string gnuplot_quote(std::string_view text);
 
+// No figure is taller: what a page of A4 or letter paper has between its margins. Inches.
+inline constexpr double kPageHeight = 9;
+
 // One figure as it should look, whatever the format.
 struct Plot {
   std::vector<std::string> formats = {"svg", "pdf", "png"};
   std::string stem;  // file name without extension: letters, digits, '.', '_', '-'
   double width = 7;  // inches
   double height = 3;
-  std::string data;    // data blocks, defined once
-  std::string script;  // drawing commands; the terminal and the output are already set
+  std::string title;               // what stands above all panels
+  std::vector<std::string> notes;  // what a reader of the picture has to know, in sentences
+  std::string data;                // data blocks, defined once
+  std::string script;              // drawing commands; the terminal and the output are already set
 
   std::vector<std::string> files() const;  // STEM.svg, ...
 };

@@ -78,6 +78,7 @@ class HeatmapFigures {
         if (row == rows.end()) row = rows.insert(row, {map.row, {}, {}});
         for (const std::int64_t window : heatmap_windows(model, map.group))
           for (const std::int64_t prompt : heatmap_prompts(model, window, map.group)) {
+            if (!wants_prompt(options_, prompt)) continue;
             if (!row->maps.contains(prompt)) row->prompts.push_back(prompt);
             row->maps[prompt].push_back({&model, map.group, window});
           }
@@ -123,6 +124,7 @@ class HeatmapFigures {
     std::map<std::int64_t, std::size_t> place;
     const auto add = [&](const ModelData& model, std::int64_t window) {
       for (const std::int64_t prompt : heatmap_prompts(model, window)) {
+        if (!wants_prompt(options_, prompt)) continue;
         if (place.emplace(prompt, prompts.size()).second) prompts.push_back({prompt, {}});
         std::vector<Drawn>& drawn = prompts[place.at(prompt)].second;
         if (std::none_of(drawn.begin(), drawn.end(),
@@ -163,12 +165,12 @@ class HeatmapFigures {
   }
 
   // The prompts that were drawn at several window sizes, those of most sizes first.
-  static std::vector<std::int64_t> prompts_of_sizes(const ModelData& model) {
+  std::vector<std::int64_t> prompts_of_sizes(const ModelData& model) const {
     std::vector<std::int64_t> prompts;
     std::map<std::int64_t, std::size_t> sizes;
     for (const std::int64_t window : heatmap_windows(model))
       for (const std::int64_t prompt : heatmap_prompts(model, window))
-        if (sizes[prompt]++ == 0) prompts.push_back(prompt);
+        if (wants_prompt(options_, prompt) && sizes[prompt]++ == 0) prompts.push_back(prompt);
     std::erase_if(prompts, [&](std::int64_t prompt) { return sizes.at(prompt) < 2; });
     std::stable_sort(prompts.begin(), prompts.end(),
                      [&](std::int64_t a, std::int64_t b) { return sizes.at(a) > sizes.at(b); });

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <iterator>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "analysis/axis_tics.hpp"
 #include "analysis/palette.hpp"
 #include "analysis/plot_text.hpp"
+#include "base/text.hpp"
 
 namespace factflow {
 namespace {
@@ -26,6 +28,7 @@ constexpr double kTitleOverhang = 0.3;  // over the names on either side
 constexpr double kLeastBar = 0.9;       // height of the colour bar
 constexpr double kDepthTic = 0.28, kLayerTic = 0.26;  // room for a number
 constexpr std::size_t kLongestName = 18;              // letters
+constexpr double kFontOfRows = 9;                     // points
 const std::string kLeftToRight = "\u200E";
 
 // Whether a reader can tell a token by its text: not if it is part of a character, nothing to see,
@@ -77,6 +80,27 @@ std::string cells(const HeatmapPanel& panel, std::size_t index, const ColorScale
   return block + "EOD\n";
 }
 
+// Whether a value has the end colour of a scale that does not reach so far, beyond rounding.
+bool is_beyond(double value, const ColorScale& scale) {
+  const double slack = 0.005 * (scale.high - scale.low);
+  return value < scale.low - slack || value > scale.high + slack;
+}
+
+// The cells that are clipped, with the colour of the dot that says so.
+std::string clipped_cells(const HeatmapPanel& panel, std::size_t index, const ColorScale& scale) {
+  constexpr std::uint32_t kWhite = 0xFFFFFF, kDark = 0x222222;
+  const HeatmapResult& data = panel.data;
+  std::string block;
+  for (std::size_t token = 0; token < data.tokens.size(); ++token)
+    for (std::size_t start = 0; start < data.starts.size(); ++start)
+      if (const double value =
+              value_of(panel, data.probability[token * data.starts.size() + start]);
+          is_beyond(value, scale))
+        fmt::format_to(std::back_inserter(block), "{} {} {}\n", start, token,
+                       value < scale.low && !scale.low_is_dark ? kDark : kWhite);
+  return block.empty() ? "" : fmt::format("$c{} << EOD\n{}EOD\n", index, block);
+}
+
 struct HeatmapLayout {
   std::size_t columns = 1;
   double width = 0, height = 0, column_width = 0, panel_width = 0;
@@ -88,12 +112,21 @@ struct HeatmapLayout {
   double header_height = 0, title_height = 0;   // the latter of each row, the layer axis included
   std::vector<std::string> header, axis_label;  // lines
   std::vector<double> row_heights;              // inside the axes
+  double row = kRow;                            // height of a token's
   std::vector<std::vector<std::string>> row_names;  // [panel][token]
 };
 
-double panel_height(const HeatmapPanel& panel) {
-  if (is_gap(panel)) return 0;
-  return kRow * std::max(static_cast<double>(panel.data.tokens.size()), 4.0);
+double rows_of(const HeatmapPanel& panel) {
+  return is_gap(panel) ? 0 : std::max(static_cast<double>(panel.data.tokens.size()), 4.0);
+}
+
+// The rows of a prompt that would be taller than a page are flatter, and so are their names.
+double row_height(const HeatmapPlot& figure, const HeatmapLayout& layout) {
+  double most = 4;
+  for (const HeatmapPanel& panel : figure.panels) most = std::max(most, rows_of(panel));
+  const double around = kTop + layout.header_height + layout.title_height + kBottom +
+                        kLineHeight * static_cast<double>(layout.axis_label.size() - 1);
+  return std::min(kRow, (kPageHeight - around) / most);
 }
 
 // As many columns as leave a panel wide enough beside its names.
@@ -132,7 +165,7 @@ HeatmapLayout lay_out(const HeatmapPlot& figure, const FontCoverage& fonts, doub
     layout.shared_names = layout.names - kColumnGap;
     layout.names = kColumnGap;
   }
-  choose_columns(layout, std::min(columns, figure.panels.size()));
+  choose_columns(layout, figure.page ? columns : std::min(columns, figure.panels.size()));
   layout.header = wrap(figure.header, static_cast<std::size_t>((width - 0.1) / kLetterWidth));
   layout.header_height =
       figure.header.empty() ? 0 : kLineHeight * static_cast<double>(layout.header.size()) + 0.06;
@@ -140,11 +173,13 @@ HeatmapLayout lay_out(const HeatmapPlot& figure, const FontCoverage& fonts, doub
                         (figure.layer_label.empty() ? kLayerAxis : kTitleGap);
   layout.axis_label =
       wrap(axis_label_of(figure), static_cast<std::size_t>((width - 0.1) / kLetterWidth));
+  layout.row = row_height(figure, layout);
   layout.height = kTop + layout.header_height + kBottom - kRowGap +
                   kLineHeight * static_cast<double>(layout.axis_label.size() - 1);
   for (std::size_t i = 0; i < figure.panels.size(); ++i) {
     if (i % layout.columns == 0) layout.row_heights.push_back(0);
-    layout.row_heights.back() = std::max(layout.row_heights.back(), panel_height(figure.panels[i]));
+    layout.row_heights.back() =
+        std::max(layout.row_heights.back(), layout.row * rows_of(figure.panels[i]));
   }
   for (const double height : layout.row_heights)
     layout.height += layout.title_height + height + kRowGap;
@@ -165,8 +200,11 @@ std::string token_tics(const std::vector<std::string>& tokens, bool named,
   for (std::size_t token = 0; token < tokens.size(); ++token)
     names += fmt::format("{}{} {}", token == 0 ? "" : ", ",
                          gnuplot_quote(named ? tokens[token] : ""), token);
-  return fmt::format("set ytics ({}) noenhanced offset screen {:.4f},0\nset yrange [{}:-0.5]\n",
-                     names, -kNamesGap / layout.width, static_cast<double>(tokens.size()) - 0.5);
+  const std::string small =
+      layout.row < kRow ? fmt::format(" font ',{:.1f}'", kFontOfRows * layout.row / kRow) : "";
+  return fmt::format("set ytics ({}) noenhanced offset screen {:.4f},0{}\nset yrange [{}:-0.5]\n",
+                     names, -kNamesGap / layout.width, small,
+                     static_cast<double>(tokens.size()) - 0.5);
 }
 
 // Layers as their panel calls them.
@@ -203,8 +241,9 @@ std::string subject_bar(const HeatmapPanel& panel, double left, const HeatmapLay
       role_style("subject").color);
 }
 
-std::string panel_script(const HeatmapPlot& figure, const HeatmapLayout& layout,
-                         std::size_t index) {
+// `clipped`: whether some of its cells lie beyond the scale.
+std::string panel_script(const HeatmapPlot& figure, const HeatmapLayout& layout, std::size_t index,
+                         bool clipped) {
   const HeatmapPanel& panel = figure.panels[index];
   if (is_gap(panel)) return "";
   const std::size_t column = index % layout.columns, row = index / layout.columns;
@@ -217,7 +256,7 @@ std::string panel_script(const HeatmapPlot& figure, const HeatmapLayout& layout,
       "set lmargin at screen {:.4f}\nset rmargin at screen {:.4f}\nset tmargin at screen "
       "{:.4f}\nset bmargin at screen {:.4f}\n",
       left / layout.width, (left + layout.panel_width) / layout.width, top / layout.height,
-      (top - panel_height(panel)) / layout.height);
+      (top - layout.row * rows_of(panel)) / layout.height);
   script += text_script(
       panel.title,
       {left + 0.5 * layout.panel_width, row_top, layout.panel_width + 2 * kTitleOverhang, true},
@@ -231,7 +270,12 @@ std::string panel_script(const HeatmapPlot& figure, const HeatmapLayout& layout,
   const bool any = std::any_of(panel.data.probability.begin(), panel.data.probability.end(),
                                [&](float p) { return !std::isnan(p) && !std::isnan(panel.clean); });
   return script +
-         (any ? fmt::format("plot $m{} using 1:2:3 with image pixels\n", index) : "plot NaN\n") +
+         (any ? fmt::format("plot $m{} using 1:2:3 with image pixels{}\n", index,
+                            clipped ? fmt::format(", $c{} using 1:2:3 with points pt 7 ps 0.15 "
+                                                  "lc rgb variable",
+                                                  index)
+                                    : "")
+              : "plot NaN\n") +
          "unset arrow 1\nunset label\nunset colorbox\n";
 }
 
@@ -244,7 +288,8 @@ ColorScale scale_of(const HeatmapPlot& figure, const FigureOptions& options) {
           std::move(ends.low),
           std::move(ends.high),
           "p \u2212 p(clean)",
-          diverging_palette(options.palette)};
+          diverging_palette(options.palette),
+          true};
 }
 
 // The bar beside the first row of panels.
@@ -301,22 +346,70 @@ HeatmapPlot broken_rows(const HeatmapPlot& figure, std::size_t columns) {
   return broken;
 }
 
-Plot render_at(const HeatmapPlot& figure, const FigureOptions& options, double width,
-               std::size_t columns) {
-  const HeatmapLayout layout = lay_out(figure, options.fonts, width, columns);
-  if (figure.grid && layout.columns < figure.columns)
-    return render_at(broken_rows(figure, layout.columns), options, width, layout.columns);
+// One page.
+Plot plot_of(const HeatmapPlot& figure, const FigureOptions& options, const HeatmapLayout& layout) {
   Plot plot;
   plot.stem = figure.stem;
+  plot.title = figure.header;
   plot.width = layout.width;
   plot.height = layout.height;
   const ColorScale scale = scale_of(figure, options);
+  bool any_clipped = false;
   plot.script = common_script(figure, layout, scale) + "set multiplot\n";
   for (std::size_t i = 0; i < figure.panels.size(); ++i) {
-    plot.data += cells(figure.panels[i], i, scale);
-    plot.script += panel_script(figure, layout, i);
+    const std::string clipped = clipped_cells(figure.panels[i], i, scale);
+    any_clipped = any_clipped || !clipped.empty();
+    plot.data += cells(figure.panels[i], i, scale) + clipped;
+    plot.script += panel_script(figure, layout, i, !clipped.empty());
+    if (!is_gap(figure.panels[i]))
+      plot.notes.push_back(fmt::format("Panel {}.", join(figure.panels[i].title)));
   }
+  plot.notes.push_back(fmt::format("Colour: {}, from {} to {}.{}", scale.label, scale.low_text,
+                                   scale.high_text,
+                                   any_clipped ? " A dot marks a cell that lies beyond." : ""));
   return plot;
+}
+
+// How many panels from `first` on fit on a page: whole rows, one at least.
+std::size_t panels_of_page(const HeatmapPlot& figure, std::size_t first, const FontCoverage& fonts,
+                           double width, std::size_t columns) {
+  HeatmapPlot page = figure;
+  page.page = true;
+  const auto begin = figure.panels.begin() + static_cast<std::ptrdiff_t>(first);
+  std::size_t count = figure.panels.size() - first;
+  for (; count > columns; count = (count - 1) / columns * columns) {
+    page.panels.assign(begin, begin + static_cast<std::ptrdiff_t>(count));
+    if (std::all_of(page.panels.begin(), page.panels.end(), is_gap) ||
+        lay_out(page, fonts, width, columns).height <= kPageHeight)
+      break;
+  }
+  return count;
+}
+
+// In several parts where it is taller than a page. `ending`: of the stem.
+std::vector<Plot> render_at(const HeatmapPlot& figure, const FigureOptions& options, double width,
+                            std::size_t columns, const std::string& ending) {
+  const std::size_t fitting = lay_out(figure, options.fonts, width, columns).columns;
+  if (figure.grid && fitting < figure.columns)
+    return render_at(broken_rows(figure, fitting), options, width, fitting, ending);
+  std::vector<Plot> plots;
+  for (std::size_t first = 0; first < figure.panels.size();) {
+    const std::size_t count = panels_of_page(figure, first, options.fonts, width, fitting);
+    HeatmapPlot page = figure;
+    page.page = count < figure.panels.size();
+    if (page.page) {
+      const auto begin = figure.panels.begin() + static_cast<std::ptrdiff_t>(first);
+      page.panels = {begin, begin + static_cast<std::ptrdiff_t>(count)};
+      page.header += fmt::format(" (page {})", plots.size() + 1);
+    }
+    first += count;
+    if (std::all_of(page.panels.begin(), page.panels.end(), is_gap)) continue;
+    plots.push_back(plot_of(page, options, lay_out(page, options.fonts, width, fitting)));
+    plots.back().title = figure.header;
+    plots.back().stem =
+        figure.stem + (plots.size() == 1 ? "" : fmt::format("_page{}", plots.size())) + ending;
+  }
+  return plots;
 }
 
 }  // namespace
@@ -338,11 +431,17 @@ ColorEnds color_ends(const HeatmapPlot& figure, double limit) {
 }
 
 std::vector<Plot> render(const HeatmapPlot& figure, const FigureOptions& options) {
-  Plot full = render_at(figure, options, kFullWidth, figure.columns);
-  Plot column = render_at(figure, options, kColumnWidth, 1);
-  column.stem += "_column";
-  column.formats = {"pdf"};
-  return {std::move(full), std::move(column)};
+  std::vector<Plot> plots = render_at(figure, options, kFullWidth, figure.columns, "");
+  for (Plot& column : render_at(figure, options, kColumnWidth, 1, "_column")) {
+    column.formats = {"pdf"};
+    plots.push_back(std::move(column));
+  }
+  if (figure.scale) return plots;  // white to dark blue: for all eyes as it is
+  FigureOptions for_all = options;
+  for_all.palette = kPaletteForAll;
+  for (Plot& plot : render_at(figure, for_all, kFullWidth, figure.columns, "_for_all_eyes"))
+    plots.push_back(std::move(plot));
+  return plots;
 }
 
 }  // namespace factflow

@@ -33,6 +33,7 @@ struct ColorScale {
   std::string low_text, high_text;  // at the ends of the colour bar
   std::string label;                // beside it
   std::string palette;              // as in diverging_palette()
+  bool low_is_dark = false;         // the colour of the low end
 };
 
 bool is_gap(const HeatmapPanel& panel);
@@ -49,6 +50,8 @@ struct HeatmapPlot {
   // Below the panels, where layers stand in place of relative depths; "" = depths, and the layers
   // above the panels.
   std::string layer_label;
+  bool page =
+      false;  // of a figure that goes on over several pages: it has the columns of the others
 };
 
 // What stands at the two ends of the colour bar: with signs of "or beyond" where some value is.
@@ -59,7 +62,9 @@ ColorEnds color_ends(const HeatmapPlot& figure, double limit);
 
 // At the two widths of a paper, as line figures are; in one column the panels stand below each
 // other. Below each panel stands the relative depth (start / layers), above it the window's start,
-// unless the figure has a layer_label.
+// unless the figure has a layer_label. Without a scale of its own the figure is drawn once more, as
+// STEM_for_all_eyes, in colours that grow lighter all the way. Dots mark cells beyond the scale.
+// What is taller than a page goes on in STEM_page2; rows of very long prompts are flatter.
 std::vector<Plot> render(const HeatmapPlot& figure, const FigureOptions& options);
 
 }  // namespace factflow

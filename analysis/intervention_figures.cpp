@@ -116,7 +116,7 @@ class InterventionFigures {
           if (curve->edge.label == row.label)
             figure.panels.back().lines.push_back(
                 make_line(fmt::format("window of {}", layers_in_words(model.windows[i])),
-                          {ordered_color(i, model.windows.size()), 1}, *curve));
+                          ordered_style(i, model.windows.size()), *curve));
     }
     figure.columns = figure.panels.size() == 4 ? 2 : 3;
     figure.header = fmt::format("{}, windows of several sizes{}", model.info.name, among(model));

@@ -1,12 +1,15 @@
 // The figures of curves, each from the study's curves alone.
 #include <algorithm>
 #include <map>
+#include <set>
+#include <string>
 #include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "analysis/curve_figures.hpp"
+#include "analysis/model_styles.hpp"
 #include "base/text.hpp"
 
 namespace factflow {
@@ -88,13 +91,12 @@ class LineFigures {
   // family in the run.
   LinePlot model_lines(const std::string& set, const Models& models, const ValueAxis& axis) const {
     LinePlot figure;
-    std::map<std::string, std::size_t> size, index;
-    for (const ModelData* model : all()) ++size[model->info.family];
+    const Models every = all();
+    std::vector<std::string> families;
+    for (const ModelData* model : every) families.push_back(model->info.family);
+    const std::vector<LineStyle> looks = model_styles(families);
     std::map<const ModelData*, LineStyle> styles;
-    for (const ModelData* model : all()) {
-      const std::string& family = model->info.family;
-      styles[model] = family_style(family, index[family]++, size[family]);
-    }
+    for (std::size_t i = 0; i < looks.size(); ++i) styles[every[i]] = looks[i];
     for (const ModelData* model : models)
       for (const Curve* curve : curves_of(set, *model, study_.window))
         if (curve->edge.whole())
@@ -115,7 +117,13 @@ class LineFigures {
   // Figure 1 of the paper.
   void add_models(const std::string& set) {
     LinePlot figure = model_lines(set, all(), kChangeAxis);
-    figure.header = fmt::format("Window of {}{}", layers_in_words(study_.window), among(set));
+    std::set<std::string> names;
+    for (const Panel& panel : figure.panels)
+      for (const Line& line : panel.lines) names.insert(line.label);
+    figure.header =
+        fmt::format("{}, window of {}{}",
+                    names.size() == 1 ? *names.begin() : fmt::format("{} models", names.size()),
+                    layers_in_words(study_.window), among(set));
     add("models" + ending(set),
         fmt::format("Models against each other, one panel per edge; window of {}{}",
                     layers_in_words(study_.window), among(set)),
@@ -252,7 +260,7 @@ class LineFigures {
     for (std::size_t i = 0; i < model.windows.size(); ++i)
       for (const Curve* curve : curves_of("", model, model.windows[i]))
         if (curve->edge.whole()) {
-          const LineStyle style{ordered_color(i, model.windows.size()), 1};
+          const LineStyle style = ordered_style(i, model.windows.size());
           panel_named(figure, curve->edge.display(), kWindowsAxis)
               .lines.push_back(make_line(
                   fmt::format("window of {}", layers_in_words(model.windows[i])), style, *curve));

@@ -1,6 +1,7 @@
 #include "analysis/line_plot.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <iterator>
 #include <utility>
@@ -8,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "analysis/axis_tics.hpp"
+#include "analysis/line_names.hpp"
 #include "analysis/plot_text.hpp"
 #include "base/text.hpp"
 
@@ -38,6 +40,12 @@ Range round_outwards(const Range& range, double span) {
 
 bool has_band(const Line& line, const LinePoint& point) {
   return line.band && std::isfinite(point.low) && std::isfinite(point.high);
+}
+
+// gnuplot's point type of a line's marker; a disc for a line without.
+int point_type(const LineStyle& style) {
+  constexpr std::array<int, kMarkers> kTypes = {7, 5, 9, 13, 6, 4};
+  return kTypes[static_cast<std::size_t>(std::max(style.marker, 1) - 1)];
 }
 
 struct LegendEntry {
@@ -125,7 +133,7 @@ void lay_out_texts(const LinePlot& figure, LineLayout& layout) {
 
 LineLayout lay_out(const LinePlot& figure, double width, std::size_t columns) {
   LineLayout layout;
-  layout.columns = std::min(columns, figure.panels.size());
+  layout.columns = figure.page ? columns : std::min(columns, figure.panels.size());
   layout.width = width;
   layout.rows = (figure.panels.size() + layout.columns - 1) / layout.columns;
   layout.own_labels = std::any_of(figure.panels.begin(), figure.panels.end(), [&](const Panel& p) {
@@ -134,7 +142,7 @@ LineLayout lay_out(const LinePlot& figure, double width, std::size_t columns) {
   layout.gap = layout.own_labels ? kLabelledGap : kSharedGap;
   const auto across = static_cast<double>(layout.columns), rows = static_cast<double>(layout.rows);
   layout.panel_width = (layout.width - kLeft - kRight - layout.gap * (across - 1)) / across;
-  layout.deepest = deepest_of(figure.panels);
+  layout.deepest = figure.deepest > 0 ? figure.deepest : deepest_of(figure.panels);
   for (const Panel& panel : figure.panels)
     layout.strips =
         std::max(layout.strips, (kStrip + kStripGap) * static_cast<double>(panel.strips.size()));
@@ -154,7 +162,7 @@ std::string legend_mark(const LineStyle& style, Shape shape, double x, double y,
     return fmt::format("set label '' at screen {:.4f},{:.4f} point pt 7 ps 0.5 lc rgb '{}'\n",
                        (x + 0.5 * kLegendMark) / layout.width, y / layout.height, style.color);
   // The svg terminal forgets a change of dashes unless colour or width changes with it.
-  return fmt::format(
+  std::string mark = fmt::format(
       "set arrow from screen {:.4f},{:.4f} to screen {:.4f},{:.4f} nohead lc rgb '{}' lw {} dt "
       "{}\n",
       x / layout.width, y / layout.height, (x + kLegendMark) / layout.width, y / layout.height,
@@ -163,6 +171,11 @@ std::string legend_mark(const LineStyle& style, Shape shape, double x, double y,
       : style.dash == 1     ? 1.8
                             : 1.7,
       style.dash);
+  if (style.marker > 0)
+    mark += fmt::format("set label '' at screen {:.4f},{:.4f} point pt {} ps 0.5 lc rgb '{}'\n",
+                        (x + 0.5 * kLegendMark) / layout.width, y / layout.height,
+                        point_type(style), style.color);
+  return mark;
 }
 
 // Labels and short lines at fixed places of the canvas; they belong to the first panel's plot
@@ -286,8 +299,14 @@ std::string plot_command(const Panel& panel, std::size_t index) {
       add_shape(line, fmt::format("$p{}_{}", index, i), parts);
       continue;
     }
-    // A short line needs its points to be seen as what it is.
-    const std::string points = line.points.size() <= 12 ? "linespoints pt 7 ps 0.35" : "lines";
+    // A short line needs its points to be seen as what it is; a long one has its marker here and
+    // there, and not where others have theirs.
+    const std::size_t step = line.points.size() <= 12 ? 1 : line.points.size() / 6;
+    const std::string points =
+        line.style.marker == 0 && step > 1
+            ? "lines"
+            : fmt::format("linespoints pt {} ps {} pi {}", point_type(line.style),
+                          line.style.marker == 0 ? 0.35 : 0.45, step);
     parts.push_back(fmt::format("$p{}_{} using 1:2 with {} lc rgb '{}' lw 1.6 dt {}", index, i,
                                 points, line.style.color, line.style.dash));
   }
@@ -322,9 +341,24 @@ std::string layer_axis(const Panel& panel, const LineLayout& layout, bool named,
   return script;
 }
 
+// Names that found room beside their lines, in the plot's small letters.
+std::string line_names(const Panel& panel, const Range& range, const LineLayout& layout,
+                       double left, double top) {
+  std::string script;
+  const PanelBox box{layout.panel_width, kPanelHeight, layout.deepest,
+                     range.low,          range.high,   panel.axis.base};
+  for (const PlacedName& name : place_names(panel.lines, box))
+    script += fmt::format(
+        "set label {} at screen {:.4f},{:.4f} center noenhanced font ',{}' textcolor rgb "
+        "'#222222'\n",
+        gnuplot_quote(name.text), (left + name.x) / layout.width,
+        (top - kPanelHeight + name.y) / layout.height, kSmallFont);
+  return script;
+}
+
 std::string panel_script(const LinePlot& figure, const LineLayout& layout, std::size_t index) {
   const Panel& panel = figure.panels[index];
-  const Range range = range_of(figure, panel.axis);
+  const Range range = panel.range.value_or(range_of(figure, panel.axis));
   const std::size_t column = index % layout.columns, row = index / layout.columns;
   const double left = kLeft + static_cast<double>(column) * (layout.panel_width + layout.gap);
   double row_top = layout.height - kTop - layout.header_height;
@@ -354,6 +388,7 @@ std::string panel_script(const LinePlot& figure, const LineLayout& layout, std::
       "set yrange [{:.6g}:{:.6g}]\nset arrow from 0,{} to {:.6g},{} nohead lc rgb '#888888' lw "
       "0.8\n",
       range.low, range.high, panel.axis.base, layout.deepest, panel.axis.base);
+  if (panel.lines.size() > 1) script += line_names(panel, range, layout, left, top);
   if (layout.own_labels)
     script +=
         name_of_y(panel.axis.label, left - kLeft + kNameLeft, top - 0.5 * kPanelHeight, layout);
@@ -367,10 +402,24 @@ constexpr const char* kAxes =
     "set clip one\n"
     "unset key\n";
 
+// What the panels are, with their counts.
+std::vector<std::string> notes_of(const LinePlot& figure) {
+  std::vector<std::string> notes;
+  for (const Panel& panel : figure.panels) {
+    const std::string title = join(panel.title), count = count_of(panel.lines);
+    const bool counted = title.find(count) != std::string::npos;
+    notes.push_back(
+        fmt::format("Panel {}: {}{}.", title, panel.axis.label, counted ? "" : ", " + count));
+  }
+  return notes;
+}
+
 Plot render_at(const LinePlot& figure, double width, std::size_t columns) {
   const LineLayout layout = lay_out(figure, width, columns);
   Plot plot;
   plot.stem = figure.stem;
+  plot.title = figure.header;
+  plot.notes = notes_of(figure);
   plot.width = layout.width;
   plot.height = layout.height;
   plot.script = std::string(kAxes) + fmt::format("set xrange [0:{:.6g}]\n", layout.deepest) +
@@ -453,14 +502,58 @@ bool cuts_bands(const LinePlot& figure) {
   return false;
 }
 
+namespace {
+
+// How many panels from `first` on fit on a page: whole rows, one at least.
+std::size_t panels_of_page(const LinePlot& figure, std::size_t first, double width,
+                           std::size_t columns) {
+  LinePlot page = figure;
+  page.page = true;
+  const auto begin = figure.panels.begin() + static_cast<std::ptrdiff_t>(first);
+  std::size_t count = figure.panels.size() - first;
+  for (; count > columns; count = (count - 1) / columns * columns) {
+    page.panels.assign(begin, begin + static_cast<std::ptrdiff_t>(count));
+    if (lay_out(page, width, columns).height <= kPageHeight) break;
+  }
+  return count;
+}
+
+// The figure, in several parts where it is taller than a page. `ending`: of the stem.
+std::vector<Plot> pages_of(const LinePlot& figure, double width, std::size_t columns,
+                           const std::string& ending) {
+  columns = std::min(columns, figure.panels.size());
+  std::vector<Plot> plots;
+  for (std::size_t first = 0; first < figure.panels.size();) {
+    const std::size_t count = panels_of_page(figure, first, width, columns);
+    LinePlot page = figure;
+    page.page = count < figure.panels.size();
+    page.deepest = deepest_of(figure.panels);
+    if (page.page) {
+      for (Panel& panel : page.panels) panel.range = range_of(figure, panel.axis);
+      const auto begin = page.panels.begin() + static_cast<std::ptrdiff_t>(first);
+      page.panels = {begin, begin + static_cast<std::ptrdiff_t>(count)};
+      page.header += fmt::format(" (page {})", plots.size() + 1);
+    }
+    plots.push_back(render_at(page, width, columns));
+    plots.back().title = figure.header;
+    plots.back().stem =
+        figure.stem + (plots.size() == 1 ? "" : fmt::format("_page{}", plots.size())) + ending;
+    first += count;
+  }
+  return plots;
+}
+
+}  // namespace
+
 std::vector<Plot> render(const LinePlot& figure) {
-  Plot full = render_at(figure, kFullWidth, figure.columns);
+  std::vector<Plot> plots = pages_of(figure, kFullWidth, figure.columns, "");
   // Few panels stand below each other, many in pairs, which leave no room for legends.
   const bool pairs = figure.panels.size() > 4 && !figure.own_legends;
-  Plot column = render_at(figure, kColumnWidth, pairs ? 2 : 1);
-  column.stem += "_column";
-  column.formats = {"pdf"};
-  return {std::move(full), std::move(column)};
+  for (Plot& column : pages_of(figure, kColumnWidth, pairs ? 2 : 1, "_column")) {
+    column.formats = {"pdf"};
+    plots.push_back(std::move(column));
+  }
+  return plots;
 }
 
 }  // namespace factflow

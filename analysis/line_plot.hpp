@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -50,11 +51,16 @@ struct ValueAxis {
   double most = std::numeric_limits<double>::infinity();
 };
 
+struct Range {
+  double low = 0, high = 0;
+};
+
 struct Panel {
   std::vector<std::string> title;  // lines
   ValueAxis axis;
   std::vector<Line> lines;
   std::vector<LayerStrip> strips = {};  // with some, the x axis has the whole depth, 0 to 1
+  std::optional<Range> range = {};      // of the y axis; none = as range_of() has it
 };
 
 struct LinePlot {
@@ -65,6 +71,10 @@ struct LinePlot {
   // Panels whose lines have nothing in common: each has its legend above it, a line each.
   bool own_legends = false;
   std::vector<Panel> panels;  // at least one
+  // Of a figure that goes on over several pages: the columns are those of the others, and so is the
+  // end of the x axis.
+  bool page = false;
+  double deepest = 0;  // 0 = deepest_of(panels)
 };
 
 // The number of prompts behind lines: "n = 40", or "n = 13 to 40" where it differs between points.
@@ -72,9 +82,6 @@ std::string count_of(const std::vector<Line>& lines);
 // The layers of the models, if all lines of the panel are of models with as many; else 0.
 std::int64_t common_layers(const Panel& panel);
 
-struct Range {
-  double low = 0, high = 0;
-};
 // What the y axis of panels with this axis shows: the usual range if all means lie in it, wider for
 // bands that reach no further than half the span of the means beyond them; else what holds both.
 Range range_of(const LinePlot& figure, const ValueAxis& axis);
@@ -88,7 +95,8 @@ bool cuts_bands(const LinePlot& figure);
 // The figure at the two widths of a paper: STEM over both columns (6.3 inches; SVG, PDF, PNG), and
 // STEM_column in one (3.03 inches; PDF). A panel whose models have
 // the same number of layers has a second axis of window starts in layers; where one mixes models of
-// several depths, the legend says how many layers each has.
+// several depths, the legend says how many layers each has. Where a name finds room beside its line
+// it stands there as well. What is taller than a page goes on in STEM_page2, with the same axes.
 std::vector<Plot> render(const LinePlot& figure);
 
 }  // namespace factflow

@@ -1,6 +1,7 @@
 #include "analysis/line_svg.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <set>
 #include <vector>
@@ -32,6 +33,22 @@ const char* dash_of(int dash) {
     default:
       return "";
   }
+}
+
+// The marker of a line: disc, square, triangle, diamond, ring, open square.
+std::string marker_svg(const LineStyle& style, double x, double y) {
+  constexpr std::array<const char*, kMarkers> kPaths = {"M-3 0a3 3 0 1 0 6 0a3 3 0 1 0 -6 0",
+                                                        "M-2.7 -2.7h5.4v5.4h-5.4z",
+                                                        "M0 -3.4l3.4 6h-6.8z",
+                                                        "M0 -3.8l3.8 3.8l-3.8 3.8l-3.8 -3.8z",
+                                                        "M-3 0a3 3 0 1 0 6 0a3 3 0 1 0 -6 0",
+                                                        "M-2.7 -2.7h5.4v5.4h-5.4z"};
+  const bool open = style.marker > 4;
+  return fmt::format(
+      "<path transform=\"translate({:.1f} {:.1f})\" d=\"{}\" fill=\"{}\" stroke=\"{}\" "
+      "stroke-width=\"{}\"/>",
+      x, y, kPaths[static_cast<std::size_t>(style.marker - 1)], open ? "#FFFFFF" : style.color,
+      style.color, open ? 1.4 : 0);
 }
 
 class PanelPicture {
@@ -158,8 +175,12 @@ class PanelPicture {
 
   std::string curve(const Line& line) const {
     std::string points, marks;
-    for (const LinePoint& point : line.points) {
+    const std::size_t step = line.points.size() <= 12 ? 1 : line.points.size() / 6;
+    for (std::size_t i = 0; i < line.points.size(); ++i) {
+      const LinePoint& point = line.points[i];
       if (!std::isfinite(point.y)) continue;
+      if (line.style.marker > 0 && i % step == 0)
+        marks += marker_svg(line.style, across(point.x), down(point.y));
       points += fmt::format("{:.1f},{:.1f} ", across(point.x), down(point.y));
       marks += fmt::format(
           "<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"1.5\" fill=\"{}\"><title>{}</title></circle>",
@@ -175,9 +196,9 @@ class PanelPicture {
     for (const Line& line : panel_.lines)
       text += fmt::format(
           "<span><svg class=\"swatch\" viewBox=\"0 0 26 10\"><line x1=\"0\" x2=\"26\" y1=\"5\" "
-          "y2=\"5\" stroke=\"{}\" stroke-width=\"{}\"{}/></svg>{}</span>",
+          "y2=\"5\" stroke=\"{}\" stroke-width=\"{}\"{}/>{}</svg>{}</span>",
           line.style.color, line.shape == Shape::kLine ? "2.2" : "7", dash_of(line.style.dash),
-          escape(line.label));
+          line.style.marker > 0 ? marker_svg(line.style, 13, 5) : "", escape(line.label));
     return text + "</p>";
   }
 

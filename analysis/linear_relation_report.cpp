@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "analysis/html.hpp"
+#include "analysis/model_styles.hpp"
 #include "analysis/number_text.hpp"
 #include "analysis/palette.hpp"
 #include "analysis/plot_text.hpp"
@@ -33,15 +34,10 @@ std::string with_error(const TrialMean& mean) {
                                 : fmt::format("{:.2f} \u00b1 {:.2f}", mean.value, mean.error);
 }
 
-// A model's place among those of its family, by which its colour is chosen.
 std::string color_of(const Study& study, const ModelRelations& model) {
-  std::size_t place = 0, count = 0;
-  for (const ModelRelations& other : study.relations) {
-    if (other.family != model.family) continue;
-    if (&other == &model) place = count;
-    ++count;
-  }
-  return family_style(model.family, place, count).color;
+  std::vector<std::string> families;
+  for (const ModelRelations& other : study.relations) families.push_back(other.family);
+  return model_styles(families)[static_cast<std::size_t>(&model - study.relations.data())].color;
 }
 
 // ---- bars

@@ -182,18 +182,6 @@ void load_model(const ResultsReader& reader, const ModelInfo& info, const std::s
   run.models.push_back(std::move(first));
 }
 
-// A checkpoint counts once: as the first of its names that was swept over the main set.
-void name_repeated(std::vector<ModelData>& models) {
-  std::map<std::string, std::string> first;
-  for (const bool swept : {true, false})
-    for (ModelData& model : models) {
-      const std::string& digest = model.info.checkpoint_digest;
-      if (model.windows.empty() == swept || digest.empty()) continue;
-      const auto [found, is_first] = first.emplace(digest, model.info.name);
-      if (!is_first) model.repeats = found->second;
-    }
-}
-
 // values: [edge, stored prompt, start], of which the model's prompts stay; empty = not stored.
 template <typename T>
 void keep_rows(const ModelData& model, std::vector<T>& values, std::size_t starts) {
@@ -242,6 +230,18 @@ RunData load_runs(const std::vector<const ResultsReader*>& readers) {
       join_rows(model, *evaluation_of(run, model.info.name), run.prompts, rows);
   name_repeated(run.models);
   return run;
+}
+
+void name_repeated(std::vector<ModelData>& models) {
+  std::map<std::string, std::string> first;
+  for (ModelData& model : models) model.repeats.clear();
+  for (const bool swept : {true, false})
+    for (ModelData& model : models) {
+      const std::string& digest = model.info.checkpoint_digest;
+      if (model.windows.empty() == swept || digest.empty()) continue;
+      const auto [found, is_first] = first.emplace(digest, model.info.name);
+      if (!is_first) model.repeats = found->second;
+    }
 }
 
 WindowData load_window(const ModelData& model, std::int64_t window) {

@@ -23,6 +23,10 @@ namespace factflow {
 // id. The readers must outlive the data. Throws InputError for damaged files.
 RunData load_runs(const std::vector<const ResultsReader*>& readers);
 
+// Names in ModelData::repeats which models are checkpoints that stand before them. A checkpoint
+// counts once: as the first of its names that was swept over the main set.
+void name_repeated(std::vector<ModelData>& models);
+
 // The cells of the model's set of prompts: of its knockouts, or of its interventions.
 WindowData load_window(const ModelData& model, std::int64_t window);
 

@@ -31,6 +31,10 @@ double share_of(std::size_t index, std::size_t count) {
   return count < 2 ? 1 : static_cast<double>(index) / static_cast<double>(count - 1);
 }
 
+int marker_of(std::size_t index, std::size_t count) {
+  return count < 2 ? 0 : 1 + static_cast<int>(index % kMarkers);
+}
+
 }  // namespace
 
 LineStyle role_style(const std::string& role) {
@@ -59,7 +63,7 @@ LineStyle family_style(const std::string& family, std::size_t index, std::size_t
       {"gpt_neox", {{185, 170, 150}, {95, 80, 65}, 3}}};
   const auto found = kHues.find(family);
   const Hue hue = found == kHues.end() ? Hue{{180, 180, 180}, {60, 60, 60}, 1} : found->second;
-  return {hex(mix(hue.light, hue.dark, share_of(index, count))), hue.dash};
+  return {hex(mix(hue.light, hue.dark, share_of(index, count))), hue.dash, marker_of(index, count)};
 }
 
 LineStyle plain_style(std::size_t index) {
@@ -70,6 +74,12 @@ LineStyle plain_style(std::size_t index) {
 
 std::string ordered_color(std::size_t index, std::size_t count) {
   return hex(mix({140, 190, 235}, {8, 35, 105}, share_of(index, count)));
+}
+
+LineStyle ordered_style(std::size_t index, std::size_t count) {
+  constexpr int kDashes = 5;  // of gnuplot
+  return {ordered_color(index, count), 1 + static_cast<int>(index % kDashes),
+          marker_of(index, count)};
 }
 
 LineStyle path_style(const std::string& path) {
@@ -90,7 +100,7 @@ LineStyle channel_style(const std::string& channels) {
     const char* end = channels.data() + channels.size();
     const auto [stop, error] = std::from_chars(channels.data() + 9, end, slice);
     if (error == std::errc() && stop != end) std::from_chars(stop + 1, end, slices);
-    if (slice >= 1 && slice <= slices) return {ordered_color(slice - 1, slices), 1};
+    if (slice >= 1 && slice <= slices) return ordered_style(slice - 1, slices);
   }
   return {"#777777", 1};
 }
@@ -124,8 +134,12 @@ std::string sequential_color(double share) {
 }
 
 std::string diverging_palette(const std::string& name) {
-  // The eleven classes of ColorBrewer (C. Brewer, Pennsylvania State University; Apache 2.0).
+  // The eleven classes of ColorBrewer (C. Brewer, Pennsylvania State University; Apache 2.0), and
+  // cividis (Nunez, Anderton and Renslow, PLoS ONE 2018; CC0 in matplotlib) at as many places.
   static const std::map<std::string, std::array<const char*, 11>> kMaps = {
+      {"cividis",
+       {"#00224E", "#083370", "#35456C", "#4F576C", "#666970", "#7D7C78", "#948E77", "#AEA371",
+        "#C8B866", "#E5CF52", "#FEE838"}},
       {"RdYlGn",
        {"#A50026", "#D73027", "#F46D43", "#FDAE61", "#FEE08B", "#FFFFBF", "#D9EF8B", "#A6D96A",
         "#66BD63", "#1A9850", "#006837"}},
@@ -135,7 +149,7 @@ std::string diverging_palette(const std::string& name) {
   const auto found = kMaps.find(name);
   if (found == kMaps.end())
     throw InputError("heat map palette", fmt::format("unknown palette '{}'", name),
-                     "use RdYlGn or RdBu");
+                     "use RdYlGn, RdBu or cividis");
   std::string list;
   for (std::size_t i = 0; i < found->second.size(); ++i)
     list += fmt::format("{}{} '{}'", i == 0 ? "" : ", ", i, found->second[i]);

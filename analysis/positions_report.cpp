@@ -35,7 +35,7 @@ Panel panel_of(const PositionCurve& curve) {
     const PositionPoint& point = curve.points[i];
     const std::vector<Measured>& values = point.by_start;
     Line line{counted(static_cast<std::uint64_t>(point.length), "neutral token"),
-              {ordered_color(i, curve.points.size()), 1},
+              ordered_style(i, curve.points.size()),
               curve.layers,
               i == 0 || i + 1 == curve.points.size(),
               {}};

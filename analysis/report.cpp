@@ -55,12 +55,57 @@ std::string verdict_html(Verdict verdict) {
                      to_string(verdict));
 }
 
+// "selected, n = 147", "common, n = 120 to 147": the sets of prompts that something was asked of,
+// with how many of them models were asked about.
+std::string sets_in_words(const RunData& run) {
+  struct Count {
+    std::string set;
+    std::size_t least = 0, most = 0;
+  };
+  std::vector<Count> counts;
+  for (const auto* models : {&run.models, &run.other_sets, &run.interventions})
+    for (const ModelData& model : *models) {
+      const std::size_t n = model.axes.prompts.size();
+      if (n == 0) continue;
+      const auto found = std::find_if(counts.begin(), counts.end(), [&](const Count& count) {
+        return count.set == model.prompt_set;
+      });
+      if (found == counts.end())
+        counts.push_back({model.prompt_set, n, n});
+      else
+        *found = {found->set, std::min(found->least, n), std::max(found->most, n)};
+    }
+  std::vector<std::string> words;
+  for (const Count& count : counts)
+    words.push_back(fmt::format("{}, n = {}{}", count.set, count.least,
+                                count.most > count.least ? fmt::format(" to {}", count.most) : ""));
+  return join(words, "; ");
+}
+
+// Which prompts the page is about.
+std::string prompts_html(const Study& study) {
+  const std::string sets = sets_in_words(study.run);
+  std::vector<std::string> selections;
+  for (const RunSource& source : study.run.sources)
+    if (std::find(selections.begin(), selections.end(), source.info.selection) == selections.end())
+      selections.push_back(source.info.selection);
+  std::string limits;
+  if (study.p_clean.any())
+    limits = fmt::format("; of these only such with p(clean) from {:g} to {:g}", study.p_clean.low,
+                         study.p_clean.high);
+  return fmt::format(
+      "<p>Prompts: {} ({}), of {} read{}.</p>\n",
+      sets.empty() ? "none was asked about" : "<strong>" + escape(sets) + "</strong>",
+      escape(join(selections, "; ")), study.run.prompts.id.size(), limits);
+}
+
 std::string header_html(const Study& study) {
   std::vector<std::string> names;
   for (const ModelData& model : study.run.models) names.push_back(model.info.name);
   std::string text =
       fmt::format("<header><h1>Where facts flow: {}</h1>\n<p>{}: {}.</p>\n", escape(study.run.name),
                   counted(names.size(), "model"), escape(join(names)));
+  text += prompts_html(study);
   for (const RunSource& source : study.run.sources)
     text += fmt::format("<p>{}: prompts of {}, computed {} on {} in {}; factflow {}.</p>\n",
                         escape(source.info.name), escape(source.info.dataset_path),
@@ -416,6 +461,8 @@ std::string figure_files_html(const FigureSet& figures) {
     std::vector<std::string> links;
     for (const Plot& plot : figure.plots)
       for (const std::string& file : plot.files()) links.push_back(link("figures/" + file, file));
+    const std::string caption = figure.plots[0].stem + ".txt";
+    links.push_back(link("figures/" + caption, caption));
     rows.push_back({join(links, "<br>"), escape(figure.caption)});
   }
   const std::string problem = figures.problem.empty() ? ""
@@ -425,7 +472,8 @@ std::string figure_files_html(const FigureSet& figures) {
   return "<h3>Figures</h3>" + problem +
          "<p>For papers: PDF with embedded fonts, at the width of two columns and "
          "of one "
-         "(<code>_column</code>).</p>\n" +
+         "(<code>_column</code>); heat maps once more in colours for all eyes and for grey "
+         "(<code>_for_all_eyes</code>). The caption of each is a text file.</p>\n" +
          html::table({"Files", "What"}, rows, 2);
 }
 
@@ -510,6 +558,10 @@ constexpr const char* kPolicy =
     "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; "
     "style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n";
 
+std::string export_program() {
+  return fmt::format("<script>\n{}</script>\n", kExportProgram);
+}
+
 std::string programs(const std::string& json) {
   std::string text = "<script type=\"application/json\" id=\"data\">";
   text += json;
@@ -551,6 +603,7 @@ std::string make_report(const Study& study, const ReportData& data, const Figure
   text += header_html(study) + navigation(body) + body;
   text += fmt::format("<footer>Made by factflow {} from {}.</footer>\n</main>\n",
                       escape(study.run.sources[0].info.factflow_version), escape(study.run.name));
+  text += export_program();
   if (!study.main_effects.empty() || !interventions.empty()) text += programs(data.json);
   return text + "</body></html>\n";
 }

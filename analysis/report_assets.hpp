@@ -7,7 +7,8 @@
 namespace factflow {
 
 extern const std::string_view kReportStyle;    // analysis/web/report.css
-extern const std::string_view kReportProgram;  // analysis/web/*.js
+extern const std::string_view kExportProgram;  // analysis/web/export.js, of every page
+extern const std::string_view kReportProgram;  // the others of analysis/web/*.js
 extern const std::string_view kChartLibrary;   // Apache ECharts
 extern const std::string_view kChartLicences;  // its licence, notice and those of what it includes
 

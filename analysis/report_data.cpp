@@ -13,6 +13,7 @@
 #include "analysis/figures.hpp"
 #include "analysis/html.hpp"
 #include "analysis/load_runs.hpp"
+#include "analysis/model_styles.hpp"
 #include "analysis/palette.hpp"
 #include "base/text.hpp"
 
@@ -101,19 +102,21 @@ class DataMaker {
   }
 
   Json models() {
-    std::map<std::string, std::size_t> size, index;
-    for (const ModelData& model : study_.run.models) ++size[model.info.family];
+    std::vector<std::string> families;
+    for (const ModelData& model : study_.run.models) families.push_back(model.info.family);
+    const std::vector<LineStyle> styles = model_styles(families);
     Json list = Json::array();
-    for (const ModelData& model : study_.run.models) {
-      const ModelInfo& info = model.info;
-      const LineStyle style = family_style(info.family, index[info.family]++, size[info.family]);
+    for (std::size_t i = 0; i < styles.size(); ++i) {
+      const ModelInfo& info = study_.run.models[i].info;
+      const LineStyle& style = styles[i];
       list.push_back({{"name", info.name},
                       {"family", info.family},
                       {"stateSpace", mixing_of(info) == Mixing::kState},
                       {"layers", info.layers},
                       {"mixers", mixers_in_letters(info)},
                       {"color", style.color},
-                      {"dash", style.dash}});
+                      {"dash", style.dash},
+                      {"marker", style.marker}});
     }
     return list;
   }
@@ -151,7 +154,8 @@ class DataMaker {
                       {"color", role.color},
                       {"dash", role.dash},
                       {"channelColor", channels.color},
-                      {"channelDash", channels.dash}});
+                      {"channelDash", channels.dash},
+                      {"channelMarker", channels.marker}});
     }
     return list;
   }
@@ -241,7 +245,8 @@ class DataMaker {
     return with_numbers({{"name", curve.edge.display()},
                          {"panel", place.panel},
                          {"color", style.color},
-                         {"dash", style.dash}},
+                         {"dash", style.dash},
+                         {"marker", style.marker}},
                         curve);
   }
 

@@ -201,6 +201,7 @@ Plot render_at(const SharePlot& figure, double width, std::size_t columns) {
   const ShareLayout layout = lay_out(figure, width, columns);
   Plot plot;
   plot.stem = figure.stem;
+  plot.title = figure.header;
   plot.width = layout.width;
   plot.height = layout.height;
   plot.script = fmt::format(
@@ -292,11 +293,40 @@ std::string point_svg(const SharePoint& point, const Look& look) {
 
 }  // namespace
 
+namespace {
+
+// In several parts where it is taller than a page. `ending`: of the stem.
+std::vector<Plot> pages_of(const SharePlot& figure, double width, std::size_t columns,
+                           const std::string& ending) {
+  std::vector<Plot> plots;
+  for (std::size_t first = 0; first < figure.panels.size();) {
+    SharePlot page = figure;
+    const auto begin = figure.panels.begin() + static_cast<std::ptrdiff_t>(first);
+    std::size_t count = figure.panels.size() - first;
+    for (; count > columns; count = (count - 1) / columns * columns) {
+      page.panels = {begin, begin + static_cast<std::ptrdiff_t>(count)};
+      if (lay_out(page, width, columns).height <= kPageHeight) break;
+    }
+    page.panels = {begin, begin + static_cast<std::ptrdiff_t>(count)};
+    if (count < figure.panels.size()) page.header += fmt::format(" (page {})", plots.size() + 1);
+    plots.push_back(render_at(page, width, columns));
+    plots.back().title = figure.header;
+    plots.back().stem =
+        figure.stem + (plots.size() == 1 ? "" : fmt::format("_page{}", plots.size())) + ending;
+    first += count;
+  }
+  return plots;
+}
+
+}  // namespace
+
 std::vector<Plot> render(const SharePlot& figure) {
-  Plot full = render_at(figure, kFullWidth, 2), column = render_at(figure, kColumnWidth, 1);
-  column.stem += "_column";
-  column.formats = {"pdf"};
-  return {std::move(full), std::move(column)};
+  std::vector<Plot> plots = pages_of(figure, kFullWidth, 2, "");
+  for (Plot& column : pages_of(figure, kColumnWidth, 1, "_column")) {
+    column.formats = {"pdf"};
+    plots.push_back(std::move(column));
+  }
+  return plots;
 }
 
 std::string panels_html(const SharePlot& figure) {

@@ -109,8 +109,10 @@ class TraceFigures {
     std::set<std::size_t> rows;
     for (const ModelTraces& traces : study_.traces)
       for (const TracedFact& fact : traces.facts)
-        if (fact.use == FactUse::kUsed) rows.insert(fact.prompt_row);
-    const std::size_t most = std::min(kMostFacts, options_.heatmap_prompts);
+        if (fact.use == FactUse::kUsed && wants_prompt(options_, fact.prompt))
+          rows.insert(fact.prompt_row);
+    const std::size_t most =
+        options_.prompts.empty() ? std::min(kMostFacts, options_.heatmap_prompts) : rows.size();
     if (rows.size() > most)
       set_.omitted.push_back(fmt::format("Traces of single prompts are drawn for {} of {}.", most,
                                          counted(rows.size(), "prompt")));

@@ -85,9 +85,16 @@ function bandSeries(line) {
   };
 }
 
+// By marker, as in analysis/palette.hpp.
+const SYMBOLS = [null, 'circle', 'rect', 'triangle', 'diamond', 'emptyCircle', 'emptyRect'];
+
+// A short line shows its points; a long one shows its marker here and there, so that it is told apart in grey.
 function lineSeries(line) {
+  const short = line.points.length <= 12, marker = line.style.marker || 0;
+  const step = short ? 1 : Math.ceil(line.points.length / 6);
   return {
-    type: 'line', name: line.name, z: 2, symbol: 'circle', symbolSize: 4, showSymbol: line.points.length <= 12,
+    type: 'line', name: line.name, z: 2, symbol: SYMBOLS[marker] || 'circle', showSymbol: short || marker > 0, showAllSymbol: true,
+    symbolSize: (_, point) => point.dataIndex % step !== 0 ? 0 : marker > 0 ? 7 : 4,
     data: line.points.map((p) => [p.x, p.y]), connectNulls: false,
     lineStyle: {color: line.style.color, width: 2, type: line.style.dash === 1 ? 'solid' : DASHES[line.style.dash]},
     itemStyle: {color: line.style.color}, emphasis: {disabled: true},
@@ -169,7 +176,35 @@ function lineOption(panel, look, range) {
   };
 }
 
-// look: {metric, axis, bands}. All panels share one range of values and one of depths.
+// "n = 147", or "n = 120 to 147" where it differs between points; nothing where it is not known.
+function countText(lines) {
+  const counts = lines.flatMap((line) => line.points.filter((p) => p.y !== null && p.n !== undefined).map((p) => p.n));
+  if (counts.length === 0) return '';
+  const least = Math.min(...counts), most = Math.max(...counts);
+  return least === most ? `n = ${most}` : `n = ${least} to ${most}`;
+}
+
+// The numbers of a panel's lines, as they are saved.
+function lineRows(panel, look) {
+  const rows = [['panel', 'line', 'model', 'first or centre layer', 'relative depth', look.metric.title, 'low', 'high', 'n']];
+  for (const line of panel.lines) {
+    for (const p of line.points) {
+      if (p.y === null) continue;
+      rows.push([panel.title, line.name, data.models[line.group.model].name, p.start, p.start / layersOf(line.group), p.y,
+                 p.low, p.high, p.n]);
+    }
+  }
+  return rows;
+}
+
+const MOST_NAMES = 8;  // on the screen; all are printed and saved
+// The lines' names, at the panel: the switches that name them are elsewhere, and neither saved nor printed with it.
+function lineNames(lines) {
+  return element('div', {class: lines.length > MOST_NAMES ? 'lines many' : 'lines'}, ...lines.map((line) => (
+      element('span', {}, swatch(line.style), element('bdi', {}, line.name)))));
+}
+
+// look: {metric, axis, bands, about}. All panels share one range of values and one of depths.
 function drawPanels(folder, panels, look) {
   clear(folder);
   const range = valueRange(panels, look.metric, look.bands && look.metric.low);
@@ -177,20 +212,27 @@ function drawPanels(folder, panels, look) {
   look.deepest = Math.max(look.axis.least, ...depths);
   for (const panel of panels) {
     const box = element('div', {class: 'chart line-chart'});
-    folder.append(element('div', {class: 'panel'}, element('h4', {}, panel.title), box));
+    const about = [look.about, countText(panel.lines)].filter((words) => words).join(', ');
+    const node = element('div', {class: 'panel'}, element('h4', {}, panel.title), lineNames(panel.lines), box,
+                         element('p', {class: 'about'}, about));
+    folder.append(node);
     newChart(box).setOption(lineOption(panel, look, range));
+    chartExport.attach(node, () => lineRows(panel, look));
   }
   if (panels.length === 0) folder.append(element('p', {class: 'weak'}, 'Nothing is switched on that this run holds.'));
 }
 
-// ColorBrewer's diverging maps (Apache 2.0); the first suits all eyes, the second is the published figures'.
+// ColorBrewer's diverging maps (Apache 2.0), and cividis (CC0), which grows lighter all the way: as in analysis/palette.cpp.
 const COLOR_MAPS = {
   RdBu: ['#67001F', '#B2182B', '#D6604D', '#F4A582', '#FDDBC7', '#F7F7F7', '#D1E5F0', '#92C5DE', '#4393C3', '#2166AC',
          '#053061'],
   RdYlGn: ['#A50026', '#D73027', '#F46D43', '#FDAE61', '#FEE08B', '#FFFFBF', '#D9EF8B', '#A6D96A', '#66BD63',
            '#1A9850', '#006837'],
+  cividis: ['#00224E', '#083370', '#35456C', '#4F576C', '#666970', '#7D7C78', '#948E77', '#AEA371', '#C8B866', '#E5CF52',
+            '#FEE838'],
 };
-const COLOR_NAMES = [['RdBu', 'red\u2013blue'], ['RdYlGn', 'red\u2013green, as published']];
+const COLOR_NAMES = [['RdBu', 'red\u2013blue, for all eyes'], ['cividis', 'blue\u2013yellow, for all eyes and grey'],
+                     ['RdYlGn', 'red\u2013green, as published']];
 const HEAT_LIMIT = 0.3;  // of p - p clean, as in the published figures
 
 // A token as a row's name: by its id where its text is part of a character, or nothing to see. The marks keep the star
@@ -213,13 +255,15 @@ function heatCells(map, clean) {
   return cells;
 }
 
-// map: one of data.heatmaps or data.interventionMaps; clean: the answer's probability in the clean run.
+// map: one of data.heatmaps or data.interventionMaps; clean: the answer's probability in the clean run. Returns what gives
+// its numbers as a table.
 function drawHeatmap(folder, map, clean, colors) {
   const ids = map.ids || [];
   const tokens = map.tokens.map((token, i) => tokenName(token, ids[i], i === map.tokens.length - 1));
   const [begin, end] = map.subject || [0, 0];
   const box = element('div', {class: 'chart', style: `height:${60 + 17 * tokens.length}px`});
   folder.append(box);
+  const cells = heatCells(map, clean);
   const layers = layersOf(map), depth = (start) => String(Number((start / layers).toFixed(2)));
   const every = (most) => {
     const step = roundStep(map.starts.length, most);
@@ -241,10 +285,15 @@ function drawHeatmap(folder, map, clean, colors) {
     yAxis: {type: 'category', data: tokens, inverse: true, axisTick: {show: false},
             axisLabel: {interval: 0, width: 84, overflow: 'truncate', fontSize: 11,
                         color: (_, i) => i >= begin && i < end ? '#00704f' : INK}},
-    visualMap: {show: false, min: -HEAT_LIMIT, max: HEAT_LIMIT, dimension: 2, inRange: {color: COLOR_MAPS[colors]}},
+    visualMap: {show: false, seriesIndex: 0, min: -HEAT_LIMIT, max: HEAT_LIMIT, dimension: 2, inRange: {color: COLOR_MAPS[colors]}},
     tooltip: {confine: true, transitionDuration: 0, textStyle: {fontSize: 12, color: INK},
               formatter: (item) => about(item.value)},
-    series: [{type: 'heatmap', data: heatCells(map, clean), progressive: 0,
-              itemStyle: {borderWidth: 0}, emphasis: {itemStyle: {borderColor: INK, borderWidth: 1}}}],
+    series: [{type: 'heatmap', data: cells, progressive: 0,
+              itemStyle: {borderWidth: 0}, emphasis: {itemStyle: {borderColor: INK, borderWidth: 1}}},
+             // Dots: beyond the colours.
+             {type: 'scatter', silent: true, symbolSize: 3, itemStyle: {color: '#fff'}, z: 3,
+              data: cells.filter((cell) => Math.abs(cell[2]) > HEAT_LIMIT).map((cell) => cell.slice(0, 2))}],
   });
+  return () => [['token', 'token id', 'first or centre layer', 'p', 'p - p(clean)'],
+                ...cells.map((cell) => [map.tokens[cell[1]], ids[cell[1]], map.starts[cell[0]], cell[3], cell[2]])];
 }

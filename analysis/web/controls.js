@@ -39,8 +39,20 @@ function swatch(style) {
   const look = {x1: 0, x2: 26, y1: 5, y2: 5, stroke: style.color, 'stroke-width': 2.5,
                 'stroke-dasharray': DASHES[style.dash].join(' ')};
   for (const [name, value] of Object.entries(look)) line.setAttribute(name, value);
+  svg.setAttribute('viewBox', '0 0 26 10');
   svg.append(line);
+  if (style.marker) svg.append(markerShape(style));
   return svg;
+}
+
+// The marker in the middle of a swatch: disc, square, triangle, diamond, ring, open square.
+function markerShape({marker, color}) {
+  const shapes = [null, 'M9.5 5a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0 -7 0', 'M10 2h6v6h-6z', 'M13 1l4 7.5h-8z', 'M13 .8l4.2 4.2l-4.2 4.2l-4.2 -4.2z'];
+  const open = marker > 4;
+  const path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
+  const look = {d: shapes[open ? marker - 4 : marker], fill: open ? '#fff' : color, stroke: color, 'stroke-width': open ? 1.5 : 0};
+  for (const [name, value] of Object.entries(look)) path.setAttribute(name, value);
+  return path;
 }
 
 // items: [{key, name, style?}]; `off` is the set of keys that are switched off and is changed in place.

@@ -23,7 +23,7 @@ const pathEnds = unique(data.edges.filter((edge) => edge.path !== 'both' && edge
 function shade(i, count) {  // light to dark blue, as in analysis/palette.cpp
   const share = count < 2 ? 1 : i / (count - 1);
   const mix = [[140, 8], [190, 35], [235, 105]].map(([light, dark]) => Math.round(light + share * (dark - light)));
-  return {color: `rgb(${mix.join(',')})`, dash: 1};
+  return {color: `rgb(${mix.join(',')})`, dash: 1 + i % 5, marker: count < 2 ? 0 : 1 + i % 6};
 }
 
 function makeLine(name, style, model, window, edge, set = state.set) {
@@ -94,7 +94,8 @@ const views = {
   },
 };
 
-const channelStyle = (e) => ({color: data.edges[e].channelColor, dash: data.edges[e].channelDash});
+const channelStyle = (e) => ({color: data.edges[e].channelColor, dash: data.edges[e].channelDash,
+                               marker: data.edges[e].channelMarker});
 const windowStyle = (size) => shade(windowSizes.indexOf(size), windowSizes.length);
 const edgeItem = (e, named) => ({key: e, name: named ? data.edges[e].source : data.edges[e].name,
                                  style: named ? data.edges[e] : undefined});
@@ -165,13 +166,22 @@ function drawSwitches() {
       ...own.filter((node) => !isSelect(node)));
 }
 
+// Under each panel: what all its lines have in common.
+function aboutFigures() {
+  const own = views[state.view].switches;
+  return [own.includes('model') && data.models[state.model].name,
+          own.includes('window') && `window of ${counted(state.window, 'layer')}`,
+          own.includes('set') && data.sets.length > 0 && `prompts: ${data.sets[state.set]}`].filter((words) => words).join(', ');
+}
+
 function drawFigures(redoSwitches) {
   if (redoSwitches) drawSwitches();
   const view = views[state.view], panels = view.panels().filter((panel) => panel.lines.length > 0);
   document.getElementById('view-note').textContent = view.note ? view.note() : '';
   const lines = Math.max(0, ...panels.map((panel) => panel.lines.length));
   drawPanels(document.getElementById('panels'), panels,
-             {metric: metrics[state.metric], axis: depthAxes[state.axis], bands: state.bands && lines <= MOST_BANDS});
+             {metric: metrics[state.metric], axis: depthAxes[state.axis], bands: state.bands && lines <= MOST_BANDS,
+              about: aboutFigures()});
 }
 
 if (sweptModels.length > 0 && document.getElementById('figures')) drawFigures(true);

@@ -55,14 +55,10 @@ function drawRowSwitches() {
       }));
 }
 
-// Rows of different panels share looks, so each panel says whose its lines are.
 function drawRows() {
   const folder = document.getElementById('row-panels'), panels = rowPanels();
-  drawPanels(folder, panels,
-             {metric: metrics[intervened.metric], axis: depthAxes[intervened.axis], bands: intervened.bands});
-  folder.querySelectorAll('.panel').forEach((panel, i) => panel.querySelector('h4').after(
-      element('div', {class: 'lines'}, ...panels[i].lines.map((line) => (
-          element('span', {}, swatch(line.style), element('bdi', {}, line.name)))))));
+  drawPanels(folder, panels, {metric: metrics[intervened.metric], axis: depthAxes[intervened.axis], bands: intervened.bands,
+                              about: `window of ${counted(intervened.window, 'layer')}`});
 }
 
 const mapsOfRow = () => data.interventionMaps.filter((map) => map.row === intervened.row);

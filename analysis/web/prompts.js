@@ -134,7 +134,10 @@ function drawMapPanel(folder, map, colors) {
   const panel = element('div', {class: 'panel'}, element('h4', {},
       `${data.models[map.model].name}, window of ${map.window}, p(clean) = ${clean.toFixed(2)}`));
   folder.append(panel);
-  drawHeatmap(panel, map, clean, colors);
+  const rows = drawHeatmap(panel, map, clean, colors), prompt = data.prompts[map.prompt];
+  panel.append(element('p', {class: 'about'}, `Prompt ${prompt.id}: ${prompt.text} \u2026${prompt.answer}. `
+    + `Colour: p \u2212 p(clean), \u2212${HEAT_LIMIT} to +${HEAT_LIMIT}; a dot marks a cell beyond.`));
+  chartExport.attach(panel, rows);
 }
 
 function drawPrompt() {
@@ -149,7 +152,8 @@ function drawPrompt() {
         drawPrompt();
       }));
   drawPanels(document.getElementById('prompt-panels'), panels,
-             {metric: metrics.change, axis: depthAxes.relative, bands: false});
+             {metric: metrics.change, axis: depthAxes.relative, bands: false,
+              about: `prompt ${data.prompts[i].id}: ${data.prompts[i].text} \u2026${data.prompts[i].answer}`});
   drawHeatmaps();
 }
 

@@ -10,7 +10,9 @@ Usage analyse_usage() {
   po::options_description& options = usage.options;
   add_analysis_options(options);
   usage.positional = {"DIR"};
-  usage.examples = {"analyse runs/demo"};
+  usage.examples = {"analyse runs/demo",
+                    "analyse runs/demo --models mamba,gpt2 --labels mamba=Mamba,gpt2=GPT-2",
+                    "analyse runs/demo --only 'models,heatmap_*' --format pdf"};
   return usage;
 }
 

@@ -172,6 +172,89 @@ TEST_F(Analyse, OneModelIsNamedInItsFiguresAndEveryLinkLeadsSomewhere) {
     EXPECT_EQ(ids.count(place), 1U) << place;
 }
 
+// Files of figures/, sorted.
+std::set<std::string> figures_in(const std::filesystem::path& folder) {
+  std::set<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder / "figures"))
+    names.insert(entry.path().filename().string());
+  return names;
+}
+
+TEST_F(Analyse, OnlyTheFiguresThatAreAskedForAreDrawnWithTheirCaptions) {
+  if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
+  SyntheticOptions made = small();
+  made.heatmap_prompts = 3;
+  write_synthetic_results(folder_ / "results.h5", made);
+  AnalysisOptions options = quick();
+  options.figures.only = {"models", "heatmap_*"};
+  options.figures.formats = {"svg"};
+  options.figures.prompts = {114};
+  EXPECT_EQ(analyse(folder_, options).problem, "");
+  EXPECT_THAT(figures_in(folder_),
+              testing::UnorderedElementsAre("models.svg", "models_column.svg", "models.txt",
+                                            "heatmap_114.svg", "heatmap_114_column.svg",
+                                            "heatmap_114_for_all_eyes.svg", "heatmap_114.txt"));
+  // Title, what is drawn, n, and where it comes from.
+  EXPECT_THAT(text("figures/models.txt"),
+              testing::AllOf(HasSubstr("2 models, window of 1 layer."), HasSubstr("n = "),
+                             HasSubstr("Panel subject \u2192 last"), HasSubstr("results digest")));
+  EXPECT_THAT(text("figures/heatmap_114.txt"),
+              testing::AllOf(HasSubstr("Prompt 114: "), HasSubstr("p(clean)"),
+                             HasSubstr("Colour: p \u2212 p(clean)")));
+  EXPECT_THAT(text("report.html"), HasSubstr("figures/models.txt"));
+  const auto refused = [&](AnalysisOptions wrong, const std::string& words) {
+    try {
+      analyse(folder_, wrong);
+      FAIL() << words;
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), HasSubstr(words));
+    }
+  };
+  AnalysisOptions wrong = quick();
+  wrong.figures.only = {"modles"};
+  refused(wrong, "no figure is called 'modles'; the figures are: models, ");
+  wrong = quick();
+  wrong.figures.prompts = {7};
+  refused(wrong, "no map of prompt 7 is stored; there are maps of: 100, 114");
+}
+
+TEST_F(Analyse, OnlyTheModelsThatAreAskedForAreAnalysedUnderTheirLabels) {
+  if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
+  write_synthetic_results(folder_ / "results.h5", small());
+  AnalysisOptions options = quick();
+  options.figures.only = {"models"};
+  options.models.names = {"mamba"};
+  options.models.labels = {{"mamba", "Mamba, 130M"}};
+  const AnalysisSummary summary = analyse(folder_, options);
+  EXPECT_THAT(summary.findings, testing::AllOf(HasSubstr("Mamba, 130M"), Not(HasSubstr("gpt2"))));
+  EXPECT_THAT(summary.findings,
+              Not(HasSubstr("no result")));  // what is not asked for is not missing
+  EXPECT_THAT(text("tables/curves.csv"),
+              testing::AllOf(HasSubstr("\"Mamba, 130M\""), Not(HasSubstr("gpt2"))));
+  EXPECT_THAT(text("figures/models.svg"), HasSubstr("Mamba, 130M"));
+  // Both, the other way round.
+  options.models.names = {"mamba", "gpt2"};
+  analyse(folder_, options);
+  const std::string models = text("tables/models.csv");
+  EXPECT_LT(models.find("Mamba, 130M"), models.find("gpt2"));
+  const auto refused = [&](ModelChoice choice, const std::string& words) {
+    AnalysisOptions wrong = quick();
+    wrong.models = std::move(choice);
+    try {
+      analyse(folder_, wrong);
+      FAIL() << words;
+    } catch (const InputError& error) {
+      EXPECT_THAT(error.what(), HasSubstr(words));
+    }
+  };
+  refused({{"mamba3"}, {}},
+          "--models: no model 'mamba3' in these results; name some of: gpt2, mamba");
+  refused({{"mamba", "mamba"}, {}}, "'mamba' is given twice");
+  refused({{}, {{"mamba3", "x"}}}, "--labels: no model 'mamba3'");
+  refused({{}, {{"mamba", ""}}}, "'mamba' has no label that can be shown");
+  refused({{}, {{"mamba", "gpt2"}}}, "two models would be called 'gpt2'");
+}
+
 TEST_F(Analyse, DepthAndChangeHaveOneNameAndAccuracyEndsAtAll) {
   if (!has_gnuplot()) GTEST_SKIP() << "gnuplot is not installed";
   write_synthetic_results(folder_ / "results.h5", small());
@@ -404,7 +487,11 @@ TEST_F(Analyse, OfATerminalThatIsMissingTheOtherFormatsAreDrawn) {
 }
 
 TEST_F(Analyse, AGnuplotThatHangsIsNotWaitedForForever) {
-  const Plot plot{{"svg"}, "plot", 3, 3, "", "plot NaN\n"};
+  Plot plot;
+  plot.formats = {"svg"};
+  plot.stem = "plot";
+  plot.width = 3;
+  plot.script = "plot NaN\n";
   const OtherGnuplot other(folder_ / "bin", "sleep 600");
   const Drawing drawing = draw({plot}, folder_, 1, std::chrono::seconds(10));
   EXPECT_THAT(drawing.problem, HasSubstr("gnuplot gave no answer within 1.0 s"));

@@ -383,6 +383,10 @@ TEST_F(Carriers, FiguresTableAndReportShowThem) {
                   HasSubstr(">the state carries it</span>"), HasSubstr(">either suffices</span>"),
                   HasSubstr(">both are needed</span>"), HasSubstr(">each carries a part</span>")));
   EXPECT_THAT(summary.findings, HasSubstr("Who carries the facts"));
+  // The question stands in the table at the head of the page as well.
+  EXPECT_THAT(page, HasSubstr("Attention or the state: who carries subject \u2192 last?"));
+  EXPECT_LT(page.find("who carries subject"), page.find("<section id=\"findings\">"));
+  EXPECT_THAT(text("tables/questions.csv"), HasSubstr("carrier,tiny,attention carries it,"));
   EXPECT_THAT(text("tables/carriers.csv"), HasSubstr("either suffices"));
   EXPECT_THAT(text("tables/claims.csv"), HasSubstr("Attention carries subject"));
   EXPECT_THAT(text("tables/models.csv"), HasSubstr("RRRARR"));

@@ -153,6 +153,7 @@ def check_whole_answers(file, folder):
 
 # The number of each answer in questions.csv, in the table that it is taken from: columns, factor, and which of the model's rows.
 ANSWERS = {
+    "carrier": [("carriers", ("attention_share", "attention_share_low", "attention_share_high"), 1, {"edge": "subject->last", "widest": "1"})],
     "path": [("missed_paths", ("missed", "missed_low", "missed_high"), 1, {"tokens": "subject", "target": "last"}),
              ("paths", ("lowest", "lowest_low", "lowest_high"), 1, {"tokens": "subject", "target": "last", "path": "state"})],
     "slow": [("part_contrasts", ("random_minus_slow", "random_minus_slow_low", "random_minus_slow_high"), 1, {"edge": "subject->last"})],

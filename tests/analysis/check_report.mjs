@@ -243,6 +243,45 @@ async function checkPaper(page) {
   await page.evaluate(() => window.dispatchEvent(new Event('afterprint')));
 }
 
+async function saved(page, panel, kind) {
+  const [download] = await Promise.all([page.waitForEvent('download', {timeout: 15000}),
+                                        panel.locator('.export button', {hasText: kind}).click()]);
+  return {name: download.suggestedFilename(), bytes: fs.readFileSync(await download.path())};
+}
+
+// Every chart can be saved as a picture, with its title and its legend, and as numbers.
+async function checkExports(page) {
+  const panels = page.locator(':is(.panel, [data-title]):has(> .export)');
+  const counts = await page.evaluate(() => ({
+    charts: document.querySelectorAll('.chart > div > svg, main svg[role=img]:not(.whisker)').length,
+    bars: [...document.querySelectorAll('.export')].map((bar) => bar.children.length)}));
+  check(counts.charts > 0 && counts.bars.length >= counts.charts && counts.bars.every((buttons) => buttons === 3),
+        `${counts.charts} charts and buttons of ${counts.bars.length}`);
+  const all = await panels.count();
+  for (const i of new Set([0, all - 1])) {
+    const panel = panels.nth(i);
+    if (!await panel.isVisible()) continue;
+    const title = await panel.evaluate((node) => (node.querySelector('h4') || {textContent: node.dataset.title}).textContent);
+    const svg = await saved(page, panel, 'SVG'), text = svg.bytes.toString();
+    check(svg.name.endsWith('.svg') && text.startsWith('<svg') && !/NaN|undefined/.test(text), `SVG of '${title}': ${svg.name}, ${text.slice(0, 60)}`);
+    const parsed = await page.evaluate((source) => {
+      const root = new DOMParser().parseFromString(source, 'image/svg+xml').documentElement;
+      return {name: root.nodeName, words: root.textContent.replaceAll(/\s+/g, ''), scripts: root.querySelectorAll('script').length};
+    }, text);
+    check(parsed.name === 'svg' && parsed.scripts === 0 && parsed.words.includes(title.replaceAll(/\s+/g, '')), `the SVG of '${title}' has no such title`);
+    const names = await panel.locator('.lines > span').allTextContents();
+    check(names.every((name) => parsed.words.includes(name.replaceAll(/\s+/g, ''))), `the SVG of '${title}' does not name ${names}`);
+    const png = await saved(page, panel, 'PNG');
+    check(png.name.endsWith('.png') && png.bytes.subarray(1, 4).toString() === 'PNG' && png.bytes.length > 3000, `PNG of '${title}': ${png.bytes.length} bytes`);
+    const csv = await saved(page, panel, 'CSV'), rows = csv.bytes.toString().trim().split('\n');
+    check(csv.name.endsWith('.csv') && rows.length > 1 && rows[0].split(',').length >= 5, `CSV of '${title}': ${rows.slice(0, 2)}`);
+    if (pictures) {
+      fs.writeFileSync(path.join(pictures, `saved_${i}.svg`), svg.bytes);
+      fs.writeFileSync(path.join(pictures, `saved_${i}.png`), png.bytes);
+    }
+  }
+}
+
 // Places of the page that links name and that it has not, and files that the run has not.
 async function checkLinks(page) {
   const hrefs = await page.locator('a[href]').evaluateAll((all) => all.map((a) => a.getAttribute('href')));
@@ -310,7 +349,7 @@ async function main() {
     ...await has('attributions') ? [checkAttributions] : [], ...await has('relations') ? [checkRelations] : []];
   const ofSecond = [...ofSeverings, ...await has('edits') ? [checkEdits] : []];
   check(ofKnockouts.length + ofInterventions.length + ofTraces.length + ofSecond.length > 0, 'the report shows nothing');
-  for (const step of [checkLinks, ...ofKnockouts, ...ofInterventions, ...ofTraces, ...ofSecond, checkPhone, checkPaper]) await step(page);
+  for (const step of [checkLinks, ...ofKnockouts, ...ofInterventions, ...ofTraces, ...ofSecond, checkExports, checkPhone, checkPaper]) await step(page);
   await browser.close();
   console.log(`opened in ${seconds.toFixed(2)} s; ${checks} checks, ${problems.length} problems`);
   problems.forEach((problem) => console.log(problem));

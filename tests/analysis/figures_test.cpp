@@ -9,6 +9,7 @@
 #include "analysis/axis_tics.hpp"
 #include "analysis/fonts.hpp"
 #include "analysis/heatmap_plot.hpp"
+#include "analysis/line_names.hpp"
 #include "analysis/line_plot.hpp"
 #include "analysis/number_text.hpp"
 #include "analysis/plot_text.hpp"
@@ -157,6 +158,66 @@ TEST(LinePlots, APanelsOwnLegendHasWholeNamesAndItsRoom) {
   EXPECT_EQ(own.width, shared.width);
 }
 
+TEST(LinePlots, NothingIsTallerThanAPageAndAllPagesHaveOneRange) {
+  LinePlot plot = two_lines();
+  plot.columns = 3;
+  plot.panels.resize(20, plot.panels[1]);
+  for (Panel& panel : plot.panels) panel.lines[0].points[0] = at(0, 90, 80, 95, 13);
+  plot.panels.back().lines[0].points[0] = at(0.75, 12, 10, 14, 13);
+  std::size_t pages = 0, panels = 0;
+  std::set<std::string> stems;
+  for (const Plot& page : render(plot)) {
+    EXPECT_LE(page.height, kPageHeight) << page.stem;
+    EXPECT_TRUE(stems.insert(page.stem).second) << page.stem;
+    if (page.stem.ends_with("_column")) continue;
+    ++pages;
+    std::size_t at = 0;
+    for (; (at = page.script.find("set yrange", at)) != std::string::npos; ++at) {
+      ++panels;
+      EXPECT_NE(page.script.find("set yrange [0:100]", at), at + 1);
+      EXPECT_LE(std::stod(page.script.substr(at + 12)), 12);
+    }
+    EXPECT_THAT(page.script, HasSubstr("set xrange [0:0.75]"));
+    EXPECT_EQ(page.title, "gpt2");
+    EXPECT_THAT(page.script, HasSubstr("'gpt2 (page "));
+  }
+  EXPECT_GE(pages, 2U);
+  EXPECT_EQ(panels, 20U);
+  EXPECT_EQ(stems.count("plot_page2"), 1U);
+}
+
+TEST(LinePlots, NamesStandBesideLinesWhereThereIsRoomAndNowhereElse) {
+  const PanelBox box{2, 1.5, 1, -100, 0, 0};
+  Line high = line_of("high", {at(0, -10, 0, 0, 1), at(0.5, -10, 0, 0, 1), at(1, -10, 0, 0, 1)}),
+       low = line_of("low", {at(0, -80, 0, 0, 1), at(0.5, -80, 0, 0, 1), at(1, -80, 0, 0, 1)});
+  const std::vector<PlacedName> names = place_names({high, low}, box);
+  ASSERT_EQ(names.size(), 2U);
+  EXPECT_EQ(names[0].text, "high");
+  EXPECT_NEAR(names[0].y, 1.35, 0.12);  // beside its line, at 1.35 inches
+  EXPECT_NEAR(names[1].y, 0.3, 0.12);
+  // Lines on top of each other: a name there would say nothing.
+  low.points = high.points;
+  EXPECT_TRUE(place_names({high, low}, box).empty());
+  high.shape = low.shape = Shape::kDots;
+  EXPECT_TRUE(place_names({high, low}, box).empty());
+  EXPECT_TRUE(place_names({}, box).empty());
+  high.shape = Shape::kLine;
+  high.label = std::string(60, 'x');  // longer than the panel
+  EXPECT_TRUE(place_names({high}, box).empty());
+}
+
+TEST(LinePlots, MarkersStandOnLongLinesAndInTheLegend) {
+  LinePlot plot = two_lines();
+  plot.panels.pop_back();
+  Line& line = plot.panels[0].lines[0];
+  line.points.clear();
+  for (int i = 0; i < 36; ++i) line.points.push_back(at(i / 48.0, -i, -i, -i, 5));
+  EXPECT_THAT(render(plot)[0].script, Not(HasSubstr("linespoints")));
+  line.style.marker = 3;
+  EXPECT_THAT(render(plot)[0].script, HasSubstr("linespoints pt 9 ps 0.45 pi 6"));
+  EXPECT_THAT(render(plot)[0].script, HasSubstr("point pt 9 ps 0.5"));
+}
+
 HeatmapPlot map_of(std::vector<float> probability, std::vector<std::string> tokens) {
   HeatmapPlot plot;
   plot.stem = "map";
@@ -173,6 +234,43 @@ TEST(HeatmapPlots, TheColorBarSaysWhereValuesLieBeyondIt) {
   EXPECT_EQ(color_ends(map_of({0.1F, 0.9F}, {"a", "b"}), 0.3).high, "\u2265 +0.3");
   const float none = std::numeric_limits<float>::quiet_NaN();
   EXPECT_EQ(color_ends(map_of({none, 0.6F}, {"a", "b"}), 0.3).low, "\u22120.3");
+}
+
+TEST(HeatmapPlots, ClippedCellsHaveDotsAndTheCaptionSaysSo) {
+  const std::vector<Plot> plots = render(map_of({0.1F, 0.9F, 0.5F}, {"a", "b", "c"}), {});
+  EXPECT_THAT(plots[0].script, HasSubstr("$c0 using 1:2:3 with points"));
+  EXPECT_THAT(plots[0].data, HasSubstr("$c0 << EOD\n0 0 16777215\n0 1 16777215\nEOD"));
+  EXPECT_THAT(plots[0].notes.back(), HasSubstr("A dot marks a cell that lies beyond."));
+  const Plot within = render(map_of({0.4F, 0.6F}, {"a", "b"}), {})[0];
+  EXPECT_THAT(within.script, Not(HasSubstr("$c0")));
+  EXPECT_THAT(within.notes.back(), Not(HasSubstr("dot")));
+}
+
+TEST(HeatmapPlots, AreDrawnInThePublishedColoursAndForAllEyes) {
+  HeatmapPlot plot = map_of({0.4F, 0.6F}, {"a", "b"});
+  const std::vector<Plot> plots = render(plot, {});
+  ASSERT_EQ(plots.size(), 3U);
+  EXPECT_EQ(plots[1].stem, "map_column");
+  EXPECT_EQ(plots[2].stem, "map_for_all_eyes");
+  EXPECT_THAT(plots[0].script, HasSubstr("#A50026"));
+  EXPECT_THAT(plots[2].script, HasSubstr("#00224E"));
+  plot.scale = ColorScale{0, 1, "0", "1", "effect", "0 '#FFFFFF', 1 '#000000'"};
+  EXPECT_EQ(render(plot, {}).size(), 2U);  // for all eyes as it is
+}
+
+TEST(HeatmapPlots, NothingIsTallerThanAPage) {
+  HeatmapPlot tall = map_of(std::vector<float>(120, 0.4F), std::vector<std::string>(120, "word"));
+  for (const Plot& plot : render(tall, {})) EXPECT_LE(plot.height, kPageHeight + 1e-9);
+  EXPECT_THAT(render(tall, {})[0].script, HasSubstr("font ',3.8'"));
+  HeatmapPlot many = map_of(std::vector<float>(14, 0.4F), std::vector<std::string>(14, "word"));
+  many.panels.resize(18, many.panels[0]);
+  std::size_t panels = 0;
+  for (const Plot& plot : render(many, {})) {
+    EXPECT_LE(plot.height, kPageHeight + 1e-9) << plot.stem;
+    if (!plot.stem.ends_with("_column") && !plot.stem.ends_with("_eyes"))
+      panels += plot.notes.size() - 1;
+  }
+  EXPECT_EQ(panels, 18U);
 }
 
 // The bar stood a share of the panel's width beside it: in wide panels, over the names.

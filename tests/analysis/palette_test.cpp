@@ -4,8 +4,15 @@
 #include <array>
 #include <cmath>
 #include <set>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
+
+#include "analysis/model_styles.hpp"
+#include "base/error.hpp"
 
 namespace factflow {
 namespace {
@@ -85,6 +92,20 @@ TEST(Palette, FamiliesOfThePaperDifferForAllEyes) {
   expect_different(colors, 15);
 }
 
+TEST(Palette, NoTwoModelsOfARunLookAlike) {
+  const std::vector<LineStyle> styles =
+      model_styles({"mamba", "falcon_h1", "mamba", "qwen3_5", "gpt2", "jamba", "zamba2", "rwkv7"});
+  std::set<std::tuple<std::string, int, int>> looks;
+  for (const LineStyle& style : styles)
+    EXPECT_TRUE(looks.insert({style.color, style.dash, style.marker}).second) << style.color;
+  EXPECT_EQ(styles[4].color, family_style("gpt2", 0, 1).color);
+  EXPECT_EQ(styles[0].color, family_style("mamba", 0, 2).color);
+  // In grey there are dashes and markers.
+  std::set<std::pair<int, int>> grey;
+  for (const std::size_t i : {1U, 3U, 5U, 6U, 7U})
+    EXPECT_TRUE(grey.insert({styles[i].dash, styles[i].marker}).second) << i;
+}
+
 TEST(Palette, PlainLinesDifferForAllEyes) {
   std::vector<std::string> colors;
   std::set<int> dashes;
@@ -94,6 +115,41 @@ TEST(Palette, PlainLinesDifferForAllEyes) {
   }
   expect_different(colors, 15);
   EXPECT_EQ(dashes.size(), 5U);
+}
+
+// In grey there are lightness, dashes and markers: neighbours differ in all three.
+TEST(Palette, OrderedLinesDifferInGrey) {
+  for (const std::size_t count : {2U, 3U, 5U, 6U, 12U}) {
+    std::set<std::pair<int, int>> looks;
+    for (std::size_t i = 0; i < count; ++i) {
+      const LineStyle style = ordered_style(i, count);
+      EXPECT_TRUE(looks.insert({style.dash, style.marker}).second) << i << " of " << count;
+      EXPECT_GE(style.marker, 1);
+      EXPECT_LE(style.marker, kMarkers);
+      if (i > 0) EXPECT_NE(style.dash, ordered_style(i - 1, count).dash);
+      if (i > 0) EXPECT_NE(style.color, ordered_style(i - 1, count).color);
+    }
+  }
+  EXPECT_EQ(ordered_style(0, 1).marker, 0);
+  EXPECT_NE(family_style("mamba", 0, 3).marker, family_style("mamba", 1, 3).marker);
+  EXPECT_NE(channel_style("quantile 1/5").dash, channel_style("quantile 2/5").dash);
+}
+
+double luminance(const Vector& rgb) {
+  return 0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2];
+}
+
+TEST(Palette, TheMapForAllEyesGrowsLighterAllTheWay) {
+  const std::string list = diverging_palette(kPaletteForAll);
+  for (const auto& [eye, matrix] : kEyes) {
+    double before = -1;
+    for (std::size_t at = list.find('#'); at != std::string::npos; at = list.find('#', at + 1)) {
+      const double now = luminance(matrix * linear_rgb(list.substr(at, 7)));
+      EXPECT_GT(now, before + 0.005) << eye << " " << list.substr(at, 7);
+      before = now;
+    }
+  }
+  EXPECT_THROW(diverging_palette("jet"), InputError);
 }
 
 TEST(Palette, ChannelSetsDifferForAllEyes) {
