@@ -6,6 +6,7 @@
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "experiments/table.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 #include "pipeline/commands/command.hpp"
 #include "pipeline/input/dataset.hpp"

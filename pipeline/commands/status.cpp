@@ -100,7 +100,9 @@ void read_run(Status& status, const fs::path& directory) {
     const auto ago = fs::file_time_type::clock::now() - fs::last_write_time(noted);
     status.noted_ago = std::max(std::chrono::duration<double>(ago).count(), 0.0);
   }
-  if (status.ours) read_journal(status, directory, identity);
+  // A launch that begins has written the record, and not yet the rest.
+  if (status.ours && fs::exists(directory / "config.yaml"))
+    read_journal(status, directory, identity);
 }
 
 // Of a unit that failed as a whole the journal has the word: the results file, which may be older,

@@ -14,7 +14,7 @@ use() {
   local prefix=$1
   [ -x "$prefix/bin/factflow" ] || fail "no program in $prefix"
   [ "$("$prefix/bin/factflow" --version)" = "$("$program" --version)" ] || fail "$prefix: another version"
-  (cd "$work" && "$prefix/bin/factflow" run "$prefix/share/factflow/configs/demo-quick.yaml" --limit 4 --fresh -q --out "$work/out") || fail "$prefix: no run"
+  (cd "$work" && "$prefix/bin/factflow" run "$prefix/share/factflow/configs/demo-quick.yaml" --limit 4 --set run.threads_per_rank=1 --fresh -q --out "$work/out") || fail "$prefix: no run"
   [ -s "$work/out/results.h5" ] || fail "$prefix: no results"
   "$prefix/bin/factflow" analyse "$work/out" > "$work/analysed" || fail "$prefix: no analysis"
   [ -s "$work/out/report.html" ] || fail "$prefix: no report"

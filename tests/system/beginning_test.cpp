@@ -289,7 +289,7 @@ TEST_F(Beginning, QuietSaysNothingAndVerboseEveryUnit) {
   const Ended quiet = good({"run", file, "--out", "q", "-q"});
   EXPECT_THAT(quiet.err + quiet.out, IsEmpty());
   const Ended verbose = good({"run", file, "--out", "v", "-v"}, {.ranks = 2});
-  EXPECT_THAT(verbose.err, ContainsRegex("\nevaluate of gpt2, prompts 1 to 4: .*by worker [01]"));
+  EXPECT_THAT(verbose.err, ContainsRegex("\nunit \"evaluate of gpt2, prompts 1 to 4\": .*by worker [01]"));
   expect_refused({"run", file, "-q", "-v"}, "do not go together");
 }
 
@@ -298,7 +298,7 @@ TEST_F(Beginning, QuietSaysNothingAndVerboseEveryUnit) {
 TEST_F(Beginning, ALivingRunIsSeenAndADeadOne) {
   const std::string file = config(many_units());
   Program program({"run", file, "--out", path("out")}, {.directory = scratch_.path()});
-  while (program.running() && !fs::exists(scratch_ / "out/run.json"))
+  while (program.running() && !fs::exists(scratch_ / "out/identity.yaml"))
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   program.signal_group(SIGSTOP);  // it lives, and does nothing
   const Ended living = run({"status", "out"});
@@ -327,7 +327,7 @@ TEST_F(Beginning, ATerminalSeesStageAndRate) {
                                    "/dev/null"},
                                   {.directory = scratch_.path(), .program = "/usr/bin/script"});
   EXPECT_EQ(ended.code, 0) << ended.all();
-  EXPECT_THAT(ended.out, ContainsRegex("\r.\\[K *[0-9]+%  [0-9]+ of [0-9]+ units.*; [a-z]+ of "));
+  EXPECT_THAT(ended.out, ContainsRegex("\r.\\[K *[0-9]+%  [0-9]+ of [0-9]+ units.*; unit \"[a-z]+ of "));
   // A line that is redrawn fits into the terminal.
   for (size_t at = ended.out.find("\r\x1b[K"); at != std::string::npos;) {
     const size_t next = ended.out.find('\r', at + 1);
