@@ -213,7 +213,7 @@ TEST_F(Beginning, ProgramsGetWhatTheDocumentSays) {
   good({"run", file, "--out", "out"});
   const nlohmann::json status = json({"status", "out", "--json"});
   EXPECT_EQ(status.at("state"), "complete");
-  EXPECT_EQ(status.at("progress").at("share"), 1);
+  EXPECT_DOUBLE_EQ(status.at("progress").at("share").get<double>(), 1);
   EXPECT_EQ(status.at("accuracy").at("sets").at(0).at("prompts"), 4);
   EXPECT_THAT(status.at("processes"), IsEmpty());
   expect_documented("status", status);
@@ -246,19 +246,19 @@ TEST_F(Beginning, ARunSaysWhatEachModelTakesOut) {
 }
 
 TEST_F(Beginning, CheckAsksTheModelTheFirstPrompts) {
-  // A model cannot be right about two answers.
-  const std::string facts = scratch_.write(
-      "facts.jsonl",
-      R"({"prompt": "The capital of France is", "subject": "France", "answer": "Paris"})"
-      "\n"
-      R"({"prompt": "The capital of France is", "subject": "France", "answer": "Parma"})"
-      "\n");
-  const std::string model = demo_path("models/gpt2");
+  // Two answers that begin alike count as the same one, which is why it is said.
+  std::string lines;
+  for (const char* answer : {"Paris", "Parma", "Oslo"})
+    lines +=
+        std::string(R"({"prompt": "The capital of France is", "subject": "France", "answer": ")") +
+        answer + "\"}\n";
+  const std::string facts = scratch_.write("facts.jsonl", lines), model = demo_path("models/gpt2");
   const std::string said = good({"check", "--model", model, "--dataset", facts}).out;
   EXPECT_THAT(said,
-              AllOf(HasSubstr("accuracy: right on 1 of 2 prompts (50.0 %)"),
-                    ContainsRegex("\n +0 +1 +0\\.[0-9]+  answer ' Paris', subject ' France'\n"),
-                    ContainsRegex("\n +1 +[0-9]+ .* says ' Paris'\n")));
+              AllOf(HasSubstr("accuracy: right on 2 of 3 prompts (66.7 %)"),
+                    HasSubstr("shared first token ' Par' of 2 answers:  Paris,  Parma\n"),
+                    ContainsRegex("\n +0 +1 +0\\.[0-9]+  answer ' Par\\|is', subject ' France'\n"),
+                    ContainsRegex("\n +2 +[0-9]+ .* says ' Par'\n")));
   EXPECT_THAT(good({"check", "--model", model, "--dataset", facts, "--limit", "0"}).out,
               Not(HasSubstr("accuracy:")));
   expect_refused({"check", "--dataset", facts, "--limit", "2"}, "--limit is given without --model");
@@ -289,7 +289,8 @@ TEST_F(Beginning, QuietSaysNothingAndVerboseEveryUnit) {
   const Ended quiet = good({"run", file, "--out", "q", "-q"});
   EXPECT_THAT(quiet.err + quiet.out, IsEmpty());
   const Ended verbose = good({"run", file, "--out", "v", "-v"}, {.ranks = 2});
-  EXPECT_THAT(verbose.err, ContainsRegex("\nunit \"evaluate of gpt2, prompts 1 to 4\": .*by worker [01]"));
+  EXPECT_THAT(verbose.err,
+              ContainsRegex("\nunit \"evaluate of gpt2, prompts 1 to 4\": .*by worker [01]"));
   expect_refused({"run", file, "-q", "-v"}, "do not go together");
 }
 
@@ -321,13 +322,14 @@ TEST_F(Beginning, ALivingRunIsSeenAndADeadOne) {
 TEST_F(Beginning, ATerminalSeesStageAndRate) {
   if (!fs::exists("/usr/bin/script")) GTEST_SKIP() << "there is no script";
   const std::string file = config(many_units());
-  const Ended ended = run_program({"-qec",
-                                   "stty cols 100; '" + std::string(PROGRAM) + "' run '" + file +
-                                       "' --out '" + path("out") + "'",
-                                   "/dev/null"},
-                                  {.directory = scratch_.path(), .program = "/usr/bin/script"});
+  const std::string command = "stty cols 100; '" + std::string(PROGRAM) + "' run '" + file +
+                              "' --out '" + path("out") + "'";
+  const Ended ended =
+      run_program({"-c", "exec script -qec \"" + command + "\" /dev/null < /dev/null"},
+                  {.directory = scratch_.path(), .program = "/bin/sh"});
   EXPECT_EQ(ended.code, 0) << ended.all();
-  EXPECT_THAT(ended.out, ContainsRegex("\r.\\[K *[0-9]+%  [0-9]+ of [0-9]+ units.*; unit \"[a-z]+ of "));
+  EXPECT_THAT(ended.out,
+              ContainsRegex("\r.\\[K *[0-9]+%  [0-9]+ of [0-9]+ units.*; unit \"[a-z]+ of "));
   // A line that is redrawn fits into the terminal.
   for (size_t at = ended.out.find("\r\x1b[K"); at != std::string::npos;) {
     const size_t next = ended.out.find('\r', at + 1);
