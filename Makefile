@@ -29,6 +29,7 @@ everything: install configure
 # A Debian package of the program, build/packages/factflow_VERSION_ARCHITECTURE.deb (docs/install.md).
 package: build
 	@cd $(BUILD) && cpack --config CPackConfig.cmake > package.log 2>&1 || { cat package.log; exit 1; }
+	@rm -rf $(BUILD)/packages/_CPack_Packages $(BUILD)/package.log
 	@ls $(BUILD)/packages/*.deb
 
 demo: build
