@@ -4,14 +4,18 @@ NPROC := $(shell nproc)
 export OMPI_ALLOW_RUN_AS_ROOT := 1
 export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
 
-.PHONY: all install configure build everything demo demo-beyond demo-hybrids test clean format
+.PHONY: all install install-build configure build everything package demo demo-beyond demo-hybrids test clean format
 
 all: build
 
+# What the tests need besides comes with `make test` alone.
 install:
 	@tools/install.sh
 
-configure: install
+install-build:
+	@tools/install.sh build
+
+configure: install-build
 	@cmake --preset release > $(BUILD)-configure.log 2>&1 || { cat $(BUILD)-configure.log; exit 1; }
 	@rm -f $(BUILD)-configure.log
 
@@ -19,8 +23,14 @@ build: configure
 	@cmake --build --preset release --target factflow
 
 # Tests included.
-everything: configure
+everything: install configure
 	@cmake --build --preset release
+
+# A Debian package of the program, build/packages/factflow_VERSION_ARCHITECTURE.deb (docs/install.md).
+package: build
+	@cd $(BUILD) && cpack --config CPackConfig.cmake > package.log 2>&1 || { cat package.log; exit 1; }
+	@rm -rf $(BUILD)/packages/_CPack_Packages $(BUILD)/package.log
+	@ls $(BUILD)/packages/*.deb
 
 demo: build
 	mpirun --bind-to none --oversubscribe -n 2 $(BUILD)/factflow run configs/demo.yaml

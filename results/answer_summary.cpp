@@ -1,5 +1,6 @@
 #include "results/answer_summary.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include <fmt/format.h>
@@ -54,6 +55,16 @@ std::string AnswerSummary::line() const {
                      prompts_ == 1 ? "has" : "have", count(answers_.size(), "different answer"),
                      answers_.size() == 1 ? "begins" : "begin",
                      count(tokens_.size(), "different token"));
+}
+
+std::vector<AnswerSummary::Shared> AnswerSummary::shared() const {
+  std::vector<Shared> all;
+  for (const auto& [id, token] : tokens_)
+    if (token.answers.size() > 1)
+      all.push_back({token.text, {token.answers.begin(), token.answers.end()}, token.prompts});
+  std::stable_sort(all.begin(), all.end(),
+                   [](const Shared& a, const Shared& b) { return a.prompts > b.prompts; });
+  return all;
 }
 
 std::vector<std::string> AnswerSummary::warnings() const {

@@ -21,6 +21,18 @@ class AnswerSummary {
 
   // "200 prompts have 40 different answers, which begin with 38 different tokens"
   std::string line() const;
+  std::size_t prompts() const { return prompts_; }
+  std::size_t answers() const { return answers_.size(); }
+  std::size_t tokens() const { return tokens_.size(); }
+  // Tokens that several answers begin with, those of the most prompts first; answers as they stand
+  // in the dataset, with their leading space.
+  struct Shared {
+    std::string text;
+    std::vector<std::string> answers;
+    std::size_t prompts = 0;
+  };
+  std::vector<Shared> shared() const;
+
   // What makes the numbers mean something else than they seem to; none if all is well.
   std::vector<std::string> warnings() const;
 

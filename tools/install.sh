@@ -2,15 +2,19 @@
 # Installs what factflow needs and what is missing: Debian packages, and the report's charting library from the npm
 # registry. Says nothing if nothing is missing. docs/dependencies.md says what each is for. Machines without apt-get are
 # left alone: CMake names what it cannot find.
+# usage: tools/install.sh [build] [--list]; build: without what only the tests need; --list: only say which packages
 set -eu
 cd "$(dirname "$0")/.."
-packages="g++ clang-format cmake ninja-build pkg-config ccache
+packages="g++ cmake ninja-build pkg-config ccache make git dpkg-dev file
   libtorch-dev libopenblas0-openmp libopenmpi-dev openmpi-bin libhdf5-dev libyaml-cpp-dev libboost-program-options-dev
   libboost-math-dev libboost-context-dev nlohmann-json3-dev libfmt-dev libcereal-dev libpcre2-dev libutf8proc-dev libxxhash-dev zlib1g-dev
-  libgtest-dev libgmock-dev gnuplot-nox fontconfig fonts-liberation fonts-noto-core fonts-wqy-microhei fonts-noto-color-emoji slurmctld slurmd slurm-client munge
-  python3-venv python3-h5py python3-scipy python3-xarray python3-h5netcdf python3-matplotlib chromium poppler-utils groff-base"
+  libgtest-dev libgmock-dev gnuplot-nox fontconfig fonts-liberation fonts-noto-core fonts-wqy-microhei fonts-noto-color-emoji"
+case " $* " in *" build "*) ;; *) packages="$packages clang-format slurmctld slurmd slurm-client munge debootstrap
+  python3-venv python3-h5py python3-scipy python3-xarray python3-h5netcdf python3-matplotlib chromium poppler-utils groff-base" ;;
+esac
 # Node.js brings npm except in Debian's own packages.
 command -v npm > /dev/null || packages="$packages npm"
+case " $* " in *" --list "*) echo $packages; exit ;; esac
 
 install_packages() {
   command -v apt-get > /dev/null || return 0

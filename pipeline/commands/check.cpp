@@ -6,6 +6,7 @@
 #include <optional>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 #include "base/text.hpp"
@@ -17,11 +18,13 @@
 #include "pipeline/commands/command.hpp"
 #include "pipeline/input/dataset.hpp"
 #include "pipeline/run/answers.hpp"
+#include "pipeline/run/asked_model.hpp"
 
 namespace factflow {
 namespace {
 
 constexpr size_t kShown = 5;
+constexpr std::int64_t kAskedPrompts = 50;  // of a dataset, unless --limit says otherwise
 
 // "0 to 3, 5" of ascending numbers.
 std::string ranges(const std::vector<int>& numbers) {
@@ -54,46 +57,51 @@ std::string by_layers(const Architecture& architecture,
 }
 
 // What there is to read, write and block.
-void print_blocks(const Architecture& architecture) {
-  std::cout << fmt::format("shape    {}\n", by_layers(architecture, [](const LayerShape& one) {
-                             return in_words(one);
-                           }));
-  std::cout << fmt::format("blocks   {}\n", by_layers(architecture, layer_name));
-  std::cout << fmt::format("sites    {}, norm\n",
-                           by_layers(architecture, [](const LayerShape& one) {
-                             std::vector<std::string> names;
-                             for (const Site site : sites_of(one)) names.push_back(to_string(site));
-                             return join(names);
-                           }));
-  std::cout << fmt::format("edges    {}\n", by_layers(architecture, edges_in_words));
-  std::cout << fmt::format("edits    {}\n", by_layers(architecture, [](const LayerShape& one) {
-                             std::vector<std::string> names;
-                             for (const LayerMatrixShape& of : matrices_of(one))
-                               names.push_back(to_string(of.matrix.name));
-                             return names.empty() ? "no matrix" : join(names);
-                           }));
+std::vector<std::pair<std::string, std::string>> parts_of(const Architecture& architecture) {
+  const auto sites = [](const LayerShape& one) {
+    std::vector<std::string> names;
+    for (const Site site : sites_of(one)) names.push_back(to_string(site));
+    return join(names);
+  };
+  const auto edits = [](const LayerShape& one) {
+    std::vector<std::string> names;
+    for (const LayerMatrixShape& of : matrices_of(one)) names.push_back(to_string(of.matrix.name));
+    return names.empty() ? "no matrix" : join(names);
+  };
+  return {{"shape", by_layers(architecture, [](const LayerShape& one) { return in_words(one); })},
+          {"blocks", by_layers(architecture, layer_name)},
+          {"sites", by_layers(architecture, sites) + ", norm"},
+          {"edges", by_layers(architecture, edges_in_words)},
+          {"edits", by_layers(architecture, edits)}};
 }
 
-void print_decay(const Network& network) {
+// Norms of exp(-exp(A_log)) over all layers, ascending; none of a model without.
+std::vector<double> decay_of(const Network& network) {
   std::vector<double> norms;
   for (int layer = 0; layer < network.architecture().layers; ++layer) {
     const std::vector<double> more = network.decay_norms(layer);
     norms.insert(norms.end(), more.begin(), more.end());
   }
-  if (norms.empty()) return;
   std::sort(norms.begin(), norms.end());
+  return norms;
+}
+
+void report_decay(const Network& network, nlohmann::json& report) {
+  const std::vector<double> norms = decay_of(network);
+  report["decay"] = nullptr;
+  if (norms.empty()) return;
   const auto at = [&](double share) {
     return norms[static_cast<size_t>(share * static_cast<double>(norms.size() - 1))];
   };
-  std::cout << fmt::format(
-      "decay    norm of exp(-exp(A_log)) over all layers: {:.4g} smallest, {:.4g} lower third, "
-      "{:.4g} median, "
-      "{:.4g} upper third, {:.4g} largest (slow = large)\n",
-      norms.front(), at(1.0 / 3), at(0.5), at(2.0 / 3), norms.back());
+  report["decay"] = {{"smallest", norms.front()},
+                     {"lower_third", at(1.0 / 3)},
+                     {"median", at(0.5)},
+                     {"upper_third", at(2.0 / 3)},
+                     {"largest", norms.back()}};
 }
 
-void print_next_tokens(const Network& network, const Tokenizer& tokenizer,
-                       const std::string& prompt) {
+nlohmann::json next_tokens(const Network& network, const Tokenizer& tokenizer,
+                           const std::string& prompt) {
   const Encoding encoding = tokenizer.encode(prompt);
   if (encoding.ids.empty()) throw InputError("factflow check", "--prompt has no tokens");
   require_tokens(encoding.ids, network.architecture(), "factflow check: --prompt");
@@ -103,16 +111,18 @@ void print_next_tokens(const Network& network, const Tokenizer& tokenizer,
   if (result.clean.rank == kernels::kNoRank)
     throw InputError("factflow check", "the model's output after --prompt is not a finite number",
                      "try another prompt; in a run, such prompts are recorded as failed");
-  std::cout << fmt::format("prompt   '{}', {}, continues with\n", prompt,
-                           counted(encoding.ids.size(), "token"));
+  nlohmann::json next = nlohmann::json::array();
   for (const TopToken& top : result.top)
-    std::cout << fmt::format(
-        "  {:>8.4f}  {:>7}  '{}'\n", top.probability, top.token,
-        tokenizer.has_token(top.token) ? tokenizer.token_text(top.token) : "(padding)");
+    next.push_back(
+        {{"probability", top.probability},
+         {"token", top.token},
+         {"text", tokenizer.has_token(top.token) ? nlohmann::json(tokenizer.token_text(top.token))
+                                                 : nlohmann::json()}});
   request.answer = result.top[0].token;
-  if (const int tied = engine.run({&request, 1})[0].clean.tied; tied > 0)
-    std::cout << fmt::format("  {} exactly as likely as the first: none of them counts as right\n",
-                             counted(static_cast<std::uint64_t>(tied), "token is", "tokens are"));
+  return {{"text", prompt},
+          {"tokens", encoding.ids.size()},
+          {"next", next},
+          {"tied_with_first", engine.run({&request, 1})[0].clean.tied}};
 }
 
 // The tokenizer that the options name, else the one in `directory`; nothing if there is none.
@@ -126,42 +136,101 @@ std::optional<Tokenizer> tokenizer_of(const po::variables_map& values,
   return Tokenizer::load(directory);
 }
 
-void check_model(const std::string& source, const po::variables_map& values) {
+// A model as it was loaded, and what is to be said of it.
+struct CheckedModel {
+  std::unique_ptr<Network> network;
+  std::optional<Tokenizer> tokenizer;
+  nlohmann::json report;
+};
+
+CheckedModel check_model(const std::string& source, const po::variables_map& values) {
   set_threads(0, 1);
   // First, as it may tell why the weights are not of a kind that can be read.
   read_architecture(Checkpoint::read_config(source), Checkpoint::resolve(source) / "config.json",
                     choices_of(values));
   auto checkpoint = std::make_shared<const Checkpoint>(Checkpoint::open(source));
-  const auto network = Network::load(checkpoint, choose_device(values["device"].as<std::string>()),
-                                     Precision::kFp32, choices_of(values));
-  const Architecture& architecture = network->architecture();
-  std::cout << fmt::format("model    {}, {}, hidden {}, vocabulary {}{}\n", architecture.family,
-                           counted(static_cast<std::uint64_t>(architecture.layers), "layer"),
-                           architecture.hidden, format_count(architecture.vocabulary),
-                           architecture.tied_head ? ", tied head" : ", own head");
-  print_blocks(architecture);
+  CheckedModel checked;
+  checked.network = Network::load(checkpoint, choose_device(values["device"].as<std::string>()),
+                                  Precision::kFp32, choices_of(values));
+  const Architecture& architecture = checked.network->architecture();
+  nlohmann::json& report = checked.report;
+  report = {{"path", source},
+            {"family", architecture.family},
+            {"layers", architecture.layers},
+            {"hidden", architecture.hidden},
+            {"vocabulary", architecture.vocabulary},
+            {"tied_head", architecture.tied_head},
+            {"parameters", checked.network->parameters()},
+            {"tensors", checkpoint->tensors().size()},
+            {"unread", checkpoint->unread()},
+            {"tokenizer", nullptr},
+            {"prompt", nullptr}};
+  for (const auto& [name, words] : parts_of(architecture)) report[name] = words;
+  report_decay(*checked.network, report);
+  checked.tokenizer = tokenizer_of(values, checkpoint->directory());
+  if (!checked.tokenizer) return checked;
+  report["tokenizer"] = checked.tokenizer->description();
+  require_vocabulary(*checked.tokenizer, architecture.vocabulary, source);
+  report["prompt"] =
+      next_tokens(*checked.network, *checked.tokenizer, values["prompt"].as<std::string>());
+  return checked;
+}
+
+void print_prompt(const nlohmann::json& prompt) {
+  std::cout << fmt::format("prompt   '{}', {}, continues with\n", prompt["text"].get<std::string>(),
+                           counted(prompt["tokens"].get<std::uint64_t>(), "token"));
+  for (const nlohmann::json& top : prompt["next"])
+    std::cout << fmt::format("  {:>8.4f}  {:>7}  '{}'\n", top["probability"].get<double>(),
+                             top["token"].get<int>(),
+                             top["text"].is_null() ? "(padding)" : top["text"].get<std::string>());
+  if (const int tied = prompt["tied_with_first"].get<int>(); tied > 0)
+    std::cout << fmt::format("  {} exactly as likely as the first: none of them counts as right\n",
+                             counted(static_cast<std::uint64_t>(tied), "token is", "tokens are"));
+}
+
+void print_model(const nlohmann::json& report) {
+  const auto number = [&](const char* key) { return report[key].get<std::uint64_t>(); };
+  std::cout << fmt::format("model    {}, {}, hidden {}, vocabulary {}{}\n",
+                           report["family"].get<std::string>(), counted(number("layers"), "layer"),
+                           number("hidden"),
+                           format_count(static_cast<double>(number("vocabulary"))),
+                           report["tied_head"].get<bool>() ? ", tied head" : ", own head");
+  for (const char* part : {"shape", "blocks", "sites", "edges", "edits"})
+    std::cout << fmt::format("{:<8} {}\n", part, report[part].get<std::string>());
   std::cout << fmt::format("weights  {} parameters in {}, all finite\n",
-                           format_count(static_cast<double>(network->parameters())),
-                           counted(checkpoint->tensors().size(), "tensor"));
-  if (!checkpoint->unread().empty())
+                           format_count(static_cast<double>(number("parameters"))),
+                           counted(number("tensors"), "tensor"));
+  if (!report["unread"].empty())
     std::cout << fmt::format("unread   {}: other weights in the directory\n",
-                             join(checkpoint->unread()));
-  print_decay(*network);
-  const std::optional<Tokenizer> tokenizer = tokenizer_of(values, checkpoint->directory());
-  if (!tokenizer) {
+                             join(report["unread"].get<std::vector<std::string>>()));
+  if (const nlohmann::json& decay = report["decay"]; !decay.is_null())
+    std::cout << fmt::format(
+        "decay    norm of exp(-exp(A_log)) over all layers: {:.4g} smallest, {:.4g} lower third, "
+        "{:.4g} median, {:.4g} upper third, {:.4g} largest (slow = large)\n",
+        decay["smallest"].get<double>(), decay["lower_third"].get<double>(),
+        decay["median"].get<double>(), decay["upper_third"].get<double>(),
+        decay["largest"].get<double>());
+  if (report["tokenizer"].is_null()) {
     std::cout << "tokens   no tokenizer in the directory; name one with --tokenizer\n";
     return;
   }
-  std::cout << fmt::format("tokens   {}\n", tokenizer->description());
-  require_vocabulary(*tokenizer, architecture.vocabulary, source);
-  print_next_tokens(*network, *tokenizer, values["prompt"].as<std::string>());
+  std::cout << fmt::format("tokens   {}\n", report["tokenizer"].get<std::string>());
+  print_prompt(report["prompt"]);
 }
 
-void check_dataset(const std::string& path, const std::optional<Tokenizer>& tokenizer,
-                   AnswerRule rule) {
-  DatasetConfig config;
-  config.path = path;
-  const Dataset dataset = read_dataset(config);
+nlohmann::json check_dataset(const Dataset& dataset, const std::string& path,
+                             const std::optional<AnswersOfDataset>& answers) {
+  nlohmann::json bad = nlohmann::json::array();
+  for (const BadRecord& one : dataset.bad)
+    bad.push_back({{"where", one.where}, {"reason", one.reason}});
+  return {{"path", path},
+          {"format", dataset.format},
+          {"prompts", dataset.prompts.size()},
+          {"bad_records", bad},
+          {"answers", answers ? to_json(*answers) : nlohmann::json()}};
+}
+
+void print_dataset(const Dataset& dataset, const std::optional<AnswersOfDataset>& answers) {
   std::cout << fmt::format("dataset  {}: {}, {}\n", dataset.format,
                            counted(dataset.prompts.size(), "prompt"),
                            counted(dataset.bad.size(), "bad record"));
@@ -172,9 +241,21 @@ void check_dataset(const std::string& path, const std::optional<Tokenizer>& toke
   }
   for (size_t i = 0; i < std::min(kShown, dataset.bad.size()); ++i)
     std::cout << fmt::format("  bad: {}: {}\n", dataset.bad[i].where, dataset.bad[i].reason);
-  if (!tokenizer) return;
-  for (const std::string& sentence : describe_answers(*tokenizer, dataset.prompts, rule))
-    std::cout << "  " << sentence << '\n';
+  if (!answers) return;
+  for (const std::string& sentence : describe(*answers)) std::cout << "  " << sentence << '\n';
+  const std::vector<AnswerSummary::Shared> shared = answers->summary.shared();
+  for (size_t i = 0; i < std::min(kShown, shared.size()); ++i) {
+    std::vector<std::string> first(
+        shared[i].answers.begin(),
+        shared[i].answers.begin() +
+            static_cast<std::ptrdiff_t>(std::min(kShown, shared[i].answers.size())));
+    if (shared[i].answers.size() > first.size()) first.emplace_back("...");
+    std::cout << fmt::format("  shared first token {} of {}: {}\n", in_quotes(shared[i].text),
+                             counted(shared[i].answers.size(), "answer"), join(first));
+  }
+  if (shared.size() > kShown)
+    std::cout << fmt::format("  and {} shared first tokens more (--json has all)\n",
+                             shared.size() - kShown);
 }
 
 }  // namespace
@@ -193,30 +274,62 @@ Usage check_usage() {
       "what the model is asked to continue")(
       "answer", po::value<std::string>()->default_value("continuation"),
       "which token is an answer's: continuation or first-token, as select.answer of a run");
+  options.add_options()("limit", po::value<std::int64_t>()->default_value(kAskedPrompts),
+                        "of --dataset, ask the model the first N prompts: which it gets right, and "
+                        "their tokens; 0 = none");
   add_checkpoint_choices(options);
+  add_json(options);
   usage.examples = {"check --model demo/models/mamba",
-                    "check --model demo/models/gpt2 --dataset demo/facts.jsonl"};
+                    "check --model demo/models/gpt2 --dataset demo/facts.jsonl --limit 20",
+                    "check --dataset demo/facts.jsonl --json"};
   return usage;
 }
 
 int check_command(const po::variables_map& values) {
-  if (values.count("model") + values.count("tokenizer") + values.count("dataset") == 0)
+  const bool has_model = values.count("model") != 0, has_dataset = values.count("dataset") != 0;
+  if (!has_model && !has_dataset && values.count("tokenizer") == 0)
     throw InputError("factflow check", "name what to check",
                      "--model DIR, --tokenizer PATH or --dataset FILE");
-  if (!values["answer"].defaulted() && values.count("dataset") == 0)
+  if (!values["answer"].defaulted() && !has_dataset)
     throw InputError("factflow check", "--answer is given without --dataset",
                      "only the prompts of a dataset have answers");
+  const std::int64_t limit = values["limit"].as<std::int64_t>();
+  if (limit < 0) throw InputError("factflow check", "--limit expects a number of prompts, or 0");
+  if (!values["limit"].defaulted() && !(has_model && has_dataset))
+    throw InputError("factflow check", "--limit is given without --model and --dataset",
+                     "it is the number of prompts that the model is asked");
   const AnswerRule rule = parse_answer_rule(values["answer"].as<std::string>());
-  std::filesystem::path directory;
-  if (values.count("model") != 0) {
-    const std::string source = values["model"].as<std::string>();
-    check_model(source, values);
-    directory = Checkpoint::resolve(source);
-  } else if (values.count("tokenizer") != 0) {
-    std::cout << fmt::format("tokens   {}\n", tokenizer_of(values, {})->description());
+  const bool json = wants_json(values);
+  nlohmann::json report = {
+      {"model", nullptr}, {"tokenizer", nullptr}, {"dataset", nullptr}, {"accuracy", nullptr}};
+  CheckedModel model;
+  if (has_model) {
+    model = check_model(values["model"].as<std::string>(), values);
+    report["model"] = model.report;
+    report["tokenizer"] = model.report["tokenizer"];
+    if (!json) print_model(model.report);
+  } else {
+    model.tokenizer = tokenizer_of(values, {});
+    if (model.tokenizer) report["tokenizer"] = model.tokenizer->description();
+    if (!json && values.count("tokenizer") != 0)
+      std::cout << fmt::format("tokens   {}\n", model.tokenizer->description());
   }
-  if (values.count("dataset") != 0)
-    check_dataset(values["dataset"].as<std::string>(), tokenizer_of(values, directory), rule);
+  if (has_dataset) {
+    DatasetConfig config;
+    config.path = values["dataset"].as<std::string>();
+    const Dataset dataset = read_dataset(config);
+    std::optional<AnswersOfDataset> answers;
+    if (model.tokenizer) answers = look_at_answers(*model.tokenizer, dataset.prompts, rule);
+    report["dataset"] = check_dataset(dataset, config.path, answers);
+    if (!json) print_dataset(dataset, answers);
+    if (model.network && model.tokenizer && limit > 0) {
+      const AskedModel asked =
+          ask_model(*model.network, *model.tokenizer, dataset.prompts, limit, rule);
+      report["accuracy"] = to_json(asked);
+      if (!json) std::cout << in_words(asked);
+    }
+  }
+  if (json) print_json(report);
   return 0;
 }
 

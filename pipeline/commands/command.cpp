@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 #include "base/paths.hpp"
@@ -13,6 +14,9 @@ namespace factflow {
 
 const std::vector<Command>& commands() {
   static const std::vector<Command> list = {
+      {"init", "[MODEL...] --dataset FILE [options]",
+       "write a commented configuration for the checkpoints that there are", init_usage,
+       init_command},
       {"run", "CONFIG [options]",
        "run the sweep of a configuration, alone or under mpirun/srun; continues where it stopped",
        run_usage, run_command},
@@ -79,7 +83,7 @@ bool parse(const Command& command, const Usage& usage, const std::vector<std::st
   all.add(with_help(usage));
   po::positional_options_description positions;
   for (const std::string& name : usage.positional) {
-    const bool many = name.ends_with("...");
+    const bool many = name.find("...") != std::string::npos;
     if (many)
       all.add_options()(name.c_str(), po::value<std::vector<std::string>>());
     else
@@ -96,7 +100,7 @@ bool parse(const Command& command, const Usage& usage, const std::vector<std::st
     throw InputError(where, error.what(), remedy);
   }
   for (const std::string& name : usage.positional)
-    if (values.count(name) == 0)
+    if (values.count(name) == 0 && !name.starts_with('['))
       throw InputError(where, fmt::format("{} is missing", name), remedy);
   return true;
 }
@@ -157,6 +161,19 @@ ConfigOverrides overrides_of(const po::variables_map& values) {
   if (overrides.limit && *overrides.limit < 1)
     throw InputError("factflow", "--limit expects a number of at least 1");
   return overrides;
+}
+
+void add_json(po::options_description& options) {
+  options.add_options()("json", po::bool_switch(),
+                        "print one JSON object for programs (docs/json.md)");
+}
+
+bool wants_json(const po::variables_map& values) {
+  return values["json"].as<bool>();
+}
+
+void print_json(const nlohmann::json& answer) {
+  std::cout << answer.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n';
 }
 
 void add_checkpoint_choices(po::options_description& options) {

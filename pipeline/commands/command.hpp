@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <boost/program_options.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include "model/checkpoint_choices.hpp"
 #include "pipeline/input/config.hpp"
@@ -19,7 +20,7 @@ namespace po = boost::program_options;
 struct Usage {
   po::options_description options = {};
   // Names of what stands without an option; one that ends in "..." takes all that is left, as a
-  // list.
+  // list; one in square brackets may be left out.
   std::vector<std::string> positional = {};
   std::string epilogue = {};               // lines that end with a newline
   std::vector<std::string> examples = {};  // without "factflow"
@@ -33,6 +34,8 @@ struct Command {
   int (*run)(const po::variables_map& values);
 };
 
+Usage init_usage();
+int init_command(const po::variables_map& values);
 Usage run_usage();
 int run_command(const po::variables_map& values);
 Usage submit_usage();
@@ -80,6 +83,12 @@ std::string help_text(const Command& command);
 void add_overrides(po::options_description& options);
 // Throws InputError.
 ConfigOverrides overrides_of(const po::variables_map& values);
+// --json of every command that can answer for programs, and whether it is given. docs/json.md says
+// what each of them prints.
+void add_json(po::options_description& options);
+bool wants_json(const po::variables_map& values);
+// On standard output. Bytes that are no UTF-8, of paths for example, become U+FFFD.
+void print_json(const nlohmann::json& answer);
 // --head of every command that loads a checkpoint by its path.
 void add_checkpoint_choices(po::options_description& options);
 // Throws InputError.

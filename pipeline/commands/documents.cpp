@@ -30,8 +30,10 @@ std::string roff(const std::string& text) {
 
 std::string option_name(const po::option_description& option) {
   const std::string& name = option.long_name();
-  return (name.empty() ? "" : "--" + name) + (option.format_parameter().empty() ? "" : " ") +
-         option.format_parameter();
+  const std::string letter =
+      option.canonical_display_name(po::command_line_style::allow_dash_for_short);
+  return (letter.size() == 2 ? letter + ", " : "") + (name.empty() ? "" : "--" + name) +
+         (option.format_parameter().empty() ? "" : " ") + option.format_parameter();
 }
 
 std::string man_section(const Command& command) {

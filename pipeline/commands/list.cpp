@@ -3,7 +3,6 @@
 #include <array>
 #include <filesystem>
 #include <iostream>
-#include <set>
 #include <system_error>
 
 #include <fmt/format.h>
@@ -13,11 +12,10 @@
 #include "base/json_text.hpp"
 #include "base/text.hpp"
 #include "experiments/table.hpp"
-#include "model/architecture.hpp"
-#include "model/checkpoint/checkpoint.hpp"
 #include "model/families/family.hpp"
 #include "model/intervention.hpp"
 #include "pipeline/commands/command.hpp"
+#include "pipeline/run/found_checkpoints.hpp"
 #include "results/results_file.hpp"
 
 namespace factflow {
@@ -108,37 +106,18 @@ std::vector<Line> family_names() {
 }
 
 // A checkpoint in a few words, or why it cannot be read.
-std::string described(const fs::path& directory) {
+std::string described(const std::string& source) {
   try {
-    const Architecture architecture =
-        read_architecture(Checkpoint::read_config(directory.string()), directory / "config.json");
-    return fmt::format("{}, {}, hidden {}", architecture.family,
-                       counted(static_cast<std::uint64_t>(architecture.layers), "layer"),
-                       architecture.hidden);
+    return checkpoint_in_words(source);
   } catch (const Error& error) {
     return fmt::format("cannot be run: {}", error.what());
   }
 }
 
-// Directories with a config.json that names a model, at most three levels below; what may not be
-// looked into is passed over.
 std::vector<Line> checkpoints(const fs::path& root) {
-  constexpr int kDeepest = 3;
-  std::set<fs::path> found;
-  std::error_code error;
-  for (fs::recursive_directory_iterator
-           entry(root, fs::directory_options::skip_permission_denied, error),
-       end;
-       !error && entry != end; entry.increment(error)) {
-    if (entry.depth() >= kDeepest || entry->path().filename().string().starts_with('.'))
-      entry.disable_recursion_pending();
-    if (entry->path().filename() == "config.json" &&
-        Checkpoint::has_weights(entry->path().parent_path().string()))
-      found.insert(entry->path().parent_path());
-  }
   std::vector<Line> lines;
-  for (const fs::path& directory : found)
-    lines.push_back({directory.lexically_normal().string(), described(directory)});
+  for (const fs::path& directory : checkpoints_below(root))
+    lines.push_back({directory.string(), described(directory.string())});
   return lines;
 }
 

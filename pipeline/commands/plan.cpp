@@ -1,11 +1,12 @@
 // factflow plan and factflow validate: a configuration looked at without computing anything.
 #include <iostream>
-#include <regex>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 #include "base/text.hpp"
+#include "experiments/table.hpp"
 #include "model/tokenizer/tokenizer.hpp"
 #include "pipeline/commands/command.hpp"
 #include "pipeline/input/dataset.hpp"
@@ -49,36 +50,116 @@ void print_model(const Config& config, const Dataset& dataset, const PlannedJob&
                                planned_work.lacking);
 }
 
-// "CPU, avx512, 2 threads" is a machine with so many threads; anything else has no such number.
-struct ThreadsOfDevice {
-  std::string device;  // without them
-  int threads = 0;     // 0 = it has none
-};
-ThreadsOfDevice threads_of(const std::string& device) {
-  static const std::regex kThreads("(.*), (\\d{1,4}) threads?");
-  std::smatch found;
-  if (!std::regex_match(device, found, kThreads)) return {device, 0};
-  return {found[1], std::stoi(found[2])};
-}
-
-// One line per device whose rates are known in this precision. Where a rank has another number of
-// threads than the device had, its time follows from theirs.
 void print_times(const Config& config, const PlannedJob& planned, const PlanSize& size,
                  const RateTable& rates) {
-  const std::string& precision = config.run.precision;
-  for (const std::string& device : rates.devices(precision)) {
-    double seconds = seconds_on(device, precision, planned, size, rates);
-    if (seconds <= 0) continue;
-    std::string name = device;
-    const auto [kind, threads] = threads_of(device);
-    const int wanted = config.run.threads_per_rank;
-    if (threads > 0 && wanted > 0 && wanted != threads) {
-      seconds *= static_cast<double>(threads) / wanted;
-      name = fmt::format("{}, {} {}", kind, wanted, wanted == 1 ? "thread" : "threads");
-    }
-    std::cout << fmt::format("  about {} in {} on one {}, plus loading\n", format_duration(seconds),
-                             precision, name);
+  for (const DeviceTime& time : times_of(config, planned, size, rates))
+    std::cout << fmt::format("  about {} in {} on one {}, plus loading\n",
+                             format_duration(time.seconds), config.run.precision, time.device);
+}
+
+// ---- for programs
+
+nlohmann::json to_json(const WorkEstimate& work) {
+  return {{"units", work.units},
+          {"rows", work.rows},
+          {"flops", work.flops},
+          {"result_bytes", work.bytes},
+          {"journal_bytes", work.journal}};
+}
+
+nlohmann::json skipped_in(const PlannedModel& model) {
+  nlohmann::json skipped = nlohmann::json::array();
+  for (const PlannedWork& work : model.experiments)
+    if (!work.skipped.empty())
+      skipped.push_back({{"what", work.skipped}, {"lacking", work.lacking}});
+  return skipped;
+}
+
+nlohmann::json plan_of_model(const Config& config, const Dataset& dataset,
+                             const PlannedJob& planned, std::uint32_t m) {
+  const PlannedModel& model = planned.models[m];
+  nlohmann::json stages = nlohmann::json::array();
+  for (const WorkLine& work : work_of_model(config, dataset, planned, m)) {
+    nlohmann::json stage = to_json(work.estimate);
+    stage["kind"] = experiment_kinds()[work.kind]->name();
+    stage["stage"] = model.experiments[work.kind].work->describe(work.part.asked);
+    stage["prompts"] = work.part.count;
+    stages.push_back(std::move(stage));
   }
+  return {
+      {"name", config.models[m].name},
+      {"family", model.architecture.family},
+      {"layers", model.architecture.layers},
+      {"parameters", model.parameters},
+      {"weight_bytes", bytes_of_weights(config.run.precision, model.kept)},
+      {"activation_bytes", activations_of_model(config, dataset, planned, m)},
+      {"kept_bytes", bytes_kept(model)},
+      {"self_check_forwards", config.run.self_check ? self_check_forwards(planned, dataset, m) : 0},
+      {"missing", model.missing},
+      {"skipped", skipped_in(model)},
+      {"stages", stages}};
+}
+
+nlohmann::json plan_json(const Config& config, const Dataset& dataset, const PlannedJob& planned,
+                         const RateTable& rates) {
+  const PlanSize size = size_of_plan(config, dataset, planned, false);
+  nlohmann::json models = nlohmann::json::array(), times = nlohmann::json::array();
+  for (std::uint32_t m = 0; m < config.models.size(); ++m)
+    models.push_back(plan_of_model(config, dataset, planned, m));
+  for (const DeviceTime& time : times_of(config, planned, size, rates))
+    times.push_back({{"device", time.device}, {"seconds", time.seconds}});
+  return {{"name", config.name},
+          {"prompts", dataset.prompts.size()},
+          {"format", dataset.format},
+          {"tokens_per_prompt", tokens_per_prompt(dataset)},
+          {"bad_records", dataset.bad.size()},
+          {"remarks", remarks_on(config, dataset)},
+          {"precision", config.run.precision},
+          {"models", models},
+          {"total", to_json(size.total)},
+          {"host_memory_bytes", size.host_memory},
+          {"times", times}};
+}
+
+nlohmann::json good_json(const Config& config, const Dataset& dataset, const PlannedJob& planned,
+                         const std::vector<std::string>& warnings) {
+  nlohmann::json models = nlohmann::json::array(), left_out = nlohmann::json::array();
+  for (size_t m = 0; m < config.models.size(); ++m) {
+    const PlannedModel& model = planned.models[m];
+    const ModelJob& job = planned.job.models[m];
+    nlohmann::json asks = nlohmann::json::array();
+    for (const PlannedWork& one : model.experiments)
+      if (const std::string summary = one.work->summary(); !summary.empty())
+        asks.push_back(summary);
+    models.push_back(
+        {{"name", config.models[m].name},
+         {"family", model.architecture.family},
+         {"layers", model.architecture.layers},
+         {"parameters", model.parameters},
+         {"asks", asks},
+         {"answers", to_json(look_at_answers(Tokenizer::load(job.tokenizer), dataset.prompts,
+                                             job.answer, &model.architecture))}});
+  }
+  for (const BadRecord& bad : dataset.bad)
+    left_out.push_back({{"where", bad.where}, {"reason", bad.reason}});
+  return {{"file", config.file.string()}, {"good", true},
+          {"name", config.name},          {"prompts", dataset.prompts.size()},
+          {"format", dataset.format},     {"remarks", remarks_on(config, dataset)},
+          {"left_out", left_out},         {"models", models},
+          {"warnings", warnings}};
+}
+
+// What may end a run all the same, here or now.
+std::vector<std::string> warnings_of(const Config& config, const Dataset& dataset) {
+  std::vector<std::string> warnings;
+  try {
+    check_run_directory(std::filesystem::path("runs") / config.name, config, dataset);
+  } catch (const Error& error) {
+    warnings.push_back(fmt::format("without --out, run would end with: {}", error.what()));
+  }
+  if (const std::string problem = machine_problem(config.run); !problem.empty())
+    warnings.push_back("on this machine run would end with: " + problem);
+  return warnings;
 }
 
 }  // namespace
@@ -90,8 +171,10 @@ Usage plan_usage() {
   options.add_options()("rates", po::value<std::string>(),
                         "CSV file of rates measured by sweep_bench and trace_bench --rates, in "
                         "place of the built-in ones");
+  add_json(options);
   usage.positional = {"CONFIG"};
-  usage.examples = {"plan configs/paper/everything.yaml --dataset counterfact.json"};
+  usage.examples = {"plan configs/paper/everything.yaml --dataset counterfact.json",
+                    "plan configs/demo.yaml --json"};
   return usage;
 }
 
@@ -99,6 +182,12 @@ int plan_command(const po::variables_map& values) {
   auto [config, dataset, planned] = check_run(values["CONFIG"].as<std::string>(),
                                               overrides_of(values), Completeness::kConfigOnly);
   measure_tokens(dataset, planned);
+  const RateTable rates =
+      values.count("rates") != 0 ? RateTable(values["rates"].as<std::string>()) : RateTable();
+  if (wants_json(values)) {
+    print_json(plan_json(config, dataset, planned, rates));
+    return 0;
+  }
   const double prompts = static_cast<double>(dataset.prompts.size());
   std::cout << fmt::format("{}: {} ({}), about {:.1f} tokens each; {}\n", config.name,
                            counted(dataset.prompts.size(), "prompt"), dataset.format,
@@ -117,9 +206,7 @@ int plan_command(const po::variables_map& values) {
           "  self-check: {}: {} by each rank, before its first unit\n", config.models[m].name,
           counted(static_cast<std::uint64_t>(self_check_forwards(planned, dataset, m)),
                   "whole forward"));
-  print_times(
-      config, planned, size,
-      values.count("rates") != 0 ? RateTable(values["rates"].as<std::string>()) : RateTable());
+  print_times(config, planned, size, rates);
   std::cout << "Each line is work that no other line repeats. Sweeps are counted as if every model "
                "were right about every prompt,\n"
                "and knockouts as replays of one token; a run does at most that where the last "
@@ -132,14 +219,20 @@ Usage validate_usage() {
   Usage usage;
   po::options_description& options = usage.options;
   add_overrides(options);
+  add_json(options);
   usage.positional = {"CONFIG"};
-  usage.examples = {"validate configs/demo.yaml"};
+  usage.examples = {"validate configs/demo.yaml", "validate configs/demo.yaml --json"};
   return usage;
 }
 
 int validate_command(const po::variables_map& values) {
   const auto [config, dataset, planned] =
       check_run(values["CONFIG"].as<std::string>(), overrides_of(values));
+  const std::vector<std::string> warnings = warnings_of(config, dataset);
+  if (wants_json(values)) {
+    print_json(good_json(config, dataset, planned, warnings));
+    return 0;
+  }
   std::cout << fmt::format("{}: good\n  {} ({})\n", config.file.string(),
                            counted(dataset.prompts.size(), "prompt"), dataset.format);
   for (const std::string& sentence : remarks_on(config, dataset))
@@ -157,17 +250,11 @@ int validate_command(const po::variables_map& values) {
         std::cout << ", " << summary;
     std::cout << '\n';
     const ModelJob& job = planned.job.models[m];
-    for (const std::string& sentence : describe_answers(Tokenizer::load(job.tokenizer),
-                                                        dataset.prompts, job.answer, &architecture))
+    for (const std::string& sentence : describe(look_at_answers(
+             Tokenizer::load(job.tokenizer), dataset.prompts, job.answer, &architecture)))
       std::cout << "    " << sentence << '\n';
   }
-  try {
-    check_run_directory(std::filesystem::path("runs") / config.name, config, dataset);
-  } catch (const Error& error) {
-    std::cout << "  warning: without --out, run would end with: " << error.what() << '\n';
-  }
-  if (const std::string problem = machine_problem(config.run); !problem.empty())
-    std::cout << "  warning: on this machine run would end with: " << problem << '\n';
+  for (const std::string& warning : warnings) std::cout << "  warning: " << warning << '\n';
   return 0;
 }
 

@@ -27,6 +27,10 @@ Usage run_usage() {
       "share the units with other launches on the same directory that also say --share (array "
       "jobs)")("wait", po::value<int>()->default_value(0),
                "seconds to wait for another launch on the directory to end")(
+      "dry-run", po::bool_switch(),
+      "compute nothing and write nothing: say what would be begun or continued, where, on which "
+      "device")("quiet,q", po::bool_switch(), "say only what needs a human: warnings and failures")(
+      "verbose,v", po::bool_switch(), "also say every unit, by which rank and how long it took")(
       "stop-within", po::value<int>()->default_value(30),
       "seconds that units in work may take after a signal (SIGINT, SIGTERM, SIGUSR1); what takes "
       "longer is dropped");
@@ -38,7 +42,7 @@ Usage run_usage() {
       "signal, the same command continues; 4 another launch holds the directory.\n\n" +
       config_help();
   usage.positional = {"CONFIG"};
-  usage.examples = {"run configs/demo.yaml",
+  usage.examples = {"run configs/demo.yaml", "run configs/demo.yaml --dry-run",
                     "run configs/demo.yaml --limit 20 --set run.precision=fp64 --out runs/small"};
   return usage;
 }
@@ -66,7 +70,12 @@ int run_command(const po::variables_map& values) {
     throw InputError("factflow run",
                      fmt::format("--stop-within expects seconds from 0 to {}", kLongestStop));
   run_options.stop_within = std::chrono::seconds(stop_within);
-  return run(run_options);
+  if (values["quiet"].as<bool>() && values["verbose"].as<bool>())
+    throw InputError("factflow run", "--quiet and --verbose do not go together",
+                     "leave one of them out");
+  if (values["quiet"].as<bool>()) run_options.verbosity = Verbosity::kQuiet;
+  if (values["verbose"].as<bool>()) run_options.verbosity = Verbosity::kVerbose;
+  return values["dry-run"].as<bool>() ? dry_run(run_options) : run(run_options);
 }
 
 }  // namespace factflow

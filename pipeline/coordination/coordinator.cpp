@@ -198,8 +198,12 @@ Attempt Coordinator::take_from_hand(Worker& worker, std::uint64_t unit) {
 // its loading, which says nothing about those that follow.
 void Coordinator::note_time(Worker& worker, const Task& task) {
   const Clock::time_point now = Clock::now();
-  if (worker.model == task.affinity)
-    meter_.add_time(task, std::chrono::duration<double>(now - worker.began).count());
+  const double seconds = std::chrono::duration<double>(now - worker.began).count();
+  if (worker.model == task.affinity) meter_.add_time(task, seconds);
+  if (options_.on_unit)
+    options_.on_unit(fmt::format("{}: {} by {}{}", source_.name_of(task.id),
+                                 format_duration(seconds), worker.name,
+                                 worker.model == task.affinity ? "" : ", loading included"));
   worker.model = task.affinity;
   worker.began = now;
 }
@@ -374,7 +378,17 @@ void Coordinator::report_progress(bool always) {
   if (!always && now - last_report_ < options_.progress_interval) return;
   last_report_ = now;
   meter_.expect(source_.expected());
-  options_.on_progress(meter_.snapshot(now, in_flight_, transport_.workers()));
+  options_.on_progress(progress(now));
+}
+
+Progress Coordinator::progress(Clock::time_point now) {
+  Progress progress = meter_.snapshot(now, in_flight_, transport_.workers());
+  progress.workers = transport_.workers();
+  for (const Worker& worker : workers_) {
+    if (worker.in_hand.empty()) continue;
+    if (progress.busy++ == 0) progress.working_on = source_.name_of(worker.in_hand.front().task.id);
+  }
+  return progress;
 }
 
 int Coordinator::stop_requests() const {

@@ -46,6 +46,8 @@ struct CoordinatorOptions {
       on_progress;  // on the coordinator's thread, at most every progress_interval
   // One line: a retry, a split, a failure, a stop.
   std::function<void(const std::string&)> on_event;
+  // One line for each unit that a worker has computed.
+  std::function<void(const std::string&)> on_unit;
   std::function<void()> before_commit;  // may throw, to end the run (a lost run lock)
 
   // Array jobs: units are shared with other processes through these claims. Null: all units are
@@ -121,6 +123,7 @@ class Coordinator {
   void handle(Message message);
   Attempt take_from_hand(Worker& worker, std::uint64_t unit);
   void note_time(Worker& worker, const Task& task);
+  Progress progress(Clock::time_point now);
   void handle_failure(Worker& worker, const Message& message);
   void handle_goodbye(Worker& worker);
 

@@ -1,5 +1,6 @@
 #include "pipeline/coordination/owner.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <ctime>
 #include <fstream>
@@ -146,6 +147,32 @@ HolderState look_at_holder(FileOperations& files, const std::filesystem::path& p
   state.description +=
       fmt::format(", last sign of life {} ago", format_duration(std::max(silence, 0.0)));
   return state;
+}
+
+std::optional<SeenOwner> see_owner(const std::filesystem::path& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) {
+    if (errno == ENOENT || errno == ESTALE) return std::nullopt;
+    throw_file_error(path, "look at", errno);
+  }
+  SeenOwner seen;
+  seen.description = "an unknown process";
+  const std::optional<Owner> owner = decode_owner(read_small_file(system_files(), path));
+  struct timespec now {};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  seen.silence = std::max(seconds_of(now) - seconds_of(status.st_mtim), 0.0);
+  seen.alive = seen.silence < std::chrono::duration<double>(kOwnerStaleAfter).count();
+  if (!owner) return seen;
+  seen.owner = *owner;
+  seen.description = describe(*owner);
+  seen.here = owner->machine == this_machine();
+  if (seen.here) {
+    const std::uint64_t start = start_of_process(owner->process);
+    seen.alive = start != 0 && start == owner->process_start;
+  } else {
+    seen.description += fmt::format(", last sign of life {} ago", format_duration(seen.silence));
+  }
+  return seen;
 }
 
 bool remove_stale(FileOperations& files, const std::filesystem::path& path,

@@ -51,6 +51,18 @@ HolderState look_at_holder(FileOperations& files, const std::filesystem::path& p
                            const std::filesystem::path& reference,
                            std::chrono::milliseconds stale_after);
 
+// The same for people who only ask: nothing is touched and no lock taken, so that what is seen of
+// another machine goes by this machine's clock. Nothing where there is no lock file.
+struct SeenOwner {
+  Owner owner;          // empty strings if the file could not be understood
+  bool alive = false;   // its process lives, or, on another machine, gave a sign of life lately
+  bool here = false;    // it is or was a process of this machine
+  bool shares = false;  // with other launches (run_lock.hpp)
+  double silence = 0;   // seconds since its last sign of life
+  std::string description;
+};
+std::optional<SeenOwner> see_owner(const std::filesystem::path& path);
+
 // Removes the lock file of a dead holder. Of several processes that saw it dead one does so at a
 // time, and it looks again first; the others, and one that finds something else by then, get false.
 // `own`: as `reference` above.

@@ -6,6 +6,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "pipeline/coordination/task.hpp"
@@ -24,6 +25,9 @@ struct Progress {
   // nobody has seen how long they take.
   std::optional<double> seconds_left;
   std::uint64_t units_in_flight = 0;
+  // How many workers there are and compute, and what the first of these does; "" if none does.
+  int workers = 0, busy = 0;
+  std::string working_on;
 };
 
 // Counts, and measures what work takes. Units found done at start count, but tell nothing about

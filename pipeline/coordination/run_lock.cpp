@@ -1,5 +1,6 @@
 #include "pipeline/coordination/run_lock.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 #include <vector>
@@ -24,6 +25,28 @@ constexpr const char* kCandidatePrefix = ".run.lock.";
 
 std::filesystem::path claims_directory(const std::filesystem::path& directory) {
   return directory / kClaims;
+}
+
+std::vector<SeenOwner> owners_of(const std::filesystem::path& directory) {
+  std::vector<SeenOwner> owners;
+  if (const auto holder = see_owner(directory / kLock)) owners.push_back(*holder);
+  std::vector<std::string> names;
+  const std::filesystem::path claims = claims_directory(directory);
+  if (system_files().list(claims, &names) != 0 && errno != ENOENT)
+    throw_file_error(claims, "list", errno);
+  std::vector<SeenOwner> sharing;
+  for (const std::string& name : names) {
+    if (!name.starts_with(kOwnerPrefix)) continue;
+    if (auto one = see_owner(claims / name)) {
+      one->shares = true;
+      sharing.push_back(std::move(*one));
+    }
+  }
+  std::sort(sharing.begin(), sharing.end(), [](const SeenOwner& a, const SeenOwner& b) {
+    return std::pair(a.owner.started, a.owner.token) < std::pair(b.owner.started, b.owner.token);
+  });
+  owners.insert(owners.end(), sharing.begin(), sharing.end());
+  return owners;
 }
 
 bool is_lock_name(const std::string& name) {

@@ -16,6 +16,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/error.hpp"
 #include "base/exit_codes.hpp"
@@ -82,6 +83,11 @@ class RunLock {
   bool stopping_ = false;
   std::thread heartbeat_;
 };
+
+// Who holds the directory of a run, or held it and did not give it back: the exclusive holder, then
+// those that share it, in the order of their start. Touches nothing. Throws RunError if the file
+// system fails.
+std::vector<SeenOwner> owners_of(const std::filesystem::path& directory);
 
 // DIR/claims and the name of a sharing process in it.
 std::filesystem::path claims_directory(const std::filesystem::path& directory);

@@ -3,12 +3,12 @@
 #include <optional>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "experiments/loaded_model.hpp"
 #include "model/tokenizer/tokenizer.hpp"
-#include "results/answer_summary.hpp"
 
 namespace factflow {
 namespace {
@@ -23,36 +23,58 @@ std::optional<int> closing_token(const Tokenizer& tokenizer, const std::string& 
 
 }  // namespace
 
-std::vector<std::string> describe_answers(const Tokenizer& tokenizer,
-                                          const std::vector<Prompt>& prompts, AnswerRule rule,
-                                          const Architecture* architecture) {
-  AnswerSummary summary;
-  std::size_t failed = 0;
-  std::string first_failure;
+AnswersOfDataset look_at_answers(const Tokenizer& tokenizer, const std::vector<Prompt>& prompts,
+                                 AnswerRule rule, const Architecture* architecture) {
+  AnswersOfDataset answers;
+  answers.rule = rule;
+  answers.prompts = prompts.size();
   for (const Prompt& prompt : prompts) {
     try {
       const TokenizedPrompt tokens = tokenize(tokenizer, prompt, rule);
       if (architecture != nullptr)
         require_tokens(tokens, *architecture, fmt::format("prompt {}", prompt.id));
-      summary.add(prompt.answer, tokens.answer, tokenizer.token_text(tokens.answer),
-                  tokens.changes);
+      answers.summary.add(prompt.answer, tokens.answer, tokenizer.token_text(tokens.answer),
+                          tokens.changes);
     } catch (const InputError& error) {
-      if (failed++ == 0) first_failure = error.what();
+      if (answers.failed++ == 0) answers.first_failure = error.what();
     }
   }
-  std::vector<std::string> sentences = {
-      fmt::format("answers ({}): {}", to_string(rule), summary.line())};
-  for (const std::string& warning : summary.warnings()) sentences.push_back("warning: " + warning);
-  if (failed > 0)
-    sentences.push_back(fmt::format("warning: {} of {} cannot be asked; the first: {}", failed,
-                                    counted(prompts.size(), "prompt"), first_failure));
-  if (prompts.empty()) return sentences;
+  if (prompts.empty()) return answers;
   if (const std::optional<int> token = closing_token(tokenizer, prompts[0].text))
+    answers.closing_token = tokenizer.token_text(*token);
+  return answers;
+}
+
+std::vector<std::string> AnswersOfDataset::warnings() const {
+  std::vector<std::string> sentences = summary.warnings();
+  if (failed > 0)
+    sentences.push_back(fmt::format("{} of {} cannot be asked; the first: {}", failed,
+                                    counted(prompts, "prompt"), first_failure));
+  if (!closing_token.empty())
     sentences.push_back(fmt::format(
-        "warning: the tokenizer puts {} behind every prompt, so the answer is asked for "
-        "behind this token",
-        in_quotes(tokenizer.token_text(*token))));
+        "the tokenizer puts {} behind every prompt, so the answer is asked for behind this token",
+        in_quotes(closing_token)));
   return sentences;
+}
+
+std::vector<std::string> describe(const AnswersOfDataset& answers) {
+  std::vector<std::string> sentences = {
+      fmt::format("answers ({}): {}", to_string(answers.rule), answers.summary.line())};
+  for (const std::string& warning : answers.warnings()) sentences.push_back("warning: " + warning);
+  return sentences;
+}
+
+nlohmann::json to_json(const AnswersOfDataset& answers) {
+  nlohmann::json shared = nlohmann::json::array();
+  for (const AnswerSummary::Shared& one : answers.summary.shared())
+    shared.push_back({{"token", one.text}, {"answers", one.answers}, {"prompts", one.prompts}});
+  return {{"rule", to_string(answers.rule)},
+          {"prompts", answers.prompts},
+          {"cannot_be_asked", answers.failed},
+          {"different_answers", answers.summary.answers()},
+          {"different_tokens", answers.summary.tokens()},
+          {"shared_tokens", shared},
+          {"warnings", answers.warnings()}};
 }
 
 }  // namespace factflow

@@ -184,15 +184,6 @@ std::string describe(const ModelProgress& model) {
   return text;
 }
 
-std::string describe_answers_of(const std::string& model, const std::vector<std::int32_t>& ranks) {
-  const auto right = std::count(ranks.begin(), ranks.end(), 1);
-  const auto failed = std::count(ranks.begin(), ranks.end(), 0);
-  const std::int64_t judged = static_cast<std::int64_t>(ranks.size()) - failed;
-  return fmt::format("{}: right on {} of {} ({}){}", model, right,
-                     counted(static_cast<std::uint64_t>(judged), "prompt"), percent(right, judged),
-                     failed > 0 ? fmt::format(", {} failed", failed) : "");
-}
-
 std::vector<std::string> empty_sets(const Config& config, const Dataset& dataset,
                                     const PlannedJob& planned, const RunPlan& plan) {
   std::map<size_t, std::vector<std::uint32_t>> models;  // by set

@@ -45,10 +45,6 @@ std::vector<ModelProgress> progress_of(const std::vector<AskedOfModel>& asked,
 // missing; heat maps of 8 of 8 prompts"
 std::string describe(const ModelProgress& progress);
 
-// "gpt2: right on 198 of 200 prompts (99.0 %)" of a model whose clean runs gave these ranks (0 =
-// failed).
-std::string describe_answers_of(const std::string& model, const std::vector<std::int32_t>& ranks);
-
 // Why sets of prompts that experiments draw on are empty for a model, and what to change: a
 // sentence each. `planned` and `plan`: of a run whose evaluations are finished.
 std::vector<std::string> empty_sets(const Config& config, const Dataset& dataset,

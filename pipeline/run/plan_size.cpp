@@ -1,6 +1,9 @@
 #include "pipeline/run/plan_size.hpp"
 
 #include <algorithm>
+#include <regex>
+
+#include <fmt/format.h>
 
 #include "experiments/table.hpp"
 #include "model/device.hpp"
@@ -35,6 +38,18 @@ std::vector<std::uint32_t> longest_of(std::vector<std::uint32_t> prompts, std::u
   std::stable_sort(prompts.begin(), prompts.end(), longer);
   prompts.resize(std::min<std::size_t>(prompts.size(), count));
   return prompts;
+}
+
+// "CPU, avx512, 2 threads" is a machine with so many threads; anything else has no such number.
+struct ThreadsOfDevice {
+  std::string device;  // without them
+  int threads = 0;     // 0 = it has none
+};
+ThreadsOfDevice threads_of(const std::string& device) {
+  static const std::regex kThreads("(.*), (\\d{1,4}) threads?");
+  std::smatch found;
+  if (!std::regex_match(device, found, kThreads)) return {device, 0};
+  return {found[1], std::stoi(found[2])};
 }
 
 }  // namespace
@@ -128,6 +143,25 @@ double seconds_on(const std::string& device, const std::string& precision,
         (of_model.flops - of_model.flops_of_several) / one + of_model.flops_of_several / several;
   }
   return seconds;
+}
+
+std::vector<DeviceTime> times_of(const Config& config, const PlannedJob& planned,
+                                 const PlanSize& size, const RateTable& rates) {
+  std::vector<DeviceTime> times;
+  const std::string& precision = config.run.precision;
+  for (const std::string& device : rates.devices(precision)) {
+    double seconds = seconds_on(device, precision, planned, size, rates);
+    if (seconds <= 0) continue;
+    std::string name = device;
+    const auto [kind, threads] = threads_of(device);
+    const int wanted = config.run.threads_per_rank;
+    if (threads > 0 && wanted > 0 && wanted != threads) {
+      seconds *= static_cast<double>(threads) / wanted;
+      name = fmt::format("{}, {} {}", kind, wanted, wanted == 1 ? "thread" : "threads");
+    }
+    times.push_back({name, seconds});
+  }
+  return times;
 }
 
 // tf32x3 keeps its weights in two parts; in bf16 the embedding stays float32, which is left out

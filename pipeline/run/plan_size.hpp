@@ -54,6 +54,15 @@ PlanSize size_of_plan(const Config& config, const Dataset& dataset, const Planne
 double seconds_on(const std::string& device, const std::string& precision,
                   const PlannedJob& planned, const PlanSize& size, const RateTable& rates);
 
+// The same of every device whose rates are known in the run's precision. Where a rank has another
+// number of threads than the device had, its time follows from theirs, and its name says so.
+struct DeviceTime {
+  std::string device;
+  double seconds = 0;
+};
+std::vector<DeviceTime> times_of(const Config& config, const PlannedJob& planned,
+                                 const PlanSize& size, const RateTable& rates);
+
 // Of so many numbers that a model keeps.
 std::int64_t bytes_of_weights(const std::string& precision, std::int64_t kept);
 

@@ -24,6 +24,7 @@
 #include "pipeline/coordination/distributed_run.hpp"
 #include "pipeline/coordination/run_lock.hpp"
 #include "pipeline/coordination/unit_claims.hpp"
+#include "pipeline/run/accuracy.hpp"
 #include "pipeline/run/checked_run.hpp"
 #include "pipeline/run/model_progress.hpp"
 #include "pipeline/run/plan_size.hpp"
@@ -78,7 +79,7 @@ std::unique_ptr<RunLock> lock_directory(const std::filesystem::path& path,
 // What rank 0 holds: the plan, the journal, and what a reader sees of both.
 class Desk {
  public:
-  explicit Desk(const RunOptions& options) : options_(options) {
+  explicit Desk(const RunOptions& options) : options_(options), display_(options.verbosity) {
     CheckedRun checked = check_run(options.config, options.overrides);
     config_ = std::move(checked.config);
     dataset_ = std::move(checked.dataset);
@@ -86,7 +87,7 @@ class Desk {
     const std::filesystem::path path =
         options.out.empty() ? std::filesystem::path("runs") / config_.name : options.out;
     check_place(path);
-    if (options.fresh) check_configuration_survives(path);
+    if (options.fresh) check_configuration_survives(options.config, path);
     made_ = make_output_directory(system_files(), path);
     lock_ = lock_directory(path, options);
     if (options.share) {
@@ -122,6 +123,7 @@ class Desk {
     options.grace = options_.stop_within;
     options.before_commit = [this] { lock_->check(); };
     options.on_event = [this](const std::string& text) { display_.line(text); };
+    options.on_unit = [this](const std::string& text) { display_.detail(text); };
     options.on_progress = [this](const Progress& progress) { on_progress(progress); };
     options.claims = claims_.get();
     options.writer = writer_;
@@ -147,22 +149,23 @@ class Desk {
       return kExitStopped;
     }
     note_progress(last_progress_);
-    display_.line(fmt::format(
+    const std::string end = fmt::format(
         "{}: {}{}{}", complete ? "complete" : "stopped",
         counted(static_cast<std::uint64_t>(summary->units_done), "unit"),
         summary->units_failed > 0 ? fmt::format(", {} failed", summary->units_failed) : "",
         outcome.units_resumed > 0 ? fmt::format(", {} of them from {}", outcome.units_resumed,
                                                 claims_ ? "others or before" : "before")
-                                  : ""));
+                                  : "");
+    complete ? display_.tell(end) : display_.line(end);
     for (const ModelProgress& model : progress_of(asked_of_models(config_, *plan_), *index_))
-      display_.line("  " + describe(model));
+      display_.tell("  " + describe(model));
     for (const std::string& warning : summary->warnings) display_.line("  warning: " + warning);
     if (summary->failures > 0)
       display_.line(fmt::format(
           "{} listed in {} (group /failures)",
           counted(static_cast<std::uint64_t>(summary->failures), "failure is", "failures are"),
           directory_.results().string()));
-    display_.line(fmt::format("results: {}", directory_.results().string()));
+    display_.tell(fmt::format("results: {}", directory_.results().string()));
     if (!complete) {
       display_.line("the same command continues");
       return kExitStopped;
@@ -173,11 +176,12 @@ class Desk {
       display_.line("factflow: no prompt is selected, so nothing was swept or drawn");
       return kExitFailed;
     }
-    display_.line(fmt::format("next: factflow analyse {}", directory_.path.string()));
+    display_.tell(fmt::format("next: factflow analyse {}", directory_.path.string()));
     return summary->units_failed == 0 ? kExitGood : kExitFailed;
   }
 
   void say(const std::string& text) { display_.line(text); }
+  void tell(const std::string& text) { display_.tell(text); }
 
   // One line if some of so many ranks have nothing to do in any stage, else "".
   std::string idle_ranks_warning(int ranks) const {
@@ -189,7 +193,7 @@ class Desk {
 
  private:
   void introduce() {
-    display_.line(
+    display_.tell(
         fmt::format("{}: {} ({}{}), {}, into {}", config_.name,
                     counted(dataset_.prompts.size(), "prompt"), dataset_.format,
                     dataset_.bad.empty()
@@ -201,18 +205,8 @@ class Desk {
     for (size_t m = 0; m < config_.models.size(); ++m)
       for (const PlannedWork& planned : planned_.models[m].experiments)
         if (!planned.skipped.empty())
-          display_.line(fmt::format("  {} has no {}: skips {}", config_.models[m].name,
+          display_.tell(fmt::format("  {} has no {}: skips {}", config_.models[m].name,
                                     planned.lacking, join(planned.skipped)));
-  }
-
-  // --fresh removes DIR/config.yaml. That is a copy, unless somebody has edited it to run it.
-  void check_configuration_survives(const std::filesystem::path& path) const {
-    std::error_code ignored;
-    const std::filesystem::path copy = path / "config.yaml";
-    if (std::filesystem::equivalent(options_.config, copy, ignored) &&
-        read_file(copy) != resolved_yaml(read_config(copy)))
-      throw InputError(copy.string(), "would be removed by --fresh, and it was edited",
-                       "copy it to another place, and run that with --out " + path.string());
   }
 
   RunDirectory look() const {
@@ -305,21 +299,40 @@ class Desk {
     }
   }
 
-  // Once for each model: whether it can do what is asked is worth knowing hours before the end.
+  // Once for each model and set of prompts: whether they can do what is asked is worth knowing
+  // hours before the end.
   void tell_evaluations() {
     for (std::uint32_t m = 0; m < config_.models.size(); ++m) {
       if (!plan_->is_evaluated(m) || !told_.insert(m).second) continue;
-      display_.line(describe_answers_of(config_.models[m].name, plan_->ranks()[m]));
+      const ModelAccuracy accuracy = accuracy_of(config_.models[m].name, plan_->ranks()[m]);
+      accuracy_["models"].push_back(to_json(accuracy));
+      display_.tell(describe(accuracy));
+    }
+    if (told_.size() < config_.models.size() || told_sets_) return;
+    told_sets_ = true;
+    for (const SetAccuracy& set : accuracy_of_sets(config_, plan_->ranks())) {
+      accuracy_["sets"].push_back(to_json(set));
+      accuracy_["text"].push_back(describe(set));
+      display_.tell((config_.select.size() > 1 ? set.set + ": " : "") + describe(set));
     }
   }
 
   void note_progress(const Progress& progress) {
     publish_file(directory_.path / kProgressFile,
-                 nlohmann::json{{"units_done", progress.units_done},
-                                {"units_failed", progress.units_failed},
-                                {"units_total", progress.units_total},
-                                {"text", describe(progress)},
-                                {"models", to_json(asked_of_models(config_, *plan_))}}
+                 nlohmann::json{
+                     {"units_done", progress.units_done},
+                     {"units_failed", progress.units_failed},
+                     {"units_total", progress.units_total},
+                     {"share", progress.share},
+                     {"units_per_second", progress.units_per_second},
+                     {"seconds_left", progress.seconds_left ? nlohmann::json(*progress.seconds_left)
+                                                            : nlohmann::json()},
+                     {"working_on", progress.working_on},
+                     {"ranks", progress.workers},
+                     {"ranks_busy", progress.busy},
+                     {"text", describe(progress)},
+                     {"accuracy", accuracy_},
+                     {"models", to_json(asked_of_models(config_, *plan_))}}
                          .dump(1) +
                      "\n");
   }
@@ -380,6 +393,11 @@ class Desk {
   ProgressDisplay display_;
   Progress last_progress_;
   std::set<std::uint32_t> told_;  // models of tell_evaluations()
+  bool told_sets_ = false;
+  // Of what is told, for progress.json.
+  nlohmann::json accuracy_ = {{"models", nlohmann::json::array()},
+                              {"sets", nlohmann::json::array()},
+                              {"text", nlohmann::json::array()}};
   std::chrono::steady_clock::time_point last_note_{},
       next_snapshot_ = std::chrono::steady_clock::now() + kSnapshotInterval;
 };
@@ -419,8 +437,8 @@ Ready prepare(Launch& launch, const RunOptions& options, OptionalDesk& desk) {
         launch.ranks_on_node(), launch.host());
   });
   if (desk) {
-    desk->say(fmt::format("{} on {}", counted(static_cast<std::uint64_t>(launch.size()), "rank"),
-                          worker->device()));
+    desk->tell(fmt::format("{} on {}", counted(static_cast<std::uint64_t>(launch.size()), "rank"),
+                           worker->device()));
     for (const std::string& warning : slowness_warnings(launch.ranks_on_node()))
       desk->say("warning: " + warning);
     if (const std::string warning = desk->idle_ranks_warning(launch.size()); !warning.empty())

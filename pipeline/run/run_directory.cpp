@@ -293,9 +293,19 @@ void begin_run_directory(RunDirectory& directory, const Config& config) {
   directory.begun = true;
 }
 
-void check_run_directory(const std::filesystem::path& path, const Config& config,
-                         const Dataset& dataset) {
-  looked_at(path, config, dataset, {});
+RunDirectory check_run_directory(const std::filesystem::path& path, const Config& config,
+                                 const Dataset& dataset, const StartOptions& options) {
+  return looked_at(path, config, dataset, options);
+}
+
+void check_configuration_survives(const std::filesystem::path& config,
+                                  const std::filesystem::path& path) {
+  std::error_code ignored;
+  const std::filesystem::path copy = path / "config.yaml";
+  if (std::filesystem::equivalent(config, copy, ignored) &&
+      read_file(copy) != resolved_yaml(read_config(copy)))
+    throw InputError(copy.string(), "would be removed by --fresh, and it was edited",
+                     "copy it to another place, and run that with --out " + path.string());
 }
 
 }  // namespace factflow

@@ -59,7 +59,12 @@ void begin_run_directory(RunDirectory& directory, const Config& config);
 
 // For a directory that nobody holds yet, before a run is handed on; changes nothing. Throws as
 // look_at_run_directory().
-void check_run_directory(const std::filesystem::path& path, const Config& config,
-                         const Dataset& dataset);
+RunDirectory check_run_directory(const std::filesystem::path& path, const Config& config,
+                                 const Dataset& dataset, const StartOptions& options = {});
+
+// `fresh` removes DIR/config.yaml. That is a copy, unless somebody has edited it to run it: then
+// throws InputError.
+void check_configuration_survives(const std::filesystem::path& config,
+                                  const std::filesystem::path& path);
 
 }  // namespace factflow

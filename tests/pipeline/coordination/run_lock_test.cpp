@@ -46,6 +46,41 @@ Owner dead() {
   return owner;
 }
 
+TEST(RunLock, WhoHoldsADirectoryIsSeenWithoutATrace) {
+  const TemporaryDirectory directory;
+  EXPECT_TRUE(owners_of(directory.path()).empty());
+  {
+    const RunLock lock(system_files(), directory.path(), Mode::kExclusive, fast());
+    const std::vector<SeenOwner> owners = owners_of(directory.path());
+    ASSERT_EQ(owners.size(), 1U);
+    EXPECT_TRUE(owners[0].alive && owners[0].here && !owners[0].shares);
+    EXPECT_EQ(owners[0].owner.process, ::getpid());
+  }
+  EXPECT_TRUE(owners_of(directory.path()).empty());
+  {
+    const RunLock one(system_files(), directory.path(), Mode::kShared, fast());
+    const RunLock two(system_files(), directory.path(), Mode::kShared, fast());
+    const std::vector<SeenOwner> owners = owners_of(directory.path());
+    ASSERT_EQ(owners.size(), 2U);
+    EXPECT_TRUE(owners[0].alive && owners[0].shares && owners[1].shares);
+  }
+  const std::filesystem::path left = directory.write("run.lock", encode_owner(dead()));
+  EXPECT_FALSE(owners_of(directory.path()).at(0).alive);
+  // Of another machine the age of the file decides.
+  directory.write("run.lock", encode_owner(elsewhere()));
+  EXPECT_TRUE(owners_of(directory.path()).at(0).alive);
+  std::filesystem::last_write_time(
+      left, std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
+  const auto before = std::filesystem::last_write_time(left);
+  const SeenOwner silent = owners_of(directory.path()).at(0);
+  EXPECT_FALSE(silent.alive);
+  EXPECT_THAT(silent.description, HasSubstr("on node17, started"));
+  EXPECT_THAT(silent.description, HasSubstr("last sign of life 1 h"));
+  EXPECT_EQ(std::filesystem::last_write_time(left), before);
+  directory.write("run.lock", "garbage");
+  EXPECT_EQ(owners_of(directory.path()).at(0).description, "an unknown process");
+}
+
 TEST(RunLock, TheSecondLaunchIsRefusedUntilTheFirstEnds) {
   const TemporaryDirectory directory;
   {
