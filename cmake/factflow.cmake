@@ -1,7 +1,9 @@
 find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(OpenMP REQUIRED)
-find_package(Boost REQUIRED COMPONENTS program_options)
+if(NOT FACTFLOW_PYTHON)
+  find_package(Boost REQUIRED COMPONENTS program_options)
+endif()
 find_package(Torch REQUIRED)
 
 # The compiled fmt spares each object file a copy of it, half of the time that many of them take to compile. PyTorch's

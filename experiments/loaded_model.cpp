@@ -50,7 +50,13 @@ void require_tokens(const TokenizedPrompt& tokens, const Architecture& architect
 
 LoadedModel::LoadedModel(const ModelSource& source, at::Device device, Precision precision,
                          std::int64_t memory_limit, std::string host, bool facts_wanted)
-    : checkpoint_(std::make_shared<const Checkpoint>(Checkpoint::open(source.path))),
+    : LoadedModel(std::make_shared<const Checkpoint>(Checkpoint::open(source.path)), source, device,
+                  precision, memory_limit, std::move(host), facts_wanted) {}
+
+LoadedModel::LoadedModel(std::shared_ptr<const Checkpoint> checkpoint, const ModelSource& source,
+                         at::Device device, Precision precision, std::int64_t memory_limit,
+                         std::string host, bool facts_wanted)
+    : checkpoint_(std::move(checkpoint)),
       digest_(std::async(facts_wanted ? std::launch::async : std::launch::deferred,
                          [checkpoint = checkpoint_] { return checkpoint->digest(); })),
       tokenizer_(Tokenizer::load(source.tokenizer.empty()

@@ -63,6 +63,11 @@ class LoadedModel {
   LoadedModel(const ModelSource& source, at::Device device, Precision precision,
               std::int64_t memory_limit, std::string host, bool facts_wanted = false);
 
+  // Of a checkpoint that is open already: source.path is what messages call it.
+  LoadedModel(std::shared_ptr<const Checkpoint> checkpoint, const ModelSource& source,
+              at::Device device, Precision precision, std::int64_t memory_limit, std::string host,
+              bool facts_wanted = false);
+
   const Tokenizer& tokenizer() const { return tokenizer_; }
   const Network& network() const { return *network_; }
   // For edits (model/edit/edit_slot.hpp), which undo themselves.

@@ -31,6 +31,15 @@ struct Checkpoint::Parts {
   TensorMap tensors;
   std::map<std::string, InputError> disputed;
   std::vector<std::string> unread;
+  std::shared_ptr<const void> keeper;  // likewise, of tensors that lie in no file
+
+  // What all ways to a checkpoint end with.
+  void finish() {
+    const nlohmann::json type = config.value.value("model_type", nlohmann::json());
+    if (type == "rwkv7" || type == "rwkv7_fla") split_rwkv_mixes(tensors);
+    if (tensors.empty())
+      throw InputError(directory.string(), "holds weights without a single tensor");
+  }
 };
 
 namespace {
@@ -213,10 +222,18 @@ Checkpoint Checkpoint::open(const std::string& source) {
   parts->files = std::move(weights.files);
   parts->tensors = std::move(weights.tensors);
   parts->disputed = std::move(weights.disputed);
-  const nlohmann::json type = parts->config.value.value("model_type", nlohmann::json());
-  if (type == "rwkv7" || type == "rwkv7_fla") split_rwkv_mixes(parts->tensors);
-  if (parts->tensors.empty())
-    throw InputError(parts->directory.string(), "holds weights without a single tensor");
+  parts->finish();
+  return Checkpoint(std::move(parts));
+}
+
+Checkpoint Checkpoint::in_memory(const fs::path& directory, TensorMap tensors,
+                                 std::shared_ptr<const void> keeper) {
+  auto parts = std::make_unique<Parts>();
+  parts->directory = directory;
+  parts->config = read_model_config(directory);
+  parts->tensors = std::move(tensors);
+  parts->keeper = std::move(keeper);
+  parts->finish();
   return Checkpoint(std::move(parts));
 }
 

@@ -45,6 +45,12 @@ class Checkpoint {
   // Throws InputError naming file and tensor.
   static Checkpoint open(const std::string& source);
 
+  // A model in memory: `directory` holds its config.json. `keeper` keeps the bytes of `tensors`
+  // where they are. Throws InputError for the configuration, and where there is no tensor.
+  static Checkpoint in_memory(const std::filesystem::path& directory,
+                              std::map<std::string, StoredTensor> tensors,
+                              std::shared_ptr<const void> keeper);
+
   // Only config.json: for planning without weights. Refuses an adapter. Throws InputError.
   static nlohmann::json read_config(const std::string& source);
   // The directory behind a source, existing; `~` is the home directory. Throws InputError.
