@@ -31,10 +31,12 @@ endif()
 # What every target of the project shares: include root, warnings, sanitizers.
 add_library(factflow_options INTERFACE)
 target_include_directories(factflow_options INTERFACE ${CMAKE_SOURCE_DIR})
-target_compile_options(factflow_options INTERFACE
-  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion>
-  # GCC 12 reports string concatenation falsely (GCC bug 105651).
-  $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict>)
+if(NOT FACTFLOW_PYTHON)
+  target_compile_options(factflow_options INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion>
+    # GCC 12 reports string concatenation falsely (GCC bug 105651).
+    $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict>)
+endif()
 if(FACTFLOW_SANITIZE)
   target_compile_options(factflow_options INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${FACTFLOW_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all>)

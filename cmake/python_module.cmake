@@ -20,3 +20,7 @@ set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_CXX_VISIBILITY_PRESET hidden)
 set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
 add_compile_options(-ffunction-sections -fdata-sections)
+# It is compiled where it is installed, in minutes that somebody waits for. All arithmetic of the engine is in the kernels, which
+# have flags of their own (model/kernels/CMakeLists.txt), and in libtorch; what is left has the same bits at every level. Warnings
+# are those of the program's build.
+set(CMAKE_CXX_FLAGS_RELEASE "-O1 -DNDEBUG")

@@ -128,9 +128,10 @@ std::vector<int> LoadedModel::answer_tokens(const std::string& text,
   return factflow::answer_tokens(tokenizer_, text, answer, answer_);
 }
 
-std::vector<ReplayResult> LoadedModel::replay(const std::vector<ReplayRequest>& requests, int top) {
+std::vector<ReplayResult> LoadedModel::replay(const std::vector<ReplayRequest>& requests, int top,
+                                              ReadsOn reads) {
   try {
-    return engine_->run(requests, top);
+    return engine_->run(requests, top, reads);
   } catch (const c10::Error& error) {
     if (!is_out_of_memory(error)) throw;
   }

@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include <ATen/DLConvertor.h>
 #include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
 #include <pybind11/numpy.h>
@@ -24,6 +25,7 @@
 #include "model/threads.hpp"
 #include "pipeline/input/dataset.hpp"
 #include "pipeline/run/local_run.hpp"
+#include "pipeline/run/one_run.hpp"
 
 namespace py = pybind11;
 
@@ -81,6 +83,21 @@ py::tuple python_of(ArrayGroup& group) {
                                  array.label.description, values_of_any(array.values, shape)));
   }
   return py::make_tuple(group.path, attributes, axes, arrays);
+}
+
+// A capsule that torch.from_dlpack takes over: the same memory, on its device.
+py::object dlpack_of(const at::Tensor& tensor) {
+  constexpr const char* kName = "dltensor";
+  return py::reinterpret_steal<py::object>(
+      PyCapsule_New(at::toDLPack(tensor), kName, [](PyObject* capsule) {
+        if (PyCapsule_IsValid(capsule, kName) == 0) return;  // taken over
+        auto* kept = static_cast<DLManagedTensor*>(PyCapsule_GetPointer(capsule, kName));
+        if (kept->deleter != nullptr) kept->deleter(kept);
+      }));
+}
+
+py::tuple python_of(const Answer& answer) {
+  return py::make_tuple(answer.log_probability, answer.rank, answer.tied);
 }
 
 // ---- a model
@@ -201,6 +218,32 @@ class PythonModel {
     return py::make_tuple(groups, failures, results.warnings);
   }
 
+  // An action is (row, layers, facts that lend values), a read (site, tokens, layers). Gives
+  // (answer, clean answer, touched, texts of tokens, values): an answer is (log-probability, rank,
+  // tied), values of a read are (tokens, capsule, capsule of the clean run).
+  using Action = std::tuple<std::string, std::vector<int>, std::vector<Prompt>>;
+  using Read = std::tuple<std::string, std::string, std::vector<int>>;
+  py::tuple run_one(const Prompt& prompt, const std::vector<Action>& actions,
+                    const std::vector<Read>& reads) {
+    std::vector<ActionInLayers> acting;
+    for (const auto& [row, layers, others] : actions) acting.push_back({row, layers, others});
+    std::vector<AskedRead> reading;
+    for (const auto& [site, tokens, layers] : reads) reading.push_back({site, tokens, layers});
+    const OneRun run = without_lock([&] {
+      const std::lock_guard guard(busy_);
+      const ThreadsFor threads(config_.run.threads_per_rank);
+      return factflow::run_one(prompt, acting, reading, *model_, config_.run.self_check);
+    });
+    py::list values;
+    for (const SiteValues& read : run.reads)
+      values.append(
+          py::make_tuple(read.tokens, dlpack_of(read.values), dlpack_of(read.clean)));
+    return py::make_tuple(python_of(run.answer), python_of(run.clean), run.touched,
+                          values_of(run.tokens, {}), values);
+  }
+
+  std::vector<std::string> in_place() const { return model_->in_place(); }
+
  private:
   Config config_;
   std::unique_ptr<LoadedModel> model_;
@@ -291,7 +334,10 @@ PYBIND11_MODULE(_engine, module) {
       });
   py::class_<PythonModel>(module, "Model")
       .def_property_readonly("facts", &PythonModel::facts)
-      .def("run", &PythonModel::run, py::arg("config"), py::arg("facts"), py::arg("progress"));
+      .def("in_place", &PythonModel::in_place)
+      .def("run", &PythonModel::run, py::arg("config"), py::arg("facts"), py::arg("progress"))
+      .def("run_one", &PythonModel::run_one, py::arg("fact"), py::arg("actions"),
+           py::arg("reads"));
   module.def("load", &load, py::arg("config"));
   module.def("load_from_memory", &load_from_memory, py::arg("config"), py::arg("directory"),
              py::arg("tensors"), py::arg("owner"));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <iterator>
+#include <mutex>
 #include <utility>
 
 #include <fmt/format.h>
@@ -24,6 +25,16 @@ namespace factflow {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+// Which tensors are used where they lie, and how often.
+struct Lent {
+  std::mutex mutex;
+  std::map<const StoredTensor*, int> times;
+};
+
+}  // namespace
+
 struct Checkpoint::Parts {
   fs::path directory;
   ConfigFile config;
@@ -32,6 +43,7 @@ struct Checkpoint::Parts {
   std::map<std::string, InputError> disputed;
   std::vector<std::string> unread;
   std::shared_ptr<const void> keeper;  // likewise, of tensors that lie in no file
+  std::shared_ptr<Lent> lent = std::make_shared<Lent>();
 
   // What all ways to a checkpoint end with.
   void finish() {
@@ -259,6 +271,25 @@ bool Checkpoint::is_mamba_ssm() const {
   const nlohmann::json& keys = config();
   return keys.contains("d_model") && keys.contains("n_layer") && keys.contains("ssm_cfg") &&
          !keys.contains("model_type");
+}
+
+std::shared_ptr<const void> Checkpoint::lend(const StoredTensor& tensor) const {
+  const auto change = [lent = parts_->lent, which = &tensor](int by) {
+    const std::lock_guard guard(lent->mutex);
+    lent->times[which] += by;
+  };
+  change(1);
+  return {&tensor, [change](const void*) { change(-1); }};
+}
+
+std::vector<std::string> Checkpoint::lent() const {
+  const std::lock_guard guard(parts_->lent->mutex);
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : parts_->tensors) {
+    const auto found = parts_->lent->times.find(&tensor);
+    if (found != parts_->lent->times.end() && found->second > 0) names.push_back(name);
+  }
+  return names;
 }
 
 size_t Checkpoint::owned_bytes() const {

@@ -74,6 +74,12 @@ class Checkpoint {
   // what torch.save writes from contiguous tensors.
   size_t owned_bytes() const;
 
+  // Notes that a tensor of this checkpoint is used where it lies, until what it returns goes. Safe
+  // for several threads at once, as lent().
+  std::shared_ptr<const void> lend(const StoredTensor& tensor) const;
+  // Names of the tensors that are, ascending.
+  std::vector<std::string> lent() const;
+
   // XXH3-128 over config.json's bytes and, in name order, every tensor's name, type, shape and
   // bytes: 32 hex digits. Reads every byte once; independent of container and sharding.
   std::string digest() const;

@@ -1,5 +1,9 @@
 """factflow: where factual information flows inside language models.
 
+    model = factflow.Model("demo/models/mamba")      # or Model.from_transformers(model, tokenizer)
+    facts = factflow.facts("demo/facts.jsonl")[:50]
+    model.sweep(facts, [factflow.block("subject", "last")], windows=5).frame()
+
     run = factflow.open("runs/x")
     run.curves()                    # means over prompts, with intervals
     run.cells().frame()             # tidy pandas: one row per knockout
@@ -7,12 +11,12 @@
     run.heatmap(17).plot()          # one prompt, token by token
     run.claims()                    # what the run says to the papers' claims
 
-Reading runs needs h5py and numpy; pandas, xarray and matplotlib are imported where they are asked for. docs/python.md has more.
+Models need torch, which the engine was compiled against. Reading runs needs h5py and numpy; pandas, xarray and matplotlib are imported where they are asked for. docs/python.md has more.
 """
 
 from .arrays import Array, Group, ModelInfo
 from .cells import CellKind
-from .engine import Facts, Model, Result, add, block, facts, set, together
+from .engine import Facts, Model, Result, facts
 from .errors import (
     CheckpointError,
     DamagedFileError,
@@ -30,10 +34,12 @@ from .errors import (
     UnfinishedRunError,
     UnknownNameError,
 )
+from .forward import Forward, SiteValues
 from .hdf5 import RunInfo
 from .heatmaps import Heatmap, TokenMap
-from .run import Claim, ModelVerdict, Run
-from .run import open_run as open
+from .interventions import add, block, mean, read, run, set, together
+from .runs import Claim, ModelVerdict, Run
+from .runs import open_run as open
 from .table import Table
 
 __all__ = [
@@ -47,6 +53,7 @@ __all__ = [
     "FactflowError",
     "Facts",
     "ForeignFileError",
+    "Forward",
     "Group",
     "Heatmap",
     "InputError",
@@ -62,6 +69,7 @@ __all__ = [
     "Run",
     "RunInfo",
     "SchemaError",
+    "SiteValues",
     "Table",
     "TokenMap",
     "UnfinishedRunError",
@@ -69,7 +77,10 @@ __all__ = [
     "add",
     "block",
     "facts",
+    "mean",
     "open",
+    "read",
+    "run",
     "set",
     "together",
 ]

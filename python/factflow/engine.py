@@ -18,17 +18,16 @@ import numpy as np
 
 from .arrays import Array, Group, ModelInfo, Values
 from .errors import CheckpointError, InputError, UnknownNameError
+from .forward import Forward, forward_of
+from .interventions import Fact, Intervention, Read, sections_of
 from .native import engine
 from .packages import needed
-from .run import Arrays
+from .runs import Arrays
 from .table import Table
 
 if TYPE_CHECKING:
     import pandas
 
-# A fact as the engine has it: id, text, subject, subject_begin (bytes), answer (with its space), relation.
-Fact = Any
-Intervention = Mapping[str, Any]
 # Called between units of work with units done, units known so far, and the share of all work from 0 to 1.
 Progress = Callable[[int, int, float], None]
 
@@ -106,54 +105,8 @@ def _read_facts(path: str, filters: Mapping[str, Any]) -> Facts:
     return Facts(found, bad)
 
 
-# ---- interventions
-
-
-def block(source: str | Sequence[str], target: str | Sequence[str], **keys: Any) -> Intervention:
-    """Tokens of the role `target` no longer read those of the role `source`.
-
-    keys: `channels` ("all", "slow", "fast", "not-slow", "not-fast", "quantile k/K"), `parts`, `path`; and as the section
-    `intervene` knows them `through` ("state", "convolution", "mixer"), `heads`. Roles: docs/configuration.md.
-    """
-    return {"block": {"from": source, "to": target, **keys}}
-
-
-def set(site: str | Sequence[str], tokens: str | Sequence[str], value: Any = "zero", **keys: Any) -> Intervention:
-    """The value of a site at tokens of a role is set.
-
-    site: "h", "o", "mlp", .. (docs/interventions.md); value: "zero", "mean", "resample", {"noise": deviation} or numbers, as
-    many as the site is wide.
-    """
-    return {"set": {"site": site, "tokens": tokens, "value": _value(value), **keys}}
-
-
-def add(site: str | Sequence[str], tokens: str | Sequence[str], value: Any, **keys: Any) -> Intervention:
-    """As `set`, but added to what is there."""
-    return {"add": {"site": site, "tokens": tokens, "value": _value(value), **keys}}
-
-
-def together(*interventions: Intervention, name: str | None = None) -> Intervention:
-    """Several interventions in one run."""
-    row: dict[str, Any] = {"together": list(interventions)}
-    return row if name is None else {"name": name, **row}
-
-
-def _value(value: Any) -> Any:
-    if isinstance(value, (str, Mapping)):
-        return value
-    return {"vector": [float(number) for number in value]}
-
-
-# What a row of `intervene` may say of a block and a knockout of `sweep` may not.
-_ONLY_ROWS = frozenset({"through", "heads"})
-
-
-def _sections(interventions: Sequence[Intervention], windows: Mapping[str, Any]) -> dict[str, Any]:
-    """Knockouts where all are such, else rows."""
-    knockouts = [one["block"] for one in interventions if tuple(one) == ("block",)]
-    if len(knockouts) == len(interventions) and not any(_ONLY_ROWS & knockout.keys() for knockout in knockouts):
-        return {"sweep": {"windows": windows, "knockouts": knockouts}}
-    return {"intervene": {"windows": windows, "rows": list(interventions)}}
+def _one_fact(given: Fact | Sequence[str]) -> Fact:
+    return given if isinstance(given, engine().Fact) else facts([given])[0]
 
 
 # ---- models
@@ -244,7 +197,7 @@ class Model:
         """A model of transformers that is in memory, with its tokenizer. options: those of Model.
 
         Float32 weights on the host are shared where the engine uses them as they lie: a change of them is a change of this model.
-        `copied` says which are not, and why. Raises CheckpointError for hooks, adapters and quantised layers, by name.
+        `copied` says which are not, and why. Raises CheckpointError for hooks, adapters, quantised layers and replaced modules, by name.
         """
         from .from_transformers import exported
 
@@ -258,7 +211,7 @@ class Model:
         made._prepare(given.folder.name, None, label, choices=options, **values)
         with _as_checkpoint_error():
             made._native = given.load(made._configuration({}))
-        made.copied = given.copied
+        made.copied = given.copied_by(made._native)
         # The folder holds config.json and the tokenizer, which are read by now.
         weakref.finalize(made, given.folder.cleanup)
         return made
@@ -285,7 +238,7 @@ class Model:
         model gets right; progress: True draws a bar by tqdm. Ctrl-C stops between units of work.
         """
         sizes = [windows] if isinstance(windows, int) else list(windows)
-        sections = _sections(list(interventions), {"sizes": sizes, "placement": placement})
+        sections = sections_of(list(interventions), {"sizes": sizes, "placement": placement})
         return self.experiments(facts, correct_for=correct_for, progress=progress, **sections)
 
     def experiments(
@@ -307,6 +260,15 @@ class Model:
                 self._configuration(sections, correct_for), list(facts), report
             )
         return Result(self, facts, groups, failures, warnings)
+
+    def run(self, fact: Fact | Sequence[str], interventions: Sequence[Intervention] = (), *, reads: Sequence[Read] = ()) -> Forward:
+        """One run of one prompt: all interventions act together, each in its `layers`, and values are read.
+
+        fact: of `ff.facts`, or (prompt, subject, answer). interventions: as of a sweep, with `layers`; a value may be that of another
+        run, `ff.run(fact)`, its tokens paired by role, or `ff.mean(facts)`; lists of sites and tokens act together too.
+        Raises InputError for what the model or the prompt does not have, and for what changes nothing.
+        """
+        return forward_of(self._native, _one_fact(fact), interventions, reads)
 
     def __repr__(self) -> str:
         facts = self.facts
