@@ -7,11 +7,20 @@ endif()
 find_package(Torch REQUIRED)
 
 # The compiled fmt spares each object file a copy of it, half of the time that many of them take to compile. PyTorch's
-# wheels bring fmt's headers, of another version than the library; whichever are found first then have to do alone.
+# wheels bring fmt's headers, of another version than the library; whichever are found first then have to do alone. Nothing of
+# libtorch that the Python module reads needs them, so there the library's stand before them.
 set(FACTFLOW_FMT fmt::fmt)
 foreach(directory ${TORCH_INCLUDE_DIRS})
   if(EXISTS ${directory}/fmt/core.h AND NOT directory STREQUAL "/usr/include")
-    set(FACTFLOW_FMT fmt::fmt-header-only)
+    if(FACTFLOW_PYTHON)
+      get_target_property(fmt_directories fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
+      list(GET fmt_directories 0 fmt_directory)
+      file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/include)
+      file(CREATE_LINK ${fmt_directory}/fmt ${CMAKE_BINARY_DIR}/include/fmt SYMBOLIC)
+      include_directories(BEFORE ${CMAKE_BINARY_DIR}/include)
+    else()
+      set(FACTFLOW_FMT fmt::fmt-header-only)
+    endif()
   endif()
 endforeach()
 

@@ -56,11 +56,7 @@ def exported(model: Any, tokenizer: Any) -> Exported:
     _save_tokenizer(tokenizer, folder.name)
     tensors: dict[str, Any] = {}
     copied: dict[str, str] = {}
-    stored = _as_in_files(model)
-    tied = _tied(model, stored)
-    for name, tensor in stored.items():
-        if name in tied:
-            continue
+    for name, tensor in _as_in_files(model).items():
         value = tensor.detach()
         if value.device.type == "meta":
             raise CheckpointError(
@@ -92,7 +88,9 @@ def _save_tokenizer(tokenizer: Any, folder: str) -> None:
 
 def _as_in_files(model: Any) -> Mapping[str, Any]:
     """Tensors under the names and in the shapes of files: transformers from 5 on has some families' in another form in memory."""
-    state: Mapping[str, Any] = model.state_dict()
+    state: dict[str, Any] = model.state_dict()
+    for name in _tied(model, state):
+        del state[name]
     try:
         conversion = importlib.import_module("transformers.core_model_loading")
     except ImportError:
@@ -101,12 +99,18 @@ def _as_in_files(model: Any) -> Mapping[str, Any]:
     return found
 
 
-def _tied(model: Any, stored: Mapping[str, Any]) -> set[str]:
-    """Names under which another tensor appears again, as a file of the model leaves them out. A head that is another tensor though
-    the configuration ties it is not among them, and the engine refuses it."""
+def _tied(model: Any, state: Mapping[str, Any]) -> set[str]:
+    """Names under which an earlier tensor appears again, as a file of the model leaves them out: a head that is the embedding, the
+    block that layers share. A head that is another tensor though the configuration ties it is not among them, and the engine refuses it."""
     keys = set(getattr(model, "_tied_weights_keys", None) or ())
-    others = {tensor.data_ptr() for name, tensor in stored.items() if name not in keys}
-    return {name for name in keys if name in stored and stored[name].data_ptr() in others}
+    seen: set[Any] = set()
+    again: set[str] = set()
+    for name, tensor in sorted(state.items(), key=lambda item: item[0] in keys):
+        place = (tensor.device, tensor.data_ptr(), tuple(tensor.shape), tensor.stride())
+        if tensor.numel() > 0 and place in seen:
+            again.add(name)
+        seen.add(place)
+    return again
 
 
 def _refuse(model: Any) -> None:
