@@ -165,9 +165,19 @@ def test_a_model_of_transformers_has_the_same_numbers(facts: ff.Facts, name: str
     assert same(taken.sweep(facts[:4], KNOCKOUTS, windows=5), expected, name) > 100
     floats = [key for key, tensor in model.state_dict().items() if tensor.is_floating_point()]
     if dtype == "float32":
-        assert taken.copied == {}
+        shared = set(floats) - set(taken.copied)
+        assert len(shared) > 10 and all("engine keeps it" in why for why in taken.copied.values())
     else:
         assert set(taken.copied) >= set(floats) - {"lm_head.weight"} and "float16" in next(iter(taken.copied.values()))
+
+
+def test_it_says_what_it_copies() -> None:
+    model, tokenizer = transformers_model("llama", "float32")
+    taken = ff.Model.from_transformers(model, tokenizer, threads=1)
+    layer = "model.layers.1.self_attn."
+    assert {layer + "q_proj.weight", layer + "k_proj.weight", layer + "v_proj.weight"} <= set(taken.copied)
+    assert "stacked" in taken.copied[layer + "q_proj.weight"]
+    assert {"model.embed_tokens.weight", layer + "o_proj.weight"}.isdisjoint(taken.copied)
 
 
 def test_shared_weights_are_those_of_the_model(facts: ff.Facts) -> None:
@@ -317,6 +327,45 @@ def test_what_would_be_left_out_is_refused_by_name() -> None:
     model._hf_peft_config_loaded = False
     model.config.quantization_config = {"quant_method": "bitsandbytes"}
     with pytest.raises(ff.CheckpointError, match="quantised"):
+        ff.Model.from_transformers(model, tokenizer)
+    model.config.quantization_config = None
+
+
+def test_layers_of_other_classes_are_refused_by_name() -> None:
+    import torch
+
+    class Adapted(torch.nn.Linear):
+        """A layer as an adapter puts it in the place of another."""
+
+    model, tokenizer = transformers_model("llama", "float32")
+    layer = model.model.layers[1].self_attn
+
+    def refused(words: str) -> None:
+        with pytest.raises(ff.CheckpointError, match=words):
+            ff.Model.from_transformers(model, tokenizer)
+
+    before = layer.o_proj
+    layer.o_proj = Adapted(before.in_features, before.out_features, bias=False)
+    refused(r"layers\.1\.self_attn\.o_proj: is a .*Adapted")
+    Adapted.__module__ = "peft.tuners.lora.layer"
+    refused(r"layers\.1\.self_attn\.o_proj: is a layer of an adapter")
+    Adapted.__module__ = "bitsandbytes.nn.modules"
+    refused(r"layers\.1\.self_attn\.o_proj: is a quantised layer")
+    layer.o_proj = before
+    layer.forward = layer.forward
+    refused(r"layers\.1\.self_attn: has another forward")
+    del layer.forward
+    torch.nn.utils.parametrizations.weight_norm(layer.o_proj)
+    refused(r"o_proj: .*parametri")
+
+
+def test_a_head_that_is_not_the_embedding_is_refused() -> None:
+    import torch
+
+    model, tokenizer = transformers_model("gpt2", "float32")
+    assert model.config.tie_word_embeddings
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach() * 2)
+    with pytest.raises(ff.InputError, match="lm_head"):
         ff.Model.from_transformers(model, tokenizer)
 
 
