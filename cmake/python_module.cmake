@@ -3,7 +3,7 @@
 find_package(Python 3.11 REQUIRED COMPONENTS Interpreter Development.Module)
 # -I: pip builds in an environment of its own, laid over this one by variables; the torch that counts is the one below.
 execute_process(
-  COMMAND ${Python_EXECUTABLE} -I -c "import torch; print(torch.__version__ + ';' + torch.utils.cmake_prefix_path)"
+  COMMAND ${Python_EXECUTABLE} -I -c "import torch; print(torch.__version__, torch.utils.cmake_prefix_path, torch.compiled_with_cxx11_abi(), sep=';')"
   OUTPUT_VARIABLE torch_found OUTPUT_STRIP_TRAILING_WHITESPACE RESULT_VARIABLE status ERROR_QUIET)
 if(NOT status EQUAL 0)
   message(STATUS "${Python_EXECUTABLE} has no torch: the Python package gets no engine, and reads runs")
@@ -13,6 +13,7 @@ endif()
 set(FACTFLOW_ENGINE ON)
 list(GET torch_found 0 FACTFLOW_TORCH_VERSION)
 list(GET torch_found 1 torch_prefix)
+list(GET torch_found 2 FACTFLOW_TORCH_CXX11_ABI)
 # Also where its libraries are: torch's own package would else take a libc10 of the system, if there is one.
 get_filename_component(torch_root ${torch_prefix}/../.. ABSOLUTE)
 list(PREPEND CMAKE_PREFIX_PATH ${torch_prefix} ${torch_root})

@@ -16,25 +16,29 @@ def engine() -> ModuleType:
         importlib.import_module("torch")
     except ImportError as error:
         raise EngineMissingError(f"torch cannot be imported ({error}); models need it, reading runs does not") from None
+    _check_torch()
     try:
-        module = importlib.import_module("factflow._engine")
+        return importlib.import_module("factflow._engine")
     except ImportError as error:
-        raise _reason(error) from None
-    return module
+        raise EngineMissingError(f"the engine cannot be loaded: {error}; {_AGAIN}") from None
 
 
-def _reason(error: ImportError) -> EngineMissingError:
+_AGAIN = "install factflow again beside this torch (`pip install .`)"
+
+
+def _check_torch() -> None:
+    """Another minor version or ABI need not fail when the module is loaded, and then computes with what it was not compiled for."""
     import torch
 
-    built: str | None = None
     try:
-        built = str(importlib.import_module("factflow._build").TORCH_VERSION)
+        built = importlib.import_module("factflow._build")
     except ImportError:
-        pass
-    if built is None:
-        return EngineMissingError("this installation of factflow has no engine; install it with `pip install .` beside torch")
-    if built.split("+")[0].split(".")[:2] != torch.__version__.split("+")[0].split(".")[:2]:
-        return EngineMissingError(
-            f"the engine was built against torch {built}, and torch {torch.__version__} is installed; install factflow again"
-        )
-    return EngineMissingError(f"the engine cannot be loaded: {error}; install factflow again beside this torch {torch.__version__}")
+        raise EngineMissingError("this installation of factflow has no engine; install it with `pip install .` beside torch") from None
+    if _minor(built.TORCH_VERSION) != _minor(torch.__version__):
+        raise EngineMissingError(f"the engine was built against torch {built.TORCH_VERSION}, and torch {torch.__version__} is installed; {_AGAIN}")
+    if built.CXX11_ABI != torch.compiled_with_cxx11_abi():
+        raise EngineMissingError(f"the engine was built for another C++ ABI than that of the installed torch {torch.__version__}; {_AGAIN}")
+
+
+def _minor(version: str) -> list[str]:
+    return version.split("+")[0].split(".")[:2]

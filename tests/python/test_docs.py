@@ -51,3 +51,4 @@ def test_the_snippet_of_the_engine_runs(monkeypatch: pytest.MonkeyPatch) -> None
     names: dict[str, Any] = {}
     exec(compile(snippets[0], "docs/python.md", "exec"), names)
     assert names["result"].cells().rows == 50 * 2 * (12 + 8)
+    assert names["run"]["s"].value.shape[:2] == (6, 1) and names["run"].change != 0

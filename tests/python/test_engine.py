@@ -376,3 +376,21 @@ def test_hdf5_and_mpi_are_not_needed() -> None:
     assert path is not None
     needed = subprocess.run(["readelf", "-d", path], capture_output=True, text=True, check=True).stdout
     assert "libtorch_cpu" in needed and "hdf5" not in needed and "mpi" not in needed.replace("compi", "")
+
+
+def test_another_torch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib
+
+    import torch
+
+    build = importlib.import_module("factflow._build")
+    find: Any = engine
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "TORCH_VERSION", "1.13.1+cpu")
+        with pytest.raises(ff.EngineMissingError, match=r"built against torch 1\.13\.1\+cpu, and torch .* is installed; install factflow again"):
+            find.__wrapped__()
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "CXX11_ABI", not torch.compiled_with_cxx11_abi())
+        with pytest.raises(ff.EngineMissingError, match=r"another C\+\+ ABI"):
+            find.__wrapped__()
+    assert find.__wrapped__() is engine()
