@@ -236,8 +236,7 @@ class PythonModel {
     });
     py::list values;
     for (const SiteValues& read : run.reads)
-      values.append(
-          py::make_tuple(read.tokens, dlpack_of(read.values), dlpack_of(read.clean)));
+      values.append(py::make_tuple(read.tokens, dlpack_of(read.values), dlpack_of(read.clean)));
     return py::make_tuple(python_of(run.answer), python_of(run.clean), run.touched,
                           values_of(run.tokens, {}), values);
   }
@@ -336,8 +335,7 @@ PYBIND11_MODULE(_engine, module) {
       .def_property_readonly("facts", &PythonModel::facts)
       .def("in_place", &PythonModel::in_place)
       .def("run", &PythonModel::run, py::arg("config"), py::arg("facts"), py::arg("progress"))
-      .def("run_one", &PythonModel::run_one, py::arg("fact"), py::arg("actions"),
-           py::arg("reads"));
+      .def("run_one", &PythonModel::run_one, py::arg("fact"), py::arg("actions"), py::arg("reads"));
   module.def("load", &load, py::arg("config"));
   module.def("load_from_memory", &load_from_memory, py::arg("config"), py::arg("directory"),
              py::arg("tensors"), py::arg("owner"));

@@ -278,8 +278,7 @@ Fields<InterveneConfig> intervene_fields() {
   using I = InterveneConfig;
   Fields<I> fields = {
       field("windows", &I::windows, section(windows_fields()), "", kRequired),
-      field("rows", &I::rows,
-            checked(list_of(row_form()), check_rows), "", kRequired),
+      field("rows", &I::rows, checked(list_of(row_form()), check_rows), "", kRequired),
       field("references", &I::references, section(references_fields()), ""),
       field("ranking", &I::ranking, ranking_form(),
             "prompts in which exp(A dt) is measured; usually 64, drawn by seed 1"),

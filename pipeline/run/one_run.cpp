@@ -64,8 +64,7 @@ class OneRunner {
       unread.reads.clear();
       model_.check_self({unread});
     }
-    const ReplayResult result =
-        std::move(model_.replay({request_}, 0, ReadsOn::kDevice).at(0));
+    const ReplayResult result = std::move(model_.replay({request_}, 0, ReadsOn::kDevice).at(0));
     if (!is_finite(result)) throw RunError(kNotFinite);
     OneRun run{result.clean, result.clean, touched_, {}, {}};
     if (!request_.series.empty()) run.answer = result.knockouts.at(0).at(0);
@@ -95,8 +94,8 @@ class OneRunner {
       possible(key, [&] { fit_to(architecture_, windows_of_layers(action.layers), row); });
       RowInPrompt found = in_prompt(row, prompt_, others, 0, architecture_.taps());
       if (found.touched == 0)
-        refuse(key, fmt::format("{} touches nothing in {}", row.name,
-                                in_quotes(prompt_.prompt.text)),
+        refuse(key,
+               fmt::format("{} touches nothing in {}", row.name, in_quotes(prompt_.prompt.text)),
                row.needs(ValueSpec::Kind::kResample)
                    ? "both prompts must have such tokens, and not all tokens the same"
                    : "name tokens that the prompt has");
@@ -112,8 +111,7 @@ class OneRunner {
   static void check(const RowSpec& row, const std::vector<TokenizedPrompt>& others,
                     const std::string& key) {
     using Kind = ValueSpec::Kind;
-    if (row.one_by_one())
-      refuse(key, "`each` stands for many runs", "name tokens, or ask a sweep");
+    if (row.one_by_one()) refuse(key, "`each` stands for many runs", "name tokens, or ask a sweep");
     if (row.by_decay_that_happens())
       refuse(key, "slices by exp(A dt) are measured in many prompts", "ask a sweep");
     if (row.needs(Kind::kResample) && others.size() != 1)
@@ -159,8 +157,9 @@ class OneRunner {
     const auto stacked = [&](const std::vector<at::Tensor>& all) {
       for (const at::Tensor& one : all)
         if (one.numel() != all[0].numel())
-          refuse(asked.key, fmt::format("the site has {} numbers in one layer and {} in another",
-                                        all[0].numel(), one.numel()),
+          refuse(asked.key,
+                 fmt::format("the site has {} numbers in one layer and {} in another",
+                             all[0].numel(), one.numel()),
                  "read these layers apart");
       return at::stack(all).view({static_cast<std::int64_t>(asked.layers.size()),
                                   static_cast<std::int64_t>(asked.tokens.size()), -1});

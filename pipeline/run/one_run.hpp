@@ -35,10 +35,10 @@ struct SiteValues {
 };
 
 struct OneRun {
-  Answer answer, clean;              // the same where nothing acts
-  std::int64_t touched = 0;          // (target, source) pairs and tokens written
-  std::vector<std::string> tokens;   // of the prompt, texts
-  std::vector<SiteValues> reads;     // as asked
+  Answer answer, clean;             // the same where nothing acts
+  std::int64_t touched = 0;         // (target, source) pairs and tokens written
+  std::vector<std::string> tokens;  // of the prompt, texts
+  std::vector<SiteValues> reads;    // as asked
 };
 
 // Throws InputError ("the call: ...") for what the model or the prompt does not have, for an action
