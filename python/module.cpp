@@ -21,6 +21,7 @@
 #include "base/error.hpp"
 #include "base/version.hpp"
 #include "experiments/table.hpp"
+#include "model/blas.hpp"
 #include "model/device.hpp"
 #include "model/threads.hpp"
 #include "pipeline/input/dataset.hpp"
@@ -134,17 +135,25 @@ std::shared_ptr<const Checkpoint> checkpoint_in_memory(const std::string& direct
       Checkpoint::in_memory(directory, std::move(stored), keeper));
 }
 
-// The number of threads of this process while it lives; torch's own is put back.
-class ThreadsFor {
+// The number of threads of this process while it lives, and the BLAS of products; torch's own
+// number is put back.
+class Computing {
  public:
-  explicit ThreadsFor(int threads) : before_(at::get_num_threads()) { set_threads(threads, 1); }
-  ~ThreadsFor() { at::set_num_threads(before_); }
-  ThreadsFor(const ThreadsFor&) = delete;
-  ThreadsFor& operator=(const ThreadsFor&) = delete;
+  Computing(int threads, std::shared_ptr<const Blas> blas)
+      : before_(at::get_num_threads()),
+        threads_(set_threads(threads, 1)),
+        blas_(std::move(blas), threads_) {}
+  ~Computing() { at::set_num_threads(before_); }
+  Computing(const Computing&) = delete;
+  Computing& operator=(const Computing&) = delete;
 
  private:
-  int before_;
+  int before_, threads_;
+  Blas::Scope blas_;
 };
+
+// Path and prefix of a library; an empty path is libtorch's own.
+using BlasPlace = std::pair<std::string, std::string>;
 
 template <class F>
 auto without_lock(const F& compute) {
@@ -155,15 +164,17 @@ auto without_lock(const F& compute) {
 class PythonModel {
  public:
   // `config`: a configuration whose one model and whose `run` say what is loaded where.
-  PythonModel(const std::string& config, std::shared_ptr<const Checkpoint> checkpoint)
-      : config_(parse_config(config, kCall)) {
+  PythonModel(const std::string& config, const BlasPlace& blas,
+              std::shared_ptr<const Checkpoint> checkpoint)
+      : config_(parse_config(config, kCall)),
+        blas_(blas.first.empty() ? nullptr : Blas::open(blas.first, blas.second)) {
     const ModelConfig& model = config_.models.at(0);
     const ModelSource source{
         model.path,
         {model.head, model.gated_norm},
         model.tokenizer.empty() ? "" : Checkpoint::resolve_tokenizer(model.tokenizer).string(),
         config_.select.at(0).answer};
-    const ThreadsFor threads(config_.run.threads_per_rank);
+    const Computing computing(config_.run.threads_per_rank, blas_);
     const at::Device device = choose_device(config_.run.device);
     const Precision precision = parse_precision(config_.run.precision);
     check_precision(device, precision);
@@ -188,6 +199,7 @@ class PythonModel {
     said["layer_blocks"] = facts.layer_blocks;
     said["libraries"] = facts.libraries;
     said["device"] = facts.device;
+    said["blas"] = blas_ ? blas_->name() : "libtorch's";
     return said;
   }
 
@@ -204,7 +216,7 @@ class PythonModel {
     {
       const py::gil_scoped_release unlocked;
       const std::lock_guard guard(busy_);
-      const ThreadsFor threads(config.run.threads_per_rank);
+      const Computing computing(config_.run.threads_per_rank, blas_);
       results = run_locally(config, dataset, *model_, [&](const LocalProgress& so_far) {
         const py::gil_scoped_acquire lock;
         if (PyErr_CheckSignals() != 0) throw py::error_already_set();
@@ -231,7 +243,7 @@ class PythonModel {
     for (const auto& [site, tokens, layers] : reads) reading.push_back({site, tokens, layers});
     const OneRun run = without_lock([&] {
       const std::lock_guard guard(busy_);
-      const ThreadsFor threads(config_.run.threads_per_rank);
+      const Computing computing(config_.run.threads_per_rank, blas_);
       return factflow::run_one(prompt, acting, reading, *model_, config_.run.self_check);
     });
     py::list values;
@@ -245,22 +257,23 @@ class PythonModel {
 
  private:
   Config config_;
+  std::shared_ptr<const Blas> blas_;
   std::unique_ptr<LoadedModel> model_;
   std::mutex busy_;  // one run of a model at a time
 };
 
-std::unique_ptr<PythonModel> load(const std::string& config) {
+std::unique_ptr<PythonModel> load(const std::string& config, const BlasPlace& blas) {
   const py::gil_scoped_release unlocked;
-  return std::make_unique<PythonModel>(config, nullptr);
+  return std::make_unique<PythonModel>(config, blas, nullptr);
 }
 
-std::unique_ptr<PythonModel> load_from_memory(const std::string& config,
+std::unique_ptr<PythonModel> load_from_memory(const std::string& config, const BlasPlace& blas,
                                               const std::string& directory,
                                               const std::vector<TensorPlace>& tensors,
                                               py::object owner) {
   const auto checkpoint = checkpoint_in_memory(directory, tensors, std::move(owner));
   const py::gil_scoped_release unlocked;
-  return std::make_unique<PythonModel>(config, checkpoint);
+  return std::make_unique<PythonModel>(config, blas, checkpoint);
 }
 
 // ---- facts
@@ -336,9 +349,9 @@ PYBIND11_MODULE(_engine, module) {
       .def("in_place", &PythonModel::in_place)
       .def("run", &PythonModel::run, py::arg("config"), py::arg("facts"), py::arg("progress"))
       .def("run_one", &PythonModel::run_one, py::arg("fact"), py::arg("actions"), py::arg("reads"));
-  module.def("load", &load, py::arg("config"));
-  module.def("load_from_memory", &load_from_memory, py::arg("config"), py::arg("directory"),
-             py::arg("tensors"), py::arg("owner"));
+  module.def("load", &load, py::arg("config"), py::arg("blas"));
+  module.def("load_from_memory", &load_from_memory, py::arg("config"), py::arg("blas"),
+             py::arg("directory"), py::arg("tensors"), py::arg("owner"));
   module.def("read_facts", &read_facts, py::arg("config"));
   module.def("config_help", &config_help);
 }

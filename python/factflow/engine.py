@@ -20,7 +20,7 @@ from .arrays import Array, Group, ModelInfo, Values
 from .errors import CheckpointError, InputError, UnknownNameError
 from .forward import Forward, forward_of
 from .interventions import Fact, Intervention, Read, sections_of
-from .native import engine
+from .native import blas_place, engine
 from .packages import needed
 from .runs import Arrays
 from .table import Table
@@ -134,7 +134,8 @@ class Model:
     token is the answer's, "continuation" or "first-token"; choices: `head`, `gated_norm` of a configuration's model.
     device: "auto", "cpu", "cuda", "cuda:N"; precision: "fp32", "fp64" (CPU), "tf32x3", "tf32", "bf16" (GPU); threads: of the CPU,
     by default all that the process may use; memory_limit: of a pass, "8 GiB"; self_check: hold the engine against whole forwards
-    of one prompt before each run.
+    of one prompt before each run; blas: what multiplies on the CPU, "torch" (libtorch's own: the bits of the command) or "openblas" of
+    the package scipy-openblas32, twice as fast on some processors.
 
     Raises CheckpointError for what is wrong with the checkpoint, and InputError. Memory goes back with the last reference.
     """
@@ -151,11 +152,13 @@ class Model:
         threads: int | None = None,
         memory_limit: str | int | None = None,
         self_check: bool = True,
+        blas: str = "torch",
         **choices: str,
     ) -> None:
         self._prepare(os.fspath(path), tokenizer, name, answer, device, precision, threads, memory_limit, self_check, choices)
+        place = blas_place(blas)
         with _as_checkpoint_error():
-            self._native = engine().load(self._configuration({}))
+            self._native = engine().load(self._configuration({}), place)
 
     def _prepare(
         self,
@@ -201,6 +204,7 @@ class Model:
         """
         from .from_transformers import exported
 
+        place = blas_place(options.pop("blas", "torch"))
         given = exported(model, tokenizer)
         made = cls.__new__(cls)
         defaults: dict[str, Any] = {
@@ -210,7 +214,7 @@ class Model:
         label = name or _name_of(str(getattr(model, "name_or_path", "")) or type(model).__name__)
         made._prepare(given.folder.name, None, label, choices=options, **values)
         with _as_checkpoint_error():
-            made._native = given.load(made._configuration({}))
+            made._native = given.load(made._configuration({}), place)
         made.copied = given.copied_by(made._native)
         # The folder holds config.json and the tokenizer, which are read by now.
         weakref.finalize(made, given.folder.cleanup)
@@ -218,7 +222,7 @@ class Model:
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """family, layers, hidden_size, vocabulary, parameters, digests, layer_blocks [layers], libraries, device."""
+        """family, layers, hidden_size, vocabulary, parameters, digests, layer_blocks [layers], libraries, device, blas."""
         facts: Mapping[str, Any] = self._native.facts
         return facts
 

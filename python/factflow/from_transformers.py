@@ -31,13 +31,13 @@ class Exported:
     tensors: Mapping[str, Any]
     copied: dict[str, str]
 
-    def load(self, configuration: str) -> Any:
+    def load(self, configuration: str, blas: tuple[str, str]) -> Any:
         """The engine's model; it keeps the tensors."""
         places = [
             (name, _TYPES[str(tensor.dtype)], list(tensor.shape), tensor.data_ptr(), tensor.numel() * tensor.element_size())
             for name, tensor in self.tensors.items()
         ]
-        return engine().load_from_memory(configuration, self.folder.name, places, dict(self.tensors))
+        return engine().load_from_memory(configuration, blas, self.folder.name, places, dict(self.tensors))
 
     def copied_by(self, native: Any) -> dict[str, str]:
         """What is not shared, after loading: what was copied here, and what the engine has another layout of."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 from types import ModuleType
 
-from .errors import EngineMissingError
+from .errors import EngineMissingError, InputError
+from .packages import needed
 
 
 @functools.cache
@@ -42,3 +44,18 @@ def _check_torch() -> None:
 
 def _minor(version: str) -> list[str]:
     return version.split("+")[0].split(".")[:2]
+
+
+# By the name of a BLAS: the package that brings it, and what its functions' names begin with.
+_BLAS = {"openblas": ("scipy-openblas32", "scipy_openblas32", "scipy_")}
+
+
+def blas_place(name: str) -> tuple[str, str]:
+    """(path, prefix) of the library that multiplies: "torch", libtorch's own, or "openblas" of the package scipy-openblas32."""
+    if name == "torch":
+        return "", ""
+    if name not in _BLAS:
+        raise InputError("blas", f"there is no {name!r}", f"there are: torch, {', '.join(_BLAS)}")
+    package, module, prefix = _BLAS[name]
+    found = needed(package, f"blas={name!r}", module)
+    return os.path.join(found.get_lib_dir(), found.get_library(fullname=True)), prefix

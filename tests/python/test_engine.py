@@ -394,3 +394,18 @@ def test_another_torch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ff.EngineMissingError, match=r"another C\+\+ ABI"):
             find.__wrapped__()
     assert find.__wrapped__() is engine()
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "mamba"])
+def test_another_blas_has_the_numbers(name: str, facts: ff.Facts) -> None:
+    pytest.importorskip("scipy_openblas32")
+    ours, theirs = load(name, blas="openblas"), load(name)
+    found, expected = (model.sweep(facts, KNOCKOUTS, windows=5).cells() for model in (ours, theirs))
+    np.testing.assert_allclose(found["p"], expected["p"], atol=2e-5, rtol=0)
+    assert "OpenBLAS" in ours.facts["blas"] and theirs.facts["blas"] == "libtorch's"
+    assert not np.array_equal(found["p"], expected["p"]) or name == "mamba", "the same BLAS multiplied"
+
+
+def test_an_unknown_blas_is_named() -> None:
+    with pytest.raises(ff.InputError, match="there is no 'mkl'; there are: torch, openblas"):
+        load("mamba", blas="mkl")
