@@ -1,15 +1,26 @@
 find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(OpenMP REQUIRED)
-find_package(Boost REQUIRED COMPONENTS program_options)
+if(NOT FACTFLOW_PYTHON)
+  find_package(Boost REQUIRED COMPONENTS program_options)
+endif()
 find_package(Torch REQUIRED)
 
 # The compiled fmt spares each object file a copy of it, half of the time that many of them take to compile. PyTorch's
-# wheels bring fmt's headers, of another version than the library; whichever are found first then have to do alone.
+# wheels bring fmt's headers, of another version than the library; whichever are found first then have to do alone. Nothing of
+# libtorch that the Python module reads needs them, so there the library's stand before them.
 set(FACTFLOW_FMT fmt::fmt)
 foreach(directory ${TORCH_INCLUDE_DIRS})
   if(EXISTS ${directory}/fmt/core.h AND NOT directory STREQUAL "/usr/include")
-    set(FACTFLOW_FMT fmt::fmt-header-only)
+    if(FACTFLOW_PYTHON)
+      get_target_property(fmt_directories fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
+      list(GET fmt_directories 0 fmt_directory)
+      file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/include)
+      file(CREATE_LINK ${fmt_directory}/fmt ${CMAKE_BINARY_DIR}/include/fmt SYMBOLIC)
+      include_directories(BEFORE ${CMAKE_BINARY_DIR}/include)
+    else()
+      set(FACTFLOW_FMT fmt::fmt-header-only)
+    endif()
   endif()
 endforeach()
 
@@ -29,10 +40,12 @@ endif()
 # What every target of the project shares: include root, warnings, sanitizers.
 add_library(factflow_options INTERFACE)
 target_include_directories(factflow_options INTERFACE ${CMAKE_SOURCE_DIR})
-target_compile_options(factflow_options INTERFACE
-  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion>
-  # GCC 12 reports string concatenation falsely (GCC bug 105651).
-  $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict>)
+if(NOT FACTFLOW_PYTHON)
+  target_compile_options(factflow_options INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion>
+    # GCC 12 reports string concatenation falsely (GCC bug 105651).
+    $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict>)
+endif()
 if(FACTFLOW_SANITIZE)
   target_compile_options(factflow_options INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${FACTFLOW_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all>)

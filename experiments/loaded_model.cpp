@@ -50,7 +50,13 @@ void require_tokens(const TokenizedPrompt& tokens, const Architecture& architect
 
 LoadedModel::LoadedModel(const ModelSource& source, at::Device device, Precision precision,
                          std::int64_t memory_limit, std::string host, bool facts_wanted)
-    : checkpoint_(std::make_shared<const Checkpoint>(Checkpoint::open(source.path))),
+    : LoadedModel(std::make_shared<const Checkpoint>(Checkpoint::open(source.path)), source, device,
+                  precision, memory_limit, std::move(host), facts_wanted) {}
+
+LoadedModel::LoadedModel(std::shared_ptr<const Checkpoint> checkpoint, const ModelSource& source,
+                         at::Device device, Precision precision, std::int64_t memory_limit,
+                         std::string host, bool facts_wanted)
+    : checkpoint_(std::move(checkpoint)),
       digest_(std::async(facts_wanted ? std::launch::async : std::launch::deferred,
                          [checkpoint = checkpoint_] { return checkpoint->digest(); })),
       tokenizer_(Tokenizer::load(source.tokenizer.empty()
@@ -122,9 +128,10 @@ std::vector<int> LoadedModel::answer_tokens(const std::string& text,
   return factflow::answer_tokens(tokenizer_, text, answer, answer_);
 }
 
-std::vector<ReplayResult> LoadedModel::replay(const std::vector<ReplayRequest>& requests, int top) {
+std::vector<ReplayResult> LoadedModel::replay(const std::vector<ReplayRequest>& requests, int top,
+                                              ReadsOn reads) {
   try {
-    return engine_->run(requests, top);
+    return engine_->run(requests, top, reads);
   } catch (const c10::Error& error) {
     if (!is_out_of_memory(error)) throw;
   }

@@ -63,10 +63,17 @@ class LoadedModel {
   LoadedModel(const ModelSource& source, at::Device device, Precision precision,
               std::int64_t memory_limit, std::string host, bool facts_wanted = false);
 
+  // Of a checkpoint that is open already: source.path is what messages call it.
+  LoadedModel(std::shared_ptr<const Checkpoint> checkpoint, const ModelSource& source,
+              at::Device device, Precision precision, std::int64_t memory_limit, std::string host,
+              bool facts_wanted = false);
+
   const Tokenizer& tokenizer() const { return tokenizer_; }
   const Network& network() const { return *network_; }
   // For edits (model/edit/edit_slot.hpp), which undo themselves.
   Network& network() { return *network_; }
+  // Names of the checkpoint's tensors that are used where they lie.
+  std::vector<std::string> in_place() const { return checkpoint_->lent(); }
   const ModelFacts& facts();  // the checkpoint's digest reads all of it once
 
   // The prompt's tokens, checked against the model. Throws InputError.
@@ -86,7 +93,8 @@ class LoadedModel {
   // Runs requests; `top` likeliest tokens of the clean run. Throws MemoryError if a single prompt
   // does not fit, or if the device has less memory than passes may take: smaller ones would change
   // the last bits unasked.
-  std::vector<ReplayResult> replay(const std::vector<ReplayRequest>& requests, int top = 0);
+  std::vector<ReplayResult> replay(const std::vector<ReplayRequest>& requests, int top = 0,
+                                   ReadsOn reads = ReadsOn::kHost);
   // Holds the engine against whole forwards, as large as the requests are, and notes it among the
   // facts. Throws RunError if they do not agree.
   void check_self(const std::vector<ReplayRequest>& requests);

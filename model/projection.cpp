@@ -9,6 +9,7 @@
 #include <cublas_v2.h>
 #endif
 
+#include "model/blas.hpp"
 #include "model/kernel_views.hpp"
 
 namespace factflow {
@@ -62,7 +63,9 @@ void multiply_bf16(const at::Tensor& a, const at::Tensor& b, Writing writing, at
 // out = a b^T + bias, or out += scale a b^T; `bias` may be undefined.
 void multiply_alike(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias,
                     Writing writing, at::Tensor out) {
-  if (writing.accumulate)
+  if (Blas::multiply(a, b, writing.scale, writing.accumulate ? 1 : 0, out)) {
+    if (!writing.accumulate && bias.defined()) out.add_(bias);
+  } else if (writing.accumulate)
     out.addmm_(a, b.t(), /*beta=*/1, writing.scale);
   else if (bias.defined())
     at::addmm_out(out, bias, a, b.t());

@@ -21,7 +21,8 @@ at::Tensor read_tensor(const std::shared_ptr<const Checkpoint>& checkpoint,
     // Never written: weights are constant.
     auto* data = const_cast<std::byte*>(stored.bytes.data());
     return at::from_blob(
-        data, stored.shape, [checkpoint](void*) {}, at::TensorOptions().dtype(at::kFloat));
+        data, stored.shape, [checkpoint, lent = checkpoint->lend(stored)](void*) {},
+        at::TensorOptions().dtype(at::kFloat));
   }
   at::Tensor tensor = at::empty(
       stored.shape, at::TensorOptions().dtype(type == at::kDouble ? at::kDouble : at::kFloat));

@@ -15,10 +15,10 @@
 #include "base/error.hpp"
 #include "base/text.hpp"
 #include "experiments/loaded_model.hpp"
-#include "experiments/table.hpp"
 #include "model/device.hpp"
 #include "model/threads.hpp"
 #include "workers/device_memory.hpp"
+#include "workers/unit_computation.hpp"
 #include "workers/work_loop.hpp"
 
 namespace factflow {
@@ -28,44 +28,11 @@ struct Worker::Device {
   Precision precision;
 };
 
-namespace {
-
-// The digests that tell whether two loaded models are the same one.
-std::string digest_of(const ModelFacts& facts) {
-  return facts.checkpoint_digest + " " + facts.tokenizer_digest;
-}
-
-}  // namespace
-
-// A unit whose prompts have their tokens: what can be done before the device is needed.
-struct Worker::PreparedUnit {
-  Unit unit;
-  std::vector<TokenizedPrompt> prompts;  // those that have tokens
-  std::vector<size_t> index;             // which prompt of the unit each of them is
-  std::vector<std::string> failures;     // [prompt of the unit] why it has none; empty = it has
-};
-
 // Units that threads of their own prepare; nothing comes of one that belongs to another model than
 // the loaded one. The futures wait for the threads when they go.
 struct Worker::Foreseen {
   std::map<std::uint64_t, std::future<std::optional<PreparedUnit>>> units;
 };
-
-// Only reads the model's tokenizer, so it may run beside a computation with the model.
-Worker::PreparedUnit Worker::prepare(const LoadedModel& model, Unit unit) {
-  PreparedUnit prepared;
-  prepared.failures.resize(unit.prompts.size());
-  for (size_t i = 0; i < unit.prompts.size(); ++i) {
-    try {
-      prepared.prompts.push_back(model.tokenize_prompt(unit.prompts[i]));
-      prepared.index.push_back(i);
-    } catch (const InputError& error) {
-      prepared.failures[i] = error.problem();
-    }
-  }
-  prepared.unit = std::move(unit);
-  return prepared;
-}
 
 Worker::Worker(Job job, const std::string& device_name, int ranks_on_node, std::string host)
     : job_(std::move(job)), host_(std::move(host)), foreseen_(std::make_unique<Foreseen>()) {
@@ -165,7 +132,7 @@ void Worker::foresee(std::uint64_t id, std::string payload) {
   }
 }
 
-Worker::PreparedUnit Worker::ready_unit(std::uint64_t id, const std::string& payload) {
+PreparedUnit Worker::ready_unit(std::uint64_t id, const std::string& payload) {
   if (auto foreseen = foreseen_->units.extract(id))
     if (std::optional<PreparedUnit> unit = foreseen.mapped().get()) return std::move(*unit);
   Unit unit = decode_unit(payload);
@@ -178,17 +145,8 @@ void Worker::check_self(const PreparedUnit& prepared) {
   if (checked_ || !job_.self_check || prepared.prompts.empty()) return;
   checked_ = true;
   const ModelJob& model = job_.models.at(prepared.unit.model);
-  std::vector<ReplayRequest> requests;
-  for (size_t kind = 0; kind < experiment_kinds().size(); ++kind)
-    if (!model.asked.at(kind).empty() || experiment_kinds()[kind]->offers_ranks()) {
-      const auto work = experiment_kinds()[kind]->work_from(model.work.at(kind));
-      const std::span first(prepared.prompts.data(), 1);
-      requests.push_back(work->request_to_check(*loaded_, model.asked[kind],
-                                                prepared.prompts.front(),
-                                                loaded_->tokenize_usable(work->references(first))));
-    }
   try {
-    loaded_->check_self(requests);
+    loaded_->check_self(requests_to_check(*loaded_, model, prepared.prompts.front()));
   } catch (const RunError& error) {
     loading_failure_ = fmt::format("model {}: {}", model.name, error.what());
     failed_index_ = prepared.unit.model;
@@ -200,22 +158,9 @@ void Worker::check_self(const PreparedUnit& prepared) {
 UnitResult Worker::computed(const PreparedUnit& prepared,
                             std::chrono::steady_clock::time_point start) {
   check_self(prepared);
-  const std::optional<std::size_t> kind = kind_numbered(prepared.unit.kind);
-  if (!kind) throw std::logic_error("a unit of an unknown kind of experiment");
-  const std::shared_ptr<const Work> work =
-      experiment_kinds()[*kind]->work_from(job_.models.at(prepared.unit.model).work.at(*kind));
-  UnitResult result;
-  for (const std::string& failure : prepared.failures) result.prompts.push_back({failure, ""});
-  std::vector<Finding> found = work->compute(*loaded_, prepared.unit.asked, prepared.prompts);
-  for (size_t i = 0; i < prepared.index.size(); ++i)
-    result.prompts[prepared.index[i]] = std::move(found.at(i));
-  result.facts = loaded_->facts();
-  result.report.model_digest = digest_of(result.facts);
+  UnitResult result = factflow::compute(*loaded_, job_.models.at(prepared.unit.model), prepared);
   result.report.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  result.report.failed = static_cast<std::uint32_t>(
-      std::count_if(result.prompts.begin(), result.prompts.end(),
-                    [](const Finding& finding) { return !finding.failure.empty(); }));
   return result;
 }
 

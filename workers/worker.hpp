@@ -10,6 +10,7 @@
 
 #include "workers/job.hpp"
 #include "workers/unit.hpp"
+#include "workers/unit_computation.hpp"
 
 namespace factflow {
 
@@ -36,8 +37,6 @@ class Worker {
   [[noreturn]] void fail_loading(const ModelJob& model, const std::string& reason, bool memory);
   void unload();
   void check_memory() const;
-  struct PreparedUnit;
-  static PreparedUnit prepare(const LoadedModel& model, Unit unit);
   PreparedUnit ready_unit(std::uint64_t id, const std::string& payload);
   UnitResult computed(const PreparedUnit& prepared, std::chrono::steady_clock::time_point start);
   void check_self(const PreparedUnit& prepared);

@@ -73,6 +73,7 @@ struct InterveneConfig : Entry {
   bool operator==(const InterveneConfig&) const = default;
 };
 Form<std::vector<InterveneConfig>> intervene_form();
+Form<RowConfig> row_form();  // of one line
 Form<TokenGroup> token_group_form();
 
 // The rows that a line of the configuration stands for, in its order.

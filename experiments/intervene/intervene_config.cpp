@@ -278,8 +278,7 @@ Fields<InterveneConfig> intervene_fields() {
   using I = InterveneConfig;
   Fields<I> fields = {
       field("windows", &I::windows, section(windows_fields()), "", kRequired),
-      field("rows", &I::rows,
-            checked(list_of(checked(section(row_fields()), check_row)), check_rows), "", kRequired),
+      field("rows", &I::rows, checked(list_of(row_form()), check_rows), "", kRequired),
       field("references", &I::references, section(references_fields()), ""),
       field("ranking", &I::ranking, ranking_form(),
             "prompts in which exp(A dt) is measured; usually 64, drawn by seed 1"),
@@ -345,6 +344,10 @@ Form<TokenGroup> token_group_form() {
   return text_form(
       "group of tokens", [](const std::string& given) { return parse_token_group(given); },
       [](const TokenGroup& group) { return to_string(group); });
+}
+
+Form<RowConfig> row_form() {
+  return checked(section(row_fields()), check_row);
 }
 
 Form<std::vector<InterveneConfig>> intervene_form() {

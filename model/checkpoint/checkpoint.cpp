@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <iterator>
+#include <mutex>
 #include <utility>
 
 #include <fmt/format.h>
@@ -24,6 +25,16 @@ namespace factflow {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+// Which tensors are used where they lie, and how often.
+struct Lent {
+  std::mutex mutex;
+  std::map<const StoredTensor*, int> times;
+};
+
+}  // namespace
+
 struct Checkpoint::Parts {
   fs::path directory;
   ConfigFile config;
@@ -31,6 +42,16 @@ struct Checkpoint::Parts {
   TensorMap tensors;
   std::map<std::string, InputError> disputed;
   std::vector<std::string> unread;
+  std::shared_ptr<const void> keeper;  // likewise, of tensors that lie in no file
+  std::shared_ptr<Lent> lent = std::make_shared<Lent>();
+
+  // What all ways to a checkpoint end with.
+  void finish() {
+    const nlohmann::json type = config.value.value("model_type", nlohmann::json());
+    if (type == "rwkv7" || type == "rwkv7_fla") split_rwkv_mixes(tensors);
+    if (tensors.empty())
+      throw InputError(directory.string(), "holds weights without a single tensor");
+  }
 };
 
 namespace {
@@ -213,10 +234,18 @@ Checkpoint Checkpoint::open(const std::string& source) {
   parts->files = std::move(weights.files);
   parts->tensors = std::move(weights.tensors);
   parts->disputed = std::move(weights.disputed);
-  const nlohmann::json type = parts->config.value.value("model_type", nlohmann::json());
-  if (type == "rwkv7" || type == "rwkv7_fla") split_rwkv_mixes(parts->tensors);
-  if (parts->tensors.empty())
-    throw InputError(parts->directory.string(), "holds weights without a single tensor");
+  parts->finish();
+  return Checkpoint(std::move(parts));
+}
+
+Checkpoint Checkpoint::in_memory(const fs::path& directory, TensorMap tensors,
+                                 std::shared_ptr<const void> keeper) {
+  auto parts = std::make_unique<Parts>();
+  parts->directory = directory;
+  parts->config = read_model_config(directory);
+  parts->tensors = std::move(tensors);
+  parts->keeper = std::move(keeper);
+  parts->finish();
   return Checkpoint(std::move(parts));
 }
 
@@ -242,6 +271,25 @@ bool Checkpoint::is_mamba_ssm() const {
   const nlohmann::json& keys = config();
   return keys.contains("d_model") && keys.contains("n_layer") && keys.contains("ssm_cfg") &&
          !keys.contains("model_type");
+}
+
+std::shared_ptr<const void> Checkpoint::lend(const StoredTensor& tensor) const {
+  const auto change = [lent = parts_->lent, which = &tensor](int by) {
+    const std::lock_guard guard(lent->mutex);
+    lent->times[which] += by;
+  };
+  change(1);
+  return {&tensor, [change](const void*) { change(-1); }};
+}
+
+std::vector<std::string> Checkpoint::lent() const {
+  const std::lock_guard guard(parts_->lent->mutex);
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : parts_->tensors) {
+    const auto found = parts_->lent->times.find(&tensor);
+    if (found != parts_->lent->times.end() && found->second > 0) names.push_back(name);
+  }
+  return names;
 }
 
 size_t Checkpoint::owned_bytes() const {

@@ -45,6 +45,12 @@ class Checkpoint {
   // Throws InputError naming file and tensor.
   static Checkpoint open(const std::string& source);
 
+  // A model in memory: `directory` holds its config.json. `keeper` keeps the bytes of `tensors`
+  // where they are. Throws InputError for the configuration, and where there is no tensor.
+  static Checkpoint in_memory(const std::filesystem::path& directory,
+                              std::map<std::string, StoredTensor> tensors,
+                              std::shared_ptr<const void> keeper);
+
   // Only config.json: for planning without weights. Refuses an adapter. Throws InputError.
   static nlohmann::json read_config(const std::string& source);
   // The directory behind a source, existing; `~` is the home directory. Throws InputError.
@@ -67,6 +73,12 @@ class Checkpoint {
   // Bytes of tensors that could not be mapped in place and were copied: 0 for safetensors and for
   // what torch.save writes from contiguous tensors.
   size_t owned_bytes() const;
+
+  // Notes that a tensor of this checkpoint is used where it lies, until what it returns goes. Safe
+  // for several threads at once, as lent().
+  std::shared_ptr<const void> lend(const StoredTensor& tensor) const;
+  // Names of the tensors that are, ascending.
+  std::vector<std::string> lent() const;
 
   // XXH3-128 over config.json's bytes and, in name order, every tensor's name, type, shape and
   // bytes: 32 hex digits. Reads every byte once; independent of container and sharding.

@@ -1,7 +1,7 @@
 #include "pipeline/run/results_builder.hpp"
 
 #include <algorithm>
-#include <memory>
+#include <iterator>
 #include <optional>
 
 #include <fmt/format.h>
@@ -9,6 +9,7 @@
 #include "base/text.hpp"
 #include "base/version.hpp"
 #include "experiments/table.hpp"
+#include "pipeline/run/model_arrays.hpp"
 #include "results/results_file.hpp"
 
 namespace factflow {
@@ -152,64 +153,22 @@ class Builder {
       if (kind == kind_of_ranks() || s_.plan.released(m)) write_arrays(writer, kind, m);
   }
 
-  Subjects subjects_of(size_t kind, std::uint32_t m) const {
-    Subjects subjects{s_.dataset.prompts, s_.plan.asked(kind, m).prompts, {}, {}};
-    std::sort(subjects.asked.begin(), subjects.asked.end());
-    const std::vector<size_t> sets = sets_of_kind(s_.config, kind);
-    for (const size_t set : sets)
-      subjects.sets.push_back({s_.config.select[set].name, s_.plan.selected(set, m)});
-    for (size_t i = 0; i < s_.config.experiments[kind].size(); ++i) {
-      const Entry& entry = *s_.config.experiments[kind][i];
-      Subjects::OfEntry& one = subjects.entries.emplace_back();
-      one.asked = s_.planned.models[m].experiments[kind].asked[i];
-      if (entry.ids.empty())
-        one.set = static_cast<size_t>(
-            std::find(sets.begin(), sets.end(), prompt_set(s_.config, entry.select)) -
-            sets.begin());
-    }
-    const AskedPrompts& all = s_.plan.asked(kind, m);
-    for (const AskedPart& part : all.parts) {
-      const auto first = all.prompts.begin() + part.begin;
-      subjects.parts.push_back({{first, first + part.count}, part.asked});
-    }
-    return subjects;
-  }
-
   void write_arrays(ResultsWriter& writer, size_t kind, std::uint32_t m) {
-    const Subjects subjects = subjects_of(kind, m);
-    const std::unique_ptr<ArrayMaker> arrays =
-        s_.planned.models[m].experiments[kind].work->arrays(subjects);
-    for (const UnitKey& unit : units_) {
-      const UnitName name = unit_named(unit);
-      if (name.model == m && kind_numbered(name.kind) == kind) add_unit(unit, kind, *arrays);
-    }
-    for (const ArrayGroup& group : arrays->groups()) writer.write(group);
-    for (const std::string& warning : arrays->warnings())
+    ModelArrays made = model_arrays(s_.config, s_.dataset, s_.planned, s_.plan, kind, m, units_,
+                                    [&](const UnitKey& unit) { return state_of(unit); });
+    for (const ArrayGroup& group : made.groups) writer.write(group);
+    std::move(made.failures.begin(), made.failures.end(), std::back_inserter(failures_));
+    for (const std::string& warning : made.warnings)
       summary_.warnings.push_back(s_.config.models[m].name + ": " + warning);
   }
 
   // The journal's word on a unit: its result, its failure, or nothing (not done, or split).
-  void add_unit(const UnitKey& unit, size_t kind, ArrayMaker& arrays) {
+  UnitState state_of(const UnitKey& unit) const {
     s_.between();
     const RecordPlace* place = s_.journal.find(unit);
-    if (place == nullptr || place->type == RecordType::kSplit) return;
-    const UnitName name = unit_named(unit);
-    const AskedPrompts& all = s_.plan.asked(kind, name.model);
-    const Asked& asked = all.part_of(name.begin).asked;
-    const UnitResult result =
-        is_result(place->type) ? decode_result(s_.journal.read(unit).payload) : UnitResult{};
-    for (std::uint32_t i = 0; i < name.count; ++i) {
-      const std::uint32_t prompt = all.prompts[name.begin + i];
-      const Finding* found = is_result(place->type) ? &result.prompts.at(i) : nullptr;
-      if (found != nullptr && found->failure.empty()) {
-        arrays.add(prompt, asked, found->values);
-        continue;
-      }
-      arrays.add_failed(prompt, asked);
-      if (found != nullptr)
-        failures_.push_back({s_.config.models[name.model].name, kind_of(name).name(),
-                             std::to_string(s_.dataset.prompts[prompt].id), found->failure});
-    }
+    if (place == nullptr || place->type == RecordType::kSplit) return {};
+    if (!is_result(place->type)) return {UnitState::Known::kFailed, {}};
+    return {UnitState::Known::kResult, decode_result(s_.journal.read(unit).payload)};
   }
 
   const ResultsSource& s_;

@@ -97,3 +97,39 @@ class MissingPackageError(FactflowError, ImportError):
         super().__init__(f"{purpose} needs the package {package}: pip install {package}")
         self.package = package
         self.purpose = purpose
+
+
+class InputError(FactflowError, ValueError):
+    """The engine cannot use what it was given: a configuration, a data set, a checkpoint, a tokenizer.
+
+    where: the file or the key; problem: what was expected and what was found; remedy: what to do, "" = nothing is known.
+    """
+
+    def __init__(self, where: str, problem: str, remedy: str = "") -> None:
+        super().__init__(f"{where}: {problem}" + (f"; {remedy}" if remedy else ""))
+        self.where = where
+        self.problem = problem
+        self.remedy = remedy
+
+
+class CheckpointError(InputError):
+    """A model cannot be loaded, or cannot be taken over from memory.
+
+    tensor: the name of the tensor that is wrong; None where it is something else.
+    """
+
+    def __init__(self, where: str, problem: str, remedy: str = "", *, tensor: str | None = None) -> None:
+        super().__init__(where, problem, remedy)
+        self.tensor = tensor
+
+
+class EngineError(FactflowError, RuntimeError):
+    """The engine failed though its input was good: a device that failed, or numbers that do not agree with whole forwards."""
+
+
+class OutOfMemoryError(EngineError, MemoryError):
+    """The device, or the memory that passes may take, is too small."""
+
+
+class EngineMissingError(FactflowError, ImportError):
+    """The compiled engine is not installed, or belongs to another torch."""

@@ -10,9 +10,10 @@ from .errors import MissingPackageError
 
 def needed(package: str, purpose: str, module: str | None = None) -> ModuleType:
     """The module `module` (by default the package itself) of a package; MissingPackageError names both where it is not there."""
+    wanted = module or package
     try:
-        return importlib.import_module(module or package)
+        return importlib.import_module(wanted)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] != package:
+        if error.name is None or error.name.split(".")[0] != wanted.split(".")[0]:
             raise
         raise MissingPackageError(package, purpose) from None

@@ -65,6 +65,26 @@ TEST(Checkpoint, ShardsGiveTheSameTensorsAndDigest) {
   EXPECT_EQ(model.digest().size(), 32u);
 }
 
+TEST(Checkpoint, TensorsInMemoryAreThoseOfTheFile) {
+  const auto whole =
+      std::make_shared<const Checkpoint>(Checkpoint::open(demo_model("mamba").string()));
+  auto watched = std::make_shared<int>(0);
+  const std::weak_ptr<int> keeper = watched;
+  {
+    const Checkpoint taken = Checkpoint::in_memory(whole->directory(), whole->tensors(), watched);
+    watched.reset();
+    EXPECT_FALSE(keeper.expired());
+    EXPECT_EQ(taken.digest(), whole->digest());
+    EXPECT_EQ(taken.config(), whole->config());
+    const auto& [name, tensor] = *whole->tensors().begin();
+    EXPECT_EQ(taken.tensors().at(name).bytes.data(), tensor.bytes.data());  // nothing is copied
+    EXPECT_EQ(taken.owned_bytes(), 0u);
+  }
+  EXPECT_TRUE(keeper.expired());
+  EXPECT_THAT(input_error([&] { Checkpoint::in_memory(whole->directory(), {}, nullptr); }),
+              HasSubstr("holds weights without a single tensor"));
+}
+
 TEST(Checkpoint, DigestSeesEveryPart) {
   const std::vector<float> values = {1, 2, 3, 4}, others = {1, 2, 3, 5};
   const auto digest = [](const std::string& config,
