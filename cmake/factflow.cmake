@@ -1,7 +1,7 @@
 find_package(fmt REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(OpenMP REQUIRED)
-if(NOT FACTFLOW_PYTHON)
+if(NOT FACTFLOW_PYTHON_MODULE)
   find_package(Boost REQUIRED COMPONENTS program_options)
 endif()
 find_package(Torch REQUIRED)
@@ -12,7 +12,7 @@ find_package(Torch REQUIRED)
 set(FACTFLOW_FMT fmt::fmt)
 foreach(directory ${TORCH_INCLUDE_DIRS})
   if(EXISTS ${directory}/fmt/core.h AND NOT directory STREQUAL "/usr/include")
-    if(FACTFLOW_PYTHON)
+    if(FACTFLOW_PYTHON_MODULE)
       get_target_property(fmt_directories fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
       list(GET fmt_directories 0 fmt_directory)
       file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/include)
@@ -40,7 +40,7 @@ endif()
 # What every target of the project shares: include root, warnings, sanitizers.
 add_library(factflow_options INTERFACE)
 target_include_directories(factflow_options INTERFACE ${CMAKE_SOURCE_DIR})
-if(NOT FACTFLOW_PYTHON)
+if(NOT FACTFLOW_PYTHON_MODULE)
   target_compile_options(factflow_options INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion>
     # GCC 12 reports string concatenation falsely (GCC bug 105651).

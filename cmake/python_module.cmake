@@ -1,4 +1,4 @@
-# Settings of a build of the Python package's module (FACTFLOW_PYTHON): the engine as position-independent code against the
+# Settings of a build of the Python package's module (FACTFLOW_PYTHON_MODULE): the engine as position-independent code against the
 # torch that the interpreter has. Of what the libraries hold only what is reached remains, and nothing of it is visible outside.
 find_package(Python 3.11 REQUIRED COMPONENTS Interpreter Development.Module)
 # -I: pip builds in an environment of its own, laid over this one by variables; the torch that counts is the one below.
