@@ -220,7 +220,9 @@ WrittenConfiguration write_configuration(const NewConfiguration& wanted) {
   written.prompts = dataset.prompts.size();
   for (const Candidate& model : asked) written.models.push_back(model.name);
   for (const Candidate& model : left_out)
-    written.left_out.push_back(fmt::format("{}: {}", model.source, model.refusal));
+    written.left_out.push_back(
+        fmt::format("{}: {}", can_be_written(model.source) ? model.source : in_quotes(model.source),
+                    model.refusal));
   if (asked.empty())
     throw InputError("factflow init", left_out.size() == 1
                                           ? left_out[0].refusal

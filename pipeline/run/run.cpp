@@ -318,12 +318,14 @@ class Desk {
   }
 
   void note_progress(const Progress& progress) {
+    // Sums of costs are not exact.
+    const bool all = progress.units_done + progress.units_failed == progress.units_total;
     publish_file(directory_.path / kProgressFile,
                  nlohmann::json{
                      {"units_done", progress.units_done},
                      {"units_failed", progress.units_failed},
                      {"units_total", progress.units_total},
-                     {"share", progress.share},
+                     {"share", all ? 1.0 : progress.share},
                      {"units_per_second", progress.units_per_second},
                      {"seconds_left", progress.seconds_left ? nlohmann::json(*progress.seconds_left)
                                                             : nlohmann::json()},
