@@ -91,10 +91,10 @@ LineStyle path_style(const std::string& path) {
 LineStyle channel_style(const std::string& channels) {
   const std::string slow = "#D55E00", fast = "#0072B2";
   if (channels == "all") return {"#000000", 1};
-  if (channels == "slow") return {slow, 1};
-  if (channels == "not-fast") return {slow, 2};
-  if (channels == "fast") return {fast, 1};
-  if (channels == "not-slow") return {fast, 2};
+  if (channels == "slow") return {slow, 1, 2};
+  if (channels == "not-fast") return {slow, 2, 2};
+  if (channels == "fast") return {fast, 1, 3};
+  if (channels == "not-slow") return {fast, 2, 3};
   if (channels.starts_with("quantile ")) {
     std::size_t slice = 1, slices = 1;
     const char* end = channels.data() + channels.size();

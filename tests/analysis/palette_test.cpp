@@ -156,6 +156,7 @@ TEST(Palette, ChannelSetsDifferForAllEyes) {
   expect_different(
       {channel_style("all").color, channel_style("slow").color, channel_style("fast").color}, 30);
   EXPECT_NE(channel_style("slow").dash, channel_style("not-fast").dash);
+  EXPECT_NE(channel_style("slow").marker, channel_style("fast").marker);  // in grey
 }
 
 // Light to dark without a turn, for all eyes: it can be read in grey.
