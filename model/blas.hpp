@@ -1,5 +1,5 @@
-// A BLAS beside libtorch's own, for float32 products on the CPU: PyTorch's wheels bring one that is
-// half as fast as OpenBLAS on some processors.
+// A BLAS beside libtorch's own, for float32 products on the CPU: the one that PyTorch's wheels
+// bring is slow on some processors.
 #pragma once
 
 #include <memory>

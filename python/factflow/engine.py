@@ -135,7 +135,7 @@ class Model:
     device: "auto", "cpu", "cuda", "cuda:N"; precision: "fp32", "fp64" (CPU), "tf32x3", "tf32", "bf16" (GPU); threads: of the CPU,
     by default all that the process may use; memory_limit: of a pass, "8 GiB"; self_check: hold the engine against whole forwards
     of one prompt before each run; blas: what multiplies on the CPU, "torch" (libtorch's own: the bits of the command) or "openblas" of
-    the package scipy-openblas32, twice as fast on some processors.
+    the package scipy-openblas32.
 
     Raises CheckpointError for what is wrong with the checkpoint, and InputError. Memory goes back with the last reference.
     """

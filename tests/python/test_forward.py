@@ -70,7 +70,7 @@ def test_reads_are_what_transformers_has(facts: ff.Facts) -> None:
 
     make: Any = PreTrainedTokenizerFast
     tokenizer = make(tokenizer_file=str(MODELS / "llama" / "tokenizer.json"))
-    model = AutoModelForCausalLM.from_pretrained(MODELS / "llama")
+    model = AutoModelForCausalLM.from_pretrained(MODELS / "llama", dtype=torch.float32)
     taken = ff.Model.from_transformers(model, tokenizer, threads=1)
     layers = range(model.config.num_hidden_layers)
     run = taken.run(facts[0], reads=[ff.read("h", layers=layers, tokens="all")])
