@@ -44,7 +44,7 @@ void read_knockouts(const nlohmann::json& entry, OracleCase& one) {
 
 // What `cases_sites` have: lists of interventions that act together, and reads.
 void read_sites(const nlohmann::json& entry, OracleCase& one) {
-  one.kind = OracleKind::kSites;
+  one.kind = OracleKind::kAtSites;
   allow_keys(entry, {"ids", "answer", "clean", "interventions_list", "probs", "reads"});
   for (const nlohmann::json& list : entry.at("interventions_list")) {
     std::vector<Intervention> together;
@@ -185,16 +185,16 @@ double float32_floor(const std::string& family, OracleKind kind) {
                                     {"recurrent_gemma", 4.64e-05},
                                     {"rwkv7", 2.45e-06},
                                     {"zamba2", 6.99e-05}};
-  static const Floors kSites = {
+  static const Floors kOfSites = {
       {"falcon_mamba", 9.47e-5}, {"gpt2", 6.26e-6},   {"gpt_neox", 1.59e-6}, {"llama", 5.25e-6},
       {"mamba", 1.06e-3},        {"mamba2", 7.73e-5}, {"mistral", 6.16e-6},  {"qwen2", 1.43e-5}};
   // Of |log p - log q|.
   static const Floors kLocating = {
       {"falcon_mamba", 4.55e-4}, {"gpt2", 1.84e-5},   {"gpt_neox", 8.77e-6}, {"llama", 2.36e-5},
       {"mamba", 1.01e-2},        {"mamba2", 1.66e-4}, {"qwen2", 9.86e-5}};
-  const Floors& floors = kind == OracleKind::kLocating ? kLocating
-                         : kind == OracleKind::kSites  ? kSites
-                                                       : kKnockouts;
+  const Floors& floors = kind == OracleKind::kLocating  ? kLocating
+                         : kind == OracleKind::kAtSites ? kOfSites
+                                                        : kKnockouts;
   const auto found = floors.find(family);
   return found == floors.end() ? 0 : found->second;
 }

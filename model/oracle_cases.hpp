@@ -13,7 +13,7 @@ namespace factflow {
 
 enum class OracleKind {
   kKnockouts,  // cases.json
-  kSites,      // site_cases.json: interventions and reads
+  kAtSites,    // site_cases.json: interventions and reads
   kLocating    // locate_cases.json (model/locate_cases.hpp), of which probabilities have a floor
 };
 

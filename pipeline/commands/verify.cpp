@@ -209,7 +209,7 @@ bool verify(const Subject& subject, const Settings& settings) {
   const Worst worst = worst_of(cases, results);
   std::cout << fmt::format("{}, {}, {}: clean runs: max relative error {:.3g}\n", family,
                            describe(settings.device), to_string(network->precision()), worst.clean);
-  const bool sites = cases.front().kind == OracleKind::kSites;
+  const bool sites = cases.front().kind == OracleKind::kAtSites;
   std::cout << fmt::format("{} in {}: max relative error {:.3g}\n",
                            counted(worst.answer_count, sites ? "intervention" : "knockout"),
                            counted(cases.size(), "case"), worst.answers);

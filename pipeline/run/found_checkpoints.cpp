@@ -61,7 +61,8 @@ std::vector<std::string> checkpoints_in_hub_cache() {
     name.erase(0, kCachedModel.size());
     const size_t dashes = name.find("--");
     if (dashes == std::string::npos) continue;
-    const std::string source = "hf:" + name.replace(dashes, 2, "/");
+    const std::string source =
+        fmt::format("hf:{}/{}", name.substr(0, dashes), name.substr(dashes + 2));
     if (is_checkpoint(source)) found.push_back(source);
   }
   std::sort(found.begin(), found.end());

@@ -151,7 +151,7 @@ INSTANTIATE_TEST_SUITE_P(Decoders, Oracle,
 TEST(OracleTolerance, FloorsAreTheMeasuredOnes) {
   const nlohmann::json measured = nlohmann::json::parse(read_file(kOracle / "noise_floors.json"));
   for (const auto& [folder, kind] :
-       {std::pair{"cases", OracleKind::kKnockouts}, std::pair{"cases_sites", OracleKind::kSites},
+       {std::pair{"cases", OracleKind::kKnockouts}, std::pair{"cases_sites", OracleKind::kAtSites},
         std::pair{"cases_families", OracleKind::kKnockouts}}) {
     std::map<std::string, double> worst;
     for (const auto& [name, floor] : measured.at(folder).items()) {

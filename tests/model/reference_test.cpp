@@ -90,7 +90,7 @@ TEST_P(SiteOracle, ReferenceInFp32) {
   std::cout << "| " << GetParam() << " | " << worst.probability << " | " << worst.read << " |\n";
   EXPECT_LE(worst.probability, std::max(1e-4, 3 * floors.at(GetParam())));
   const OracleTolerance tolerance =
-      oracle_tolerance(network->architecture().family, Precision::kFp32, OracleKind::kSites);
+      oracle_tolerance(network->architecture().family, Precision::kFp32, OracleKind::kAtSites);
   EXPECT_LE(worst.read, tolerance.reads);
 }
 

@@ -75,7 +75,7 @@ TEST_P(SiteEngine, AgreesWithTheOracleInFp32) {
   const Worst worst = errors_of(*network, cases(*network));
   std::cout << "| " << GetParam() << " | " << worst.probability << " | " << worst.read << " |\n";
   const OracleTolerance limit =
-      oracle_tolerance(network->architecture().family, Precision::kFp32, OracleKind::kSites);
+      oracle_tolerance(network->architecture().family, Precision::kFp32, OracleKind::kAtSites);
   EXPECT_LE(worst.probability, limit.value);
   EXPECT_LE(worst.read, limit.reads);
 }
