@@ -1,19 +1,16 @@
 #include "model/replay/replay_plan.hpp"
 
 #include <algorithm>
-#include <functional>
 #include <limits>
 #include <map>
 #include <numeric>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <utility>
 
-#include <fmt/format.h>
-
 #include "model/network.hpp"
 #include "model/replay/action_planner.hpp"
+#include "model/replay/request_check.hpp"
 #include "model/replay/source_flags.hpp"
 
 namespace factflow {
@@ -67,7 +64,7 @@ class Planner {
   }
 
   ReplayPlan run() {
-    for (const ReplayRequest& request : requests_) check(request);
+    for (const ReplayRequest& request : requests_) check_request(request, mixer_.layers);
     collect_series();
     add_clean_rows();
     add_slots();
@@ -82,88 +79,6 @@ class Planner {
   }
 
  private:
-  void check(const ReplayRequest& request) const {
-    if (request.ids.empty()) throw std::invalid_argument("a prompt without tokens");
-    const int length = static_cast<int>(request.ids.size());
-    for (const Series& series : request.series) {
-      int last_layer = mixer_.layers - 1;
-      for (const Intervention& intervention : series.interventions) {
-        if (const auto* block = std::get_if<Block>(&intervention))
-          check(*block, length, series.windows.has_value());
-        else
-          check(std::get<Write>(intervention), length, series.windows.has_value());
-        const auto* write = std::get_if<Write>(&intervention);
-        if (write != nullptr && (write->site == Site::kH || write->site == Site::kNorm))
-          last_layer = mixer_.layers;
-      }
-      for (const Window& window : series.windows.value_or(std::vector<Window>{}))
-        if (window.begin < 0 || window.end > last_layer + 1 || window.begin > window.end)
-          throw std::invalid_argument("a window outside the model's " +
-                                      std::to_string(mixer_.layers) + " layers");
-    }
-    for (const ReadAt& read : request.reads) {
-      check_layer(read.at.site, read.at.layer);
-      check_tokens({read.token}, length, "a read");
-      if (read.under && (read.under->series >= request.series.size() ||
-                         read.under->run >= request.series[read.under->series].runs()))
-        throw std::invalid_argument("a read under a run that was not asked for");
-    }
-  }
-
-  static void check_tokens(const std::vector<int>& tokens, int length, const char* what) {
-    for (const int token : tokens)
-      if (token < 0 || token >= length)
-        throw std::invalid_argument(fmt::format("{} outside the prompt's {} tokens", what, length));
-  }
-
-  void check_layer(Site site, int layer) const {
-    const int first = site == Site::kNorm ? mixer_.layers : 0,
-              last = site == Site::kNorm || site == Site::kH ? mixer_.layers : mixer_.layers - 1;
-    if (layer < first || layer > last)
-      throw std::invalid_argument(
-          fmt::format("site {} has layers {} to {}, not {}", to_string(site), first, last, layer));
-  }
-
-  void check(const Block& block, int length, bool in_windows) const {
-    check_tokens(block.targets, length, "a knockout");
-    check_tokens(block.sources, length, "a knockout");
-    for (const std::vector<int>* positions : {&block.targets, &block.sources})
-      if (std::adjacent_find(positions->begin(), positions->end(), std::greater_equal<>()) !=
-          positions->end())
-        throw std::invalid_argument(
-            "positions of a knockout that are not ascending, or twice the same");
-    if (in_windows) return;
-    for (const int layer : block.layers)
-      if (layer < 0 || layer >= mixer_.layers)
-        throw std::invalid_argument(fmt::format("layer {} of a model of {}", layer, mixer_.layers));
-  }
-
-  void check(const Write& write, int length, bool in_windows) const {
-    check_tokens(write.tokens, length, "a value");
-    if (!in_windows)
-      for (const int layer : write.layers) check_layer(write.site, layer);
-    if (const auto* vector = std::get_if<Vector>(&write.value);
-        vector != nullptr && write.channels && vector->values.size() != write.channels->size())
-      throw std::invalid_argument(fmt::format("a vector of {} numbers for {} channels of site {}",
-                                              vector->values.size(), write.channels->size(),
-                                              to_string(write.site)));
-    if (const auto* other = std::get_if<OtherRun>(&write.value)) {
-      if (other->tokens.size() != write.tokens.size())
-        throw std::invalid_argument(fmt::format("{} tokens of another run for {} tokens",
-                                                other->tokens.size(), write.tokens.size()));
-      check_tokens(other->tokens, static_cast<int>(other->ids.size()), "a token of another run");
-    }
-    if (const auto* mean = std::get_if<MeanOfRuns>(&write.value)) {
-      if (mean->runs.empty()) throw std::invalid_argument("a mean of no runs");
-      for (const std::vector<int>& ids : mean->runs)
-        if (ids.empty()) throw std::invalid_argument("a mean over a run without tokens");
-    }
-    for (const int channel : write.channels.value_or(std::vector<int>{}))
-      if (channel < 0)
-        throw std::invalid_argument(
-            fmt::format("channel {} of site {}", channel, to_string(write.site)));
-  }
-
   bool selects_something(const Selection& selection, Path path) const {
     if (!mixer_.has(path)) return false;
     if (const auto* set = std::get_if<ChannelSet>(&selection)) {
