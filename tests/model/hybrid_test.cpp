@@ -319,9 +319,10 @@ TEST_P(Hybrid, MatricesAreThoseOfTheShapes) {
     }
     for (const auto matrix : {EditedMatrix::kWa, EditedMatrix::kWxbc, EditedMatrix::kWg,
                               EditedMatrix::kWo, EditedMatrix::kWdown})
-      if (!there.contains(matrix))
+      if (!there.contains(matrix)) {
         EXPECT_THROW(network->editable(layer, matrix), std::invalid_argument)
             << to_string(matrix) << " " << layer;
+      }
   }
 }
 
