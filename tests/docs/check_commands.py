@@ -27,6 +27,8 @@ SECONDS = 240  # of one command, on a busy machine; all together take about a mi
 SMALLER = [
     (r"(?<![\w.])/models/mamba-130m-hf\b", "demo/models/mamba"),
     (r"(?<![\w.])/models\b", "demo/models"),
+    # Where an installed factflow has what a clone has.
+    (r"(?<![\w.])/usr/share/factflow/", ""),
     (r"\bcounterfact\.jsonl?\b", "counterfact.json"),
     # Every run is one of a few prompts.
     (r"(factflow run (?!.*--limit)(?!.*dataset\.limit)\S+)", r"\1 --limit 4"),
@@ -49,7 +51,7 @@ NOT_RUN = [
     (r".*factflow (compare|report) \S+ .*runs/another.*", "needs two runs of one's own"),
     (r"(pip|python3 -m pip|\S+/bin/pip|\S+/bin/python|tools/python_environment\.sh)\b.*", "installs from a registry; .ci/run does"),
     (r"(sudo|apt-get|apt|dpkg|docker|podman|apptainer|singularity|debootstrap|man|git|source|\.)\b.*", "changes the machine, or needs another one"),
-    (r"(sbatch|squeue|scancel)\b.*", "needs a cluster"),
+    (r"(sbatch|squeue|scancel|srun)\b.*", "needs a cluster"),
 ]
 
 
