@@ -122,7 +122,7 @@ def nested_rotary(rng, config, unusual):
         if len(kinds) < 2:
             maybe(rng, config["rope_parameters"], KINDS[1 if kinds == KINDS[:1] else 0], [None])
     elif form == "old":
-        maybe(rng, config, "rope_scaling", [scaling(rng, config, unusual, "rope_parameters.full_attention", head, nested=True), None])
+        maybe(rng, config, "rope_scaling", [scaling(rng, config, unusual, "rope_scaling", head, nested=True), None])
         if config["model_type"] == "gemma3_text":
             maybe(rng, config, "rope_theta", [1e6, 100.0])
             maybe(rng, config, "rope_local_base_freq", [1e4, 30.0])
